@@ -1,0 +1,71 @@
+"""`rbox-formats decode`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rbox_formats._records import ClassNames
+from rbox_formats.cli import class_names_option, codec_options, track
+
+
+@click.command()
+@click.argument("texts", type=Path)
+@class_names_option
+@codec_options
+@click.option("--near-match", type=float, help="Take unknown names for the nearest class from this similarity (0..1).")
+@click.option("--out", type=Path, required=True, help="The predictions file to write.")
+def decode(
+    texts: Path,
+    class_names: ClassNames | None,
+    codec: str,
+    codec_options: dict[str, Any],
+    near_match: float | None,
+    out: Path,
+) -> None:
+    """Read boxes from TEXTS, any model's answers: JSON lines with image_id, width, height and text."""
+    from rbox_formats import ImageRecord, codecs, predictions
+    from rbox_formats.errors import CodecError
+
+    if class_names is None:
+        raise click.UsageError("Give --class-names: the texts do not say which classes there are.")
+    chosen = codecs.get(codec, **codec_options)
+    try:
+        lines = texts.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError as error:
+        raise CodecError("expected a file of texts, found none", path=texts) from error
+    header = predictions.Header(class_names, fingerprint=f"texts of {texts.name}", codec=chosen.to_dict())
+    rejected = 0
+    with predictions.Writer(out, header) as writer:
+        for number, line in enumerate(track(lines, "decoding"), start=1):
+            try:
+                values = json.loads(line)
+                image_id, text, size = values["image_id"], values["text"], (values["width"], values["height"])
+            except (ValueError, KeyError, TypeError) as error:
+                message = f"expected a JSON object with image_id, width, height and text, got {line[:80]!r}"
+                raise CodecError(message, path=texts, line=number) from error
+            if image_id in writer.done:
+                continue
+            found = chosen.decode(text, class_names, size, on_invalid="ignore", near_match=near_match)
+            rejected += len(found.rejected)
+            piece = {
+                "window": [0, 0, max(size)],
+                "text": text,
+                "status": found.status,
+                "rejected": [list(entry) for entry in found.rejected],
+            }
+            writer.write(
+                ImageRecord(
+                    image_id=image_id,
+                    boxes=found.boxes,
+                    quads=found.quads,
+                    labels=found.labels,
+                    width=size[0],
+                    height=size[1],
+                    metadata={"status": found.status, "windows": [piece]},
+                )
+            )
+    click.echo(f"The boxes of {len(lines)} texts are in {out}; {rejected} pieces of text gave none.")

@@ -1,0 +1,46 @@
+"""Shapes and kinds of the arrays that the package passes around.
+
+jaxtyping takes longer to import than the rest of the package, so only type checkers load it, and the tests, which set
+`RBOX_CHECK_SHAPES` to have every annotated call checked as it runs.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
+    import numpy as np
+    from jaxtyping import Bool, Float, Int, Shaped
+
+    # `Any` stands for numpy arrays and torch tensors alike.
+    Boxes = Float[Any, "*n 5"]
+    HBoxes = Float[Any, "*n 4"]
+    Quads = Float[Any, "*n 4 2"]
+    Values = Float[Any, "*n"]
+    # Flat arrays of one image.
+    BoxesN = Float[np.ndarray, "n 5"]
+    QuadsN = Float[np.ndarray, "n 4 2"]
+    BoxesOrQuadsN = Float[np.ndarray, "n 5"] | Float[np.ndarray, "n 4 2"]
+    LabelsN = Int[np.ndarray, "n"]
+    FlagsN = Bool[np.ndarray, "n"]
+    ScoresN = Float[np.ndarray, "n"]
+    BinsN = Int[np.ndarray, "n 8"]
+    SpansN = Int[np.ndarray, "n 2"]
+    NumberSpansN = Int[np.ndarray, "n k 2"]
+    Image = Shaped[np.ndarray, "_height _width 3"]
+else:
+    Boxes: TypeAlias = Any
+    HBoxes: TypeAlias = Any
+    Quads: TypeAlias = Any
+    Values: TypeAlias = Any
+    BoxesN: TypeAlias = Any
+    QuadsN: TypeAlias = Any
+    BoxesOrQuadsN: TypeAlias = Any
+    LabelsN: TypeAlias = Any
+    FlagsN: TypeAlias = Any
+    ScoresN: TypeAlias = Any
+    BinsN: TypeAlias = Any
+    SpansN: TypeAlias = Any
+    NumberSpansN: TypeAlias = Any
+    Image: TypeAlias = Any

@@ -1,0 +1,139 @@
+"""What the four packages' command lines share: how errors end a command, progress bars, options of the same name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+from rbox_formats.errors import RboxError
+
+if TYPE_CHECKING:
+    from rbox_formats._records import ClassNames
+
+T = TypeVar("T")
+
+
+class Advance(Protocol):
+    """Moves a progress bar."""
+
+    def __call__(self, step: int, note: str = "") -> None:
+        """By so many steps; the note stands at its end."""
+
+
+class Group(click.Group):
+    """A click group whose commands answer bad input with one message and exit code 1, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; turns the packages' own errors, and files that the system refuses, into click's."""
+        try:
+            return super().invoke(ctx)
+        except RboxError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise click.FileError(str(error.filename), error.strerror) from error
+
+
+def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+    """The items again, with a progress bar on standard error while they go by.
+
+    Args:
+        items: What to go through.
+        description: What is being done, for the bar's left.
+        total: How many there are, where `items` does not know.
+    """
+    with progress(description, total if total is not None else len(items)) as advance:  # type: ignore[arg-type]
+        for item in items:
+            yield item
+            advance(1)
+
+
+@contextmanager
+def progress(description: str, total: int) -> Iterator[Advance]:
+    """A progress bar on standard error; yields the function that moves it on by so many, with a note at its end."""
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TextColumn("left"),
+        rich_progress.TimeRemainingColumn(),
+        rich_progress.TextColumn("{task.fields[note]}"),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total, note="")
+
+        def advance(step: int, note: str = "") -> None:
+            bar.update(task, advance=step, note=note)
+
+        yield advance
+
+
+def dataset_options(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds `--data`, `--format` and `--split`."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        function = click.option("--split", help="The part of the dataset, where it has parts, such as 'val'.")(function)
+        function = click.option("--format", default="dota", show_default=True, help="The dataset's format.")(function)
+        return click.option("--data", type=Path, required=required, help="The dataset's folder.")(function)
+
+    return add
+
+
+def codec_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--codec`, and its `--codec-option`."""
+    codec = click.option("--codec", default="florence2", show_default=True, help="The text format.")
+    return codec(codec_settings_option(function))
+
+
+def codec_settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--codec-option NAME=VALUE`, which may be given often and comes as the dict `codec_options`."""
+    return click.option(
+        "--codec-option",
+        "codec_options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda _context, _option, value: parse_options(value),
+        help="An option of the codec, such as version=3; more than one may be given.",
+    )(function)
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs from the command line; a value that reads as JSON is taken as such, others as text."""
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
+def class_names_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--class-names`, as a comma-separated list or a file with a name per line; None where it is not given."""
+    return click.option(
+        "--class-names",
+        callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
+        help="The classes: a comma-separated list, or a file with one name per line. [default: the format's own]",
+    )(function)
+
+
+def parse_class_names(value: str) -> ClassNames:
+    """Class names from the command line: the path of a file with one name per line, or names between commas."""
+    from rbox_formats._records import ClassNames
+
+    path = Path(value)
+    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else value.split(",")
+    return ClassNames(name.strip() for name in names if name.strip())

@@ -1,0 +1,23 @@
+"""Pictures of images with their boxes, truth beside predictions, and sheets of many.
+
+Coordinates are continuous: pixel i covers i to i + 1, so that a box keeps its place at every scale.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from rbox_formats.draw._colours import Colour, class_colour
+from rbox_formats.draw._pages import contact_sheet, side_by_side
+from rbox_formats.draw._record import draw_record
+from rbox_formats.files import replacing
+
+__all__ = ["Colour", "class_colour", "contact_sheet", "draw_record", "save", "side_by_side"]
+
+
+def save(image: Image.Image, path: str | Path) -> None:
+    """Writes a PNG, whole or not at all; folders that are missing are made."""
+    with replacing(path) as temporary:
+        image.save(temporary, format="PNG")

@@ -1,0 +1,134 @@
+"""Names and scores beside the objects, where there is room for them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from rbox_formats._records import ClassNames, ImageRecord
+from rbox_formats.draw._colours import HALO, class_colour, text_colour
+from rbox_formats.draw._outlines import directions_of, extents_of, sides_of
+
+# A label is left out beside a box whose longer side is less than this part of the label's width.
+_LEAST_BOX_TO_LABEL = 0.3
+# Where there is no room around a box its label may cover at most this part of it.
+_MOST_COVERED = 0.25
+# A crowd: so many others of the class with centres within so many times the root of the box's area. There a label
+# stands for its neighbours too, and the next of the class is at least this many label heights away.
+_CROWD, _CROWD_REACH, _CROWD_SPACING = 3, 2.0, 12
+
+
+def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size)
+
+
+def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    """The text, cut off to an ellipsis where it is wider than this many px."""
+    if font.getlength(text) <= width:
+        return text
+    kept = len(text)
+    while kept and font.getlength(text[:kept] + "...") > width:
+        kept -= 1
+    return text[:kept] + "..."
+
+
+def draw_labels(
+    canvas: Image.Image, quads: np.ndarray, ticks: np.ndarray, record: ImageRecord, class_names: ClassNames
+) -> None:
+    """Draws what `draw_record` says of names, beside quads (N, 4, 2) and their ticks (N, 2, 2) in px of the canvas."""
+    font = load_font(round(min(16.0, max(11.0, max(canvas.size) / 75))))
+    height = math.ceil(font.getbbox("Ag", anchor="lt")[3]) + 5
+    draw = ImageDraw.Draw(canvas)
+    long, short = extents_of(quads)
+    centres = quads.mean(axis=1)
+    labelled: dict[int, list[tuple[float, float]]] = {}
+    obstacles = _Obstacles(quads)
+    # Large objects first: small ones have no claim to the room around them.
+    for i in np.argsort(-long, kind="stable").tolist():
+        label = int(record.labels[i])
+        score = "" if record.scores is None else f" {record.scores[i]:.2f}"
+        text = class_names[label] + score
+        width = math.ceil(font.getlength(text)) + 8
+        outside = np.any(obstacles.high[i] <= 0) or np.any(obstacles.low[i] >= canvas.size)
+        if outside or long[i] < _LEAST_BOX_TO_LABEL * width:
+            continue
+        apart = np.hypot(*(centres[record.labels == label] - centres[i]).T)
+        crowded = np.count_nonzero(apart <= _CROWD_REACH * math.sqrt(long[i] * short[i])) > _CROWD
+        if crowded and any(math.dist(centres[i], at) < _CROWD_SPACING * height for at in labelled.get(label, [])):
+            continue
+        corner = _place_label(obstacles, i, ticks[i], (width, height), canvas.size)
+        if corner is not None:
+            x, y = corner
+            obstacles.add(_rectangle(x, y, width, height))
+            labelled.setdefault(label, []).append((float(centres[i, 0]), float(centres[i, 1])))
+            colour = class_colour(label)
+            draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), 3, colour, HALO)
+            draw.text((x + 4, y + height / 2), text, text_colour(colour), font, anchor="lm")
+
+
+class _Obstacles:
+    """What labels must not cover: the objects' quads and, behind them, the labels that already stand."""
+
+    def __init__(self, quads: np.ndarray) -> None:
+        self.count = len(quads)
+        self.shapes = np.concatenate([quads, np.zeros_like(quads)])
+        self.low, self.high = self.shapes.min(axis=1), self.shapes.max(axis=1)
+        self.low[self.count :] = np.inf  # nothing there yet, so never near
+
+    def add(self, rectangle: np.ndarray) -> None:
+        self.shapes[self.count] = rectangle
+        self.low[self.count], self.high[self.count] = rectangle.min(axis=0), rectangle.max(axis=0)
+        self.count += 1
+
+    def near(self, low: np.ndarray, high: np.ndarray, but: int) -> np.ndarray:
+        """The obstacles (M, 4, 2), but one, whose upright boxes meet another."""
+        met = np.all((self.low < high) & (self.high > low), axis=1)
+        met[but] = False
+        return self.shapes[met]
+
+
+def _rectangle(x: int, y: int, width: int, height: int) -> np.ndarray:
+    return np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
+
+
+def _place_label(
+    obstacles: _Obstacles, i: int, tick: np.ndarray, label: tuple[int, int], size: tuple[int, int]
+) -> tuple[int, int] | None:
+    """The upper left corner of object i's label: next to a side or a corner, uppermost first, the tick's side last."""
+    quad = obstacles.shapes[i]
+    sides = sides_of(quad[None])[0]
+    anchors = np.concatenate([sides.mean(axis=1), quad])
+    along = directions_of(sides[:, 1] - sides[:, 0])
+    outwards = np.stack([along[:, 1], -along[:, 0]], axis=-1)
+    centre = quad.mean(axis=0)
+    outwards *= np.where(((anchors[:4] - centre) * outwards).sum(axis=1, keepdims=True) < 0, -1, 1)
+    directions = np.concatenate([outwards, directions_of(quad - centre)])
+    # The label's middle, moved out until a line across that direction just passes between it and the object.
+    support = np.abs(directions) @ (np.array(label) / 2) + 4
+    corners = np.rint(anchors + directions * support[:, None] - np.array(label) / 2)
+    corners = np.clip(corners, 0, np.maximum(np.array(size) - label, 0))
+    rank = np.repeat([0, 1], 4)
+    rank[np.linalg.norm(anchors[:4] - tick[0], axis=1).argmin()] = 2
+    corners = corners[np.lexsort([directions[:, 1], rank])]
+
+    others = obstacles.near(corners.min(axis=0), corners.max(axis=0) + label, but=i)
+    free = [(x, y) for x, y in corners.astype(int).tolist() if not _covers(_rectangle(x, y, *label), others)]
+    for x, y in free:
+        if not _covers(_rectangle(x, y, *label), quad[None]):
+            return x, y
+    long, short = extents_of(quad[None])
+    small = label[0] * label[1] <= _MOST_COVERED * float(long[0] * short[0])
+    return free[0] if free and small else None
+
+
+def _covers(rectangle: np.ndarray, quads: np.ndarray) -> bool:
+    """Whether an upright rectangle (4, 2) covers any part of any quad's hull, by the separating axis theorem."""
+    sides = sides_of(quads)
+    normals = (sides[:, :, 1] - sides[:, :, 0])[..., ::-1] * (1, -1)
+    axes = np.concatenate([normals, np.broadcast_to(np.eye(2), (len(quads), 2, 2))], axis=1)
+    ours, theirs = axes @ rectangle.T, axes @ quads.transpose(0, 2, 1)
+    # A side of no length separates nothing from anything.
+    apart = (ours.max(axis=2) <= theirs.min(axis=2)) | (theirs.max(axis=2) <= ours.min(axis=2))
+    return bool(np.any(~(apart & axes.any(axis=2)).any(axis=1)))

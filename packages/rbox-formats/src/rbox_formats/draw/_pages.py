@@ -1,0 +1,130 @@
+"""Pictures beside each other: truth and predictions, and sheets of many."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from rbox_formats._records import ClassNames, ImageRecord
+from rbox_formats._typing import Image as ImageArray
+from rbox_formats.draw._colours import FAINT_INK, HALO, INK, PAPER, Colour, class_colour
+from rbox_formats.draw._labels import load_font, shortened
+from rbox_formats.draw._record import as_picture, draw_record, resized
+from rbox_formats.errors import FormatsError
+
+_MARGIN = 12
+_LEGEND_SIZE, _CAPTION_SIZE, _TITLE_SIZE = 13, 14, 17
+
+
+def side_by_side(
+    image: ImageArray | Image.Image,
+    truth: ImageRecord,
+    predictions: ImageRecord,
+    class_names: ClassNames,
+    *,
+    min_side: int = 384,
+    max_side: int = 2048,
+) -> Image.Image:
+    """Truth on the left, predictions on the right, captions with counts above and the classes' colours below.
+
+    Args:
+        image: (height, width, 3) uint8, or a Pillow image.
+        truth: The annotations; its image_id is the title.
+        predictions: What was found on the same image.
+        class_names: What both records' labels index.
+        min_side: Each panel is made a whole number of times larger until its longer side is at least this, px.
+        max_side: Each panel is made smaller until its longer side is at most this, px.
+
+    Raises:
+        FormatsError: As for `draw_record`.
+    """
+    picture = as_picture(image)
+    scale = math.ceil(min_side / max(picture.size))
+    records = {"truth": truth, "predictions": predictions}
+    panels = {
+        f"{name}: {len(record)}": draw_record(picture, record, class_names, scale=scale, max_side=max_side)
+        for name, record in records.items()
+    }
+    panel_width, panel_height = next(iter(panels.values())).size
+    column = max(panel_width, 180)
+    width = 2 * column + 3 * _MARGIN
+    legend = _legend(width - 2 * _MARGIN, truth, predictions, class_names)
+    top = _MARGIN + _TITLE_SIZE + 8 + _CAPTION_SIZE + 8
+    height = top + panel_height + _MARGIN + (legend.height + _MARGIN if legend else 0)
+
+    page = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(page)
+    title = shortened(truth.image_id, load_font(_TITLE_SIZE), width - 2 * _MARGIN)
+    draw.text((_MARGIN, _MARGIN), title, INK, load_font(_TITLE_SIZE), anchor="lt")
+    for i, (caption, panel) in enumerate(panels.items()):
+        x = _MARGIN + i * (column + _MARGIN)
+        draw.text((x, top - 8), caption, FAINT_INK, load_font(_CAPTION_SIZE), anchor="ls")
+        page.paste(panel, (x, top))
+    if legend:
+        page.paste(legend, (_MARGIN, top + panel_height + _MARGIN))
+    return page
+
+
+def contact_sheet(
+    pictures: Sequence[Image.Image],
+    *,
+    columns: int | None = None,
+    background: Colour = PAPER,
+    max_cell: int | None = 1024,
+) -> Image.Image:
+    """Pictures in a grid, row by row, each in the middle of a cell that the largest just fills.
+
+    Args:
+        pictures: At least one.
+        columns: How many beside each other; when not given the sheet is nearly one and a half times as wide as high.
+        background: What shows between them.
+        max_cell: Pictures with a longer side than this are made smaller, px; None leaves them as they are.
+
+    Raises:
+        FormatsError: If there are no pictures, or less than one column is asked for.
+    """
+    if not pictures:
+        raise FormatsError("expected at least one picture, got none")
+    if columns is not None and columns < 1:
+        raise FormatsError(f"expected at least one column, got {columns}")
+    small = [resized(each, min(1.0, (max_cell or math.inf) / max(each.size))) for each in map(as_picture, pictures)]
+    cell = np.array([each.size for each in small]).max(axis=0) + _MARGIN
+    if columns is None:
+        columns = min(len(small), max(1, round(math.sqrt(1.5 * len(small) * cell[1] / cell[0]))))
+    rows = math.ceil(len(small) / columns)
+    width, height = (np.array([columns, rows]) * cell + _MARGIN).tolist()
+    sheet = Image.new("RGB", (width, height), background)
+    for i, each in enumerate(small):
+        spare = cell - _MARGIN - each.size
+        x, y = (np.array([i % columns, i // columns]) * cell + _MARGIN + spare // 2).tolist()
+        sheet.paste(each, (x, y))
+    return sheet
+
+
+def _legend(width: int, truth: ImageRecord, predictions: ImageRecord, class_names: ClassNames) -> Image.Image | None:
+    """The colours of the classes on either record, with how many of each are true and predicted."""
+    counts = [Counter(record.labels.tolist()) for record in (truth, predictions)]
+    font = load_font(_LEGEND_SIZE)
+    swatch, gap, row = 12, 18, _LEGEND_SIZE + 9
+    entries: list[tuple[int, int, int, str]] = []
+    x = y = 0
+    for label in sorted(counts[0] | counts[1]):
+        text = f"{class_names[label]}  {counts[0][label]} | {counts[1][label]}"
+        taken = swatch + 6 + math.ceil(font.getlength(text))
+        if x and x + taken > width:
+            x, y = 0, y + row
+        entries.append((x, y, label, text))
+        x += taken + gap
+    if not entries:
+        return None
+    legend = Image.new("RGB", (width, y + row), PAPER)
+    draw = ImageDraw.Draw(legend)
+    for x, y, label, text in entries:
+        middle = y + row // 2
+        draw.rounded_rectangle((x, middle - 6, x + swatch - 1, middle + 5), 2, class_colour(label), HALO)
+        draw.text((x + swatch + 6, middle), text, INK, font, anchor="lm")
+    return legend

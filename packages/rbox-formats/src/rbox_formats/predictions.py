@@ -1,0 +1,209 @@
+"""`predictions.jsonl`: what every detector writes and every metric reads.
+
+The first line is the header: schema version, class names, the fingerprint of the checkpoint, codec and its options,
+generation settings, dataset. Each further line is an image: its id and size, boxes, quads or null, labels, scores or
+null; from a detector that writes text also a status, and for each window its raw text, what decoding rejected and why.
+Coordinates are the original image's, after windows are merged. Lines are appended as they are produced; a killed run's
+last line may be torn, and is redone. docs/predictions.schema.json is its JSON Schema.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats.errors import PredictionsError
+
+SCHEMA_VERSION = 1
+# What a line says of an image beside its boxes; in a record they are in `metadata`.
+_EXTRAS = ("status", "windows")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a predictions file says of itself. Two runs whose headers differ never share a file.
+
+    Attributes:
+        class_names: What the labels index.
+        fingerprint: Names the checkpoint's contents, such as a hash of its weights.
+        codec: The codec's name and options, or None for detectors without text.
+        generation: The settings that the texts, or boxes, were made with.
+        dataset: What was predicted on.
+    """
+
+    class_names: ClassNames
+    fingerprint: str
+    codec: Mapping[str, Any] | None = None
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the file's first line."""
+        return {"schema_version": SCHEMA_VERSION, **asdict(self), "class_names": list(self.class_names)}
+
+    @classmethod
+    def from_line(cls, line: str, path: Path) -> Header:
+        """Reads the first line of a file; `path` is for the error's text."""
+        try:
+            values = json.loads(line)
+            version = values.pop("schema_version")
+            if version != SCHEMA_VERSION:
+                raise PredictionsError(f"expected schema version {SCHEMA_VERSION}, got {version}", path=path, line=1)
+            return cls(**{**values, "class_names": ClassNames(values["class_names"])})
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+            raise PredictionsError("expected the header of a predictions file", path=path, line=1) from error
+
+
+@dataclass(frozen=True)
+class PredictionFile(Dataset):
+    """A predictions file as a dataset of records; `status` and `windows` are in their `metadata`."""
+
+    header: Header
+
+
+def read(path: str | Path) -> PredictionFile:
+    """Reads a predictions file.
+
+    Raises:
+        PredictionsError: If there is no such file, it is of another version, an image comes twice, a line does not
+            hold what the schema says (with its number), or the last one is torn, as a killed run leaves it.
+    """
+    path = Path(path)
+    header, records, torn = _parse(path)
+    if torn:
+        remedy = "The run that wrote it was stopped: give its command again, it goes on from here."
+        raise PredictionsError("expected whole lines, got a torn last one", path=path, remedy=remedy)
+    return PredictionFile(header.class_names, list(records.values()), _itself, header)
+
+
+def _itself(record: ImageRecord) -> ImageRecord:
+    return record
+
+
+def _parse(path: Path) -> tuple[Header, dict[str, ImageRecord], int]:
+    """Header, records by image id, and how many bytes of a torn last line stand at the end."""
+    try:
+        whole, newline, torn = path.read_bytes().rpartition(b"\n")
+    except FileNotFoundError as error:
+        raise PredictionsError("expected a predictions file, found none", path=path) from error
+    first, *rest = (whole + newline).decode("utf-8", errors="replace").split("\n")[:-1] or [""]
+    header = Header.from_line(first, path)
+    records: dict[str, ImageRecord] = {}
+    for number, line in enumerate(rest, start=2):
+        record = _from_line(line, path, number, len(header.class_names))
+        if record.image_id in records:
+            raise PredictionsError(f"expected each image once, got {record.image_id!r} again", path=path, line=number)
+        records[record.image_id] = record
+    return header, records, len(torn)
+
+
+def _from_line(line: str, path: Path, number: int, classes: int) -> ImageRecord:
+    try:
+        values = json.loads(line)
+        labels = np.array(values["labels"], dtype=np.int64)
+        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+            raise ValueError(f"a label outside 0..{classes - 1}")
+        return ImageRecord(
+            image_id=values["image_id"],
+            width=values["width"],
+            height=values["height"],
+            boxes=np.array(values["boxes"], dtype=np.float64).reshape(len(labels), 5),
+            quads=None if values["quads"] is None else np.array(values["quads"], dtype=np.float64).reshape(-1, 4, 2),
+            labels=labels,
+            scores=None if values["scores"] is None else np.array(values["scores"], dtype=np.float64),
+            metadata={key: values[key] for key in _EXTRAS if key in values},
+        )
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        message = f"expected an image's predictions, got {line[:80]!r} ({type(error).__name__}: {error})"
+        raise PredictionsError(message, path=path, line=number) from error
+
+
+def _to_line(record: ImageRecord) -> str:
+    values = {
+        "image_id": record.image_id,
+        "width": record.width,
+        "height": record.height,
+        "boxes": record.boxes.tolist(),
+        "quads": None if record.quads is None else record.quads.tolist(),
+        "labels": record.labels.tolist(),
+        "scores": None if record.scores is None else record.scores.tolist(),
+        **{key: record.metadata[key] for key in _EXTRAS if key in record.metadata},
+    }
+    return json.dumps(values, ensure_ascii=False, allow_nan=False)
+
+
+class Writer:
+    """Appends images to a predictions file, which it begins or goes on with.
+
+    >>> with Writer(path, header) as writer:  # doctest: +SKIP
+    ...     for image in images:
+    ...         if image not in writer.done:
+    ...             writer.write(predict(image))
+
+    Attributes:
+        done: The ids of the images that the file holds.
+
+    Args:
+        path: The file. One that a killed run left is gone on with; its torn last line, if any, is cut off.
+        header: What the run says of itself.
+
+    Raises:
+        PredictionsError: If the file exists with another header: it names what differs.
+    """
+
+    def __init__(self, path: str | Path, header: Header) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.done: set[str] = set()
+        if self.path.exists() and b"\n" in self.path.read_bytes():
+            found, records, torn = _parse(self.path)
+            _require_same(found, header, self.path)
+            self.done = set(records)
+            if torn:
+                with self.path.open("r+b") as file:
+                    file.truncate(self.path.stat().st_size - torn)
+            self._file = self.path.open("a", encoding="utf-8", newline="\n")
+        else:
+            self._file = self.path.open("w", encoding="utf-8", newline="\n")
+            self._append(json.dumps(header.to_dict(), ensure_ascii=False))
+
+    def write(self, record: ImageRecord) -> None:
+        """Appends one image; it is in the file when this returns.
+
+        Raises:
+            PredictionsError: If the file already holds the image.
+        """
+        if record.image_id in self.done:
+            raise PredictionsError(f"expected each image once, got {record.image_id!r} again", path=self.path)
+        self._append(_to_line(record))
+        self.done.add(record.image_id)
+
+    def _append(self, line: str) -> None:
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _require_same(found: Header, wanted: Header, path: Path) -> None:
+    # Through JSON, so that tuples and lists, which a file cannot tell apart, do not count as different.
+    old, new = found.to_dict(), json.loads(json.dumps(wanted.to_dict()))
+    different = [f"{key} {old[key]!r}, not {new[key]!r}" for key in new if old[key] != new[key]]
+    if different:
+        remedy = "Choose another file (--out), or remove this one."
+        raise PredictionsError(
+            f"expected predictions of the same run, got a file with {'; '.join(different)}", path=path, remedy=remedy
+        )

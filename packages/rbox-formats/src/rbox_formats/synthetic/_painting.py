@@ -1,0 +1,77 @@
+"""Bodies and shadows of the objects on the ground."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
+
+from rbox_formats._typing import Image as ImageArray
+from rbox_formats.synthetic._ground import Ground
+from rbox_formats.synthetic._objects import KINDS, Colour, Object, scaled, turn
+
+_SUPERSAMPLE = 6  # samples per pixel and axis, for objects
+_SHADOW_SUPERSAMPLE = 2
+_SHADOW_COLOUR, _SHADOW_STRENGTH = (12, 15, 26), 0.55
+_LIGHTING = 0.3  # how much brighter a face turned to the light is than a level one
+
+
+def paint(
+    ground: Ground, casting: Sequence[Object], standing: Sequence[Object], rng: np.random.Generator
+) -> ImageArray:
+    """The ground with the shadows of the objects `casting` one and the bodies of those `standing` on it, and grain."""
+    canvas = Image.fromarray(ground.pixels)
+    for item in casting:
+        shade, corner = _shadow(item, ground.light)
+        canvas.paste(_SHADOW_COLOUR, (*corner, corner[0] + shade.width, corner[1] + shade.height), shade)
+    for item in standing:
+        body, corner = _body(item, ground.light)
+        canvas.paste(body.convert("RGB"), corner, body.getchannel("A"))
+    grain = rng.normal(0, 2.2, ground.water.shape).astype(np.float32)
+    return np.clip(np.asarray(canvas, np.float32) + grain[..., None] + 0.5, 0, 255).astype(np.uint8)
+
+
+def _patch(item: Object, margin: float) -> tuple[tuple[int, int], int]:
+    """The upper left pixel and the side of a square that holds the object at any heading."""
+    reach = math.hypot(item.length, item.width) / 2 + margin
+    x, y = (math.floor(value - reach) for value in item.centre)
+    return (x, y), math.ceil(2 * reach) + 1
+
+
+def _body(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, int]]:
+    """The object (RGBA) and where its upper left pixel goes."""
+    corner, side = _patch(item, 1.0)
+    large = Image.new("RGBA", (side * _SUPERSAMPLE, side * _SUPERSAMPLE))
+    draw = ImageDraw.Draw(large)
+    # The light as the object sees it, so that each side of it is lit as its heading has it.
+    along, across = turn(light, -item.heading)
+    for part in item.parts:
+        lit = 1 + _LIGHTING * (part.lean[0] * along + part.lean[1] * across)
+        _fill(draw, item.to_image(part.points, 0.5 / _SUPERSAMPLE) - corner, _SUPERSAMPLE, scaled(part.colour, lit))
+    return large.reduce(_SUPERSAMPLE), corner
+
+
+def _shadow(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, int]]:
+    """How dark the object's shadow is (L) and where its upper left pixel goes: the object swept away from the light."""
+    length = KINDS[item.label].shadow * item.width
+    corner, side = _patch(item, 2 * length + 3)
+    large = Image.new("L", (side * _SHADOW_SUPERSAMPLE, side * _SHADOW_SUPERSAMPLE))
+    draw = ImageDraw.Draw(large)
+    for part in item.parts:
+        _fill(draw, item.to_image(part.points) - corner, _SHADOW_SUPERSAMPLE, 255 * _SHADOW_STRENGTH)
+    swept = large
+    for step in range(1, math.ceil(length * _SHADOW_SUPERSAMPLE) + 1):
+        x, y = np.rint(-light * min(step, length * _SHADOW_SUPERSAMPLE)).astype(int).tolist()
+        swept = ImageChops.lighter(swept, ImageChops.offset(large, x, y))
+    blurred = swept.filter(ImageFilter.GaussianBlur(_SHADOW_SUPERSAMPLE * (0.5 + 0.12 * length)))
+    return blurred.reduce(_SHADOW_SUPERSAMPLE), corner
+
+
+def _fill(draw: ImageDraw.ImageDraw, points: np.ndarray, supersample: int, colour: Colour | float) -> None:
+    # Pillow takes whole samples and fills the ones on the outline too: half a sample too far on every side, which
+    # `to_image(shrink=...)` takes off where it matters.
+    samples = np.rint(points * supersample - 0.5).astype(int)
+    fill = round(colour) if isinstance(colour, float | int) else (*(round(value) for value in colour), 255)
+    draw.polygon(list(map(tuple, samples.tolist())), fill=fill)

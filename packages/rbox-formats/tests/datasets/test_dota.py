@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rbox_formats import ImageRecord, datasets, quad_to_rbox
+from rbox_formats.datasets import dota
+from rbox_formats.errors import DatasetError, ImageError
+
+REAL = Path(__file__).parents[5] / "shared" / "data" / "dota-example"
+OBJECT = "10 20 30 20 30 40 10 40"
+
+
+def make(root: Path, *lines: str, image: bool = True, name: str = "P1") -> Path:
+    (root / "labelTxt").mkdir(parents=True, exist_ok=True)
+    (root / "images").mkdir(exist_ok=True)
+    (root / "labelTxt" / f"{name}.txt").write_bytes("\r\n".join([*lines, ""]).encode())
+    if image:
+        Image.new("RGB", (64, 48)).save(root / "images" / f"{name}.png")
+    return root
+
+
+def test_a_file_with_headers_quads_and_difficult_objects(tmp_path: Path) -> None:
+    make(tmp_path, "imagesource:GoogleEarth", "gsd:0.25", f"{OBJECT} ship 1", "", "1.5 2 8 2 8 4 1.5 4 Small_Vehicle")
+    (record,) = datasets.read("dota", tmp_path)
+    assert (record.image_id, record.size, record.file) == ("P1", (64, 48), tmp_path / "images" / "P1.png")
+    assert record.metadata == {"imagesource": "GoogleEarth", "gsd": "0.25"}
+    assert [dota.V1_0[label] for label in record.labels] == ["ship", "small-vehicle"]
+    assert record.difficult.tolist() == [True, False]
+    np.testing.assert_array_equal(record.quads[1], [[1.5, 2], [8, 2], [8, 4], [1.5, 4]])
+    np.testing.assert_allclose(record.boxes, quad_to_rbox(record.quads))
+
+
+def test_a_label_file_may_stand_without_its_image(tmp_path: Path) -> None:
+    (record,) = datasets.read("dota", make(tmp_path, f"{OBJECT} ship 0", image=False))
+    assert (record.path, record.width, record.height) == (None, None, None)
+
+
+def test_a_file_without_objects(tmp_path: Path) -> None:
+    (record,) = datasets.read("dota", make(tmp_path, "imagesource:x"))
+    assert record.boxes.shape == (0, 5)
+    assert record.quads.shape == (0, 4, 2)
+
+
+def test_splits(tmp_path: Path) -> None:
+    make(tmp_path / "val", f"{OBJECT} ship 0")
+    assert len(datasets.read("dota", tmp_path, "val")) == 1
+    with pytest.raises(DatasetError, match="It has the splits val: choose one"):
+        datasets.read("dota", tmp_path)
+    with pytest.raises(DatasetError, match=r"train: expected a dataset folder, found none"):
+        datasets.read("dota", tmp_path, "train")
+
+
+BAD_LINES = {
+    "10 20 30 20 30 40 10 ship 0": r"expected 8 coordinates, got 'ship' as number 8",
+    "10 20 30 20 30 40 10 ship": r"expected 8 coordinates, a class and perhaps a difficulty, got 8 fields",
+    "10 20 30 20 30 40 10 40 ship 0 0": r"got 11 fields",
+    "10 20 30 20 30 40 10 nan ship 0": r"expected finite coordinates, got 10 20 30 20 30 40 10 nan",
+    "10 20 30 20 30 40 10 inf ship 0": r"expected finite coordinates",
+    f"{OBJECT} tram 0": r"expected a class among plane, .*, got 'tram'\n.*--class-names",
+    f"{OBJECT} ship 2": r"expected 0 or 1 as difficulty, got '2'",
+    "gsd": r"got 1 fields",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_bad_lines_are_named_by_file_and_line(line: str, tmp_path: Path) -> None:
+    make(tmp_path, "imagesource:x", f"{OBJECT} ship 0", line)
+    with pytest.raises(DatasetError, match=r"P1\.txt:3: " + "(?s:.*)" + BAD_LINES[line]):
+        list(datasets.read("dota", tmp_path))
+
+
+def test_bad_folders(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="nowhere: expected a dataset folder, found none"):
+        datasets.read("dota", tmp_path / "nowhere")
+    with pytest.raises(DatasetError, match="expected a folder 'labelTxt'"):
+        datasets.read("dota", tmp_path)
+    (tmp_path / "labelTxt").mkdir()
+    with pytest.raises(DatasetError, match=r"expected label files \(\*\.txt\), found none"):
+        datasets.read("dota", tmp_path)
+    with pytest.raises(DatasetError, match="expected a dataset format among dota, got 'voc'"):
+        datasets.read("voc", tmp_path)
+
+
+def test_bytes_that_are_not_text(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "labelTxt" / "P1.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DatasetError, match=r"P1\.txt: expected UTF-8 text"):
+        list(datasets.read("dota", tmp_path))
+
+
+def test_an_image_that_is_none(tmp_path: Path) -> None:
+    make(tmp_path, f"{OBJECT} ship 0")
+    (tmp_path / "images" / "P1.png").write_bytes(b"not an image")
+    with pytest.raises(ImageError, match=r"P1\.png: expected a whole image"):
+        list(datasets.read("dota", tmp_path))
+
+
+def test_class_names_can_be_given(tmp_path: Path) -> None:
+    make(tmp_path, f"{OBJECT} tram 0")
+    (record,) = datasets.read("dota", tmp_path, class_names=["bus", "tram"])
+    assert record.labels.tolist() == [1]
+
+
+def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    quads = np.concatenate([rng.uniform(0, 1000, (5, 4, 2)), rng.integers(0, 1000, (5, 4, 2))])
+    record = ImageRecord.from_quads(
+        "P1", quads, labels=rng.integers(0, 15, 10), difficult=rng.random(10) < 0.5, metadata={"gsd": "0.1", "other": 1}
+    )
+    datasets.write("dota", [record], tmp_path, "train", dota.V1_0)
+    (again,) = datasets.read("dota", tmp_path, "train")
+    np.testing.assert_array_equal(again.quads, quads)
+    np.testing.assert_array_equal(again.labels, record.labels)
+    np.testing.assert_array_equal(again.difficult, record.difficult)
+    assert again.metadata == {"gsd": "0.1"}
+
+
+def test_file_names_stay_in_the_folder(tmp_path: Path) -> None:
+    record = ImageRecord("../P1", boxes=np.zeros((0, 5)), labels=np.zeros(0, dtype=np.int64))
+    with pytest.raises(DatasetError, match=r"expected a plain file name inside .*, got '\.\./P1\.txt'"):
+        datasets.write("dota", [record], tmp_path, None, dota.V1_0)
+    assert not list(tmp_path.parent.glob("P1.txt"))
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="real DOTA files are not here")
+def test_real_files_come_back_byte_for_byte(tmp_path: Path) -> None:
+    dataset = datasets.read("dota", REAL)
+    records = {record.image_id: record for record in dataset}
+    assert {name: len(record) for name, record in records.items()} == {
+        "P0706": 536, "P0770": 22, "P1088": 34, "P1888": 64, "P2598": 26
+    }  # fmt: skip
+    assert sum(int(record.difficult.sum()) for record in records.values()) == 6
+    datasets.write("dota", dataset, tmp_path, None, dataset.class_names)
+    for path in (REAL / "labelTxt").glob("*.txt"):
+        ours = (tmp_path / "labelTxt" / path.name).read_text(encoding="utf-8").split("\n")
+        theirs = path.read_text(encoding="utf-8").replace("\r", "").split("\n")
+        assert [line for line in ours if line] == [line for line in theirs if line.strip()]

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rbox_formats import files
+from rbox_formats.errors import DatasetError
+
+
+def test_a_file_is_replaced_in_one_piece(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    files.write_text(path, "old\n")
+    with pytest.raises(TypeError), files.replacing(path) as temporary:
+        temporary.write_text("half" + None)  # type: ignore[operator]
+    assert path.read_bytes() == b"old\n"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_the_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    files.write_text(tmp_path / "ours", "")
+    assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "/etc/passwd", "a\0b"])
+def test_names_that_leave_the_folder(name: str) -> None:
+    with pytest.raises(DatasetError, match="expected a plain file name"):
+        files.safe_name(name, Path("data"))
+
+
+def test_plain_names() -> None:
+    assert files.safe_name("P0001.v2..txt", Path("data")) == "P0001.v2..txt"

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jaxtyping
+import jsonschema
+import numpy as np
+import pytest
+from rbox_formats import ClassNames, ImageRecord, predictions, rbox_to_quad
+from rbox_formats.errors import PredictionsError
+
+NAMES = ClassNames(["plane", "ship"])
+HEADER = predictions.Header(NAMES, fingerprint="sha256:1", codec={"name": "florence2", "version": 2})
+SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "predictions.schema.json").read_text())
+
+
+def record(image_id: str, n: int = 2, *, scored: bool = False) -> ImageRecord:
+    rng = np.random.default_rng(n)
+    boxes = rng.uniform(1, 100, (n, 5))
+    return ImageRecord(
+        image_id,
+        boxes,
+        labels=np.arange(n) % 2,
+        quads=None if scored else rbox_to_quad(boxes),
+        scores=rng.random(n) if scored else None,
+        width=640,
+        height=480,
+        metadata={
+            "status": "boxes",
+            "windows": [{"window": [0, 0, 640], "text": "ship…", "status": "boxes", "rejected": []}],
+        },
+    )
+
+
+def write(path: Path, *records: ImageRecord, header: predictions.Header = HEADER) -> None:
+    with predictions.Writer(path, header) as writer:
+        for item in records:
+            writer.write(item)
+
+
+def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "predictions.jsonl"
+    written = [record("a"), record("b", 0), record("c", 3, scored=True)]
+    write(path, *written)
+    file = predictions.read(path)
+    assert file.header == HEADER
+    assert file.class_names == NAMES
+    for ours, theirs in zip(file, written, strict=True):
+        for field in dataclasses.fields(ImageRecord):
+            np.testing.assert_array_equal(getattr(ours, field.name), getattr(theirs, field.name))
+
+
+def test_lines_follow_the_published_schema(tmp_path: Path) -> None:
+    write(tmp_path / "p.jsonl", record("a"), record("b", 0), record("c", 3, scored=True))
+    header, *images = (tmp_path / "p.jsonl").read_text(encoding="utf-8").splitlines()
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.validate(json.loads(header), {**SCHEMA, "$ref": "#/$defs/header"})
+    for line in images:
+        jsonschema.validate(json.loads(line), {**SCHEMA, "$ref": "#/$defs/image"})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**json.loads(images[0]), "boxes": [[1, 2, 3, 4]]}, {**SCHEMA, "$ref": "#/$defs/image"})
+
+
+def test_a_stopped_run_goes_on_wherever_it_was_stopped(tmp_path: Path) -> None:
+    """Cut the file after every byte: what was whole stays, the rest is redone, and the outcome is the same."""
+    whole = tmp_path / "whole.jsonl"
+    items = [record("a", 1), record("b", 0), record("c", 1)]
+    write(whole, *items)
+    data = whole.read_bytes()
+    for length in range(len(data) + 1):
+        cut = tmp_path / "cut.jsonl"
+        cut.write_bytes(data[:length])
+        with predictions.Writer(cut, HEADER) as writer:
+            assert len(writer.done) == max(data[:length].count(b"\n") - 1, 0)
+            for item in items:
+                if item.image_id not in writer.done:
+                    writer.write(item)
+        assert cut.read_bytes() == data
+
+
+def test_a_torn_file_is_not_read_as_a_whole_one(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    write(path, record("a"))
+    path.write_bytes(path.read_bytes()[:-5])
+    with pytest.raises(PredictionsError, match=r"torn last one\n.*goes on from here"):
+        predictions.read(path)
+
+
+def test_another_runs_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    write(path, record("a"))
+    before = path.read_bytes()
+    with pytest.raises(PredictionsError, match="fingerprint 'sha256:1', not 'sha256:2'\nChoose another file"):
+        predictions.Writer(path, dataclasses.replace(HEADER, fingerprint="sha256:2"))
+    assert path.read_bytes() == before
+
+
+def test_an_image_comes_once(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    with predictions.Writer(path, HEADER) as writer:
+        writer.write(record("a"))
+        with pytest.raises(PredictionsError, match="'a' again"):
+            writer.write(record("a"))
+    with path.open("a") as file:
+        file.write(path.read_text().splitlines()[1] + "\n")
+    with pytest.raises(PredictionsError, match=r"p\.jsonl:3: expected each image once, got 'a' again"):
+        predictions.read(path)
+
+
+GOOD = {
+    "image_id": "x",
+    "width": 1,
+    "height": 1,
+    "boxes": [[1, 2, 3, 4, 5]],
+    "labels": [0],
+    "quads": None,
+    "scores": None,
+}
+BAD_LINES = {
+    "[]": "TypeError",
+    "{": "JSONDecodeError",
+    '{"image_id": "x"}': "KeyError: 'labels'",
+    json.dumps({**GOOD, "boxes": [[1, 2, 3, 4]]}): "cannot reshape",
+    json.dumps({**GOOD, "labels": [2]}): r"a label outside 0\.\.1",
+    json.dumps({**GOOD, "scores": [1, 2]}): "as many scores",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_bad_lines_are_named(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # as it is for users
+    path = tmp_path / "p.jsonl"
+    write(path, record("a"))
+    with path.open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(PredictionsError, match=r"p\.jsonl:3: expected an image's predictions.*" + BAD_LINES[line]):
+        predictions.read(path)
+
+
+@pytest.mark.parametrize("first", ["", "{}\n", "[1]\n", "nonsense\n", '{"schema_version": 1}\n'])
+def test_files_that_are_not_predictions(first: str, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text(first)
+    with pytest.raises(PredictionsError, match=r"p\.jsonl:1: expected the header"):
+        predictions.read(tmp_path / "p.jsonl")
+    with pytest.raises(PredictionsError, match="expected a predictions file, found none"):
+        predictions.read(tmp_path / "absent.jsonl")
+
+
+def test_a_later_schema_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text(json.dumps({**HEADER.to_dict(), "schema_version": 2}) + "\n")
+    with pytest.raises(PredictionsError, match="expected schema version 1, got 2"):
+        predictions.read(tmp_path / "p.jsonl")

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from rbox_formats._geometry import canonical_le90, rbox_to_quad
+from rbox_formats.errors import FormatsError
+from rbox_formats.synthetic import CLASS_NAMES, SceneConfig, scene
+from rbox_formats.synthetic._ground import draw_ground
+from rbox_formats.synthetic._layout import place_objects
+from rbox_formats.synthetic._objects import KINDS
+from rbox_formats.synthetic._painting import paint
+from shapely.geometry import Polygon
+
+TINY = SceneConfig(96, 1, 3, 0.21, 0.47)
+TANK = CLASS_NAMES.index("storage-tank")
+
+
+def is_cut(quads, size):
+    return ((quads < 0) | (quads > size)).any(axis=(1, 2))
+
+
+def is_touching(shapes):
+    """For each object but the first, whether it touches an earlier one."""
+    return [any(shape.distance(other) < 1e-6 for other in shapes[:i]) for i, shape in enumerate(shapes) if i]
+
+
+def laid_out(seed, config):
+    """The ground and the objects of a scene: most of the time goes into painting them."""
+    ground_rng, layout_rng, _ = np.random.default_rng(seed).spawn(3)
+    ground = draw_ground(ground_rng, config)
+    return ground, place_objects(layout_rng, config, ground.water)
+
+
+def quads_of(objects):
+    return np.array([rbox_to_quad(item.box) for item in objects]).reshape(-1, 4, 2)
+
+
+def painted(seed, ground, objects, hidden):
+    """The scene as it is painted, but for the body of one object, whose shadow stays."""
+    _, _, grain_rng = np.random.default_rng(seed).spawn(3)
+    return paint(ground, objects, [item for i, item in enumerate(objects) if i != hidden], grain_rng)
+
+
+def in_box_frame(mask, box, angle):
+    """The extents along and across of a mask's pixel middles, from the box's middle, written out by hand."""
+    y, x = np.nonzero(mask)
+    dx, dy = x + 0.5 - box[0], y + 0.5 - box[1]
+    along, across = dx * math.cos(angle) + dy * math.sin(angle), dy * math.cos(angle) - dx * math.sin(angle)
+    return np.array([along.min(), along.max(), across.min(), across.max()])
+
+
+@pytest.mark.parametrize("config, seeds", [(TINY, range(30)), (SceneConfig(max_objects=6), range(12))])
+def test_the_drawn_pixels_fill_the_box(config, seeds):
+    errors, mirrored, labels = [], [], []
+    for seed in seeds:
+        image, record = scene(seed, config)
+        ground, objects = laid_out(seed, config)
+        np.testing.assert_array_equal(image, painted(seed, ground, objects, hidden=None))
+        np.testing.assert_array_equal(record.quads, quads_of(objects))
+        np.testing.assert_array_equal(record.labels, [item.label for item in objects])
+        for i in np.flatnonzero(~is_cut(record.quads, config.size)):
+            mask = np.abs(image.astype(int) - painted(seed, ground, objects, hidden=i)).max(axis=2) > 3
+            box = record.boxes[i]
+            expected = np.array([-box[2], box[2], -box[3], box[3]]) / 2
+            errors.append(in_box_frame(mask, box, box[4]) - expected)
+            mirrored.append(in_box_frame(mask, box, -box[4]) - expected)
+            labels.append(record.labels[i])
+    errors, labels = np.array(errors), np.array(labels)
+    assert set(labels) == set(range(len(CLASS_NAMES)))
+    # The middle of a pixel that is touched lies within 0.71 px of what touches it; colours like the ground's hide some.
+    assert np.abs(errors).max() < 1.0
+    # No kind is drawn too large, too small or off its middle.
+    for label in range(len(CLASS_NAMES)):
+        assert np.abs(errors[labels == label].mean(axis=0)).max() < 0.6
+    assert np.abs(mirrored).max() > 5  # a wrong sign of the angle would have been seen
+
+
+@pytest.mark.parametrize("label", range(len(CLASS_NAMES)), ids=CLASS_NAMES)
+def test_every_kind_is_drawn_to_the_four_sides_of_its_unit_square(label):
+    for seed in range(20):
+        parts = KINDS[label].parts(np.random.default_rng(seed))
+        points = np.concatenate([part.points for part in parts])
+        np.testing.assert_allclose(points.min(axis=0), -1, atol=1e-12)
+        np.testing.assert_allclose(points.max(axis=0), 1, atol=1e-12)
+
+
+def test_same_seed_same_bytes():
+    for config in (TINY, SceneConfig()):
+        (image, record), (again, record_again) = scene(7, config), scene(7, config)
+        assert image.tobytes() == again.tobytes()
+        assert record.boxes.tobytes() == record_again.boxes.tobytes()
+        assert record.labels.tolist() == record_again.labels.tolist()
+    assert not np.array_equal(scene(7)[0], scene(8)[0])
+
+
+@pytest.mark.parametrize(
+    "config, seeds",
+    [(TINY, 12), (SceneConfig(), 12), (SceneConfig(400, 30, 40, 0.02, 0.1), 4)],
+    ids=["96", "256", "400"],
+)
+def test_records_are_canonical_and_as_asked(config, seeds):
+    for seed in range(seeds):
+        image, record = scene(seed, config)
+        assert image.shape == (config.size, config.size, 3)
+        assert image.dtype == np.uint8
+        assert (record.width, record.height) == (config.size, config.size)
+        assert record.image_id == f"scene_{seed:04d}"
+        assert config.min_objects <= len(record) <= config.max_objects
+        np.testing.assert_allclose(canonical_le90(record.boxes), record.boxes, atol=1e-12)
+        assert np.all(record.boxes[:, 2] >= record.boxes[:, 3])
+        assert np.all((record.boxes[:, 4] >= -np.pi / 2) & (record.boxes[:, 4] < np.pi / 2))
+        np.testing.assert_array_equal(record.quads, rbox_to_quad(record.boxes))
+        assert np.all((record.boxes[:, :2] > 0) & (record.boxes[:, :2] < config.size))
+        scales = record.boxes[:, 2] / config.size
+        assert np.all((scales >= config.min_scale - 1e-9) & (scales <= config.max_scale + 1e-9))
+        tanks = record.boxes[record.labels == TANK]
+        assert np.all(tanks[:, 4] == 0)
+        np.testing.assert_allclose(tanks[:, 2], tanks[:, 3], rtol=1e-12)
+
+
+def test_ships_float_and_nothing_else_does():
+    afloat = []
+    for seed in range(30):
+        ground, objects = laid_out(seed, SceneConfig())
+        for item in objects:
+            x, y = item.centre.astype(int)
+            assert ground.water[y, x] == (item.label == CLASS_NAMES.index("ship"))
+            afloat.append(ground.water[y, x])
+    assert 0 < sum(afloat) < len(afloat)
+
+
+def test_objects_touch_and_are_cut_as_often_as_asked_and_never_overlap():
+    config = SceneConfig(256, 10, 10, 0.04, 0.1, touching=0.4, cut=0.2)
+    touching, cut = [], []
+    for seed in range(80):
+        quads = quads_of(laid_out(seed, config)[1])
+        shapes = [Polygon(quad) for quad in quads]
+        touching += is_touching(shapes)
+        cut += is_cut(quads, config.size).tolist()
+        for i, shape in enumerate(shapes):
+            assert all(shape.intersection(other).area < 1e-3 for other in shapes[:i])
+    # Four standard deviations of 720 and 800 throws; a few objects find no room beside another.
+    assert 0.4 - 0.09 < np.mean(touching) < 0.4 + 0.075
+    assert 0.2 - 0.06 < np.mean(cut) < 0.2 + 0.06
+
+
+def test_without_chances_nothing_touches_and_nothing_is_cut():
+    config = SceneConfig(256, 8, 8, 0.05, 0.15, touching=0.0, cut=0.0)
+    for seed in range(20):
+        quads = quads_of(laid_out(seed, config)[1])
+        assert not is_cut(quads, config.size).any()
+        shapes = [Polygon(quad) for quad in quads]
+        assert all(shape.distance(other) > 1.9 for i, shape in enumerate(shapes) for other in shapes[:i])
+
+
+def test_what_the_border_cuts_off_is_part_of_the_object():
+    config = SceneConfig(160, 1, 1, 0.2, 0.4, touching=0.0, cut=1.0)
+    for seed in range(20):
+        _, (item,) = laid_out(seed, config)
+        drawn = item.to_image(np.concatenate([part.points for part in item.parts]))
+        assert np.any((drawn < -1) | (drawn > config.size + 1))
+
+
+def test_no_objects():
+    image, record = scene(3, SceneConfig(64, 0, 0), image_id="bare")
+    assert image.shape == (64, 64, 3)
+    assert image.std() > 1  # the ground is textured all the same
+    assert record.image_id == "bare"
+    assert record.boxes.shape == (0, 5)
+    assert record.quads.shape == (0, 4, 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": 16},
+        {"min_objects": 5, "max_objects": 4},
+        {"min_objects": -1},
+        {"min_scale": 0.0},
+        {"min_scale": 0.4, "max_scale": 0.3},
+        {"max_scale": 0.9},
+        {"touching": 0.8, "cut": 0.3},
+        {"cut": -0.1},
+    ],
+)
+def test_wrong_configurations(change):
+    with pytest.raises(FormatsError, match="expected"):
+        SceneConfig(**change)
+
+
+def test_negative_seed():
+    with pytest.raises(FormatsError, match="seed of at least 0, got -1"):
+        scene(-1)
