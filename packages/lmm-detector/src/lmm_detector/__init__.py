@@ -1,0 +1,36 @@
+"""Fine-tune, run and score multimodal models that write rotated boxes as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmm_detector._config import TrainConfig
+    from lmm_detector._detector import Detector
+    from lmm_detector._evaluation import evaluate
+    from lmm_detector._prediction import predict
+    from lmm_detector._training import train
+    from lmm_detector._visualization import visualize
+
+__version__ = "0.1.0"
+
+__all__ = ["Detector", "TrainConfig", "evaluate", "predict", "train", "visualize"]
+
+# torch and transformers take seconds to import: each name brings its module when it is first used (PEP 562), so that
+# `lmm-detector --help` and `import lmm_detector` answer at once.
+_HOMES = {
+    "Detector": "_detector",
+    "TrainConfig": "_config",
+    "evaluate": "_evaluation",
+    "predict": "_prediction",
+    "train": "_training",
+    "visualize": "_visualization",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,23 @@
+"""The command `lmm-detector`: a file for each subcommand. torch is imported when one runs, not before."""
+
+from __future__ import annotations
+
+import click
+from rbox_formats.cli import Group
+
+from lmm_detector import __version__
+from lmm_detector._cli.demo import demo
+from lmm_detector._cli.evaluate import evaluate
+from lmm_detector._cli.predict import predict
+from lmm_detector._cli.train import train
+from lmm_detector._cli.visualize import visualize
+
+
+@click.group(cls=Group)
+@click.version_option(__version__)
+def main() -> None:
+    """Fine-tune, run and score multimodal models that write rotated boxes as text."""
+
+
+for _command in (train, predict, evaluate, visualize, demo):
+    main.add_command(_command)

@@ -1,0 +1,66 @@
+"""`detector.json`: what a checkpoint needs beside its weights to be a detector. It is the last file to be written.
+
+A folder without it is not a finished checkpoint, whatever else is in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rbox_formats import ClassNames, codecs, files
+
+from lmm_detector.errors import ModelError
+
+FILE_NAME = "detector.json"
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """What a detector was taught.
+
+    Attributes:
+        class_names: The classes.
+        codec: The codec's name and options.
+        prompt: What asks the model for boxes.
+        window: Side of the windows that it saw, in pixels.
+        gap: How far neighbouring windows overlap, in pixels.
+    """
+
+    class_names: ClassNames
+    codec: Mapping[str, Any]
+    prompt: str
+    window: int
+    gap: int
+
+    def make_codec(self) -> codecs.Codec:
+        """The codec itself."""
+        return codecs.get(**self.codec)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the file into a checkpoint's folder."""
+        values = {**asdict(self), "class_names": list(self.class_names)}
+        files.write_text(Path(folder) / FILE_NAME, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> DetectorSpec:
+        """Reads the file from a checkpoint's folder.
+
+        Raises:
+            ModelError: If there is no such folder, or it is no detector's.
+        """
+        path = Path(folder) / FILE_NAME
+        if not path.is_file():
+            inside = sorted(str(p.parent) for p in Path(folder).glob(f"*/{FILE_NAME}"))
+            remedy = f"Did you mean {inside[-1]}?" if inside else "`lmm-detector train` makes one."
+            raise ModelError(f"expected a trained detector, found no {FILE_NAME}", path=folder, remedy=remedy)
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**values, "class_names": ClassNames(values["class_names"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(
+                f"expected a detector's settings, got {type(error).__name__}: {error}", path=path
+            ) from error

@@ -1,0 +1,197 @@
+"""Fine-tuning: from a configuration to a folder with a detector in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rbox_formats import codecs, datasets, files, tiling
+from rbox_formats.cli import Advance, progress
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState, TrainingArguments, set_seed
+
+from lmm_detector import _config, _families
+from lmm_detector._config import TrainConfig
+from lmm_detector._samples import WindowTexts, records_with_images, window_texts
+from lmm_detector._spec import FILE_NAME, DetectorSpec
+from lmm_detector.errors import RunError
+
+logger = logging.getLogger("lmm_detector")
+
+
+def train(config: TrainConfig) -> Path:
+    """Fine-tunes a model, or goes on with a run that was stopped.
+
+    Everything that can be checked is checked first; only then is anything written. In `config.out` are then
+
+    - `config.yaml`: the settings,
+    - `texts.jsonl`: the windows that are trained on, with the text of each,
+    - `checkpoints/`: the last two checkpoints, from which a stopped run goes on; each is a detector as well,
+    - `losses.jsonl`: step, loss and learning rate, at the end,
+    - `model/`: the detector, at the end.
+
+    Args:
+        config: The settings.
+
+    Returns:
+        The detector's folder.
+
+    Raises:
+        RboxError: If a setting, the dataset or the model is not as expected.
+    """
+    out = Path(config.out)
+    _require_same_run(out / "config.yaml", config)
+    if (out / "model" / FILE_NAME).is_file():
+        return out / "model"
+
+    codec = codecs.get(config.codec, **config.codec_options)
+    dataset = datasets.read(config.format, config.data, config.split, config.class_names)
+    set_seed(config.seed)
+    family = _families.load(config.model)
+    prompt = config.prompt or codec.prompt
+    family.check(codec, prompt)
+    gap = tiling.default_gap(config.window) if config.gap is None else config.gap
+    samples = window_texts(
+        records_with_images(dataset),
+        dataset.class_names,
+        codec,
+        window=config.window,
+        gap=gap,
+        max_tokens=family.max_target_tokens,
+        count_tokens=family.count_tokens,
+    )
+    _require_same_texts(out / "texts.jsonl", samples)
+    files.write_text(out / "config.yaml", _config.to_yaml(config))
+    _report(family, samples, out)
+
+    spec = DetectorSpec(dataset.class_names, codec.to_dict(), prompt, config.window, gap)
+    arguments = _arguments(config, out / "checkpoints", len(samples))
+    with progress("training", arguments.max_steps) as advance:
+        trainer = Trainer(
+            model=family.model,
+            args=arguments,
+            train_dataset=samples,
+            data_collator=partial(family.collate, prompt=prompt),
+            processing_class=family.processor,
+            callbacks=[_Watch(advance, spec)],
+        )
+        trainer.remove_callback(PrinterCallback)  # which prints every log
+        trainer.train(resume_from_checkpoint=_newest_finished(out / "checkpoints"))
+
+    losses = [entry for entry in trainer.state.log_history if "loss" in entry]
+    files.write_text(out / "losses.jsonl", "".join(json.dumps(entry) + "\n" for entry in losses))
+    # Beside its place, then moved there in one piece: a killed run leaves no half a model.
+    unfinished = out / ".model"
+    family.model.save_pretrained(unfinished)
+    family.processor.save_pretrained(unfinished)
+    spec.save(unfinished)
+    return unfinished.rename(out / "model")
+
+
+def _report(family: _families.Family, samples: WindowTexts, out: Path) -> None:
+    objects, left_out = sum(item.objects for item in samples.items), sum(item.left_out for item in samples.items)
+    parameters = sum(p.numel() for p in family.model.parameters())
+    logger.info("%s: %.1f M parameters; %d windows with %d objects", out, parameters / 1e6, len(samples), objects)
+    if left_out:
+        cut = sum(item.left_out > 0 for item in samples.items)
+        logger.warning(
+            "%d objects in %d windows are left out: their texts are longer than the model's %d tokens "
+            "(smaller windows hold fewer objects)",
+            *(left_out, cut, family.max_target_tokens),
+        )
+
+
+def _arguments(config: TrainConfig, checkpoints: Path, windows: int) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=str(checkpoints),
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation,
+        max_steps=1,  # set below: it depends on the number of processes, which the arguments find out
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=_config.SCHEDULES[config.schedule],
+        weight_decay=config.weight_decay,
+        bf16=config.precision == "bfloat16",
+        fp16=config.precision == "float16",
+        logging_steps=config.log_every,
+        logging_nan_inf_filter=False,  # which would show the last finite loss instead
+        save_steps=config.save_every,
+        save_total_limit=2,  # the one being written and the one before
+        dataloader_num_workers=config.workers,
+        remove_unused_columns=False,
+        seed=config.seed,
+        use_cpu=config.device == "cpu",
+        report_to=config.report_to,
+        disable_tqdm=True,
+    )
+    per_step = config.batch_size * config.gradient_accumulation * arguments.world_size
+    arguments.max_steps = config.steps or max(1, math.ceil(config.epochs * windows / per_step))
+    arguments.warmup_steps = math.ceil(config.warmup * arguments.max_steps)
+    return arguments
+
+
+class _Watch(TrainerCallback):
+    """Moves the progress bar, stops a run whose loss is not a number, and finishes checkpoints."""
+
+    def __init__(self, advance: Advance, spec: DetectorSpec) -> None:
+        self.advance, self.spec = advance, spec
+        self.note = ""
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        self.advance(state.global_step)  # what a resumed run has behind it
+
+    def on_step_end(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        self.advance(1, self.note)
+
+    def on_log(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        loss = kwargs["logs"].get("loss")
+        if loss is None:
+            return
+        self.note = f"loss {loss:.4f}"
+        if not math.isfinite(loss):
+            raise RunError(
+                f"expected a finite loss, got {loss} at step {state.global_step}",
+                remedy="Lower the learning rate, or train in float32 (--precision float32).",
+            )
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        # The last file of a checkpoint: one without it was cut short, and is not gone on from.
+        if state.is_world_process_zero:
+            self.spec.save(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+
+
+def _newest_finished(checkpoints: Path) -> str | None:
+    """The checkpoint to go on from; those that were cut short are removed."""
+    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    finished = [path for path in found if (path / FILE_NAME).is_file()]
+    for path in set(found) - set(finished):
+        shutil.rmtree(path)
+    return str(finished[-1]) if finished else None
+
+
+def _require_same_run(path: Path, config: TrainConfig) -> None:
+    if not path.is_file():
+        return
+    old, new = asdict(_config.load(path, {})), asdict(config)
+    different = [f"{name} {old[name]!r}, not {new[name]!r}" for name in new if old[name] != new[name]]
+    if different:
+        raise RunError(
+            f"expected the settings of the run in this folder, which has {'; '.join(different)}",
+            path=path,
+            remedy="Give the same settings to go on with it, another --out, or remove the folder.",
+        )
+
+
+def _require_same_texts(path: Path, samples: WindowTexts) -> None:
+    text = samples.to_jsonl()
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise RunError(
+            "expected the texts that the run in this folder began with, got others: the dataset has changed",
+            path=path,
+            remedy="Choose another --out, or remove the folder.",
+        )
+    files.write_text(path, text)

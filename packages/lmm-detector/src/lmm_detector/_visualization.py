@@ -1,0 +1,46 @@
+"""Pictures of truth beside predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+from rbox_formats import Dataset, draw, images, predictions
+from rbox_formats.cli import track
+from rbox_formats.errors import DatasetError
+
+SHEET_SIZE = 16
+
+
+def visualize(truth: Dataset, predictions_path: str | Path, out: str | Path, *, limit: int | None = None) -> list[Path]:
+    """Draws each image twice, with its annotations and with its predictions, and all of them on one sheet.
+
+    Args:
+        truth: The dataset, read with the class names of the predictions.
+        predictions_path: The file.
+        out: The folder for the pictures: `<image_id>.png`, and `sheet.png` of the first 16.
+        limit: Draw the first so many images only.
+
+    Returns:
+        The files written, the sheet last.
+
+    Raises:
+        RboxError: If no predicted image has a file in the dataset.
+    """
+    by_id = {record.image_id: record for record in predictions.read(predictions_path)}
+    pairs = [(record, by_id[record.image_id]) for record in truth if record.path and record.image_id in by_id][:limit]
+    if not pairs:
+        raise DatasetError(
+            "expected images that are in the dataset and in the predictions, found none", path=predictions_path
+        )
+    paths: list[Path] = []
+    pictures: list[Image.Image] = []
+    for annotated, predicted in track(pairs, "drawing"):
+        picture = draw.side_by_side(images.load(annotated.file), annotated, predicted, truth.class_names)
+        paths.append(Path(out) / f"{annotated.image_id}.png")
+        draw.save(picture, paths[-1])
+        if len(pictures) < SHEET_SIZE:
+            pictures.append(picture)
+    paths.append(Path(out) / "sheet.png")
+    draw.save(draw.contact_sheet(pictures), paths[-1])
+    return paths

@@ -1,0 +1,125 @@
+"""The command line: what good input gives, and what bad input is told. No traceback, nothing half written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from lmm_detector._cli import main
+from PIL import Image
+
+OBJECT = "1 2 30 2 30 20 1 20"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_help_names_every_command_and_setting() -> None:
+    assert {"train", "predict", "evaluate", "visualize", "demo"} <= set(run("--help").output.split())
+    words = run("train", "--help").output.split()
+    assert {"--model", "--learning-rate", "--codec-option", "--class-names", "--save-every"} <= set(words)
+
+
+def test_the_four_commands_one_after_the_other(tiny_model: Path, scenes: Path, tmp_path: Path) -> None:
+    names = "plane,ship,small-vehicle,storage-tank"
+    out = tmp_path / "run"
+    result = run(
+        *("train", "--data", scenes, "--split", "train", "--model", tiny_model, "--out", out, "--class-names", names),
+        *("--window", 96, "--gap", 0, "--steps", 2, "--codec-option", "version=3", "--device", "cpu"),
+    )
+    assert result.exit_code == 0, result.output
+    assert f"Next: lmm-detector predict --model {out / 'model'}" in result.output
+    truth = ("--data", scenes, "--split", "val")
+    predicted = ("--predictions", out / "p.jsonl")
+    result = run("predict", "--model", out / "model", *truth, "--out", out / "p.jsonl", "--max-new-tokens", 20)
+    assert result.exit_code == 0, result.output
+    result = run("evaluate", *truth, *predicted, "--out", out / "report.json", "--iou", 0.5, "--iou", 0.75)
+    assert result.exit_code == 0, result.output
+    assert "storage-tank" in result.output
+    result = run("visualize", *truth, *predicted, "--out", out / "pictures", "--limit", 2)
+    assert result.exit_code == 0, result.output
+    assert len(list((out / "pictures").iterdir())) == 3
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    (root / "labelTxt").mkdir(parents=True)
+    (root / "images").mkdir()
+    (root / "labelTxt" / "P1.txt").write_text(f"{OBJECT} ship 0\n")
+    Image.new("RGB", (64, 64), (1, 2, 3)).save(root / "images" / "P1.png")
+    return root
+
+
+BAD_LABELS = {
+    "1 2 3 4 5 6 7 ship 0": "P1.txt:1: expected 8 coordinates, got 'ship' as number 8\nA line reads: x1 y1",
+    f"{OBJECT} tram 0": "got 'tram'\nCorrect the line, or name the dataset's classes (--class-names",
+    "1 2 3 4 5 6 7 nan ship 0": "P1.txt:1: expected finite coordinates, got 1 2 3 4 5 6 7 nan\nCorrect the line",
+    "": "expected objects to train on, got none in 1 images",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LABELS)
+def test_bad_labels(line: str, data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    (data / "labelTxt" / "P1.txt").write_text(line + "\n")
+    assert_refused(data, tiny_model, tmp_path, BAD_LABELS[line])
+
+
+def test_a_truncated_image(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    path = data / "images" / "P1.png"
+    path.write_bytes(path.read_bytes()[:-20])
+    assert_refused(data, tiny_model, tmp_path, "P1.png: expected a whole image, got: ")
+
+
+def test_a_missing_folder_and_an_empty_dataset(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    assert_refused(tmp_path / "nowhere", tiny_model, tmp_path, "nowhere: expected a dataset folder, found none\nGive")
+    (data / "labelTxt" / "P1.txt").unlink()
+    assert_refused(data, tiny_model, tmp_path, "labelTxt: expected label files (*.txt), found none\nEach image has one")
+
+
+def test_a_missing_model(data: Path, tmp_path: Path) -> None:
+    assert_refused(data, tmp_path / "no" / "model", tmp_path, "expected a local folder, or a name on the hub")
+
+
+def assert_refused(data: Path, model: Path, folder: Path, found: str) -> None:
+    out = folder / "out"
+    result = run("train", "--data", data, "--model", model, "--out", out, "--window", 64, "--steps", 1)
+    assert result.exit_code == 1
+    assert found in result.output
+    assert "Traceback" not in result.output
+    assert not out.exists()
+
+
+def test_a_folder_that_cannot_be_written(data: Path, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = run("train", "--data", data, "--model", tiny_model, "--out", tmp_path / "file" / "x", "--window", 64)
+    assert result.exit_code == 1
+    assert "Could not open file" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments, code, found",
+    [
+        (["train"], 1, "expected a value for 'data', got none\nGive --data."),
+        (["train", "--steps", "many"], 2, "'many' is not a valid integer"),
+        (["train", "--codec-option", "version"], 2, "expected NAME=VALUE, got 'version'"),
+        (["predict", "--model", "m", "--out", "p.jsonl"], 2, "Give either --data, or images."),
+        (["predict", "--model", "m", "--out", "p.jsonl", "a.png"], 1, "m: expected a trained detector"),
+        (
+            ["evaluate", "--data", "d", "--predictions", "p.jsonl"],
+            1,
+            "p.jsonl: expected a predictions file, found none",
+        ),
+        (["visualize", "--data", "d", "--predictions", "p.jsonl", "--out", "x"], 1, "expected a predictions file"),
+    ],
+)
+def test_bad_usage(
+    arguments: list[str], code: int, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.exit_code == code
+    assert found in result.output
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from lmm_detector import TrainConfig
+from lmm_detector._config import load, to_yaml
+from lmm_detector.errors import ConfigError
+
+GIVEN = {"data": "DOTA", "out": "runs/x"}
+
+
+def test_overrides_go_before_the_file_and_the_file_before_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("data: DOTA\nout: runs/x\nbatch_size: 4\nwindow: 512\n")
+    config = load(path, {"batch_size": 8, "class_names": ("plane", "ship")})
+    assert (config.batch_size, config.window, config.learning_rate) == (8, 512, TrainConfig(**GIVEN).learning_rate)
+    assert config.class_names == ["plane", "ship"]
+
+
+def test_a_configuration_comes_back_from_yaml(tmp_path: Path) -> None:
+    config = TrainConfig(**GIVEN, steps=7, codec_options={"version": 3}, class_names=["a"], gap=0)
+    (tmp_path / "c.yaml").write_text(to_yaml(config))
+    assert asdict(load(tmp_path / "c.yaml", {})) == asdict(config)
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        ("bath_size: 4", r"Key 'bath_size' not in 'TrainConfig'.*\(bath_size\)"),
+        ("batch_size: four", r"Value 'four' of type 'str' could not be converted to Integer \(batch_size\)"),
+        ("batch_size: 0", "expected batch_size of 1 or more, got 0"),
+        ("steps: -1", "expected steps of 1 or more, got -1"),
+        ("precision: half", "expected a precision among float32, bfloat16, float16, got 'half'"),
+        ("a: [", "while parsing"),
+        ("- a", "expected settings"),
+    ],
+)
+def test_bad_files_are_told(text: str, found: str, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=found):
+        load(tmp_path / "c.yaml", GIVEN)
+
+
+def test_what_must_be_given() -> None:
+    with pytest.raises(ConfigError, match="expected a value for 'data', got none\nGive --data"):
+        load(None, {"out": "x"})
+    with pytest.raises(ConfigError, match="expected a configuration file, found none"):
+        load("nowhere.yaml", GIVEN)

@@ -1,0 +1,248 @@
+"""Prediction: windows put together, and files that a killed run goes on with."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lmm_detector import Detector, TrainConfig, predict, train
+from lmm_detector._detector import Generation
+from lmm_detector._prediction import find_images
+from lmm_detector.errors import ModelError
+from PIL import Image
+from rbox_formats import codecs, images, predictions, rbox_to_quad
+from rbox_formats.errors import DatasetError, ImageError, PredictionsError
+
+CODEC = codecs.get("florence2")
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_model: Path, scenes: Path, tmp_path_factory: pytest.TempPathFactory, class_names: Any) -> Detector:
+    folder = train(
+        TrainConfig(
+            model=str(tiny_model),
+            data=str(scenes),
+            split="train",
+            class_names=list(class_names),
+            out=str(tmp_path_factory.mktemp("run")),
+            window=96,
+            gap=32,
+            steps=60,
+            batch_size=4,
+            learning_rate=1e-3,
+            schedule="constant",
+            warmup=0.0,
+            device="cpu",
+        )
+    )
+    return Detector.from_pretrained(folder, device="cpu")
+
+
+@pytest.fixture
+def paths(scenes: Path) -> list[Path]:
+    return find_images([scenes / "val" / "images"])
+
+
+class Oracle:
+    """Stands in for the model alone: it answers each window with what is truly in it."""
+
+    max_target_tokens = 1000
+
+    def __init__(self, boxes: np.ndarray, labels: np.ndarray, names: Any, size: int) -> None:
+        self.boxes, self.labels, self.names, self.size = boxes, labels, names, size
+        self.corners: list[tuple[int, int]] = []
+
+    def generate(self, crops: Sequence[np.ndarray], prompt: str, **_: object) -> list[str]:
+        texts = []
+        for crop in crops:
+            y, x = (int(v) for v in crop[0, 0, :2])  # each pixel of the image holds its own place
+            inside = (np.abs(self.boxes[:, :2] - (x + self.size / 2, y + self.size / 2)) < self.size / 2).all(axis=1)
+            local = self.boxes[inside] - np.array([x, y, 0, 0, 0])
+            texts.append(CODEC.encode(local, self.labels[inside], self.names, (self.size, self.size)) + "</s>")
+        return texts
+
+    def is_finished(self, text: str) -> bool:
+        return text.endswith("</s>")
+
+
+def test_windows_put_together_give_the_image_back(detector: Detector, tmp_path: Path) -> None:
+    """Each object comes out once, where it is, though most lie in two or four windows."""
+    y, x = np.mgrid[:200, :230]
+    Image.fromarray(np.stack([y, x, 0 * x], axis=-1).astype(np.uint8)).save(tmp_path / "a.png")
+    grid = np.stack(np.meshgrid(np.arange(12, 220, 24), np.arange(12, 190, 24)), axis=-1).reshape(-1, 2)
+    boxes = np.concatenate([grid, np.tile([12.0, 5.0, 0.4], (len(grid), 1))], axis=1).astype(np.float64)
+    labels = np.arange(len(boxes)) % 4
+    oracle = replace(detector, family=Oracle(boxes, labels, detector.class_names, 96))  # type: ignore[arg-type]
+    (record,) = oracle.predict([tmp_path / "a.png"])
+    assert record.size == (230, 200)
+    assert len(record.metadata["windows"]) == 12
+    assert record.metadata["status"] == "boxes"
+    assert len(record) == len(boxes)
+    order, ours = (np.lexsort((b[:, :2] // 24).T) for b in (boxes, record.boxes))
+    np.testing.assert_allclose(record.boxes[ours][:, :2], boxes[order][:, :2], atol=0.1)
+    np.testing.assert_array_equal(record.labels[ours], labels[order])
+
+
+def test_coordinates_are_the_images(detector: Detector, paths: list[Path]) -> None:
+    """Every box of the file is one of a window's text, moved by the window's corner."""
+    for record in detector.predict(paths):
+        candidates = []
+        for window in record.metadata["windows"]:
+            x, y, size = window["window"]
+            found = CODEC.decode(window["text"], detector.class_names, (size, size), on_invalid="ignore")
+            candidates.append(rbox_to_quad(found.boxes) + np.array([x, y]))
+        corners = np.concatenate(candidates)
+        for quad in rbox_to_quad(record.boxes):
+            assert np.abs(corners - quad).max(axis=(1, 2)).min() < 1e-9
+
+
+def test_batch_size_does_not_matter(detector: Detector, paths: list[Path]) -> None:
+    one, many = (list(detector.predict(paths, Generation(batch_size=n))) for n in (1, 5))
+    for ours, theirs in zip(one, many, strict=True):
+        assert ours.image_id == theirs.image_id
+        np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+        assert ours.metadata == theirs.metadata
+    assert sum(len(record) for record in one) > 0
+
+
+def test_an_answer_that_is_cut_is_marked(detector: Detector, paths: list[Path], tmp_path: Path, caplog: Any) -> None:
+    out = predict(detector, paths, tmp_path / "p.jsonl", generation=Generation(max_new_tokens=5))
+    assert {record.metadata["status"] for record in predictions.read(out)} == {"truncated"}
+    assert "3 of 3 images have an answer that ran into the length limit" in caplog.text
+
+
+def test_the_file_says_what_made_it(detector: Detector, paths: list[Path], tmp_path: Path) -> None:
+    file = predictions.read(predict(detector, paths, tmp_path / "p.jsonl", dataset={"data": "x"}))
+    assert [record.image_id for record in file] == [path.stem for path in paths]
+    assert file.header.codec == {"name": "florence2", "version": 2}
+    assert file.header.dataset == {"data": "x"}
+    assert file.header.generation == {"num_beams": 1, "max_new_tokens": None, "dtype": "torch.float32"}
+    assert file.header.fingerprint == detector.fingerprint
+    for record, path in zip(file, paths, strict=True):
+        assert record.size == images.read_size(path)
+        assert record.scores is None
+
+
+def test_other_weights_have_another_fingerprint(detector: Detector, tiny_model: Path, tmp_path: Path) -> None:
+    for path in tiny_model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    detector.spec.save(tmp_path)
+    assert Detector.from_pretrained(tmp_path, device="cpu").fingerprint != detector.fingerprint
+
+
+def test_what_a_file_holds_is_not_predicted_again(detector: Detector, paths: list[Path], tmp_path: Path) -> None:
+    out = predict(detector, paths, tmp_path / "p.jsonl")
+    whole = out.read_bytes()
+    out.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]) + b'{"image_id": "to')
+
+    class Counting:
+        calls = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(detector.family, name)
+
+        def generate(self, crops: Any, *args: Any, **options: Any) -> list[str]:
+            Counting.calls += len(crops)
+            return detector.family.generate(crops, *args, **options)
+
+    predict(replace(detector, family=Counting()), paths, out)  # type: ignore[arg-type]
+    assert out.read_bytes() == whole
+    assert Counting.calls == sum(len(detector.windows(path)) for path in paths[1:])
+
+
+def test_a_killed_run_goes_on_to_the_same_file(detector: Detector, scenes: Path, tmp_path: Path) -> None:
+    """SIGKILL as soon as the first image is in the file; the same bytes at the end."""
+    model = Path(detector.family.model.name_or_path)
+    source = tmp_path / "images"
+    source.mkdir()
+    for number in range(12):
+        for path in (scenes / "val" / "images").iterdir():
+            (source / f"{path.stem}_{number}.png").write_bytes(path.read_bytes())
+
+    def command(out: Path) -> subprocess.Popen[str]:
+        arguments = ["predict", "--model", str(model), "--out", str(out), "--batch-size", "2", str(source)]
+        return subprocess.Popen(
+            [sys.executable, "-c", "from lmm_detector._cli import main; main()", *arguments],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    whole, killed = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
+    process = command(whole)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+
+    process = command(killed)
+    while process.poll() is None and not (killed.exists() and killed.read_bytes().count(b"\n") >= 2):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert 2 <= killed.read_bytes().count(b"\n") < whole.read_bytes().count(b"\n")
+
+    process = command(killed)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "images already" in output
+    assert killed.read_bytes() == whole.read_bytes()
+    ids = [json.loads(line)["image_id"] for line in killed.read_text().splitlines()[1:]]
+    assert len(ids) == len(set(ids)) == 36
+
+
+def test_another_detectors_file_is_refused(detector: Detector, paths: list[Path], tmp_path: Path) -> None:
+    out = predict(detector, paths[:1], tmp_path / "p.jsonl")
+    with pytest.raises(PredictionsError, match="fingerprint"):
+        predict(replace(detector, fingerprint="sha256:other"), paths, out)
+    with pytest.raises(PredictionsError, match="generation"):
+        predict(detector, paths, out, generation=Generation(num_beams=3))
+
+
+def test_images_are_looked_over_before_anything_is_written(
+    detector: Detector, paths: list[Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(paths[0].read_bytes()[:-40])
+    with pytest.raises(ImageError, match=r"broken\.png: expected a whole image"):
+        predict(detector, [*paths, broken], tmp_path / "p.jsonl")
+    (tmp_path / "copy").mkdir()
+    twin = tmp_path / "copy" / paths[0].name
+    twin.write_bytes(paths[0].read_bytes())
+    with pytest.raises(DatasetError, match="expected images of different names"):
+        predict(detector, [*paths, twin], tmp_path / "p.jsonl")
+    assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_images_of_files_and_folders(scenes: Path, tmp_path: Path) -> None:
+    folder = scenes / "val" / "images"
+    one = next(folder.iterdir())
+    assert find_images([one]) == [one]
+    assert find_images([folder]) == sorted(folder.iterdir())
+    with pytest.raises(DatasetError, match=r"expected images .* found none"):
+        find_images([tmp_path])
+    with pytest.raises(DatasetError, match="nowhere: expected images"):
+        find_images([tmp_path / "nowhere"])
+
+
+def test_folders_that_are_no_detectors(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"expected a trained detector, found no detector\.json"):
+        Detector.from_pretrained(tiny_model)
+    (tmp_path / "detector.json").write_text("{}")
+    with pytest.raises(ModelError, match="expected a detector's settings, got KeyError"):
+        Detector.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["num_beams", "max_new_tokens", "batch_size"])
+def test_settings_below_one(field: str) -> None:
+    with pytest.raises(ModelError, match=f"expected {field} of 1 or more, got 0"):
+        Generation(**{field: 0})

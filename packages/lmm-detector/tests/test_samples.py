@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lmm_detector._samples import records_with_images, window_texts
+from PIL import Image
+from rbox_formats import ClassNames, Dataset, ImageRecord, codecs, datasets, rbox_to_quad
+from rbox_formats.errors import DatasetError, ImageError
+
+NAMES = ClassNames(["plane", "ship"])
+CODEC = codecs.get("florence2")
+
+
+def count_tokens(texts: list[str]) -> list[int]:
+    """As if every tag were a token and every name one more, with start and end."""
+    return [text.count("<") + sum(text.count(name) for name in NAMES) + 2 for text in texts]
+
+
+def grid(path: Path, n: int, size: int = 200) -> ImageRecord:
+    """An image with n small ships in reading order, a plane between them, and its file."""
+    Image.new("RGB", (size, size), (10, 20, 30)).save(path)
+    centres = np.stack(np.meshgrid(np.arange(10, size, 20), np.arange(10, size, 20)), axis=-1).reshape(-1, 2)[:n]
+    boxes = np.concatenate([centres, np.tile([8.0, 4.0, 0.0], (n, 1))], axis=1)
+    labels = np.ones(n, dtype=np.int64)
+    labels[n // 2] = 0
+    return ImageRecord("P1", boxes, labels, quads=rbox_to_quad(boxes), path=path, width=size, height=size)
+
+
+def texts(
+    record: ImageRecord, *, window: int = 200, gap: int = 0, max_tokens: int = 10**6, codec: codecs.Codec = CODEC
+):
+    return window_texts(
+        [record], NAMES, codec, window=window, gap=gap, max_tokens=max_tokens, count_tokens=count_tokens
+    ).items
+
+
+def test_the_text_is_the_codecs_own_of_the_annotated_quads(tmp_path: Path) -> None:
+    record = grid(tmp_path / "a.png", 7)
+    (item,) = texts(record)
+    assert item.text == CODEC.encode(record.quads, record.labels, NAMES, (200, 200))
+    assert (item.objects, item.left_out) == (7, 0)
+
+
+def test_windows_hold_what_lies_in_them_in_their_own_coordinates(tmp_path: Path) -> None:
+    items = texts(grid(tmp_path / "a.png", 100), window=100)
+    assert [item.window for item in items] == [(0, 0, 100), (100, 0, 100), (0, 100, 100), (100, 100, 100)]
+    assert [item.objects for item in items] == [25, 25, 25, 25]
+    found = CODEC.decode(items[3].text, NAMES, (100, 100))
+    np.testing.assert_allclose(sorted(found.boxes[:, 0]), sorted([10, 30, 50, 70, 90] * 5), atol=0.1)
+
+
+@pytest.mark.parametrize("limit", [9, 12, 13, 20, 21, 60, 200, 10**6])
+def test_a_text_loses_whole_objects_and_no_more_than_it_must(limit: int, tmp_path: Path) -> None:
+    record = grid(tmp_path / "a.png", 20)
+    (item,) = texts(record, max_tokens=limit)
+    found = CODEC.decode(item.text, NAMES, (200, 200), on_invalid="raise")
+    assert len(found.boxes) == item.objects
+    assert item.objects + item.left_out == 20
+    assert item.objects == 0 or count_tokens([item.text])[0] <= limit
+    if item.left_out:
+        order = CODEC.order(record.quads, record.labels, NAMES, (200, 200))[: item.objects + 1]
+        one_more = CODEC.encode(record.quads[order], record.labels[order], NAMES, (200, 200))
+        assert one_more.startswith(item.text)
+        assert count_tokens([one_more])[0] > limit
+
+
+def test_windows_without_objects_are_left_out_where_the_codec_has_no_answer(tmp_path: Path) -> None:
+    record = grid(tmp_path / "a.png", 3)  # all in the first row
+    assert len(texts(record, window=100)) == 1
+    answers = [item.text for item in texts(record, window=100, codec=codecs.get("florence2", version=3))]
+    assert answers[1:] == ["There are none."] * 3
+    with pytest.raises(DatasetError, match="expected objects to train on, got none in 1 images"):
+        texts(record.select(np.zeros(3, dtype=bool)))
+
+
+def test_samples_are_the_windows_pixels(tmp_path: Path) -> None:
+    record = grid(tmp_path / "a.png", 100)
+    samples = window_texts([record], NAMES, CODEC, window=150, gap=0, max_tokens=100, count_tokens=count_tokens)
+    sample = samples[1]
+    assert sample.image.shape == (150, 150, 3)
+    assert (sample.image == (10, 20, 30)).all()
+    assert not sample.complete
+    line = json.loads(samples.to_jsonl().splitlines()[1])
+    assert line["window"] == [50, 0, 150]
+    assert line["text"] == sample.text
+
+
+def test_only_records_with_whole_images_are_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "labelTxt").mkdir()
+    (tmp_path / "images").mkdir()
+    for name in ("P1", "P2"):
+        (tmp_path / "labelTxt" / f"{name}.txt").write_text("1 1 5 1 5 5 1 5 ship 0\n")
+    dataset = datasets.read("dota", tmp_path)
+    with pytest.raises(DatasetError, match="got none for any of 2 label files"):
+        records_with_images(dataset)
+    pixels = np.random.default_rng(0).integers(0, 255, (99, 99, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "images" / "P2.png")
+    records = records_with_images(datasets.read("dota", tmp_path))
+    assert [record.image_id for record in records] == ["P2"]
+    path = tmp_path / "images" / "P2.png"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(ImageError, match=r"P2\.png: expected a whole image"):
+        records_with_images(datasets.read("dota", tmp_path))
+
+
+def test_a_dataset_is_read_once(tmp_path: Path) -> None:
+    record = grid(tmp_path / "a.png", 1)
+    assert len(records_with_images(Dataset(NAMES, [record], lambda r: r))) == 1
