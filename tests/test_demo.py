@@ -1,0 +1,134 @@
+"""`lmm-detector demo`, smaller: the whole loop, its scores computed anew by shapely from the files on disk."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import shapely
+from click.testing import CliRunner
+from lmm_detector._cli import main
+from PIL import Image
+
+SCENES = 6
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "demo"
+    arguments = ["demo", "--out", str(out), "--scenes", str(SCENES), "--steps", "300"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    (out / "output.txt").write_text(result.output)
+    return out
+
+
+Object = tuple[str, shapely.Polygon]
+
+
+def truth(out: Path, split: str) -> dict[str, list[Object]]:
+    """The label files, read here by hand."""
+    objects = {}
+    for path in (out / "data" / split / "labelTxt").glob("*.txt"):
+        fields = [line.split() for line in path.read_text().splitlines()]
+        objects[path.stem] = [
+            (f[8], shapely.Polygon([(float(f[i]), float(f[i + 1])) for i in (0, 2, 4, 6)])) for f in fields
+        ]
+    return objects
+
+
+def found(out: Path, split: str) -> dict[str, list[Object]]:
+    """The predictions file, its boxes turned into polygons here by hand."""
+    header, *lines = map(json.loads, (out / split / "predictions.jsonl").read_text().splitlines())
+    objects = {}
+    for line in lines:
+        polygons = []
+        for cx, cy, w, h, angle in line["boxes"]:
+            c, s = math.cos(angle), math.sin(angle)
+            corners = [(-w / 2, -h / 2), (w / 2, -h / 2), (w / 2, h / 2), (-w / 2, h / 2)]
+            polygons.append(shapely.Polygon([(cx + x * c - y * s, cy + x * s + y * c) for x, y in corners]))
+        objects[line["image_id"]] = list(zip((header["class_names"][i] for i in line["labels"]), polygons, strict=True))
+    return objects
+
+
+def f1(truths: dict[str, list[Object]], detections: dict[str, list[Object]]) -> float:
+    """One-to-one matching at IoU 0.5, the best pairs first; F1 over all classes together."""
+    hits = 0
+    for image_id, objects in truths.items():
+        pairs = [
+            (a.intersection(b).area / a.union(b).area, i, j)
+            for i, (name, a) in enumerate(objects)
+            for j, (other, b) in enumerate(detections[image_id])
+            if name == other
+        ]
+        taken: tuple[set[int], set[int]] = (set(), set())
+        for iou, i, j in sorted(pairs, reverse=True):
+            if iou >= 0.5 and i not in taken[0] and j not in taken[1]:
+                taken[0].add(i)
+                taken[1].add(j)
+                hits += 1
+    return 2 * hits / (sum(map(len, truths.values())) + sum(map(len, detections.values())))
+
+
+def test_it_learns_its_training_scenes(out: Path) -> None:
+    assert f1(truth(out, "train"), found(out, "train")) >= 0.9
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_the_reported_f1_is_that_of_the_files(split: str, out: Path) -> None:
+    report = json.loads((out / split / "report.json").read_text())
+    assert report["f1_micro"] == pytest.approx(f1(truth(out, split), found(out, split)), abs=1e-9)
+
+
+def test_scenes_are_many_and_differ(out: Path) -> None:
+    names = Counter(name for split in ("train", "val") for objects in truth(out, split).values() for name, _ in objects)
+    assert set(names) == {"plane", "ship", "small-vehicle", "storage-tank"}
+    files = [path for split in ("train", "val") for path in (out / "data" / split / "images").glob("*.png")]
+    assert len({path.read_bytes() for path in files}) == len(files) == 2 * SCENES
+
+
+def test_training_texts_are_the_truth_on_disk(out: Path) -> None:
+    """Version 2: each class once, `<sep>` between quads; the corners within a bin of the annotated ones."""
+    truths = truth(out, "train")
+    texts = {
+        entry["image_id"]: entry["text"]
+        for entry in map(json.loads, (out / "training" / "texts.jsonl").read_text().splitlines())
+    }
+    assert set(texts) == set(truths)
+    for image_id, text in texts.items():
+        counts: Counter[str] = Counter()
+        for group in text.replace("<loc_", " ").replace(">", " ").replace("<sep", " ; ").split("  "):
+            counts.update(word for word in group.split() if not word.isdigit() and word != ";")
+        assert all(count == 1 for count in counts.values())
+        assert text.count("<loc_") == 8 * len(truths[image_id])
+        classes = len({name for name, _ in truths[image_id]})
+        assert text.count("<sep>") == len(truths[image_id]) - classes
+
+
+def test_truth_and_predictions_are_drawn(out: Path) -> None:
+    for split in ("train", "val"):
+        pictures = list((out / split / "pictures").glob("*.png"))
+        assert len(pictures) == SCENES + 1
+        for path in pictures:
+            with Image.open(path) as picture:
+                assert min(picture.size) >= 384
+
+
+def test_it_says_what_it_made_and_what_it_is_worth(out: Path) -> None:
+    output = (out / "output.txt").read_text().replace("\n", " ")
+    assert "does not generalise" in " ".join(output.split())
+    assert "on held-out ones" in " ".join(output.split())
+
+
+def test_the_second_time_nothing_is_done_again(out: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in [*out.glob("*/model/*"), *out.glob("*/predictions.jsonl")]}
+    arguments = ["demo", "--out", str(out), "--scenes", str(SCENES), "--steps", "300"]
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    other = CliRunner().invoke(main, [*arguments[:-1], "299"], catch_exceptions=False)
+    assert other.exit_code == 1
+    assert "steps 300, not 299" in other.output

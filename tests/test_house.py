@@ -1,0 +1,109 @@
+"""What holds for the four packages together: light imports, and READMEs that are true."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from lmm_detector._cli import main as lmm_detector
+from lmm_detector._tiny import save_tiny_florence2
+from PIL import Image
+from rbox_baselines._cli import main as rbox_baselines
+from rbox_formats import codecs, datasets, synthetic
+from rbox_formats._cli import main as rbox_formats
+from rbox_metrics._cli import main as rbox_metrics
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = {
+    "lmm-detector": lmm_detector,
+    "rbox-baselines": rbox_baselines,
+    "rbox-formats": rbox_formats,
+    "rbox-metrics": rbox_metrics,
+}
+HEAVY = ["torch", "transformers", "numba", "shapely", "matplotlib", "torchvision", "rich", "omegaconf"]
+
+
+@pytest.mark.parametrize("name", [command.replace("-", "_") for command in COMMANDS])
+def test_help_imports_nothing_heavy(name: str) -> None:
+    code = (
+        f"import sys, {name}\n"
+        f"from {name}._cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
+        f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "heavy: []"
+
+
+def test_torchvision_is_never_imported() -> None:
+    for path in ROOT.glob("packages/*/src/**/*.py"):
+        assert not re.search(r"^\s*(import|from) torchvision", path.read_text(), re.MULTILINE), path
+
+
+def test_every_bound_has_its_reason() -> None:
+    """Each dependency that is not a package of the workspace is followed by a comment."""
+    for path in ROOT.glob("packages/*/pyproject.toml"):
+        for requirement in tomllib.loads(path.read_text())["project"]["dependencies"]:
+            line = next(line for line in path.read_text().splitlines() if f'"{requirement}"' in line)
+            assert requirement.startswith("rbox-") or "#" in line, (path, requirement)
+
+
+def test_the_first_screen_has_the_two_commands() -> None:
+    first_screen = "\n".join((ROOT / "README.md").read_text().splitlines()[:25])
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["envs"]["default"]["scripts"]
+    for script in ("demo", "test"):
+        assert f"pip install hatch && hatch run {script}" in first_screen
+        assert script in scripts
+    assert scripts["demo"].startswith("lmm-detector demo --out runs/demo")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+READMES = sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md")])
+
+
+@pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
+def test_commands_of_the_readmes_exist(path: Path) -> None:
+    """Every option that a README shows is one that its command has."""
+    shown = [shlex.split(line, comments=True) for block in blocks(path, "") for line in block.splitlines()]
+    for words in shown:
+        if not words or words[0] not in COMMANDS:
+            continue
+        subcommand = COMMANDS[words[0]].commands[words[1]]  # type: ignore[attr-defined]
+        known = {option for parameter in subcommand.params for option in parameter.opts} | {"--help"}
+        assert {word for word in words if word.startswith("--")} <= known, words
+
+
+@pytest.mark.parametrize("path", [p for p in READMES if blocks(p, "python")], ids=lambda path: path.parent.name)
+def test_python_of_the_readmes_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On synthetic scenes in the place of DOTA, a tiny model in that of Florence-2, two steps in that of many."""
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        (tmp_path / "DOTA" / split / "images").mkdir(parents=True)
+        image, record = synthetic.scene(1)
+        Image.fromarray(image).save(tmp_path / "DOTA" / split / "images" / f"{record.image_id}.png")
+        labels = np.array([datasets.dota.V1_0.find(synthetic.CLASS_NAMES[label]) for label in record.labels])
+        moved = type(record)(record.image_id, record.boxes, labels, quads=record.quads)
+        datasets.write("dota", [moved], tmp_path / "DOTA", split, datasets.dota.V1_0)
+    Image.fromarray(image).save(tmp_path / "scene.png")
+    save_tiny_florence2(tmp_path / "tiny", datasets.dota.V1_0, codecs.get("florence2"))
+    for block in blocks(path, "python"):
+        code = block.replace("microsoft/Florence-2-large", "tiny").replace(
+            'out="runs/dota"', 'out="runs/dota", steps=2, window=256, device="cpu"'
+        )
+        exec(compile(code, str(path), "exec"), {})  # noqa: S102  # our own README
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_versions_are_said(command: str) -> None:
+    result = CliRunner().invoke(COMMANDS[command], ["--version"])
+    assert re.search(r"version \d+\.\d+\.\d+", result.output)
