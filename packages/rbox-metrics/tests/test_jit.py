@@ -1,0 +1,51 @@
+"""Numba's cache: written where that can be, done without where it cannot."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rbox_formats
+import rbox_metrics
+
+CODE = """
+import rbox_metrics
+from rbox_metrics import _kernels
+print(rbox_metrics.box_iou_rotated([[0, 0, 2, 2, 0.0]], [[0.5, 0, 1, 2, 0.0]])[0, 0])
+print(_kernels.overlaps_dense.stats.cache_path)
+"""
+
+
+@pytest.mark.parametrize("home_is_writable", [True, False])
+def test_kernels_run_where_the_package_cannot_be_written(home_is_writable: bool, tmp_path: Path) -> None:
+    """A file in the way of each cache folder stops every user, root included."""
+    package = tmp_path / "rbox_metrics"
+    source = Path(rbox_metrics.__file__).parent
+    shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "__pycache__").touch()
+    home = tmp_path / "home"
+    home.mkdir() if home_is_writable else home.touch()
+    names = ("NUMBA_CACHE_DIR", "RBOX_CHECK_SHAPES", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment |= {"HOME": str(home), "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(rbox_formats.__file__).parents[1]}"}
+    run = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    overlap, cache = run.stdout.split("\n")[:2]
+    assert overlap == "0.5"
+    assert bool(list(home.rglob("*.nbi"))) == home_is_writable
+    assert cache.startswith(str(home)) == home_is_writable
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, rbox_metrics._cli; print([m for m in ('numba', 'shapely', 'torch', 'rich') if m in sys.modules])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "RBOX_CHECK_SHAPES"}
+    paths = [str(Path(module.__file__).parents[1]) for module in (rbox_formats, rbox_metrics)]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,121 @@
+"""Suppression against slow loops over shapely's overlaps, and against values by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rbox_metrics import MetricsError, merge_windows, nms_rotated
+
+BACKENDS = ("numba", "reference")
+Iou = Callable[[np.ndarray, np.ndarray], float]
+
+
+def crowd(seed: int, count: int) -> dict[str, np.ndarray]:
+    """Boxes that overlap much, scores that often tie, two windows over them."""
+    rng = np.random.default_rng(seed)
+    return {
+        "boxes": np.concatenate(
+            [rng.uniform(0, 40, (count, 2)), rng.uniform(4, 25, (count, 2)), rng.uniform(-1.5, 1.5, (count, 1))], axis=1
+        ),
+        "scores": rng.integers(0, 5, count) / 5,
+        "labels": rng.integers(-1, 2, count),
+        "window_index": rng.integers(0, 2, count),
+        "windows": np.array([[-10.0, -10, 30, 50], [10, -10, 50, 50]]),
+    }
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 10**6), count=st.integers(0, 25), threshold=st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+@pytest.mark.parametrize("by_class", [False, True])
+def test_nms_is_the_greedy_loop(slow_iou: Iou, by_class: bool, seed: int, count: int, threshold: float) -> None:
+    data = crowd(seed, count)
+    boxes, scores, labels = data["boxes"], data["scores"], data["labels"] if by_class else np.zeros(count, int)
+    kept: list[int] = []
+    for i in sorted(range(count), key=lambda i: (-scores[i], i)):
+        if all(labels[i] != labels[k] or slow_iou(boxes[i], boxes[k]) <= threshold for k in kept):
+            kept.append(i)
+    for backend in BACKENDS:
+        found = nms_rotated(boxes, scores, threshold, data["labels"] if by_class else None, backend=backend)
+        assert found.tolist() == kept
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 10**6), count=st.integers(0, 25), scored=st.booleans())
+def test_merging_is_the_loop_that_spares_the_own_window(slow_iou: Iou, seed: int, count: int, scored: bool) -> None:
+    data = crowd(seed, count)
+    boxes, labels, window = data["boxes"], data["labels"], data["window_index"]
+    scores = data["scores"] if scored else None
+
+    def to_border(i: int) -> float:
+        (x, y), (x0, y0, x1, y1) = boxes[i, :2], data["windows"][window[i]]
+        return min(x - x0, x1 - x, y - y0, y1 - y)
+
+    kept: list[int] = []
+    for i in sorted(range(count), key=lambda i: (-scores[i] if scored else 0, -to_border(i), i)):
+        rivals = [k for k in kept if labels[k] == labels[i] and window[k] != window[i]]
+        if all(slow_iou(boxes[i], boxes[k]) <= 0.1 for k in rivals):
+            kept.append(i)
+    for backend in BACKENDS:
+        found = merge_windows(boxes, labels, scores, window, data["windows"], backend=backend)
+        assert found.tolist() == sorted(kept)
+
+
+def test_nms_by_hand() -> None:
+    """Best first, ties in the order of the input; an overlap equal to the threshold does not suppress."""
+    boxes = [[0, 0, 2, 2, 0], [0, 0, 2, 2, 0], [0.5, 0, 1, 2, 0], [50, 0, 2, 2, 0]]
+    assert nms_rotated(boxes, [0.5, 0.5, 0.4, 0.9], 0.5).tolist() == [3, 0, 2]
+    assert nms_rotated(boxes, [0.5, 0.5, 0.4, 0.9], 0.49).tolist() == [3, 0]
+    assert nms_rotated(boxes, [0.5, 0.5, 0.4, 0.9], 0.49, [0, 1, 1, 0]).tolist() == [3, 0, 1]
+    assert nms_rotated(boxes, [0.1, 0.2, 0.3, 0.4], 1.0).tolist() == [3, 2, 1, 0]
+
+
+def test_a_box_without_area_stays() -> None:
+    assert nms_rotated([[0, 0, 2, 2, 0], [0, 0, 2, 0, 0], [0, 0, 2, 0, 0]], [0.9, 0.8, 0.7], 0.0).tolist() == [0, 1, 2]
+
+
+def test_merging_by_hand() -> None:
+    """Two windows, 0-100 and 80-180, saw the object at 90; the second also saw it twice."""
+    windows = [[0, 0, 100, 100], [80, 0, 180, 100]]
+    cut, whole, again = [92, 50, 16, 10, 0.0], [90, 50, 20, 10, 0.0], [91, 50, 20, 10, 0.0]
+    boxes, window = [cut, whole, again], [0, 1, 1]
+    # Without scores the border decides: 8 px from it, 10 px and 11 px.
+    assert merge_windows(boxes, [0, 0, 0], None, window, windows).tolist() == [1, 2]
+    # The best score stays; both boxes of the other window go.
+    assert merge_windows(boxes, [0, 0, 0], [0.9, 0.5, 0.5], window, windows).tolist() == [0]
+    # Other classes are other objects.
+    assert merge_windows(boxes, [0, 1, 1], None, window, windows).tolist() == [0, 1, 2]
+    # In one window nothing is merged.
+    assert merge_windows(boxes, [0, 0, 0], None, [1, 1, 1], windows).tolist() == [0, 1, 2]
+
+
+def test_nothing_in_nothing_out() -> None:
+    assert nms_rotated([], [], 0.5).tolist() == []
+    assert merge_windows([], [], None, [], []).tolist() == []
+    assert merge_windows(np.zeros((0, 5)), [], [], [], [[0, 0, 1, 1]]).tolist() == []
+
+
+BOX = [[0, 0, 1, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: nms_rotated(BOX, [math.nan], 0.5), r"got nan at scores\[0\]"),
+        (lambda: nms_rotated(BOX, [0.5, 0.5], 0.5), r"scores of shape \(1,\).*got \(2,\)"),
+        (lambda: nms_rotated(BOX, [0.5], 1.5), "iou_threshold from 0 to 1, got 1.5"),
+        (lambda: nms_rotated(BOX, [0.5], 0.5, [0.5]), "whole numbers in labels, got float64"),
+        (lambda: merge_windows(BOX, [0], None, [1], [[0, 0, 1, 1]]), r"0 below 1, got 1 at window_index\[0\]"),
+        (lambda: merge_windows(BOX, [0], None, [-1], [[0, 0, 1, 1]]), r"got -1 at window_index\[0\]"),
+        (lambda: merge_windows(BOX, [0], None, [0], [[0, 0, 0, 1]]), r"x0 < x1.*windows\[0\]"),
+        (lambda: merge_windows(BOX, [0], None, [0], [[0, 0, 1]]), r"windows of shape \(M, 4\)"),
+        (lambda: merge_windows([[0, 0, -1, 1, 0]], [0], None, [0], [[0, 0, 1, 1]]), r"boxes\[0\]"),
+    ],
+)
+def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(MetricsError, match=message):
+        call()
