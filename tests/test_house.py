@@ -74,7 +74,7 @@ READMES = sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md")])
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
 def test_commands_of_the_readmes_exist(path: Path) -> None:
     """Every option that a README shows is one that its command has."""
-    shown = [shlex.split(line, comments=True) for block in blocks(path, "") for line in block.splitlines()]
+    shown = [shlex.split(line, comments=True) for block in blocks(path, "(?:bash)?") for line in block.splitlines()]
     for words in shown:
         if not words or words[0] not in COMMANDS:
             continue

@@ -24,14 +24,23 @@ def open_truth(format: str, data: Path, split: str | None, predictions_path: Pat
     return datasets.read(format, data, split, predictions.read(predictions_path).class_names)
 
 
+def show_messages() -> None:
+    """Shows our own messages on standard error."""
+    logger = logging.getLogger("lmm_detector")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        logger.addHandler(logging.StreamHandler())
+
+
 def set_up_output() -> None:
-    """Shows our own messages, and keeps the libraries' progress bars and advice out of them."""
+    """Shows our own messages, and keeps the libraries' progress bars, retries and advice out of them."""
     import warnings
 
+    import huggingface_hub
     import transformers
 
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("lmm_detector").setLevel(logging.INFO)
+    show_messages()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
+    huggingface_hub.logging.set_verbosity_error()
     warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\..*")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
 from lmm_detector.errors import ModelError
+
+logger = logging.getLogger("lmm_detector")
 
 # Microsoft's own repositories hold the weights under the names of their remote code, which is not run here; the same
 # weights in transformers' layout are published under these names.
@@ -18,9 +21,10 @@ NATIVE_NAMES = {
 
 def resolve(source: str) -> str:
     """The source itself, or the name under which the same weights are published in transformers' layout."""
-    if Path(source).exists():
+    if Path(source).exists() or source not in NATIVE_NAMES:
         return source
-    return NATIVE_NAMES.get(source, source)
+    logger.info("%s: taken from %s, the same weights in transformers' layout", source, NATIVE_NAMES[source])
+    return NATIVE_NAMES[source]
 
 
 def read_config(source: str) -> dict[str, Any]:
