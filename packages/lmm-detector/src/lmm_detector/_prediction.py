@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from rbox_formats import images, predictions
-from rbox_formats.cli import progress, track
+from rbox_formats.cli import progress
 from rbox_formats.errors import DatasetError
 
 from lmm_detector._detector import Detector, Generation
+from lmm_detector._samples import check_images
 
 logger = logging.getLogger("lmm_detector")
 
@@ -45,11 +46,11 @@ def predict(
     """
     generation = generation or Generation()
     by_id: dict[str, Path] = {}
-    for path in track(paths, "checking images"):
+    for path in paths:
         if path.stem in by_id:
             raise DatasetError(f"expected images of different names, got {by_id[path.stem]} and {path}")
-        images.check(path)
         by_id[path.stem] = path
+    check_images(paths)
 
     settings = {**asdict(generation), "dtype": str(detector.family.model.dtype)}
     del settings["batch_size"]  # which a run that was out of memory may go on with smaller

@@ -65,11 +65,10 @@ class WindowTexts:
 
 
 def records_with_images(dataset: Dataset) -> list[ImageRecord]:
-    """The dataset's records whose image is there, each file looked over for damage.
+    """The dataset's records whose image is there.
 
     Raises:
         DatasetError: If there is none.
-        ImageError: If an image is broken.
     """
     records = [record for record in track(dataset, "reading annotations") if record.path is not None]
     if not records:
@@ -77,9 +76,17 @@ def records_with_images(dataset: Dataset) -> list[ImageRecord]:
             f"expected images beside the annotations, got none for any of {len(dataset)} label files",
             remedy="Images are looked for in the folder 'images', under the names of the label files.",
         )
-    for record in track(records, "checking images"):
-        images.check(record.file)
     return records
+
+
+def check_images(paths: Sequence[Path]) -> None:
+    """Looks all files over for damage, before any long work.
+
+    Raises:
+        ImageError: If one is not a whole image.
+    """
+    for path in track(paths, "checking images"):
+        images.check(path)
 
 
 def window_texts(

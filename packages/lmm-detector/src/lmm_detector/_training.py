@@ -17,7 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerState
 
 from lmm_detector import _config, _families
 from lmm_detector._config import TrainConfig
-from lmm_detector._samples import WindowTexts, records_with_images, window_texts
+from lmm_detector._samples import WindowTexts, check_images, records_with_images, window_texts
 from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector.errors import RunError
 
@@ -56,8 +56,10 @@ def train(config: TrainConfig) -> Path:
     prompt = config.prompt or codec.prompt
     family.check(codec, prompt)
     gap = tiling.default_gap(config.window) if config.gap is None else config.gap
+    records = records_with_images(dataset)
+    check_images([record.file for record in records])
     samples = window_texts(
-        records_with_images(dataset),
+        records,
         dataset.class_names,
         codec,
         window=config.window,
