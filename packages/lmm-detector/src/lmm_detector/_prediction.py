@@ -84,9 +84,7 @@ def find_images(sources: Sequence[str | Path]) -> list[Path]:
     """
     paths: list[Path] = []
     for source in map(Path, sources):
-        found = (
-            sorted(p for p in source.iterdir() if p.suffix.lower() in images.SUFFIXES) if source.is_dir() else [source]
-        )
+        found = images.find(source) if source.is_dir() else [source]
         if not source.exists() or not found:
             raise DatasetError(f"expected images ({', '.join(images.SUFFIXES)}), found none", path=source)
         paths += found

@@ -30,6 +30,11 @@ def _named(path: Path) -> Iterator[None]:
         raise ImageError(f"expected a whole image, got: {error}", path=path, remedy=remedy) from error
 
 
+def find(folder: Path) -> list[Path]:
+    """The image files in a folder, by their suffix, in order of their names; none where there is no folder."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+
+
 def read_size(path: str | Path) -> tuple[int, int]:
     """The (width, height) of an image file in pixels, from its header alone.
 

@@ -33,6 +33,21 @@ def test_a_file_with_headers_quads_and_difficult_objects(tmp_path: Path) -> None
     np.testing.assert_allclose(record.boxes, quad_to_rbox(record.quads))
 
 
+def test_a_byte_order_mark_and_tabs(tmp_path: Path) -> None:
+    make(tmp_path)
+    text = "gsd:0.5\n" + f"{OBJECT} ship 0".replace(" ", "\t") + " \n"
+    (tmp_path / "labelTxt" / "P1.txt").write_text(text, encoding="utf-8-sig")
+    (record,) = datasets.read("dota", tmp_path)
+    assert (record.metadata, len(record)) == ({"gsd": "0.5"}, 1)
+
+
+def test_two_images_of_one_name(tmp_path: Path) -> None:
+    make(tmp_path, f"{OBJECT} ship 0")
+    Image.new("RGB", (64, 48)).save(tmp_path / "images" / "P1.tif")
+    with pytest.raises(DatasetError, match=r"P1\.png: expected one image of the name 'P1', got P1\.tif as well"):
+        datasets.read("dota", tmp_path)
+
+
 def test_a_label_file_may_stand_without_its_image(tmp_path: Path) -> None:
     (record,) = datasets.read("dota", make(tmp_path, f"{OBJECT} ship 0", image=False))
     assert (record.path, record.width, record.height) == (None, None, None)

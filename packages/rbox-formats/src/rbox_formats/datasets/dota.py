@@ -72,12 +72,14 @@ def read(root: Path, split: str | None, class_names: ClassNames) -> Dataset:
         raise DatasetError(
             "expected label files (*.txt), found none", path=labels, remedy="Each image has one, of the same name."
         )
-    image_files = {p.stem: p for p in _image_files(base / "images")}
+    image_files: dict[str, Path] = {}
+    for path in images.find(base / "images"):
+        if path.stem in image_files:
+            raise DatasetError(
+                f"expected one image of the name {path.stem!r}, got {path.name} as well", path=image_files[path.stem]
+            )
+        image_files[path.stem] = path
     return Dataset(class_names, label_files, partial(_load, image_files=image_files, class_names=class_names))
-
-
-def _image_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES) if folder.is_dir() else []
 
 
 def _load(path: Path, image_files: dict[str, Path], class_names: ClassNames) -> ImageRecord:
@@ -98,7 +100,7 @@ def _load(path: Path, image_files: dict[str, Path], class_names: ClassNames) -> 
 
 def _parse(path: Path, class_names: ClassNames) -> tuple[Any, Any, Any, dict[str, str]]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # with or without a byte order mark
     except UnicodeDecodeError as error:
         raise DatasetError(f"expected UTF-8 text, got {error}", path=path) from error
     metadata: dict[str, str] = {}
