@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -91,21 +96,24 @@ def test_scenes_are_many_and_differ(out: Path) -> None:
 
 
 def test_training_texts_are_the_truth_on_disk(out: Path) -> None:
-    """Version 2: each class once, `<sep>` between quads; the corners within a bin of the annotated ones."""
+    """Version 2: each class once, `<sep>` between quads; the corners are the annotated ones, clamped, within a bin."""
     truths = truth(out, "train")
-    texts = {
-        entry["image_id"]: entry["text"]
-        for entry in map(json.loads, (out / "training" / "texts.jsonl").read_text().splitlines())
-    }
+    texts = {e["image_id"]: e["text"] for e in map(json.loads, (out / "training/texts.jsonl").read_text().splitlines())}
     assert set(texts) == set(truths)
     for image_id, text in texts.items():
-        counts: Counter[str] = Counter()
-        for group in text.replace("<loc_", " ").replace(">", " ").replace("<sep", " ; ").split("  "):
-            counts.update(word for word in group.split() if not word.isdigit() and word != ";")
-        assert all(count == 1 for count in counts.values())
-        assert text.count("<loc_") == 8 * len(truths[image_id])
-        classes = len({name for name, _ in truths[image_id]})
-        assert text.count("<sep>") == len(truths[image_id]) - classes
+        groups = re.findall(r"([a-z ]+)((?:<[a-z_0-9]+>)+)", text)
+        assert "".join(name + tags for name, tags in groups) == text
+        assert len({name for name, _ in groups}) == len(groups)
+        written = [
+            (name.replace(" ", "-"), {tuple(map(int, pair)) for pair in re.findall(r"<loc_(\d+)><loc_(\d+)>", quad)})
+            for name, tags in groups
+            for quad in tags.split("<sep>")
+        ]
+        expected = [
+            (name, {tuple(min(max(int(v / 96 * 1000), 0), 999) for v in corner) for corner in quad.exterior.coords})
+            for name, quad in truths[image_id]
+        ]
+        assert sorted(written, key=str) == sorted(expected, key=str)
 
 
 def test_truth_and_predictions_are_drawn(out: Path) -> None:
@@ -121,6 +129,23 @@ def test_it_says_what_it_made_and_what_it_is_worth(out: Path) -> None:
     output = (out / "output.txt").read_text().replace("\n", " ")
     assert "does not generalise" in " ".join(output.split())
     assert "on held-out ones" in " ".join(output.split())
+
+
+@pytest.mark.slow
+def test_the_whole_demo_killed_once_within_its_time(tmp_path: Path) -> None:
+    """All 16 scenes, 400 steps, killed after its first checkpoint: F1 of 0.9 in four minutes of work on two cores."""
+    out = tmp_path / "demo"
+    command = [sys.executable, "-c", "from lmm_detector._cli import main; main()", "demo", "--out", str(out)]
+    start = time.monotonic()
+    process = subprocess.Popen(command)
+    while process.poll() is None and not (out / "training/checkpoints/checkpoint-100/detector.json").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (out / "training" / "model").exists()
+    subprocess.run(command, check=True)
+    assert time.monotonic() - start < 240
+    assert f1(truth(out, "train"), found(out, "train")) >= 0.9
 
 
 def test_the_second_time_nothing_is_done_again(out: Path) -> None:

@@ -98,7 +98,7 @@ def test_python_of_the_readmes_runs(path: Path, tmp_path: Path, monkeypatch: pyt
     save_tiny_florence2(tmp_path / "tiny", datasets.dota.V1_0, codecs.get("florence2"))
     for block in blocks(path, "python"):
         code = block.replace("microsoft/Florence-2-large", "tiny").replace(
-            'out="runs/dota"', 'out="runs/dota", steps=2, window=256, device="cpu"'
+            'out="runs/dota"', 'out="runs/dota", steps=2, window=256, cpu=True'
         )
         exec(compile(code, str(path), "exec"), {})  # noqa: S102  # our own README
 

@@ -42,7 +42,7 @@ def detector(tiny_model: Path, scenes: Path, tmp_path_factory: pytest.TempPathFa
             learning_rate=1e-3,
             schedule="constant",
             warmup=0.0,
-            device="cpu",
+            cpu=True,
         )
     )
     return Detector.from_pretrained(folder, device="cpu")
@@ -94,16 +94,19 @@ def test_windows_put_together_give_the_image_back(detector: Detector, tmp_path: 
 
 
 def test_coordinates_are_the_images(detector: Detector, paths: list[Path]) -> None:
-    """Every box of the file is one of a window's text, moved by the window's corner."""
+    """Every box and quad of the file is one of a window's text, moved by the window's corner."""
     for record in detector.predict(paths):
-        candidates = []
+        candidates, written = [], []
         for window in record.metadata["windows"]:
             x, y, size = window["window"]
             found = CODEC.decode(window["text"], detector.class_names, (size, size), on_invalid="ignore")
             candidates.append(rbox_to_quad(found.boxes) + np.array([x, y]))
-        corners = np.concatenate(candidates)
+            written.append(found.quads + np.array([x, y]))
+        corners, quads = np.concatenate(candidates), np.concatenate(written)
         for quad in rbox_to_quad(record.boxes):
             assert np.abs(corners - quad).max(axis=(1, 2)).min() < 1e-9
+        for quad in record.quads:
+            assert np.abs(quads - quad).max(axis=(1, 2)).min() < 1e-9
 
 
 def test_batch_size_does_not_matter(detector: Detector, paths: list[Path]) -> None:
@@ -232,6 +235,35 @@ def test_images_of_files_and_folders(scenes: Path, tmp_path: Path) -> None:
         find_images([tmp_path])
     with pytest.raises(DatasetError, match="nowhere: expected images"):
         find_images([tmp_path / "nowhere"])
+
+
+def test_beams_and_dtype_reach_the_model(detector: Detector, paths: list[Path]) -> None:
+    asked = []
+
+    class Recording:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(detector.family, name)
+
+        def generate(self, crops: Any, prompt: str, **options: Any) -> list[str]:
+            asked.append((prompt, options))
+            return detector.family.generate(crops, prompt, **options)
+
+    recording = replace(detector, family=Recording())  # type: ignore[arg-type]
+    list(recording.predict(paths[:1], Generation(num_beams=3, max_new_tokens=7)))
+    assert asked[0] == (CODEC.prompt, {"num_beams": 3, "max_new_tokens": 7})
+    folder = detector.family.model.name_or_path
+    assert str(Detector.from_pretrained(folder, dtype="bfloat16", device="cpu").family.model.dtype) == "torch.bfloat16"
+
+
+def test_answers_longer_than_the_model_can_write(detector: Detector, paths: list[Path]) -> None:
+    with pytest.raises(ModelError, match="expected answers of at most 512 tokens, which the model can write, got 513"):
+        list(detector.predict(paths, Generation(max_new_tokens=513)))
+
+
+@pytest.mark.parametrize("option", [{"device": "bogus"}, {"dtype": "int8"}])
+def test_devices_and_dtypes_that_there_are_not(option: dict[str, str], detector: Detector) -> None:
+    with pytest.raises(ModelError, match="expected a"):
+        Detector.from_pretrained(detector.family.model.name_or_path, **option)
 
 
 def test_folders_that_are_no_detectors(tiny_model: Path, tmp_path: Path) -> None:

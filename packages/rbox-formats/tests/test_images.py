@@ -47,3 +47,25 @@ def test_no_file_and_no_image(function: object, tmp_path: Path) -> None:
         function(tmp_path / "a.png")  # type: ignore[operator]
     with pytest.raises(ImageError, match=r"b\.png: expected an image, found no file"):
         function(tmp_path / "b.png")  # type: ignore[operator]
+
+
+def test_sixteen_bits_are_refused_and_not_cut(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(100, dtype=np.uint16).reshape(10, 10) * 600).save(tmp_path / "a.png")
+    with pytest.raises(ImageError, match=r"a\.png: expected an image of 8 bits a channel, got .*'I;16'\nConvert"):
+        images.load(tmp_path / "a.png")
+
+
+def test_large_images_are_read(tmp_path: Path) -> None:
+    """Beyond the size at which Pillow by itself refuses: 179 million pixels."""
+    Image.new("1", (14_000, 14_000)).save(tmp_path / "a.png")
+    limit = Image.MAX_IMAGE_PIXELS
+    assert images.read_size(tmp_path / "a.png") == (14_000, 14_000)
+    images.check(tmp_path / "a.png")
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_hidden_files_are_not_images(tmp_path: Path) -> None:
+    Image.new("RGB", (5, 5)).save(tmp_path / "a.png")
+    (tmp_path / ".a.png.x1.png").write_bytes(b"half written by a process that was killed")
+    assert images.find(tmp_path) == [tmp_path / "a.png"]
+    assert images.find(tmp_path / "nowhere") == []

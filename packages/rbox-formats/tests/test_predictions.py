@@ -97,6 +97,14 @@ def test_another_runs_file_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_file_that_is_none_of_ours_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"precious": 1}')
+    with pytest.raises(PredictionsError, match="expected the header"):
+        predictions.Writer(path, HEADER)
+    assert path.read_text() == '{"precious": 1}'
+
+
 def test_an_image_comes_once(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     with predictions.Writer(path, HEADER) as writer:

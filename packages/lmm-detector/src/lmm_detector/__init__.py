@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rbox_metrics import evaluate_file as evaluate
+
     from lmm_detector._config import TrainConfig
     from lmm_detector._detector import Detector
-    from lmm_detector._evaluation import evaluate
     from lmm_detector._prediction import predict
     from lmm_detector._training import train
     from lmm_detector._visualization import visualize
@@ -19,12 +20,12 @@ __all__ = ["Detector", "TrainConfig", "evaluate", "predict", "train", "visualize
 # torch and transformers take seconds to import: each name brings its module when it is first used (PEP 562), so that
 # `lmm-detector --help` and `import lmm_detector` answer at once.
 _HOMES = {
-    "Detector": "_detector",
-    "TrainConfig": "_config",
-    "evaluate": "_evaluation",
-    "predict": "_prediction",
-    "train": "_training",
-    "visualize": "_visualization",
+    "Detector": ("lmm_detector._detector", "Detector"),
+    "TrainConfig": ("lmm_detector._config", "TrainConfig"),
+    "evaluate": ("rbox_metrics", "evaluate_file"),
+    "predict": ("lmm_detector._prediction", "predict"),
+    "train": ("lmm_detector._training", "train"),
+    "visualize": ("lmm_detector._visualization", "visualize"),
 }
 
 
@@ -33,4 +34,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,25 @@ from lmm_detector.errors import ConfigError
 # Ours, by transformers' names; its "constant" disregards the warm-up.
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 PRECISIONS = ("float32", "bfloat16", "float16")
+
+_FROM_ONE = ("of 1 or more", lambda value: value >= 1)
+_FROM_ZERO = ("of 0 or more", lambda value: value >= 0)
+_ABOVE_ZERO = ("above 0", lambda value: value > 0)
+_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "window": _FROM_ONE,
+    "gap": _FROM_ZERO,
+    "epochs": _ABOVE_ZERO,
+    "steps": _FROM_ONE,
+    "batch_size": _FROM_ONE,
+    "gradient_accumulation": _FROM_ONE,
+    "learning_rate": _ABOVE_ZERO,
+    "warmup": ("of 0 or more, and below 1", lambda value: 0 <= value < 1),
+    "weight_decay": _FROM_ZERO,
+    "save_every": _FROM_ONE,
+    "log_every": _FROM_ONE,
+    "workers": _FROM_ZERO,
+    "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
+}
 
 
 def _setting(default: Any, text: str) -> Any:
@@ -53,22 +73,23 @@ class TrainConfig:
     workers: int = _setting(0, "Processes that load images.")
     seed: int = _setting(0, "Seed of the order of the windows and of dropout.")
     report_to: str = _setting("none", "Where losses go as well: tensorboard, wandb, none, ...")
-    device: str | None = _setting(None, "cpu. Left out: the best device that there is.")
+    cpu: bool = _setting(False, "Train on the CPU also where there is a GPU.")
 
     def __post_init__(self) -> None:
+        # Plain types, however they came: the settings are written to YAML and compared with what was written before.
         for name in ("model", "data", "out"):
+            object.__setattr__(self, name, str(getattr(self, name)))
             if not getattr(self, name):
                 raise ConfigError(f"expected a value for {name!r}, got none", remedy=f"Give --{name}.")
-        for name in ("window", "batch_size", "gradient_accumulation", "save_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"expected {name} of 1 or more, got {getattr(self, name)}")
-        if self.steps is not None and self.steps < 1:
-            raise ConfigError(f"expected steps of 1 or more, got {self.steps}")
-        for name, choices in (("schedule", tuple(SCHEDULES)), ("precision", PRECISIONS), ("device", (None, "cpu"))):
+        if self.class_names is not None:
+            object.__setattr__(self, "class_names", [str(name) for name in self.class_names])
+        for name, (expected, holds) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and not holds(value):
+                raise ConfigError(f"expected {name} {expected}, got {value}")
+        for name, choices in (("schedule", tuple(SCHEDULES)), ("precision", PRECISIONS)):
             if getattr(self, name) not in choices:
-                raise ConfigError(
-                    f"expected a {name} among {', '.join(map(str, choices))}, got {getattr(self, name)!r}"
-                )
+                raise ConfigError(f"expected a {name} among {', '.join(choices)}, got {getattr(self, name)!r}")
 
 
 def load(path: str | Path | None, overrides: dict[str, Any]) -> TrainConfig:
@@ -86,7 +107,7 @@ def load(path: str | Path | None, overrides: dict[str, Any]) -> TrainConfig:
     from yaml import YAMLError
 
     try:
-        overrides = {**overrides, **{k: list(v) for k, v in overrides.items() if isinstance(v, tuple)}}
+        overrides = {name: list(v) if isinstance(v, tuple) else v for name, v in overrides.items()}
         given = OmegaConf.create() if path is None else OmegaConf.load(path)
         values = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(TrainConfig), given, overrides))
     except FileNotFoundError as error:

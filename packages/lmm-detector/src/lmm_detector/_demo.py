@@ -12,11 +12,10 @@ from pathlib import Path
 from PIL import Image
 from rbox_formats import codecs, datasets, draw, synthetic
 from rbox_formats.cli import track
-from rbox_metrics import Report
+from rbox_metrics import Report, evaluate_file
 
 from lmm_detector._config import TrainConfig
 from lmm_detector._detector import Detector, Generation
-from lmm_detector._evaluation import evaluate
 from lmm_detector._prediction import predict
 from lmm_detector._tiny import IMAGE_SIZE, save_tiny_florence2
 from lmm_detector._training import train
@@ -90,7 +89,7 @@ def demo(out: str | Path, *, scenes: int = 16, steps: int = 400, seed: int = 0) 
         predict(
             detector, paths, folder / "predictions.jsonl", generation=Generation(max_new_tokens=128, batch_size=scenes)
         )
-        reports[split] = evaluate(truth, folder / "predictions.jsonl")
+        reports[split] = evaluate_file(truth, folder / "predictions.jsonl")
         reports[split].save(folder / "report.json")
         visualize(truth, folder / "predictions.jsonl", folder / "pictures")
         files[folder / "predictions.jsonl"] = f"what it detects on the {split} scenes"

@@ -14,7 +14,7 @@ import rbox_metrics
 from rbox_formats import ClassNames, ImageRecord, codecs, images, tiling
 
 from lmm_detector import _families
-from lmm_detector._spec import FILE_NAME, DetectorSpec
+from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
 
 
@@ -51,7 +51,7 @@ class Detector:
         family: The model with its processor.
         spec: What it was taught.
         codec: The codec of its texts.
-        fingerprint: A hash of the checkpoint's weights and of what it was taught.
+        fingerprint: A hash of the checkpoint's weights, settings, tokenizer and processor.
     """
 
     family: _families.Family
@@ -80,7 +80,14 @@ class Detector:
         family = _families.load(str(path))
         codec = spec.make_codec()
         family.check(codec, spec.prompt)
-        family.model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"), dtypes[dtype]).eval()
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            family.model.to(device, dtypes[dtype]).eval()
+        except (RuntimeError, AssertionError) as error:
+            # torch's own words for a device that there is not, or is too small.
+            raise ModelError(
+                f"expected a device for the model, got {device!r}: {str(error).splitlines()[0]}"
+            ) from error
         return cls(family, spec, codec, _fingerprint(Path(path)))
 
     @property
@@ -117,7 +124,10 @@ class Detector:
         self, paths: Sequence[str | Path], generation: Generation
     ) -> Iterator[tuple[Path, tiling.Window, str, bool]]:
         """Each window's answer, and whether it is the last one of its image."""
-        tokens = generation.max_new_tokens or self.family.max_target_tokens - 1
+        limit = self.family.max_target_tokens
+        tokens = generation.max_new_tokens or limit
+        if tokens > limit:
+            raise ModelError(f"expected answers of at most {limit} tokens, which the model can write, got {tokens}")
         for batch in _batches(self._crops(paths), generation.batch_size):
             crops = [crop for *_, crop in batch]
             texts = self.family.generate(crops, self.spec.prompt, num_beams=generation.num_beams, max_new_tokens=tokens)
@@ -152,10 +162,16 @@ class Detector:
         )
         labels = np.concatenate([part.labels for part in parts])
         width, height = images.read_size(path)
+        quads = [
+            part.quads + np.array([window.x, window.y])
+            for part, (window, _) in zip(parts, answers, strict=True)
+            if part.quads is not None
+        ]
         record = ImageRecord(
             image_id=path.stem,
             boxes=boxes,
             labels=labels,
+            quads=np.concatenate(quads) if quads else None,
             path=path,
             width=width,
             height=height,
@@ -185,7 +201,7 @@ def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
 
 def _fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
-    for path in [folder / FILE_NAME, *sorted(folder.glob("*.safetensors"))]:
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()}"

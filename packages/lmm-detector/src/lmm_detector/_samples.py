@@ -36,7 +36,7 @@ class WindowText:
     left_out: int
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON, without the path: a moved dataset is still the same."""
+        """For JSON, without the path."""
         return {
             "image_id": self.image_id,
             "window": list(self.window),
@@ -114,11 +114,13 @@ def window_texts(
             if len(part) == 0 and codec.empty_answer is None:
                 continue
             text, objects = _fitting_text(part, class_names, codec, max_tokens, count_tokens)
+            if len(part) > 0 and objects == 0:
+                continue  # not one object fits, and the text for none would be untrue
             items.append(WindowText(record.image_id, record.file, place, text, objects, len(part) - objects))
     if not items:
         raise DatasetError(
-            f"expected objects to train on, got none in {len(records)} images",
-            remedy=f"The format {codec.name!r} has no text for images without objects.",
+            f"expected objects whose text has at most {max_tokens} tokens, got none in {len(records)} images",
+            remedy="Images without objects are left out, unless the codec has a text for them.",
         )
     return WindowTexts(items)
 

@@ -112,6 +112,22 @@ def test_an_answer_that_runs_into_the_limit_is_not_finished(trained: _families.F
     assert not trained.is_finished(text)
 
 
+def test_a_checkpoints_own_generation_settings_do_not_hide_that_an_answer_is_cut(
+    tiny_model: Path, image: np.ndarray, tmp_path: Path
+) -> None:
+    """BART's default closes every answer with </s>, and Florence-2's forbids a triple of tokens to come again."""
+    for path in tiny_model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    settings = json.loads((tmp_path / "generation_config.json").read_text())
+    settings |= {"forced_eos_token_id": 2, "no_repeat_ngram_size": 3, "num_beams": 3, "early_stopping": True}
+    (tmp_path / "generation_config.json").write_text(json.dumps(settings))
+    answers = [
+        _families.load(str(folder)).generate([image], CODEC.prompt, num_beams=1, max_new_tokens=9)
+        for folder in (tiny_model, tmp_path)
+    ]
+    assert answers[0] == answers[1]
+
+
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_batches_do_not_change_answers(num_beams: int, trained: _families.Family, image: np.ndarray) -> None:
     others = [image, image // 8, image // 2]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import click
 
@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from rbox_formats._records import ClassNames
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@runtime_checkable
+class SizedIterable(Protocol[T_co]):
+    """What can be gone through and knows how many there are: lists, datasets."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __iter__(self) -> Iterator[T_co]:
+        """One after the other."""
 
 
 class Advance(Protocol):
@@ -35,20 +47,18 @@ class Group(click.Group):
         except RboxError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            if error.filename is None:
-                raise
-            raise click.FileError(str(error.filename), error.strerror) from error
+            # A file that cannot be read or written, a full disk: its name is in the message where it has one.
+            raise click.ClickException(str(error)) from error
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def track(items: SizedIterable[T], description: str) -> Iterator[T]:
     """The items again, with a progress bar on standard error while they go by.
 
     Args:
         items: What to go through.
         description: What is being done, for the bar's left.
-        total: How many there are, where `items` does not know.
     """
-    with progress(description, total if total is not None else len(items)) as advance:  # type: ignore[arg-type]
+    with progress(description, len(items)) as advance:
         for item in items:
             yield item
             advance(1)
@@ -112,7 +122,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     options = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals:
+        if not equals or name == "name":  # the codec's own name is no option
             raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
         try:
             options[name] = json.loads(value)
@@ -130,10 +140,21 @@ def class_names_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def show_messages(*names: str) -> None:
+    """Shows the messages of packages' loggers on standard error."""
+    import logging
+
+    for name in names:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        if not logger.handlers:
+            logger.addHandler(logging.StreamHandler())
+
+
 def parse_class_names(value: str) -> ClassNames:
     """Class names from the command line: the path of a file with one name per line, or names between commas."""
     from rbox_formats._records import ClassNames
 
-    path = Path(value)
-    names = path.read_text(encoding="utf-8").splitlines() if path.is_file() else value.split(",")
+    is_file = "," not in value and Path(value).is_file()
+    names = Path(value).read_text(encoding="utf-8-sig").splitlines() if is_file else value.split(",")
     return ClassNames(name.strip() for name in names if name.strip())

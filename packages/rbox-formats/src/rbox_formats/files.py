@@ -39,6 +39,14 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
+def visible(folder: Path) -> list[Path]:
+    """What is in a folder, in order of the names; none where there is no folder.
+
+    Names that begin with a dot are left out: among them are files that a killed process left half written.
+    """
+    return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
+
+
 def safe_name(name: str, folder: Path) -> str:
     """A file name from outside, once it is sure that it names something directly inside the folder.
 

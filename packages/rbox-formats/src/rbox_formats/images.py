@@ -5,34 +5,57 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from rbox_formats import files
 from rbox_formats._typing import Image as ImageArray
 from rbox_formats.errors import ImageError
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+# What becomes RGB without loss of meaning. 16-bit and float images have no range that all files share.
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 # A JPEG ends with this marker; what some cameras append after it is short.
 _JPEG_END, _JPEG_TAIL_BYTES = b"\xff\xd9", 65536
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Turns what Pillow raises into an error that names the file and says what to do."""
+def _open(path: Path) -> Iterator[PillowImage]:
+    """An image file, opened; turns what Pillow raises into an error that names the file and says what to do."""
+    from PIL import Image
+
+    # Aerial images are large by nature: Pillow's guard against small files that unpack to many pixels stays out.
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        yield
+        with Image.open(path) as image:
+            if image.mode not in _MODES:
+                raise ImageError(
+                    f"expected an image of 8 bits a channel, got Pillow's mode {image.mode!r}",
+                    path=path,
+                    remedy="Convert it, with a range of values that suits the data.",
+                )
+            yield image
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError("expected an image, found no file", path=path) from error
     except (OSError, SyntaxError, ValueError) as error:
         # Pillow's own words for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError.
         remedy = "Fetch the file again, or take it out of the dataset."
         raise ImageError(f"expected a whole image, got: {error}", path=path, remedy=remedy) from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def find(folder: Path) -> list[Path]:
     """The image files in a folder, by their suffix, in order of their names; none where there is no folder."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+    return [path for path in files.visible(folder) if path.suffix.lower() in SUFFIXES]
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
@@ -41,9 +64,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageError: If there is no such file, or it is not an image.
     """
-    from PIL import Image
-
-    with _named(Path(path)), Image.open(path) as image:
+    with _open(Path(path)) as image:
         return image.size
 
 
@@ -51,14 +72,13 @@ def load(path: str | Path) -> ImageArray:
     """The pixels of an image file.
 
     Returns:
-        (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped.
+        (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped, and a rotation
+        noted in the file's EXIF data is not applied: boxes are relative to the pixels as stored.
 
     Raises:
-        ImageError: If there is no such file, or it is not an image, or cut short.
+        ImageError: If there is no such file, or it is not an image of 8 bits a channel, or cut short.
     """
-    from PIL import Image
-
-    with _named(Path(path)), Image.open(path) as image:
+    with _open(Path(path)) as image:
         return np.array(image.convert("RGB"))  # a copy: Pillow's own pixels are read-only
 
 
@@ -71,15 +91,11 @@ def check(path: str | Path) -> None:
     Raises:
         ImageError: If there is no such file, or it is not an image, or cut short.
     """
-    from PIL import Image
-
     path = Path(path)
-    with _named(path):
-        with Image.open(path) as image:
-            kind = image.format
-            if kind == "PNG":
-                image.verify()
-        if kind == "JPEG":
+    with _open(path) as image:
+        if image.format == "PNG":
+            image.verify()
+        elif image.format == "JPEG":
             with path.open("rb") as file:
                 file.seek(max(0, path.stat().st_size - _JPEG_TAIL_BYTES))
                 if _JPEG_END not in file.read():

@@ -162,7 +162,9 @@ class Writer:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.done: set[str] = set()
-        if self.path.exists() and b"\n" in self.path.read_bytes():
+        first = json.dumps(header.to_dict(), ensure_ascii=False) + "\n"
+        before = self.path.read_bytes() if self.path.exists() else b""
+        if not first.encode().startswith(before):
             found, records, torn = _parse(self.path)
             _require_same(found, header, self.path)
             self.done = set(records)
@@ -172,7 +174,7 @@ class Writer:
             self._file = self.path.open("a", encoding="utf-8", newline="\n")
         else:
             self._file = self.path.open("w", encoding="utf-8", newline="\n")
-            self._append(json.dumps(header.to_dict(), ensure_ascii=False))
+            self._append(first)
 
     def write(self, record: ImageRecord) -> None:
         """Appends one image; it is in the file when this returns.
@@ -182,11 +184,11 @@ class Writer:
         """
         if record.image_id in self.done:
             raise PredictionsError(f"expected each image once, got {record.image_id!r} again", path=self.path)
-        self._append(_to_line(record))
+        self._append(_to_line(record) + "\n")
         self.done.add(record.image_id)
 
     def _append(self, line: str) -> None:
-        self._file.write(line + "\n")
+        self._file.write(line)
         self._file.flush()
 
     def __enter__(self) -> Writer:

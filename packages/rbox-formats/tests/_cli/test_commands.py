@@ -65,6 +65,26 @@ def test_bad_texts_are_named(tmp_path: Path) -> None:
     assert run("decode", "nowhere", "--out", tmp_path / "q.jsonl").exit_code == 2
 
 
+def test_changed_texts_are_not_taken_for_the_old_ones(tmp_path: Path) -> None:
+    line = {"image_id": "a", "width": 50, "height": 50, "text": "ship"}
+    texts, out = tmp_path / "texts.jsonl", tmp_path / "p.jsonl"
+    texts.write_text(json.dumps(line) + "\n")
+    assert run("decode", texts, "--class-names", "ship", "--out", out).exit_code == 0
+    texts.write_text(json.dumps(line | {"text": "plane"}) + "\n")
+    result = run("decode", texts, "--class-names", "ship", "--out", out)
+    assert result.exit_code == 1
+    assert "fingerprint" in result.output
+    for bad in ({"text": None}, {"image_id": 5}, {"width": "x"}, {"height": 0}):
+        texts.write_text(json.dumps(line | bad) + "\n")
+        result = run("decode", texts, "--class-names", "ship", "--out", tmp_path / "q.jsonl")
+        assert result.exit_code == 1, bad
+        assert "texts.jsonl:1: expected a JSON object" in result.output
+    assert not (tmp_path / "q.jsonl").exists()
+
+
 def test_class_names_of_a_file_or_a_list(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("plane\nship\n\n")
+    assert len(parse_class_names(",".join(f"class {i}" for i in range(200)))) == 200
+    (tmp_path / "bom.txt").write_text("plane\nship\n", encoding="utf-8-sig")
+    assert parse_class_names(str(tmp_path / "bom.txt")) == ("plane", "ship")
     assert parse_class_names(str(tmp_path / "names.txt")) == parse_class_names("plane, ship") == ("plane", "ship")

@@ -162,6 +162,18 @@ def test_near_names_are_taken_only_when_asked_for_and_said() -> None:
         V2.decode(text, NAMES, SIZE, near_match=0.7)
 
 
+def test_near_names_are_said_only_where_a_box_was_taken() -> None:
+    assert decode("shop" + locs(1, 2, 3), near_match=0.7).near_matches == ()
+
+
+def test_what_cannot_be_written_is_refused() -> None:
+    box = np.array([[50.0, 50, 20, 10, 0]])
+    with pytest.raises(CodecError, match="expected class names without '<'"):
+        V2.encode(box, np.array([0]), ClassNames(["a<b"]), SIZE)
+    with pytest.raises(CodecError, match=r"expected finite boxes, got .*nan"):
+        V2.encode(box * np.nan, np.array([0]), NAMES, SIZE)
+
+
 def test_spans_are_of_the_names_and_of_each_coordinate() -> None:
     text = "<s> ship" + QUAD + "<sep>" + OTHER + "small vehicle" + QUAD + "</s>"
     decoded = decode(text)

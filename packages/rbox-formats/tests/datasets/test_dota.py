@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from rbox_formats import ImageRecord, datasets, quad_to_rbox
+from rbox_formats import ClassNames, ImageRecord, datasets, quad_to_rbox
 from rbox_formats.datasets import dota
 from rbox_formats.errors import DatasetError, ImageError
 
@@ -131,6 +131,15 @@ def test_what_is_written_reads_back_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(again.labels, record.labels)
     np.testing.assert_array_equal(again.difficult, record.difficult)
     assert again.metadata == {"gsd": "0.1"}
+
+
+def test_names_with_spaces_and_hidden_files(tmp_path: Path) -> None:
+    names = ClassNames(["small vehicle"])
+    record = ImageRecord("P1", boxes=np.array([[5.0, 5, 4, 2, 0]]), labels=np.zeros(1, dtype=np.int64))
+    folder = datasets.write("dota", [record], tmp_path, None, names)
+    (folder / ".P1.txt.x1.txt").write_text("half a li")
+    (again,) = datasets.read("dota", tmp_path, class_names=names)
+    assert again.labels.tolist() == [0]
 
 
 def test_file_names_stay_in_the_folder(tmp_path: Path) -> None:

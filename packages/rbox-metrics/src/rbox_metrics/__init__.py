@@ -1,6 +1,7 @@
 """Overlaps, suppression and scoring of rotated boxes, exact and fast."""
 
 from rbox_metrics._evaluate import evaluate
+from rbox_metrics._files import evaluate_file
 from rbox_metrics._flat import FlatBoxes, from_arrays, from_records
 from rbox_metrics._iou import box_iou_rotated
 from rbox_metrics._nms import merge_windows, nms_rotated
@@ -17,6 +18,7 @@ __all__ = [
     "Report",
     "box_iou_rotated",
     "evaluate",
+    "evaluate_file",
     "from_arrays",
     "from_records",
     "merge_windows",

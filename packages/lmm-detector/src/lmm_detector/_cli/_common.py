@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rbox_formats.cli import show_messages
 
 if TYPE_CHECKING:
     from rbox_formats import Dataset
@@ -24,22 +24,22 @@ def open_truth(format: str, data: Path, split: str | None, predictions_path: Pat
     return datasets.read(format, data, split, predictions.read(predictions_path).class_names)
 
 
-def show_messages() -> None:
-    """Shows our own messages on standard error."""
-    logger = logging.getLogger("lmm_detector")
-    logger.setLevel(logging.INFO)
-    if not logger.handlers:
-        logger.addHandler(logging.StreamHandler())
-
-
 def set_up_output() -> None:
-    """Shows our own messages, and keeps the libraries' progress bars, retries and advice out of them."""
+    """Prepares a command that runs a model; to be called before torch is imported.
+
+    Shows our own messages, and keeps the libraries' progress bars, retries and advice out of them.
+    """
+    import os
     import warnings
+
+    # torch's threads wait for each other in a loop by default: with one other busy process on two cores that makes
+    # small models twenty times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     import huggingface_hub
     import transformers
 
-    show_messages()
+    show_messages("lmm_detector", "rbox_metrics")
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     huggingface_hub.logging.set_verbosity_error()

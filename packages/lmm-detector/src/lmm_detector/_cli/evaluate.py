@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 import click
-from rbox_formats.cli import dataset_options
+from rbox_formats.cli import dataset_options, show_messages
 from rbox_metrics.cli import scoring_options, show_report
 
-from lmm_detector._cli._common import open_truth, predictions_option, show_messages
+from lmm_detector._cli._common import open_truth, predictions_option
 
 
 @click.command()
@@ -26,8 +26,8 @@ def evaluate(
     out: Path | None,
 ) -> None:
     """Score a predictions file against a dataset's annotations."""
-    from lmm_detector._evaluation import evaluate as run
+    from rbox_metrics import evaluate_file
 
-    show_messages()
+    show_messages("rbox_metrics")
     truth = open_truth(format, data, split, predictions_path)
-    show_report(run(truth, predictions_path, protocol=protocol, iou_thresholds=iou_thresholds), out)
+    show_report(evaluate_file(truth, predictions_path, protocol=protocol, iou_thresholds=iou_thresholds), out)

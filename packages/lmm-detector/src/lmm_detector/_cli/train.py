@@ -15,7 +15,7 @@ from lmm_detector._config import TrainConfig, load
 
 # Fields that the command line writes in another way than as one value; they have options of their own below.
 _OWN_OPTIONS = ("class_names", "codec_options")
-_TYPES = {"str": str, "int": int, "float": float}
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
 
 
 def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,9 +24,11 @@ def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
         if field.name in _OWN_OPTIONS:
             continue
         kind = str(field.type).removesuffix(" | None")
+        name = field.name.replace("_", "-")
+        flag = f"--{name}/--no-{name}" if kind == "bool" else f"--{name}"
         default = "" if field.default in ("", None) else f"  [default: {field.default}]"
         function = click.option(
-            f"--{field.name.replace('_', '-')}", field.name, type=_TYPES[kind], help=field.metadata["help"] + default
+            flag, field.name, type=_TYPES[kind], default=None, help=field.metadata["help"] + default
         )(function)
     return function
 
@@ -45,5 +47,7 @@ def train(config: Path | None, **settings: Any) -> None:
 
     folder = run(loaded)
     click.echo(
-        f"The detector is in {folder}. Next: lmm-detector predict --model {folder} --data {loaded.data} --out ..."
+        f"The detector is in {folder}. Next: "
+        f"lmm-detector predict --model {folder} --data {loaded.data} --out {Path(loaded.out) / 'predictions.jsonl'}"
+        + (f" --split {loaded.split}" if loaded.split else "")
     )

@@ -26,7 +26,7 @@ class Florence2(Family):
     @classmethod
     def load(cls, source: str) -> Florence2:
         """Loads weights in transformers' layout from a local folder or the hub; runs no code from there."""
-        from transformers import Florence2ForConditionalGeneration, Florence2Processor
+        from transformers import Florence2ForConditionalGeneration, Florence2Processor, GenerationConfig
 
         try:
             # Always Pillow's resizing: torchvision's, which transformers prefers where it is, gives other pixels.
@@ -49,6 +49,15 @@ class Florence2(Family):
                 path=source,
                 remedy="A checkpoint of Microsoft's remote code has other names; take florence-community/Florence-2-*.",
             )
+        # Only what the answers' form needs: Florence-2's own settings forbid repeated triples of tokens, which
+        # coordinates have, and put </s> where an answer is cut, which would hide that it is.
+        text_config = model.config.text_config
+        model.generation_config = GenerationConfig(
+            bos_token_id=text_config.bos_token_id,
+            pad_token_id=text_config.pad_token_id,
+            eos_token_id=text_config.eos_token_id,
+            decoder_start_token_id=text_config.decoder_start_token_id,
+        )
         return cls(model, processor)
 
     def check(self, codec: Codec, prompt: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -34,20 +35,25 @@ def decode(
         raise click.UsageError("Give --class-names: the texts do not say which classes there are.")
     chosen = codecs.get(codec, **codec_options)
     try:
-        lines = texts.read_text(encoding="utf-8").splitlines()
+        content = texts.read_bytes()
     except FileNotFoundError as error:
         raise CodecError("expected a file of texts, found none", path=texts) from error
-    header = predictions.Header(class_names, fingerprint=f"texts of {texts.name}", codec=chosen.to_dict())
+    answers = [
+        _answer(line, texts, number)
+        for number, line in enumerate(content.decode("utf-8", errors="replace").split("\n"), start=1)
+        if line.strip()
+    ]
+    header = predictions.Header(
+        class_names,
+        fingerprint=f"sha256:{hashlib.sha256(content).hexdigest()}",
+        codec=chosen.to_dict(),
+        generation={"near_match": near_match},
+    )
     rejected = 0
     with predictions.Writer(out, header) as writer:
-        for number, line in enumerate(track(lines, "decoding"), start=1):
-            try:
-                values = json.loads(line)
-                image_id, text, size = values["image_id"], values["text"], (values["width"], values["height"])
-            except (ValueError, KeyError, TypeError) as error:
-                message = f"expected a JSON object with image_id, width, height and text, got {line[:80]!r}"
-                raise CodecError(message, path=texts, line=number) from error
-            if image_id in writer.done:
+        done = frozenset(writer.done)
+        for image_id, text, size in track(answers, "decoding"):
+            if image_id in done:
                 continue
             found = chosen.decode(text, class_names, size, on_invalid="ignore", near_match=near_match)
             rejected += len(found.rejected)
@@ -68,4 +74,18 @@ def decode(
                     metadata={"status": found.status, "windows": [piece]},
                 )
             )
-    click.echo(f"The boxes of {len(lines)} texts are in {out}; {rejected} pieces of text gave none.")
+    click.echo(f"The boxes of {len(answers)} texts are in {out}; {rejected} pieces of text gave none.")
+
+
+def _answer(line: str, path: Path, number: int) -> tuple[str, str, tuple[int, int]]:
+    from rbox_formats.errors import CodecError
+
+    try:
+        values = json.loads(line)
+        image_id, text, width, height = (values[key] for key in ("image_id", "text", "width", "height"))
+        if not (isinstance(image_id, str) and isinstance(text, str) and int(width) >= 1 and int(height) >= 1):
+            raise ValueError("an id or a text that is none, or an image without pixels")
+        return image_id, text, (int(width), int(height))
+    except (ValueError, KeyError, TypeError) as error:
+        message = f"expected a JSON object with image_id, width, height and text, got {line[:80]!r} ({error})"
+        raise CodecError(message, path=path, line=number) from error

@@ -80,6 +80,13 @@ class Florence2(Codec):
         input_size: tuple[int, int] | None = None,
     ) -> str:
         """Writes boxes or quads as text; see `Codec.encode`."""
+        unwritable = [name for name in class_names if "<" in name]
+        if unwritable:
+            raise CodecError(f"expected class names without '<', which begins a token, got {unwritable[0]!r}")
+        if not np.isfinite(boxes).all():
+            raise CodecError(
+                f"expected finite boxes, got {boxes[~np.isfinite(boxes).reshape(len(boxes), -1).all(axis=1)][0]}"
+            )
         bins = _quantised(boxes, image_size)
         between = "" if self.version == 1 else "<sep>"
         parts, previous = [], None
@@ -116,9 +123,8 @@ class Florence2(Codec):
         for group in _GROUP.finditer(body):
             name, name_span = _stripped(group[1], group.start(1))
             label = find_label(name, class_names, near_match)
-            if label is not None and class_names.find(name) is None:
-                near_matches.append((name, class_names[label]))
             has_coordinates = False
+            quads_before = len(quads)
             for piece in _PIECE.finditer(body, *group.span(2)):
                 open_end = piece[0] == "<sep>"
                 if piece[1]:
@@ -147,6 +153,8 @@ class Florence2(Codec):
                     open_end = piece.end() == len(body)
                 elif piece[0] not in ("<sep>", *_IGNORED):
                     rejected.append(Rejected(*piece.span(), "an unknown tag"))
+            if label is not None and len(quads) > quads_before and class_names.find(name) is None:
+                near_matches.append((name, class_names[label]))
             if name and not has_coordinates and not (name == _NONE and not labels):
                 rejected.append(Rejected(*name_span, "a name without coordinates"))
                 open_end = group.end(1) == len(body) and _begins_a_class(name, class_names)

@@ -67,7 +67,7 @@ def read(root: Path, split: str | None, class_names: ClassNames) -> Dataset:
         splits = sorted(p.parent.name for name in _LABEL_FOLDERS for p in base.glob(f"*/{name}"))
         choice = f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else None
         raise DatasetError("expected a folder 'labelTxt' (or 'annfiles') in it, found none", path=base, remedy=choice)
-    label_files = sorted(labels.glob("*.txt"))
+    label_files = [path for path in files.visible(labels) if path.suffix == ".txt"]
     if not label_files:
         raise DatasetError(
             "expected label files (*.txt), found none", path=labels, remedy="Each image has one, of the same name."
@@ -159,7 +159,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
         lines = [f"{key}:{record.metadata[key]}" for key in _HEADERS if key in record.metadata]
         for quad, label, difficult in zip(quads, record.labels, record.difficult, strict=True):
             corners = " ".join(_number(value) for value in quad.ravel().tolist())
-            lines.append(f"{corners} {class_names[label]} {int(difficult)}")
+            lines.append(f"{corners} {class_names[label].replace(' ', '-')} {int(difficult)}")
         files.write_text(folder / name, "".join(f"{line}\n" for line in lines))
     return folder
 

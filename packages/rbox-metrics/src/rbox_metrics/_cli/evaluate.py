@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+from rbox_formats.cli import show_messages
 
 from rbox_metrics.cli import scoring_options, show_report
 
@@ -32,10 +33,8 @@ def evaluate(
     from rbox_formats import datasets
     from rbox_formats import predictions as prediction_files
 
-    import rbox_metrics
+    from rbox_metrics import evaluate_file
 
-    detections = prediction_files.read(predictions)
-    names = detections.class_names
-    annotated = datasets.read(format, truth, split, names)
-    report = rbox_metrics.evaluate(annotated, detections, names, protocol=protocol, iou_thresholds=iou_thresholds)
-    show_report(report, out)
+    show_messages("rbox_metrics")
+    annotated = datasets.read(format, truth, split, prediction_files.read(predictions).class_names)
+    show_report(evaluate_file(annotated, predictions, protocol=protocol, iou_thresholds=iou_thresholds), out)

@@ -1,35 +1,36 @@
-"""Evaluation: a predictions file against a dataset's annotations."""
+"""A predictions file against a dataset: what the commands of detectors and of this package call alike."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
-import rbox_metrics
 from rbox_formats import Dataset, predictions
 
-logger = logging.getLogger("lmm_detector")
+from rbox_metrics._evaluate import Protocol, evaluate
+from rbox_metrics._report import Report
+
+logger = logging.getLogger("rbox_metrics")
 
 
-def evaluate(
+def evaluate_file(
     truth: Dataset,
     predictions_path: str | Path,
     *,
-    protocol: Literal["voc07", "voc"] = "voc07",
+    protocol: Protocol = "voc07",
     iou_thresholds: Sequence[float] = (0.5,),
-) -> rbox_metrics.Report:
-    """Scores a predictions file with rbox_metrics.
+) -> Report:
+    """Scores a predictions file against a dataset's annotations.
 
     Images without a file are left out, where others have one: no detector has seen them. All other images of the
-    dataset count, and objects on images that the predictions lack count as missed.
+    dataset count, and objects on images that the predictions lack count as missed. Both are said in the log.
 
     Args:
-        truth: The dataset, read with the class names of the predictions.
+        truth: The dataset, read with the class names of the predictions, so that labels mean the same in both.
         predictions_path: The file.
-        protocol: As in `rbox_metrics.evaluate`.
-        iou_thresholds: As in `rbox_metrics.evaluate`.
+        protocol: As in `evaluate`.
+        iou_thresholds: As in `evaluate`.
 
     Raises:
         RboxError: If the file is torn, or holds images that the dataset lacks.
@@ -42,6 +43,4 @@ def evaluate(
     missing = {record.image_id for record in seen} - {record.image_id for record in detections}
     if missing:
         logger.warning("%d of %d images have no predictions: their objects count as missed", len(missing), len(seen))
-    return rbox_metrics.evaluate(
-        seen, detections, truth.class_names, protocol=protocol, iou_thresholds=tuple(iou_thresholds)
-    )
+    return evaluate(seen, detections, truth.class_names, protocol=protocol, iou_thresholds=iou_thresholds)
