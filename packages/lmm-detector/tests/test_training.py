@@ -66,7 +66,8 @@ def test_a_run_learns_and_leaves_a_detector(config: TrainConfig, tiny_model: Pat
 def test_a_finished_run_is_not_run_again(config: TrainConfig) -> None:
     folder = train(config)
     before = (folder / "model.safetensors").stat().st_mtime_ns
-    assert train(config) == folder
+    assert train(dataclasses.replace(config, workers=1)) == folder
+    assert (folder / "model.safetensors").stat().st_mode & 0o044
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
 
 
@@ -223,6 +224,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run(config: TrainConfig) -> None:
     with pytest.raises(RunError, match=r"expected a finite loss, got nan at step \d+\nLower the learning rate"):
         train(dataclasses.replace(config, learning_rate=1e30, warmup=0.0, schedule="constant"))
     assert not (Path(config.out) / "model").exists()
+    assert train(config).name == "model"  # nothing was begun that would bind to the first settings
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,15 @@ def test_the_file_is_as_readable_as_any_other(tmp_path: Path) -> None:
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "a.png")
+    with pytest.raises(
+        DatasetError, match=r"link: expected another file to write to: this one is read\nChoose another"
+    ):
+        files.not_an_input(tmp_path / "link", tmp_path / "b.png", None, tmp_path / "a.png")
+    assert files.not_an_input(tmp_path / "c.png", tmp_path / "b.png", None) == tmp_path / "c.png"
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "/etc/passwd", "a\0b"])
 def test_names_that_leave_the_folder(name: str) -> None:
     with pytest.raises(DatasetError, match="expected a plain file name"):

@@ -78,6 +78,14 @@ def test_squares_lie_in_a_quarter_turn() -> None:
     np.testing.assert_allclose(turned[:, 4], [-math.pi / 4, -math.pi / 4, 1 - math.pi / 2, 2 - math.pi / 2], atol=1e-12)
 
 
+@given(st.floats(-1000, 1000), st.floats(1, 300), angles)
+def test_squares_come_back_as_squares(place: float, side: float, angle: float) -> None:
+    """Their corners are rounded, so that one side is longer by a hair: the angle is a square's all the same."""
+    (box,) = quad_to_rbox(rbox_to_quad(np.array([[place, place, side, side, angle]])))
+    assert -math.pi / 4 <= box[4] < math.pi / 4
+    assert box[2] == pytest.approx(side)
+
+
 @given(quads)
 def test_area_is_that_of_opencvs_rectangle(quad: np.ndarray) -> None:
     """Any four points: concave, self-crossing, flat. Areas do not depend on OpenCV's range of angles."""

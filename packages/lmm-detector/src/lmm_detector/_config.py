@@ -59,7 +59,7 @@ class TrainConfig:
     prompt: str | None = _setting(None, "What asks the model for the boxes. Left out: the codec's own sentence.")
     window: int = _setting(1024, "Side of the windows that images are cut into, in pixels.")
     gap: int | None = _setting(None, "How far neighbouring windows overlap, in pixels. Left out: DOTA's 200 at 1024.")
-    epochs: float = _setting(100.0, "Passes over the windows; --steps goes before it.")
+    epochs: float = _setting(100.0, "Passes over the windows; --steps overrides it.")
     steps: int | None = _setting(None, "Optimiser steps. Left out: as many as the epochs need.")
     batch_size: int = _setting(2, "Windows per step on each device.")
     gradient_accumulation: int = _setting(1, "Batches per optimiser step.")
@@ -112,7 +112,7 @@ def load(path: str | Path | None, overrides: dict[str, Any]) -> TrainConfig:
         values = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(TrainConfig), given, overrides))
     except FileNotFoundError as error:
         raise ConfigError("expected a configuration file, found none", path=path) from error
-    except (OmegaConfBaseException, YAMLError, TypeError) as error:  # TypeError: a list where settings should be
+    except (OmegaConfBaseException, YAMLError, TypeError, UnicodeDecodeError) as error:  # TypeError: a list
         key = getattr(error, "full_key", None)
         message = f"expected settings of `lmm-detector train`, got: {str(error).splitlines()[0]}"
         remedy = "`lmm-detector train --help` lists them."

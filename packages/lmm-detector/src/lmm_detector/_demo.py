@@ -18,7 +18,7 @@ from lmm_detector._config import TrainConfig
 from lmm_detector._detector import Detector, Generation
 from lmm_detector._prediction import predict
 from lmm_detector._tiny import IMAGE_SIZE, save_tiny_florence2
-from lmm_detector._training import train
+from lmm_detector._training import require_same_run, train
 from lmm_detector._visualization import visualize
 
 
@@ -51,12 +51,7 @@ def demo(out: str | Path, *, scenes: int = 16, steps: int = 400, seed: int = 0) 
     names = synthetic.CLASS_NAMES
     codec = codecs.get("florence2", version=2)
     seeds = {"train": range(seed, seed + scenes), "val": range(seed + scenes, seed + 2 * scenes)}
-    for split, split_seeds in seeds.items():
-        _write_scenes(out / "data", split, split_seeds)
     start = out / "start"
-    if not (start / "processor_config.json").is_file():  # the last file that it writes
-        save_tiny_florence2(start, names, codec, seed=seed)
-
     config = TrainConfig(
         model=str(start),
         data=str(out / "data"),
@@ -73,6 +68,12 @@ def demo(out: str | Path, *, scenes: int = 16, steps: int = 400, seed: int = 0) 
         save_every=100,
         seed=seed,
     )
+    require_same_run(config)  # before a scene is drawn over those of another run
+    for split, split_seeds in seeds.items():
+        _write_scenes(out / "data", split, split_seeds)
+    if not (start / "processor_config.json").is_file():  # the last file that it writes
+        save_tiny_florence2(start, names, codec, seed=seed)
+
     detector = Detector.from_pretrained(train(config))
     files = {
         out / "data": "the scenes, as a dataset in DOTA's format",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from rbox_formats.codecs import Codec
 from rbox_formats.errors import DatasetError
 
 from lmm_detector._families import Sample
+
+logger = logging.getLogger("lmm_detector")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def records_with_images(dataset: Dataset) -> list[ImageRecord]:
             f"expected images beside the annotations, got none for any of {len(dataset)} label files",
             remedy="Images are looked for in the folder 'images', under the names of the label files.",
         )
+    if len(records) < len(dataset):
+        logger.info("%d of %d label files have no image, and are left out", len(dataset) - len(records), len(dataset))
     return records
 
 

@@ -33,6 +33,9 @@ from lmm_detector.errors import ConfigError, RunError
 
 logger = logging.getLogger("lmm_detector")
 
+# Settings that change nothing of what a run comes to.
+_WITHOUT_EFFECT = ("out", "workers", "report_to")
+
 # What a checkpoint has and a detector does not need: optimiser, schedule, random state.
 _ONLY_FOR_TRAINING = ("*.pt", "*.pth", "*.bin", TRAINER_STATE_NAME)
 
@@ -58,8 +61,9 @@ def train(config: TrainConfig) -> Path:
         RboxError: If a setting, the dataset or the model is not as expected.
     """
     out = Path(config.out)
-    _require_same_run(out / "settings.yaml", config)
+    require_same_run(config)
     if (out / "model" / FILE_NAME).is_file():
+        logger.info("%s: this run is finished, nothing is done again", out)
         return out / "model"
 
     codec = codecs.get(config.codec, **config.codec_options)
@@ -80,12 +84,15 @@ def train(config: TrainConfig) -> Path:
         max_tokens=family.max_target_tokens,
         count_tokens=family.count_tokens,
     )
-    _require_same_texts(out / "texts.jsonl", samples)
+    if _has_begun(out):
+        _require_same_texts(out / "texts.jsonl", samples)
     files.write_text(out / "settings.yaml", _config.to_yaml(config))
     files.write_text(out / "texts.jsonl", samples.to_jsonl())
     _report(family, samples, out)
 
     newest = _newest_finished(out / "checkpoints")
+    if newest is not None:
+        logger.info("going on from %s", newest)
     if newest is None or not _is_last(newest):
         spec = DetectorSpec(dataset.class_names, codec.to_dict(), prompt, config.window, gap)
         with ExitStack() as stack:
@@ -113,7 +120,8 @@ def _finish(last: Path, out: Path) -> Path:
     # Beside its place, then moved there in one piece: a killed run leaves no half a model.
     unfinished = out / ".model"
     shutil.rmtree(unfinished, ignore_errors=True)
-    shutil.copytree(last, unfinished, ignore=shutil.ignore_patterns(*_ONLY_FOR_TRAINING))
+    # copyfile leaves the modes behind: safetensors writes files that only their owner may read.
+    shutil.copytree(last, unfinished, ignore=shutil.ignore_patterns(*_ONLY_FOR_TRAINING), copy_function=shutil.copyfile)
     return unfinished.rename(out / "model")
 
 
@@ -124,7 +132,7 @@ def _report(family: _families.Family, samples: WindowTexts, out: Path) -> None:
     if left_out:
         cut = sum(item.left_out > 0 for item in samples.items)
         logger.warning(
-            "%d objects in %d windows are left out: their texts are longer than the model's %d tokens "
+            "%d more objects, in %d of the windows, are left out: the texts would be longer than the model's %d tokens "
             "(smaller windows hold fewer objects)",
             *(left_out, cut, family.max_target_tokens),
         )
@@ -215,11 +223,27 @@ def _is_last(checkpoint: Path) -> bool:
     return state.global_step >= state.max_steps
 
 
-def _require_same_run(path: Path, config: TrainConfig) -> None:
-    if not path.is_file():
+def _has_begun(out: Path) -> bool:
+    """Whether a run has something to go on from: before its first checkpoint it binds nobody."""
+    return any(out.glob(f"checkpoints/*/{FILE_NAME}")) or (out / "model" / FILE_NAME).is_file()
+
+
+def require_same_run(config: TrainConfig) -> None:
+    """Makes sure that a run in the folder `config.out`, if one has begun there, has the same settings.
+
+    Raises:
+        RunError: If it has others; it names them.
+    """
+    out = Path(config.out)
+    path = out / "settings.yaml"
+    if not _has_begun(out) or not path.is_file():
         return
     old, new = asdict(_config.load(path, {})), asdict(config)
-    different = [f"{name} {old[name]!r}, not {new[name]!r}" for name in new if old[name] != new[name]]
+    different = [
+        f"{name} {old[name]!r}, not {new[name]!r}"
+        for name in new
+        if name not in _WITHOUT_EFFECT and old[name] != new[name]
+    ]
     if different:
         raise RunError(
             f"expected the settings of the run in this folder, which has {'; '.join(different)}",

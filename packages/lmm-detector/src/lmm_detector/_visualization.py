@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
-from rbox_formats import Dataset, draw, images, predictions
+from rbox_formats import Dataset, draw, files, images, predictions
 from rbox_formats.cli import track
 from rbox_formats.errors import DatasetError
 
@@ -33,6 +33,10 @@ def visualize(truth: Dataset, predictions_path: str | Path, out: str | Path, *, 
         raise DatasetError(
             "expected images that are in the dataset and in the predictions, found none", path=predictions_path
         )
+    sheet = Path(out) / "sheet.png"
+    for annotated, _ in pairs:
+        for target in (Path(out) / f"{annotated.image_id}.png", sheet):
+            files.not_an_input(target, annotated.file)
     paths: list[Path] = []
     pictures: list[Image.Image] = []
     for annotated, predicted in track(pairs, "drawing"):
@@ -41,6 +45,5 @@ def visualize(truth: Dataset, predictions_path: str | Path, out: str | Path, *, 
         draw.save(picture, paths[-1])
         if len(pictures) < SHEET_SIZE:
             pictures.append(picture)
-    paths.append(Path(out) / "sheet.png")
-    draw.save(draw.contact_sheet(pictures), paths[-1])
-    return paths
+    draw.save(draw.contact_sheet(pictures), sheet)
+    return [*paths, sheet]

@@ -38,6 +38,10 @@ def test_the_four_commands_one_after_the_other(tiny_model: Path, scenes: Path, t
     result = run("evaluate", *truth, *predicted, "--out", out / "report.json", "--iou", 0.5, "--iou", 0.75)
     assert result.exit_code == 0, result.output
     assert "storage-tank" in result.output
+    before = (out / "p.jsonl").read_bytes(), [path.read_bytes() for path in scenes.glob("val/images/*")]
+    assert run("evaluate", *truth, *predicted, "--out", out / "p.jsonl").exit_code == 1
+    assert run("visualize", *truth, *predicted, "--out", scenes / "val" / "images").exit_code == 1
+    assert before == ((out / "p.jsonl").read_bytes(), [path.read_bytes() for path in scenes.glob("val/images/*")])
     result = run("visualize", *truth, *predicted, "--out", out / "pictures", "--limit", 2)
     assert result.exit_code == 0, result.output
     assert len(list((out / "pictures").iterdir())) == 3

@@ -17,6 +17,9 @@ from rbox_formats._typing import Boxes, HBoxes, Quads, Values
 # The corners of a box of size 2x2 around the origin, in the order that quads are given in.
 _UNIT_CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 
+# Sides that differ by less than this share are those of a square whose corners were rounded.
+_SQUARE = 1e-9
+
 # Pairs of corners whose line may carry a side of the minimum-area rectangle: the sides first, so that a rectangle's own
 # direction wins a tie, then the diagonals, which are hull edges where a quad is concave or crosses itself.
 _CORNER_PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3))
@@ -33,7 +36,7 @@ def canonical_le90(boxes: Boxes) -> Boxes:
         boxes: (..., 5), any finite angle, sides in any order.
 
     Returns:
-        (..., 5) with w >= h, angle in [-pi/2, pi/2), and in [-pi/4, pi/4) where w == h.
+        (..., 5) with w >= h, angle in [-pi/2, pi/2), and in [-pi/4, pi/4) where w equals h up to rounding.
     """
     xp = array_namespace(boxes)
     cx, cy, w, h, angle = _unstack(boxes)
@@ -42,7 +45,8 @@ def canonical_le90(boxes: Boxes) -> Boxes:
     angle = xp.where(swapped, angle + math.pi / 2, angle)
     half_turns = _wrap(angle, math.pi, xp)
     quarter_turns = _wrap(angle, math.pi / 2, xp)
-    return xp.stack([cx, cy, long, short, xp.where(long == short, quarter_turns, half_turns)], axis=-1)
+    is_square = long - short <= _SQUARE * long
+    return xp.stack([cx, cy, long, short, xp.where(is_square, quarter_turns, half_turns)], axis=-1)
 
 
 def _wrap(angle: Any, period: float, xp: Any) -> Any:

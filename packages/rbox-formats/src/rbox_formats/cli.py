@@ -75,8 +75,8 @@ def progress(description: str, total: int) -> Iterator[Advance]:
         rich_progress.BarColumn(),
         rich_progress.MofNCompleteColumn(),
         rich_progress.TimeElapsedColumn(),
-        rich_progress.TextColumn("left"),
         rich_progress.TimeRemainingColumn(),
+        rich_progress.TextColumn("left"),
         rich_progress.TextColumn("{task.fields[note]}"),
     )
     with rich_progress.Progress(*columns, console=Console(stderr=True)) as bar:
@@ -156,5 +156,8 @@ def parse_class_names(value: str) -> ClassNames:
     from rbox_formats._records import ClassNames
 
     is_file = "," not in value and Path(value).is_file()
-    names = Path(value).read_text(encoding="utf-8-sig").splitlines() if is_file else value.split(",")
+    try:
+        names = Path(value).read_text(encoding="utf-8-sig").splitlines() if is_file else value.split(",")
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"expected UTF-8 text in {value}, got {error}") from error
     return ClassNames(name.strip() for name in names if name.strip())

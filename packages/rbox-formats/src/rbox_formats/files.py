@@ -39,6 +39,19 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
+def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
+    """The path of a file to write, once it is sure that it takes the place of none that is read.
+
+    Raises:
+        DatasetError: If it is one of the inputs.
+    """
+    if any(source is not None and Path(path).resolve() == source.resolve() for source in inputs):
+        raise DatasetError(
+            "expected another file to write to: this one is read", path=path, remedy="Choose another --out."
+        )
+    return Path(path)
+
+
 def visible(folder: Path) -> list[Path]:
     """What is in a folder, in order of the names; none where there is no folder.
 

@@ -64,8 +64,10 @@ def test_splits(tmp_path: Path) -> None:
     assert len(datasets.read("dota", tmp_path, "val")) == 1
     with pytest.raises(DatasetError, match="It has the splits val: choose one"):
         datasets.read("dota", tmp_path)
-    with pytest.raises(DatasetError, match=r"train: expected a dataset folder, found none"):
+    with pytest.raises(DatasetError, match=r"train: expected a dataset folder, found none\nGive the folder"):
         datasets.read("dota", tmp_path, "train")
+    with pytest.raises(DatasetError, match="val has no splits: leave --split out"):
+        datasets.read("dota", tmp_path / "val", "train")
 
 
 BAD_LINES = {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rbox_formats import files
 
 if TYPE_CHECKING:
     from rbox_metrics._report import Report
@@ -33,8 +34,14 @@ def scoring_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def show_report(report: Report, out: Path | None) -> None:
-    """Prints a table for each IoU threshold, and writes the report where a file is named."""
+def show_report(report: Report, out: Path | None, predictions: Path) -> None:
+    """Prints a table for each IoU threshold, and writes the report where a file is named, other than the predictions.
+
+    Raises:
+        DatasetError: If it is the predictions file.
+    """
+    if out:
+        files.not_an_input(out, predictions)
     from rich.console import Console
 
     console = Console()

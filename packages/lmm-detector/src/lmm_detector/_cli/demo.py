@@ -18,7 +18,6 @@ def demo(out: Path, scenes: int, steps: int, seed: int) -> None:
     """Show the whole loop on synthetic scenes: data, texts, fine-tuning, prediction, scores, pictures."""
     set_up_output()
     from rich.console import Console
-    from rich.table import Table
 
     from lmm_detector._demo import demo as run
 
@@ -28,10 +27,9 @@ def demo(out: Path, scenes: int, steps: int, seed: int) -> None:
     for split, report in result.reports.items():
         console.print(f"\n[bold]{titles[split].capitalize()}[/bold]")
         console.print(report.table())
-    files = Table("file", "what it is", title="Files", title_justify="left")
+    width = max(len(str(path)) for path in result.files)
     for path, text in result.files.items():
-        files.add_row(str(path), text)
-    console.print(files)
+        click.echo(f"{path!s:{width}}  {text}")
     train, val = (result.reports[split].to_dict() for split in ("train", "val"))
     console.print(
         f"F1 at IoU 0.5: {train['f1_micro']:.3f} on the training scenes, {val['f1_micro']:.3f} on held-out ones; "

@@ -30,4 +30,6 @@ def evaluate(
 
     show_messages("rbox_metrics")
     truth = open_truth(format, data, split, predictions_path)
-    show_report(evaluate_file(truth, predictions_path, protocol=protocol, iou_thresholds=iou_thresholds), out)
+    show_report(
+        evaluate_file(truth, predictions_path, protocol=protocol, iou_thresholds=iou_thresholds), out, predictions_path
+    )

@@ -34,7 +34,7 @@ def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--config", type=Path, help="A YAML file with settings; the options below go before it.")
+@click.option("--config", type=Path, help="A YAML file with settings; the options below override it.")
 @_config_options
 @class_names_option
 @codec_settings_option

@@ -26,6 +26,7 @@ class Florence2(Family):
     @classmethod
     def load(cls, source: str) -> Florence2:
         """Loads weights in transformers' layout from a local folder or the hub; runs no code from there."""
+        from safetensors import SafetensorError
         from transformers import Florence2ForConditionalGeneration, Florence2Processor, GenerationConfig
 
         try:
@@ -36,7 +37,7 @@ class Florence2(Family):
                 source, trust_remote_code=False, output_loading_info=True, dtype="float32"
             )
             model, found = loaded
-        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, SafetensorError) as error:
             # What transformers raises for files that are missing, broken or of another layout.
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             raise ModelError(f"expected a Florence-2 in transformers' layout, got {reason}", path=source) from error

@@ -17,7 +17,11 @@ from rbox_formats.cli import class_names_option, codec_options, track
 @click.argument("texts", type=Path)
 @class_names_option
 @codec_options
-@click.option("--near-match", type=float, help="Take unknown names for the nearest class from this similarity (0..1).")
+@click.option(
+    "--near-match",
+    type=click.FloatRange(0, 1),
+    help="Take unknown names for the nearest class from this similarity (0..1).",
+)
 @click.option("--out", type=Path, required=True, help="The predictions file to write.")
 def decode(
     texts: Path,
@@ -28,7 +32,7 @@ def decode(
     out: Path,
 ) -> None:
     """Read boxes from TEXTS, any model's answers: JSON lines with image_id, width, height and text."""
-    from rbox_formats import ImageRecord, codecs, predictions
+    from rbox_formats import ImageRecord, codecs, files, predictions
     from rbox_formats.errors import CodecError
 
     if class_names is None:
@@ -50,7 +54,7 @@ def decode(
         generation={"near_match": near_match},
     )
     rejected = 0
-    with predictions.Writer(out, header) as writer:
+    with predictions.Writer(files.not_an_input(out, texts), header) as writer:
         done = frozenset(writer.done)
         for image_id, text, size in track(answers, "decoding"):
             if image_id in done:

@@ -37,6 +37,6 @@ def encode(
         text = chosen.encode(record.shapes, record.labels, dataset.class_names, record.size)
         values = {"image_id": record.image_id, "width": record.width, "height": record.height, "text": text}
         lines.append(json.dumps(values, ensure_ascii=False) + "\n")
-    files.write_text(out, "".join(lines))
+    files.write_text(files.not_an_input(out, *dataset.sources), "".join(lines))
     left_out = len(dataset) - len(lines)
     click.echo(f"{len(lines)} texts are in {out}." + (f" {left_out} label files have no image." if left_out else ""))

@@ -20,7 +20,7 @@ def inspect(data: Path, format: str, split: str | None, class_names: ClassNames 
     from rich.console import Console
     from rich.table import Table
 
-    from rbox_formats import datasets, draw, images
+    from rbox_formats import datasets, draw, files, images
 
     dataset = datasets.read(format, data, split, class_names)
     lengths: list[list[float]] = [[] for _ in dataset.class_names]
@@ -32,9 +32,8 @@ def inspect(data: Path, format: str, split: str | None, class_names: ClassNames 
             difficult[label] += hard
         missing += record.path is None
         if out and record.path:
-            draw.save(
-                draw.draw_record(images.load(record.path), record, dataset.class_names), out / f"{record.image_id}.png"
-            )
+            picture = draw.draw_record(images.load(record.path), record, dataset.class_names)
+            draw.save(picture, files.not_an_input(out / f"{record.image_id}.png", record.path))
 
     table = Table("class", *(("objects", "difficult", "shortest", "median", "longest")))
     for label, name in enumerate(dataset.class_names):

@@ -58,9 +58,9 @@ def read(root: Path, split: str | None, class_names: ClassNames) -> Dataset:
     """Opens a dataset in DOTA's layout; see `rbox_formats.datasets.read`."""
     base = root / split if split else root
     if not base.is_dir():
-        remedy = "Give the folder that holds 'labelTxt' and 'images'" + (
-            f", or its parent of {split!r}." if split else "."
-        )
+        remedy = "Give the folder that holds 'labelTxt' and 'images', or the parent of its splits and a split's name."
+        if split and any((root / name).is_dir() for name in _LABEL_FOLDERS):
+            remedy = f"{root} has no splits: leave --split out."
         raise DatasetError("expected a dataset folder, found none", path=base, remedy=remedy)
     labels = next((base / name for name in _LABEL_FOLDERS if (base / name).is_dir()), None)
     if labels is None:

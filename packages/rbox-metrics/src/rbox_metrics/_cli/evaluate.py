@@ -37,4 +37,6 @@ def evaluate(
 
     show_messages("rbox_metrics")
     annotated = datasets.read(format, truth, split, prediction_files.read(predictions).class_names)
-    show_report(evaluate_file(annotated, predictions, protocol=protocol, iou_thresholds=iou_thresholds), out)
+    show_report(
+        evaluate_file(annotated, predictions, protocol=protocol, iou_thresholds=iou_thresholds), out, predictions
+    )
