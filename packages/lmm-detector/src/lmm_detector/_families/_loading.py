@@ -54,6 +54,7 @@ def _download(source: str, name: str) -> str:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    logger.info("asking the hub for %s", source)
     try:
         return hf_hub_download(source, name)
     except LocalEntryNotFoundError as error:

@@ -142,7 +142,8 @@ def _object(fields: list[str], class_names: ClassNames) -> tuple[list[float], in
     if label is None:
         raise _LineError(
             f"expected a class among {', '.join(class_names)}, got {fields[8]!r}",
-            "Correct the line, or name the dataset's classes (--class-names, class_names=).",
+            "Correct the line, or name the dataset's classes (--class-names, class_names=); an evaluation goes by "
+            "those of the predictions.",
         )
     if fields[9:] not in ([], ["0"], ["1"]):
         raise _LineError(f"expected 0 or 1 as difficulty, got {fields[9]!r}")
