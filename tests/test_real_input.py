@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from lmm_detector._cli import main
 from lmm_detector._tiny import save_tiny_florence2
 from rbox_formats import codecs, datasets
+from rbox_formats._cli import main as rbox_formats
 from rbox_formats.datasets import dota
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "dota-example"
@@ -64,6 +65,21 @@ def test_train_predict_evaluate_visualize(window: int, windows: int, model: Path
     assert "594" in report.output  # of 600 objects on the two images 6 are difficult
     run("visualize", "--data", DATA, *predicted, "--out", out / "pictures")
     assert {path.name for path in (out / "pictures").iterdir()} == {"P0706.png", "P1888.png", "sheet.png"}
+
+
+def test_the_annotations_themselves_score_one(tmp_path: Path) -> None:
+    """Written as text, read back and scored: every object is found, but for the difficult ones, which do not count."""
+    names = ",".join(dota.V1_0)
+    commands = (
+        ["encode", "--data", DATA, "--out", tmp_path / "texts.jsonl"],
+        ["decode", tmp_path / "texts.jsonl", "--class-names", names, "--out", tmp_path / "p.jsonl"],
+    )
+    for command in commands:
+        result = CliRunner().invoke(rbox_formats, [str(word) for word in command], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    run("evaluate", "--data", DATA, "--predictions", tmp_path / "p.jsonl", "--out", tmp_path / "report.json")
+    figures = json.loads((tmp_path / "report.json").read_text())
+    assert figures["f1_micro"] == figures["map_nc_tied"] == 1.0
 
 
 def assert_texts_are_the_annotations(texts: list[dict]) -> None:

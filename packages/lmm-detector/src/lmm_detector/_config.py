@@ -117,7 +117,7 @@ def load(path: str | Path | None, overrides: dict[str, Any]) -> TrainConfig:
         message = f"expected settings of `lmm-detector train`, got: {str(error).splitlines()[0]}"
         remedy = "`lmm-detector train --help` lists them."
         raise ConfigError(message + (f" ({key})" if key else ""), path=path, remedy=remedy) from error
-    return TrainConfig(**values)  # type: ignore[arg-type]
+    return TrainConfig(**values)  # type: ignore[arg-type]  # OmegaConf has checked them against the dataclass
 
 
 def to_yaml(config: TrainConfig) -> str:

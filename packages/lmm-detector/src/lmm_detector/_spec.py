@@ -38,7 +38,7 @@ class DetectorSpec:
 
     def make_codec(self) -> codecs.Codec:
         """The codec itself."""
-        return codecs.get(**self.codec)
+        return codecs.from_dict(self.codec)
 
     def save(self, folder: str | Path) -> None:
         """Writes the file into a checkpoint's folder."""

@@ -44,10 +44,8 @@ class Group(click.Group):
         """Runs the command; turns the packages' own errors, and files that the system refuses, into click's."""
         try:
             return super().invoke(ctx)
-        except RboxError as error:
-            raise click.ClickException(str(error)) from error
-        except OSError as error:
-            # A file that cannot be read or written, a full disk: its name is in the message where it has one.
+        except (RboxError, OSError) as error:
+            # OSError: a file that cannot be read or written, a full disk; its words name the file where there is one.
             raise click.ClickException(str(error)) from error
 
 
@@ -122,7 +120,7 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     options = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
-        if not equals or name == "name":  # the codec's own name is no option
+        if not equals:
             raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
         try:
             options[name] = json.loads(value)

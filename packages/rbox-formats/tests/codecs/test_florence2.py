@@ -237,13 +237,14 @@ def test_the_box_of_a_quad_is_its_least_rectangle() -> None:
 
 def test_a_codec_travels_as_json() -> None:
     codec = codecs.get("florence2", version=3)
-    assert codecs.get(**json.loads(json.dumps(codec.to_dict()))) == codec
+    assert codecs.from_dict(json.loads(json.dumps(codec.to_dict()))) == codec
     with pytest.raises(AttributeError):
         codec.version = 1  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    "name, options", [("florence3", {}), ("florence2", {"version": 4}), ("florence2", {"bins": 3})]
+    "name, options",
+    [("florence3", {}), ("florence2", {"version": 4}), ("florence2", {"bins": 3}), ("florence2", {"name": "x"})],
 )
 def test_unknown_codecs_and_options(name: str, options: dict[str, int]) -> None:
     with pytest.raises(CodecError, match="expected"):

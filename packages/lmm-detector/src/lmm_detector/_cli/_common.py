@@ -33,7 +33,7 @@ def set_up_output() -> None:
     import warnings
 
     # torch's threads wait for each other in a loop by default: with one other busy process on two cores that makes
-    # small models twenty times slower.
+    # small models many times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
     import huggingface_hub

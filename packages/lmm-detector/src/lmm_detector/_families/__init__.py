@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lmm_detector._families._base import Family, Sample
+from lmm_detector._families._loading import read_config, resolve
 from lmm_detector._families.florence2 import Florence2
 from lmm_detector.errors import ModelError
 
@@ -22,8 +23,6 @@ def load(source: str) -> Family:
     Raises:
         ModelError: If it cannot be found or reached, its family is unknown, or its weights do not fit.
     """
-    from lmm_detector._families._loading import read_config, resolve
-
     source = resolve(source)
     model_type = read_config(source).get("model_type")
     if model_type not in FAMILIES:

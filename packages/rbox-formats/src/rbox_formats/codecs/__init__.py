@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from rbox_formats.codecs._base import Codec, Decoded, DecodeWarning, Rejected
 from rbox_formats.codecs.florence2 import Florence2
 from rbox_formats.errors import CodecError
 
-__all__ = ["CODECS", "Codec", "DecodeWarning", "Decoded", "Florence2", "Rejected", "get"]
+__all__ = ["CODECS", "Codec", "DecodeWarning", "Decoded", "Florence2", "Rejected", "from_dict", "get"]
 
 CODECS: dict[str, type[Codec]] = {
     "florence2": Florence2,
 }
 
 
-def get(name: str, **options: Any) -> Codec:
+def get(name: str, /, **options: Any) -> Codec:
     """The codec of a name.
 
     >>> get("florence2", version=3).to_dict()
@@ -30,3 +31,16 @@ def get(name: str, **options: Any) -> Codec:
         return CODECS[name](**options)
     except TypeError as error:
         raise CodecError(f"expected the options of codec {name!r}, got {options}: {error}") from error
+
+
+def from_dict(values: Mapping[str, Any]) -> Codec:
+    """The codec that `Codec.to_dict` described, as a checkpoint carries it.
+
+    >>> from_dict({"name": "florence2", "version": 3}).empty_answer
+    'There are none.'
+
+    Raises:
+        CodecError: If it describes none.
+    """
+    options = dict(values)
+    return get(options.pop("name", ""), **options)

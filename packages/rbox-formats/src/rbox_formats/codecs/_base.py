@@ -89,7 +89,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Codec(ABC):
-    """A text format of boxes. Frozen: a checkpoint carries its codec by `to_dict`, and `codecs.get` makes it again."""
+    """A text format of boxes. Frozen: a checkpoint carries it by `to_dict`, and `codecs.from_dict` makes it again."""
 
     name: ClassVar[str]
 
@@ -181,7 +181,7 @@ class Codec(ABC):
     ) -> Decoded: ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Name and options, for JSON; `codecs.get(**...)` takes it back."""
+        """Name and options, for JSON; `codecs.from_dict` takes it back."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
 
