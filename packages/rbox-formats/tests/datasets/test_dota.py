@@ -64,9 +64,9 @@ def test_splits(tmp_path: Path) -> None:
     assert len(datasets.read("dota", tmp_path, "val")) == 1
     with pytest.raises(DatasetError, match="It has the splits val: choose one"):
         datasets.read("dota", tmp_path)
-    with pytest.raises(DatasetError, match=r"train: expected a dataset folder, found none\nGive the folder"):
+    with pytest.raises(DatasetError, match=r"train: expected a dataset folder, found none\n.* choose another split"):
         datasets.read("dota", tmp_path, "train")
-    with pytest.raises(DatasetError, match="val has no splits: leave --split out"):
+    with pytest.raises(DatasetError, match=r"val has no folder of that name.*leave --split out"):
         datasets.read("dota", tmp_path / "val", "train")
 
 
@@ -95,9 +95,9 @@ def test_bad_folders(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="expected a folder 'labelTxt'"):
         datasets.read("dota", tmp_path)
     (tmp_path / "labelTxt").mkdir()
-    with pytest.raises(DatasetError, match=r"expected label files \(\*\.txt\), found none"):
+    with pytest.raises(DatasetError, match=r"expected annotation files \(\*\.txt\), found none"):
         datasets.read("dota", tmp_path)
-    with pytest.raises(DatasetError, match="expected a dataset format among dota, got 'voc'"):
+    with pytest.raises(DatasetError, match=r"expected a dataset format among dota, .*got 'voc'"):
         datasets.read("voc", tmp_path)
 
 

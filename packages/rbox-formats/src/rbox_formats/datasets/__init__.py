@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import dota
+from rbox_formats.datasets._format import Format
 from rbox_formats.errors import DatasetError
 
-__all__ = ["FORMATS", "read", "write"]
+__all__ = ["FORMATS", "Format", "read", "write"]
 
-FORMATS: dict[str, ModuleType] = {
-    "dota": dota,
+FORMATS: dict[str, Format] = {
+    "dota": Format(dota.read, dota.write, dota.V1_0),
+    "dota-v1.5": Format(dota.read, dota.write, dota.V1_5),
+    "dota-v2.0": Format(dota.read, dota.write, dota.V2_0),
 }
 
 
-def _format(name: str) -> ModuleType:
+def _format(name: str) -> Format:
     if name not in FORMATS:
         raise DatasetError(f"expected a dataset format among {', '.join(FORMATS)}, got {name!r}")
     return FORMATS[name]
@@ -30,14 +32,18 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
         format: A name in `FORMATS`.
         root: The dataset's folder.
         split: A part of it, such as "train"; what that means on disk is the format's. None: `root` has no parts.
-        class_names: The classes, in the order of their labels. None: the format's own list.
+        class_names: The classes, in the order of their labels. None: the format's own list, and where it has none,
+            the names that the files themselves use.
 
     Raises:
-        DatasetError: If the format is unknown, the folder missing or empty; while iterating, if an annotation is not
-            as the format says (with file and line).
+        DatasetError: If the format is unknown or only written, the folder missing or empty; while iterating, if an
+            annotation is not as the format says (with file and line).
     """
-    module = _format(format)
-    return module.read(Path(root), split, module.CLASS_NAMES if class_names is None else ClassNames(class_names))
+    chosen = _format(format)
+    if chosen.read is None:
+        readable = ", ".join(name for name, entry in FORMATS.items() if entry.read)
+        raise DatasetError(f"expected a format that can be read, among {readable}, got {format!r}")
+    return chosen.read(Path(root), split, chosen.class_names if class_names is None else ClassNames(class_names))
 
 
 def write(

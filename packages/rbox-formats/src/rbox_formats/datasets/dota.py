@@ -21,9 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from rbox_formats import files, images
+from rbox_formats import files
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index, split_folder
 from rbox_formats.errors import DatasetError
 
 V1_0 = ClassNames(
@@ -47,53 +48,32 @@ V1_0 = ClassNames(
 )
 V1_5 = ClassNames([*V1_0, "container-crane"])
 V2_0 = ClassNames([*V1_5, "airport", "helipad"])
-CLASS_NAMES = V1_0
 
 _LABEL_FOLDERS = ("labelTxt", "annfiles")  # DOTA's own name, and MMRotate's for the windows that it splits
 _HEADERS = ("imagesource", "gsd")
 _LINE = "x1 y1 x2 y2 x3 y3 x4 y4 class [difficult]"
 
 
-def read(root: Path, split: str | None, class_names: ClassNames) -> Dataset:
+def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Opens a dataset in DOTA's layout; see `rbox_formats.datasets.read`."""
-    base = root / split if split else root
-    if not base.is_dir():
-        remedy = "Give the folder that holds 'labelTxt' and 'images', or the parent of its splits and a split's name."
-        if split and any((root / name).is_dir() for name in _LABEL_FOLDERS):
-            remedy = f"{root} has no splits: leave --split out."
-        raise DatasetError("expected a dataset folder, found none", path=base, remedy=remedy)
-    labels = next((base / name for name in _LABEL_FOLDERS if (base / name).is_dir()), None)
-    if labels is None:
-        splits = sorted(p.parent.name for name in _LABEL_FOLDERS for p in base.glob(f"*/{name}"))
-        choice = f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else None
-        raise DatasetError("expected a folder 'labelTxt' (or 'annfiles') in it, found none", path=base, remedy=choice)
-    label_files = [path for path in files.visible(labels) if path.suffix == ".txt"]
-    if not label_files:
-        raise DatasetError(
-            "expected label files (*.txt), found none", path=labels, remedy="Each image has one, of the same name."
-        )
-    image_files: dict[str, Path] = {}
-    for path in images.find(base / "images"):
-        if path.stem in image_files:
-            raise DatasetError(
-                f"expected one image of the name {path.stem!r}, got {path.name} as well", path=image_files[path.stem]
-            )
-        image_files[path.stem] = path
-    return Dataset(class_names, label_files, partial(_load, image_files=image_files, class_names=class_names))
+    base = split_folder(root, split)
+    label_files = annotation_files(annotation_folder(base, _LABEL_FOLDERS), ".txt")
+    image_files = image_index([base / "images"])
+    names = V1_0 if class_names is None else class_names
+    return Dataset(names, label_files, partial(_load, image_files=image_files, class_names=names))
 
 
 def _load(path: Path, image_files: dict[str, Path], class_names: ClassNames) -> ImageRecord:
     quads, labels, difficult, metadata = _parse(path, class_names)
-    image = image_files.get(path.stem)
-    width, height = (None, None) if image is None else images.read_size(image)
+    image = image_file(image_files, path.stem)
     return ImageRecord.from_quads(
         image_id=path.stem,
         quads=quads,
         labels=labels,
         difficult=difficult,
-        path=image,
-        width=width,
-        height=height,
+        path=image.path,
+        width=image.width,
+        height=image.height,
         metadata=metadata,
     )
 

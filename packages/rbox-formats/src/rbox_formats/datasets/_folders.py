@@ -1,0 +1,89 @@
+"""Finding a dataset's files: the folder of a split, its annotations, the images beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rbox_formats import files, images
+from rbox_formats.errors import DatasetError
+
+
+def split_folder(root: Path, split: str | None) -> Path:
+    """The folder of a split, `root` itself where None is asked for.
+
+    Raises:
+        DatasetError: If it is not there.
+    """
+    base = root / files.safe_name(split, root) if split else root
+    if not base.is_dir():
+        remedy = "Give the dataset's folder, or the parent of its splits and a split's name."
+        if split and root.is_dir() and any(path.is_dir() for path in files.visible(root)):
+            remedy = f"{root} has no folder of that name: choose another split, or leave --split out."
+        raise DatasetError("expected a dataset folder, found none", path=base, remedy=remedy)
+    return base
+
+
+def annotation_folder(base: Path, names: Sequence[str]) -> Path:
+    """The first of several folders that is in `base`.
+
+    Raises:
+        DatasetError: If none is; it names the splits that have one.
+    """
+    for name in names:
+        if (base / name).is_dir():
+            return base / name
+    splits = sorted({path.parents[name.count("/")].name for name in names for path in base.glob(f"*/{name}")})
+    alternatives = " or ".join(repr(name) for name in names)
+    raise DatasetError(
+        f"expected a folder {alternatives} in it, found none",
+        path=base,
+        remedy=f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else None,
+    )
+
+
+def annotation_files(folder: Path, suffix: str) -> list[Path]:
+    """The annotation files in a folder, by name.
+
+    Raises:
+        DatasetError: If there is none.
+    """
+    found = [path for path in files.visible(folder) if path.suffix.lower() == suffix]
+    if not found:
+        raise DatasetError(
+            f"expected annotation files (*{suffix}), found none",
+            path=folder,
+            remedy="Each image has one, of the same name.",
+        )
+    return found
+
+
+def image_index(folders: Iterable[Path]) -> dict[str, Path]:
+    """The image files in some folders, by their names without suffix; folders that are not there have none.
+
+    Raises:
+        DatasetError: If two images have one name.
+    """
+    found: dict[str, Path] = {}
+    for path in (path for folder in folders for path in images.find(folder)):
+        if path.stem in found:
+            raise DatasetError(
+                f"expected one image of the name {path.stem!r}, got {path.name} as well", path=found[path.stem]
+            )
+        found[path.stem] = path
+    return found
+
+
+class ImageFile(NamedTuple):
+    """An image's file and its size in pixels; all None where the annotation stands alone."""
+
+    path: Path | None = None
+    width: int | None = None
+    height: int | None = None
+
+
+def image_file(index: dict[str, Path], image_id: str) -> ImageFile:
+    """An image's file and its size, from the file's header."""
+    path = index.get(image_id)
+    return ImageFile() if path is None else ImageFile(path, *images.read_size(path))
