@@ -1,32 +1,73 @@
 """Rotated boxes in aerial images: conventions, box-to-text codecs, dataset formats, prediction files."""
 
-from rbox_formats import codecs, datasets, predictions, tiling
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rbox_formats._clipping import area_inside, clip_to_rbox, intersection_over_foreground
+from rbox_formats._conventions import CONVENTIONS, LE90, LE135, OC, OC_OLD, Convention, convert
 from rbox_formats._geometry import (
     canonical_le90,
+    canonical_quad,
     hbox_to_rbox,
     quad_area,
+    quad_to_hbox,
     quad_to_rbox,
+    rbox_area,
     rbox_to_hbox,
     rbox_to_quad,
 )
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats._transforms import flip, rotate, rotate90, scale, translate
 from rbox_formats.errors import RboxError
+
+if TYPE_CHECKING:
+    from rbox_formats import codecs, datasets, predictions, tiling
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CONVENTIONS",
+    "LE90",
+    "LE135",
+    "OC",
+    "OC_OLD",
     "ClassNames",
+    "Convention",
     "Dataset",
     "ImageRecord",
     "RboxError",
+    "area_inside",
     "canonical_le90",
+    "canonical_quad",
+    "clip_to_rbox",
     "codecs",
+    "convert",
     "datasets",
+    "flip",
     "hbox_to_rbox",
+    "intersection_over_foreground",
     "predictions",
     "quad_area",
+    "quad_to_hbox",
     "quad_to_rbox",
+    "rbox_area",
     "rbox_to_hbox",
     "rbox_to_quad",
+    "rotate",
+    "rotate90",
+    "scale",
     "tiling",
+    "translate",
 ]
+
+# Whoever wants a rotated box need not wait for twenty text formats and as many dataset formats.
+_MODULES = ("codecs", "datasets", "predictions", "tiling")
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a module of the package when it is first asked for (PEP 562)."""
+    if name in _MODULES:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,22 +7,21 @@ on numpy arrays and torch tensors through the array API, and gives back the kind
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from typing import Any, Literal
 
 from array_api_compat import array_namespace, device
 
+from rbox_formats._conventions import LE90, convert
+from rbox_formats._minimum_rectangle import around_quads, in_blocks
 from rbox_formats._typing import Boxes, HBoxes, Quads, Values
+from rbox_formats.errors import FormatsError
 
-# The corners of a box of size 2x2 around the origin, in the order that quads are given in.
-_UNIT_CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
+# Quads that numpy works on at a time: what each step leaves behind is still in the processor's cache at the next.
+_BLOCK = 4096
 
-# Sides that differ by less than this share are those of a square whose corners were rounded.
-_SQUARE = 1e-9
 
-# Pairs of corners whose line may carry a side of the minimum-area rectangle: the sides first, so that a rectangle's own
-# direction wins a tie, then the diagonals, which are hull edges where a quad is concave or crosses itself.
-_CORNER_PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3))
+# Of the corner that a quad may begin with: which coordinate is least, and which decides among equals.
+_STARTS = {"topmost": (1, 0), "leftmost": (0, 1)}
 
 
 def _unstack(array: Any) -> tuple[Any, ...]:
@@ -36,26 +35,10 @@ def canonical_le90(boxes: Boxes) -> Boxes:
         boxes: (..., 5), any finite angle, sides in any order.
 
     Returns:
-        (..., 5) with w >= h, angle in [-pi/2, pi/2), and in [-pi/4, pi/4) where w equals h up to rounding.
+        (..., 5) with w >= h, angle in [-pi/2, pi/2), and in [-pi/4, pi/4) where w equals h up to rounding; see
+        `convert`.
     """
-    xp = array_namespace(boxes)
-    cx, cy, w, h, angle = _unstack(boxes)
-    swapped = h > w
-    long, short = xp.where(swapped, h, w), xp.where(swapped, w, h)
-    angle = xp.where(swapped, angle + math.pi / 2, angle)
-    half_turns = _wrap(angle, math.pi, xp)
-    quarter_turns = _wrap(angle, math.pi / 2, xp)
-    is_square = long - short <= _SQUARE * long
-    return xp.stack([cx, cy, long, short, xp.where(is_square, quarter_turns, half_turns)], axis=-1)
-
-
-def _wrap(angle: Any, period: float, xp: Any) -> Any:
-    """The angle in [-period/2, period/2), up to multiples of the period; one that is there already is left as it is."""
-    lower, upper = -period / 2, period / 2
-    wrapped = angle - xp.floor((angle - lower) / period) * period
-    # The subtraction rounds: a hair below the lower end, or onto the upper one, both mean the lower end.
-    wrapped = xp.where((wrapped < lower) | (wrapped >= upper), xp.zeros_like(wrapped) + lower, wrapped)
-    return xp.where((angle >= lower) & (angle < upper), angle, wrapped)
+    return convert(boxes, LE90, LE90)
 
 
 def rbox_to_quad(boxes: Boxes) -> Quads:
@@ -70,61 +53,32 @@ def rbox_to_quad(boxes: Boxes) -> Quads:
     """
     xp = array_namespace(boxes)
     cx, cy, w, h, angle = _unstack(boxes)
-    cos, sin = xp.cos(angle), xp.sin(angle)
-    corners = []
-    for x_sign, y_sign in _UNIT_CORNERS:
-        x, y = w * (x_sign / 2), h * (y_sign / 2)
-        corners.append(xp.stack([cx + x * cos - y * sin, cy + x * sin + y * cos], axis=-1))
-    return xp.stack(corners, axis=-2)
+    half_cos, half_sin = xp.cos(angle) / 2, xp.sin(angle) / 2
+    ux, uy, vx, vy = w * half_cos, w * half_sin, h * half_sin, h * half_cos
+    left, right, top, bottom = cx - ux, cx + ux, cy - uy, cy + uy  # the middles of the short sides
+    corners = (left + vx, top - vy, right + vx, bottom - vy, right - vx, bottom + vy, left - vx, top + vy)
+    return xp.reshape(xp.stack(corners, axis=-1), (*boxes.shape[:-1], 4, 2))
 
 
 def quad_to_rbox(quads: Quads) -> Boxes:
     """The rotated rectangle of least area around each quad.
 
-    One side of it lies on an edge of the convex hull (Freeman and Shapira, 1975), and every hull edge joins two of the
-    four corners: so of the six directions between corners the best is the answer, whatever the order of the corners,
-    for concave and self-crossing quads as well. A quad whose corners lie on a line gives a box of height zero along it,
-    a point one of size zero at angle zero.
+    It depends on the corners and not on their order: clockwise, counter-clockwise, concave and self-crossing quads are
+    held by the rectangle around their convex hull. Of several of the same area (those around an acute triangle, which a
+    concave quad's hull is) it is one of them. Corners on a line give a box of height zero along it, four equal corners
+    one of size zero at angle zero.
+
+    See `_minimum_rectangle` for the method. In numpy it holds a few megabytes beside its result, whatever N.
 
     Args:
         quads: (..., 4, 2), finite.
 
     Returns:
-        (..., 5) in `le90`.
+        (..., 5) in `le90`. Differentiable where the sides are not equal and the area is not zero.
     """
     xp = array_namespace(quads)
-    # Relative to the first corner, so that far-off coordinates do not eat the digits of small shapes.
-    origin = quads[..., :1, :]
-    local = quads - origin
-    edges = xp.stack([local[..., j, :] - local[..., i, :] for i, j in _CORNER_PAIRS], axis=-2)
-    lengths = xp.sqrt(xp.sum(edges * edges, axis=-1))
-    is_point = lengths == 0
-    safe = xp.where(is_point, xp.ones_like(lengths), lengths)
-    ux = xp.where(is_point, xp.ones_like(lengths), edges[..., 0] / safe)
-    uy = edges[..., 1] / safe
-
-    # Each corner along and across each of the six directions: (..., 6, 4).
-    x, y = local[..., None, :, 0], local[..., None, :, 1]
-    along = x * ux[..., None] + y * uy[..., None]
-    across = y * ux[..., None] - x * uy[..., None]
-    along_min, along_max = xp.min(along, axis=-1), xp.max(along, axis=-1)
-    across_min, across_max = xp.min(across, axis=-1), xp.max(across, axis=-1)
-    w, h = along_max - along_min, across_max - across_min
-
-    # Where every area is zero the longest direction is the line that the corners lie on.
-    areas = w * h
-    flat = xp.max(areas, axis=-1, keepdims=True) == 0
-    best = xp.argmin(xp.where(flat, -w, areas), axis=-1)
-    chosen = best[..., None] == xp.arange(len(_CORNER_PAIRS), device=device(quads))
-
-    def pick(values: Any) -> Any:
-        return xp.sum(xp.where(chosen, values, xp.zeros_like(values)), axis=-1)
-
-    u, v = pick((along_min + along_max) / 2), pick((across_min + across_max) / 2)
-    ux, uy, w, h = pick(ux), pick(uy), pick(w), pick(h)
-    cx = origin[..., 0, 0] + u * ux - v * uy
-    cy = origin[..., 0, 1] + u * uy + v * ux
-    return canonical_le90(xp.stack([cx, cy, w, h, xp.atan2(uy, ux)], axis=-1))
+    boxes = in_blocks(lambda rows: around_quads(rows, xp), xp.reshape(quads, (-1, 4, 2)), _BLOCK, xp)
+    return xp.reshape(boxes, (*quads.shape[:-2], 5))
 
 
 def rbox_to_hbox(boxes: Boxes) -> HBoxes:
@@ -143,6 +97,19 @@ def rbox_to_hbox(boxes: Boxes) -> HBoxes:
     return xp.stack([cx - half_w, cy - half_h, cx + half_w, cy + half_h], axis=-1)
 
 
+def quad_to_hbox(quads: Quads) -> HBoxes:
+    """The upright boxes around quads.
+
+    Args:
+        quads: (..., 4, 2).
+
+    Returns:
+        (..., 4) as (x_min, y_min, x_max, y_max).
+    """
+    xp = array_namespace(quads)
+    return xp.concat([xp.min(quads, axis=-2), xp.max(quads, axis=-2)], axis=-1)
+
+
 def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
     """Upright boxes as rotated ones.
 
@@ -155,6 +122,11 @@ def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
     xp = array_namespace(hboxes)
     x0, y0, x1, y1 = _unstack(hboxes)
     return canonical_le90(xp.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, xp.zeros_like(x0)], axis=-1))
+
+
+def rbox_area(boxes: Boxes) -> Values:
+    """The area (...,) of rotated boxes (..., 5)."""
+    return boxes[..., 2] * boxes[..., 3]
 
 
 def quad_area(quads: Quads) -> Values:
@@ -171,3 +143,59 @@ def quad_area(quads: Quads) -> Values:
     # The diagonals' cross product over two is the shoelace sum of four corners, free of far-off coordinates.
     p, q = quads[..., 2, :] - quads[..., 0, :], quads[..., 3, :] - quads[..., 1, :]
     return xp.abs(p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]) / 2
+
+
+def canonical_quad(
+    quads: Quads, *, clockwise: bool = True, start: Literal["topmost", "leftmost", "first"] = "topmost"
+) -> Quads:
+    """Quads with their corners in a defined order.
+
+    The corners are sorted by their angle around their mean, as LMMRotate does (`normalize_polygon` in
+    `playground/convert_dota_for_sft.py`, Li-Qingyun/mllm-mmrotate @f0e3706): a convex quad keeps its outline, a
+    self-crossing one loses its crossing, and a concave one may get another outline with the same corners. Corners at
+    the same angle keep their order.
+
+    Args:
+        quads: (..., 4, 2), finite.
+        clockwise: The winding on the screen (x right, y down); LMMRotate's texts are counter-clockwise.
+        start: The corner that comes first: the "topmost" (least y, of equals the leftmost), the "leftmost" (least x, of
+            equals the topmost), or the "first" as given.
+
+    Returns:
+        (..., 4, 2): the same corners.
+
+    Raises:
+        FormatsError: If the start is not one of the three.
+    """
+    if start not in ("first", *_STARTS):
+        raise FormatsError(f"expected the start 'first', {', '.join(map(repr, _STARTS))} of a quad, got {start!r}")
+    xp = array_namespace(quads)
+    corners = xp.reshape(quads, (-1, 4, 2))
+    centred = corners - xp.mean(corners, axis=1, keepdims=True)
+    around = xp.atan2(centred[..., 1], centred[..., 0])
+    order = xp.argsort(around if clockwise else -around, axis=1, stable=True)
+    if start == "first":
+        is_start = order == 0
+    else:
+        ordered = _take_corners(corners, order, xp)
+        major, minor = _STARTS[start]
+        values, others = ordered[..., major], ordered[..., minor]
+        is_least = values == xp.min(values, axis=1, keepdims=True)
+        # Those that are out of it stand behind all others.
+        others = xp.where(is_least, others, xp.max(others, axis=1, keepdims=True) + 1)
+        is_start = is_least & (others == xp.min(others, axis=1, keepdims=True))
+    first = xp.argmax(xp.astype(is_start, order.dtype), axis=1, keepdims=True)
+    turned = (first + xp.arange(4, device=device(quads))) % 4
+    order = xp.reshape(xp.take(xp.reshape(order, (-1,)), _flat(turned, xp)), order.shape)
+    return xp.reshape(_take_corners(corners, order, xp), quads.shape)
+
+
+def _take_corners(quads: Any, order: Any, xp: Any) -> Any:
+    """The corners (n, 4, 2) in the order (n, 4)."""
+    return xp.reshape(xp.take(xp.reshape(quads, (-1, 2)), _flat(order, xp), axis=0), quads.shape)
+
+
+def _flat(order: Any, xp: Any) -> Any:
+    """Places within rows of four (n, 4) as places in all of them (4 n,)."""
+    rows = xp.arange(order.shape[0], device=device(order))
+    return xp.reshape(rows[:, None] * 4 + order, (-1,))

@@ -18,6 +18,12 @@ if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
     HBoxes = Float[Any, "*n 4"]
     Quads = Float[Any, "*n 4 2"]
     Values = Float[Any, "*n"]
+    BoxesOrQuads = Float[Any, "*n 5"] | Float[Any, "*n 4 2"]
+    # Of leading shapes that broadcast.
+    AnyBoxes = Float[Any, "... 5"]
+    AnyQuads = Float[Any, "... 4 2"]
+    AnyValues = Float[Any, "..."]
+    Windows = Float[Any, "... 4"] | tuple[float, float, float, float]
     # Flat arrays of one image.
     BoxesN = Float[np.ndarray, "n 5"]
     QuadsN = Float[np.ndarray, "n 4 2"]
@@ -25,7 +31,8 @@ if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
     LabelsN = Int[np.ndarray, "n"]
     FlagsN = Bool[np.ndarray, "n"]
     ScoresN = Float[np.ndarray, "n"]
-    BinsN = Int[np.ndarray, "n 8"]
+    HBoxesN = Float[np.ndarray, "n 4"]
+    NumbersN = Float[np.ndarray, "n k"]
     SpansN = Int[np.ndarray, "n 2"]
     NumberSpansN = Int[np.ndarray, "n k 2"]
     Image = Shaped[np.ndarray, "_height _width 3"]
@@ -34,13 +41,19 @@ else:
     HBoxes: TypeAlias = Any
     Quads: TypeAlias = Any
     Values: TypeAlias = Any
+    BoxesOrQuads: TypeAlias = Any
+    AnyBoxes: TypeAlias = Any
+    AnyQuads: TypeAlias = Any
+    AnyValues: TypeAlias = Any
+    Windows: TypeAlias = Any
     BoxesN: TypeAlias = Any
     QuadsN: TypeAlias = Any
     BoxesOrQuadsN: TypeAlias = Any
     LabelsN: TypeAlias = Any
     FlagsN: TypeAlias = Any
     ScoresN: TypeAlias = Any
-    BinsN: TypeAlias = Any
+    HBoxesN: TypeAlias = Any
+    NumbersN: TypeAlias = Any
     SpansN: TypeAlias = Any
     NumberSpansN: TypeAlias = Any
     Image: TypeAlias = Any
