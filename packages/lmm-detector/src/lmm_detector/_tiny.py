@@ -101,7 +101,7 @@ def _tokenizer(class_names: ClassNames, codec: Codec) -> Any:
         show_progress=False,
     )
     names = [name.replace("-", " ").lower() for name in class_names]
-    tokenizer.train_from_iterator([codec.prompt, *names], trainer)
+    tokenizer.train_from_iterator([codec.question(ClassNames(names)), *names], trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}", special_tokens=[(token, tokenizer.token_to_id(token)) for token in (start, end)]
     )

@@ -70,7 +70,7 @@ def train(config: TrainConfig) -> Path:
     arguments = _arguments(config, out / "checkpoints")
     dataset = datasets.read(config.format, config.data, config.split, config.class_names)
     family = _families.load(config.model)
-    prompt = config.prompt or codec.prompt
+    prompt = config.prompt or codec.question(dataset.class_names)
     family.check(codec, prompt)
     gap = tiling.default_gap(config.window) if config.gap is None else config.gap
     records = records_with_images(dataset)

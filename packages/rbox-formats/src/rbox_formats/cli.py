@@ -115,6 +115,24 @@ def codec_settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def input_size_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--input-size WIDTHxHEIGHT`, which comes as a pair or None."""
+    return click.option(
+        "--input-size",
+        metavar="WIDTHxHEIGHT",
+        callback=lambda _context, _option, value: None if value is None else parse_size(value),
+        help="What the model sees, in pixels, for codecs that count in those. [default: the image's own size]",
+    )(function)
+
+
+def parse_size(value: str) -> tuple[int, int]:
+    """A (width, height) from the command line."""
+    width, _, height = value.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise click.BadParameter(f"expected WIDTHxHEIGHT in pixels, such as 1008x1008, got {value!r}")
+    return int(width), int(height)
+
+
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     """NAME=VALUE pairs from the command line; a value that reads as JSON is taken as such, others as text."""
     options = {}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from rbox_formats import datasets, predictions
+from rbox_formats import codecs, datasets, predictions
 from rbox_formats._cli import main
 from rbox_formats.cli import parse_class_names
 
@@ -27,16 +27,6 @@ def data(tmp_path: Path) -> Path:
     return root
 
 
-def test_inspect_counts_and_draws(data: Path, tmp_path: Path) -> None:
-    result = run("inspect", "--data", data, "--out", tmp_path / "pictures")
-    assert result.exit_code == 0, result.output
-    ship = next(line for line in result.output.splitlines() if "ship" in line)
-    assert [word for word in ship.split() if word[0].isdigit()] == ["2", "1", "8.0", "24.0", "40.0"]
-    assert "3 objects on 2 images, 1 of them without their file." in result.output
-    picture = np.asarray(Image.open(tmp_path / "pictures" / "P1.png").convert("RGB"))
-    assert (picture != (40, 60, 80)).any()
-
-
 def test_texts_there_and_back(data: Path, tmp_path: Path) -> None:
     result = run("encode", "--data", data, "--out", tmp_path / "texts.jsonl", "--codec-option", "version=3")
     assert result.exit_code == 0, result.output
@@ -52,6 +42,63 @@ def test_texts_there_and_back(data: Path, tmp_path: Path) -> None:
     assert [datasets.dota.V1_0[label] for label in record.labels] == ["plane", "ship"]
     np.testing.assert_allclose(record.boxes[:, :4], [[120, 110, 40, 40], [30, 25, 40, 10]], atol=0.2)
     assert run("decode", tmp_path / "texts.jsonl", "--class-names", names, "--out", out).exit_code == 0  # all are there
+
+
+@pytest.mark.parametrize("codec", codecs.CODECS)
+def test_every_codec_goes_there_and_back(codec: str, data: Path, tmp_path: Path) -> None:
+    """Codecs that leave the class to the prompt get a line for each class, and one record for each image."""
+    texts, out, names = tmp_path / "texts.jsonl", tmp_path / "p.jsonl", ",".join(datasets.dota.V1_0)
+    seen = ("--codec", codec, "--input-size", "504x392")
+    result = run("encode", "--data", data, "--out", texts, *seen)
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in texts.read_text().splitlines()]
+    one_class = codecs.get(codec).one_class
+    assert [line.get("class") for line in lines] == (["plane", "ship"] if one_class else [None])
+    assert all("{classes}" not in line["prompt"] for line in lines)
+    result = run("decode", texts, "--codec", codec, "--class-names", names, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "; 0 pieces of text gave none" in result.output
+    (record,) = predictions.read(out)
+    assert [datasets.dota.V1_0[label] for label in record.labels] == ["plane", "ship"]
+    # A step of the coarsest, Kosmos-2's, is 6 px here, and it reads boxes back by the centres of their outer cells.
+    np.testing.assert_allclose(
+        record.boxes[:, :4], [[120, 110, 40, 40], [30, 25, 40, 10]], atol=13 if codec == "kosmos2" else 3
+    )
+
+
+def test_the_input_size_decides_what_pixels_mean(data: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    assert (
+        run("encode", "--data", data, "--out", texts, "--codec", "qwen2.5-vl", "--input-size", "400x80").exit_code == 0
+    )
+    (line,) = map(json.loads, texts.read_text().splitlines())
+    assert line["input_size"] == [400, 80]
+    assert '{"bbox_2d": [200, 45, 280, 65], "label": "plane"}' in line["text"]  # twice the width, half the height
+    result = run("encode", "--data", data, "--out", texts, "--codec", "qwen2.5-vl", "--input-size", "400")
+    assert result.exit_code == 2
+    assert "expected WIDTHxHEIGHT in pixels" in result.output
+
+
+def test_texts_of_one_class_say_which(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    line = {"image_id": "a", "width": 100, "height": 100, "text": "[0, 8, 49, 53]"}
+    texts.write_text(json.dumps(line) + "\n")
+    result = run("decode", texts, "--codec", "teochat", "--class-names", "ship,plane", "--out", tmp_path / "p.jsonl")
+    assert result.exit_code == 1
+    assert (
+        "texts.jsonl:1: expected the class that was asked for ('class'), among ship, plane, got None" in result.output
+    )
+    texts.write_text(json.dumps(line) + "\n" + json.dumps({**line, "width": 99}) + "\n")
+    result = run("decode", texts, "--codec", "teochat", "--class-names", "ship", "--out", tmp_path / "p.jsonl")
+    assert result.exit_code == 1
+    assert "texts.jsonl:2: expected the size of 'a' as before, (100, 100), got (99, 100)" in result.output
+    texts.write_text(json.dumps(line) + "\n" + json.dumps({**line, "text": "[1, 2"}) + "\n")
+    assert (
+        run("decode", texts, "--codec", "teochat", "--class-names", "ship", "--out", tmp_path / "p.jsonl").exit_code
+        == 0
+    )
+    (record,) = predictions.read(tmp_path / "p.jsonl")
+    assert (len(record), record.metadata["status"]) == (1, "truncated")
 
 
 def test_bad_texts_are_named(tmp_path: Path) -> None:
@@ -74,7 +121,7 @@ def test_changed_texts_are_not_taken_for_the_old_ones(tmp_path: Path) -> None:
     result = run("decode", texts, "--class-names", "ship", "--out", out)
     assert result.exit_code == 1
     assert "fingerprint" in result.output
-    for bad in ({"text": None}, {"image_id": 5}, {"width": "x"}, {"height": 0}):
+    for bad in ({"text": None}, {"image_id": 5}, {"width": "x"}, {"height": 0}, {"width": 1e999}, {"input_size": [5]}):
         texts.write_text(json.dumps(line | bad) + "\n")
         result = run("decode", texts, "--class-names", "ship", "--out", tmp_path / "q.jsonl")
         assert result.exit_code == 1, bad

@@ -117,7 +117,7 @@ TABLE = {
     "ship" + QUAD + "<sep>" + locs(1, 2, 3) + "plane" + OTHER: (2, "boxes", ["3 coordinates"]),
     "ship" + QUAD + locs(9): (1, "truncated", ["1 coordinates"]),
     "ship" + QUAD + locs(9) + "</s>": (1, "boxes", ["1 coordinates"]),
-    "ship" + locs(1, 2, 3, 4, 5, 6, 7, 1500) + QUAD: (1, "boxes", ["beyond 999"]),
+    "ship" + locs(1, 2, 3, 4, 5, 6, 7, 1500) + QUAD: (1, "boxes", ["the number 1500, which is not in 0 to 999"]),
     "ship" + locs(1, 2, 3) + "<loc_x>" + QUAD: (1, "boxes", ["3 coordinates", "unknown tag"]),
     "tram" + QUAD + "ship" + OTHER: (1, "boxes", ["unknown class 'tram'"]),
     QUAD + "ship" + OTHER: (1, "boxes", ["without a class name"]),
@@ -144,7 +144,7 @@ def test_broken_texts(text: str) -> None:
 
 def test_what_is_wrong_can_warn_or_raise() -> None:
     text = "ship" + QUAD + "<sep>" + locs(1, 2, 3) + "</s>"
-    with pytest.warns(DecodeWarning, match="3 coordinates where a quad has 8"):
+    with pytest.warns(DecodeWarning, match="3 coordinates where a box has 8"):
         V2.decode(text, NAMES, SIZE)
     start = text.index("<sep>") + 5
     with pytest.raises(CodecError, match=f"at characters {start} to {start + 21}"):

@@ -4,19 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rbox_formats._records import ClassNames
-from rbox_formats.cli import class_names_option, codec_options, track
+from rbox_formats.cli import class_names_option, codec_options, input_size_option, track
+
+if TYPE_CHECKING:
+    from rbox_formats import ImageRecord
+    from rbox_formats.codecs import Codec
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A line of texts: what a model wrote of an image, perhaps of one class only.
+
+    Attributes:
+        image_id: The image's name.
+        text: What it wrote.
+        size: (width, height) of the image in pixels.
+        input_size: (width, height) of what the model saw, None for the image's own.
+        asked: The class that was asked for, where the text does not say.
+    """
+
+    image_id: str
+    text: str
+    size: tuple[int, int]
+    input_size: tuple[int, int] | None
+    asked: str | None
 
 
 @click.command()
 @click.argument("texts", type=Path)
 @class_names_option
 @codec_options
+@input_size_option
 @click.option(
     "--near-match",
     type=click.FloatRange(0, 1),
@@ -28,11 +53,16 @@ def decode(
     class_names: ClassNames | None,
     codec: str,
     codec_options: dict[str, Any],
+    input_size: tuple[int, int] | None,
     near_match: float | None,
     out: Path,
 ) -> None:
-    """Read boxes from TEXTS, any model's answers: JSON lines with image_id, width, height and text."""
-    from rbox_formats import ImageRecord, codecs, files, predictions
+    """Read boxes from TEXTS, any model's answers: JSON lines with image_id, width, height and text.
+
+    An image may have several lines, such as one for each class that was asked for ("class"). "input_size" is a line's
+    own --input-size.
+    """
+    from rbox_formats import codecs, files, predictions
     from rbox_formats.errors import CodecError
 
     if class_names is None:
@@ -42,46 +72,70 @@ def decode(
         content = texts.read_bytes()
     except FileNotFoundError as error:
         raise CodecError("expected a file of texts, found none", path=texts) from error
-    answers = [
-        _answer(line, texts, number)
-        for number, line in enumerate(content.decode("utf-8", errors="replace").split("\n"), start=1)
-        if line.strip()
-    ]
+    answers: dict[str, list[Answer]] = {}
+    for number, line in enumerate(content.decode("utf-8", errors="replace").split("\n"), start=1):
+        if line.strip():
+            answer = _answer(line, chosen, class_names, input_size, texts, number)
+            of_image = answers.setdefault(answer.image_id, [])
+            of_image.append(answer)
+            if answer.size != of_image[0].size:
+                what = f"expected the size of {answer.image_id!r} as before, {of_image[0].size}, got {answer.size}"
+                raise CodecError(what, path=texts, line=number)
     header = predictions.Header(
         class_names,
         fingerprint=f"sha256:{hashlib.sha256(content).hexdigest()}",
         codec=chosen.to_dict(),
-        generation={"near_match": near_match},
+        generation={"near_match": near_match, "input_size": input_size and list(input_size)},
     )
     rejected = 0
     with predictions.Writer(files.not_an_input(out, texts), header) as writer:
         done = frozenset(writer.done)
-        for image_id, text, size in track(answers, "decoding"):
-            if image_id in done:
-                continue
-            found = chosen.decode(text, class_names, size, on_invalid="ignore", near_match=near_match)
-            rejected += len(found.rejected)
-            piece = {
-                "window": [0, 0, max(size)],
-                "text": text,
-                "status": found.status,
-                "rejected": [list(entry) for entry in found.rejected],
-            }
-            writer.write(
-                ImageRecord(
-                    image_id=image_id,
-                    boxes=found.boxes,
-                    quads=found.quads,
-                    labels=found.labels,
-                    width=size[0],
-                    height=size[1],
-                    metadata={"status": found.status, "windows": [piece]},
-                )
-            )
-    click.echo(f"The boxes of {len(answers)} texts are in {out}; {rejected} pieces of text gave none.")
+        for image_id, of_image in track(list(answers.items()), "decoding"):
+            if image_id not in done:
+                record = _record(of_image, chosen, class_names, near_match)
+                rejected += sum(len(piece["rejected"]) for piece in record.metadata["windows"])
+                writer.write(record)
+    count = sum(map(len, answers.values()))
+    click.echo(f"The boxes of {count} texts are in {out}; {rejected} pieces of text gave none.")
 
 
-def _answer(line: str, path: Path, number: int) -> tuple[str, str, tuple[int, int]]:
+def _record(answers: list[Answer], codec: Codec, class_names: ClassNames, near_match: float | None) -> ImageRecord:
+    """One image's boxes out of what was written of it."""
+    import numpy as np
+
+    from rbox_formats import ImageRecord, codecs
+
+    parts, labels, pieces = [], [], []
+    for answer in answers:
+        names = class_names if answer.asked is None else ClassNames([answer.asked])
+        found = codec.decode(
+            answer.text, names, answer.size, answer.input_size, on_invalid="ignore", near_match=near_match
+        )
+        parts.append(found)
+        labels.append(found.labels if answer.asked is None else found.labels * 0 + class_names.index(answer.asked))
+        piece = {
+            "window": [0, 0, max(answer.size)],
+            "text": answer.text,
+            "status": found.status,
+            "rejected": [list(entry) for entry in found.rejected],
+        }
+        pieces.append(piece if answer.asked is None else {**piece, "class": answer.asked})
+    quads = [part.quads for part in parts if part.quads is not None]
+    width, height = answers[0].size
+    return ImageRecord(
+        image_id=answers[0].image_id,
+        boxes=np.concatenate([part.boxes for part in parts]),
+        quads=np.concatenate(quads) if quads else None,
+        labels=np.concatenate(labels),
+        width=width,
+        height=height,
+        metadata={"status": codecs.joined_status(part.status for part in parts), "windows": pieces},
+    )
+
+
+def _answer(
+    line: str, codec: Codec, class_names: ClassNames, input_size: tuple[int, int] | None, path: Path, number: int
+) -> Answer:
     from rbox_formats.errors import CodecError
 
     try:
@@ -89,7 +143,21 @@ def _answer(line: str, path: Path, number: int) -> tuple[str, str, tuple[int, in
         image_id, text, width, height = (values[key] for key in ("image_id", "text", "width", "height"))
         if not (isinstance(image_id, str) and isinstance(text, str) and int(width) >= 1 and int(height) >= 1):
             raise ValueError("an id or a text that is none, or an image without pixels")
-        return image_id, text, (int(width), int(height))
-    except (ValueError, KeyError, TypeError) as error:
+        seen = values.get("input_size", input_size)
+        if seen is not None and not (len(seen) == 2 and min(map(int, seen)) >= 1):
+            raise ValueError("an input_size that is not [width, height]")
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         message = f"expected a JSON object with image_id, width, height and text, got {line[:80]!r} ({error})"
         raise CodecError(message, path=path, line=number) from error
+    asked = values.get("class", class_names[0] if len(class_names) == 1 else None) if codec.one_class else None
+    label = class_names.find(asked) if isinstance(asked, str) else None
+    if codec.one_class and label is None:
+        what = f"expected the class that was asked for ('class'), among {', '.join(class_names)}, got {asked!r}"
+        raise CodecError(what, path=path, line=number, remedy=f"Texts of {codec.name!r} do not name the class.")
+    return Answer(
+        image_id=image_id,
+        text=text,
+        size=(int(width), int(height)),
+        input_size=None if seen is None else (int(seen[0]), int(seen[1])),
+        asked=None if label is None else class_names[label],
+    )

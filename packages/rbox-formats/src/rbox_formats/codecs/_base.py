@@ -1,4 +1,4 @@
-"""What every codec offers, and what decoding a text gives."""
+"""What every codec offers: it is a `Syntax`, some `Coordinates`, and what its source says of both."""
 
 from __future__ import annotations
 
@@ -6,85 +6,23 @@ import dataclasses
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar
 
 import numpy as np
 
-from rbox_formats._geometry import quad_to_rbox
+from rbox_formats._geometry import rbox_to_hbox
 from rbox_formats._records import ClassNames
-from rbox_formats._typing import BoxesN, BoxesOrQuadsN, LabelsN, NumberSpansN, QuadsN, SpansN
+from rbox_formats._typing import BoxesOrQuadsN, LabelsN, NumbersN, ScoresN
+from rbox_formats.codecs._coordinates import Coordinates, Size
+from rbox_formats.codecs._decoded import Decoded, DecodeWarning, OnInvalid, Status
+from rbox_formats.codecs._parser import Found, Parser
+from rbox_formats.codecs._stream import StreamDecoder
+from rbox_formats.codecs._syntax import END, IGNORED, Syntax, end_of
+from rbox_formats.codecs._template import escape
 from rbox_formats.errors import CodecError
 
-Status: TypeAlias = Literal["boxes", "empty", "truncated", "failed"]
-OnInvalid: TypeAlias = Literal["warn", "ignore", "raise"]
-
-
-class DecodeWarning(UserWarning):
-    """Part of a text did not hold boxes and was left out."""
-
-
-class Rejected(NamedTuple):
-    """A piece of a text that gave no box.
-
-    Attributes:
-        start: Its first character.
-        end: One past its last.
-        reason: Why.
-    """
-
-    start: int
-    end: int
-    reason: str
-
-
-@dataclass(frozen=True, eq=False)
-class Decoded:
-    """What a text says.
-
-    Attributes:
-        boxes: (N, 5) float64, `le90`, pixels of the image.
-        quads: (N, 4, 2) float64 as written, or None for formats that write boxes.
-        labels: (N,) int64.
-        status: "boxes": at least one, and the text came to its end. "empty": it says that there are none.
-            "truncated": it stops in the middle of an object; the complete ones before are here. "failed": it says
-            something, but no box.
-        rejected: The pieces left out, in the order of the text.
-        near_matches: (as written, as taken) for each name that is not a class, but near enough to one.
-        label_spans: (N, 2) int64, first character and one past the last of each box's label.
-        number_spans: (N, K, 2) int64, the same of each of its coordinates.
-    """
-
-    boxes: BoxesN
-    quads: QuadsN | None
-    labels: LabelsN
-    status: Status
-    rejected: tuple[Rejected, ...]
-    near_matches: tuple[tuple[str, str], ...]
-    label_spans: SpansN
-    number_spans: NumberSpansN
-
-    @classmethod
-    def from_quads(
-        cls,
-        quads: QuadsN,
-        labels: list[int],
-        status: Status,
-        rejected: list[Rejected],
-        near_matches: list[tuple[str, str]],
-        label_spans: list[tuple[int, int]],
-        number_spans: list[list[tuple[int, int]]],
-    ) -> Decoded:
-        """Of the quads of a text (N, 4, 2), in pixels, and what else was found with them."""
-        return cls(
-            boxes=quad_to_rbox(quads),
-            quads=quads,
-            labels=np.array(labels, dtype=np.int64),
-            status=status,
-            rejected=tuple(rejected),
-            near_matches=tuple(near_matches),
-            label_spans=np.array(label_spans, dtype=np.int64).reshape(-1, 2),
-            number_spans=np.array(number_spans, dtype=np.int64).reshape(-1, 8, 2),
-        )
+# Answers that every format takes for "no objects", without their spaces.
+_NONE = ("[]", "therearenone.", "therearenone")
 
 
 @dataclass(frozen=True)
@@ -93,27 +31,59 @@ class Codec(ABC):
 
     name: ClassVar[str]
 
-    #: The prompt that asks a model for this text, as the format's source words it.
-    prompt: ClassVar[str]
+    #: The prompt that asks a model for this text, as the format's source words it; `{classes}` stands for the names.
+    prompt: ClassVar[str] = "Detect all {classes} in the image."
+
+    #: The strings that a tokenizer must hold as one token each.
+    added_tokens: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
-    def added_tokens(self) -> tuple[str, ...]:
-        """The strings that a tokenizer must hold as one token each."""
+    def coordinates(self) -> Coordinates:
+        """How boxes become numbers."""
 
     @property
     @abstractmethod
+    def syntax(self) -> Syntax:
+        """How numbers and names become text."""
+
+    @property
     def empty_answer(self) -> str | None:
         """The text for an image without objects, or None where the format has none: such images are not trained on."""
+        return None
 
-    @abstractmethod
+    @property
+    def holds_rotation(self) -> bool:
+        """Whether a turned box comes back as one; if not, the upright box around it is written."""
+        return self.coordinates.holds_rotation
+
+    @property
+    def one_class(self) -> bool:
+        """Whether the prompt names the class and the text does not: `class_names` then holds that one name."""
+        return self.syntax.names == "prompt"
+
+    def facts(self) -> dict[str, str]:
+        """What a reader of the format must know, by topic: scale, rounding, clamp, axes, corners, angle, and so on."""
+        where = {"before": "before its boxes", "after": "after its box", "prompt": "in the prompt only"}
+        return {
+            **self.coordinates.facts(),
+            "class name": where[self.syntax.names],
+            "empty answer": "none" if self.empty_answer is None else repr(self.empty_answer),
+            "added tokens": _summary(self.added_tokens),
+            "rotation": "held" if self.holds_rotation else "lost: the upright box around the object is written",
+        }
+
+    def question(self, class_names: ClassNames) -> str:
+        """The prompt for an image in which these classes are looked for."""
+        return self.prompt.replace("{classes}", ", ".join(class_names))
+
     def encode(
         self,
         boxes: BoxesOrQuadsN,
         labels: LabelsN,
         class_names: ClassNames,
-        image_size: tuple[int, int],
-        input_size: tuple[int, int] | None = None,
+        image_size: Size,
+        input_size: Size | None = None,
     ) -> str:
         """Writes boxes as text.
 
@@ -122,21 +92,36 @@ class Codec(ABC):
             labels: (N,) indices into `class_names`.
             class_names: The names to write.
             image_size: (width, height) of the image in pixels.
-            input_size: (width, height) of what the model sees, for formats in its pixels.
-        """
+            input_size: (width, height) of what the model sees, for formats in its pixels; None: the image's.
 
-    @abstractmethod
+        Raises:
+            CodecError: If a box is not finite or far outside the image, a name cannot be written, or the format cannot
+                hold so many classes.
+        """
+        names = self._spelled(class_names)
+        order, numbers = self._arranged(boxes, labels, class_names, image_size, input_size)
+        if not len(order):
+            return self.empty_answer or ""
+        rows = [tuple(row) for row in numbers[order].tolist()]
+        return self.syntax.write(rows, [names[label] for label in labels[order].tolist()])
+
     def order(
-        self, boxes: BoxesOrQuadsN, labels: LabelsN, class_names: ClassNames, image_size: tuple[int, int]
-    ) -> LabelsN:
-        """The order in which `encode` writes the boxes: indices (N,)."""
+        self,
+        boxes: BoxesOrQuadsN,
+        labels: LabelsN,
+        class_names: ClassNames,
+        image_size: Size,
+        input_size: Size | None = None,
+    ) -> np.ndarray:
+        """The order in which `encode` writes the boxes: indices (N,), fewer where the format leaves some out."""
+        return self._arranged(boxes, labels, class_names, image_size, input_size)[0]
 
     def decode(
         self,
         text: str,
         class_names: ClassNames,
-        image_size: tuple[int, int],
-        input_size: tuple[int, int] | None = None,
+        image_size: Size,
+        input_size: Size | None = None,
         *,
         on_invalid: OnInvalid = "warn",
         near_match: float | None = None,
@@ -147,7 +132,7 @@ class Codec(ABC):
             text: What the model wrote, special tokens included or not.
             class_names: The names that count.
             image_size: (width, height) of the image in pixels.
-            input_size: (width, height) of what the model saw, for formats in its pixels.
+            input_size: (width, height) of what the model saw, for formats in its pixels; None: the image's.
             on_invalid: What to do where pieces of the text give no box: "warn" (a `DecodeWarning`), "ignore", or
                 "raise". The pieces are in `rejected` with the first two.
             near_match: Take an unknown name for the class that it resembles most, if the similarity (Levenshtein's,
@@ -156,47 +141,143 @@ class Codec(ABC):
         Raises:
             CodecError: With "raise", at the first piece that gives no box; names its position.
         """
-        decoded = self._decode(text, class_names, image_size, input_size, near_match)
+        parser = self.parser(class_names, near_match)
+        found, _ = parser.scan(text, final=True)
+        decoded = self.decoded(found, parser, text, image_size, input_size)
         if decoded.near_matches and on_invalid != "ignore":
             taken = ", ".join(f"{written!r} for {name!r}" for written, name in decoded.near_matches)
             warnings.warn(f"took in a {self.name} text: {taken}", DecodeWarning, stacklevel=2)
         if decoded.rejected and on_invalid != "ignore":
             first = decoded.rejected[0]
             piece = text[first.start : first.end]
-            found = f"{first.reason} at characters {first.start} to {first.end}: {piece[:60]!r}"
+            what = f"{first.reason} at characters {first.start} to {first.end}: {piece[:60]!r}"
             if on_invalid == "raise":
-                raise CodecError(f"expected boxes in the format {self.name!r}, got {found}")
+                raise CodecError(f"expected boxes in the format {self.name!r}, got {what}")
             more = f" (and {len(decoded.rejected) - 1} more)" if len(decoded.rejected) > 1 else ""
-            warnings.warn(f"left out of a {self.name} text: {found}{more}", DecodeWarning, stacklevel=2)
+            warnings.warn(f"left out of a {self.name} text: {what}{more}", DecodeWarning, stacklevel=2)
         return decoded
 
-    @abstractmethod
-    def _decode(
+    def stream(
         self,
-        text: str,
         class_names: ClassNames,
-        image_size: tuple[int, int],
-        input_size: tuple[int, int] | None,
-        near_match: float | None,
-    ) -> Decoded: ...
+        image_size: Size,
+        input_size: Size | None = None,
+        *,
+        near_match: float | None = None,
+    ) -> StreamDecoder:
+        """A decoder for a text that arrives in pieces; see `decode` for the arguments."""
+        return StreamDecoder(self, class_names, image_size, input_size, near_match)
+
+    def grammar(self, class_names: ClassNames) -> str:
+        """One regular expression, without anchors, that matches each text that `encode` can write and no other words.
+
+        `decode` takes every box of a text that it matches in full. It uses only what regular expressions of automata
+        have (classes, groups, counts), so that engines for guided generation compile it.
+
+        Raises:
+            CodecError: If a class name cannot be written, or there is none.
+        """
+        if not class_names:
+            raise CodecError("expected at least one class name, got none")
+        boxes = self.syntax.grammar(self._spelled(class_names), self.coordinates.limits)
+        return f"(?:{boxes})?" if self.empty_answer is None else f"(?:{boxes}|{escape(self.empty_answer)})"
 
     def to_dict(self) -> dict[str, Any]:
         """Name and options, for JSON; `codecs.from_dict` takes it back."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
+    # The steps behind these.
 
-def find_label(name: str, class_names: ClassNames, near_match: float | None) -> int | None:
-    """The label of a name as a model wrote it: exact up to case and separators, else the nearest above `near_match`."""
-    label = class_names.find(name)
-    if label is not None or near_match is None or not class_names:
-        return label
-    from rapidfuzz import process
-    from rapidfuzz.distance import Levenshtein
+    def parser(self, class_names: ClassNames, near_match: float | None) -> Parser:
+        """Reads one text."""
+        self._check(class_names)
+        return Parser(self.syntax, self.coordinates.limits, class_names, near_match)
 
-    def plain(text: str) -> str:
-        return text.replace("-", " ").replace("_", " ").casefold().strip()
+    def decoded(self, found: Found, parser: Parser, text: str, image_size: Size, input_size: Size | None) -> Decoded:
+        """The result, once the whole text is read."""
+        rejected = parser.rejected
+        status: Status = "boxes"
+        of_each_none = parser.says_none and not parser.rejected and not parser.is_cut
+        if not len(found.labels) and (of_each_none or self._says_none(text)):
+            status, rejected = "empty", []
+        elif parser.is_cut or (not len(found.labels) and not parser.ended and self._begins_none(text)):
+            status = "truncated"
+        elif not len(found.labels):
+            status = "failed"
+        shapes = self.coordinates.to_shapes(found.numbers, image_size, input_size)
+        return Decoded(
+            shapes=shapes,
+            labels=found.labels,
+            status=status,
+            rejected=tuple(sorted(rejected)),
+            near_matches=tuple(parser.near_matches.items()),
+            label_spans=found.label_spans,
+            number_spans=found.number_spans,
+        )
 
-    best = process.extractOne(
-        name, class_names, processor=plain, scorer=Levenshtein.normalized_similarity, score_cutoff=near_match
-    )
-    return None if best is None else int(best[2])
+    def _says_none(self, text: str) -> bool:
+        body = text[: end_of(text)]
+        bare = self.syntax.bare(body)
+        answers = (*_NONE, self.syntax.bare(self.empty_answer or "").casefold())
+        return bare.casefold() in answers if bare else not Syntax.bare(self.syntax, body)
+
+    def _begins_none(self, text: str) -> bool:
+        return self.empty_answer is not None and self.empty_answer.startswith(text.strip())
+
+    def _check(self, class_names: ClassNames) -> None:
+        if self.one_class and len(class_names) != 1:
+            raise CodecError(
+                f"expected one class name, since texts of {self.name!r} do not name the class, got {len(class_names)}",
+                remedy="Ask for one class at a time: select its boxes, and give its name alone.",
+            )
+
+    def _spelled(self, class_names: ClassNames) -> list[str]:
+        self._check(class_names)
+        names = [self.syntax.spell(name) for name in class_names]
+        for name in names:
+            if bad := next((character for character in self.syntax.stop if character in name), None):
+                raise CodecError(
+                    f"expected class names without {bad!r}, which ends a name in {self.name!r}, got {name!r}"
+                )
+            if bad := next((token for token in (*END, *IGNORED) if token in name), None):
+                raise CodecError(f"expected class names without the token {bad!r}, got {name!r}")
+            if len(name) > (longest := self.syntax.longest_name):
+                raise CodecError(f"expected class names of up to {longest} characters in {self.name!r}, got {name!r}")
+        return names
+
+    def _arranged(
+        self, boxes: BoxesOrQuadsN, labels: LabelsN, class_names: ClassNames, image_size: Size, input_size: Size | None
+    ) -> tuple[LabelsN, NumbersN]:
+        """The order of writing, and the numbers of all boxes."""
+        finite = np.isfinite(boxes).all(axis=tuple(range(1, boxes.ndim)))
+        if not finite.all():
+            raise CodecError(f"expected finite boxes, got {boxes[~finite][0].tolist()}")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(class_names):
+            raise CodecError(f"expected labels from 0 to {len(class_names) - 1}, got {labels.min()} to {labels.max()}")
+        numbers = self.coordinates.to_numbers(boxes, image_size, input_size) + 0.0  # no negative zeros
+        low, high = np.array(self.coordinates.limits).T
+        inside = ((low <= numbers) & (numbers <= high)).all(axis=1)
+        if not inside.all():
+            raise CodecError(
+                f"expected boxes that {self.name!r} can hold, got {boxes[~inside][0].tolist()}, whose numbers "
+                f"{numbers[~inside][0].tolist()} are not all in {low.min():g} to {high.max():g}"
+            )
+        by_name = sorted(range(len(class_names)), key=lambda label: self.rank(class_names[label]))
+        ranks = np.empty(len(class_names), dtype=np.int64)
+        ranks[by_name] = np.arange(len(class_names))
+        return np.lexsort((*self.places(boxes, numbers), ranks[labels])), numbers
+
+    def rank(self, name: str) -> Any:
+        """What classes are sorted by."""
+        return name.replace("-", " ").lower()
+
+    def places(self, shapes: BoxesOrQuadsN, numbers: NumbersN) -> tuple[ScoresN, ...]:
+        """What boxes of a class are sorted by, the last first: here the upper, then the left end of the upright box."""
+        corners = rbox_to_hbox(shapes)[:, :2] if shapes.ndim == 2 else shapes.min(axis=1)
+        return corners[:, 0], corners[:, 1]
+
+
+def _summary(tokens: tuple[str, ...]) -> str:
+    if len(tokens) < 6:
+        return ", ".join(f"`{token}`" for token in tokens) or "none"
+    return f"{len(tokens)}: `{tokens[0]}`, `{tokens[1]}`, ... `{tokens[-1]}`"

@@ -1,0 +1,108 @@
+"""Boxes while a text arrives, piece by piece."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rbox_formats._geometry import quad_to_rbox
+from rbox_formats._records import ClassNames
+from rbox_formats.codecs._coordinates import Size
+from rbox_formats.codecs._decoded import Decoded
+from rbox_formats.codecs._parser import Found
+
+if TYPE_CHECKING:
+    from rbox_formats.codecs._base import Codec
+
+# Once so many characters have come without a box, the next attempt waits until there are an eighth more of them: the
+# time stays linear in the length, whatever the text is.
+_PATIENCE = 4096
+
+
+class StreamedBox(NamedTuple):
+    """One box, as soon as its text is complete.
+
+    Attributes:
+        box: (5,) `le90`, pixels of the image.
+        quad: (4, 2) as written, or None for formats that write boxes.
+        label: An index into the class names.
+        label_span: First character and one past the last of its label, in the whole text.
+        number_spans: (K, 2), the same of each of its coordinates.
+    """
+
+    box: np.ndarray
+    quad: np.ndarray | None
+    label: int
+    label_span: tuple[int, int]
+    number_spans: np.ndarray
+
+
+class StreamDecoder:
+    """Takes a text as it arrives and gives each box once, as soon as it is complete; `Codec.stream` makes one.
+
+    >>> from rbox_formats import ClassNames, codecs
+    >>> decoder = codecs.get("florence2").stream(ClassNames(["ship"]), image_size=(1000, 1000))
+    >>> for chunk in ("sh", "ip<loc_10><loc_20><loc_10><loc_40>", "<loc_50><loc_40><loc_50><loc_20>", "<sep><loc_7>"):
+    ...     for found in decoder.feed(chunk):
+    ...         print(found.label, found.box.round(1).tolist())
+    0 [30.5, 30.5, 40.0, 20.0, 0.0]
+    >>> decoder.close().status
+    'truncated'
+    """
+
+    def __init__(
+        self,
+        codec: Codec,
+        class_names: ClassNames,
+        image_size: Size,
+        input_size: Size | None,
+        near_match: float | None,
+    ) -> None:
+        self._codec, self._sizes = codec, (image_size, input_size)
+        self._parser = codec.parser(class_names, near_match)
+        self._chunks: list[str] = []
+        self._pending: list[str] = []
+        self._pending_length = 0
+        self._read = 0
+        self._next_attempt = 0
+        self._found: list[Found] = []
+        self._closed = False
+
+    def feed(self, chunk: str) -> list[StreamedBox]:
+        """Takes the next piece of the text, of any length; returns the boxes that it completes."""
+        if self._parser.ended or self._closed:
+            return []
+        self._chunks.append(chunk)
+        self._pending.append(chunk)
+        self._pending_length += len(chunk)
+        return self._scan(final=False) if self._pending_length >= self._next_attempt else []
+
+    def close(self) -> Decoded:
+        """The whole text's result, as `Codec.decode` gives it (without warnings); boxes not given before are in it."""
+        if not (self._parser.ended or self._closed):
+            self._scan(final=True)
+        self._closed = True
+        columns = zip(*self._found, strict=True)
+        found = Found(*(np.concatenate(column) for column in columns))
+        return self._codec.decoded(found, self._parser, "".join(self._chunks), *self._sizes)
+
+    def _scan(self, *, final: bool) -> list[StreamedBox]:
+        text = "".join(self._pending)
+        found, length = self._parser.scan(text, self._read, final=final)
+        self._read += length
+        self._pending, self._pending_length = [text[length:]], len(text) - length
+        self._next_attempt = self._pending_length * 9 // 8 if self._pending_length > _PATIENCE else 0
+        if len(found.labels) or not self._found:
+            self._found.append(found)
+        if not len(found.labels):
+            return []
+        shapes = self._codec.coordinates.to_shapes(found.numbers, *self._sizes)
+        quads = shapes if shapes.ndim == 3 else None
+        boxes = shapes if quads is None else quad_to_rbox(quads)
+        return [
+            StreamedBox(boxes[i], None if quads is None else quads[i], int(label), tuple(span), spans)
+            for i, (label, span, spans) in enumerate(
+                zip(found.labels, found.label_spans.tolist(), found.number_spans, strict=True)
+            )
+        ]

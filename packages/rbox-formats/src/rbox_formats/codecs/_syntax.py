@@ -1,0 +1,278 @@
+"""How a format strings boxes and names together: a table of literals, from which come writer, reader and grammar.
+
+names before boxes     before_name ship after_name before_boxes BOX between_boxes BOX after_boxes between_groups ...
+names after boxes      before_boxes BOX before_name ship after_name between_boxes ... after_boxes
+names in the prompt    before_boxes BOX between_boxes BOX after_boxes
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal, TypeAlias
+
+import numpy as np
+
+from rbox_formats._typing import NumbersN, NumberSpansN
+from rbox_formats.codecs._numbers import any_numbers, whole_numbers
+from rbox_formats.codecs._template import (
+    READ_WHOLE,
+    Pattern,
+    beginnings,
+    escape,
+    literals,
+    pieces,
+    reading,
+    strict,
+)
+
+Span: TypeAlias = tuple[int, int]
+Unit: TypeAlias = Literal["box", "name", "broken", "none", "junk"]
+
+#: What ends an answer, and what stands around it, in the tokenizers of the models that write these formats.
+END = ("</s>", "<|im_end|>", "<|endoftext|>", "<eos>", "<end_of_turn>", "<|end|>")
+IGNORED = ("<s>", "<pad>", "<bos>")
+
+
+def end_of(text: str) -> int:
+    """Where the first token that ends a text stands, its length if there is none."""
+    return min((at for token in END if (at := text.find(token)) >= 0), default=len(text))
+
+
+def as_given(name: str) -> str:
+    """A class name as it is in the list."""
+    return name
+
+
+@dataclass(frozen=True)
+class Syntax:
+    """The literals of a format.
+
+    Attributes:
+        box: The template of a box; see `_template`.
+        broken: An expression for what begins like a box, to be tried where `box` does not match.
+        names: Where the class name stands.
+        spell: How a class name is written.
+        stop: Characters that no name holds, as they end it.
+        number: The expression of a number when a text is read.
+        token: How much of the token around a number belongs to its span: characters before it, and after it.
+        boundary: What must follow a box whose template does not end by itself; an expression.
+        ignored: More pieces that carry nothing.
+        none: What stands in the place of a class's boxes where it has none; read, never written.
+    """
+
+    box: str
+    broken: str
+    names: Literal["before", "after", "prompt"] = "before"
+    before_name: str = ""
+    after_name: str = ""
+    before_boxes: str = ""
+    between_boxes: str = ""
+    after_boxes: str = ""
+    between_groups: str = ""
+    spell: Callable[[str], str] = as_given
+    stop: str = "<"
+    number: str = READ_WHOLE
+    token: tuple[int, int] = (0, 0)
+    boundary: str = ""
+    ignored: tuple[str, ...] = ()
+    none: str = ""
+
+    #: How many characters of a name are read at most.
+    longest_name: ClassVar[float] = float("inf")
+
+    @cached_property
+    def count(self) -> int:
+        """K, the numbers of a box."""
+        return len(literals(self.box)) - 1
+
+    # Writing.
+
+    def write(self, boxes: Sequence[tuple[float, ...]], names: Sequence[str]) -> str:
+        """The text of boxes and their names as spelled, in their order; at least one."""
+        written = [self.box % numbers for numbers in boxes]
+        if self.names == "after":
+            items = [box + self.before_name + name + self.after_name for box, name in zip(written, names, strict=True)]
+            return self.before_boxes + self.between_boxes.join(items) + self.after_boxes
+        if self.names == "prompt":
+            return self.before_boxes + self.between_boxes.join(written) + self.after_boxes
+        groups: list[tuple[str, list[str]]] = []
+        for box, name in zip(written, names, strict=True):
+            if not groups or groups[-1][0] != name:
+                groups.append((name, []))
+            groups[-1][1].append(box)
+        return self.between_groups.join(
+            self.head(name, len(group)) + self.between_boxes.join(group) + self.after_boxes for name, group in groups
+        )
+
+    def head(self, name: str, count: int) -> str:
+        """What stands before a group of so many boxes."""
+        return self.before_name + name + self.after_name + self.before_boxes
+
+    # The grammar.
+
+    def grammar(self, names: Sequence[str], limits: Sequence[tuple[float, float]]) -> str:
+        """An expression for the texts of one box or more, of names as spelled."""
+        box = strict(self.box, limits)
+        name = f"(?:{'|'.join(escape(name) for name in names)})"
+        before, between, after = map(escape, (self.before_boxes, self.between_boxes, self.after_boxes))
+        if self.names == "after":
+            box += escape(self.before_name) + name + escape(self.after_name)
+        boxes = f"{box}(?:{between}{box})*"
+        if self.names != "before":
+            return before + boxes + after
+        group = self.head_grammar(name) + boxes + after
+        return f"{group}(?:{escape(self.between_groups)}{group})*"
+
+    def head_grammar(self, name: str) -> str:
+        """The expression of `head`, of the expression of a name."""
+        return escape(self.before_name) + name + escape(self.after_name) + escape(self.before_boxes)
+
+    # Reading.
+
+    @cached_property
+    def units(self) -> re.Pattern[str]:
+        """What a text is made of, one unit after the other; each character belongs to one, in one way only.
+
+        A box has groups 1 to K, its numbers; a name has the group `name`, within the box where that holds it.
+        """
+        between = rf"(?:\s*+{escape(self.between_boxes)})?" if self.between_boxes.strip() else ""
+        kinds = [self.box_expression + between, rf"\s++|{'|'.join(self._skipped)}", f"(?P<broken>{self.broken})"]
+        if self.none:
+            kinds.append(f"(?P<none>{escape(self.none)})")
+        if self.names == "before":
+            kinds.append(self.name_expression)
+        return re.compile("|".join([*kinds, f"(?P<junk>{self.junk})"]), re.DOTALL)
+
+    @cached_property
+    def kinds(self) -> dict[int | None, Unit]:
+        """What a match of `units` is, by its `lastindex`; pieces that carry nothing have none."""
+        index = self.units.groupindex
+        kinds: dict[int | None, Unit] = {self.count: "box", index["broken"]: "broken", index["junk"]: "junk"}
+        if self.names != "prompt":
+            kinds[index["name"]] = "name" if self.names == "before" else "box"
+        if self.none:
+            kinds[index["none"]] = "none"
+        return kinds
+
+    @property
+    def box_may_grow(self) -> bool:
+        """Whether a box at the end of what has come may turn out to have more letters in its name."""
+        return self.names == "after" and self.name_may_grow
+
+    @property
+    def name_may_grow(self) -> bool:
+        """Whether a name ends only where something else begins."""
+        return (self.names == "after" and not self.after_name) or (self.names == "before" and not self.before_name)
+
+    @cached_property
+    def box_expression(self) -> str:
+        """A box, with its name where that stands behind it."""
+        box = reading(self.box, self.number) + self.boundary
+        return rf"{box}\s*+{self._spaced(self.before_name)}{self.name_expression}" if self.names == "after" else box
+
+    @cached_property
+    def _box_alone(self) -> re.Pattern[str]:
+        return re.compile(self.box_expression, re.DOTALL)
+
+    def end_of_box(self, match: re.Match[str]) -> int:
+        """Where the box of a match ends, without the separator behind it."""
+        box = self._box_alone.match(match.string, match.start())
+        return box.end() if box else match.end()
+
+    def numbers(self, boxes: Sequence[re.Match[str]], text: str) -> tuple[NumbersN, NumberSpansN]:
+        """The numbers of matches in a text: values (N, K), and places (N, K, 2), as tokens."""
+        only_digits = self.number == READ_WHOLE and not any(map(str.isdigit, "".join(literals(self.box))))
+        numbers, spans = whole_numbers(boxes, self.count, text) if only_digits else any_numbers(boxes, self.count)
+        before, behind = self.token
+        return numbers, spans + np.array([-before, behind])
+
+    def coordinates(self, broken: str) -> str:
+        """The part of a broken box that holds its numbers."""
+        return broken
+
+    def named(self, match: re.Match[str]) -> tuple[str, Span]:
+        """The name in a match, without the spaces around it, and its place."""
+        name, start = match["name"], match.start("name")
+        words = name.strip()
+        start += len(name) - len(name.lstrip())
+        return words, (start, start + len(words))
+
+    @cached_property
+    def name_expression(self) -> str:
+        """A name, with what stands around it where that is more than space."""
+        stop = re.escape(self.stop)
+        if self.name_may_grow:
+            return rf"(?P<name>[^{stop}\s][^{stop}]*+)"
+        around = f"(?P<name>[^{stop}]*+)(?:{escape(self.after_name)})?"
+        return self._spaced(self.before_name) + around if self.names == "before" else around
+
+    @cached_property
+    def junk(self) -> str:
+        """What is nothing else: a tag, cut short or not, or words up to what may begin something."""
+        return rf"<[^<>]*+>?|[^\s<\[{{(][^<\[{{({re.escape(self.stop)}]*+|."
+
+    @cached_property
+    def _skipped(self) -> list[str]:
+        """Tags, words and punctuation that only hold a text together, the longest first."""
+        around = (self.before_boxes, self.between_boxes, self.after_boxes, self.between_groups, self.after_name)
+        found = {piece for literal in around for piece in re.findall(r"<[^<>]*>|[^\s<]", literal)}
+        by_length = sorted({*found, *self.ignored, *IGNORED}, key=lambda piece: (-len(piece), piece))
+        return [escape(piece) for piece in by_length]
+
+    @staticmethod
+    def _spaced(literal: str) -> str:
+        return "".join(rf"{escape(word)}\s*+" for word in literal.split())
+
+    # Telling a text that was cut short.
+
+    def bare(self, text: str) -> str:
+        """A text without its spaces and the tokens that say nothing."""
+        text = "".join(text.split())
+        for token in IGNORED:
+            text = text.replace(token, "")
+        return text
+
+    def is_cut(self, rest: str, *, begun: bool, opening: str) -> bool:
+        """Whether a text stops in the middle.
+
+        Args:
+            rest: What stands behind its last box, or all of it where there is none.
+            begun: Whether there is one.
+            opening: The text's first characters.
+        """
+        bare = self.bare(rest)
+        if begun and bare == self.bare(self.after_boxes):
+            return False
+        return bool((self._goes_on if begun else self._begins).fullmatch(bare))
+
+    @cached_property
+    def _goes_on(self) -> re.Pattern[str]:
+        between, after, group = map(self.bare, (self.between_boxes, self.after_boxes, self.between_groups))
+        separators = "|".join(escape(piece) for piece in {between, *self.ignored} if piece)
+        more = f"(?:{separators})*" if separators else ""
+        choices = [more + beginnings(self._item), more + beginnings([between]), beginnings([after])]
+        choices += [f"{escape(after)}(?:{escape(group)})?{beginnings(parts)}" for parts in self._groups]
+        return re.compile("|".join(choices))
+
+    @cached_property
+    def _begins(self) -> re.Pattern[str]:
+        starts = self._groups or [[self.before_boxes, *self._item]]
+        return re.compile("|".join(map(beginnings, starts)))
+
+    @cached_property
+    def _item(self) -> list[str]:
+        return [*pieces(self.box), *self._name] if self.names == "after" else pieces(self.box)
+
+    @cached_property
+    def _name(self) -> list[str]:
+        return [self.before_name, Pattern(f"[^{re.escape(self.stop)}]+"), self.after_name]
+
+    @cached_property
+    def _groups(self) -> list[list[str]]:
+        """How a group of boxes may begin, where a name stands before it."""
+        head = [*self._name, self.before_boxes]
+        bodies = [pieces(self.box), *([[self.none]] if self.none else [])]
+        return [[*head, *body] for body in bodies] if self.names == "before" else []
