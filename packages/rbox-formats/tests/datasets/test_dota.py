@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, quad_to_rbox
-from rbox_formats.datasets import dota
+from rbox_formats.datasets import _ahead, dota
 from rbox_formats.errors import DatasetError, ImageError
 
 REAL = Path(__file__).parents[5] / "shared" / "data" / "dota-example"
@@ -77,7 +80,10 @@ BAD_LINES = {
     "10 20 30 20 30 40 10 nan ship 0": r"expected finite coordinates, got 10 20 30 20 30 40 10 nan",
     "10 20 30 20 30 40 10 inf ship 0": r"expected finite coordinates",
     f"{OBJECT} tram 0": r"expected a class among plane, .*, got 'tram'\n.*--class-names",
-    f"{OBJECT} ship 2": r"expected 0 or 1 as difficulty, got '2'",
+    f"{OBJECT} ship 3": r"expected a difficulty among 0, 1, 2, got '3'",
+    f"{OBJECT} ship  0 0": r"got 11 fields",
+    "10 20 30 20 30 40 10 1e10 ship 0": r"expected coordinates up to 1000000000, got 10 20",
+    "10 20 30 20 30\t40 10 x ship 0": r"expected 8 coordinates, got 'x' as number 8",
     "gsd": r"got 1 fields",
 }
 
@@ -97,8 +103,8 @@ def test_bad_folders(tmp_path: Path) -> None:
     (tmp_path / "labelTxt").mkdir()
     with pytest.raises(DatasetError, match=r"expected annotation files \(\*\.txt\), found none"):
         datasets.read("dota", tmp_path)
-    with pytest.raises(DatasetError, match=r"expected a dataset format among dota, .*got 'voc'"):
-        datasets.read("voc", tmp_path)
+    with pytest.raises(DatasetError, match=r"expected a dataset format among .*dota, .*got 'vog'"):
+        datasets.read("vog", tmp_path)
 
 
 def test_bytes_that_are_not_text(tmp_path: Path) -> None:
@@ -164,3 +170,113 @@ def test_real_files_come_back_byte_for_byte(tmp_path: Path) -> None:
         ours = (tmp_path / "labelTxt" / path.name).read_text(encoding="utf-8").split("\n")
         theirs = path.read_text(encoding="utf-8").replace("\r", "").split("\n")
         assert [line for line in ours if line] == [line for line in theirs if line.strip()]
+
+
+# Each as a whole file: what the fast way takes, and what it leaves to the slow one.
+FILES = {
+    "none": "",
+    "blank": "\n\n",
+    "clean": f"{OBJECT} ship 0\n{OBJECT} plane 1\n",
+    "crlf": f"{OBJECT} ship 0\r\n{OBJECT} plane 1\r\n",
+    "cr": f"{OBJECT} ship 0\r{OBJECT} plane 1",
+    "headers": f"imagesource:x y\ngsd:0.5\n{OBJECT} ship 0",
+    "headers alone": "imagesource:x\ngsd:0.5",
+    "header behind": f"{OBJECT} ship 0\ngsd:0.5\n",
+    "no difficulty": f"{OBJECT} ship\n{OBJECT} plane\n",
+    "one without": f"{OBJECT} ship\n{OBJECT} plane 1\n",
+    "other spelling": f"{OBJECT} Small_Vehicle 0\n{OBJECT} SHIP 2\n",
+    "tabs": f"{OBJECT} ship 0\n{OBJECT} plane 1\n".replace(" ", "\t"),
+    "two spaces": f"{OBJECT}  ship 0\n {OBJECT} plane 1 \n",
+    "blank between": f"{OBJECT} ship 0\n\n{OBJECT} plane 1\n",
+    "floats": "10.5 2e1 -3 20 .5 40 10. +40 ship 0\n",
+    "two lines in one": f"{OBJECT} ship 0 {OBJECT} plane 1\n",
+    "one line in two": "10 20 30 20 30\n40 10 40 ship 0\n",
+    "shifted": f"{OBJECT} ship\n0 {OBJECT} plane 1 ship 0\n",
+    "form feed": f"{OBJECT} ship 0\x0c\n{OBJECT} plane 1\n",
+    "odd line end": f"{OBJECT} ship 0\u2028{OBJECT} plane 1\n",
+    "nan": "10 20 30 20 30 40 10 nan ship 0\n",
+    "inf": "10 20 30 20 30 40 10 -inf ship 0\n",
+    "far": "10 20 30 20 30 40 10 -2e9 ship 0\n",
+    "tram": f"{OBJECT} tram 0\n",
+    "split name": f"{OBJECT} small vehicle 0\n",
+    "tab in name": f"{OBJECT} small\tvehicle 0\n",
+    "flag": f"{OBJECT} ship 0x\n",
+}
+
+
+@pytest.mark.parametrize("text", FILES.values(), ids=FILES)
+def test_the_fast_way_takes_nothing_that_the_slow_one_would_not(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "P1.txt"
+    path.write_bytes(text.encode())
+    both_ways(text, path)
+
+
+@given(
+    st.lists(st.sampled_from([*" \n\r\t", "10 20 30 20 30 40 10 40 ship 0\n", "1", "ship", ":", "gsd:1\n", "-.5e3 "]))
+)
+def test_both_ways_agree_on_any_text(pieces: list[str]) -> None:
+    both_ways("".join(pieces), Path("P1.txt"))
+
+
+def both_ways(text: str, path: Path) -> None:
+    fast = dota._parse_at_once(text, dota.V1_0, dota._DIFFICULT)
+    try:
+        slow = dota._parse_by_line(text, dota.V1_0, dota._DIFFICULT, path)
+    except DatasetError:
+        assert fast is None
+        return
+    if fast is not None:
+        assert fast.quads.tobytes() == slow.quads.tobytes()
+        assert (fast.quads.shape, fast.quads.dtype) == (slow.quads.shape, slow.quads.dtype)
+        np.testing.assert_array_equal(fast.labels, slow.labels, strict=True)
+        np.testing.assert_array_equal(fast.difficult, slow.difficult, strict=True)
+        assert fast.metadata == slow.metadata
+
+
+@pytest.mark.parametrize("name", ["none", "clean", "crlf", "headers", "other spelling", "floats"])
+def test_common_files_go_the_fast_way(name: str) -> None:
+    assert dota._parse_at_once(FILES[name], dota.V1_0, dota._DIFFICULT) is not None
+
+
+def test_images_read_ahead_are_as_those_read_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for i in range(2 * _ahead.AHEAD + 3):
+        quads = rng.uniform(0, 500, (i % 5, 8))
+        make(tmp_path, *(" ".join(map(str, quad)) + " ship 0" for quad in quads), name=f"P{i:02}")
+    dataset = pickle.loads(pickle.dumps(datasets.read("dota", tmp_path)))  # noqa: S301  # as workers get it
+    ahead = list(dataset)
+    assert len(ahead) == len(dataset) == 2 * _ahead.AHEAD + 3
+    for i, record in enumerate(ahead):
+        alone = dataset[i]
+        assert (record.image_id, record.size, len(record)) == (alone.image_id, alone.size, i % 5)
+        np.testing.assert_array_equal(record.quads, alone.quads)
+        np.testing.assert_allclose(record.boxes, alone.boxes, rtol=1e-12, atol=1e-12)
+        assert record.boxes.base is None
+
+
+def test_an_error_comes_after_the_images_before_it(tmp_path: Path) -> None:
+    for i in range(_ahead.AHEAD + 4):
+        make(tmp_path, f"{OBJECT} {'tram' if i == _ahead.AHEAD + 2 else 'ship'} 0", name=f"P{i:02}")
+    records = iter(datasets.read("dota", tmp_path))
+    assert [next(records).image_id for _ in range(_ahead.AHEAD + 2)][-1] == "P17"
+    with pytest.raises(DatasetError, match=r"P18\.txt:1: expected a class among .*, got 'tram'"):
+        next(records)
+
+
+def test_arrays_may_be_changed(tmp_path: Path) -> None:
+    (record,) = datasets.read("dota", make(tmp_path, f"{OBJECT} ship 0"))
+    for column in (record.quads, record.labels, record.difficult):
+        column[0] = 1
+
+
+def test_a_header_of_several_lines_stays_one(tmp_path: Path) -> None:
+    record = ImageRecord("P1", np.zeros((0, 5)), np.zeros(0, dtype=np.int64), metadata={"gsd": "0.1\n0 0 0"})
+    datasets.write("dota", [record], tmp_path, None, dota.V1_0)
+    (again,) = datasets.read("dota", tmp_path)
+    assert again.metadata == {"gsd": "0.1 0 0 0"}
+
+
+def test_a_label_file_that_is_a_folder(tmp_path: Path) -> None:
+    (make(tmp_path) / "labelTxt" / "P2.txt").mkdir()
+    with pytest.raises(DatasetError, match=r"P2\.txt: expected a file that can be read, got: Is a directory"):
+        list(datasets.read("dota", tmp_path))

@@ -3,23 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets import dota
+from rbox_formats.datasets import (
+    coco,
+    dior_r,
+    dota,
+    fair1m,
+    geojson,
+    hrsc2016,
+    labelme,
+    lmmrotate,
+    rolabelimg,
+    rsar,
+    rsdd,
+    srsdd,
+    ssdd,
+    ucas_aod,
+    voc,
+    ymir,
+    yolo_obb,
+)
+from rbox_formats.datasets._folders import images_by_split
 from rbox_formats.datasets._format import Format
 from rbox_formats.errors import DatasetError
 
-__all__ = ["FORMATS", "Format", "read", "write"]
+__all__ = ["FORMATS", "Format", "get", "read", "write"]
 
 FORMATS: dict[str, Format] = {
-    "dota": Format(dota.read, dota.write, dota.V1_0),
-    "dota-v1.5": Format(dota.read, dota.write, dota.V1_5),
-    "dota-v2.0": Format(dota.read, dota.write, dota.V2_0),
+    "coco": Format(coco.read, coco.write, None, coco.images),
+    "coco-rotated": Format(coco.read, partial(coco.write, rotated=True), None, coco.images),
+    "dior-r": Format(dior_r.read, dior_r.write, dior_r.CLASS_NAMES, dior_r.images),
+    "dota": Format(dota.read, dota.write, dota.V1_0, images_by_split),
+    "dota-v1.5": Format(dota.read, dota.write, dota.V1_5, images_by_split),
+    "dota-v2.0": Format(dota.read, dota.write, dota.V2_0, images_by_split),
+    "fair1m": Format(fair1m.read, fair1m.write, fair1m.CLASS_NAMES, images_by_split),
+    "geojson": Format(None, geojson.write),
+    "geojson-map": Format(None, partial(geojson.write, on_map=True)),
+    "hrsc2016": Format(hrsc2016.read, hrsc2016.write, hrsc2016.SHIP, hrsc2016.images),
+    "hrsc2016-l2": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_2, hrsc2016.images),
+    "hrsc2016-l3": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_3, hrsc2016.images),
+    "labelme": Format(labelme.read, labelme.write, None, labelme.images),
+    "lmmrotate": Format(lmmrotate.read, lmmrotate.write, None, lmmrotate.images),
+    "lmmrotate-v3": Format(
+        partial(lmmrotate.read, codec=lmmrotate.V3),
+        partial(lmmrotate.write, codec=lmmrotate.V3),
+        None,
+        lmmrotate.images,
+    ),
+    "rolabelimg": Format(rolabelimg.read, rolabelimg.write, None, rolabelimg.images),
+    "rsar": Format(rsar.read, rsar.write, rsar.CLASS_NAMES, images_by_split),
+    "rsdd": Format(rsdd.read, rsdd.write, rsdd.CLASS_NAMES, rsdd.images),
+    "srsdd": Format(srsdd.read, srsdd.write, srsdd.CLASS_NAMES, images_by_split),
+    "ssdd": Format(ssdd.read, ssdd.write, ssdd.CLASS_NAMES, ssdd.images),
+    "ucas-aod": Format(ucas_aod.read, ucas_aod.write, ucas_aod.CLASS_NAMES, ucas_aod.images),
+    "voc": Format(voc.read, voc.write, None, voc.images),
+    "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder),
+    "ymir": Format(ymir.read, ymir.write, None, ymir.images),
 }
 
 
-def _format(name: str) -> Format:
+def get(name: str) -> Format:
+    """The format of a name in `FORMATS`.
+
+    Raises:
+        DatasetError: If there is none.
+    """
     if name not in FORMATS:
         raise DatasetError(f"expected a dataset format among {', '.join(FORMATS)}, got {name!r}")
     return FORMATS[name]
@@ -30,7 +81,7 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
 
     Args:
         format: A name in `FORMATS`.
-        root: The dataset's folder.
+        root: The dataset's folder, or the file of formats that have one for all images.
         split: A part of it, such as "train"; what that means on disk is the format's. None: `root` has no parts.
         class_names: The classes, in the order of their labels. None: the format's own list, and where it has none,
             the names that the files themselves use.
@@ -39,7 +90,7 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
         DatasetError: If the format is unknown or only written, the folder missing or empty; while iterating, if an
             annotation is not as the format says (with file and line).
     """
-    chosen = _format(format)
+    chosen = get(format)
     if chosen.read is None:
         readable = ", ".join(name for name, entry in FORMATS.items() if entry.read)
         raise DatasetError(f"expected a format that can be read, among {readable}, got {format!r}")
@@ -61,4 +112,4 @@ def write(
     Returns:
         The folder that the annotations are in.
     """
-    return _format(format).write(records, Path(root), split, class_names)
+    return get(format).write(records, Path(root), split, class_names)

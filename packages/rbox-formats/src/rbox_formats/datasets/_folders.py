@@ -25,6 +25,11 @@ def split_folder(root: Path, split: str | None) -> Path:
     return base
 
 
+def images_by_split(root: Path, split: str | None) -> Path:
+    """Where DOTA and its like have a split's images: `<root>[/<split>]/images`."""
+    return (root / files.safe_name(split, root) if split else root) / "images"
+
+
 def annotation_folder(base: Path, names: Sequence[str]) -> Path:
     """The first of several folders that is in `base`.
 

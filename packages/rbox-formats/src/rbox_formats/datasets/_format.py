@@ -13,6 +13,9 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 # those that the files themselves use.
 Read: TypeAlias = Callable[[Path, str | None, ClassNames | None], Dataset]
 
+# (root, split) to the folder that the images belong in.
+Images: TypeAlias = Callable[[Path, str | None], Path]
+
 # (records, root, split, class names) to the folder or file written; records go by one at a time.
 Write: TypeAlias = Callable[[Iterable[ImageRecord], Path, str | None, ClassNames], Path]
 
@@ -25,8 +28,10 @@ class Format:
         read: None for a format that is only written.
         write: See `rbox_formats.datasets.write`.
         class_names: The list of its makers; None where each dataset has its own.
+        images: Where a dataset that was written has its images; None where the format does not say.
     """
 
     read: Read | None
     write: Write
     class_names: ClassNames | None = None
+    images: Images | None = None

@@ -1,0 +1,70 @@
+"""Images that an annotation names: found in the folders where they may be, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from rbox_formats import files, images
+from rbox_formats._records import ImageRecord
+from rbox_formats.datasets._folders import ImageFile
+from rbox_formats.datasets._json import Value
+from rbox_formats.errors import DatasetError
+
+
+def inside(name: str, root: Path, base: Path) -> Path:
+    """The path that a name in an annotation file stands for, once it is sure that it is inside the dataset's folder.
+
+    Args:
+        name: Relative to `base`; with '/' or Windows' backslash between folders; '..' as long as it stays inside.
+        root: The dataset's folder.
+        base: A folder in it.
+
+    Raises:
+        DatasetError: If the name is absolute, or leaves `root`.
+    """
+    parts = list(base.relative_to(root).parts)
+    names = name.replace("\\", "/").split("/")
+    absolute = not names[0] or ":" in names[0]
+    for part in names:
+        if part == ".." and parts:
+            parts.pop()
+        elif part != ".":
+            try:
+                parts.append(files.safe_name(part, root))
+            except DatasetError as error:
+                raise DatasetError(f"expected the name of a file inside {root}, got {name!r}") from error
+    if absolute or not parts:
+        raise DatasetError(f"expected the name of a file inside {root}, got {name!r}")
+    return root.joinpath(*parts)
+
+
+def find_image(name: str, root: Path, folders: Iterable[Path]) -> ImageFile:
+    """An image that is named relative to one of some folders, and its size from its header; all None where none is.
+
+    Raises:
+        DatasetError: If the name leaves the dataset's folder.
+    """
+    for folder in folders:
+        path = inside(name, root, folder)
+        # Unlike `Path.is_file`, this says no where a name is too long for the file system.
+        if os.path.isfile(path):  # noqa: PTH113
+            return ImageFile(path, *images.read_size(path))
+    return ImageFile()
+
+
+def find_named(name: Value, root: Path, folders: Iterable[Path]) -> ImageFile:
+    """`find_image` of a name in a JSON file: the error names its place there."""
+    text = name.text()
+    for folder in (folders := list(folders)):
+        try:
+            inside(text, root, folder)
+        except DatasetError:
+            raise name.error(f"the name of a file inside {root}", "Move the image there, and correct it.") from None
+    return find_image(text, root, folders)
+
+
+def image_name(record: ImageRecord) -> str:
+    """What a record's image is called in a new dataset: after the record, with the suffix of its file, or as a PNG."""
+    return f"{record.image_id}{record.path.suffix if record.path else '.png'}"

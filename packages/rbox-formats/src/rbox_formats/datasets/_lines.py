@@ -1,0 +1,119 @@
+"""What the text formats share: reading by line, numbers and class names in a line, errors that name the line."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+from rbox_formats._records import ClassNames
+from rbox_formats.errors import DatasetError
+
+T = TypeVar("T")
+
+# No image is so large. What lies farther out is a broken number, and squares of it would leave the range of floats.
+LARGEST = 1e9
+
+CORRECT_OR_REMOVE = "Correct the line, or remove it."
+CORRECT_OR_NAME = (
+    "Correct the line, or name the dataset's classes (--class-names, class_names=); an evaluation goes by those of the "
+    "predictions."
+)
+
+
+class LineError(ValueError):
+    """What is wrong with a line, before anyone has said which."""
+
+    def __init__(self, message: str, remedy: str = CORRECT_OR_REMOVE) -> None:
+        super().__init__(message)
+        self.remedy = remedy
+
+
+def read_text(path: Path) -> str:
+    """A text file as it is, but for a byte order mark; UTF-8.
+
+    Raises:
+        DatasetError: If it cannot be read, or is not UTF-8.
+    """
+    try:
+        with path.open("rb", buffering=0) as file:
+            content = file.read()
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"expected UTF-8 text, got {error}", path=path) from error
+    except OSError as error:
+        raise DatasetError(f"expected a file that can be read, got: {error.strerror}", path=path) from error
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text, whichever of LF, CRLF and CR ends them: numbered as editors number them."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def parse_lines(lines: Iterable[str], parse: Callable[[str], T], path: Path) -> list[T]:
+    """What `parse` makes of each line that is not blank.
+
+    Raises:
+        DatasetError: Where it raises a `LineError`, with file and line.
+    """
+    parsed = []
+    for number, line in enumerate(lines, start=1):
+        if line and not line.isspace():
+            try:
+                parsed.append(parse(line))
+            except LineError as error:
+                raise DatasetError(str(error), path=path, line=number, remedy=error.remedy) from error
+    return parsed
+
+
+def parse_numbers(fields: list[str], what: str, remedy: str = CORRECT_OR_REMOVE) -> list[float]:
+    """Fields as finite numbers.
+
+    Raises:
+        LineError: If one is not a number, or not finite, or too large to be a place in an image.
+    """
+    numbers: list[float] = []
+    for field in fields:
+        try:
+            numbers.append(float(field))
+        except ValueError:
+            raise LineError(f"expected {what}, got {field!r} as number {len(numbers) + 1}", remedy) from None
+    if not all(map(math.isfinite, numbers)):
+        raise LineError(f"expected finite coordinates, got {' '.join(fields)}")
+    if max(map(abs, numbers), default=0) > LARGEST:
+        raise LineError(f"expected coordinates up to {LARGEST:.0f}, got {' '.join(fields)}")
+    return numbers
+
+
+def parse_index(field: str, what: str) -> int:
+    """A field as a whole number, not negative.
+
+    Raises:
+        LineError: If it is none.
+    """
+    if not (field.isascii() and field.isdigit() and len(field) < 10):
+        raise LineError(f"expected {what} as a whole number from 0, got {field!r}")
+    return int(field)
+
+
+def find_class(name: str, class_names: ClassNames) -> int:
+    """The label of a class.
+
+    Raises:
+        LineError: If it is not among the class names.
+    """
+    label = class_names.find(name)
+    if label is None:
+        raise LineError(f"expected a class among {', '.join(class_names)}, got {name!r}", CORRECT_OR_NAME)
+    return label
+
+
+def shortest(value: float) -> str:
+    """The shortest text that reads back as the same number; whole numbers without a point, as DOTA writes them."""
+    return repr(value).removesuffix(".0")
+
+
+def one_field(name: str) -> str:
+    """A class name without white space, which separates fields: '-' stands for it, and lookup takes them for equal."""
+    return "-".join(name.split())

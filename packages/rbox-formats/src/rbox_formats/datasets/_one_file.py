@@ -1,0 +1,62 @@
+"""Datasets whose annotations are in one JSON file: which file that is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from rbox_formats import files
+from rbox_formats.errors import DatasetError
+
+
+class Layout(NamedTuple):
+    """Where the file may be, relative to the dataset's folder; the first of each is where it is written.
+
+    Attributes:
+        by_split: With "{split}" for the split's name.
+        whole: Without a split.
+    """
+
+    by_split: tuple[str, ...]
+    whole: tuple[str, ...]
+
+
+def annotation_file(root: Path, split: str | None, layout: Layout) -> tuple[Path, Path]:
+    """A dataset's file and its folder.
+
+    Args:
+        root: The folder, or the file itself; its own folder is the dataset's then, and the one above where it is called
+            "annotations".
+        split: A part of the dataset.
+        layout: Where to look.
+
+    Raises:
+        DatasetError: If there is none, or without a split more than one that it may be.
+    """
+    if root.is_file():
+        return root, root.parent.parent if root.parent.name.lower() == "annotations" else root.parent
+    if not root.is_dir():
+        raise DatasetError("expected a dataset folder or a JSON file, found none", path=root)
+    if split is not None:
+        names = [name.format(split=files.safe_name(split, root)) for name in layout.by_split]
+        others: list[Path] = []
+    else:
+        names = list(layout.whole)
+        others = [path for folder in (root, root / "annotations") for path in files.visible(folder)]
+        others = [path for path in others if path.suffix == ".json" and path.is_file()]
+    for path in (root / name for name in names):
+        if path.is_file():
+            return path, root
+    if len(others) == 1:
+        return others[0], root
+    remedy = "Give the file itself."
+    if others:
+        remedy = f"It has {', '.join(path.name for path in others)}: give one of the files, or its split (--split)."
+    raise DatasetError(f"expected a file {' or '.join(names)}, found none", path=root, remedy=remedy)
+
+
+def written_file(root: Path, split: str | None, layout: Layout) -> Path:
+    """The file to write."""
+    if root.suffix == ".json":
+        return root
+    return root / (layout.by_split[0].format(split=files.safe_name(split, root)) if split else layout.whole[0])

@@ -1,0 +1,229 @@
+"""What datasets of one XML file per image share: the files of a split, and the way from a file to a record and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from rbox_formats import files
+from rbox_formats._geometry import quad_to_rbox
+from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats._typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
+from rbox_formats.datasets import _xml
+from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index
+from rbox_formats.datasets._lines import read_text, split_lines
+from rbox_formats.datasets._xml import Element
+from rbox_formats.errors import DatasetError
+
+
+class Annotation(NamedTuple):
+    """What an annotation file says: an `ImageRecord` before its image is found.
+
+    Attributes:
+        file_name: The image's name in the file, to find it by where it is not named like the annotation.
+    """
+
+    boxes: BoxesN
+    labels: LabelsN
+    difficult: FlagsN
+    metadata: Mapping[str, Any]
+    quads: QuadsN | None = None
+    scores: ScoresN | None = None
+    width: int | None = None
+    height: int | None = None
+    file_name: str | None = None
+
+    @classmethod
+    def from_lists(
+        cls,
+        labels: Sequence[int],
+        *,
+        boxes: Sequence[Sequence[float]] | None = None,
+        quads: Sequence[Sequence[float]] | None = None,
+        difficult: Sequence[bool] | None = None,
+        scores: Sequence[float] | None = None,
+        **fields: Any,
+    ) -> Annotation:
+        """From one entry per object; quads of eight numbers; without boxes the quads' minimum-area rectangles."""
+        corners = None if quads is None else np.array(quads, dtype=np.float64).reshape(-1, 4, 2)
+        if boxes is not None:
+            rectangles = np.array(boxes, dtype=np.float64).reshape(-1, 5)
+        else:
+            rectangles = quad_to_rbox(np.zeros((0, 4, 2)) if corners is None else corners)
+        return cls(
+            boxes=rectangles,
+            labels=np.array(labels, dtype=np.int64),
+            quads=corners,
+            difficult=np.array([False] * len(labels) if difficult is None else difficult, dtype=bool),
+            scores=None if scores is None else np.array(scores, dtype=np.float64),
+            **fields,
+        )
+
+
+# From a file's root element to what it says.
+Parse: TypeAlias = Callable[[Element, ClassNames], Annotation]
+
+
+class Layout(NamedTuple):
+    """Where a dataset keeps its files, relative to its folder.
+
+    Attributes:
+        annotations: Folders of annotation files; the first that is there counts, the first is written.
+        lists: Folders of split lists, text files `<split>.txt` of one image name a line; as `annotations`.
+    """
+
+    annotations: tuple[str, ...]
+    lists: tuple[str, ...]
+
+
+class Found(NamedTuple):
+    """A split's folder, and its annotation files."""
+
+    base: Path
+    files: list[Path]
+
+
+def find(root: Path, split: str | None, layout: Layout) -> Found:
+    """The annotation files of a split: those in its list, or else in a folder of its name; all without a split.
+
+    Raises:
+        DatasetError: If there are none, or a list names a file that is not there.
+    """
+    if split is None:
+        return Found(root, _all_files(root, layout))
+    name = files.safe_name(split, root)
+    for path in (root / folder / f"{name}.txt" for folder in layout.lists):
+        if path.is_file():
+            return Found(root, _listed(path, annotation_folder(root, layout.annotations)))
+    if (root / name).is_dir():
+        return Found(root / name, _all_files(root / name, layout))
+    lists = sorted(path.stem for folder in layout.lists for path in (root / folder).glob("*.txt"))
+    raise DatasetError(
+        f"expected a list {layout.lists[0]}/{name}.txt or a folder {name}, found neither",
+        path=root,
+        remedy=f"It has the lists {', '.join(lists)}."
+        if lists
+        else "Give the dataset's folder, or no split (--split).",
+    )
+
+
+def _all_files(base: Path, layout: Layout) -> list[Path]:
+    if not base.is_dir():
+        raise DatasetError("expected a dataset folder, found none", path=base)
+    return annotation_files(annotation_folder(base, layout.annotations), ".xml")
+
+
+def _listed(path: Path, folder: Path) -> list[Path]:
+    """The annotation files that a split's list names, in its order."""
+    there = {file.name for file in files.visible(folder)}
+    found: dict[Path, int] = {}
+    for number, line in enumerate(split_lines(read_text(path)), start=1):
+        if not (name := line.strip()):
+            continue
+        try:
+            file = folder / files.safe_name(f"{name}.xml", folder)
+        except DatasetError as error:
+            raise DatasetError(str(error), path=path, line=number) from error
+        if file.name not in there:
+            raise DatasetError(f"expected an annotation file {file}, found none", path=path, line=number)
+        if file in found:
+            raise DatasetError(
+                f"expected each image once, got {name!r} as in line {found[file]}", path=path, line=number
+            )
+        found[file] = number
+    if not found:
+        raise DatasetError("expected names of images, one a line, found none", path=path)
+    return list(found)
+
+
+def dataset(found: Sequence[Path], image_files: dict[str, Path], class_names: ClassNames, parse: Parse) -> Dataset:
+    """A dataset of annotation files, each read when it is asked for."""
+    return Dataset(class_names, found, partial(load, image_files=image_files, class_names=class_names, parse=parse))
+
+
+def load(path: Path, image_files: dict[str, Path], class_names: ClassNames, parse: Parse) -> ImageRecord:
+    """The record of one annotation file.
+
+    Its image is the one of the same name, or else the one that it names. The image's size is that of the image file,
+    and without one the size that the annotation says.
+    """
+    annotation = _xml.read(path, lambda root: parse(root, class_names))
+    names = (path.stem, Path(annotation.file_name or "").stem, annotation.file_name or "")
+    image = image_file(image_files, next((name for name in names if name in image_files), path.stem))
+    return ImageRecord(
+        image_id=path.stem,
+        boxes=annotation.boxes,
+        labels=annotation.labels,
+        quads=annotation.quads,
+        difficult=annotation.difficult,
+        scores=annotation.scores,
+        path=image.path,
+        width=image.width if image.path else annotation.width,
+        height=image.height if image.path else annotation.height,
+        metadata=annotation.metadata,
+    )
+
+
+def write(
+    records: Iterable[ImageRecord],
+    root: Path,
+    split: str | None,
+    layout: Layout,
+    write_record: Callable[[Path, ImageRecord], None],
+) -> Path:
+    """Writes an annotation file per record, and the split's list once all are there.
+
+    Returns:
+        The folder of the annotation files.
+    """
+    folder = root / layout.annotations[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    with _list_writer(
+        None if split is None else root / layout.lists[0] / files.safe_name(f"{split}.txt", root)
+    ) as note:
+        for record in records:
+            name = files.safe_name(f"{record.image_id}.xml", folder)
+            write_record(folder / name, record)
+            note(record.image_id)
+    return folder
+
+
+@contextmanager
+def _list_writer(path: Path | None) -> Iterator[Callable[[str], None]]:
+    if path is None:
+        yield lambda image_id: None
+        return
+    with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+
+        def note(image_id: str) -> None:
+            if image_id.strip() != image_id or len(image_id.splitlines()) != 1:
+                raise DatasetError(f"expected an image name that fits a line of a list, got {image_id!r}", path=path)
+            stream.write(f"{image_id}\n")
+
+        yield note
+
+
+def image_name(record: ImageRecord, suffix: str) -> str:
+    """What to call a record's image in its annotation: as its file, or after the record with the dataset's suffix."""
+    return f"{record.image_id}{suffix}" if record.path is None else record.path.name
+
+
+def texts(metadata: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
+    """Some of a record's metadata as texts, without what is missing and what is neither text nor number."""
+    return {key: str(metadata[key]) for key in keys if isinstance(metadata.get(key), str | int | float)}
+
+
+def size_texts(record: ImageRecord, width: str, height: str) -> dict[str, str]:
+    """The image's sides as texts under two keys, where they are known."""
+    sides = {width: record.width, height: record.height}
+    return {key: str(side) for key, side in sides.items() if side is not None}
+
+
+def first_images(base: Path, folders: Iterable[str]) -> dict[str, Path]:
+    """The images of the first folder that has any, by their names; none where none has."""
+    return next((index for folder in folders if (index := image_index([base / folder]))), {})

@@ -1,0 +1,161 @@
+"""Pascal VOC's annotation files, in which several datasets put rotated boxes: all but the box itself.
+
+    <annotation>
+      <folder> <filename> <path> <source><database>... <size><width><height><depth> <segmented>
+      <object> <type> <name> <pose> <truncated> <difficult> and the box, in elements of the dataset's own
+
+`FIELDS`, where a file has them, are a record's metadata by their paths of tags, and written back. `difficult` is 0
+where it is left out. Nothing is kept of an object's `pose` and `truncated`: they are written as annotation tools do
+where nobody said ("Unspecified", 0).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rbox_formats._records import ClassNames, ImageRecord
+from rbox_formats.datasets import _per_image, _xml
+from rbox_formats.datasets._lines import shortest
+from rbox_formats.datasets._per_image import Annotation, Layout
+from rbox_formats.datasets._xml import Element, ElementError, Node
+
+FIELDS = (
+    "folder",
+    "path",
+    "source/database",
+    "source/annotation",
+    "source/image",
+    "polarization",  # RSDD-SAR's
+    "resolution",
+    "size/depth",
+    "segmented",
+)
+_ORDER = ("folder", "filename", *FIELDS[1:-2], "size/width", "size/height", *FIELDS[-2:])
+
+
+UPRIGHT_TAGS = ("xmin", "ymin", "xmax", "ymax")
+
+
+class Shape(NamedTuple):
+    """An object's box as (cx, cy, w, h, angle), its corners as eight numbers, or both."""
+
+    box: Sequence[float] | None = None
+    quad: Sequence[float] | None = None
+
+
+def parse(
+    root: Element, class_names: ClassNames, shape: Callable[[Element], Shape], has_quads: bool = False
+) -> Annotation:
+    """What a file says.
+
+    Args:
+        root: Its root element.
+        class_names: What the objects' names are looked up in.
+        shape: Reads an object's box.
+        has_quads: Whether an image without objects has an empty array of quads, or none.
+    """
+    _xml.expect_root(root, "annotation")
+    if (objects := root.find("objects")) is not None:
+        raise ElementError("expected <object> in <annotation>, got <objects>", objects, "Is this FAIR1M's format?")
+    found = root.findall("object")
+    shapes = [shape(element) for element in found]
+    return Annotation.from_lists(
+        [_xml.label(element, "name", class_names) for element in found],
+        boxes=_column(found, [shape.box for shape in shapes]),
+        quads=_column(found, [shape.quad for shape in shapes]) if found or not has_quads else [],
+        difficult=[_xml.flag(element, "difficult") for element in found],
+        width=_xml.pixels(root, "size/width"),
+        height=_xml.pixels(root, "size/height"),
+        file_name=_xml.file_name(root, "filename"),
+        metadata=_xml.fields(root, FIELDS),
+    )
+
+
+def _column(objects: Sequence[Element], shapes: Sequence[Sequence[float] | None]) -> list[Sequence[float]] | None:
+    """The shapes of all objects; None where they have none of the kind."""
+    given = [shape for shape in shapes if shape is not None]
+    if given and len(given) < len(shapes):
+        element = next(element for element, shape in zip(objects, shapes, strict=True) if shape is None)
+        raise ElementError("expected boxes of one kind in a file, got another", element)
+    return given or None
+
+
+def class_names_in(paths: Iterable[Path]) -> ClassNames:
+    """The names that files use for their objects, sorted; of names that differ only in case, '-', '_' or space, one."""
+    used: set[str] = set()
+    for path in paths:
+        used |= _xml.read(path, lambda root: {_xml.text(element, "name") for element in root.findall("object")})
+    names: list[str] = []
+    for name in sorted(used):
+        if ClassNames(names).find(name) is None:
+            names.append(name)
+    return ClassNames(names)
+
+
+def write(
+    records: Iterable[ImageRecord],
+    root: Path,
+    split: str | None,
+    class_names: ClassNames,
+    layout: Layout,
+    shapes: Callable[[ImageRecord], Iterable[Node]],
+    *,
+    type_name: str | None = None,
+    attributes: Sequence[str] = (),
+) -> Path:
+    """Writes a file per record.
+
+    Args:
+        records: What to write.
+        root: The dataset's folder.
+        split: As in `rbox_formats.datasets.write`.
+        class_names: What the labels index.
+        layout: Where to write.
+        shapes: A record's boxes as nodes, one per object.
+        type_name: What to write as the objects' type, for datasets that note it.
+        attributes: What of the metadata to write as attributes of the root element.
+    """
+
+    def write_record(path: Path, record: ImageRecord) -> None:
+        known = _per_image.texts(record.metadata, FIELDS)
+        known |= _per_image.size_texts(record, "size/width", "size/height")
+        known["filename"] = _per_image.image_name(record, ".jpg")
+        nodes = _xml.nested([(field, known[field]) for field in _ORDER if field in known])
+        kind = [] if type_name is None else [("type", type_name)]
+        for shape, label, difficult in zip(shapes(record), record.labels, record.difficult, strict=True):
+            name = ("name", class_names[label])
+            flags = [("pose", "Unspecified"), ("truncated", "0"), ("difficult", str(int(difficult)))]
+            nodes.append(("object", [*kind, name, *flags, shape]))
+        _xml.write(path, ("annotation", nodes), _per_image.texts(record.metadata, attributes))
+
+    return _per_image.write(records, root, split, layout, write_record)
+
+
+def box_node(tag: str, tags: Sequence[str], values: Sequence[float]) -> Node:
+    """A box as a node: one number per tag."""
+    return tag, [(inner, shortest(float(value))) for inner, value in zip(tags, values, strict=True)]
+
+
+def upright_box(element: Element) -> list[float]:
+    """A `bndbox` as a rotated box, not yet in `le90`.
+
+    Raises:
+        ElementError: If a number is missing, or the box ends before it begins.
+    """
+    x0, y0, x1, y1 = (_xml.number(element, tag) for tag in UPRIGHT_TAGS)
+    if x1 < x0 or y1 < y0:
+        raise ElementError(f"expected xmin <= xmax and ymin <= ymax, got {x0:g} {y0:g} {x1:g} {y1:g}", element)
+    return [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, 0.0]
+
+
+def rotated_box(element: Element, tags: Sequence[str]) -> list[float]:
+    """A box from elements of five names, centre, sides and angle, as they stand.
+
+    Raises:
+        ElementError: If one is missing or no number, or a side is negative.
+    """
+    cx, cy, w, h, angle = tags
+    centre = [_xml.number(element, tag) for tag in (cx, cy)]
+    return [*centre, *(_xml.number(element, tag, at_least=0) for tag in (w, h)), _xml.number(element, angle)]

@@ -1,0 +1,296 @@
+"""COCO's JSON: one file for all images, with upright or rotated boxes and outlines.
+
+    {"images": [{"id": 1, "file_name": "P0001.png", "width": 1024, "height": 768}, ...],
+     "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [...], "segmentation": [[...]],
+                      "area": 200.0, "iscrowd": 0, "ignore": 0}, ...],
+     "categories": [{"id": 1, "name": "ship"}, ...]}
+
+An object's place, in pixels of the image, is read from
+
+- `segmentation`, a list of outlines [x1, y1, x2, y2, ...]: one of four corners is the annotated quad, as MMRotate and
+  LMMRotate write it; of any other number of corners, or of several outlines, the least rectangle around them is taken.
+- `bbox` of five numbers, [cx, cy, w, h, angle]: a rotated box, the angle in degrees, positive counter-clockwise on the
+  screen, of any range. This is detectron2's convention (`RotatedBoxes`, `BoxMode.XYWHA_ABS`); COCO itself has none, and
+  files with radians or clockwise angles are to be converted before. Where there is a segmentation as well, that is the
+  quad, and this the box.
+- `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else. A mask in
+  run lengths (an object as `segmentation`) is not read.
+
+An image's record has quads if any of its annotations has outlines, or there are none. `iscrowd` and `ignore` both make
+an object difficult, which is written as `ignore` (an evaluation with pycocotools goes by `iscrowd` alone). `score` is
+read where each annotation of the image has one. Labels follow the categories in the order of their ids. Images without
+annotations are kept. Whatever else an image says (its `id` as well) is the record's metadata and is written back;
+`area`, and what else an annotation or category says, is not kept.
+
+Two formats differ in what they write. "coco": the quad, or the box's corners, as segmentation, and the upright box
+around it as bbox. "coco-rotated": bbox with five numbers, the angle in [-90, 90), and a segmentation only for annotated
+quads.
+
+On disk, read: the file itself as `root`, or for a split `annotations/instances_<split>.json`,
+`annotations/<split>.json`, `Annotations/<split>.json`, `<split>.json`, `<split>/_annotations.coco.json` (Roboflow) or
+`<split>/<split>.json`; without one `annotations.json`, `_annotations.coco.json` or the only JSON file in `root` or in
+`annotations`. A `file_name` is looked for in `images/<split>`, `<split>/images`, `<split>`, `images` and `root`; it may
+have folders, and never leads out of the dataset's. Written: `annotations/instances_<split>.json`, without a split
+`annotations.json`, or `root` itself where it ends in .json.
+
+The whole file is parsed when the dataset is opened, and held: about ten times its size. Writing holds one record at a
+time, and the ids of the images.
+
+Source: cocodataset.org/#format-data; facebookresearch/detectron2, detectron2/structures/rotated_boxes.py.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rbox_formats import files
+from rbox_formats._geometry import canonical_le90, quad_area, quad_to_rbox, rbox_to_quad
+from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats.datasets import _json, _names
+from rbox_formats.datasets._images import find_named, image_name
+from rbox_formats.datasets._json import Value
+from rbox_formats.datasets._lines import CORRECT_OR_NAME
+from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
+from rbox_formats.datasets._polygons import quad_around
+
+_LAYOUT = Layout(
+    by_split=(
+        "annotations/instances_{split}.json",
+        "annotations/{split}.json",
+        "Annotations/{split}.json",
+        "{split}.json",
+        "{split}/_annotations.coco.json",
+        "{split}/{split}.json",
+    ),
+    whole=("annotations.json", "_annotations.coco.json"),
+)
+
+
+class _Source(NamedTuple):
+    """An image's entry and those of its annotations."""
+
+    image: Value
+    annotations: list[Value]
+
+
+class _Categories(NamedTuple):
+    """The names of the records' labels, and the names of the file by its ids."""
+
+    names: ClassNames
+    by_id: dict[int, str]
+
+
+class _Shape(NamedTuple):
+    """An object's place: the annotated quad (8 numbers) and the box (5 numbers), one of them at least."""
+
+    quad: list[float] | None
+    box: list[float] | None
+
+
+def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+    """Opens a COCO file; see `rbox_formats.datasets.read`."""
+    path, folder = annotation_file(root, split, _LAYOUT)
+    document = _json.read(path)
+    by_id = {}
+    for category in document["categories"].items():
+        number = category["id"].integer()
+        if number in by_id:
+            raise category["id"].error("an id that no other category has")
+        by_id[number] = category["name"].text()
+    names = _names.checked([by_id[number] for number in sorted(by_id)], path) if class_names is None else class_names
+    sources: dict[int, _Source] = {}
+    stems: set[str] = set()
+    for image in document["images"].items():
+        number, stem = image["id"].integer(), Path(image["file_name"].text()).stem
+        if number in sources:
+            raise image["id"].error("an id that no other image has")
+        if stem in stems:
+            raise image["file_name"].error("a file name that no other image has, up to folder and suffix")
+        stems.add(stem)
+        sources[number] = _Source(image, [])
+    for annotation in document["annotations"].items():
+        number = annotation["image_id"].integer()
+        if number not in sources:
+            raise annotation["image_id"].error("the id of one of the images")
+        sources[number].annotations.append(annotation)
+    load = partial(_load, root=folder, split=split, categories=_Categories(names, by_id))
+    return Dataset(names, list(sources.values()), load)
+
+
+def images(root: Path, split: str | None) -> Path:
+    """Where a split's images belong; see `Format.images`."""
+    root = root.parent if root.suffix == ".json" else root
+    return root / "images" / files.safe_name(split, root) if split else root / "images"
+
+
+def _load(source: _Source, root: Path, split: str | None, categories: _Categories) -> ImageRecord:
+    entry = source.image
+    parts = [f"images/{split}", f"{split}/images", split] if split else []
+    image = find_named(entry["file_name"], root, [root / part for part in [*parts, "images", "."]])
+    labels, shapes, difficult, scores = [], [], [], []
+    for annotation in source.annotations:
+        labels.append(_label(annotation, categories))
+        shapes.append(_shape(annotation))
+        difficult.append(any(annotation[key].flag() for key in ("iscrowd", "ignore") if annotation.has(key)))
+        scores.append(annotation["score"].number() if annotation.has("score") else None)
+    boxes, quads = _arrays(shapes)
+    sizes = [entry[key].integer(minimum=1) if entry.has(key) else None for key in ("width", "height")]
+    known = ("file_name", "width", "height")
+    return ImageRecord(
+        image_id=Path(entry["file_name"].text()).stem,
+        boxes=boxes,
+        quads=quads,
+        labels=np.array(labels, dtype=np.int64),
+        difficult=np.array(difficult, dtype=bool),
+        scores=np.array(scores, dtype=np.float64) if scores and None not in scores else None,
+        path=image.path,
+        width=image.width if image.path else sizes[0],
+        height=image.height if image.path else sizes[1],
+        metadata={key: value for key, value in entry.value.items() if key not in known},
+    )
+
+
+def _label(annotation: Value, categories: _Categories) -> int:
+    category = annotation["category_id"]
+    name = categories.by_id.get(category.integer())
+    if name is None:
+        raise category.error("the id of one of the categories")
+    label = categories.names.find(name)
+    if label is None:
+        raise category.error(f"a class among {', '.join(categories.names)}, not {name!r}", CORRECT_OR_NAME)
+    return label
+
+
+def _shape(annotation: Value) -> _Shape:
+    quad = _outline(annotation["segmentation"]) if annotation.has("segmentation") else None
+    box = annotation["bbox"].numbers() if annotation.has("bbox") else []
+    if len(box) not in (0, 4, 5):
+        raise annotation["bbox"].error("4 numbers (x, y, w, h) or 5 (cx, cy, w, h, degrees)")
+    if box and min(box[2:4]) < 0:
+        raise annotation["bbox"].error("a width and a height that are not negative")
+    if len(box) == 5:
+        return _Shape(quad, [*box[:4], -float(np.radians(box[4]))])
+    if quad is not None:
+        return _Shape(quad, None)
+    if not box:
+        raise annotation.error("a bbox or a segmentation")
+    x, y, w, h = box
+    return _Shape(None, [x + w / 2, y + h / 2, w, h, 0.0])
+
+
+def _outline(segmentation: Value) -> list[float] | None:
+    """The quad of a list of outlines; None for an empty one and for a mask in run lengths."""
+    if isinstance(segmentation.value, dict):
+        return None
+    outlines = [(outline, outline.numbers()) for outline in segmentation.items()]
+    for outline, corners in outlines:
+        if len(corners) < 6 or len(corners) % 2:
+            raise outline.error("x and y of at least 3 corners")
+    corners = [number for _, outline in outlines for number in outline]
+    return quad_around(corners) if corners else None
+
+
+def _arrays(shapes: Sequence[_Shape]) -> tuple[Any, Any]:
+    """The boxes (N, 5) and the quads (N, 4, 2) or None of an image's objects."""
+    boxes = canonical_le90(np.array([box or [0.0] * 5 for _, box in shapes], dtype=np.float64).reshape(-1, 5))
+    if shapes and all(quad is None for quad, _ in shapes):
+        return boxes, None
+    quads = rbox_to_quad(boxes)
+    for i, (quad, _) in enumerate(shapes):
+        if quad is not None:
+            quads[i] = np.array(quad).reshape(4, 2)
+    without = np.array([box is None for _, box in shapes], dtype=bool)
+    boxes[without] = quad_to_rbox(quads[without])
+    return boxes, quads
+
+
+def write(
+    records: Iterable[ImageRecord],
+    root: Path,
+    split: str | None,
+    class_names: ClassNames,
+    *,
+    rotated: bool = False,
+) -> Path:
+    """Writes one COCO file; see `rbox_formats.datasets.write`.
+
+    Args:
+        records: Written as they come.
+        root: The dataset's folder, or the file.
+        split: As in the module's text.
+        class_names: The categories, their ids from 1.
+        rotated: Whether `bbox` has five numbers, detectron2's rotated box, and not COCO's four.
+
+    Returns:
+        The file.
+    """
+    path = written_file(root, split, _LAYOUT)
+    used: set[int] = set()
+    free = itertools.count(1)
+    number = itertools.count(1)
+    with (
+        files.replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", newline="") as stream,
+        # Annotations come with their images, and stand behind all of them: they wait beside.
+        tempfile.TemporaryFile("w+", dir=path.parent, encoding="utf-8", newline="") as waiting,
+    ):
+        stream.write('{"images": [')
+        for index, record in enumerate(records):
+            image_id = _image_id(record, used, free)
+            stream.write((",\n" if index else "\n") + _json.dump(_image(record, image_id)))
+            for entry in _annotations(record, image_id, rotated):
+                first = next(number)
+                waiting.write((",\n" if first > 1 else "\n") + _json.dump({"id": first, **entry}))
+        stream.write('],\n"annotations": [')
+        waiting.seek(0)
+        shutil.copyfileobj(waiting, stream)
+        categories = [{"id": label, "name": name} for label, name in enumerate(class_names, start=1)]
+        stream.write(f'],\n"categories": {_json.dump(categories)}}}\n')
+    return path
+
+
+def _image_id(record: ImageRecord, used: set[int], free: Iterable[int]) -> int:
+    """The image's number: the one that it came with, unless another has it by now."""
+    number = record.metadata.get("id")
+    if not isinstance(number, int) or isinstance(number, bool) or number in used:
+        number = next(candidate for candidate in free if candidate not in used)
+    used.add(number)
+    return number
+
+
+def _image(record: ImageRecord, image_id: int) -> dict[str, Any]:
+    name = files.safe_name(image_name(record), Path("images"))
+    entry: dict[str, Any] = {"id": image_id, "file_name": name}
+    if record.width is not None and record.height is not None:
+        entry |= {"width": record.width, "height": record.height}
+    return entry | {key: value for key, value in _json.holdable(record.metadata).items() if key not in entry}
+
+
+def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[dict[str, Any]]:
+    corners = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    uprights = np.concatenate([low, high - low], axis=1)
+    turned = np.concatenate([record.boxes[:, :4], -np.degrees(record.boxes[:, 4:])], axis=1)
+    places = (turned if rotated else uprights).tolist()
+    for i, area in enumerate(quad_area(corners).tolist()):
+        entry: dict[str, Any] = {
+            "image_id": image_id,
+            "category_id": int(record.labels[i]) + 1,
+            "bbox": _json.plain(places[i]),
+            "area": area,
+            "iscrowd": 0,
+            "ignore": int(record.difficult[i]),
+        }
+        if not rotated or record.quads is not None:
+            entry["segmentation"] = [_json.plain(corners[i].ravel().tolist())]
+        if record.scores is not None:
+            entry["score"] = float(record.scores[i])
+        yield entry

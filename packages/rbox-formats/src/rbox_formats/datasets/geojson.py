@@ -1,0 +1,216 @@
+"""GeoJSON, for geographic information systems: a feature collection per image. It is written, not read.
+
+    {"type": "FeatureCollection", "image_id": "P0001", "width": 1024, "height": 768, "metadata": {},
+     "features": [{"type": "Feature",
+                   "geometry": {"type": "Polygon", "coordinates": [[[x, y], ...]]},
+                   "properties": {"class": "ship", "difficult": false, "angle": 12.5}}]}
+
+Each object is the polygon of its quad as annotated, or of its box's corners: five points, the first again at the end,
+in the order that RFC 7946 asks for (the exterior to the right: counter-clockwise where y points up), from the annotated
+first corner on. `properties` are the class's name, `difficult`, the box's angle in the image (degrees, `le90`,
+clockwise on the screen), and `score`, where the record has scores. What of the metadata JSON can hold stands beside the
+features.
+
+Two formats differ in their coordinates:
+
+- "geojson": pixels of the image, x to the right, y down.
+- "geojson-map": map coordinates, by the transform of the image's GeoTIFF, else of the world file beside it. A pixel's
+  coordinates count from the upper left corner of the image, as everywhere in this package and as GeoTIFF's transform
+  does; a world file says where the centre of the first pixel is, and is shifted by half a pixel.
+
+RFC 7946 knows only longitude and latitude in WGS 84. Coordinates are left in the image's own system, and where a
+GeoTIFF names one that has an EPSG code, and it is not 4326, that is said in the member `crs` of GeoJSON 2008, which
+GDAL and QGIS read. A world file names no system.
+
+World files are read here: six lines, A, D, B, E, C, F in x = A column + B row + C, y = D column + E row + F. They are
+named after the image, their suffix made of the first and last letter of its with a "w" (.tfw, .pgw, .jgw), of the whole
+suffix with a "w" (.tifw), or .wld. A GeoTIFF needs rasterio, which comes with the extra `geo`: `pip install
+rbox-formats[geo]`.
+
+On disk: `<root>[/<split>]/<image_id>.geojson`. One record is held at a time.
+
+Source: RFC 7946; Esri, World files for raster datasets; GeoJSON 2008, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rbox_formats import files
+from rbox_formats._geometry import rbox_to_quad
+from rbox_formats._records import ClassNames, ImageRecord
+from rbox_formats._typing import QuadsN
+from rbox_formats.datasets import _json
+from rbox_formats.datasets._lines import read_text, split_lines
+from rbox_formats.errors import DatasetError
+
+_GEOTIFF = (".tif", ".tiff")
+
+
+class Placement(NamedTuple):
+    """Where an image lies on the map: x = a column + b row + c, y = d column + e row + f, from its upper left corner.
+
+    Attributes:
+        a: To `f`: the transform, in the order of rasterio's `Affine`.
+        crs: Such as "EPSG:32631", or None where nobody says.
+    """
+
+    a: float
+    b: float
+    c: float
+    d: float
+    e: float
+    f: float
+    crs: str | None = None
+
+    def apply(self, quads: QuadsN) -> QuadsN:
+        """Pixels (N, 4, 2) as map coordinates (N, 4, 2)."""
+        import numpy as np
+
+        x, y = quads[..., 0], quads[..., 1]
+        return np.stack([self.a * x + self.b * y + self.c, self.d * x + self.e * y + self.f], axis=-1)
+
+
+def write(
+    records: Iterable[ImageRecord],
+    root: Path,
+    split: str | None,
+    class_names: ClassNames,
+    *,
+    on_map: bool = False,
+) -> Path:
+    """Writes a file per record; see `rbox_formats.datasets.write`.
+
+    Args:
+        records: With their image files, for map coordinates.
+        root: The folder to write into.
+        split: A folder in it.
+        class_names: What the records' labels index.
+        on_map: Map coordinates instead of pixels.
+
+    Raises:
+        DatasetError: If map coordinates are asked for and an image has none, or rasterio is needed and not installed.
+    """
+    folder = root / files.safe_name(split, root) if split else root
+    folder.mkdir(parents=True, exist_ok=True)
+    for record in records:
+        name = files.safe_name(f"{record.image_id}.geojson", folder)
+        placement = placement_of(record.file) if on_map else None
+        files.write_text(folder / name, _json.dump(_collection(record, class_names, placement)) + "\n")
+    return folder
+
+
+def _collection(record: ImageRecord, class_names: ClassNames, placement: Placement | None) -> dict[str, Any]:
+    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    places = quads if placement is None else placement.apply(quads)
+    features = []
+    for i, corners in enumerate(places.tolist()):
+        properties = {
+            "class": class_names[record.labels[i]],
+            "difficult": bool(record.difficult[i]),
+            "angle": math.degrees(record.boxes[i, 4]),
+        }
+        if record.scores is not None:
+            properties["score"] = float(record.scores[i])
+        ring = _ring(corners)
+        geometry = {"type": "Polygon", "coordinates": [[_json.plain(point) for point in ring]]}
+        features.append({"type": "Feature", "geometry": geometry, "properties": properties})
+    collection: dict[str, Any] = {
+        "type": "FeatureCollection",
+        "image_id": record.image_id,
+        "width": record.width,
+        "height": record.height,
+        "metadata": _json.holdable(record.metadata),
+    }
+    authority, _, code = (placement.crs or "" if placement else "").partition(":")
+    if code and (authority, code) != ("EPSG", "4326"):
+        name = {"name": f"urn:ogc:def:crs:{authority}::{code}"}
+        collection["crs"] = {"type": "name", "properties": name}
+    return collection | {"features": features}
+
+
+def _ring(corners: list[list[float]]) -> list[list[float]]:
+    """A closed ring, counter-clockwise where y points up, from the first corner."""
+    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
+    if (x2 - x0) * (y3 - y1) - (y2 - y0) * (x3 - x1) < 0:
+        corners = [corners[0], *corners[:0:-1]]
+    return [*corners, corners[0]]
+
+
+def placement_of(image: Path) -> Placement:
+    """Where an image lies on the map: what its GeoTIFF says, else the world file beside it.
+
+    Raises:
+        DatasetError: If neither says it, or a GeoTIFF cannot be read for want of rasterio.
+    """
+    is_tiff = image.suffix.lower() in _GEOTIFF
+    placement = _geotiff(image) if is_tiff else None
+    if placement is not None:
+        return placement
+    suffix = image.suffix
+    for ending in (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w", ".wld"):
+        for path in (image.with_suffix(ending), image.with_suffix(ending.upper())):
+            if path.is_file():
+                return world_file(path)
+    remedy = "Write pixels (the format geojson), or put a world file beside it."
+    if is_tiff and not _has_rasterio():
+        remedy = "To read a GeoTIFF's own: pip install rbox-formats[geo]. " + remedy
+    raise DatasetError("expected an image with a place on the map, found no transform", path=image, remedy=remedy)
+
+
+def _has_rasterio() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("rasterio") is not None
+
+
+def _geotiff(image: Path) -> Placement | None:
+    """What a GeoTIFF says of its place; None if it says nothing, or rasterio is not there to ask."""
+    if not _has_rasterio():
+        return None
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(image) as source:
+                transform, crs = source.transform, source.crs
+    except RasterioError as error:
+        raise DatasetError(f"expected a GeoTIFF, got: {error}", path=image) from error
+    if transform.is_identity:
+        return None
+    epsg = crs.to_epsg() if crs else None
+    a, b, c, d, e, f = transform[:6]
+    return Placement(a, b, c, d, e, f, None if epsg is None else f"EPSG:{epsg}")
+
+
+def world_file(path: Path) -> Placement:
+    """What a world file says.
+
+    Raises:
+        DatasetError: If it is not six lines of a finite number each, or puts all pixels on a line.
+    """
+    lines = [line.strip() for line in split_lines(read_text(path))]
+    lines = lines[: len(lines) - next((i for i, line in enumerate(reversed(lines)) if line), len(lines))]
+    if len(lines) != 6:
+        raise DatasetError(f"expected six lines with a number each, got {len(lines)} lines", path=path)
+    numbers = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            value = float(line.replace(",", "."))  # some write the decimal comma of their country
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise DatasetError(f"expected a finite number, got {line[:60]!r}", path=path, line=number)
+        numbers.append(value)
+    a, d, b, e, c, f = numbers
+    if a * e == b * d:
+        raise DatasetError(
+            "expected a transform that can be inverted, got one that puts all pixels on a line", path=path
+        )
+    return Placement(a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)

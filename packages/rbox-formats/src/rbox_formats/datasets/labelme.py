@@ -1,0 +1,186 @@
+"""LabelMe: a JSON file per image, beside it, with the shapes that were drawn.
+
+    {"version": "5.5.0", "flags": {}, "imagePath": "P0001.png", "imageData": null,
+     "imageHeight": 768, "imageWidth": 1024,
+     "shapes": [{"label": "ship", "points": [[10, 20], [30, 20], [30, 40], [10, 40]], "shape_type": "polygon",
+                 "group_id": null, "flags": {}}, ...]}
+
+Points are in pixels. By `shape_type`, an object's quad is
+
+- "polygon" (also where it is left out, as old versions do): its four points; of any other number from three the corners
+  of the least rectangle around them;
+- "rectangle": of two opposite points the upright rectangle between them; of four, as X-AnyLabeling writes it, these;
+- "rotation" (X-AnyLabeling) and "oriented_rectangle" (LabelMe 5.6): its four points;
+- "circle", the centre and a point on it: the upright square around it;
+- "mask", a pixel mask and two opposite points: the upright rectangle between these.
+
+"point", "points", "line" and "linestrip" have no area, and are an error.
+
+`imagePath` is relative to the JSON file, with '/' or Windows' backslash between folders; it may lead out of the file's
+folder, but not out of the dataset's. Where no image is there, the one beside the JSON file with its name is taken, and
+without that the annotation stands alone, with the size that it says. The id of an image is the JSON file's name without
+suffix.
+
+An object is difficult where its flag `difficult` is set, or X-AnyLabeling's key of that name; it is written as a flag.
+`version` and `flags` are the record's metadata and written back, as is what else the file says of the image; what else
+is said of a shape (`group_id`, `description`) is not kept, and neither is the image's copy in `imageData`. There is no
+place for scores.
+
+On disk: `<root>[/<split>]/<image_id>.json`, images beside. Without a list of classes they are the labels in the files,
+sorted: each file is parsed once more for that when the dataset is opened.
+
+Source: wkentaro/labelme, labelme/_label_file.py and examples; CVHub520/X-AnyLabeling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rbox_formats import files
+from rbox_formats._geometry import rbox_to_quad
+from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats.datasets import _json, _names
+from rbox_formats.datasets._folders import ImageFile, annotation_files, image_file, image_index, split_folder
+from rbox_formats.datasets._images import find_named, image_name
+from rbox_formats.datasets._json import Value
+from rbox_formats.datasets._lines import CORRECT_OR_NAME
+from rbox_formats.datasets._polygons import quad_around, upright_quad
+from rbox_formats.errors import DatasetError
+
+_VERSION = "5.5.0"
+
+# Which numbers of points each type may have; a polygon has three or more.
+_POINTS: dict[str, tuple[int, ...]] = {
+    "polygon": (),
+    "rectangle": (2, 4),
+    "rotation": (4,),
+    "oriented_rectangle": (4,),
+    "circle": (2,),
+    "mask": (2,),
+}
+_KNOWN = ("shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
+
+
+def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+    """Opens a folder of LabelMe's files; see `rbox_formats.datasets.read`."""
+    base = split_folder(root, split)
+    found = annotation_files(base, ".json")
+    names = _labels_in(found) if class_names is None else class_names
+    return Dataset(names, found, partial(_load, root=root, beside=image_index([base]), class_names=names))
+
+
+def images(root: Path, split: str | None) -> Path:
+    """Where a split's images belong; see `Format.images`."""
+    return root / files.safe_name(split, root) if split else root
+
+
+def _labels_in(found: Iterable[Path]) -> ClassNames:
+    used = {shape["label"].text() for path in found for shape in _json.read(path)["shapes"].items()}
+    return _names.used(used)
+
+
+def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNames) -> ImageRecord:
+    document = _json.read(path)
+    quads, labels, difficult = [], [], []
+    for shape in document["shapes"].items():
+        label = class_names.find(shape["label"].text())
+        if label is None:
+            raise shape["label"].error(
+                f"a class among {', '.join(class_names)}", CORRECT_OR_NAME.replace("line", "label")
+            )
+        quads.append(_quad(shape))
+        labels.append(label)
+        difficult.append(_is_difficult(shape))
+    image = _image(document, path, root, beside)
+    sizes = [document[key].integer(minimum=1) if document.has(key) else None for key in ("imageWidth", "imageHeight")]
+    return ImageRecord.from_quads(
+        image_id=path.stem,
+        quads=np.array(quads, dtype=np.float64).reshape(-1, 4, 2),
+        labels=np.array(labels, dtype=np.int64),
+        difficult=np.array(difficult, dtype=bool),
+        path=image.path,
+        width=image.width if image.path else sizes[0],
+        height=image.height if image.path else sizes[1],
+        metadata={key: value for key, value in document.value.items() if key not in _KNOWN},
+    )
+
+
+def _image(document: Value, path: Path, root: Path, beside: dict[str, Path]) -> ImageFile:
+    if document.has("imagePath"):
+        image = find_named(document["imagePath"], root, [path.parent])
+        if image.path is not None:
+            return image
+    return image_file(beside, path.stem)
+
+
+def _is_difficult(shape: Value) -> bool:
+    flags = shape["flags"] if shape.has("flags") else None
+    return any(place["difficult"].flag() for place in (shape, flags) if place is not None and place.has("difficult"))
+
+
+def _quad(shape: Value) -> list[float]:
+    kind = shape["shape_type"].text() if shape.has("shape_type") else "polygon"
+    if kind not in _POINTS:
+        remedy = "Remove the shape, or draw it as a polygon."
+        raise shape["shape_type"].error(f"a shape with an area, among {', '.join(_POINTS)}", remedy)
+    points = []
+    for point in shape["points"].items():
+        numbers = point.numbers()
+        if len(numbers) != 2:
+            raise point.error("x and y")
+        points.append(numbers)
+    counts = _POINTS[kind]
+    if len(points) not in counts if counts else len(points) < 3:
+        wanted = " or ".join(map(str, counts)) or "at least 3"
+        raise DatasetError(
+            f"{shape.where}.points: expected {wanted} points of a {kind}, got {len(points)}", path=shape.path
+        )
+    if kind == "circle":
+        (x, y), edge = points
+        radius = math.dist((x, y), edge)
+        return upright_quad(x - radius, y - radius, x + radius, y + radius)
+    if len(points) == 2:
+        (x0, y0), (x1, y1) = points
+        return upright_quad(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+    return quad_around([number for point in points for number in point])
+
+
+def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
+    """Writes a file per record, each object as a polygon; see `rbox_formats.datasets.write`."""
+    folder = images(root, split)
+    folder.mkdir(parents=True, exist_ok=True)
+    for record in records:
+        name = files.safe_name(f"{record.image_id}.json", folder)
+        files.write_text(folder / name, _json.dump(_document(record, class_names)) + "\n")
+    return folder
+
+
+def _document(record: ImageRecord, class_names: ClassNames) -> dict[str, Any]:
+    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    shapes = [
+        {
+            "label": class_names[label],
+            "points": [_json.plain(point) for point in quad],
+            "group_id": None,
+            "shape_type": "polygon",
+            "flags": {"difficult": True} if difficult else {},
+        }
+        for quad, label, difficult in zip(quads.tolist(), record.labels, record.difficult, strict=True)
+    ]
+    others = {key: value for key, value in _json.holdable(record.metadata).items() if key not in _KNOWN}
+    return {
+        "version": _VERSION,
+        "flags": {},
+        **others,
+        "shapes": shapes,
+        "imagePath": image_name(record),
+        "imageData": None,
+        "imageHeight": record.height,
+        "imageWidth": record.width,
+    }

@@ -1,0 +1,80 @@
+"""Pascal VOC: upright boxes, in the files that `_voc` describes.
+
+    <object> <name>ship</name> <pose> <truncated> <difficult>0</difficult>
+      <bndbox> <xmin>48</xmin> <ymin>240</ymin> <xmax>195</xmax> <ymax>371</ymax> </bndbox>
+    </object>
+
+The numbers are taken as pixel coordinates as they stand. VOC's own files count pixels from 1 and include the last one,
+those of labelImg and others do not, and nothing in a file tells: the shift of a pixel is left to who knows.
+
+An upright box holds no rotation: what is written is the upright box around each object (around its annotated corners,
+where a record has them), and that comes back. "rolabelimg" writes rotated boxes.
+
+The classes are each dataset's own: without a list of them they are the names that the files use, sorted.
+
+On disk: `<root>/Annotations/<image_id>.xml`, `<root>/JPEGImages/<image_id>.jpg` and
+`<root>/ImageSets/Main/<split>.txt`. Also read: `<root>/ImageSets/<split>.txt`, a folder per split, images in `images`
+or beside the annotations, and DIOR's `Annotations/Horizontal Bounding Boxes` with its two folders of images.
+
+Source: Everingham and Winn, The PASCAL Visual Object Classes Challenge 2012 Development Kit, and its example files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rbox_formats._geometry import canonical_le90, rbox_to_hbox
+from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats.datasets import _per_image, _voc, _xml
+from rbox_formats.datasets._folders import image_index
+from rbox_formats.datasets._per_image import Annotation, Layout
+from rbox_formats.datasets._voc import Shape
+from rbox_formats.datasets._xml import Element, Node
+
+_LAYOUT = Layout(
+    ("Annotations/Horizontal Bounding Boxes", "Annotations", "annotations", "."), ("ImageSets/Main", "ImageSets")
+)
+_WRITTEN = Layout(("Annotations",), ("ImageSets/Main",))
+_DIOR_IMAGES = ("JPEGImages-trainval", "JPEGImages-test")
+_IMAGES = ("JPEGImages", "images", ".")
+
+
+def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+    """Opens a dataset in Pascal VOC's layout; see `rbox_formats.datasets.read`."""
+    found = _per_image.find(root, split, _LAYOUT)
+    of_dior = image_index(found.base / folder for folder in _DIOR_IMAGES)
+    image_files = of_dior or _per_image.first_images(found.base, _IMAGES)
+    names = _voc.class_names_in(found.files) if class_names is None else class_names
+    return _per_image.dataset(found.files, image_files, names, parse)
+
+
+def parse(root: Element, class_names: ClassNames) -> Annotation:
+    """What a file says.
+
+    Raises:
+        ElementError: If it is not as the format says.
+    """
+    annotation = _voc.parse(root, class_names, lambda element: Shape(_voc.upright_box(_xml.child(element, "bndbox"))))
+    return annotation._replace(boxes=canonical_le90(annotation.boxes))
+
+
+def images(root: Path, split: str | None) -> Path:
+    """Where a split's images belong; see `Format.images`."""
+    return root / _IMAGES[0]
+
+
+def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
+    """Writes a file per record; see `rbox_formats.datasets.write`."""
+    return _voc.write(records, root, split, class_names, _WRITTEN, _nodes)
+
+
+def _nodes(record: ImageRecord) -> Iterable[Node]:
+    if record.quads is None:
+        uprights = rbox_to_hbox(record.boxes)
+    else:
+        uprights = np.concatenate([record.quads.min(axis=1), record.quads.max(axis=1)], axis=-1)
+    return map(partial(_voc.box_node, "bndbox", _voc.UPRIGHT_TAGS), uprights.tolist())

@@ -1,0 +1,212 @@
+"""YOLO-OBB, as Ultralytics reads and writes it: a text file per image, corners relative to the image's size.
+
+    class x1 y1 x2 y2 x3 y3 x4 y4
+
+`class` is a number from 0; x is divided by the image's width, y by its height. What is read besides: five fields are an
+upright box, `class cx cy w h`; more corners than four an outline, of which the least rectangle around it is taken.
+Corners outside 0 to 1 are beyond the image's border; they are read and written as they are, but Ultralytics itself
+leaves out images that have them. Corners more than `FARTHEST` image sizes away are refused: they are pixels, not
+shares.
+
+On disk: `<root>/images/<split>/<image_id>.jpg` and `<root>/labels/<split>/<image_id>.txt`, without a split the two
+folders themselves; also read is `<root>/<split>/images` and `<root>/<split>/labels`, as Roboflow writes it. An image
+without a label file has no objects; a label file without an image is an error, because the size is needed.
+
+The names of the classes: `names` in `<root>/data.yaml` (`dataset.yaml`, or the only .yaml file), else the lines of
+`<root>/classes.txt` or `<root>/labels/classes.txt`. Names that the caller gives are looked up by those of the files,
+and number the classes where the files name none. Written is `data.yaml`, with the split's folder and the names; one
+that is there and has the same names gets a line for the split if it has none.
+
+There is no place for what is difficult, for scores and for metadata. A corner comes back to within a rounding of
+floating point numbers (1e-9 px in images of 100,000 px), not always bit by bit.
+
+Source: docs.ultralytics.com/datasets/obb.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from rbox_formats import files, images
+from rbox_formats._geometry import rbox_to_quad
+from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats.datasets import _names
+from rbox_formats.datasets._folders import image_index
+from rbox_formats.datasets._lines import (
+    CORRECT_OR_NAME,
+    LineError,
+    find_class,
+    parse_index,
+    parse_lines,
+    parse_numbers,
+    read_text,
+    shortest,
+    split_lines,
+)
+from rbox_formats.datasets._polygons import quad_around, upright_quad
+from rbox_formats.errors import DatasetError
+
+FARTHEST = 10.0
+"""How many image sizes a corner may be outside."""
+
+_LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
+_YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
+_NAME_FILES = ("classes.txt", "labels/classes.txt")
+
+
+@dataclass(frozen=True)
+class _Classes:
+    """The classes of a dataset.
+
+    Attributes:
+        names: What the records' labels index.
+        written: What the numbers in the label files index.
+    """
+
+    names: ClassNames
+    written: ClassNames
+
+
+def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+    """Opens a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
+    if not root.is_dir():
+        raise DatasetError("expected a dataset folder, found none", path=root)
+    label_folder, image_folder = _split_folders(root, split)
+    found = image_index([image_folder])
+    if not found:
+        raise DatasetError("expected images, found none", path=image_folder)
+    for path in files.visible(label_folder):
+        if path.suffix == ".txt" and path.stem not in found and path.name != "classes.txt":
+            remedy = "Coordinates are relative to the image's size: put the image there, or take the label file away."
+            raise DatasetError(
+                f"expected an image {path.stem!r} in {image_folder}, found none", path=path, remedy=remedy
+            )
+    written = _names_beside(root)
+    names = written if class_names is None else class_names
+    if names is None:
+        remedy = "Write classes.txt, a name a line, or give the names (--class-names, class_names=)."
+        raise DatasetError(
+            "expected data.yaml or classes.txt with the classes' names, found none", path=root, remedy=remedy
+        )
+    classes = _Classes(names, names if written is None else written)
+    return Dataset(names, list(found.values()), partial(_load, labels=label_folder, classes=classes))
+
+
+def images_folder(root: Path, split: str | None) -> Path:
+    """Where a split's images belong; see `Format.images`."""
+    return root / "images" / files.safe_name(split, root) if split else root / "images"
+
+
+def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
+    """The folders of a split's labels and images."""
+    if split is None:
+        candidates = [(root / "labels", root / "images")]
+    else:
+        name = files.safe_name(split, root)
+        candidates = [
+            (root / "labels" / name, root / "images" / name),
+            (root / name / "labels", root / name / "images"),
+        ]
+    for labels, pictures in candidates:
+        if pictures.is_dir():
+            return labels, pictures
+    splits = [path.name for path in files.visible(root / "images") if path.is_dir()]
+    remedy = f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else None
+    raise DatasetError(f"expected a folder {candidates[0][1].relative_to(root)}, found none", path=root, remedy=remedy)
+
+
+def _names_beside(root: Path) -> ClassNames | None:
+    """The names that stand beside a dataset, or None."""
+    path = _yaml_file(root)
+    names = None if path is None else _names.from_yaml(path, "names")
+    for file in _NAME_FILES:
+        if names is None and (root / file).is_file():
+            names = _names.from_lines(root / file)
+    return names
+
+
+def _yaml_file(root: Path) -> Path | None:
+    named = [root / name for name in _YAML_FILES if (root / name).is_file()]
+    others = [path for path in files.visible(root) if path.suffix in (".yaml", ".yml") and path.is_file()]
+    return named[0] if named else others[0] if len(others) == 1 else None
+
+
+def _load(path: Path, labels: Path, classes: _Classes) -> ImageRecord:
+    width, height = images.read_size(path)
+    label_file = labels / f"{path.stem}.txt"
+    lines = split_lines(read_text(label_file)) if label_file.is_file() else []
+    objects = parse_lines(lines, partial(_object, classes=classes), label_file)
+    quads = np.array([quad for quad, _ in objects], dtype=np.float64).reshape(-1, 4, 2)
+    return ImageRecord.from_quads(
+        image_id=path.stem,
+        quads=quads * np.array([width, height], dtype=np.float64),
+        labels=np.array([label for _, label in objects], dtype=np.int64),
+        path=path,
+        width=width,
+        height=height,
+    )
+
+
+def _object(line: str, classes: _Classes) -> tuple[list[float], int]:
+    fields = line.split()
+    if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
+        raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", _LINE)
+    number = parse_index(fields[0], "the class")
+    numbers = parse_numbers(fields[1:], f"{len(fields) - 1} coordinates", _LINE)
+    if not -FARTHEST <= min(numbers) <= max(numbers) <= 1 + FARTHEST:
+        raise LineError(f"expected coordinates divided by the image's size, got {' '.join(fields[1:9])}", _LINE)
+    if number >= len(classes.written):
+        raise LineError(f"expected a class from 0 to {len(classes.written) - 1}, got {number}", CORRECT_OR_NAME)
+    label = find_class(classes.written[number], classes.names)
+    if len(numbers) == 4:
+        cx, cy, w, h = numbers
+        return upright_quad(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), label
+    return quad_around(numbers), label
+
+
+def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
+    """Writes a label file per record, and data.yaml; see `rbox_formats.datasets.write`.
+
+    Raises:
+        FormatsError: If a record's image is not there to tell its size.
+        DatasetError: If there is a data.yaml with other names.
+    """
+    folder = root / "labels" / files.safe_name(split, root) if split else root / "labels"
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_yaml(root, split, class_names)
+    for record in records:
+        name = files.safe_name(f"{record.image_id}.txt", folder)
+        quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+        shares = quads / np.array(record.size, dtype=np.float64)
+        if shares.size and not -FARTHEST <= shares.min() <= shares.max() <= 1 + FARTHEST:
+            raise DatasetError(f"expected objects on or near the image {record.image_id!r}, got one far outside")
+        lines = [
+            " ".join([str(label), *map(shortest, quad)])
+            for label, quad in zip(record.labels.tolist(), shares.reshape(-1, 8).tolist(), strict=True)
+        ]
+        files.write_text(folder / name, "".join(f"{line}\n" for line in lines))
+    return folder
+
+
+def _write_yaml(root: Path, split: str | None, class_names: ClassNames) -> None:
+    path = root / _YAML_FILES[0]
+    there = read_text(path) if path.is_file() else None
+    names = None if there is None else _names.from_yaml(path, "names")
+    if names is not None and tuple(names) != tuple(class_names):
+        remedy = "Write into another folder, or convert with the same classes."
+        raise DatasetError(
+            f"expected the names {', '.join(class_names)}, got {', '.join(names)}", path=path, remedy=remedy
+        )
+    text = there or ""
+    text += "" if not text or text.endswith("\n") else "\n"
+    key = split or "train"
+    if not any(line.partition(":")[0].strip(" \"'") == key for line in split_lines(text)):
+        # JSON's strings are YAML's.
+        text += f"{json.dumps(key)}: {json.dumps(f'images/{split}' if split else 'images')}\n"
+    files.write_text(path, text + (_names.to_yaml(class_names, "names") if names is None else ""))

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rbox_formats import ClassNames, ImageRecord, datasets
+from rbox_formats.datasets import _names
+from rbox_formats.errors import DatasetError, FormatsError
+
+# The example line of docs.ultralytics.com/datasets/obb.
+PUBLISHED = "0 0.780811 0.743961 0.782371 0.74686 0.777691 0.752174 0.776131 0.749758"
+
+
+def make(root: Path, *lines: str, yaml: str | None = "names: [plane, ship]\n", labels: str = "labels/train") -> Path:
+    (root / labels).mkdir(parents=True)
+    (root / labels.replace("labels", "images")).mkdir(parents=True)
+    (root / labels / "P1.txt").write_text("".join(f"{line}\n" for line in lines))
+    Image.new("L", (200, 100)).save(root / labels.replace("labels", "images") / "P1.png")
+    if yaml is not None:
+        (root / "data.yaml").write_text(yaml, encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize("labels", ["labels/train", "train/labels"])
+def test_the_published_line(labels: str, tmp_path: Path) -> None:
+    (record,) = datasets.read("yolo-obb", make(tmp_path, PUBLISHED, labels=labels), "train")
+    expected = [[156.1622, 74.3961], [156.4742, 74.686], [155.5382, 75.2174], [155.2262, 74.9758]]
+    np.testing.assert_allclose(record.quads[0], expected, atol=1e-9)
+    assert (record.image_id, record.size, record.labels.tolist()) == ("P1", (200, 100), [0])
+
+
+def test_upright_boxes_and_outlines(tmp_path: Path) -> None:
+    square = "1 0.1 0.2 0.2 0.2 0.3 0.2 0.3 0.6 0.1 0.6"  # five corners, one of them within a side
+    (record,) = datasets.read("yolo-obb", make(tmp_path, "1 0.5 0.5 0.2 0.4", square), "train")
+    np.testing.assert_allclose(record.quads[0], [[80, 30], [120, 30], [120, 70], [80, 70]])
+    corners = sorted(record.quads[1].round(9).tolist())
+    np.testing.assert_allclose(corners, [[20, 20], [20, 60], [60, 20], [60, 60]], atol=1e-9)
+
+
+def test_images_without_labels_and_labels_without_images(tmp_path: Path) -> None:
+    make(tmp_path, PUBLISHED)
+    Image.new("L", (10, 10)).save(tmp_path / "images" / "train" / "P2.png")
+    assert [len(record) for record in datasets.read("yolo-obb", tmp_path, "train")] == [1, 0]
+    (tmp_path / "labels" / "train" / "P3.txt").write_text("")
+    with pytest.raises(
+        DatasetError, match=r"P3\.txt: expected an image 'P3' in .*, found none\nCoordinates are relative"
+    ):
+        datasets.read("yolo-obb", tmp_path, "train")
+
+
+BAD_LINES = {
+    "0 0.1 0.2 0.3": "expected a class and 8 coordinates, got 4 fields",
+    "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7": "expected a class and 8 coordinates, got 8 fields",
+    "ship 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8": "expected the class as a whole number from 0, got 'ship'",
+    "-1 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8": "expected the class as a whole number from 0, got '-1'",
+    "2 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8": "expected a class from 0 to 1, got 2",
+    "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 x": "expected 8 coordinates, got 'x' as number 8",
+    "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 nan": "expected finite coordinates",
+    "0 100 200 300 400 500 600 700 800": "expected coordinates divided by the image's size, got 100 200",
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES)
+def test_bad_lines(line: str, tmp_path: Path) -> None:
+    make(tmp_path, PUBLISHED, line)
+    with pytest.raises(DatasetError, match=rf"P1\.txt:2: {BAD_LINES[line]}"):
+        list(datasets.read("yolo-obb", tmp_path, "train"))
+
+
+NAMES = {
+    "names: [plane, ship]": ["plane", "ship"],
+    "names: ['small vehicle', \"it's\"]  # two": ["small vehicle", "it's"],
+    "names: [plane,\n  ship, # the second\n]\nnc: 2": ["plane", "ship"],
+    "nc: 2\nnames:\n  0: plane\n  1: small vehicle  # cars\n\ntrain: images": ["plane", "small vehicle"],
+    "names:\n- plane\n- 'ship''s'\n": ["plane", "ship's"],
+    "names:\n  1: ship\n  0: plane": ["plane", "ship"],
+    "names: {0: plane, 1: ship}": ["plane", "ship"],
+    'names:\n  0: "a\\u00e9: b"\n': ["aé: b"],
+    "names:\r\n  - plane\r\n": ["plane"],
+}
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_names_in_yaml(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.yaml"
+    path.write_bytes(text.encode())
+    assert _names.from_yaml(path, "names") == tuple(NAMES[text])
+
+
+BAD_YAML = {
+    "nc: 2": r"expected data\.yaml or classes\.txt with the classes' names, found none\nWrite classes\.txt",
+    "names: 3": r"data\.yaml:1: expected a list of names under 'names', got '3'",
+    "a: 1\nnames: [plane, [ship]]": r"data\.yaml:2: expected a list of names",
+    "names: [plane": r"data\.yaml:1: expected a list of names",
+    "names:\n  0: plane\n  2: ship": r"data\.yaml:1: expected 'names' with the numbers 0 to 1, got 0, 2",
+    "names:\n  nested:\n    - a": r"data\.yaml:1: expected a list of names",
+    "names: []": r"data\.yaml:1: expected a list of names",
+    "names: [ship, Ship]": r"data\.yaml: expected distinct class names, got 'ship' and 'Ship'",
+}
+
+
+@pytest.mark.parametrize("text", BAD_YAML)
+def test_bad_names(text: str, tmp_path: Path) -> None:
+    make(tmp_path, yaml=text)
+    with pytest.raises(DatasetError, match=BAD_YAML[text]):
+        datasets.read("yolo-obb", tmp_path, "train")
+
+
+def test_classes_txt_and_given_names(tmp_path: Path) -> None:
+    make(tmp_path, PUBLISHED, yaml=None)
+    assert [record.labels.tolist() for record in datasets.read("yolo-obb", tmp_path, "train", ["a", "b"])] == [[0]]
+    (tmp_path / "classes.txt").write_text("ship\nplane\n\n")
+    assert datasets.read("yolo-obb", tmp_path, "train").class_names == ("ship", "plane")
+    (record,) = datasets.read("yolo-obb", tmp_path, "train", ["plane", "ship"])
+    assert record.labels.tolist() == [1]  # by its name
+    with pytest.raises(DatasetError, match=r"P1\.txt:1: expected a class among plane, got 'ship'"):
+        list(datasets.read("yolo-obb", tmp_path, "train", ["plane"]))
+
+
+def test_bad_folders(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="expected a dataset folder, found none"):
+        datasets.read("yolo-obb", tmp_path / "nowhere")
+    make(tmp_path)
+    with pytest.raises(DatasetError, match="expected a folder images/val, found none\nIt has the splits train"):
+        datasets.read("yolo-obb", tmp_path, "val")
+    with pytest.raises(DatasetError, match="expected images, found none"):
+        datasets.read("yolo-obb", tmp_path)
+    (tmp_path / "labels" / "train" / "P1.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(DatasetError, match=r"P1\.txt: expected UTF-8 text"):
+        list(datasets.read("yolo-obb", tmp_path, "train"))
+
+
+def test_data_yaml_gets_a_line_for_each_split_and_keeps_its_own(tmp_path: Path) -> None:
+    names = ClassNames(["plane", "it's: #1"])
+    (tmp_path / "data.yaml").write_text("path: .  # mine")
+    for split in ("train", "val", "train"):
+        datasets.write("yolo-obb", [], tmp_path, split, names)
+    yaml = pytest.importorskip("yaml")
+    assert yaml.safe_load((tmp_path / "data.yaml").read_text()) == {
+        "path": ".",
+        "train": "images/train",
+        "val": "images/val",
+        "names": {0: "plane", 1: "it's: #1"},
+    }
+    with pytest.raises(DatasetError, match=r"data\.yaml: expected the names ship, got plane, it's"):
+        datasets.write("yolo-obb", [], tmp_path, "test", ClassNames(["ship"]))
+
+
+def test_what_cannot_be_written(tmp_path: Path) -> None:
+    names = ClassNames(["plane"])
+    far = ImageRecord("P1", np.array([[5000.0, 0, 10, 10, 0]]), np.zeros(1, dtype=np.int64), width=100, height=100)
+    with pytest.raises(DatasetError, match="expected objects on or near the image 'P1', got one far outside"):
+        datasets.write("yolo-obb", [far], tmp_path, None, names)
+    unknown = ImageRecord("P1", np.ones((1, 5)), np.zeros(1, dtype=np.int64))
+    with pytest.raises(FormatsError, match="expected an image for 'P1', whose size matters"):
+        datasets.write("yolo-obb", [unknown], tmp_path, None, names)
