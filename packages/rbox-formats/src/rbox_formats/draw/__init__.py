@@ -1,4 +1,4 @@
-"""Pictures of images with their boxes, truth beside predictions, and sheets of many.
+"""Pictures of images with their boxes, truth beside predictions, sheets of many, and bars.
 
 Coordinates are continuous: pixel i covers i to i + 1, so that a box keeps its place at every scale.
 """
@@ -9,12 +9,24 @@ from pathlib import Path
 
 from PIL import Image
 
+from rbox_formats.draw._charts import bar_chart, histogram
 from rbox_formats.draw._colours import Colour, class_colour
+from rbox_formats.draw._marked import marked_page
 from rbox_formats.draw._pages import contact_sheet, side_by_side
 from rbox_formats.draw._record import draw_record
 from rbox_formats.files import replacing
 
-__all__ = ["Colour", "class_colour", "contact_sheet", "draw_record", "save", "side_by_side"]
+__all__ = [
+    "Colour",
+    "bar_chart",
+    "class_colour",
+    "contact_sheet",
+    "draw_record",
+    "histogram",
+    "marked_page",
+    "save",
+    "side_by_side",
+]
 
 
 def save(image: Image.Image, path: str | Path) -> None:

@@ -11,13 +11,14 @@ from PIL import Image, ImageDraw
 
 from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats._typing import Image as ImageArray
-from rbox_formats.draw._colours import FAINT_INK, HALO, INK, PAPER, Colour, class_colour
+from rbox_formats.draw._colours import FAINT_INK, INK, PAPER, Colour
 from rbox_formats.draw._labels import load_font, shortened
+from rbox_formats.draw._legend import draw_legend
 from rbox_formats.draw._record import as_picture, draw_record, resized
 from rbox_formats.errors import FormatsError
 
 _MARGIN = 12
-_LEGEND_SIZE, _CAPTION_SIZE, _TITLE_SIZE = 13, 14, 17
+_CAPTION_SIZE, _TITLE_SIZE = 14, 17
 
 
 def side_by_side(
@@ -52,7 +53,10 @@ def side_by_side(
     panel_width, panel_height = next(iter(panels.values())).size
     column = max(panel_width, 180)
     width = 2 * column + 3 * _MARGIN
-    legend = _legend(width - 2 * _MARGIN, truth, predictions, class_names)
+    counts = [Counter(record.labels.tolist()) for record in (truth, predictions)]
+    labels = sorted(counts[0] | counts[1])
+    texts = {label: f"{class_names[label]}  {counts[0][label]} | {counts[1][label]}" for label in labels}
+    legend = draw_legend(width - 2 * _MARGIN, texts)
     top = _MARGIN + _TITLE_SIZE + 8 + _CAPTION_SIZE + 8
     height = top + panel_height + _MARGIN + (legend.height + _MARGIN if legend else 0)
 
@@ -103,28 +107,3 @@ def contact_sheet(
         x, y = (np.array([i % columns, i // columns]) * cell + _MARGIN + spare // 2).tolist()
         sheet.paste(each, (x, y))
     return sheet
-
-
-def _legend(width: int, truth: ImageRecord, predictions: ImageRecord, class_names: ClassNames) -> Image.Image | None:
-    """The colours of the classes on either record, with how many of each are true and predicted."""
-    counts = [Counter(record.labels.tolist()) for record in (truth, predictions)]
-    font = load_font(_LEGEND_SIZE)
-    swatch, gap, row = 12, 18, _LEGEND_SIZE + 9
-    entries: list[tuple[int, int, int, str]] = []
-    x = y = 0
-    for label in sorted(counts[0] | counts[1]):
-        text = f"{class_names[label]}  {counts[0][label]} | {counts[1][label]}"
-        taken = swatch + 6 + math.ceil(font.getlength(text))
-        if x and x + taken > width:
-            x, y = 0, y + row
-        entries.append((x, y, label, text))
-        x += taken + gap
-    if not entries:
-        return None
-    legend = Image.new("RGB", (width, y + row), PAPER)
-    draw = ImageDraw.Draw(legend)
-    for x, y, label, text in entries:
-        middle = y + row // 2
-        draw.rounded_rectangle((x, middle - 6, x + swatch - 1, middle + 5), 2, class_colour(label), HALO)
-        draw.text((x + swatch + 6, middle), text, INK, font, anchor="lm")
-    return legend

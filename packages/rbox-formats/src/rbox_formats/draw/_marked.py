@@ -1,0 +1,107 @@
+"""One image on a page: its boxes, a legend, and numbers at the objects that something is said of."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from rbox_formats._geometry import rbox_to_quad
+from rbox_formats._records import ClassNames, ImageRecord
+from rbox_formats._typing import Image as ImageArray
+from rbox_formats.draw._colours import FAINT_INK, INK, PAPER, Colour
+from rbox_formats.draw._labels import load_font, shortened
+from rbox_formats.draw._legend import draw_legend
+from rbox_formats.draw._record import as_picture, draw_record
+
+_MARGIN, _TITLE_SIZE, _NOTE_SIZE, _NOTE_ROW = 12, 17, 13, 20
+_MOST_NOTES = 30
+_LEAST_WIDTH = 480
+# No class has black or white, which stand out on any ground when they lie side by side.
+_MARK: Colour = (255, 255, 255)
+_MARK_EDGE: Colour = (0, 0, 0)
+
+
+def marked_page(
+    image: ImageArray | Image.Image,
+    record: ImageRecord,
+    class_names: ClassNames,
+    marks: Mapping[int, str] | None = None,
+    *,
+    min_side: int = 384,
+    max_side: int | None = 2048,
+) -> Image.Image:
+    """A page: the image's name and number of objects, the image with its boxes, the classes' colours with counts.
+
+    Objects with a mark stand in a white frame with a number, and the marks are listed below by their numbers.
+
+    Args:
+        image: (height, width, 3) uint8, or a Pillow image.
+        record: Boxes in pixels of the image; its image_id is the title.
+        class_names: What the record's labels index.
+        marks: What is said of objects, by their index in the record. The first thirty are listed.
+        min_side: The image is made a whole number of times larger until its longer side is at least this, px.
+        max_side: The image is made smaller until its longer side is at most this, px.
+
+    Raises:
+        FormatsError: As for `draw_record`.
+    """
+    picture = as_picture(image)
+    marks = {} if marks is None else marks
+    panel = draw_record(picture, record, class_names, scale=math.ceil(min_side / max(picture.size)), max_side=max_side)
+    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    true_scale = np.array(panel.size) / picture.size
+    for number, index in enumerate(marks, start=1):
+        _mark(panel, quads[index] * true_scale, str(number))
+
+    width = max(panel.width, _LEAST_WIDTH) + 2 * _MARGIN
+    inner = width - 2 * _MARGIN
+    counts = Counter(record.labels.tolist())
+    legend = draw_legend(inner, {label: f"{class_names[label]}  {counts[label]}" for label in sorted(counts)})
+    notes = [
+        f"{number}   object {index}, {class_names[int(record.labels[index])]}: {text}"
+        for number, (index, text) in enumerate(marks.items(), start=1)
+    ]
+    if len(notes) > _MOST_NOTES:
+        notes[_MOST_NOTES:] = [f"and {len(notes) - _MOST_NOTES} more"]
+    top = 2 * _MARGIN + _TITLE_SIZE
+    legend_height = legend.height + _MARGIN if legend else 0
+    notes_height = len(notes) * _NOTE_ROW + _MARGIN if notes else 0
+    page = Image.new("RGB", (width, top + panel.height + _MARGIN + legend_height + notes_height), PAPER)
+    draw = ImageDraw.Draw(page)
+    count = f"{len(record)} objects" if len(record) != 1 else "1 object"
+    counted = load_font(_NOTE_SIZE)
+    left = inner - math.ceil(counted.getlength(count)) - _MARGIN
+    title = load_font(_TITLE_SIZE)
+    draw.text((_MARGIN, top - 8), shortened(record.image_id, title, left), INK, title, anchor="ls")
+    draw.text((width - _MARGIN, top - 8), count, FAINT_INK, counted, anchor="rs")
+    page.paste(panel, (_MARGIN, top))
+    y = top + panel.height + _MARGIN
+    if legend:
+        page.paste(legend, (_MARGIN, y))
+        y += legend_height
+    for note in notes:
+        draw.text((_MARGIN, y + _NOTE_ROW // 2), shortened(note, counted, inner), INK, counted, anchor="lm")
+        y += _NOTE_ROW
+    return page
+
+
+def _mark(canvas: Image.Image, quad: np.ndarray, number: str) -> None:
+    """An upright frame around a quad (4, 2), in px of the canvas, and a badge with its number; kept on the canvas."""
+    draw = ImageDraw.Draw(canvas)
+    limit = np.array(canvas.size) - 1
+    low = np.clip(np.floor(np.clip(quad.min(axis=0), -1e6, 1e6)) - 5, 0, limit)
+    high = np.clip(np.ceil(np.clip(quad.max(axis=0), -1e6, 1e6)) + 5, 0, limit)
+    (x0, y0), (x1, y1) = low.astype(int).tolist(), high.astype(int).tolist()
+    for grown, colour in ((2, _MARK_EDGE), (1, _MARK), (0, _MARK), (-1, _MARK_EDGE)):
+        if x1 + grown >= x0 - grown and y1 + grown >= y0 - grown:
+            draw.rectangle((x0 - grown, y0 - grown, x1 + grown, y1 + grown), outline=colour)
+    font = load_font(13)
+    width, height = math.ceil(font.getlength(number)) + 8, 18
+    x = min(max(x0 - 1, 0), max(canvas.width - width, 0))
+    y = min(y0 - height if y0 >= height else y1 + 1, max(canvas.height - height, 0))
+    draw.rectangle((x, y, x + width - 1, y + height - 1), _MARK, _MARK_EDGE)
+    draw.text((x + width / 2, y + height / 2), number, _MARK_EDGE, font, anchor="mm")

@@ -1,0 +1,32 @@
+"""What a dataset holds, and what is odd about it."""
+
+from __future__ import annotations
+
+from rbox_formats.inspection._checks import CHECKS
+from rbox_formats.inspection._inspection import (
+    ANGLE_STEP,
+    LONG_SIDES,
+    Broken,
+    ClassSummary,
+    Inspection,
+    Inspector,
+    Suspicion,
+    file_of,
+    inspect,
+)
+from rbox_formats.inspection._picture import headline, summary_picture
+
+__all__ = [
+    "ANGLE_STEP",
+    "CHECKS",
+    "LONG_SIDES",
+    "Broken",
+    "ClassSummary",
+    "Inspection",
+    "Inspector",
+    "Suspicion",
+    "file_of",
+    "headline",
+    "inspect",
+    "summary_picture",
+]

@@ -1,0 +1,282 @@
+"""Going through a dataset once: counts, sizes, angles, suspicious objects, and files that cannot be read."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats.errors import RboxError
+from rbox_formats.inspection._checks import CHECKS, THRESHOLDS, Objects, reaches_outside
+
+SMALL, MEDIUM = 32.0**2, 96.0**2
+"""COCO's bounds on an object's area, px²: small below the first, large from the second on. Here the area is that of the
+rotated box, where COCO's own is that of the object's mask."""
+
+ANGLE_STEP = 5
+"""Angles are counted around multiples of so many degrees."""
+
+LONG_SIDES = tuple(2.0 ** (k / 2) for k in range(1, 28))
+"""Long sides are counted between these, px: half an octave each; the first count is of those below, the last of those
+from the last on."""
+
+
+class ClassSummary(NamedTuple):
+    """One class's objects; the sides are in px, and None where there are no objects."""
+
+    name: str
+    objects: int
+    difficult: int
+    images: int
+    shortest_long_side: float | None
+    median_long_side: float | None
+    longest_long_side: float | None
+    median_short_side: float | None
+    small: int
+    medium: int
+    large: int
+
+
+class Suspicion(NamedTuple):
+    """One object that something is odd about.
+
+    Attributes:
+        kind: A name in `CHECKS`.
+        image_id: The image that it is on.
+        image_index: Which of the dataset's images that is, from 0: `dataset[image_index]` reads it again.
+        object_index: Which object of the image it is, from 0, in the order of the annotation.
+        class_name: Its class.
+        reason: What was found.
+        centre: The mean of its corners, px.
+        file: The annotation file, where it is known.
+    """
+
+    kind: str
+    image_id: str
+    image_index: int
+    object_index: int
+    class_name: str
+    reason: str
+    centre: tuple[float, float]
+    file: str | None
+
+
+class Broken(NamedTuple):
+    """A file that could not be read, or an annotation that is not as its format says: the first fault in it."""
+
+    file: str
+    error: str
+
+
+@dataclass(frozen=True, eq=False)
+class Inspection:
+    """What a dataset holds.
+
+    Attributes:
+        class_names: What the dataset's labels index.
+        classes: A summary of each, in that order.
+        objects_per_image: (I,) of the images that could be read, in order.
+        smallest_image: Width and height of the image of the least area, px; None where no size is known.
+        largest_image: As before, of the largest area.
+        without_file: How many images have an annotation and no file.
+        without_size: How many images' sizes are unknown, so that nothing is known to be outside of them.
+        angles: (36,): how many objects have a `le90` angle within 2.5 degrees of -90, -85, ... 85, positive clockwise.
+            The first counts both ends, from -90 up and below 90, which are one direction.
+        long_sides: (28,): how many objects have a long side between two neighbours in `LONG_SIDES`.
+        partly_outside: How many objects reach more than a pixel beyond their image and are on it with another part.
+        suspicious: What `CHECKS` found, image by image; an object may be there more than once.
+        broken: What could not be read.
+    """
+
+    class_names: ClassNames
+    classes: tuple[ClassSummary, ...]
+    objects_per_image: np.ndarray
+    smallest_image: tuple[int, int] | None
+    largest_image: tuple[int, int] | None
+    without_file: int
+    without_size: int
+    angles: np.ndarray
+    long_sides: np.ndarray
+    partly_outside: int
+    suspicious: tuple[Suspicion, ...]
+    broken: tuple[Broken, ...]
+
+    @property
+    def objects(self) -> int:
+        """How many objects there are."""
+        return int(self.objects_per_image.sum())
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """How many suspicions there are of each kind, in the order of `CHECKS`."""
+        counts = Counter(each.kind for each in self.suspicious)
+        return {kind: counts[kind] for kind in CHECKS}
+
+    def to_dict(self) -> dict[str, Any]:
+        """As what JSON can hold."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        named = {name: [each._asdict() for each in values[name]] for name in ("classes", "suspicious", "broken")}
+        arrays = {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
+        images: dict[str, Any] = {"images": len(self.objects_per_image), "objects": self.objects, "kinds": self.kinds}
+        images["thresholds"] = dict(THRESHOLDS)
+        return images | values | {"class_names": list(self.class_names)} | arrays | named
+
+
+class Inspector:
+    """Counts records as they go by; keeps a few numbers of each object, and no record.
+
+    Args:
+        class_names: What the records' labels index.
+    """
+
+    def __init__(self, class_names: ClassNames) -> None:
+        self.class_names = class_names
+        # 21 bytes an object, so that a million take 21 MB.
+        self._labels, self._long, self._short, self._angles = array("i"), array("f"), array("f"), array("f")
+        self._difficult = array("b")
+        self._images_of_class = np.zeros(len(class_names), dtype=np.int64)
+        self._per_image = array("i")
+        self._sizes: list[tuple[int, int]] = []
+        self._without_file = self._without_size = self._partly_outside = 0
+        self._suspicious: list[Suspicion] = []
+        self._broken: list[Broken] = []
+
+    def add(self, record: ImageRecord, index: int, file: Path | None = None) -> None:
+        """Counts one image.
+
+        Args:
+            record: The image.
+            index: Which it is in its dataset.
+            file: Its annotation's.
+        """
+        # Absurd coordinates are what is looked for: they may overflow.
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._count(record)
+            if len(record):
+                self._look_at(record, index, file)
+
+    def _count(self, record: ImageRecord) -> None:
+        boxes = record.boxes.astype(np.float32)
+        for column, values in (
+            (self._labels, record.labels.astype(np.int32)),
+            (self._long, boxes[:, 2]),
+            (self._short, boxes[:, 3]),
+            (self._angles, boxes[:, 4]),
+            (self._difficult, record.difficult.astype(np.int8)),
+        ):
+            column.frombytes(values.tobytes())
+        self._images_of_class[np.unique(record.labels)] += 1
+        self._per_image.append(len(record))
+        self._without_file += record.path is None
+        if record.width is None or record.height is None:
+            self._without_size += 1
+        elif (size := record.size) not in self._sizes[:2]:
+            self._sizes = sorted({*self._sizes, size}, key=lambda each: each[0] * each[1])
+            self._sizes = [self._sizes[0], self._sizes[-1]]
+
+    def _look_at(self, record: ImageRecord, image_index: int, file: Path | None) -> None:
+        objects = Objects.of(record)
+        self._partly_outside += int(np.count_nonzero(reaches_outside(objects)))
+        for kind, check in CHECKS.items():
+            for index, reason in check(objects).items():
+                x, y = objects.quads[index].mean(axis=0).tolist()
+                suspicion = Suspicion(
+                    kind=kind,
+                    image_id=record.image_id,
+                    image_index=image_index,
+                    object_index=index,
+                    class_name=self.class_names[int(record.labels[index])],
+                    reason=reason,
+                    centre=(x, y),
+                    file=None if file is None else str(file),
+                )
+                self._suspicious.append(suspicion)
+
+    def add_broken(self, file: Path | str, error: Exception) -> None:
+        """Notes a file that could not be read."""
+        self._broken.append(Broken(str(file), str(error)))
+
+    def result(self) -> Inspection:
+        """What went by so far."""
+        labels = np.asarray(self._labels)
+        columns = np.asarray(self._long), np.asarray(self._short), np.asarray(self._difficult)
+        order = np.argsort(labels, kind="stable")
+        starts = np.searchsorted(labels[order], np.arange(len(self.class_names) + 1))
+        classes = []
+        for label, name in enumerate(self.class_names):
+            its = order[starts[label] : starts[label + 1]]
+            long, short, difficult = (column[its] for column in columns)
+            classes.append(_summary(name, long, short, difficult, int(self._images_of_class[label])))
+        bins = 180 // ANGLE_STEP
+        degrees = np.degrees(np.asarray(self._angles, dtype=np.float64))
+        turned = np.rint(degrees / ANGLE_STEP).astype(np.int64) + bins // 2
+        sides = np.searchsorted(LONG_SIDES, columns[0], side="right")
+        return Inspection(
+            class_names=self.class_names,
+            classes=tuple(classes),
+            objects_per_image=np.array(self._per_image, dtype=np.int64),
+            smallest_image=self._sizes[0] if self._sizes else None,
+            largest_image=self._sizes[-1] if self._sizes else None,
+            without_file=self._without_file,
+            without_size=self._without_size,
+            angles=np.bincount(turned % bins, minlength=bins),
+            long_sides=np.bincount(sides, minlength=len(LONG_SIDES) + 1),
+            partly_outside=self._partly_outside,
+            suspicious=tuple(self._suspicious),
+            broken=tuple(self._broken),
+        )
+
+
+def _summary(name: str, long: Any, short: Any, difficult: Any, images: int) -> ClassSummary:
+    if not len(long):
+        return ClassSummary(name, 0, 0, images, None, None, None, None, 0, 0, 0)
+    areas = long.astype(np.float64) * short
+    small, medium = (int(np.count_nonzero(areas < bound)) for bound in (SMALL, MEDIUM))
+    return ClassSummary(
+        name=name,
+        objects=len(long),
+        difficult=int(np.count_nonzero(difficult)),
+        images=images,
+        shortest_long_side=float(long.min()),
+        median_long_side=float(np.median(long)),
+        longest_long_side=float(long.max()),
+        median_short_side=float(np.median(short)),
+        small=small,
+        medium=medium - small,
+        large=len(long) - medium,
+    )
+
+
+def inspect(dataset: Dataset, progress: Callable[[Sequence[Any]], Iterable[Any]] = iter) -> Inspection:
+    """Goes through a dataset once, one image at a time.
+
+    A file that cannot be read does not end it: it is listed, with the first fault in it, and the next one is read.
+
+    Args:
+        dataset: Opened by `datasets.read`.
+        progress: Gives the dataset's sources back one after the other, so that a caller sees them go by.
+    """
+    inspector = Inspector(dataset.class_names)
+    for index, source in enumerate(progress(dataset.sources)):
+        file = file_of(source)
+        try:
+            record = dataset.load(source)
+        except (RboxError, OSError) as error:
+            inspector.add_broken(file or f"image {index}", error)
+        else:
+            inspector.add(record, index, file)
+    return inspector.result()
+
+
+def file_of(source: Any) -> Path | None:
+    """The annotation's file, from what a dataset's `load` takes: a path, what has one, or the first that does."""
+    if isinstance(source, tuple):
+        return next((file for file in map(file_of, source) if file is not None), None)
+    path = source if isinstance(source, Path) else getattr(source, "path", None)
+    return path if isinstance(path, Path) else None
