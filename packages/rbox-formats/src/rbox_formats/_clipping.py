@@ -11,6 +11,7 @@ from typing import Any
 
 from array_api_compat import array_namespace, device
 
+from rbox_formats._conventions import precision
 from rbox_formats._geometry import quad_area, quad_to_rbox
 from rbox_formats._minimum_rectangle import around_points, in_blocks
 from rbox_formats._typing import AnyBoxes, AnyQuads, AnyValues, Windows
@@ -46,13 +47,14 @@ def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
 
     # Each side's part within [x0, x1], and the height at which it begins and ends.
     start, end = _between(x, x0, x1, xp), _between(x + dx, x0, x1, xp)
-    run = xp.where(dx == 0, xp.ones_like(dx), dx)
+    run = xp.where(xp.abs(dx) <= _speck(quads, xp), xp.ones_like(dx), dx)
     y_start, y_end = y + (start - x) / run * dy, y + (end - x) / run * dy
     lower, upper = xp.minimum(y_start, y_end), xp.maximum(y_start, y_end)
 
     # The mean height above the window's lower bound along that part, pressed into the window.
     zero, one = xp.zeros_like(upper), xp.ones_like(upper)
-    rise = xp.where(upper > lower, upper - lower, one)
+    rise = upper - lower
+    rise = xp.where(rise > _speck(quads, xp), rise, one)
     above, below = _between((upper - y1) / rise, zero, one, xp), _between((y0 - lower) / rise, zero, one, xp)
     within = (_between(lower, y0, y1, xp) + _between(upper, y0, y1, xp)) / 2 - y0
     mean = above * (y1 - y0) + (1 - above - below) * within
@@ -109,6 +111,11 @@ def _as_array(windows: Any, quads: Any, xp: Any) -> Any:
     return xp.asarray(windows, dtype=quads.dtype, device=device(quads))
 
 
+def _speck(values: Any, xp: Any) -> float:
+    """A length that is none, and by which an image's size can still be divided."""
+    return precision(values.dtype, xp).smallest ** 0.5
+
+
 def _between(values: Any, low: Any, high: Any, xp: Any) -> Any:
     return xp.minimum(xp.maximum(values, low), high)
 
@@ -131,7 +138,7 @@ def _points_inside(rows: Any, xp: Any) -> Any:
 
     # Liang and Barsky: where each side enters the window's two strips, and where it leaves them.
     way = ends - starts
-    is_still = way == 0
+    is_still = xp.abs(way) <= _speck(rows, xp)
     run = xp.where(is_still, xp.ones_like(way), way)
     first, second = (low - starts) / run, (high - starts) / run
     entry, leave = xp.minimum(first, second), xp.maximum(first, second)
