@@ -145,12 +145,12 @@ class Detector:
         """One image's record out of the answers to its windows."""
         parts, windows = [], []
         for window, text in answers:
-            size = (window.size, window.size)
+            size = (window.output_size, window.output_size)
             part = self.codec.decode(text, self.class_names, size, on_invalid="ignore")
             parts.append(part)
             windows.append(
                 {
-                    "window": list(window),
+                    "window": list(window[:3]),
                     "text": text,
                     # An answer that stops without end-of-text ran into the length limit, however well it reads.
                     "status": part.status if self.family.is_finished(text) else "truncated",
@@ -163,7 +163,7 @@ class Detector:
         labels = np.concatenate([part.labels for part in parts])
         width, height = images.read_size(path)
         quads = [
-            part.quads + np.array([window.x, window.y])
+            tiling.to_image(part.quads, window)
             for part, (window, _) in zip(parts, answers, strict=True)
             if part.quads is not None
         ]
@@ -175,7 +175,7 @@ class Detector:
             path=path,
             width=width,
             height=height,
-            metadata={"status": _joined_status([str(window["status"]) for window in windows]), "windows": windows},
+            metadata={"status": codecs.joined_status(str(window["status"]) for window in windows), "windows": windows},
         )
         if len(parts) == 1:
             return record
@@ -184,14 +184,9 @@ class Detector:
             labels,
             None,
             window_index=np.repeat(np.arange(len(parts)), [len(part.boxes) for part in parts]),
-            windows=np.array([(x, y, x + size, y + size) for (x, y, size), _ in answers], dtype=np.float64),
+            windows=np.array([window.corners for window, _ in answers], dtype=np.float64),
         )
         return record.select(kept)
-
-
-def _joined_status(statuses: Sequence[str]) -> str:
-    """An image's status out of its windows': the one that a reader must know of."""
-    return next(status for status in ("truncated", "failed", "boxes", "empty") if status in statuses)
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -42,7 +42,7 @@ class WindowText:
         """For JSON, without the path."""
         return {
             "image_id": self.image_id,
-            "window": list(self.window),
+            "window": list(self.window[:3]),
             "text": self.text,
             "objects": self.objects,
             "left_out": self.left_out,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rbox_formats import files
+from rbox_formats import _image_rows, files
+from rbox_formats._image_rows import Rows, whole_rows
 from rbox_formats._typing import Image as ImageArray
 from rbox_formats.errors import ImageError
 
@@ -26,8 +27,23 @@ _JPEG_END, _JPEG_TAIL_BYTES = b"\xff\xd9", 65536
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[PillowImage]:
-    """An image file, opened; turns what Pillow raises into an error that names the file and says what to do."""
+def _naming(path: Path) -> Iterator[None]:
+    """Turns what Pillow and rasterio raise into an error that names the file and says what to do."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError("expected an image, found no file", path=path) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        # Their own words for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError.
+        remedy = "Fetch the file again, or take it out of the dataset."
+        raise ImageError(f"expected a whole image, got: {error}", path=path, remedy=remedy) from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[PillowImage]:
+    """An image file of a mode that can become RGB, its header read; raises what Pillow does."""
     from PIL import Image
 
     # Aerial images are large by nature: Pillow's guard against small files that unpack to many pixels stays out.
@@ -41,16 +57,15 @@ def _open(path: Path) -> Iterator[PillowImage]:
                     remedy="Convert it, with a range of values that suits the data.",
                 )
             yield image
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError("expected an image, found no file", path=path) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        # Pillow's own words for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError.
-        remedy = "Fetch the file again, or take it out of the dataset."
-        raise ImageError(f"expected a whole image, got: {error}", path=path, remedy=remedy) from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[PillowImage]:
+    """An image file, opened; an error in the block that uses it names the file as well."""
+    with _naming(path), _opened(path) as image:
+        yield image
 
 
 def find(folder: Path) -> list[Path]:
@@ -80,6 +95,36 @@ def load(path: str | Path) -> ImageArray:
     """
     with _open(Path(path)) as image:
         return np.array(image.convert("RGB"))  # a copy: Pillow's own pixels are read-only
+
+
+@contextmanager
+def open_rows(path: str | Path) -> Iterator[Rows]:
+    """Opens an image file to read it a few rows at a time, with the pixels that `load` gives.
+
+    A large image is read in bounded memory by rasterio (the extra `geo`). Where that is not there, where the image is
+    small, or where rasterio's pixels would not be `load`'s (JPEG), it is decoded as a whole, up to 2**28 pixels (1.1 GB
+    of memory); JPEG beyond that comes from rasterio as well, whose decoder may round colours otherwise.
+
+    Yields:
+        Its `width`, `height` and `read(start, stop)`, which gives rows (stop - start, width, 3).
+
+    Raises:
+        ImageError: If there is no such file, it is not an image of 8 bits a channel, cut short, or too large without
+            rasterio; the last two perhaps only when rows are read.
+    """
+    path = Path(path)
+    with ExitStack() as stack:
+        with _naming(path):
+            image = stack.enter_context(_opened(path))
+            wants_gdal = _image_rows.wants_gdal(image, path)
+            rows = stack.enter_context(_image_rows.gdal_rows(path, image)) if wants_gdal else whole_rows(image)
+
+        def read(start: int, stop: int) -> ImageArray:
+            with _naming(path):
+                return rows.read(start, stop)
+
+        # What goes wrong in the block that uses the rows, such as a full disk, is not the image's.
+        yield rows._replace(read=read)
 
 
 def check(path: str | Path) -> None:

@@ -3,148 +3,164 @@
 The rule is DOTA's (1024 px, gap 200), as MMRotate's `tools/data/dota/split/img_split.py` has it: windows a step of
 size - gap apart, the last one of a row or column moved back so that it ends with the image; an object belongs to a
 window if at least `iof_threshold` of its area lies inside, and keeps its full outline there. What differs: of an object
-that the image's own border cuts, only the part on the image counts, since no window sees more of it.
+that the image's own border cuts, only the part on the image counts, since no window sees more of it; and MMRotate
+writes 2 as the difficulty of an object that the window cuts at all, which its loader takes as ordinary, where an object
+here keeps the flag that it has. DOTA_devkit's ImgSplit cuts outlines at the window (`border="clip"`) and marks objects
+below the threshold as difficult (`below="difficult"`).
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from rbox_formats._clipping import area_inside, clip_to_rbox
+from rbox_formats._crops import PADDING, crop, crops
 from rbox_formats._geometry import quad_area, rbox_to_quad
 from rbox_formats._records import ImageRecord
-from rbox_formats._typing import BoxesN, Image, QuadsN, ScoresN
+from rbox_formats._typing import BoxesN, BoxesOrQuadsN, FlagsN, QuadsN, ScoresN
+from rbox_formats._windows import Window, default_gap, parse_window_name, window_name, windows
 from rbox_formats.errors import FormatsError
 
-# What lies beyond the image's border, as in DOTA's windows: RGB of MMRotate's padding value.
-PADDING = (104, 116, 124)
+__all__ = [
+    "PADDING",
+    "Below",
+    "Border",
+    "Window",
+    "belonging",
+    "clip_to_window",
+    "crop",
+    "crops",
+    "default_gap",
+    "parse_window_name",
+    "to_image",
+    "window_name",
+    "windows",
+]
+
+Border: TypeAlias = Literal["keep", "clip"]
+Below: TypeAlias = Literal["drop", "difficult"]
+
+# Shares of an object's area that differ by less are the same number, rounded otherwise, and one below is none: areas
+# inside a large window are sums of far larger numbers.
+_ROUNDING = 1e-9
 
 
-class Window(NamedTuple):
-    """A square piece of an image: its left upper corner and its side, in pixels. It may reach beyond the border."""
-
-    x: int
-    y: int
-    size: int
+def belonging(record: ImageRecord, window: Window, iof_threshold: float = 0.7) -> FlagsN:
+    """Which of an image's objects belong to a window (N,); see `clip_to_window`."""
+    share, by_centre = _shares(_quads(record), record, window)
+    return by_centre | _is_enough(share, iof_threshold)
 
 
-def default_gap(size: int) -> int:
-    """How far windows of this side overlap where nobody says: DOTA's 200 px at 1024, and in proportion."""
-    return round(size * 200 / 1024)
-
-
-def windows(width: int, height: int, size: int = 1024, gap: int = 200) -> list[Window]:
-    """The windows that cover an image, row by row.
-
-    Args:
-        width: The image's, in pixels.
-        height: The image's, in pixels.
-        size: The windows' side, in pixels.
-        gap: How far neighbours overlap, in pixels.
-
-    Returns:
-        At least one; in an image that is smaller than `size` the window reaches beyond the border.
-
-    Raises:
-        FormatsError: If the gap is not in [0, size), or a size is not positive.
-    """
-    if min(width, height, size) < 1:
-        raise FormatsError(f"expected positive sizes, got an image of {width}x{height} and windows of {size}")
-    if not 0 <= gap < size:
-        raise FormatsError(f"expected a gap between windows from 0 to {size - 1}, got {gap}")
-    return [Window(x, y, size) for y in _starts(height, size, gap) for x in _starts(width, size, gap)]
-
-
-def _starts(length: int, size: int, gap: int) -> list[int]:
-    last = max(length - size, 0)
-    return [*range(0, last, size - gap), last]
-
-
-def crop(image: Image, window: Window) -> Image:
-    """The window's pixels: (size, size, 3) uint8 of an image (height, width, 3), `PADDING` beyond its border."""
-    piece = image[window.y : window.y + window.size, window.x : window.x + window.size]
-    if piece.shape[:2] == (window.size, window.size):
-        return piece
-    padded = np.empty((window.size, window.size, 3), dtype=image.dtype)
-    padded[:] = PADDING
-    padded[: piece.shape[0], : piece.shape[1]] = piece
-    return padded
-
-
-def clip_to_window(record: ImageRecord, window: Window, iof_threshold: float = 0.7) -> ImageRecord:
-    """What of an image's objects belongs to a window, in the window's coordinates.
+def clip_to_window(
+    record: ImageRecord,
+    window: Window,
+    iof_threshold: float = 0.7,
+    *,
+    border: Border = "keep",
+    below: Below = "drop",
+) -> ImageRecord:
+    """What of an image's objects belongs to a window, in the pixels of the window as it is seen.
 
     Args:
         record: The image.
         window: The window.
         iof_threshold: The least share of an object's area on the image that lies inside the window; an object without
             area there counts by its centre.
+        border: What becomes of an outline that the window's border cuts: "keep" leaves it whole, also beyond the
+            border; "clip" takes the minimum-area rectangle of the part that is inside the window and on the image,
+            as box and as quad.
+        below: What becomes of objects that are inside with less than the threshold: "drop" leaves them out,
+            "difficult" takes them as difficult.
 
     Returns:
-        A record of width and height `window.size`. Boxes and quads keep their full outline, also beyond the border.
+        A record of width and height `window.output_size`.
+
+    Raises:
+        FormatsError: If the threshold is not in [0, 1].
     """
-    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
-    low = np.array([window.x, window.y], dtype=np.float64)
-    inside = _areas_inside(quads, low, low + window.size)
-    on_image = quad_area(quads)
-    if record.width is not None and record.height is not None:
-        on_image = _areas_inside(quads, np.zeros(2), np.array([record.width, record.height], dtype=np.float64))
-    centres = quads.mean(axis=1)
-    by_centre = ((centres >= low) & (centres < low + window.size)).all(axis=1)
-    part = record.select(np.where(on_image > 0, inside >= iof_threshold * on_image * (1 - 1e-12), by_centre))
+    quads = _quads(record)
+    share, by_centre = _shares(quads, record, window)
+    enough = by_centre | _is_enough(share, iof_threshold)
+    chosen = np.flatnonzero(enough | _is_enough(share, 0.0) if below == "difficult" else enough)
+    part = record.select(chosen)
+    boxes, own_quads = part.boxes, part.quads
+    if border == "clip":
+        boxes, own_quads = _clipped(part, quads[chosen], share[chosen] > 0, window, record)
     return ImageRecord(
         image_id=part.image_id,
-        boxes=_shifted(part.boxes, -window.x, -window.y),
+        boxes=_moved(boxes, window),
         labels=part.labels,
-        quads=None if part.quads is None else part.quads - (window.x, window.y),
-        difficult=part.difficult,
+        quads=None if own_quads is None else _moved(own_quads, window),
+        difficult=part.difficult | ~enough[chosen],
         scores=part.scores,
         path=part.path,
-        width=window.size,
-        height=window.size,
+        width=window.output_size,
+        height=window.output_size,
         metadata=part.metadata,
     )
 
 
-def to_image(boxes: BoxesN, window: Window) -> BoxesN:
-    """Boxes (N, 5) of a window, in the image's coordinates."""
-    return _shifted(boxes, window.x, window.y)
+def to_image(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
+    """Boxes (N, 5) or quads (N, 4, 2) of a window as it is seen, in the image's coordinates."""
+    corner = np.array([window.x, window.y], dtype=np.float64)
+    if shapes.ndim == 3:
+        return shapes / window.scale + corner
+    centres = shapes[:, :2] / window.scale + corner
+    return np.concatenate([centres, shapes[:, 2:4] / window.scale, shapes[:, 4:]], axis=1)
 
 
-def _shifted(boxes: BoxesN, x: int, y: int) -> BoxesN:
-    return boxes + np.array([x, y, 0, 0, 0], dtype=np.float64)
+def _moved(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
+    """The other way round: from the image to the window as it is seen."""
+    corner = np.array([window.x, window.y], dtype=np.float64)
+    if shapes.ndim == 3:
+        return (shapes - corner) * window.scale
+    centres = (shapes[:, :2] - corner) * window.scale
+    return np.concatenate([centres, shapes[:, 2:4] * window.scale, shapes[:, 4:]], axis=1)
 
 
-def _areas_inside(quads: QuadsN, low: Any, high: Any) -> ScoresN:
-    """The area of each quad inside an upright rectangle (N,)."""
-    areas: ScoresN = np.where(((quads >= low) & (quads <= high)).all(axis=(1, 2)), quad_area(quads), 0.0)
-    outside = (quads.max(axis=1) <= low).any(axis=1) | (quads.min(axis=1) >= high).any(axis=1)
-    for i in np.flatnonzero((areas == 0) & ~outside):
-        areas[i] = _area_inside(quads[i].tolist(), low, high)
-    return areas
+def _is_enough(share: ScoresN, iof_threshold: float) -> FlagsN:
+    """Which shares reach a threshold; one of zero asks for something."""
+    if not 0 <= iof_threshold <= 1:
+        raise FormatsError(f"expected a share of an object as threshold, from 0 to 1, got {iof_threshold}")
+    return share >= max(iof_threshold * (1 - _ROUNDING), _ROUNDING)
 
 
-def _area_inside(polygon: list[list[float]], low: Any, high: Any) -> float:
-    """The area of a polygon inside an upright rectangle: Sutherland and Hodgman's clipping, then the shoelace."""
-    for axis in (0, 1):
-        for bound, sign in ((low[axis], 1.0), (high[axis], -1.0)):
-            clipped = []
-            for a, b in zip(polygon, polygon[1:] + polygon[:1], strict=True):
-                a_depth, b_depth = sign * (a[axis] - bound), sign * (b[axis] - bound)
-                if a_depth >= 0:
-                    clipped.append(a)
-                if (a_depth >= 0) != (b_depth >= 0):
-                    t = a_depth / (a_depth - b_depth)
-                    clipped.append([a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1])])
-            polygon = clipped
-    x0, y0 = polygon[0] if polygon else (0.0, 0.0)
-    return (
-        abs(
-            sum(
-                (a[0] - x0) * (b[1] - y0) - (b[0] - x0) * (a[1] - y0)
-                for a, b in zip(polygon, polygon[1:] + polygon[:1], strict=True)
-            )
-        )
-        / 2
-    )
+def _quads(record: ImageRecord) -> QuadsN:
+    return rbox_to_quad(record.boxes) if record.quads is None else record.quads
+
+
+def _seen(record: ImageRecord, window: Window) -> Any:
+    """The window's part on the image as (x0, y0, x1, y1), and the whole window where the image's size is unknown."""
+    low, high = np.array(window.corners, dtype=np.float64).reshape(2, 2)
+    if record.width is not None and record.height is not None:
+        low = np.maximum(low, 0)
+        high = np.maximum(np.minimum(high, [record.width, record.height]), low)
+    return np.concatenate([low, high])
+
+
+def _shares(quads: QuadsN, record: ImageRecord, window: Window) -> tuple[ScoresN, FlagsN]:
+    """The share of each object's area on the image that is inside (N,), and which are inside by their centre (N,)."""
+    inside, whole = area_inside(quads, _seen(record, window)), quad_area(quads)
+    on_image = whole
+    if record.width is not None and record.height is not None:
+        on_image = area_inside(quads, (0.0, 0.0, float(record.width), float(record.height)))
+    has_area = on_image > _ROUNDING * whole
+    centres, corners = quads.mean(axis=1), np.array(window.corners)
+    by_centre = ~has_area & ((centres >= corners[:2]) & (centres < corners[2:])).all(axis=1)
+    return np.divide(inside, on_image, out=np.zeros_like(inside), where=has_area), by_centre
+
+
+def _clipped(
+    part: ImageRecord, quads: QuadsN, has_area: FlagsN, window: Window, image: ImageRecord
+) -> tuple[BoxesN, QuadsN | None]:
+    """Boxes and quads of which those that the border cuts are the minimum-area rectangles of what is left."""
+    seen = _seen(image, window)
+    # A line or a point, which counts by its centre, stays as it is.
+    cut = np.flatnonzero(has_area & ((quads < seen[:2]) | (quads > seen[2:])).any(axis=(1, 2)))
+    boxes, own_quads = part.boxes.copy(), None if part.quads is None else part.quads.copy()
+    boxes[cut] = clip_to_rbox(quads[cut], seen)
+    if own_quads is not None:
+        own_quads[cut] = rbox_to_quad(boxes[cut])
+    return boxes, own_quads

@@ -1,0 +1,177 @@
+"""A dataset into windows: their images, and their annotations in any format that is written.
+
+    <out>                       the dataset of windows, in its format's own layout
+    <out>/.split/<split>        settings, and while it runs what is done
+
+Each image is one piece of work, in one of several processes. The images of its windows are written whole or not at all,
+then a note of its annotations; when all have theirs, the annotations are written in the format that was asked for, as a
+stream. So a run that is killed at any instant goes on where it was when it is started again, with the same files in
+the end as one that was not.
+
+Windows are named as MMRotate names them (`tiling.window_name`), and `tiling.parse_window_name` reads such a name. What
+was detected on a window goes back to its image by `tiling.to_image`, and `rbox_metrics.merge_windows` joins what
+several windows saw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from rbox_formats import datasets
+from rbox_formats._records import Dataset, ImageRecord
+from rbox_formats.datasets._folders import images_by_split
+from rbox_formats.errors import DatasetError, FormatsError, RboxError
+from rbox_formats.splitting import _workers
+from rbox_formats.splitting._folder import Done, Folder, fingerprint
+from rbox_formats.splitting._image import split_image
+from rbox_formats.splitting._settings import SplitSettings
+
+__all__ = ["SplitSettings", "Summary", "split", "split_image"]
+
+# Failures that a message names one by one.
+_NAMED = 10
+
+
+class Summary(NamedTuple):
+    """What a split made.
+
+    Attributes:
+        images: How many were split.
+        without_image: How many annotations were left out, whose image is not there.
+        windows: How many were stored.
+        objects: How many the images have.
+        unseen: How many of them are in no window, or below the threshold in each.
+    """
+
+    images: int
+    without_image: int
+    windows: int
+    objects: int
+    unseen: int
+
+
+def split(
+    dataset: Dataset,
+    out: str | Path,
+    settings: SplitSettings | None = None,
+    *,
+    format: str = "dota",
+    part: str | None = None,
+    workers: int = 1,
+    progress: Callable[[int], None] = lambda step: None,
+) -> Summary:
+    """Cuts the images of a dataset into windows, and writes these as a dataset of its own.
+
+    Args:
+        dataset: Images that are not there are left out.
+        out: A folder that is empty, or in which such a run, or one for another part, ended or was stopped.
+        settings: How.
+        format: Of the annotations written, a name in `datasets.FORMATS`.
+        part: The split to write, such as "train"; None: the dataset has no parts.
+        workers: How many processes; see `_workers.run` for what more than one asks of a script.
+        progress: Called with the number of images that are done.
+
+    Returns:
+        What is there now.
+
+    Raises:
+        FormatsError: If a worker was killed.
+        DatasetError: If `out` holds something else or a split with other settings, no image is there, or, after
+            everything else is done, images or annotations cannot be read: it names them.
+    """
+    if workers < 1:
+        raise FormatsError(f"expected one worker or more, got {workers}")
+    settings, out = settings or SplitSettings(), Path(out)
+    images = (datasets.get(format).images or images_by_split)(out, part)
+    failures: list[str] = []
+    found, without_image = _survey(dataset, failures)
+    if not found and not failures:
+        raise DatasetError(f"expected images to split, got none for any of {len(dataset)} annotations")
+    values = {"format": format, "class_names": list(dataset.class_names), **asdict(settings), "gap": settings.overlap}
+    folder = Folder(out, part, images, values)
+    whole = hashlib.sha256("".join(source.fingerprint for source in found.values()).encode()).hexdigest()
+    progress(len(dataset) - len(found))
+    total = folder.finished(whole)
+    if total is not None:
+        progress(len(found))
+    else:
+        total = _run(dataset, found, settings, folder, workers, failures, progress)
+        datasets.write(format, folder.read(list(found)), out, part, dataset.class_names)
+        folder.finish(whole, total)
+    return Summary(len(found), without_image, *total)
+
+
+class _Source(NamedTuple):
+    """Where an image is in its dataset, and what its windows are made of."""
+
+    place: int
+    fingerprint: str
+
+
+def _survey(dataset: Dataset, failures: list[str]) -> tuple[dict[str, _Source], int]:
+    """The images by their ids, and how many annotations have none; what cannot be read is added to the failures."""
+    found: dict[str, _Source] = {}
+    without_image = 0
+    for index in range(len(dataset)):
+        try:
+            record = dataset[index]
+        except RboxError as error:
+            failures.append(str(error))
+            continue
+        if record.path is None:
+            without_image += 1
+        elif record.image_id in found:
+            failures.append(f"{record.path}: expected each image id once, got {record.image_id!r} again")
+        else:
+            found[record.image_id] = _Source(index, fingerprint(record))
+    return found, without_image
+
+
+def _run(
+    dataset: Dataset,
+    found: Mapping[str, _Source],
+    settings: SplitSettings,
+    folder: Folder,
+    workers: int,
+    failures: list[str],
+    progress: Callable[[int], None],
+) -> Done:
+    """Splits the images that are not yet done.
+
+    Raises:
+        DatasetError: At the end, if there are failures.
+    """
+    folder.begin()
+    before = {image_id: folder.done(image_id, source.fingerprint) for image_id, source in found.items()}
+    done = [entry for entry in before.values() if entry is not None]
+    todo = [image_id for image_id, entry in before.items() if entry is None]
+    progress(len(done))
+    tasks = ((dataset[found[name].place], found[name].fingerprint, settings, folder) for name in todo)
+    with closing(_workers.run(_split_one, tasks, max(1, min(workers, len(todo))))) as results:
+        for result in results:
+            if isinstance(result, str):
+                failures.append(result)
+            else:
+                done.append(result)
+            progress(1)
+    if failures:
+        lines = [f"{len(failures)} images or annotations cannot be read:", *sorted(failures)[:_NAMED]]
+        lines += [f"... and {len(failures) - _NAMED} more"] if len(failures) > _NAMED else []
+        remedy = f"Mend them, or take them out; then give the command again: the {len(done)} others are done and kept."
+        raise DatasetError("\n".join(lines), remedy=remedy)
+    return Done(*(sum(column) for column in zip(*done, strict=True)))
+
+
+def _split_one(record: ImageRecord, source: str, settings: SplitSettings, folder: Folder) -> Done | str:
+    """One image, in a worker process; in place of what was done the reason why it could not be."""
+    try:
+        windows, unseen = split_image(record, settings, folder.images, folder.temporary, _workers.check_stop)
+        folder.write(record.image_id, source, windows, len(record), unseen)
+    except RboxError as error:
+        return str(error)
+    return Done(len(windows), len(record), unseen)

@@ -1,0 +1,63 @@
+"""What a split is made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rbox_formats.errors import FormatsError
+from rbox_formats.tiling import Below, Border, default_gap, windows
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How images are cut into windows, and what is stored of each.
+
+    Attributes:
+        size: Side of the windows as they are seen, in pixels.
+        gap: How far neighbours overlap, in the same pixels; None: `tiling.default_gap`. DOTA's recipe at several scales
+            takes 500 at 1024.
+        scales: See `tiling.windows`.
+        iof_threshold: The least share of an object inside a window that it belongs to.
+        border: What becomes of outlines that a window cuts; see `tiling.clip_to_window`.
+        below: What becomes of objects below the threshold.
+        min_image_share: See `tiling.windows`.
+        padding: Whether windows that reach beyond the image are filled up to their size, or stored smaller.
+        resize: Whether windows of scales other than 1 are stored at `size`, or with the image's own pixels, as
+            MMRotate stores them, to be resized when they are loaded.
+        keep_empty: Whether windows without objects are stored, as MMRotate does.
+        image_format: "png", which keeps every pixel, or "jpg".
+        quality: Of JPEG, 1 to 100.
+
+    Raises:
+        FormatsError: If a value is not in its range.
+    """
+
+    size: int = 1024
+    gap: int | None = None
+    scales: tuple[float, ...] = (1.0,)
+    iof_threshold: float = 0.7
+    border: Border = "keep"
+    below: Below = "drop"
+    min_image_share: float = 0.6
+    padding: bool = True
+    resize: bool = True
+    keep_empty: bool = True
+    image_format: Literal["png", "jpg"] = "png"
+    quality: int = 95
+
+    def __post_init__(self) -> None:
+        choices = {"border": ("keep", "clip"), "below": ("drop", "difficult"), "image_format": ("png", "jpg")}
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise FormatsError(f"expected {name} among {', '.join(allowed)}, got {getattr(self, name)!r}")
+        if not 0 <= self.iof_threshold <= 1:
+            raise FormatsError(f"expected an IoF threshold from 0 to 1, got {self.iof_threshold}")
+        if not 1 <= self.quality <= 100:
+            raise FormatsError(f"expected a JPEG quality from 1 to 100, got {self.quality}")
+        windows(1, 1, self.size, self.overlap, scales=self.scales, min_image_share=self.min_image_share)
+
+    @property
+    def overlap(self) -> int:
+        """The gap, also where none was given."""
+        return default_gap(self.size) if self.gap is None else self.gap

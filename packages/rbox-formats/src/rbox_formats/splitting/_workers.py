@@ -1,0 +1,85 @@
+"""Running a function over many items in processes that end when they are told to, or when their parent is gone."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.synchronize import Event
+from typing import Any, TypeVar
+
+from rbox_formats.errors import FormatsError
+
+T = TypeVar("T")
+
+_stop: Event | None = None  # in a worker process: set when it shall end
+
+
+class StoppedError(Exception):
+    """A worker was told to end."""
+
+
+def check_stop() -> None:
+    """Ends what a worker process does, if it was told to.
+
+    Raises:
+        StoppedError: If so.
+    """
+    if _stop is not None and _stop.is_set():
+        raise StoppedError
+
+
+def run(function: Callable[..., T], items: Iterable[tuple[Any, ...]], workers: int) -> Generator[T, None, None]:
+    """The function's result for each tuple of arguments, as they come; in this process where `workers` is 1.
+
+    Function, arguments and results are pickled. Processes are spawned, so a script that asks for more than one has to
+    guard its own beginning by `if __name__ == "__main__"`. An error in the function, an interrupt here, or a caller
+    that stops early ends all workers at their next `check_stop`.
+
+    Raises:
+        FormatsError: If a process was killed.
+    """
+    if workers == 1:
+        for item in items:
+            yield function(*item)
+        return
+    context = multiprocessing.get_context("spawn")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(stop,))
+    pending: set[Future[T]] = set()
+    try:
+        for item in items:
+            pending.add(pool.submit(function, *item))
+            if len(pending) >= 2 * workers:  # so many that none has to wait, however many there are to come
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+    except BrokenProcessPool as error:
+        remedy = "Give the command again with fewer --workers: it goes on from here. The system's log may say more."
+        raise FormatsError("a worker process was killed, perhaps for want of memory", remedy=remedy) from error
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+
+
+def _begin(stop: Event) -> None:
+    """In a new worker process."""
+    import signal
+    import threading
+
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches every process: the parent says what to do
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    import os
+
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # nobody is left to take the result, and another run may be about to begin
