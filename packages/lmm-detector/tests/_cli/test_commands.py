@@ -80,7 +80,9 @@ def test_a_truncated_image(data: Path, tiny_model: Path, tmp_path: Path) -> None
 def test_a_missing_folder_and_an_empty_dataset(data: Path, tiny_model: Path, tmp_path: Path) -> None:
     assert_refused(tmp_path / "nowhere", tiny_model, tmp_path, "nowhere: expected a dataset folder, found none\nGive")
     (data / "labelTxt" / "P1.txt").unlink()
-    assert_refused(data, tiny_model, tmp_path, "labelTxt: expected annotation files (*.txt), found none\nEach image has one")
+    assert_refused(
+        data, tiny_model, tmp_path, "labelTxt: expected annotation files (*.txt), found none\nEach image has one"
+    )
 
 
 def test_a_missing_model(data: Path, tmp_path: Path) -> None:

@@ -15,6 +15,9 @@ from rbox_formats.errors import RboxError
 if TYPE_CHECKING:
     from rbox_formats._records import ClassNames
 
+# How a name that is meant as a file ends.
+_NAME_FILES = (".txt", ".names", ".list", ".csv")
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -28,6 +31,29 @@ class SizedIterable(Protocol[T_co]):
 
     def __iter__(self) -> Iterator[T_co]:
         """One after the other."""
+
+
+class Listing(click.Command):
+    """A command whose help ends with the formats and codecs that its options take."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Loads them only now."""
+        from dataclasses import fields
+
+        from rbox_formats import codecs, datasets
+
+        names = {parameter.name for parameter in self.params}
+        with formatter.section("Names"):
+            rows = []
+            if "format" in names:
+                rows.append(("formats", ", ".join(name for name, entry in datasets.FORMATS.items() if entry.read)))
+            if "to" in names or "out_format" in names:
+                rows.append(("written only", ", ".join(n for n, entry in datasets.FORMATS.items() if not entry.read)))
+            if "codec" in names:
+                options = {name: [field.name for field in fields(codec)] for name, codec in codecs.CODECS.items()}
+                listed = (f"{name} ({', '.join(own)})" if own else name for name, own in options.items())
+                rows.append(("codecs (options)", ", ".join(listed)))
+            formatter.write_dl(rows)
 
 
 class Advance(Protocol):
@@ -152,7 +178,8 @@ def class_names_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option(
         "--class-names",
         callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
-        help="The classes: a comma-separated list, or a file with one name per line. [default: the format's own]",
+        help="The classes: a comma-separated list, a file with one name per line, or a dataset format that has a list. "
+        "[default: those of --format]",
     )(function)
 
 
@@ -168,12 +195,20 @@ def show_messages(*names: str) -> None:
 
 
 def parse_class_names(value: str) -> ClassNames:
-    """Class names from the command line: the path of a file with one name per line, or names between commas."""
+    """Class names from the command line: between commas, a file with a name per line, or a format that has a list."""
+    from rbox_formats import datasets
     from rbox_formats._records import ClassNames
 
+    if value in datasets.FORMATS and (listed := datasets.FORMATS[value].class_names):
+        return listed
     is_file = "," not in value and Path(value).is_file()
+    if not is_file and "," not in value and ("/" in value or Path(value).suffix in _NAME_FILES):
+        raise click.BadParameter(f"expected a file of class names, found none: {value}")
     try:
         names = Path(value).read_text(encoding="utf-8-sig").splitlines() if is_file else value.split(",")
     except UnicodeDecodeError as error:
         raise click.BadParameter(f"expected UTF-8 text in {value}, got {error}") from error
-    return ClassNames(name.strip() for name in names if name.strip())
+    found = ClassNames(name.strip() for name in names if name.strip())
+    if not found:
+        raise click.BadParameter(f"expected class names, got none in {value!r}")
+    return found

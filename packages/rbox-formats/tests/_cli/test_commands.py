@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -101,6 +102,44 @@ def test_texts_of_one_class_say_which(tmp_path: Path) -> None:
     assert (len(record), record.metadata["status"]) == (1, "truncated")
 
 
+def test_what_a_codec_leaves_out_is_said(data: Path, tmp_path: Path) -> None:
+    lines = "".join(f"{10 * i} 20 {10 * i + 8} 20 {10 * i + 8} 30 {10 * i} 30 ship 0\n" for i in range(19))
+    (data / "labelTxt" / "P1.txt").write_text(lines + lines)
+    texts = tmp_path / "texts.jsonl"
+    result = run("encode", "--data", data, "--codec", "skysensegpt", "--out", texts)
+    assert "18 objects are in none of them: skysensegpt" in result.output
+    assert json.loads(texts.read_text())["text"].startswith("There are 38 ships in the image:<rbox>(")
+
+
+def test_texts_are_not_written_over_the_dataset(data: Path, tmp_path: Path) -> None:
+    records = datasets.read("dota", data)
+    path = datasets.write("coco", records, tmp_path / "coco", None, records.class_names)
+    before = path.read_bytes()
+    for source in (path, tmp_path / "coco"):
+        result = run("encode", "--data", source, "--format", "coco", "--out", path)
+        assert result.exit_code == 1
+        assert "expected another file to write to" in result.output
+    assert path.read_bytes() == before
+
+
+def test_near_names_are_said(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    text = "shipp" + "<loc_10><loc_20><loc_10><loc_40><loc_50><loc_40><loc_50><loc_20>"
+    texts.write_text(json.dumps({"image_id": "a", "width": 50, "height": 50, "text": text}) + "\n")
+    options = ("--class-names", "dota", "--near-match", 0.8, "--out", tmp_path / "p.jsonl")
+    assert "Took 'shipp' for 'ship'." in run("decode", texts, *options).output
+    (record,) = predictions.read(tmp_path / "p.jsonl")
+    assert [datasets.dota.V1_0[label] for label in record.labels] == ["ship"]
+
+
+def test_half_a_character_is_replaced(tmp_path: Path) -> None:
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text('{"image_id": "a", "width": 5, "height": 5, "text": "ship\\ud800"}\n', encoding="utf-8-sig")
+    assert run("decode", texts, "--class-names", "ship", "--out", tmp_path / "p.jsonl").exit_code == 0
+    (record,) = predictions.read(tmp_path / "p.jsonl")
+    assert record.metadata["windows"][0]["text"] == "ship?"
+
+
 def test_bad_texts_are_named(tmp_path: Path) -> None:
     (tmp_path / "texts.jsonl").write_text(
         '{"image_id": "a", "width": 5, "height": 5, "text": "ship"}\n{"image_id": 1}\n'
@@ -121,7 +160,15 @@ def test_changed_texts_are_not_taken_for_the_old_ones(tmp_path: Path) -> None:
     result = run("decode", texts, "--class-names", "ship", "--out", out)
     assert result.exit_code == 1
     assert "fingerprint" in result.output
-    for bad in ({"text": None}, {"image_id": 5}, {"width": "x"}, {"height": 0}, {"width": 1e999}, {"input_size": [5]}):
+    for bad in (
+        {"text": None},
+        {"image_id": 5},
+        {"width": "x"},
+        {"height": 0},
+        {"width": 10.5},
+        {"height": True},
+        {"input_size": [5]},
+    ):
         texts.write_text(json.dumps(line | bad) + "\n")
         result = run("decode", texts, "--class-names", "ship", "--out", tmp_path / "q.jsonl")
         assert result.exit_code == 1, bad
@@ -134,4 +181,8 @@ def test_class_names_of_a_file_or_a_list(tmp_path: Path) -> None:
     assert len(parse_class_names(",".join(f"class {i}" for i in range(200)))) == 200
     (tmp_path / "bom.txt").write_text("plane\nship\n", encoding="utf-8-sig")
     assert parse_class_names(str(tmp_path / "bom.txt")) == ("plane", "ship")
+    assert parse_class_names("dota-v1.5") == datasets.dota.V1_5
+    for wrong in (str(tmp_path / "nofile"), "nofile.txt", "", " , "):
+        with pytest.raises(click.BadParameter, match=r"expected (a file of )?class names"):
+            parse_class_names(wrong)
     assert parse_class_names(str(tmp_path / "names.txt")) == parse_class_names("plane, ship") == ("plane", "ship")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
-from rbox_formats.cli import class_names_option, codec_options, input_size_option, track
+from rbox_formats.cli import Listing, class_names_option, codec_options, input_size_option, track
 
 if TYPE_CHECKING:
     from rbox_formats import ImageRecord
@@ -37,7 +37,7 @@ class Answer:
     asked: str | None
 
 
-@click.command()
+@click.command(cls=Listing)
 @click.argument("texts", type=Path)
 @class_names_option
 @codec_options
@@ -73,7 +73,7 @@ def decode(
     except FileNotFoundError as error:
         raise CodecError("expected a file of texts, found none", path=texts) from error
     answers: dict[str, list[Answer]] = {}
-    for number, line in enumerate(content.decode("utf-8", errors="replace").split("\n"), start=1):
+    for number, line in enumerate(content.decode("utf-8-sig", errors="replace").split("\n"), start=1):
         if line.strip():
             answer = _answer(line, chosen, class_names, input_size, texts, number)
             of_image = answers.setdefault(answer.image_id, [])
@@ -87,20 +87,25 @@ def decode(
         codec=chosen.to_dict(),
         generation={"near_match": near_match, "input_size": input_size and list(input_size)},
     )
-    rejected = 0
+    rejected, taken = 0, {}
     with predictions.Writer(files.not_an_input(out, texts), header) as writer:
         done = frozenset(writer.done)
         for image_id, of_image in track(list(answers.items()), "decoding"):
             if image_id not in done:
-                record = _record(of_image, chosen, class_names, near_match)
+                record, near = _record(of_image, chosen, class_names, near_match)
+                taken.update(near)
                 rejected += sum(len(piece["rejected"]) for piece in record.metadata["windows"])
                 writer.write(record)
     count = sum(map(len, answers.values()))
     click.echo(f"The boxes of {count} texts are in {out}; {rejected} pieces of text gave none.")
+    for written, name in sorted(taken.items()):
+        click.echo(f"Took {written!r} for {name!r}.")
 
 
-def _record(answers: list[Answer], codec: Codec, class_names: ClassNames, near_match: float | None) -> ImageRecord:
-    """One image's boxes out of what was written of it."""
+def _record(
+    answers: list[Answer], codec: Codec, class_names: ClassNames, near_match: float | None
+) -> tuple[ImageRecord, dict[str, str]]:
+    """One image's boxes out of what was written of it, and the names that were taken for a class's."""
     import numpy as np
 
     from rbox_formats import ImageRecord, codecs
@@ -122,7 +127,8 @@ def _record(answers: list[Answer], codec: Codec, class_names: ClassNames, near_m
         pieces.append(piece if answer.asked is None else {**piece, "class": answer.asked})
     quads = [part.quads for part in parts if part.quads is not None]
     width, height = answers[0].size
-    return ImageRecord(
+    near = dict(pair for part in parts for pair in part.near_matches)
+    record = ImageRecord(
         image_id=answers[0].image_id,
         boxes=np.concatenate([part.boxes for part in parts]),
         quads=np.concatenate(quads) if quads else None,
@@ -131,6 +137,7 @@ def _record(answers: list[Answer], codec: Codec, class_names: ClassNames, near_m
         height=height,
         metadata={"status": codecs.joined_status(part.status for part in parts), "windows": pieces},
     )
+    return record, near
 
 
 def _answer(
@@ -140,15 +147,16 @@ def _answer(
 
     try:
         values = json.loads(line)
-        image_id, text, width, height = (values[key] for key in ("image_id", "text", "width", "height"))
-        if not (isinstance(image_id, str) and isinstance(text, str) and int(width) >= 1 and int(height) >= 1):
-            raise ValueError("an id or a text that is none, or an image without pixels")
-        seen = values.get("input_size", input_size)
-        if seen is not None and not (len(seen) == 2 and min(map(int, seen)) >= 1):
-            raise ValueError("an input_size that is not [width, height]")
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        message = f"expected a JSON object with image_id, width, height and text, got {line[:80]!r} ({error})"
-        raise CodecError(message, path=path, line=number) from error
+    except (ValueError, RecursionError):
+        values = None
+    wrong = "no JSON object" if not isinstance(values, dict) else _what_is_wrong(values)
+    if wrong:
+        message = f"expected a JSON object with image_id, width, height and text, got {wrong}: {line[:80]!r}"
+        raise CodecError(message, path=path, line=number)
+    image_id, width, height, seen = (values.get(key) for key in ("image_id", "width", "height", "input_size"))
+    # What JSON can escape but no file can hold, half a character, is replaced.
+    text = values["text"].encode("utf-8", errors="replace").decode()
+    seen = input_size if seen is None else seen
     asked = values.get("class", class_names[0] if len(class_names) == 1 else None) if codec.one_class else None
     label = class_names.find(asked) if isinstance(asked, str) else None
     if codec.one_class and label is None:
@@ -157,7 +165,27 @@ def _answer(
     return Answer(
         image_id=image_id,
         text=text,
-        size=(int(width), int(height)),
-        input_size=None if seen is None else (int(seen[0]), int(seen[1])),
+        size=(width, height),
+        input_size=None if seen is None else (seen[0], seen[1]),
         asked=None if label is None else class_names[label],
     )
+
+
+def _what_is_wrong(values: dict[str, Any]) -> str | None:
+    """What a line lacks, None where nothing is."""
+
+    def is_size(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+    for key in ("image_id", "text"):
+        if not isinstance(values.get(key), str):
+            return f"no text as {key!r}"
+    if not values["image_id"].isprintable():
+        return "an 'image_id' that cannot be shown"
+    for key in ("width", "height"):
+        if not is_size(values.get(key)):
+            return f"no number of pixels as {key!r}"
+    seen = values.get("input_size")
+    if seen is not None and not (isinstance(seen, list) and len(seen) == 2 and all(map(is_size, seen))):
+        return "no [width, height] as 'input_size'"
+    return None

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
-from rbox_formats.cli import class_names_option, codec_options, dataset_options, input_size_option, track
+from rbox_formats.cli import Listing, class_names_option, codec_options, dataset_options, input_size_option, track
 
 if TYPE_CHECKING:
     from rbox_formats import ImageRecord
     from rbox_formats.codecs import Codec
 
 
-@click.command()
+@click.command(cls=Listing)
 @dataset_options()
 @class_names_option
 @codec_options
@@ -38,33 +38,42 @@ def encode(
     A codec that leaves the class to the prompt gets a line for each class on an image, with its "class".
     """
     from rbox_formats import codecs, datasets, files
+    from rbox_formats.inspection import file_of
 
-    dataset, chosen = datasets.read(format, data, split, class_names), codecs.get(codec, **codec_options)
-    files.not_an_input(out, *(Path(source) for source in dataset.sources if isinstance(source, str | Path)))
-    written = left_out = 0
+    chosen = codecs.get(codec, **codec_options)
+    dataset = datasets.read(format, data, split, class_names)
+    files.not_an_input(out, data, *{file_of(source) for source in dataset.sources})
+    written = left_out = objects_left_out = 0
     with files.replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         for record in track(dataset, "encoding"):
             if record.width is None or record.height is None:
                 left_out += 1  # a text is relative to the image's size
                 continue
-            for line in _lines(record, chosen, dataset.class_names, input_size):
+            for line, objects in _lines(record, chosen, dataset.class_names, input_size):
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 written += 1
+                objects_left_out += objects
     click.echo(f"{written} texts are in {out}." + (f" {left_out} label files have no image." if left_out else ""))
+    if objects_left_out:
+        click.echo(f"{objects_left_out} objects are in none of them: {codec} writes so many in a text and no more.")
 
 
 def _lines(
     record: ImageRecord, codec: Codec, class_names: ClassNames, input_size: tuple[int, int] | None
-) -> Iterator[dict[str, Any]]:
-    """The line of an image, or one for each class on it."""
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """The line of an image, or one for each class on it, and how many objects it leaves out."""
+
+    def line(part: ImageRecord, names: ClassNames, labels: Any, **of_class: str) -> tuple[dict[str, Any], int]:
+        text = codec.encode(part.shapes, labels, names, record.size, input_size)
+        left_out = len(labels) - len(codec.order(part.shapes, labels, names, record.size, input_size))
+        return {**size, **of_class, "prompt": codec.question(names), "text": text}, left_out
+
     size: dict[str, Any] = {"image_id": record.image_id, "width": record.width, "height": record.height}
     if input_size is not None:
         size["input_size"] = list(input_size)
     if not codec.one_class:
-        text = codec.encode(record.shapes, record.labels, class_names, record.size, input_size)
-        yield {**size, "prompt": codec.question(class_names), "text": text}
+        yield line(record, class_names, record.labels)
         return
     for label in sorted(set(record.labels.tolist())):
         part, name = record.select(record.labels == label), ClassNames([class_names[label]])
-        text = codec.encode(part.shapes, part.labels * 0, name, record.size, input_size)
-        yield {**size, "class": name[0], "prompt": codec.question(name), "text": text}
+        yield line(part, name, part.labels * 0, **{"class": name[0]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from rbox_formats.codecs._base import Codec
@@ -82,10 +83,11 @@ def get(name: str, /, **options: Any) -> Codec:
     """
     if not isinstance(name, str) or name not in CODECS:
         raise CodecError(f"expected a codec among {', '.join(CODECS)}, got {name!r}")
-    try:
-        return CODECS[name](**options)
-    except TypeError as error:
-        raise CodecError(f"expected the options of codec {name!r}, got {options}: {error}") from error
+    known = [field.name for field in fields(CODECS[name])]
+    if unknown := [option for option in options if option not in known]:
+        has = f"the options {', '.join(known)}" if known else "no options"
+        raise CodecError(f"expected {has} of codec {name!r}, got {', '.join(unknown)}")
+    return CODECS[name](**options)
 
 
 def from_dict(values: Mapping[str, Any]) -> Codec:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
 from rbox_formats._geometry import rbox_to_hbox
 from rbox_formats._records import ClassNames
 from rbox_formats._typing import BoxesOrQuadsN, LabelsN, NumbersN, ScoresN
+from rbox_formats.codecs._arguments import as_class_names, as_labels, as_shapes, check_sizes
 from rbox_formats.codecs._coordinates import Coordinates, Size
-from rbox_formats.codecs._decoded import Decoded, DecodeWarning, OnInvalid, Status
+from rbox_formats.codecs._decoded import Decoded, DecodeWarning, OnInvalid, Rejected, Status
 from rbox_formats.codecs._parser import Found, Parser
 from rbox_formats.codecs._stream import StreamDecoder
-from rbox_formats.codecs._syntax import END, IGNORED, Syntax, end_of
+from rbox_formats.codecs._syntax import END, IGNORED, Syntax, end_of, start_of
 from rbox_formats.codecs._template import escape
 from rbox_formats.errors import CodecError
+
+_ON_INVALID = get_args(OnInvalid)
 
 # Answers that every format takes for "no objects", without their spaces.
 _NONE = ("[]", "therearenone.", "therearenone")
@@ -73,15 +77,15 @@ class Codec(ABC):
             "rotation": "held" if self.holds_rotation else "lost: the upright box around the object is written",
         }
 
-    def question(self, class_names: ClassNames) -> str:
+    def question(self, class_names: Iterable[str]) -> str:
         """The prompt for an image in which these classes are looked for."""
         return self.prompt.replace("{classes}", ", ".join(class_names))
 
     def encode(
         self,
-        boxes: BoxesOrQuadsN,
-        labels: LabelsN,
-        class_names: ClassNames,
+        boxes: BoxesOrQuadsN | Sequence[Any],
+        labels: LabelsN | Sequence[int],
+        class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
     ) -> str:
@@ -98,28 +102,30 @@ class Codec(ABC):
             CodecError: If a box is not finite or far outside the image, a name cannot be written, or the format cannot
                 hold so many classes.
         """
-        names = self._spelled(class_names)
-        order, numbers = self._arranged(boxes, labels, class_names, image_size, input_size)
+        classes, shapes, whose = self._given(boxes, labels, class_names, image_size, input_size)
+        names = self._spelled(classes)
+        order, numbers = self._arranged(shapes, whose, classes, image_size, input_size)
         if not len(order):
             return self.empty_answer or ""
         rows = [tuple(row) for row in numbers[order].tolist()]
-        return self.syntax.write(rows, [names[label] for label in labels[order].tolist()])
+        return self.syntax.write(rows, [names[label] for label in whose[order].tolist()])
 
     def order(
         self,
-        boxes: BoxesOrQuadsN,
-        labels: LabelsN,
-        class_names: ClassNames,
+        boxes: BoxesOrQuadsN | Sequence[Any],
+        labels: LabelsN | Sequence[int],
+        class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
     ) -> np.ndarray:
         """The order in which `encode` writes the boxes: indices (N,), fewer where the format leaves some out."""
-        return self._arranged(boxes, labels, class_names, image_size, input_size)[0]
+        classes, shapes, whose = self._given(boxes, labels, class_names, image_size, input_size)
+        return self._arranged(shapes, whose, classes, image_size, input_size)[0]
 
     def decode(
         self,
         text: str,
-        class_names: ClassNames,
+        class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
         *,
@@ -141,6 +147,9 @@ class Codec(ABC):
         Raises:
             CodecError: With "raise", at the first piece that gives no box; names its position.
         """
+        if on_invalid not in _ON_INVALID:
+            raise CodecError(f"expected on_invalid among {', '.join(_ON_INVALID)}, got {on_invalid!r}")
+        check_sizes(image_size, input_size)
         parser = self.parser(class_names, near_match)
         found, _ = parser.scan(text, final=True)
         decoded = self.decoded(found, parser, text, image_size, input_size)
@@ -159,19 +168,20 @@ class Codec(ABC):
 
     def stream(
         self,
-        class_names: ClassNames,
+        class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
         *,
         near_match: float | None = None,
     ) -> StreamDecoder:
         """A decoder for a text that arrives in pieces; see `decode` for the arguments."""
+        check_sizes(image_size, input_size)
         return StreamDecoder(self, class_names, image_size, input_size, near_match)
 
-    def grammar(self, class_names: ClassNames) -> str:
-        """One regular expression, without anchors, that matches each text that `encode` can write and no other words.
+    def grammar(self, class_names: Iterable[str]) -> str:
+        """One regular expression, without anchors, that matches every text that `encode` can write.
 
-        `decode` takes every box of a text that it matches in full. It uses only what regular expressions of automata
+        Of a text that it matches in full, `decode` rejects nothing. It uses only what regular expressions of automata
         have (classes, groups, counts), so that engines for guided generation compile it.
 
         Raises:
@@ -179,7 +189,7 @@ class Codec(ABC):
         """
         if not class_names:
             raise CodecError("expected at least one class name, got none")
-        boxes = self.syntax.grammar(self._spelled(class_names), self.coordinates.limits)
+        boxes = self.syntax.grammar(self._spelled(self._checked(class_names)), self.coordinates.limits)
         return f"(?:{boxes})?" if self.empty_answer is None else f"(?:{boxes}|{escape(self.empty_answer)})"
 
     def to_dict(self) -> dict[str, Any]:
@@ -188,10 +198,11 @@ class Codec(ABC):
 
     # The steps behind these.
 
-    def parser(self, class_names: ClassNames, near_match: float | None) -> Parser:
+    def parser(self, class_names: Iterable[str], near_match: float | None) -> Parser:
         """Reads one text."""
-        self._check(class_names)
-        return Parser(self.syntax, self.coordinates.limits, class_names, near_match)
+        if near_match is not None and not 0 <= near_match <= 1:
+            raise CodecError(f"expected near_match as a similarity from 0 to 1, got {near_match!r}")
+        return Parser(self.syntax, self.coordinates.limits, self._checked(class_names), near_match)
 
     def decoded(self, found: Found, parser: Parser, text: str, image_size: Size, input_size: Size | None) -> Decoded:
         """The result, once the whole text is read."""
@@ -204,6 +215,7 @@ class Codec(ABC):
             status = "truncated"
         elif not len(found.labels):
             status = "failed"
+            rejected = rejected or [Rejected(0, end_of(text, start_of(text)), "nothing that is a box")]
         shapes = self.coordinates.to_shapes(found.numbers, image_size, input_size)
         return Decoded(
             shapes=shapes,
@@ -216,23 +228,32 @@ class Codec(ABC):
         )
 
     def _says_none(self, text: str) -> bool:
-        body = text[: end_of(text)]
+        start = start_of(text)
+        body = text[start : end_of(text, start)]
         bare = self.syntax.bare(body)
         answers = (*_NONE, self.syntax.bare(self.empty_answer or "").casefold())
         return bare.casefold() in answers if bare else not Syntax.bare(self.syntax, body)
 
     def _begins_none(self, text: str) -> bool:
-        return self.empty_answer is not None and self.empty_answer.startswith(text.strip())
+        return self.empty_answer is not None and self.empty_answer.startswith(text[start_of(text) :].strip())
 
-    def _check(self, class_names: ClassNames) -> None:
-        if self.one_class and len(class_names) != 1:
+    def _given(
+        self, boxes: Any, labels: Any, class_names: Iterable[str], image_size: Size, input_size: Size | None
+    ) -> tuple[ClassNames, BoxesOrQuadsN, LabelsN]:
+        check_sizes(image_size, input_size)
+        names, shapes = self._checked(class_names), as_shapes(boxes)
+        return names, shapes, as_labels(labels, len(shapes), len(names))
+
+    def _checked(self, class_names: Iterable[str]) -> ClassNames:
+        names = as_class_names(class_names)
+        if self.one_class and len(names) != 1:
             raise CodecError(
-                f"expected one class name, since texts of {self.name!r} do not name the class, got {len(class_names)}",
+                f"expected one class name, since texts of {self.name!r} do not name the class, got {len(names)}",
                 remedy="Ask for one class at a time: select its boxes, and give its name alone.",
             )
+        return names
 
     def _spelled(self, class_names: ClassNames) -> list[str]:
-        self._check(class_names)
         names = [self.syntax.spell(name) for name in class_names]
         for name in names:
             if bad := next((character for character in self.syntax.stop if character in name), None):
@@ -249,11 +270,6 @@ class Codec(ABC):
         self, boxes: BoxesOrQuadsN, labels: LabelsN, class_names: ClassNames, image_size: Size, input_size: Size | None
     ) -> tuple[LabelsN, NumbersN]:
         """The order of writing, and the numbers of all boxes."""
-        finite = np.isfinite(boxes).all(axis=tuple(range(1, boxes.ndim)))
-        if not finite.all():
-            raise CodecError(f"expected finite boxes, got {boxes[~finite][0].tolist()}")
-        if len(labels) and not 0 <= labels.min() <= labels.max() < len(class_names):
-            raise CodecError(f"expected labels from 0 to {len(class_names) - 1}, got {labels.min()} to {labels.max()}")
         numbers = self.coordinates.to_numbers(boxes, image_size, input_size) + 0.0  # no negative zeros
         low, high = np.array(self.coordinates.limits).T
         inside = ((low <= numbers) & (numbers <= high)).all(axis=1)

@@ -78,7 +78,8 @@ class Scaled(Coordinates):
         scale: What a whole side, or a pixel of the input, counts.
         rounding: Of a coordinate, after it is scaled.
         clamp: The values that a coordinate is kept within, one by one; None: as they come.
-        clamp_to_input: Whether it is kept within the input instead, from 0 to its last pixel.
+        clamp_sides: The same of w and h, where they may be longer than the image.
+        clamp_to_input: Whether a coordinate is kept within the input instead, from 0 to its last pixel.
         centre: What is added to a number before it is scaled back; 0.5 takes a bin for its centre.
         y_first: Whether y stands before x.
         clockwise: The winding of a quad's corners, on the screen. They begin with the topmost, of equals the leftmost.
@@ -91,6 +92,7 @@ class Scaled(Coordinates):
     scale: float = 1000
     rounding: Rounding = "nearest"
     clamp: Limits | None = None
+    clamp_sides: Limits | None = None
     clamp_to_input: bool = False
     centre: float = 0.0
     y_first: bool = False
@@ -105,7 +107,8 @@ class Scaled(Coordinates):
         if not self._has_angle:
             return (limit,) * (8 if self.shape == "quad" else 4)
         low, high = self.angle.degrees.range
-        return (*(limit,) * 4, (low, high - 1) if self.angle.closed == "low" else (low + 1, high))
+        sides = self.clamp_sides or limit
+        return (limit, limit, sides, sides, (low, high - 1) if self.angle.closed == "low" else (low + 1, high))
 
     @property
     def holds_rotation(self) -> bool:
@@ -189,7 +192,10 @@ class Scaled(Coordinates):
     def _whole(self, places: np.ndarray, image_size: Size, input_size: Size | None) -> np.ndarray:
         """Places (N, M, 2) rounded, clamped, and with their axes in the format's order."""
         rounded = _ROUNDING[self.rounding](places)
-        if self.clamp is not None:
+        if self.clamp_sides is not None:
+            rounded[:, 1] = np.clip(rounded[:, 1], *self.clamp_sides)
+            rounded[:, 0] = np.clip(rounded[:, 0], *(self.clamp or FREE))
+        elif self.clamp is not None:
             rounded = np.clip(rounded, *self.clamp)
         elif self.clamp_to_input:
             rounded = np.clip(rounded, 0, np.array(input_size or image_size) - 1)
@@ -198,7 +204,10 @@ class Scaled(Coordinates):
     def _clamp_fact(self) -> str:
         if self.clamp_to_input:
             return "0 to the input's last pixel, number by number"
-        return "none" if self.clamp is None else f"{self.clamp[0]:g} to {self.clamp[1]:g}, number by number"
+        if self.clamp is None:
+            return "none"
+        sides = "" if self.clamp_sides is None else f", sides up to {self.clamp_sides[1]:g}"
+        return f"{self.clamp[0]:g} to {self.clamp[1]:g}, number by number{sides}"
 
     def _scaled(self, places: np.ndarray, image_size: Size, input_size: Size | None) -> np.ndarray:
         """Places (N, M, 2) in the format's units.

@@ -50,10 +50,10 @@ class JsonSyntax(Syntax):
         except ValueError:
             return written, span
 
-    def coordinates(self, broken: str) -> str:
+    def coordinates(self, broken: str) -> str | None:
         """The list under the key: a key or a label may hold digits too."""
         found = re.search(rf'"{self.key}"\s*+:\s*+\[([^\]]*+)', broken)
-        return found[1] if found else ""
+        return found[1] if found else None
 
     def bare(self, text: str) -> str:
         """Without the fence as well, cut short or not."""
@@ -62,7 +62,7 @@ class JsonSyntax(Syntax):
     def is_cut(self, rest: str, *, begun: bool, opening: str) -> bool:
         """See `Syntax.is_cut`; objects without a list around them need none to be closed."""
         bare = self.bare(rest)
-        if begun and (bare.startswith("]") or (not bare and "[" not in self.bare(opening)[:1])):
+        if begun and (bare.lstrip(",").startswith("]") or (not bare and "[" not in self.bare(opening)[:1])):
             return False
         if not begun and "```json".startswith(super().bare(rest)):
             return True

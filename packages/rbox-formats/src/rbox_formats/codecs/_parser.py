@@ -11,7 +11,7 @@ from rbox_formats._records import ClassNames
 from rbox_formats._typing import LabelsN, NumbersN, NumberSpansN, SpansN
 from rbox_formats.codecs._coordinates import Limits
 from rbox_formats.codecs._decoded import Rejected
-from rbox_formats.codecs._syntax import Span, Syntax, end_of
+from rbox_formats.codecs._syntax import Span, Syntax, end_of, may_be_token, start_of
 
 # So many characters of a text's beginning tell whether a list was opened.
 _OPENING = 32
@@ -75,6 +75,7 @@ class Parser:
         # The name in force, and whether anything came of it.
         self._name, self._name_is_used = _Name(), True
         self._label: int | None = 0 if syntax.names == "prompt" else None
+        self._started = False  # whether anything but tokens that begin a text has come
         self._begun, self._opening = False, ""
         self.rejected: list[Rejected] = []
         self.near_matches: dict[str, str] = {}
@@ -94,14 +95,20 @@ class Parser:
         Returns:
             The boxes, and how many characters were read.
         """
-        if (end := end_of(text)) < len(text):
+        start = 0 if self._started else start_of(text)
+        if not self._started and not final and may_be_token(text[start:]):
+            return self._found([], [_Owner(0, self._label, self._name)], text, offset), start
+        self._started = True
+        if (end := end_of(text, start)) < len(text):
             text, self.ended, final = text[:end], True, True
         syntax, kinds = self._syntax, self._syntax.kinds
-        matches = list(syntax.units.finditer(text))
+        matches = list(syntax.units.finditer(text, start))
         if not final:
             until = len(text) - syntax.box_may_grow
             while matches and (kinds.get(matches[-1].lastindex) != "box" or matches[-1].end() > until):
                 matches.pop()
+            if not matches:
+                return self._found([], [_Owner(0, self._label, self._name)], text, offset), start
         has_own_name = syntax.names == "after"
         boxes: list[re.Match[str]] = []
         owners = [_Owner(0, self._label, self._name)]
@@ -138,8 +145,8 @@ class Parser:
                 self._reject(match, offset, _why_junk(match[0]))
         self._begun |= last is not None
         # A box's match may have taken the separator behind it along, which tells whether a text was cut.
-        rest = syntax.end_of_box(last) if last else 0
-        self._opening = (self._opening + (text if final else text[:rest])).lstrip()[:_OPENING]
+        rest = syntax.end_of_box(last) if last else start
+        self._opening = (self._opening + text[start : None if final else rest]).lstrip()[:_OPENING]
         if final:
             self._leave_name()
             self.is_cut = not self.ended and self._is_cut(text, rest, broken, open_name=open_name)
@@ -170,13 +177,18 @@ class Parser:
             for row in np.flatnonzero(~kept):
                 column = int(np.argmin(inside[row]))
                 bounds = f"{self._low[column]:g} to {self._high[column]:g}"
-                reason = f"the number {numbers[row, column]:g}, which is not in {bounds}"
+                reason = f"the number {numbers[row, column]:.12g}, which is not in {bounds}"
                 self._reject(boxes[row], offset, reason)
             found = Found(*(column[kept] for column in found))
+        if self._near:
+            self._note_near(owners, counts, kept)
+        return found
+
+    def _note_near(self, owners: list[_Owner], counts: np.ndarray, kept: np.ndarray) -> None:
+        """Notes the names that were taken for a class's, where a box came of it."""
         for owner, start, count in zip(owners, np.cumsum(counts) - counts, counts, strict=True):
             if owner.label is not None and owner.name.written in self._near and kept[start : start + count].any():
                 self.near_matches[owner.name.written] = self._class_names[owner.label]
-        return found
 
     def _enter_name(self, match: re.Match[str], offset: int) -> None:
         written, (start, stop) = self._syntax.named(match)
@@ -199,7 +211,7 @@ class Parser:
         return any(name.startswith(text.casefold()) for name in spelled)
 
     def _reject(self, match: re.Match[str], offset: int, reason: str) -> None:
-        self.rejected.append(Rejected(offset + match.start(), offset + match.end(), reason))
+        self.rejected.append(Rejected(offset + match.start(), offset + self._syntax.end_of_box(match), reason))
 
     def _why_unnamed(self) -> str:
         return f"an unknown class {self._name.written!r}" if self._name.written else "coordinates without a class name"
@@ -207,7 +219,10 @@ class Parser:
     def _why_broken(self, text: str) -> str:
         if self._label is None and self._syntax.names == "before":
             return self._why_unnamed()
-        found, wanted = len(_NUMBER.findall(self._syntax.coordinates(text))), self._syntax.count
+        coordinates, wanted = self._syntax.coordinates(text), self._syntax.count
+        if coordinates is None:
+            return "no coordinates where the format has them"
+        found = len(_NUMBER.findall(coordinates))
         return (
             f"{found} coordinates where a box has {wanted}" if found != wanted else "a box not written as it should be"
         )
@@ -227,7 +242,6 @@ def _nearest(written: str, class_names: ClassNames, similarity: float) -> int | 
     def plain(text: str) -> str:
         return text.replace("-", " ").replace("_", " ").casefold().strip()
 
-    best = process.extractOne(
-        written, class_names, processor=plain, scorer=Levenshtein.normalized_similarity, score_cutoff=similarity
-    )
-    return None if best is None else int(best[2])
+    # Not by rapidfuzz's own cut-off, which rounding puts above a similarity that is reached exactly.
+    best = process.extractOne(written, class_names, processor=plain, scorer=Levenshtein.normalized_similarity)
+    return None if best is None or best[1] < similarity - 1e-9 else int(best[2])

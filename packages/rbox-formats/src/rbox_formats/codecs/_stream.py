@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from rbox_formats._geometry import quad_to_rbox
-from rbox_formats._records import ClassNames
 from rbox_formats.codecs._coordinates import Size
 from rbox_formats.codecs._decoded import Decoded
 from rbox_formats.codecs._parser import Found
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Once so many characters have come without a box, the next attempt waits until there are an eighth more of them: the
 # time stays linear in the length, whatever the text is.
-_PATIENCE = 4096
+_PATIENCE = 256
 
 
 class StreamedBox(NamedTuple):
@@ -54,7 +54,7 @@ class StreamDecoder:
     def __init__(
         self,
         codec: Codec,
-        class_names: ClassNames,
+        class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None,
         near_match: float | None,

@@ -36,9 +36,27 @@ END = ("</s>", "<|im_end|>", "<|endoftext|>", "<eos>", "<end_of_turn>", "<|end|>
 IGNORED = ("<s>", "<pad>", "<bos>")
 
 
-def end_of(text: str) -> int:
-    """Where the first token that ends a text stands, its length if there is none."""
-    return min((at for token in END if (at := text.find(token)) >= 0), default=len(text))
+# One of them is in each of those; looked for first, since they are rare where "<" is not.
+_END_MARKS = ("/", "|", "eos", "end_of")
+_LEADING = re.compile("(?:" + "|".join([r"\s++", *map(re.escape, (*END, *IGNORED))]) + ")*+")
+
+
+def start_of(text: str) -> int:
+    """Where a text begins: behind the tokens that only begin it. Florence-2's answers start with `</s>`."""
+    match = _LEADING.match(text)
+    return match.end() if match else 0
+
+
+def end_of(text: str, start: int = 0) -> int:
+    """Where the first token that ends a text stands, from `start` on; its length if there is none."""
+    if not any(mark in text for mark in _END_MARKS):
+        return len(text)
+    return min((at for token in END if (at := text.find(token, start)) >= 0), default=len(text))
+
+
+def may_be_token(text: str) -> bool:
+    """Whether more characters could make a token of a text, one that begins or ends another."""
+    return any(token.startswith(text) for token in (*END, *IGNORED))
 
 
 def as_given(name: str) -> str:
@@ -139,7 +157,7 @@ class Syntax:
         A box has groups 1 to K, its numbers; a name has the group `name`, within the box where that holds it.
         """
         between = rf"(?:\s*+{escape(self.between_boxes)})?" if self.between_boxes.strip() else ""
-        kinds = [self.box_expression + between, rf"\s++|{'|'.join(self._skipped)}", f"(?P<broken>{self.broken})"]
+        kinds = [self.box_expression + between, f"(?P<broken>{self.broken})", rf"\s++|{'|'.join(self._skipped)}"]
         if self.none:
             kinds.append(f"(?P<none>{escape(self.none)})")
         if self.names == "before":
@@ -182,15 +200,19 @@ class Syntax:
         box = self._box_alone.match(match.string, match.start())
         return box.end() if box else match.end()
 
+    @cached_property
+    def _has_whole_numbers_only(self) -> bool:
+        return self.number == READ_WHOLE and not any(map(str.isdigit, "".join(literals(self.box))))
+
     def numbers(self, boxes: Sequence[re.Match[str]], text: str) -> tuple[NumbersN, NumberSpansN]:
         """The numbers of matches in a text: values (N, K), and places (N, K, 2), as tokens."""
-        only_digits = self.number == READ_WHOLE and not any(map(str.isdigit, "".join(literals(self.box))))
-        numbers, spans = whole_numbers(boxes, self.count, text) if only_digits else any_numbers(boxes, self.count)
+        whole = self._has_whole_numbers_only
+        numbers, spans = whole_numbers(boxes, self.count, text) if whole else any_numbers(boxes, self.count)
         before, behind = self.token
         return numbers, spans + np.array([-before, behind])
 
-    def coordinates(self, broken: str) -> str:
-        """The part of a broken box that holds its numbers."""
+    def coordinates(self, broken: str) -> str | None:
+        """The part of a broken box that holds its numbers, None where it has no such part."""
         return broken
 
     def named(self, match: re.Match[str]) -> tuple[str, Span]:
@@ -216,9 +238,9 @@ class Syntax:
 
     @cached_property
     def _skipped(self) -> list[str]:
-        """Tags, words and punctuation that only hold a text together, the longest first."""
+        """Tags and punctuation that only hold a text together, the longest first."""
         around = (self.before_boxes, self.between_boxes, self.after_boxes, self.between_groups, self.after_name)
-        found = {piece for literal in around for piece in re.findall(r"<[^<>]*>|[^\s<]", literal)}
+        found = {piece for literal in around for piece in re.findall(r"<[^<>]*>|[^\w\s<]", literal)}
         by_length = sorted({*found, *self.ignored, *IGNORED}, key=lambda piece: (-len(piece), piece))
         return [escape(piece) for piece in by_length]
 
@@ -259,7 +281,7 @@ class Syntax:
 
     @cached_property
     def _begins(self) -> re.Pattern[str]:
-        starts = self._groups or [[self.before_boxes, *self._item]]
+        starts = self._groups or [[self.bare(self.before_boxes), *self._item]]
         return re.compile("|".join(map(beginnings, starts)))
 
     @cached_property

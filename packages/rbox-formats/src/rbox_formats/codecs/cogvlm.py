@@ -21,7 +21,7 @@ from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._syntax import Syntax
 
 #: A name has brackets behind it. What is closed, goes on with another box, or holds digits only, is none.
-BROKEN = r"[^\[\];<\s][^\[\];<]*+(?=[;\]])|[-0-9.][-0-9.,\s]*+(?=<|\Z)"
+BROKEN = r"[^\[\];<\s][^\[\];<]*+(?=[;\]])|[-.]?[0-9][-0-9.,\s]*+(?=<|\Z)"
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class EarthDial(Codec):
     name: ClassVar[str] = "earthdial"
     prompt: ClassVar[str] = "[refer] Give me the location of <ref>{classes}</ref>"
     added_tokens: ClassVar[tuple[str, ...]] = TOKENS
-    coordinates: ClassVar[Scaled] = turned(clockwise=False, clamp=None)
+    coordinates: ClassVar[Scaled] = turned(clockwise=False)
     syntax: ClassVar[Syntax] = Syntax(
         box="[[%d, %d, %d, %d, %d]]",
         broken=r"\[(?:\s*+\[(?!\s*+\[))?[^\[\]]*+(?:\]\s*+\]?)?",

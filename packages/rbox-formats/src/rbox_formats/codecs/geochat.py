@@ -5,7 +5,8 @@
 Source: mbzuai-oryx/GeoChat, geochat_demo.py and geochat/serve/cli.py; GeoChat sees 504x504 px.
 
 - Scale: hundredths (bounding_box_size = 100) along each axis, whole numbers; how the training data were rounded is
-  not in the code: rounded to the nearest here, clamped to 0..100.
+  not in the code: rounded to the nearest here, and not clamped, since a box at the border may reach beyond the image
+  before it is turned (EarthDial's truth, in the same notation, has 102).
 - x_min, y_min, x_max, y_max of the box before it is turned around its centre, then whole degrees in (0, 90].
 - **The angle's sign is ambiguous in the source.** `rotate_bbox`, which draws, turns counter-clockwise on the screen
   (cv2.getRotationMatrix2D); `bbox_and_angle_to_polygon` in the same file turns clockwise. EarthDial's evaluation of
@@ -26,14 +27,15 @@ from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._options import one_of
 from rbox_formats.codecs._syntax import Syntax
+from rbox_formats.codecs._template import READ_ANY
 
 BOX, BROKEN = "{<%d><%d><%d><%d>|<%d>}", r"\{[^{}]*+\}?"
 
 
-def turned(*, clockwise: bool, clamp: tuple[float, float] | None) -> Scaled:
+def turned(*, clockwise: bool) -> Scaled:
     """The coordinates that GeoChat and those who follow it write."""
     angle = OC if clockwise else OC.counter_clockwise
-    return Scaled("hbox before turning", scale=100, clamp=clamp, angle=angle)
+    return Scaled("hbox before turning", scale=100, angle=angle)
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class GeoChat(Codec):
     prompt: ClassVar[str] = "[grounding] Detect all {classes} in the image."
     syntax: ClassVar[Syntax] = Syntax(
         box=BOX,
+        number=READ_ANY,
         broken=BROKEN,
         before_name="<p>",
         after_name="</p>",
         before_boxes=" ",
         between_boxes="<delim>",
+        stop="<{",
         between_groups=" ",
     )
 
@@ -64,4 +68,4 @@ class GeoChat(Codec):
     @cached_property
     def coordinates(self) -> Scaled:
         """Hundredths and degrees."""
-        return turned(clockwise=self.clockwise, clamp=(0, 100))
+        return turned(clockwise=self.clockwise)

@@ -12,10 +12,10 @@ Source: google-research/big_vision, big_vision/pp/proj/paligemma/segmentation.py
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rbox_formats._records import ClassNames
 from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._syntax import Syntax
@@ -39,6 +39,6 @@ class PaliGemma(Codec):
         token=(len("<loc"), len(">")),
     )
 
-    def question(self, class_names: ClassNames) -> str:
+    def question(self, class_names: Iterable[str]) -> str:
         """The names with ' ; ' between them."""
         return self.prompt.replace("{classes}", " ; ".join(class_names))

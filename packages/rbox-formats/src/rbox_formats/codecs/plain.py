@@ -3,7 +3,8 @@
     ship[512,90,40,12,-35][530,101,41,12,-36];plane[...]
 
 - cx, cy, w, h in thousandths of the image's longer side in x and y alike, so that a turned box stays a rectangle in
-  images of any shape; rounded to the nearest, clamped to 0..1000; `decimals=1` writes tenths.
+  images of any shape; rounded to the nearest, clamped to 0..1000, sides to 0..1415 (a
+  diagonal); `decimals=1` writes tenths.
 - The angle is `le90`: whole degrees in [-90, 90), w >= h, clockwise on the screen.
 - Order: by class, then the upper, then the left end of the upright box. Names as given.
 - An image without objects: "none".
@@ -42,7 +43,7 @@ class Plain(Codec):
     def coordinates(self) -> Scaled:
         """Thousandths of the longer side."""
         rounding: Literal["none", "nearest"] = "none" if self.decimals else "nearest"
-        return Scaled("rbox", frame="longer side", rounding=rounding, clamp=(0, 1000))
+        return Scaled("rbox", frame="longer side", rounding=rounding, clamp=(0, 1000), clamp_sides=(0, 1415))
 
     @cached_property
     def syntax(self) -> Syntax:

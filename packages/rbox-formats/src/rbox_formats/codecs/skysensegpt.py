@@ -6,7 +6,7 @@ Source: Luo-Z13/SkySenseGPT, Tools/process_data_RS_Object_Detection.py.
 
 - Scale: cx, cy, w, h in hundredths of the side (of 512 px in the source, whose images are square; of the image's width
   and height here), two decimals, not clamped.
-- The angle is OpenCV's (`oc`, OpenCV 4.5.1 up to 5): whole degrees in (0, 90], clockwise on the screen.
+- The angle is OpenCV's (`oc`, OpenCV 4.5.1 to 4.12): whole degrees in (0, 90], clockwise on the screen.
 - One class for each question: encode and decode one class at a time. Names are lower case with '_', and have an 's'
   behind them whatever their number.
 - At most 20 boxes: of more, the first 20 are written, the number is that of all, and a sentence says that the rest are
@@ -18,15 +18,14 @@ Source: Luo-Z13/SkySenseGPT, Tools/process_data_RS_Object_Detection.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from rbox_formats._conventions import OC
-from rbox_formats._records import ClassNames
 from rbox_formats._typing import BoxesOrQuadsN, LabelsN
 from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled, Size
@@ -107,11 +106,15 @@ class SkySenseGPT(Codec):
     )
     empty_answer: ClassVar[str] = "I'm sorry, I cannot answer as the given image does not contain any given objects."
 
+    def facts(self) -> dict[str, str]:
+        """See `Codec.facts`."""
+        return {**super().facts(), "most boxes": f"{_MOST} in a text, the rest are left out"}
+
     def order(
         self,
-        boxes: BoxesOrQuadsN,
-        labels: LabelsN,
-        class_names: ClassNames,
+        boxes: BoxesOrQuadsN | Sequence[Any],
+        labels: LabelsN | Sequence[int],
+        class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
     ) -> np.ndarray:
