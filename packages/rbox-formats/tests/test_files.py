@@ -31,11 +31,38 @@ def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
     assert files.not_an_input(tmp_path / "c.png", tmp_path / "b.png", None) == tmp_path / "c.png"
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "/etc/passwd", "a\0b"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../a", "a\\b", "/etc/passwd", "a\0b", "C:evil.txt", "C:"])
 def test_names_that_leave_the_folder(name: str) -> None:
     with pytest.raises(DatasetError, match="expected a plain file name"):
         files.safe_name(name, Path("data"))
 
 
 def test_plain_names() -> None:
-    assert files.safe_name("P0001.v2..txt", Path("data")) == "P0001.v2..txt"
+    for name in ("P0001.v2..txt", "\u6e2f 1.png", "12:30.png"):
+        assert files.safe_name(name, Path("data")) == name
+
+
+def test_names_that_are_no_text() -> None:
+    with pytest.raises(DatasetError, match=r"expected a file name in UTF-8 inside data, got 'P\\udcff\.png'"):
+        files.safe_name(b"P\xff.png".decode("utf-8", "surrogateescape"), Path("data"))
+
+
+def test_text_that_no_file_can_hold(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"a\.txt: expected text that UTF-8 can hold, got half of a surrogate pair"):
+        files.write_text(tmp_path / "a.txt", "\ud800")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 251 + ".txt", "a." + "b" * 253, "\u6e2f" * 83 + ".json", "." + "a" * 254])
+def test_the_longest_names(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    with files.replacing(path) as temporary:
+        assert files.visible(tmp_path) == []  # nobody takes it for a file of the dataset
+        assert temporary.suffix in ("", path.suffix)
+        temporary.write_text("whole")
+    assert (path.read_text(), list(tmp_path.iterdir())) == ("whole", [path])
+
+
+def test_the_temporary_file_has_the_suffix(tmp_path: Path) -> None:
+    with files.replacing(tmp_path / "a.png") as temporary:
+        assert temporary.suffix == ".png"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rbox_formats._geometry import quad_to_rbox
+from rbox_formats._geometry import quad_to_rbox, rbox_to_quad
 from rbox_formats._typing import BoxesN, BoxesOrQuadsN, FlagsN, LabelsN, QuadsN, ScoresN
 from rbox_formats.errors import ClassNameError, FormatsError
 
@@ -125,6 +125,11 @@ class ImageRecord:
     def shapes(self) -> BoxesOrQuadsN:
         """The quads as annotated (N, 4, 2) where the format has them, else the boxes (N, 5)."""
         return self.boxes if self.quads is None else self.quads
+
+    @property
+    def corners(self) -> QuadsN:
+        """The quads as annotated where the format has them, else the boxes' corners (N, 4, 2)."""
+        return rbox_to_quad(self.boxes) if self.quads is None else self.quads
 
     def select(self, which: Any) -> ImageRecord:
         """The record with only some of its objects: a mask (N,) or indices, in their order."""

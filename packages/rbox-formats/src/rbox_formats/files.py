@@ -6,9 +6,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from rbox_formats.errors import DatasetError
+
+_LONGEST_SUFFIX = 32  # in bytes, of a temporary file; with what is before it far below a file system's 255
 
 
 @contextmanager
@@ -19,7 +21,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    # The suffix stays, since some libraries choose a file's format by it; the name does not, since a file system's
+    # longest name with something before it would be too long.
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -34,9 +39,16 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a whole text file (UTF-8, line ends as given) or none."""
+    """Writes a whole text file (UTF-8, line ends as given) or none.
+
+    Raises:
+        DatasetError: If it has half surrogate pairs, which UTF-8 cannot hold.
+    """
+    content = _encoded(text)
+    if content is None:
+        raise DatasetError("expected text that UTF-8 can hold, got half of a surrogate pair", path=path)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_bytes(content)
 
 
 def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
@@ -64,8 +76,20 @@ def safe_name(name: str, folder: Path) -> str:
     """A file name from outside, once it is sure that it names something directly inside the folder.
 
     Raises:
-        DatasetError: If it has a separator, is a dot name, or is empty.
+        DatasetError: If it has a separator or a Windows drive, is a dot name, is empty, or is no text that UTF-8 can
+            hold (Python reads file names in another encoding so, with half surrogate pairs for their bytes).
     """
-    if not name or name in {".", ".."} or any(character in name for character in "/\\\0"):
+    apart = any(character in name for character in "/\\\0") or bool(PureWindowsPath(name).drive)
+    if not name or name in {".", ".."} or apart:
         raise DatasetError(f"expected a plain file name inside {folder}, got {name!r}")
+    if _encoded(name) is None:
+        raise DatasetError(f"expected a file name in UTF-8 inside {folder}, got {name!r}", remedy="Rename the file.")
     return name
+
+
+def _encoded(text: str) -> bytes | None:
+    """A text in UTF-8; None for one with half surrogate pairs."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None

@@ -49,7 +49,7 @@ _ROUNDING = 1e-9
 
 def belonging(record: ImageRecord, window: Window, iof_threshold: float = 0.7) -> FlagsN:
     """Which of an image's objects belong to a window (N,); see `clip_to_window`."""
-    share, by_centre = _shares(_quads(record), record, window)
+    share, by_centre = _shares(record.corners, record, window)
     return by_centre | _is_enough(share, iof_threshold)
 
 
@@ -80,7 +80,7 @@ def clip_to_window(
     Raises:
         FormatsError: If the threshold is not in [0, 1].
     """
-    quads = _quads(record)
+    quads = record.corners
     share, by_centre = _shares(quads, record, window)
     enough = by_centre | _is_enough(share, iof_threshold)
     chosen = np.flatnonzero(enough | _is_enough(share, 0.0) if below == "difficult" else enough)
@@ -125,10 +125,6 @@ def _is_enough(share: ScoresN, iof_threshold: float) -> FlagsN:
     if not 0 <= iof_threshold <= 1:
         raise FormatsError(f"expected a share of an object as threshold, from 0 to 1, got {iof_threshold}")
     return share >= max(iof_threshold * (1 - _ROUNDING), _ROUNDING)
-
-
-def _quads(record: ImageRecord) -> QuadsN:
-    return rbox_to_quad(record.boxes) if record.quads is None else record.quads
 
 
 def _seen(record: ImageRecord, window: Window) -> Any:

@@ -199,6 +199,11 @@ BAD_DOCUMENTS: list[tuple[Any, str]] = [
     (document(images=[IMAGE | {"file_name": "/etc/passwd"}]), r"file_name: expected the name of a file inside"),
     (document(images=[IMAGE | {"file_name": "C:\\P1.png"}]), r"file_name: expected the name of a file inside"),
     (document(images=[IMAGE | {"file_name": "..\\P1.png"}]), r"file_name: expected the name of a file inside"),
+    (document(images=[IMAGE | {"file_name": "a/C:P1.png"}]), r"file_name: expected the name of a file inside"),
+    (document(images=[IMAGE | {"file_name": "a/"}]), r"file_name: expected the name of a file inside"),
+    (document(images=[IMAGE | {"width": 1e10}]), r"images\[0\]\.width: expected a finite number up to 1000000000"),
+    (document(images=[IMAGE | {"id": float("inf")}]), r"images\[0\]\.id: expected a whole number, got a number Inf"),
+    (document(images=[IMAGE | {"id": True}]), r"images\[0\]\.id: expected a number, got true"),
     (document(images=[IMAGE | {"file_name": ""}]), r"file_name: expected the name of a file inside"),
     (document(images=[IMAGE | {"file_name": "P\0.png"}]), r"file_name: expected the name of a file inside"),
     (
@@ -312,3 +317,43 @@ def test_rotated_boxes_and_scores_are_written_for_detectron2(tmp_path: Path) -> 
     np.testing.assert_allclose(again.boxes, boxes, atol=1e-12)
     assert again.quads is None
     assert again.scores.tolist() == [0.25]
+
+
+def test_a_closed_outline_keeps_its_four_corners(tmp_path: Path) -> None:
+    skewed = [10, 20, 30, 22, 33, 40, 8, 41]
+    assert one(tmp_path, {"segmentation": [[*skewed, *skewed[:2]]]}).quads.ravel().tolist() == skewed
+
+
+@pytest.mark.parametrize("number", [20180000001, -5, 2**60 + 1, 20180000001.0])
+def test_ids_of_any_size(number: float, tmp_path: Path) -> None:
+    annotation = {"segmentation": [QUAD], "image_id": number, "category_id": number}
+    images = [{"id": number, "file_name": "P1.png"}]
+    path = make(tmp_path, annotation, images=images, categories=[{"id": number, "name": "ship"}])
+    (record,) = datasets.read("coco", path)
+    assert (len(record), record.metadata["id"]) == (1, number)
+    if isinstance(number, int):
+        datasets.write("coco", [record], tmp_path / "out.json", None, ClassNames(["ship"]))
+        assert [again.metadata["id"] for again in datasets.read("coco", tmp_path / "out.json")] == [number]
+
+
+@pytest.mark.parametrize("name", ["train\\P1.png", "a\\b/P1.png", "train//P1.png"])
+def test_names_with_windows_separators(name: str, tmp_path: Path) -> None:
+    (tmp_path / name.replace("\\", "/")).parent.mkdir(parents=True)
+    Image.new("L", (9, 8)).save(tmp_path / name.replace("\\", "/"))
+    (record,) = datasets.read("coco", make(tmp_path, images=[{"id": 7, "file_name": name}]))
+    assert (record.image_id, record.size) == ("P1", (9, 8))
+
+
+def test_one_name_in_two_folders_of_windows(tmp_path: Path) -> None:
+    images = [{"id": 7, "file_name": "a\\P1.png"}, {"id": 8, "file_name": "b\\P1.png"}]
+    with pytest.raises(DatasetError, match=r"images\[1\]\.file_name: expected a file name that no other image has"):
+        datasets.read("coco", make(tmp_path, images=images))
+
+
+def test_what_no_file_can_hold_is_not_written(tmp_path: Path) -> None:
+    record = ImageRecord("P\udcff", np.zeros((0, 5)), np.zeros(0, dtype=np.int64))
+    with pytest.raises(DatasetError, match="expected a file name in UTF-8"):
+        datasets.write("coco", [record], tmp_path, None, ClassNames(["ship"]))
+    record = ImageRecord("P1", np.zeros((0, 5)), np.zeros(0, dtype=np.int64), metadata={"by": "\ud800", "gsd": "1"})
+    path = datasets.write("coco", [record], tmp_path, None, ClassNames(["ship"]))
+    assert [again.metadata for again in datasets.read("coco", path)] == [{"gsd": "1", "id": 1}]

@@ -79,6 +79,8 @@ BAD_LINES = {
     "10 20 30 20 30 40 10 40 ship 0 0": r"got 11 fields",
     "10 20 30 20 30 40 10 nan ship 0": r"expected finite coordinates, got 10 20 30 20 30 40 10 nan",
     "10 20 30 20 30 40 10 inf ship 0": r"expected finite coordinates",
+    "10 20 30 20 30 40 10 4_0 ship 0": r"expected 8 coordinates, got '4_0' as number 8",
+    "10 20 30 20 30 40 \uff11\uff10 40 ship 0": r"expected 8 coordinates, got '\uff11\uff10' as number 7",
     f"{OBJECT} tram 0": r"expected a class among plane, .*, got 'tram'\n.*--class-names",
     f"{OBJECT} ship 3": r"expected a difficulty among 0, 1, 2, got '3'",
     f"{OBJECT} ship  0 0": r"got 11 fields",
@@ -98,9 +100,16 @@ def test_bad_lines_are_named_by_file_and_line(line: str, tmp_path: Path) -> None
 def test_bad_folders(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="nowhere: expected a dataset folder, found none"):
         datasets.read("dota", tmp_path / "nowhere")
-    with pytest.raises(DatasetError, match="expected a folder 'labelTxt'"):
+    with pytest.raises(
+        DatasetError, match=r"expected a folder 'labelTxt'.*\nGive the folder that has a folder 'labelTxt'"
+    ):
+        datasets.read("dota", tmp_path)
+    (tmp_path / ".hidden" / "labelTxt").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"expected a folder 'labelTxt'.*\nGive the folder that has"):
         datasets.read("dota", tmp_path)
     (tmp_path / "labelTxt").mkdir()
+    with pytest.raises(DatasetError, match=rf"\nGive the dataset's folder, which this one is in: {tmp_path}\.$"):
+        datasets.read("dota", tmp_path / "labelTxt")
     with pytest.raises(DatasetError, match=r"expected annotation files \(\*\.txt\), found none"):
         datasets.read("dota", tmp_path)
     with pytest.raises(DatasetError, match=r"expected a dataset format among .*dota, .*got 'vog'"):
@@ -280,3 +289,13 @@ def test_a_label_file_that_is_a_folder(tmp_path: Path) -> None:
     (make(tmp_path) / "labelTxt" / "P2.txt").mkdir()
     with pytest.raises(DatasetError, match=r"P2\.txt: expected a file that can be read, got: Is a directory"):
         list(datasets.read("dota", tmp_path))
+
+
+def test_names_may_have_what_numbers_may_not(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "labelTxt" / "P1.txt").write_text(f"{OBJECT} gr\xfcn_1 0\n", encoding="utf-8")
+    text = (tmp_path / "labelTxt" / "P1.txt").read_text(encoding="utf-8")
+    names = ClassNames(["gr\xfcn_1"])
+    assert dota._parse_at_once(text, names, dota._DIFFICULT) is not None
+    (record,) = datasets.read("dota", tmp_path, class_names=names)
+    assert record.quads[0].ravel().tolist() == [float(value) for value in OBJECT.split()]

@@ -87,6 +87,7 @@ def test_the_names_of_world_files(image: str, beside: str, tmp_path: Path) -> No
         ("1\n0\n0\n-1\n5\n", r"a\.wld: expected six lines with a number each, got 5 lines"),
         ("1\n0\n0\n-1\n5\n6\n7", r"a\.wld: expected six lines with a number each, got 7 lines"),
         ("1\n0\nx\n-1\n5\n6", r"a\.wld:3: expected a finite number, got 'x'"),
+        ("1\n1_0\n0\n-1\n5\n6", r"a\.wld:2: expected a finite number, got '1_0'"),
         ("1\n0\n0\nnan\n5\n6", r"a\.wld:4: expected a finite number, got 'nan'"),
         ("1\n1\n1\n1\n5\n6", r"a\.wld: expected a transform that can be inverted"),
         ("", r"a\.wld: expected six lines with a number each, got 0 lines"),

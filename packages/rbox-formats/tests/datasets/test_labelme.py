@@ -47,6 +47,7 @@ SHAPES: dict[str, tuple[dict[str, Any], list[list[float]]]] = {
     "circle": (shape([[20, 30], [26, 38]], shape_type="circle"), SQUARE),
     "mask": (shape([[10, 20], [30, 40]], shape_type="mask", mask="aGVsbG8="), SQUARE),
     "five points": (shape([*SQUARE, [10, 30]]), SQUARE),
+    "closed": (shape([[10, 20], [30, 22], [33, 40], [8, 41], [10, 20]]), [[10, 20], [30, 22], [33, 40], [8, 41]]),
     "triangle": (shape([[10, 20], [30, 20], [15, 40]]), SQUARE),
 }
 
@@ -64,7 +65,7 @@ def test_difficult_objects(other: dict[str, Any], tmp_path: Path) -> None:
     assert record.difficult.tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("name", ["../images/P7.png", "..\\images\\P7.png", "./../images/P7.png"])
+@pytest.mark.parametrize("name", ["../images/P7.png", "..\\images\\P7.png", "./../images/P7.png", "..//images//P7.png"])
 def test_an_image_elsewhere_in_the_dataset(name: str, tmp_path: Path) -> None:
     make(tmp_path / "train", imagePath=name)
     (tmp_path / "images").mkdir()
@@ -115,7 +116,7 @@ def test_bad_shapes(drawn: Any, message: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../P1.png", "..\\P1.png", "/P1.png", "C:\\P1.png", "a/../../P1.png", "", "a//P1.png", ".."]
+    "name", ["../P1.png", "..\\P1.png", "/P1.png", "C:\\P1.png", "a/../../P1.png", "", "a/C:P1.png", "a/", ".."]
 )
 def test_image_paths_that_lead_out(name: str, tmp_path: Path) -> None:
     Image.new("L", (9, 8)).save(tmp_path / "P1.png")

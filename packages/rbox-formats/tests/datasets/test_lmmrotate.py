@@ -117,3 +117,11 @@ def test_another_codec(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.boxes[:, :2], [[20.5, 30.5]])
     with pytest.raises(DatasetError, match="expected class names, which texts of 'allseeing' do not tell"):
         lmmrotate.read(path, None, None, codec=codec)
+
+
+def test_names_with_windows_separators(tmp_path: Path) -> None:
+    path = make(tmp_path, entry(file_name="train\\P1.png"), entry(file_name="P2.png"))
+    assert [record.image_id for record in datasets.read("lmmrotate", path)] == ["P1", "P2"]
+    again = make(tmp_path, entry(file_name="train\\P1.png"), entry(file_name="P1.png"))
+    with pytest.raises(DatasetError, match=r"\[1\]\.file_name: expected a file name that no other image has"):
+        datasets.read("lmmrotate", again)

@@ -42,3 +42,14 @@ def test_long_outlines_take_no_long_time() -> None:
 
 def test_an_upright_box() -> None:
     assert upright_quad(1, 2, 3, 5) == [1, 2, 3, 2, 3, 5, 1, 5]
+
+
+@pytest.mark.parametrize("corners", [[0, 0, 5, 1, 4, 3, -1, 2], [0, 0, 5, 1, 4, 3, 0, 0]])
+def test_a_closed_outline_of_four_corners_is_these(corners: list[float]) -> None:
+    assert quad_around([*corners, *corners[:2]] if corners[:2] != corners[-2:] else corners) == corners
+
+
+@given(st.lists(point, min_size=5, max_size=9, unique=True))
+def test_closing_an_outline_changes_nothing(points: list[tuple[int, int]]) -> None:
+    corners = [float(value) for xy in points for value in xy]
+    assert quad_around([*corners, *corners[:2]]) == quad_around(corners)

@@ -93,6 +93,7 @@ DOCUMENT = """<a>
 NUMBERS = {
     "abc": "3: expected a number in <box/cx>, got 'abc'",
     "nan": "3: expected a number in <box/cx>, got 'nan'",
+    "\uff11\uff10": "3: expected a number in <box/cx>, got '\uff11\uff10'",
     "1_000": "3: expected a number in <box/cx>, got '1_000'",
     "1,5": "3: expected a number in <box/cx>, got '1,5'",
     "inf": "3: expected a number from -1e+09 to 1e+09 in <box/cx>, got 'inf'",

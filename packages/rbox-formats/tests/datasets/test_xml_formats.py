@@ -420,3 +420,20 @@ def test_angles_are_written_in_the_range_of_the_format(tmp_path: Path) -> None:
         written = [float(value) for value in re.findall(rf"<{tag}>(.*)</{tag}>", path.read_text())]
         assert len(written) == len(angles)
         assert all(low <= angle <= high and (name == "ssdd" or angle < high) for angle in written), (name, written)
+
+
+def test_loose_files_and_the_wrong_level_are_told(tmp_path: Path) -> None:
+    (tmp_path / "00001.xml").write_text("<annotation/>")
+    loose = r"expected a folder 'Annotations/Oriented Bounding Boxes'.*\n.*loose files beside it are not read"
+    with pytest.raises(DatasetError, match=loose):
+        datasets.read("dior-r", tmp_path)
+    folder = tmp_path / "Annotations" / "Oriented Bounding Boxes"
+    folder.mkdir(parents=True)
+    with pytest.raises(DatasetError, match=rf"\nGive the dataset's folder, which this one is in: {tmp_path}\.$"):
+        datasets.read("dior-r", folder)
+
+
+@pytest.mark.parametrize("format", [name for name, entry in datasets.FORMATS.items() if entry.read])
+def test_a_folder_that_is_not_there_has_a_remedy(tmp_path: Path, format: str) -> None:
+    with pytest.raises(DatasetError, match=r"^\S+nowhere: expected a dataset folder.*, found none\nGive "):
+        datasets.read(format, tmp_path / "nowhere")

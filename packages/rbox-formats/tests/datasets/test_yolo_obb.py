@@ -16,7 +16,7 @@ PUBLISHED = "0 0.780811 0.743961 0.782371 0.74686 0.777691 0.752174 0.776131 0.7
 def make(root: Path, *lines: str, yaml: str | None = "names: [plane, ship]\n", labels: str = "labels/train") -> Path:
     (root / labels).mkdir(parents=True)
     (root / labels.replace("labels", "images")).mkdir(parents=True)
-    (root / labels / "P1.txt").write_text("".join(f"{line}\n" for line in lines))
+    (root / labels / "P1.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     Image.new("L", (200, 100)).save(root / labels.replace("labels", "images") / "P1.png")
     if yaml is not None:
         (root / "data.yaml").write_text(yaml, encoding="utf-8")
@@ -57,6 +57,8 @@ BAD_LINES = {
     "-1 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8": "expected the class as a whole number from 0, got '-1'",
     "2 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0.8": "expected a class from 0 to 1, got 2",
     "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 x": "expected 8 coordinates, got 'x' as number 8",
+    "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 0_1": "expected 8 coordinates, got '0_1' as number 8",
+    "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 \uff11": "expected 8 coordinates, got '\uff11' as number 8",
     "0 0.1 0.2 0.3 0.4 0.5 0.6 0.7 nan": "expected finite coordinates",
     "0 100 200 300 400 500 600 700 800": "expected coordinates divided by the image's size, got 100 200",
 }
@@ -156,3 +158,18 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
     unknown = ImageRecord("P1", np.ones((1, 5)), np.zeros(1, dtype=np.int64))
     with pytest.raises(FormatsError, match="expected an image for 'P1', whose size matters"):
         datasets.write("yolo-obb", [unknown], tmp_path, None, names)
+
+
+def test_outlines_are_turned_to_pixels_before_their_least_rectangle(tmp_path: Path) -> None:
+    # A square of 40 px that stands on its tip, one side with a corner amid: in shares of 200 by 100 px it is a rhombus.
+    corners = [(100, 22), (110, 32), (128, 50), (100, 78), (72, 50)]
+    line = " ".join(["1", *(f"{x / 200} {y / 100}" for x, y in corners)])
+    (record,) = datasets.read("yolo-obb", make(tmp_path, line), "train")
+    expected = sorted([[100.0, 22.0], [128, 50], [100, 78], [72, 50]])
+    np.testing.assert_allclose(sorted(record.quads[0].round(9).tolist()), expected, atol=1e-9)
+
+
+def test_a_closed_outline_keeps_its_four_corners(tmp_path: Path) -> None:
+    skewed = "0.1 0.2 0.5 0.3 0.4 0.8 0.05 0.6"
+    (record,) = datasets.read("yolo-obb", make(tmp_path, f"1 {skewed} 0.1 0.2"), "train")
+    np.testing.assert_allclose(record.quads[0], [[20, 20], [100, 30], [80, 80], [10, 60]])

@@ -40,11 +40,22 @@ def annotation_folder(base: Path, names: Sequence[str]) -> Path:
         if (base / name).is_dir():
             return base / name
     splits = sorted({path.parents[name.count("/")].name for name in names for path in base.glob(f"*/{name}")})
+    splits = [name for name in splits if not name.startswith(".")]
     alternatives = " or ".join(repr(name) for name in names)
+    inside = next((name for name in names if base.absolute().as_posix().endswith(f"/{name}")), None)
+    if splits:
+        remedy = f"It has the splits {', '.join(splits)}: choose one (--split)."
+    elif inside is not None:
+        remedy = f"Give the dataset's folder, which this one is in: {base.absolute().parents[inside.count('/')]}."
+    else:
+        remedy = (
+            f"Give the folder that has a folder {alternatives} with the annotation files in it; loose files beside it "
+            "are not read."
+        )
     raise DatasetError(
         f"expected a folder {alternatives} in it, found none",
         path=base,
-        remedy=f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else None,
+        remedy=remedy,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rbox_formats import files, images
 from rbox_formats._records import ImageRecord
@@ -17,27 +17,36 @@ def inside(name: str, root: Path, base: Path) -> Path:
     """The path that a name in an annotation file stands for, once it is sure that it is inside the dataset's folder.
 
     Args:
-        name: Relative to `base`; with '/' or Windows' backslash between folders; '..' as long as it stays inside.
+        name: Relative to `base`; with '/' or Windows' backslash between folders, of which two are as one; '..' as long
+            as it stays inside.
         root: The dataset's folder.
         base: A folder in it.
 
     Raises:
-        DatasetError: If the name is absolute, or leaves `root`.
+        DatasetError: If the name is absolute, has a Windows drive, leaves `root`, or names a folder.
     """
     parts = list(base.relative_to(root).parts)
-    names = name.replace("\\", "/").split("/")
-    absolute = not names[0] or ":" in names[0]
+    names = _slashes(name).split("/")
+    if not names[0] or names[-1] in {"", ".", ".."}:
+        raise DatasetError(f"expected the name of a file inside {root}, got {name!r}")
     for part in names:
         if part == ".." and parts:
             parts.pop()
-        elif part != ".":
+        elif part not in {"", "."}:
             try:
                 parts.append(files.safe_name(part, root))
             except DatasetError as error:
                 raise DatasetError(f"expected the name of a file inside {root}, got {name!r}") from error
-    if absolute or not parts:
-        raise DatasetError(f"expected the name of a file inside {root}, got {name!r}")
     return root.joinpath(*parts)
+
+
+def stem_of(name: str) -> str:
+    """What an image is called that a file names: without folders, between '/' or Windows' backslash, and suffix."""
+    return PurePosixPath(_slashes(name)).stem
+
+
+def _slashes(name: str) -> str:
+    return name.replace("\\", "/")
 
 
 def find_image(name: str, root: Path, folders: Iterable[Path]) -> ImageFile:

@@ -88,13 +88,20 @@ class Value:
             raise self.error("a string of whole characters") from None
         return text
 
-    def integer(self, minimum: int | None = None) -> int:
-        """A whole number, whether it is written with a point or without; from `minimum` on."""
+    def integer(self) -> int:
+        """A whole number of any size, as ids are, whether it is written with a point or without."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+            raise self.error("a number")
+        if isinstance(self.value, float) and not self.value.is_integer():  # nor are nan and the infinite
+            raise self.error("a whole number")
+        return int(self.value)
+
+    def side(self) -> int:
+        """A side of an image in pixels: a whole number from 1 on."""
         number = self.number()
-        whole = int(number)
-        if whole != number or (minimum is not None and whole < minimum):
-            raise self.error("a whole number" if minimum is None else f"a whole number from {minimum} on")
-        return whole
+        if not number.is_integer() or number < 1:
+            raise self.error("a whole number from 1 on")
+        return int(number)
 
     def number(self) -> float:
         """A finite number that can be a place in an image."""
@@ -148,7 +155,9 @@ def dump(value: Any) -> str:
         DatasetError: If JSON cannot hold it.
     """
     try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()  # half a surrogate pair is no text that a file can hold
+        return text
     except (TypeError, ValueError) as error:
         raise DatasetError(f"expected values that JSON can hold, got {error}") from error
 

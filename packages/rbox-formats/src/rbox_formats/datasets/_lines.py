@@ -16,10 +16,7 @@ T = TypeVar("T")
 LARGEST = 1e9
 
 CORRECT_OR_REMOVE = "Correct the line, or remove it."
-CORRECT_OR_NAME = (
-    "Correct the line, or name the dataset's classes (--class-names, class_names=); an evaluation goes by those of the "
-    "predictions."
-)
+CORRECT_OR_NAME = "Correct the line, or name the dataset's classes (--class-names, class_names=)."
 
 
 class LineError(ValueError):
@@ -67,6 +64,11 @@ def parse_lines(lines: Iterable[str], parse: Callable[[str], T], path: Path) -> 
     return parsed
 
 
+def plain_digits(text: str) -> bool:
+    """Whether a text has nothing that Python alone takes for part of a number: 1_0, full-width digits and the like."""
+    return text.isascii() and "_" not in text
+
+
 def parse_numbers(fields: list[str], what: str, remedy: str = CORRECT_OR_REMOVE) -> list[float]:
     """Fields as finite numbers.
 
@@ -74,8 +76,11 @@ def parse_numbers(fields: list[str], what: str, remedy: str = CORRECT_OR_REMOVE)
         LineError: If one is not a number, or not finite, or too large to be a place in an image.
     """
     numbers: list[float] = []
+    plain = plain_digits("".join(fields))
     for field in fields:
         try:
+            if not plain and not plain_digits(field):
+                raise ValueError
             numbers.append(float(field))
         except ValueError:
             raise LineError(f"expected {what}, got {field!r} as number {len(numbers) + 1}", remedy) from None

@@ -36,7 +36,11 @@ def annotation_file(root: Path, split: str | None, layout: Layout) -> tuple[Path
     if root.is_file():
         return root, root.parent.parent if root.parent.name.lower() == "annotations" else root.parent
     if not root.is_dir():
-        raise DatasetError("expected a dataset folder or a JSON file, found none", path=root)
+        raise DatasetError(
+            "expected a dataset folder or a JSON file, found none",
+            path=root,
+            remedy=f"Give the file itself, or the folder that has {' or '.join(layout.whole)} in it.",
+        )
     if split is not None:
         names = [name.format(split=files.safe_name(split, root)) for name in layout.by_split]
         others: list[Path] = []

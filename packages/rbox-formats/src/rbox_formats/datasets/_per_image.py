@@ -114,7 +114,11 @@ def find(root: Path, split: str | None, layout: Layout) -> Found:
 
 def _all_files(base: Path, layout: Layout) -> list[Path]:
     if not base.is_dir():
-        raise DatasetError("expected a dataset folder, found none", path=base)
+        raise DatasetError(
+            "expected a dataset folder, found none",
+            path=base,
+            remedy=f"Give the folder that has {' or '.join(map(repr, layout.annotations))} in it.",
+        )
     return annotation_files(annotation_folder(base, layout.annotations), ".xml")
 
 

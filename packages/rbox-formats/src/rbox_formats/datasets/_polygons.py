@@ -16,12 +16,17 @@ def quad_around(corners: Sequence[float]) -> list[float]:
     A side of that rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Along the hull the edges'
     directions only turn one way, so that the farthest corner in a direction is found by halving: O(n log n) in all.
 
+    An outline is closed whether or not it ends where it began: of five corners or more a last one that is the first
+    again is left out. Four are a quad as they stand, also where two of them are the same.
+
     Args:
         corners: x1, y1, x2, y2, ... of at least one corner.
 
     Returns:
         Eight numbers. Of two corners or a line, a rectangle without height; of one, that point four times.
     """
+    if len(corners) > 8 and corners[:2] == corners[-2:]:
+        corners = corners[:-2]
     if len(corners) == 8:
         return list(corners)
     hull = _hull(corners)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats.datasets import _per_image, _xml
+from rbox_formats.datasets import _names, _per_image, _xml
 from rbox_formats.datasets._lines import shortest
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._xml import Element, ElementError, Node
@@ -87,11 +87,7 @@ def class_names_in(paths: Iterable[Path]) -> ClassNames:
     used: set[str] = set()
     for path in paths:
         used |= _xml.read(path, lambda root: {_xml.text(element, "name") for element in root.findall("object")})
-    names: list[str] = []
-    for name in sorted(used):
-        if ClassNames(names).find(name) is None:
-            names.append(name)
-    return ClassNames(names)
+    return _names.used(used)
 
 
 def write(

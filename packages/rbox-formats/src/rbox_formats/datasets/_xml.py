@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames
-from rbox_formats.datasets._lines import CORRECT_OR_NAME, LARGEST
+from rbox_formats.datasets._lines import CORRECT_OR_NAME, LARGEST, plain_digits
 from rbox_formats.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def to_number(value: str, element: Element, what: str, at_least: float = -LARGES
         result = float(value)
     except ValueError:
         result = math.nan
-    if math.isnan(result) or "_" in value:  # Python reads 1_000 as a number; no annotation means it
+    if math.isnan(result) or not plain_digits(value):  # Python reads 1_000 as a number; no annotation means it
         raise ElementError(f"expected a number in <{what}>, got {value!r}", element)
     if not at_least <= result <= LARGEST:
         raise ElementError(f"expected a number from {at_least:g} to {LARGEST:g} in <{what}>, got {value!r}", element)

@@ -7,8 +7,9 @@
 
 An object's place, in pixels of the image, is read from
 
-- `segmentation`, a list of outlines [x1, y1, x2, y2, ...]: one of four corners is the annotated quad, as MMRotate and
-  LMMRotate write it; of any other number of corners, or of several outlines, the least rectangle around them is taken.
+- `segmentation`, a list of outlines [x1, y1, x2, y2, ...]: one of four corners (and perhaps the first once more at the
+  end) is the annotated quad, as MMRotate and LMMRotate write it; of any other number of corners, or of several
+  outlines, the least rectangle around them is taken.
 - `bbox` of five numbers, [cx, cy, w, h, angle]: a rotated box, the angle in degrees, positive counter-clockwise on the
   screen, of any range. This is detectron2's convention (`RotatedBoxes`, `BoxMode.XYWHA_ABS`); COCO itself has none, and
   files with radians or clockwise angles are to be converted before. Where there is a segmentation as well, that is the
@@ -52,10 +53,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rbox_formats import files
-from rbox_formats._geometry import canonical_le90, quad_area, quad_to_rbox, rbox_to_quad
+from rbox_formats._geometry import canonical_le90, quad_area, quad_to_hbox, quad_to_rbox, rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _json, _names
-from rbox_formats.datasets._images import find_named, image_name
+from rbox_formats.datasets._images import find_named, image_name, stem_of
 from rbox_formats.datasets._json import Value
 from rbox_formats.datasets._lines import CORRECT_OR_NAME
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
@@ -109,7 +110,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     sources: dict[int, _Source] = {}
     stems: set[str] = set()
     for image in document["images"].items():
-        number, stem = image["id"].integer(), Path(image["file_name"].text()).stem
+        number, stem = image["id"].integer(), stem_of(image["file_name"].text())
         if number in sources:
             raise image["id"].error("an id that no other image has")
         if stem in stems:
@@ -142,10 +143,10 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
         difficult.append(any(annotation[key].flag() for key in ("iscrowd", "ignore") if annotation.has(key)))
         scores.append(annotation["score"].number() if annotation.has("score") else None)
     boxes, quads = _arrays(shapes)
-    sizes = [entry[key].integer(minimum=1) if entry.has(key) else None for key in ("width", "height")]
+    sizes = [entry[key].side() if entry.has(key) else None for key in ("width", "height")]
     known = ("file_name", "width", "height")
     return ImageRecord(
-        image_id=Path(entry["file_name"].text()).stem,
+        image_id=stem_of(entry["file_name"].text()),
         boxes=boxes,
         quads=quads,
         labels=np.array(labels, dtype=np.int64),
@@ -275,9 +276,9 @@ def _image(record: ImageRecord, image_id: int) -> dict[str, Any]:
 
 
 def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[dict[str, Any]]:
-    corners = rbox_to_quad(record.boxes) if record.quads is None else record.quads
-    low, high = corners.min(axis=1), corners.max(axis=1)
-    uprights = np.concatenate([low, high - low], axis=1)
+    corners = record.corners
+    hboxes = quad_to_hbox(corners)
+    uprights = np.concatenate([hboxes[:, :2], hboxes[:, 2:] - hboxes[:, :2]], axis=1)
     turned = np.concatenate([record.boxes[:, :4], -np.degrees(record.boxes[:, 4:])], axis=1)
     places = (turned if rotated else uprights).tolist()
     for i, area in enumerate(quad_area(corners).tolist()):

@@ -27,7 +27,6 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image, _voc, _xml
 from rbox_formats.datasets._folders import image_index
@@ -101,5 +100,5 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 
 def _nodes(record: ImageRecord) -> Iterable[Node]:
-    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    quads = record.corners
     return map(partial(_voc.box_node, "robndbox", _CORNERS), quads.reshape(-1, 8).tolist())

@@ -28,7 +28,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rbox_formats import files
-from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._ahead import QuadDataset
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index, split_folder
@@ -39,6 +38,7 @@ from rbox_formats.datasets._lines import (
     one_field,
     parse_lines,
     parse_numbers,
+    plain_digits,
     read_text,
     shortest,
     split_lines,
@@ -151,6 +151,8 @@ def _parse_at_once(text: str, class_names: ClassNames, difficult: Mapping[str, b
         looked_up = ((name, class_names.find(name)) for name in set(names) if name.split() == [name])
         labels = {name: label for name, label in looked_up if label is not None}
     del fields[10::11], fields[9::10], fields[8::9]
+    if not plain_digits(body) and not plain_digits("".join(fields)):  # the second only where a name may be to blame
+        return None
     try:
         # By way of typed arrays: numpy takes its time over lists, where each element may be of another kind.
         numbers = np.frombuffer(array("d", list(map(float, fields))))
@@ -213,7 +215,7 @@ def write_folder(
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:
         name = files.safe_name(f"{record.image_id}.txt", folder)
-        quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+        quads = record.corners
         # A header is a line: white space within it is one space.
         lines = [f"{key}:{' '.join(str(record.metadata[key]).split())}" for key in _HEADERS if key in record.metadata]
         for quad, label, difficult in zip(quads, record.labels, record.difficult, strict=True):

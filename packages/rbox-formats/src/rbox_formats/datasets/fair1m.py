@@ -35,7 +35,6 @@ from functools import partial
 from pathlib import Path
 
 from rbox_formats import files
-from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image, _xml
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_index, split_folder
@@ -163,7 +162,7 @@ def _write_record(path: Path, record: ImageRecord, class_names: ClassNames) -> N
     known = _per_image.texts(record.metadata, FIELDS)
     known |= _per_image.size_texts(record, "size/width", "size/height")
     known["source/filename"] = _per_image.image_name(record, ".tif")
-    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    quads = record.corners
     scores = [None] * len(record) if record.scores is None else record.scores.tolist()
     objects: list[Node] = []
     for quad, label, score in zip(quads.tolist(), record.labels, scores, strict=True):

@@ -41,11 +41,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rbox_formats import files
-from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats._typing import QuadsN
 from rbox_formats.datasets import _json
-from rbox_formats.datasets._lines import read_text, split_lines
+from rbox_formats.datasets._lines import plain_digits, read_text, split_lines
 from rbox_formats.errors import DatasetError
 
 _GEOTIFF = (".tif", ".tiff")
@@ -105,7 +104,7 @@ def write(
 
 
 def _collection(record: ImageRecord, class_names: ClassNames, placement: Placement | None) -> dict[str, Any]:
-    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    quads = record.corners
     places = quads if placement is None else placement.apply(quads)
     features = []
     for i, corners in enumerate(places.tolist()):
@@ -202,7 +201,8 @@ def world_file(path: Path) -> Placement:
     numbers = []
     for number, line in enumerate(lines, start=1):
         try:
-            value = float(line.replace(",", "."))  # some write the decimal comma of their country
+            # Some write the decimal comma of their country.
+            value = float(line.replace(",", ".")) if plain_digits(line) else math.nan
         except ValueError:
             value = math.nan
         if not math.isfinite(value):

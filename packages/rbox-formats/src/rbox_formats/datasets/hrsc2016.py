@@ -43,7 +43,7 @@ from typing import NamedTuple
 from rbox_formats._geometry import canonical_le90, rbox_to_hbox
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image, _voc, _xml
-from rbox_formats.datasets._lines import CORRECT_OR_NAME, shortest
+from rbox_formats.datasets._lines import shortest
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._xml import Element, Node
 from rbox_formats.errors import DatasetError
@@ -188,7 +188,10 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 def _class_id(name: str) -> str:
     label = LEVEL_3.find(name)
     if label is None:
-        raise DatasetError(f"expected a class among {', '.join(LEVEL_3)}, got {name!r}", remedy=CORRECT_OR_NAME)
+        raise DatasetError(
+            f"expected a class among {', '.join(LEVEL_3)}, got {name!r}",
+            remedy="Rename the class to one of these, or leave its objects out.",
+        )
     return list(_NUMBER_OF)[label]
 
 

@@ -43,7 +43,6 @@ from typing import Any
 import numpy as np
 
 from rbox_formats import files
-from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _json, _names
 from rbox_formats.datasets._folders import ImageFile, annotation_files, image_file, image_index, split_folder
@@ -98,7 +97,7 @@ def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNam
         labels.append(label)
         difficult.append(_is_difficult(shape))
     image = _image(document, path, root, beside)
-    sizes = [document[key].integer(minimum=1) if document.has(key) else None for key in ("imageWidth", "imageHeight")]
+    sizes = [document[key].side() if document.has(key) else None for key in ("imageWidth", "imageHeight")]
     return ImageRecord.from_quads(
         image_id=path.stem,
         quads=np.array(quads, dtype=np.float64).reshape(-1, 4, 2),
@@ -162,7 +161,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 
 def _document(record: ImageRecord, class_names: ClassNames) -> dict[str, Any]:
-    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    quads = record.corners
     shapes = [
         {
             "label": class_names[label],

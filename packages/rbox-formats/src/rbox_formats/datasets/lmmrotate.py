@@ -39,7 +39,7 @@ from rbox_formats import codecs, files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.codecs import Codec
 from rbox_formats.datasets import _json, _names
-from rbox_formats.datasets._images import find_named, image_name
+from rbox_formats.datasets._images import find_named, image_name, stem_of
 from rbox_formats.datasets._json import Value
 from rbox_formats.datasets._lines import CORRECT_OR_NAME
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
@@ -63,7 +63,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, codec
     entries = list(_json.read(path).items())
     stems: set[str] = set()
     for entry in entries:
-        stem = Path(entry["file_name"].text()).stem
+        stem = stem_of(entry["file_name"].text())
         if stem in stems:
             raise entry["file_name"].error("a file name that no other image has, up to folder and suffix")
         stems.add(stem)
@@ -98,7 +98,7 @@ def _load(entry: Value, root: Path, split: str | None, class_names: ClassNames, 
     if width is None or height is None:
         if not (entry.has("width") and entry.has("height")):
             raise entry.error("an image file, or a width and a height: coordinates are relative to them")
-        width, height = entry["width"].integer(minimum=1), entry["height"].integer(minimum=1)
+        width, height = entry["width"].side(), entry["height"].side()
     response = entry["response"]
     try:
         found = codec.decode(response.text(), class_names, (width, height), on_invalid="raise")
@@ -109,7 +109,7 @@ def _load(entry: Value, root: Path, split: str | None, class_names: ClassNames, 
         raise response.error(f"a whole text of {codec.name!r}, not one that is {found.status}")
     known = ("file_name", "width", "height", "response")
     return ImageRecord(
-        image_id=Path(entry["file_name"].text()).stem,
+        image_id=stem_of(entry["file_name"].text()),
         boxes=found.boxes,
         quads=found.quads,
         labels=found.labels,

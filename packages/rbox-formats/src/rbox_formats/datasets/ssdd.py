@@ -37,7 +37,6 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats._conventions import LE90, OC, convert
-from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image, _voc, _xml
 from rbox_formats.datasets._per_image import Annotation, Layout
@@ -88,6 +87,6 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 
 def _nodes(record: ImageRecord) -> Iterable[Node]:
-    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    quads = record.corners
     rows = np.concatenate([convert(record.boxes, LE90, OC.degrees), quads.reshape(-1, 8)], axis=-1)
     return (_voc.box_node("rotated_bndbox", [*_TAGS, *_CORNERS], row) for row in rows.tolist())

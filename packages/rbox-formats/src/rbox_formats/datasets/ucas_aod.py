@@ -33,7 +33,6 @@ from pathlib import Path
 import numpy as np
 
 from rbox_formats import files
-from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index
 from rbox_formats.datasets._lines import (
@@ -60,7 +59,8 @@ _LINE = "A line reads: {name}x1 y1 x2 y2 x3 y3 x4 y4 [theta x y w h]"
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Opens the dataset in either layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
-        raise DatasetError("expected a dataset folder, found none", path=root)
+        remedy = f"Give the folder that has {' or '.join(map(repr, (*_LABEL_FOLDERS, *_FOLDERS)))} in it."
+        raise DatasetError("expected a dataset folder, found none", path=root, remedy=remedy)
     names = CLASS_NAMES if class_names is None else class_names
     folders = [root / name for name in _FOLDERS if (root / name).is_dir()]
     if folders and not (root / _IMAGE_FOLDER).is_dir():
@@ -165,7 +165,7 @@ def _write_record(record: ImageRecord, folder: Path, class_names: ClassNames) ->
     name = files.safe_name(f"{record.image_id}.txt", folder)
     if record.image_id != record.image_id.strip() or len(record.image_id.splitlines()) != 1:
         raise DatasetError(f"expected an image's name that fits a line of a list, got {record.image_id!r}")
-    quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+    quads = record.corners
     lines = [
         "\t".join([one_field(class_names[label]), *map(shortest, quad + _rest(quad))])
         for label, quad in zip(record.labels, quads.reshape(-1, 8).tolist(), strict=True)

@@ -25,9 +25,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from rbox_formats._geometry import canonical_le90, rbox_to_hbox
+from rbox_formats._geometry import canonical_le90, quad_to_hbox, rbox_to_hbox
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image, _voc, _xml
 from rbox_formats.datasets._folders import image_index
@@ -73,8 +71,5 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 
 def _nodes(record: ImageRecord) -> Iterable[Node]:
-    if record.quads is None:
-        uprights = rbox_to_hbox(record.boxes)
-    else:
-        uprights = np.concatenate([record.quads.min(axis=1), record.quads.max(axis=1)], axis=-1)
+    uprights = rbox_to_hbox(record.boxes) if record.quads is None else quad_to_hbox(record.quads)
     return map(partial(_voc.box_node, "bndbox", _voc.UPRIGHT_TAGS), uprights.tolist())

@@ -99,11 +99,15 @@ def images(root: Path, split: str | None) -> Path:
 
 def _index_file(root: Path, split: str | None) -> Path:
     if not root.is_dir():
-        raise DatasetError("expected a dataset folder, found none", path=root)
+        raise DatasetError(
+            "expected a dataset folder, found none", path=root, remedy="Give the folder that has index.tsv in it."
+        )
     path = root / (f"{files.safe_name(split, root)}-index.tsv" if split else "index.tsv")
     if not path.is_file():
         splits = [found.name.removesuffix("-index.tsv") for found in files.visible(root) if "-index.tsv" in found.name]
-        remedy = f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else None
+        remedy = "Give the folder that has an index file in it, index.tsv or <split>-index.tsv."
+        if splits:
+            remedy = f"It has the splits {', '.join(splits)}: choose one (--split)."
         raise DatasetError("expected an index file, found none", path=path, remedy=remedy)
     return path
 

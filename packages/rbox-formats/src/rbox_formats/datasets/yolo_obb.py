@@ -34,7 +34,6 @@ from pathlib import Path
 import numpy as np
 
 from rbox_formats import files, images
-from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import image_index
@@ -57,6 +56,7 @@ FARTHEST = 10.0
 
 _LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
+_FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
 _NAME_FILES = ("classes.txt", "labels/classes.txt")
 
 
@@ -76,7 +76,7 @@ class _Classes:
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Opens a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
-        raise DatasetError("expected a dataset folder, found none", path=root)
+        raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
     label_folder, image_folder = _split_folders(root, split)
     found = image_index([image_folder])
     if not found:
@@ -117,7 +117,7 @@ def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
         if pictures.is_dir():
             return labels, pictures
     splits = [path.name for path in files.visible(root / "images") if path.is_dir()]
-    remedy = f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else None
+    remedy = f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else _FOLDERS
     raise DatasetError(f"expected a folder {candidates[0][1].relative_to(root)}, found none", path=root, remedy=remedy)
 
 
@@ -141,11 +141,11 @@ def _load(path: Path, labels: Path, classes: _Classes) -> ImageRecord:
     width, height = images.read_size(path)
     label_file = labels / f"{path.stem}.txt"
     lines = split_lines(read_text(label_file)) if label_file.is_file() else []
-    objects = parse_lines(lines, partial(_object, classes=classes), label_file)
+    objects = parse_lines(lines, partial(_object, classes=classes, size=(width, height)), label_file)
     quads = np.array([quad for quad, _ in objects], dtype=np.float64).reshape(-1, 4, 2)
     return ImageRecord.from_quads(
         image_id=path.stem,
-        quads=quads * np.array([width, height], dtype=np.float64),
+        quads=quads,
         labels=np.array([label for _, label in objects], dtype=np.int64),
         path=path,
         width=width,
@@ -153,7 +153,8 @@ def _load(path: Path, labels: Path, classes: _Classes) -> ImageRecord:
     )
 
 
-def _object(line: str, classes: _Classes) -> tuple[list[float], int]:
+def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int]:
+    """A line's quad in pixels, and its label."""
     fields = line.split()
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
         raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", _LINE)
@@ -166,8 +167,10 @@ def _object(line: str, classes: _Classes) -> tuple[list[float], int]:
     label = find_class(classes.written[number], classes.names)
     if len(numbers) == 4:
         cx, cy, w, h = numbers
-        return upright_quad(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), label
-    return quad_around(numbers), label
+        numbers = upright_quad(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+    # First to pixels: a rectangle in shares of two different sides is a parallelogram on the image.
+    width, height = size
+    return quad_around([share * (height if i % 2 else width) for i, share in enumerate(numbers)]), label
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
@@ -182,7 +185,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     _write_yaml(root, split, class_names)
     for record in records:
         name = files.safe_name(f"{record.image_id}.txt", folder)
-        quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
+        quads = record.corners
         shares = quads / np.array(record.size, dtype=np.float64)
         if shares.size and not -FARTHEST <= shares.min() <= shares.max() <= 1 + FARTHEST:
             raise DatasetError(f"expected objects on or near the image {record.image_id!r}, got one far outside")
