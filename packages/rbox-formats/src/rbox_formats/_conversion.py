@@ -58,7 +58,10 @@ def class_map(
     for old, name in [*renamed.items(), *((name, None) for name in dropped)]:
         label = source.find(old)
         if label is None:
-            raise ClassNameError(f"expected a class among {', '.join(source)}, got {old!r}")
+            raise ClassNameError(
+                f"expected a class among {', '.join(source)}, got {old!r}",
+                remedy="Rename and drop classes of the dataset that is read, by the names that it has.",
+            )
         if new[label] != source[label]:
             raise ClassNameError(f"expected one thing to be done with {old!r}, got two")
         new[label] = name

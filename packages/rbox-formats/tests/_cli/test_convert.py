@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,12 @@ from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, rbox_to_hbox, rbox_to_quad
 from rbox_formats._cli import main
 from rbox_formats.datasets import FORMATS
+from rbox_formats.errors import DatasetError
 from rbox_formats.inspection._checks import corner_distance
 
 EXAMPLE = Path(__file__).resolve().parents[5] / "shared/data/dota-example"
 READ = [name for name, entry in FORMATS.items() if entry.read]
+NAMES = ["plane", "ship", "small-vehicle", "large-vehicle"]
 ODD = [(10.0, 20.0), (50.0, 20.0), (50.0, 30.0), (12.0, 30.0)]
 
 
@@ -29,6 +33,10 @@ def write_dota(root: Path, lines: dict[str, str], *, size=(200, 160), images=Tru
         if images:
             Image.new("RGB", size, (40, 60, 80)).save(root / "images" / f"{name}.png")
     return root
+
+
+def contents(root: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
@@ -131,15 +139,163 @@ def test_an_input_is_never_written_over(data: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["copy", "link"])
 def test_images_come_along(data: Path, tmp_path: Path, how: str) -> None:
-    for _ in range(2):  # again: what is there is not in the way
-        result = run("--data", data, "--to", "dota", "--out", tmp_path / "out", "--images", how)
-        assert result.exit_code == 0, result.output
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(tmp_path / "out" / "images" / "P1.png")  # is not in the way
+    result = run("--data", data, "--to", "dota", "--out", tmp_path / "out", "--images", how)
+    assert result.exit_code == 0, result.output
     for path in (data / "images").iterdir():
         target = tmp_path / "out" / "images" / path.name
         assert target.read_bytes() == path.read_bytes()
         assert target.is_symlink() == (how == "link")
     assert "Images belong" not in result.output
     assert len(list((tmp_path / "out" / "images").iterdir())) == 3
+
+
+@pytest.mark.parametrize("to", ["coco", "lmmrotate"])
+def test_a_file_with_its_images_beside_it(data: Path, tmp_path: Path, to: str) -> None:
+    command = ("--data", data, "--to", to, "--out", tmp_path / "new" / "all.json", "--images", "copy")
+    result = run(*command)
+    assert result.exit_code == 0, result.output
+    assert f"4 objects on 3 images are in {tmp_path / 'new' / 'all.json'}." in result.output
+    assert "could not be compared" not in result.output
+    names = {str(path.relative_to(tmp_path / "new")) for path in contents(tmp_path / "new")}
+    assert names == {"all.json", "images/P1.png", "images/P2.png", "images/P3.png"}
+    before = contents(tmp_path / "new")
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "all.json: expected a folder to write to, got a file\nChoose another --out." in result.output
+    assert contents(tmp_path / "new") == before
+
+
+@pytest.mark.parametrize("to", ["dota", "coco", "yolo-obb", "hrsc2016", "labelme", "ymir", "geojson"])
+def test_another_dataset_is_not_written_into(data: Path, tmp_path: Path, to: str) -> None:
+    ships = ("--map", "plane=ship", "--map", "small-vehicle=ship", "--map", "large-vehicle=ship")
+    others = [word for name in datasets.dota.V1_0 for word in ("--drop", name) if name not in NAMES]
+    command = ("--data", data, "--to", to, "--out", tmp_path / "out", *ships, *others)
+    assert run(*command).exit_code == 0
+    before = contents(tmp_path / "out")
+    (data / "labelTxt" / "P1.txt").rename(data / "labelTxt" / "P9.txt")
+    (data / "images" / "P1.png").rename(data / "images" / "P9.png")
+    result = run(*command, "--images", "none" if to == "geojson" else "copy")
+    assert result.exit_code == 1
+    assert "got one that holds some\nChoose another --out, or remove it." in result.output
+    assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("to", ["dota", "coco", "yolo-obb", "hrsc2016-l3", "ymir", "ucas-aod", "voc"])
+def test_parts_are_written_one_after_the_other(data: Path, tmp_path: Path, to: str) -> None:
+    """Also where they share a folder of annotations, or a file with the names."""
+    write_dota(tmp_path / "root" / "val", {"Q1": "10 20 50 20 50 30 10 30 ship 0\n"})
+    data.rename(tmp_path / "root" / "train")
+    for path in (tmp_path / "root/train/labelTxt").iterdir():
+        path.write_text(re.sub("plane|small-vehicle|large-vehicle", "ship", path.read_text()))
+    out = tmp_path / "out"
+    for split in ("train", "val"):
+        command = ("--data", tmp_path / "root", "--split", split, "--class-names", "ship", "--to", to, "--out", out)
+        result = run(*command, "--images", "copy")
+        assert result.exit_code == 0, result.output
+        before = contents(out)
+        result = run(*command)
+        assert result.exit_code == 1
+        assert "Choose another --out, or remove" in result.output
+        assert contents(out) == before
+    read = [[record.image_id for record in datasets.read(to, out, split, ["ship"])] for split in ("train", "val")]
+    assert read == [["P1", "P2", "P3"], ["Q1"]]
+
+
+def test_annotations_in_a_shared_folder_are_not_replaced(data: Path, tmp_path: Path) -> None:
+    command = ("--data", data, "--class-names", ",".join(NAMES), "--to", "voc", "--out", tmp_path / "out")
+    assert run(*command, "--out-split", "train").exit_code == 0
+    before = contents(tmp_path / "out")
+    result = run(*command, "--out-split", "val")
+    assert result.exit_code == 1
+    assert "P1.xml: expected no annotations of these images, found some" in result.output
+    assert contents(tmp_path / "out") == before
+
+
+def test_the_same_image_is_never_made_a_link_to_itself(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (data / "images").rename(tmp_path / "out" / "images")
+    (data / "images").symlink_to(tmp_path / "out" / "images")
+    before = contents(tmp_path / "out")
+    assert run("--data", data, "--to", "dota", "--out", tmp_path / "out", "--images", "link").exit_code == 0
+    assert before.items() <= contents(tmp_path / "out").items()
+
+
+@pytest.mark.parametrize("to", ["dota", "coco", "yolo-obb", "voc"])
+@pytest.mark.parametrize("there", [False, True])
+def test_a_failure_leaves_nothing(data: Path, tmp_path: Path, to: str, there: bool) -> None:
+    (data / "labelTxt" / "P3.txt").write_text("nonsense\n")
+    out = tmp_path / "new" / "out"
+    if there:
+        out.mkdir(parents=True)
+    result = run("--data", data, "--to", to, "--out", out, "--images", "link")
+    assert result.exit_code == 1
+    assert "P3.txt:1: expected" in result.output
+    assert sorted(tmp_path.iterdir()) == ([data, tmp_path / "new"] if there else [data])
+    assert not there or not list(out.iterdir())
+
+
+def test_what_a_killed_run_leaves_is_no_dataset(data: Path, tmp_path: Path) -> None:
+    script = """
+import importlib, os, sys
+from rbox_formats import _cli
+convert = importlib.import_module("rbox_formats._cli.convert")
+done = []
+placed = convert._place
+def place(*arguments, **options):
+    placed(*arguments, **options)
+    done.append(1)
+    if len(done) == 3:
+        os.kill(os.getpid(), 9)
+convert._place = place
+_cli.main(sys.argv[1:])
+"""
+    out = tmp_path / "new" / "out"
+    command = ["convert", "--data", data, "--to", "dota", "--out", out, "--images", "copy"]
+    killed = subprocess.run([sys.executable, "-c", script, *map(str, command)], check=False)
+    assert killed.returncode == -9
+    assert not out.exists()
+    left = [path for path in tmp_path.iterdir() if path != data]
+    assert [path.name[:5] for path in left] == [".out."]
+    with pytest.raises(DatasetError, match=r"expected a folder 'labelTxt'.*in it, found none(?!.*splits)"):
+        datasets.read("dota", tmp_path)
+    assert run(*command[1:]).exit_code == 0
+    assert len(datasets.read("dota", out)) == 3
+
+
+def test_classes_that_the_target_has_not_are_named(data: Path, tmp_path: Path) -> None:
+    names = ("--class-names", ",".join(NAMES))
+    result = run("--data", data, *names, "--to", "hrsc2016", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert (
+        "hrsc2016 does not have plane, small-vehicle, large-vehicle: rename each (--map OLD=NEW), or leave its objects "
+        "out (--drop NAME)." in result.output
+    )
+    assert not (tmp_path / "out").exists()
+    drop = [word for name in NAMES if name != "ship" for word in ("--drop", name)]
+    assert run("--data", data, *names, "--to", "hrsc2016", "--out", tmp_path / "out", *drop).exit_code == 0
+
+
+@pytest.mark.parametrize("out", ["file", "file/out", "/proc/out"])
+def test_where_nothing_can_be_written(data: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("text")
+    result = run("--data", data, "--to", "dota", "--out", tmp_path / out)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {tmp_path / out}: expected a folder ")
+    assert "Choose another --out." in result.output
+
+
+@pytest.mark.parametrize("to", ["yolo-obb", "lmmrotate"])
+def test_a_missing_image_where_one_is_needed(data: Path, tmp_path: Path, to: str) -> None:
+    (data / "images" / "P2.png").unlink()
+    command = ("--data", data, "--to", to, "--out", tmp_path / "out")
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "'P2'" in result.output
+    assert "(--skip-missing)" in result.output
+    assert not (tmp_path / "out").exists()
+    assert run(*command, "--skip-missing").exit_code == 0
 
 
 def test_annotations_without_their_image_can_be_left_out(data: Path, tmp_path: Path) -> None:

@@ -117,8 +117,21 @@ def test_a_dataset_without_anything_readable(tmp_path: Path) -> None:
     (tmp_path / "labelTxt" / "P1.txt").write_text("nonsense\n")
     result = run("--data", tmp_path, "--out", tmp_path / "out")
     assert result.exit_code == 1
-    assert "0 objects on 0 images, 1 file that cannot be read." in result.output
+    assert "P1.txt:1: expected" in result.output
+    assert "suspicious" not in result.output
+    assert "class" not in result.output.partition("P1.txt")[0]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["inspection.json"]
+    assert len(json.loads((tmp_path / "out" / "inspection.json").read_text())["broken"]) == 1
     assert run("--data", tmp_path / "nowhere").exit_code == 1
+
+
+@pytest.mark.parametrize("out", ["file", "file/out", "/proc/out"])
+def test_a_report_that_cannot_be_written_is_said_before_the_work(data: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("text")
+    result = run("--data", data, "--out", tmp_path / out)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {tmp_path / out}: expected a folder ")
+    assert "Choose another --out." in result.output
 
 
 def test_pictures_show_boxes_and_marks(data: Path, tmp_path: Path) -> None:

@@ -50,7 +50,31 @@ def test_a_split_dataset(data: Path, tmp_path: Path) -> None:
     other = run(*command, "--iof", 0.5)
     assert other.exit_code == 1
     assert "iof_threshold 0.7, not 0.5" in other.output
-    assert "Choose another --out" in other.output
+    assert f"Choose another --out, or remove {tmp_path / 'out'}." in other.output
+
+
+@pytest.mark.parametrize(
+    "out, message",
+    [
+        ("data", "holds nothing of the old one"),
+        ("data/train", "holds nothing of the old one"),
+        ("data/train/labelTxt", "holds nothing of the old one"),
+        ("data/train/windows", "outside of the old one"),
+        ("data/train/images/windows", "outside of the old one"),
+        (".", "holds nothing of the old one"),
+        ("file", "expected a folder to write to, got a file"),
+        ("/proc/out", "expected a folder that can be written to"),
+    ],
+)
+def test_where_windows_are_not_written(data: Path, tmp_path: Path, out: str, message: str) -> None:
+    (tmp_path / "file").write_text("text")
+    before = sorted(tmp_path.rglob("*"))
+    result = run("--data", data, "--split", "train", "--out", tmp_path / out, "--size", 100, "--workers", 1)
+    assert result.exit_code == 1
+    assert f"Error: {tmp_path / out}: expected" in result.output
+    assert message in result.output
+    assert "Choose another --out." in result.output
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_every_option_reaches_the_split(data: Path, tmp_path: Path) -> None:
@@ -89,7 +113,9 @@ def test_every_option_reaches_the_split(data: Path, tmp_path: Path) -> None:
 def test_objects_in_no_window_are_counted(data: Path, tmp_path: Path) -> None:
     result = run("--data", data, "--split", "train", "--out", tmp_path / "out", "--size", 30, "--workers", 1)
     assert result.exit_code == 0, result.output
-    assert "1 of 2 objects are in none of them by --iof 0.7." in result.output  # P1's ship, 40 px
+    assert (
+        "1 of 2 objects lie in no window: none holds 70% or more of it (--iof 0.7)." in result.output
+    )  # P1's ship, 40 px
 
 
 def test_bad_images_and_settings(data: Path, tmp_path: Path) -> None:

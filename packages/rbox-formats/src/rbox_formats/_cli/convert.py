@@ -65,14 +65,15 @@ def convert(
     compared with the original: what the new format cannot hold is said, with how much of it there was.
     """
     from rbox_formats import datasets
+    from rbox_formats._cli import _output
     from rbox_formats._conversion import class_map, relabelled
-    from rbox_formats.errors import DatasetError
+    from rbox_formats.errors import DatasetError, FormatsError
 
     dataset = datasets.read(format, data, split, class_names)
     target = datasets.get(to)
     classes = class_map(dataset.class_names, target.class_names, renamed, drop)
     out_split = (split if out_split is None else out_split) or None
-    _refuse_inputs(out, data, dataset)
+    _output.refuse_inputs(out, data, split, dataset)
     folder = target.images(out, out_split) if target.images else None
     if images != "none" and folder is None:
         raise DatasetError(
@@ -81,8 +82,9 @@ def convert(
     written: dict[str, int] = {}
     counts = {"objects": 0, "dropped": 0, "missing": 0}
     used: set[int] = set()
+    in_hand: list[ImageRecord] = []
 
-    def records() -> Iterator[ImageRecord]:
+    def records(staged_folder: Path | None) -> Iterator[ImageRecord]:
         for index, record in enumerate(track(dataset, "converting")):
             if skip_missing and record.path is None:
                 counts["missing"] += 1
@@ -94,15 +96,40 @@ def convert(
                     remedy="Convert the folders that they are in one by one (--split).",
                 )
             new = relabelled(record, classes)
-            if folder is not None and images != "none" and record.path is not None:
-                _place(record.path, folder / _image_name(record, folder), link=images == "link")
+            if folder and staged_folder and images != "none" and record.path is not None:
+                place = folder / _image_name(record, folder)
+                if not (place.exists() and place.samefile(record.path)):
+                    _place(record.path, staged_folder / place.name, link=images == "link")
             written[record.image_id] = index
             counts["objects"] += len(new)
             counts["dropped"] += len(record) - len(new)
             used.update(new.labels.tolist())
+            in_hand[:] = [new]
             yield new
+            in_hand.clear()
 
-    where = datasets.write(to, records(), out, out_split, classes.names)
+    with _output.staged(out) as staged:
+        shared = _require_free(to, out, out_split, classes.names, staged)
+        _take_along(out, staged)
+        staged_folder = target.images(staged, out_split) if target.images else None
+        try:
+            where = datasets.write(to, records(staged_folder), staged, out_split, classes.names)
+        except FormatsError as error:
+            # The record itself says what it has not, and no format does.
+            if type(error) is FormatsError and in_hand and in_hand[0].path is None:
+                raise DatasetError(
+                    str(error), remedy="Put the image there, or leave out annotations without theirs (--skip-missing)."
+                ) from error
+            raise
+        if shared:
+            _refuse_taken(where, staged, out)
+        if folder and staged_folder and staged_folder.exists():
+            _output.move(staged_folder, folder)
+        where, new_place = out / where.relative_to(staged), where
+        if new_place.exists():
+            _output.move(new_place, where)
+        if staged.exists():  # a list of the images comes last: readers go by it
+            _output.move(staged, out)
     click.echo(f"{counts['objects']} objects on {len(written)} images are in {where}.")
     if counts["missing"]:
         click.echo(f"Annotations left out because they have no image: {counts['missing']}.")
@@ -118,20 +145,77 @@ def convert(
         _check(to, out, out_split, dataset, classes, written)
 
 
-def _refuse_inputs(out: Path, data: Path, dataset: Dataset) -> None:
-    """Makes sure that no annotation that is read lies in the folder to write to."""
-    from rbox_formats import inspection
+def _require_free(to: str, out: Path, split: str | None, names: ClassNames, staged: Path) -> bool:
+    """Makes sure that there is room for the new annotations, and that the format has a place for their classes.
+
+    Where they will be is told by the format itself, which writes a dataset without images beside.
+
+    Returns:
+        Whether the parts of the dataset share a folder of annotations, so that some may be there.
+
+    Raises:
+        DatasetError: If there are annotations, or a class is none of the format's.
+    """
+    from rbox_formats import datasets, files, images
     from rbox_formats.errors import DatasetError
 
-    folder = out.resolve()
-    sources = (inspection.file_of(source) for source in dataset.sources)
-    for path in (data, *sorted({source.parent for source in sources if source is not None})):
-        if folder in (path.resolve(), *path.resolve().parents):
+    def probe(names: ClassNames, part: str) -> tuple[Path, Path]:
+        root = staged.parent / "probe" / part / staged.name
+        root.parent.mkdir(parents=True)
+        return datasets.write(to, [], root, split, names), root
+
+    def refused(name: str, part: str) -> bool:
+        try:
+            probe(ClassNames([name]), part)
+        except DatasetError:
+            return True
+        return False
+
+    try:
+        written, root = probe(names, "all")
+    except DatasetError as error:
+        unknown = [name for label, name in enumerate(names) if refused(name, str(label))]
+        if not unknown:
+            raise
+        raise DatasetError(
+            str(error).partition("\n")[0],
+            remedy=f"{to} does not have {', '.join(unknown)}: rename each (--map OLD=NEW), or leave its objects out "
+            "(--drop NAME).",
+        ) from error
+    place = written.relative_to(root)
+    where = out / place
+    shared = split is not None and split not in place.as_posix()
+    if shared:
+        _refuse_taken(root, root, out, but=("*.yaml",))
+    elif where.is_file() or any(path.is_file() and path.suffix not in images.SUFFIXES for path in files.visible(where)):
+        raise DatasetError(
+            "expected an empty folder for the new annotations, got one that holds some",
+            path=where,
+            remedy="Choose another --out, or remove it.",
+        )
+    return shared
+
+
+def _refuse_taken(new: Path, staged: Path, out: Path, but: tuple[str, ...] = ()) -> None:
+    """Makes sure that no new file takes the place of one that is there."""
+    from rbox_formats.errors import DatasetError
+
+    for path in (path for path in sorted(new.rglob("*")) if path.is_file()):
+        old = out / path.relative_to(staged)
+        if old.exists() and not any(path.match(pattern) for pattern in but):
             raise DatasetError(
-                f"expected a folder for the new dataset that holds nothing of the old one, which is in {path}",
-                path=out,
-                remedy="Choose another --out.",
+                "expected no annotations of these images, found some",
+                path=old,
+                remedy="Choose another --out, or remove them.",
             )
+
+
+def _take_along(out: Path, staged: Path) -> None:
+    """Copies what formats add to when another part of a dataset is written: the YAML file with the class names."""
+    if out.is_dir():
+        for path in out.glob("*.yaml"):
+            staged.mkdir(exist_ok=True)
+            shutil.copyfile(path, staged / path.name)
 
 
 def _image_name(record: ImageRecord, folder: Path) -> str:
@@ -142,17 +226,12 @@ def _image_name(record: ImageRecord, folder: Path) -> str:
 
 
 def _place(image: Path, target: Path, *, link: bool) -> None:
-    """Copies an image, whole or not at all, or makes a symbolic link to it; one that is there already is replaced."""
-    from rbox_formats import files
-
-    if target.exists() and target.samefile(image):
-        return
-    with files.replacing(target) as temporary:
-        if link:
-            temporary.unlink()
-            temporary.symlink_to(image.resolve())
-        else:
-            shutil.copyfile(image, temporary)
+    """Copies an image, or makes a symbolic link to it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        target.symlink_to(image.resolve())
+    else:
+        shutil.copyfile(image, target)
 
 
 def _check(to: str, out: Path, split: str | None, dataset: Dataset, classes: ClassMap, written: dict[str, int]) -> None:

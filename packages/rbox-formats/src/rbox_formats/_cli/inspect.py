@@ -61,17 +61,25 @@ def inspect(
     Images are decoded only to be drawn (--out).
     """
     from rbox_formats import datasets, draw, files, inspection
+    from rbox_formats._cli import _output
 
     dataset = datasets.read(format, data, split, class_names)
+    if out:
+        report = out / "inspection.json"
+        sources = map(inspection.file_of, dataset.sources)
+        files.not_an_input(report, *(path for path in sources if path is not None and path.name == report.name))
+        _output.require_writable(out)
     found = inspection.inspect(dataset, lambda sources: track(sources, "reading"))
-    _print(found, show)
+    nothing = bool(found.broken) and not len(found.objects_per_image)
+    if not nothing:
+        _print(found, show)
     unreadable: tuple[Broken, ...] = ()
     if out:
-        sources = map(inspection.file_of, dataset.sources)
         asked = {"data": str(data), "format": format, "split": split}
-        report = out / "inspection.json"
-        files.not_an_input(report, *(path for path in sources if path is not None and path.name == report.name))
         _write(report, asked | found.to_dict())
+    if out and nothing:
+        click.echo(f"No file could be read. What is wrong with each is in {report}.")
+    elif out:
         title = f"{data}" + (f" / {split}" if split else "")
         draw.save(inspection.summary_picture(found, title), out / "summary.png")
         count, unreadable = _draw(dataset, found, out / "pictures", limit, max_side)

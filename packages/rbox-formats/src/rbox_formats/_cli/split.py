@@ -80,8 +80,11 @@ def split(
 ) -> None:
     """Cut a dataset's images into windows. Stopped at any instant, the same command goes on where it was."""
     from rbox_formats import datasets, splitting
+    from rbox_formats._cli import _output
 
     dataset = datasets.read(format, data, split, class_names)
+    _output.refuse_inputs(out, data, split, dataset)
+    _output.require_writable(out)
     settings = splitting.SplitSettings(**options)
     with progress("splitting", len(dataset)) as advance:
         made = splitting.split(
@@ -95,6 +98,7 @@ def split(
         )
     click.echo(f"{made.windows} windows of {made.images} images are in {out}.")
     if made.unseen:
-        click.echo(f"{made.unseen} of {made.objects} objects are in none of them by --iof {settings.iof_threshold}.")
+        share = f"none holds {settings.iof_threshold:.0%} or more of it (--iof {settings.iof_threshold})"
+        click.echo(f"{made.unseen} of {made.objects} objects lie in no window: {share}.")
     if made.without_image:
         click.echo(f"{made.without_image} annotations have no image.")

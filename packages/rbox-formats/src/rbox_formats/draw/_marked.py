@@ -12,17 +12,15 @@ from PIL import Image, ImageDraw
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats._typing import Image as ImageArray
-from rbox_formats.draw._colours import FAINT_INK, INK, PAPER, Colour
+from rbox_formats.draw._colours import FAINT_INK, INK, PAPER
 from rbox_formats.draw._labels import load_font, shortened
 from rbox_formats.draw._legend import draw_legend
+from rbox_formats.draw._marks import draw_marks
 from rbox_formats.draw._record import as_picture, draw_record
 
 _MARGIN, _TITLE_SIZE, _NOTE_SIZE, _NOTE_ROW = 12, 17, 13, 20
 _MOST_NOTES = 30
 _LEAST_WIDTH = 480
-# No class has black or white, which stand out on any ground when they lie side by side.
-_MARK: Colour = (255, 255, 255)
-_MARK_EDGE: Colour = (0, 0, 0)
 
 
 def marked_page(
@@ -36,7 +34,9 @@ def marked_page(
 ) -> Image.Image:
     """A page: the image's name and number of objects, the image with its boxes, the classes' colours with counts.
 
-    Objects with a mark stand in a white frame with a number, and the marks are listed below by their numbers.
+    Objects with a mark stand in a white frame. The first thirty have a number there, with a line to it where the room
+    at the frame is taken, and their marks are listed below by these numbers. No ticks show the boxes' angles: without a
+    word about them they would look as if they said where an object's front is.
 
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
@@ -51,11 +51,11 @@ def marked_page(
     """
     picture = as_picture(image)
     marks = {} if marks is None else marks
-    panel = draw_record(picture, record, class_names, scale=math.ceil(min_side / max(picture.size)), max_side=max_side)
+    scale = math.ceil(min_side / max(picture.size))
+    panel = draw_record(picture, record, class_names, scale=scale, max_side=max_side, show_angles=False)
     quads = rbox_to_quad(record.boxes) if record.quads is None else record.quads
     true_scale = np.array(panel.size) / picture.size
-    for number, index in enumerate(marks, start=1):
-        _mark(panel, quads[index] * true_scale, str(number))
+    draw_marks(panel, quads[list(marks)] * true_scale, _MOST_NOTES)
 
     width = max(panel.width, _LEAST_WIDTH) + 2 * _MARGIN
     inner = width - 2 * _MARGIN
@@ -87,21 +87,3 @@ def marked_page(
         draw.text((_MARGIN, y + _NOTE_ROW // 2), shortened(note, counted, inner), INK, counted, anchor="lm")
         y += _NOTE_ROW
     return page
-
-
-def _mark(canvas: Image.Image, quad: np.ndarray, number: str) -> None:
-    """An upright frame around a quad (4, 2), in px of the canvas, and a badge with its number; kept on the canvas."""
-    draw = ImageDraw.Draw(canvas)
-    limit = np.array(canvas.size) - 1
-    low = np.clip(np.floor(np.clip(quad.min(axis=0), -1e6, 1e6)) - 5, 0, limit)
-    high = np.clip(np.ceil(np.clip(quad.max(axis=0), -1e6, 1e6)) + 5, 0, limit)
-    (x0, y0), (x1, y1) = low.astype(int).tolist(), high.astype(int).tolist()
-    for grown, colour in ((2, _MARK_EDGE), (1, _MARK), (0, _MARK), (-1, _MARK_EDGE)):
-        if x1 + grown >= x0 - grown and y1 + grown >= y0 - grown:
-            draw.rectangle((x0 - grown, y0 - grown, x1 + grown, y1 + grown), outline=colour)
-    font = load_font(13)
-    width, height = math.ceil(font.getlength(number)) + 8, 18
-    x = min(max(x0 - 1, 0), max(canvas.width - width, 0))
-    y = min(y0 - height if y0 >= height else y1 + 1, max(canvas.height - height, 0))
-    draw.rectangle((x, y, x + width - 1, y + height - 1), _MARK, _MARK_EDGE)
-    draw.text((x + width / 2, y + height / 2), number, _MARK_EDGE, font, anchor="mm")

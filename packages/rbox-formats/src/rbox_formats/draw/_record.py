@@ -22,6 +22,7 @@ def draw_record(
     *,
     line_width: float | None = None,
     show_labels: bool = True,
+    show_angles: bool = True,
     scale: float = 1,
     max_side: int | None = None,
 ) -> Image.Image:
@@ -38,6 +39,7 @@ def draw_record(
         class_names: What the record's labels index.
         line_width: In pixels of the result; when not given it suits the picture, and is thinner on small objects.
         show_labels: Whether to write names and scores.
+        show_angles: Whether to draw the ticks.
         scale: Size of the result over the size of the image.
         max_side: The result is made smaller where one of its sides would be longer, px.
 
@@ -58,6 +60,8 @@ def draw_record(
     quads = (rbox_to_quad(record.boxes) if record.quads is None else record.quads) * true_scale
     if len(quads):
         ticks = find_ticks(quads, record.boxes[:, 4])
+        if not show_angles:
+            ticks[:, 1] = ticks[:, 0]  # a point on the outline
         draw_outlines(canvas, quads, ticks, record.labels, line_width)
         if show_labels:
             draw_labels(canvas, quads, ticks, record, class_names)

@@ -51,6 +51,7 @@ class Folder:
 
     def __init__(self, out: Path, split: str | None, images: Path, settings: Mapping[str, Any]) -> None:
         self.images = images
+        self._out = out
         self._base = out / _NAME / (files.safe_name(split, out) if split else "_")
         self.temporary = self._base / "temporary"
         self._records = self._base / "records"
@@ -60,7 +61,7 @@ class Folder:
             )
         path = self._base / "settings.json"
         if path.is_file():
-            _require_same(json.loads(path.read_text(encoding="utf-8")), settings, path)
+            _require_same(json.loads(path.read_text(encoding="utf-8")), settings, path, out)
         else:
             files.write_text(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
         self.images.mkdir(parents=True, exist_ok=True)
@@ -119,7 +120,7 @@ class Folder:
             raise DatasetError(
                 "expected the dataset as it was split, got other annotations or images",
                 path=path,
-                remedy="Choose another --out, or remove this folder and what was written with it.",
+                remedy=f"Choose another --out, or remove {self._out}.",
             )
         self._clear()
         return Done(*values["done"])
@@ -176,7 +177,7 @@ def _from_dict(values: Mapping[str, Any], images: Path) -> ImageRecord:
     )
 
 
-def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) -> None:
+def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, out: Path) -> None:
     # Through JSON, which does not tell tuples and lists apart.
     wanted = json.loads(json.dumps(new))
     different = [f"{key} {old.get(key)!r}, not {wanted[key]!r}" for key in wanted if old.get(key) != wanted[key]]
@@ -184,5 +185,5 @@ def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path) ->
         raise DatasetError(
             f"expected a split with the same settings, got one with {'; '.join(different)}",
             path=path,
-            remedy="Choose another --out, or remove this folder and what was written with it.",
+            remedy=f"Choose another --out, or remove {out}.",
         )
