@@ -68,3 +68,10 @@ def test_a_dataset_reads_only_what_is_asked_for() -> None:
     assert read == [2]
     assert next(iter(dataset)).image_id == "P1"
     assert read == [2, 1]
+
+
+def test_corners_are_the_quads_and_without_them_the_boxes() -> None:
+    box, label = np.array([[10.0, 20, 8, 4, 0]]), np.zeros(1, dtype=np.int64)
+    assert sorted(ImageRecord("a", box, label).corners[0].tolist()) == [[6, 18], [6, 22], [14, 18], [14, 22]]
+    quads = np.array([[[0.0, 0], [5, 1], [4, 3], [-1, 2]]])
+    assert ImageRecord("a", box, label, quads=quads).corners is quads

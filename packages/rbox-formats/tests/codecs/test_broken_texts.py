@@ -103,7 +103,7 @@ def test_what_is_wrong_can_warn_or_raise(row: Row) -> None:
     ],
 )
 def test_texts_without_boxes(codec: Codec, names: ClassNames, text: str, status: str | None, told: Tell) -> None:
-    """"Failed" is never without a reason; a sign may begin something, or be nothing."""
+    """None is called "failed" without a reason; a sign may begin something, or be nothing."""
     found, boxes, rejected = told(codec, names, text)
     assert boxes == []
     assert found == status or (status is None and found in ("failed", "truncated"))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from rbox_formats import quad_area
 from rbox_formats.datasets._polygons import quad_around, upright_quad
@@ -13,6 +13,7 @@ point = st.tuples(st.integers(-50, 50), st.integers(-50, 50))
 
 @given(st.lists(point, min_size=5, max_size=12))
 def test_the_least_rectangle_is_shapelys(points: list[tuple[int, int]]) -> None:
+    assume(len(points) > 5 or points[0] != points[-1])  # four corners and the first again are a quad
     quad = np.array(quad_around([float(value) for xy in points for value in xy])).reshape(4, 2)
     theirs = MultiPoint(points).minimum_rotated_rectangle
     assert float(quad_area(quad)) == pytest.approx(theirs.area, abs=1e-6)
