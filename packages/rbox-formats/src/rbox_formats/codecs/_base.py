@@ -178,18 +178,26 @@ class Codec(ABC):
         check_sizes(image_size, input_size)
         return StreamDecoder(self, class_names, image_size, input_size, near_match)
 
-    def grammar(self, class_names: Iterable[str]) -> str:
+    def grammar(self, class_names: Iterable[str], *, at_least_one: bool = False) -> str:
         """One regular expression, without anchors, that matches every text that `encode` can write.
 
         Of a text that it matches in full, `decode` rejects nothing. It uses only what regular expressions of automata
         have (classes, groups, counts), so that engines for guided generation compile it.
 
+        Args:
+            class_names: The names that may be written.
+            at_least_one: Leave out the answer for an image without objects, for engines that stop where a text could
+                end, as outlines-core 0.2 does: of a grammar that takes the empty text they would write just that.
+
         Raises:
             CodecError: If a class name cannot be written, or there is none.
         """
-        if not class_names:
+        names = self._checked(class_names)
+        if not names:
             raise CodecError("expected at least one class name, got none")
-        boxes = self.syntax.grammar(self._spelled(self._checked(class_names)), self.coordinates.limits)
+        boxes = self.syntax.grammar(self._spelled(names), self.coordinates.limits)
+        if at_least_one:
+            return boxes
         return f"(?:{boxes})?" if self.empty_answer is None else f"(?:{boxes}|{escape(self.empty_answer)})"
 
     def to_dict(self) -> dict[str, Any]:

@@ -122,31 +122,34 @@ class Syntax:
                 groups.append((name, []))
             groups[-1][1].append(box)
         return self.between_groups.join(
-            self.head(name, len(group)) + self.between_boxes.join(group) + self.after_boxes for name, group in groups
+            self.before_name
+            + name
+            + self.after_name
+            + self.before_boxes
+            + self.between_boxes.join(group)
+            + self.after_boxes
+            for name, group in groups
         )
-
-    def head(self, name: str, count: int) -> str:
-        """What stands before a group of so many boxes."""
-        return self.before_name + name + self.after_name + self.before_boxes
 
     # The grammar.
 
     def grammar(self, names: Sequence[str], limits: Sequence[tuple[float, float]]) -> str:
-        """An expression for the texts of one box or more, of names as spelled."""
+        """An expression for the texts of one box or more, of names as spelled.
+
+        A box stands in it twice and no more: engines make states of each copy.
+        """
         box = strict(self.box, limits)
         name = f"(?:{'|'.join(escape(name) for name in names)})"
         before, between, after = map(escape, (self.before_boxes, self.between_boxes, self.after_boxes))
         if self.names == "after":
             box += escape(self.before_name) + name + escape(self.after_name)
-        boxes = f"{box}(?:{between}{box})*"
+        several = f"{box}(?:{between}{box})*" if between else f"(?:{box})+"
         if self.names != "before":
-            return before + boxes + after
-        group = self.head_grammar(name) + boxes + after
-        return f"{group}(?:{escape(self.between_groups)}{group})*"
-
-    def head_grammar(self, name: str) -> str:
-        """The expression of `head`, of the expression of a name."""
-        return escape(self.before_name) + name + escape(self.after_name) + escape(self.before_boxes)
+            return before + several + after
+        head = escape(self.before_name) + name + escape(self.after_name) + before
+        if not self.between_groups:
+            return f"(?:{head}{several}{after})+"
+        return f"{head}{box}(?:(?:{between}|{after}{escape(self.between_groups)}{head}){box})*{after}"
 
     # Reading.
 

@@ -49,10 +49,10 @@ class Sentence(Syntax):
         return head + listed + self.after_boxes + (_REST if len(boxes) > _MOST else "")
 
     def grammar(self, names: Sequence[str], limits: Sequence[tuple[float, float]]) -> str:
-        """See `Syntax.grammar`."""
+        """See `Syntax.grammar`; of any number of boxes, since a count would be a state for each."""
         box, name = strict(self.box, limits), "|".join(escape(name) for name in names)
         head = f"There are [1-9][0-9]{{0,4}} (?:{name})s in the image:{escape(self.before_boxes)}"
-        return f"{head}{box}(?:, {box}){{0,{_MOST - 1}}}{escape(self.after_boxes)}(?:{escape(_REST)})?"
+        return f"{head}{box}(?:, {box})*{escape(self.after_boxes)}(?:{escape(_REST)})?"
 
     @cached_property
     def name_expression(self) -> str:
