@@ -308,6 +308,9 @@ def test_an_interrupt_ends_all_processes(workers: int, tmp_path: Path) -> None:
     assert process.returncode != 0
     assert errors.rstrip().endswith(b"KeyboardInterrupt")  # the parent's own: the command turns it into one word
     assert b"Spawn" not in errors  # as a worker's would name its process
+    deadline = time.monotonic() + 10  # a process that has ended stays listed until it is collected
+    while processes_of(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert processes_of(process.pid) == []
     assert not (tmp_path / "out" / "labelTxt").exists()
 

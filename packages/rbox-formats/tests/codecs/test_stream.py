@@ -15,7 +15,7 @@ from rbox_formats.codecs import Codec, Decoded, StreamedBox
 
 SIZE = (1000, 500)
 # Each of these tests is run for every codec.
-FEW = settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
 
 
 def assert_same(streamed: Decoded, whole: Decoded) -> None:
@@ -113,7 +113,7 @@ def test_nothing_counts_behind_the_end(codec: Codec, names: ClassNames, valid: s
 
 
 def test_the_end_may_come_within_a_box(codec: Codec, names: ClassNames, valid: str) -> None:
-    for at in range(0, len(valid), 13):
+    for at in range(0, len(valid), 23):
         text = valid[:at] + "</s>" + valid[at:]
         check(codec, names, [text[: at + 2], text[at + 2 :]])
 
@@ -157,7 +157,7 @@ INNER = OBJECT.replace('"', '\\"')
 def test_objects_within_objects(text: str) -> None:
     codec, names = codecs.get("qwen2.5-vl"), ClassNames(["ship"])
     check(codec, names, list(text))
-    for at in range(0, len(text), 3):
+    for at in range(0, len(text), 5):
         check(codec, names, [text[:at], text[at:]])
 
 
@@ -180,7 +180,7 @@ def test_objects_within_objects(text: str) -> None:
 def test_brackets_within_brackets(name: str, text: str) -> None:
     codec = codecs.get(name, **({"style": "plain"} if name == "rscovlm" else {}))
     check(codec, ClassNames(["ship"]), list(text))
-    for at in range(len(text)):
+    for at in range(0, len(text), 2):
         check(codec, ClassNames(["ship"]), [text[:at], text[at:]])
 
 
