@@ -14,7 +14,7 @@ from hypothesis.strategies import SearchStrategy
 from rbox_formats import ClassNames, codecs
 from rbox_formats.codecs import Codec
 
-# What `dataclasses.fields` of all codecs must add up to; a test of `test_options.py` checks it.
+# Each codec's options and their values.
 OPTIONS: dict[str, dict[str, tuple[Any, ...]]] = {
     "florence2": {"version": (1, 2, 3)},
     "allseeing": {"empty": (False, True)},
@@ -45,14 +45,25 @@ CHOICES = [
 ]
 
 
+# One codec of each syntax, where what the options change besides is no matter.
+SYNTAXES = [*((name, {}) for name in codecs.CODECS), ("rscovlm", {"style": "plain"}), ("vrsbench", {"version": "hbb"})]
+
+
 def _id(choice: tuple[str, dict[str, Any]]) -> str:
     name, options = choice
     return "-".join([name, *(f"{value}" for value in options.values())])
 
 
-@pytest.fixture(scope="session", params=CHOICES, ids=_id)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked `each_syntax` take fewer codecs than the others."""
+    if "codec" in metafunc.fixturenames:
+        choices = SYNTAXES if metafunc.definition.get_closest_marker("each_syntax") else CHOICES
+        metafunc.parametrize("codec", choices, ids=_id, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def codec(request: pytest.FixtureRequest) -> Codec:
-    """Each codec with each choice of its options."""
+    """Each codec with each choice of its options, or one of each syntax."""
     name, options = request.param
     return codecs.get(name, **options)
 

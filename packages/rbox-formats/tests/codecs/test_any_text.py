@@ -50,13 +50,15 @@ def check(codec: Codec, names: ClassNames, text: str, near_match: float | None =
     return decoded
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.each_syntax
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_texts_like_its_own(codec: Codec, names: ClassNames, texts: SearchStrategy[str], data: st.DataObject) -> None:
     check(codec, names, data.draw(texts), data.draw(st.sampled_from([None, 0.3, 0.8])))
 
 
-@settings(max_examples=10)
+@pytest.mark.each_syntax
+@settings(max_examples=6)
 @given(text=st.text(max_size=60))
 def test_texts_unlike_its_own(codec: Codec, names: ClassNames, text: str) -> None:
     check(codec, names, text)
@@ -148,22 +150,14 @@ def assert_linear(codec: Codec, names: ClassNames, unit: str, length: int, **opt
 
 
 UNITS = ["<", "1,", "There are 1 ", "{", "[", '"', "1", " ", "a ", "`", '{"label": "', '"bbox_2d": [1, ', "</", "[[1"]
-# One of each syntax.
-SYNTAXES: list[tuple[str, dict[str, str]]] = [
-    *((name, {}) for name in codecs.CODECS),
-    ("rscovlm", {"style": "plain"}),
-    ("vrsbench", {"version": "hbb"}),
-]
 
 
-@pytest.mark.parametrize("name, options", SYNTAXES, ids=lambda value: str(value) if value else "")
-def test_time_is_linear(name: str, options: dict[str, str]) -> None:
+@pytest.mark.each_syntax
+def test_time_is_linear(codec: Codec, names: ClassNames) -> None:
     """Of signs that begin something, and of beginnings of the codec's own texts."""
-    codec = codecs.get(name, **options)
-    names = ClassNames(["ship"] if codec.one_class else ["ship", "tug"])
     valid = codec.encode(np.array([[500.0, 250, 80, 40, 0.3]]), np.array([0]), names, SIZE)
     for unit in (*UNITS[:3], *(valid[:end] for end in range(3, len(valid), 1 + len(valid) // 3)), valid):
-        assert_linear(codec, names, unit, 500)
+        assert_linear(codec, names, unit, 250)
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ boxes = st.lists(
 )
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(values=boxes)
 def test_it_matches_what_is_written(codec: Codec, names: ClassNames, values: list[tuple[float, ...]]) -> None:
     """Of boxes in and around the image; what is written is read in full, in the order that `order` says."""
@@ -37,7 +37,8 @@ def test_it_matches_what_is_written(codec: Codec, names: ClassNames, values: lis
     assert decoded.labels.tolist() == labels[order].tolist()
 
 
-@settings(max_examples=3, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@pytest.mark.each_syntax
+@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_what_it_matches_is_read(codec: Codec, names: ClassNames, data: st.DataObject) -> None:
     text = data.draw(st.from_regex(re.compile(codec.grammar(names)), fullmatch=True).filter(lambda t: len(t) < 5000))

@@ -21,7 +21,8 @@ words = st.text(min_size=1, max_size=12) | st.lists(
 ).map("".join)
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.filter_too_much])
+@pytest.mark.each_syntax
+@settings(max_examples=8, suppress_health_check=[HealthCheck.filter_too_much])
 @given(name=words)
 def test_what_can_be_written_can_be_read(codec: Codec, name: str) -> None:
     """Whatever the name is, either it is refused or its box comes back, by the grammar too."""
