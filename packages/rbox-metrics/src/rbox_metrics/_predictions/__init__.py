@@ -1,0 +1,6 @@
+"""Detections in files of many kinds, as one kind of dataset."""
+
+from rbox_metrics._predictions._read import KINDS, read_predictions
+from rbox_metrics._predictions._source import Predictions
+
+__all__ = ["KINDS", "Predictions", "read_predictions"]
