@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rbox_formats import ImageRecord
 from rbox_metrics import FlatBoxes, MetricsError, Report, evaluate, from_arrays, from_records
 
-ORDER_FREE = ("map_nc_tied", "f1_micro", "f1_macro", "precision_micro", "recall_micro")
+ORDER_FREE = ("map", "map_nc_tied", "map_nc_random", "map_nc_spread", "f1_micro", "f1_macro", "precision_micro", "recall_micro")
 
 
 def record(image_id: str, boxes: list, labels: list | None = None, **fields: list) -> ImageRecord:
@@ -75,6 +75,67 @@ def test_a_difficult_truth_that_overlaps_most_excuses_only_in_voc() -> None:
     assert report.figures["f1_micro"] == 1  # one-to-one matching gives it the ordinary truth
 
 
+def test_voc_forgets_difficult_truths_where_there_are_no_others() -> None:
+    """As MMRotate; DOTA's kit does not."""
+    truth = [record("p", [A]), record("q", [B], difficult=[True])]
+    predictions = [record("q", [B], scores=[0.9]), record("p", [A], scores=[0.8])]
+    found = {name: evaluate(truth, predictions, ["ship"], protocol=name) for name in ("voc07", "voc", "dota")}
+    assert {name: report.figures["map"] for name, report in found.items()} == {"voc07": 0.5, "voc": 0.5, "dota": 1}
+    # An ordinary truth of another class is enough.
+    truth[1] = record("q", [B, C], [0, 1], difficult=[True, False])
+    assert evaluate(truth, predictions, ["ship", "tank"]).at[0].classes[0].ap == 1
+
+
+def test_dota_wants_more_than_its_threshold() -> None:
+    truth, predictions = [record("p", [A])], [record("p", [[12.5, 10, 5, 4, 0]])]
+    assert evaluate(truth, predictions, ["ship"], protocol="dota").figures["map"] == 0
+    assert evaluate(truth, predictions, ["ship"], protocol="dota", iou_thresholds=(0.499,)).figures["map"] == 1
+
+
+def test_quads_are_compared_as_drawn() -> None:
+    """Of a box, half is annotated: a triangle with a corner on a side."""
+    triangle = np.array([[[0.0, 0], [10, 0], [0, 4], [0, 2]]])
+    truth = [ImageRecord.from_quads("p", triangle, np.array([0]))]
+    predictions = [record("p", [[5, 2, 10, 4, 0]])]
+    by_quad = evaluate(truth, predictions, ["ship"], geometry="quad", iou_thresholds=(0.49, 0.51))
+    assert [at.map for at in by_quad.at] == [1, 0]
+
+
+def test_coco_worked_by_hand() -> None:
+    """Two truths of 40 square pixels and one of 2,000; a duplicate, a find that COCO's greedy rule moves on."""
+    big = [200, 200, 50, 40, 0]
+    truth = [record("p", [A, [13, 10, 10, 4, 0]]), record("q", [big])]
+    predictions = [
+        record("p", [A, [11, 10, 10, 4, 0], A], scores=[0.9, 0.8, 0.7]),
+        record("q", [big, AWAY], scores=[0.95, 0.1]),
+    ]
+    report = evaluate(truth, predictions, ["ship"], protocol="coco", iou_thresholds=(0.5,), max_dets=(1, 2))
+    # The second takes the free truth, at 2/3 of overlap, though it overlaps the other more; the third is cut off.
+    assert report.figures["map"] == 1
+    assert report.figures["mar_1"] == pytest.approx(2 / 3)
+    assert report.figures["mar_2"] == 1
+    assert (report.figures["map_small"], report.figures["map_medium"]) == (1, 1)
+    assert math.isnan(report.figures["map_large"])
+    assert report.figures["mar_small"] == report.figures["mar_medium"] == 1
+    assert report.figures["mar_2_per_class"] == [1]
+
+
+def test_random_orders_have_the_mean_and_spread_of_all_orders() -> None:
+    """One hit and one miss: whichever comes first, half the time, makes an average precision of 1 or 1/2."""
+    truth = [record(str(k), [A]) for k in range(40)]
+    predictions = [record(str(k), [A if k % 2 else B]) for k in range(40)]
+    figures = evaluate(truth, predictions, ["ship"]).figures
+    orders = np.random.default_rng(0).permuted(np.tile(np.arange(40) % 2, (2000, 1)), axis=1)
+    expected = []
+    for hits in orders:
+        recall, precision = np.cumsum(hits) / 40, np.cumsum(hits) / np.arange(1, 41)
+        levels = np.arange(0, 1 + 1e-3, 0.1)
+        expected.append(np.mean([precision[recall >= level].max(initial=0) for level in levels]))
+    # Ten orders: their mean is within four standard errors of that of all, their spread within a factor of two.
+    assert figures["map_nc_random"] == pytest.approx(np.mean(expected), abs=4 * np.std(expected) / math.sqrt(10))
+    assert np.std(expected) / 2 < figures["map_nc_spread"] < np.std(expected) * 2
+
+
 def test_of_equal_overlaps_the_ordinary_truth_comes_first() -> None:
     for boxes, difficult in (([A, A], [True, False]), ([A, A], [False, True])):
         report = evaluate([record("p", boxes, difficult=difficult)], [record("p", [A])], ["ship"])
@@ -108,7 +169,7 @@ def test_thresholds_have_keys_and_a_mean() -> None:
 
 def figures_of(report: Report) -> list[float]:
     at = asdict(report.at[0])
-    return [at[name] for name in ("map", "map_nc", *ORDER_FREE)]
+    return [at[name] for name in ("map_nc", *ORDER_FREE)]
 
 
 def test_no_truth_at_all_is_nan() -> None:
@@ -122,7 +183,7 @@ def test_no_truth_at_all_is_nan() -> None:
 def test_no_predictions_are_zero() -> None:
     for predictions in ([], [record("p", [])]):
         report = evaluate([record("p", [A])], predictions, ["ship"])
-        assert figures_of(report) == [0] * 7
+        assert figures_of(report) == [0] * 9
         (ship,) = report.at[0].classes
         assert (ship.ap, ship.ap_nc, ship.ap_nc_tied, ship.precision, ship.recall, ship.f1) == (0,) * 6
 
@@ -174,7 +235,7 @@ def test_order_changes_nothing_that_is_free_of_it(seed: int, distinct_scores: bo
 
     before = figures(truths, predictions)
     after = figures(shuffled(truths), shuffled(predictions))
-    # The order of the predictions' images is no matter to anything; that of boxes to what goes by scores, if they tie.
+    # The order of the predictions' images is no matter to anything; that of boxes to `map_nc` alone.
     reordered = figures(truths, [predictions[k] for k in rng.permutation(len(predictions))])
     for name in ORDER_FREE:
         assert after[name] == before[name], name
@@ -252,7 +313,10 @@ FLAT = from_arrays([A], [0], [0])
         (lambda: evaluate([P], [P], ["a"], iou_thresholds=(0.0,)), r"got \[0.0\]"),
         (lambda: evaluate([P], [P], ["a"], iou_thresholds=(0.5, 0.5)), r"got \[0.5, 0.5\]"),
         (lambda: evaluate([P], [record("p", [[0, 0, -1, 1, 0]])], ["a"]), "sides of zero or more.*box 0 of image 'p'"),
-        (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], protocol="coco"), "protocol 'voc07' or 'voc', got 'coco'"),
+        (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], protocol="kitti"), "among 'voc07', .*'fair1m', got 'kitti'"),
+        (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], geometry="hbb"), "'rbox' or 'quad', got 'hbb'"),
+        (lambda: evaluate([P], [P], ["a"], max_dets=(1,)), "only with protocol 'coco', got it with 'voc07'"),
+        (lambda: evaluate([P], [P], ["a"], protocol="coco", max_dets=(10, 1)), r"rising max_dets from 1, got \[10, 1\]"),
     ],
 )
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:

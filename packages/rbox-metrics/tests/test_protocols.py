@@ -53,6 +53,7 @@ class Slow:
     detections: list
     truths: list
     iou: Iou
+    lone: set  # images whose truths, of any class, are all difficult: MMRotate forgets them
 
     def __post_init__(self) -> None:
         pairs = [(d, t) for d in self.detections for t in self.truths if d[0] == t[0]]
@@ -62,8 +63,8 @@ class Slow:
     def claims(self, threshold: float, scored: bool) -> list[int]:
         """1 true positive, 0 false positive, -1 ignored: by falling score, then image, then place."""
         outcomes, claimed = [], set()
-        for d in sorted(self.detections, key=lambda d: (-d[3] if scored else 0, d[0], d[1])):
-            rivals = [t for t in self.truths if t[0] == d[0]]
+        for d in sorted(self.detections, key=lambda d: (-d[3], d[0], *d[2]) if scored else (d[0], d[1])):
+            rivals = [t for t in self.truths if t[0] == d[0] and d[0] not in self.lone]
             best = max(rivals, key=lambda t: self.overlaps[d[:2], t[:2]], default=None)
             if best is None or self.overlaps[d[:2], best[:2]] < threshold:
                 outcomes.append(0)
@@ -123,6 +124,7 @@ class Slow:
 def slow_classes(truths: list[ImageRecord], predictions: list[ImageRecord], iou: Iou) -> list[Slow]:
     place = {truth.image_id: k for k, truth in enumerate(truths)}
     predictions = sorted(predictions, key=lambda record: place[record.image_id])
+    lone = {place[truth.image_id] for truth in truths if truth.difficult.all()}
     classes = []
     for label in range(len(CLASSES)):
         rows: list[list] = [[], []]
@@ -133,7 +135,7 @@ def slow_classes(truths: list[ImageRecord], predictions: list[ImageRecord], iou:
                     (place[record.image_id], k, record.boxes[k], last[k])
                     for k in np.flatnonzero(record.labels == label).tolist()
                 ]
-        classes.append(Slow(*rows, iou))
+        classes.append(Slow(*rows, iou, lone))
     return classes
 
 

@@ -9,8 +9,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from rbox_metrics._typing import BoxesN, FlagsN, FloatsN, IntsN, WindowsM
+from rbox_metrics._typing import BoxesN, FlagsN, FloatsN, IntsN, QuadsN, WindowsM
 from rbox_metrics.errors import MetricsError
+
+# Boxes from which on loading the compiled check is worth it.
+_MANY = 10_000
 
 
 def check_boxes(boxes: ArrayLike, name: str, where: Callable[[int], str] | None = None) -> BoxesN:
@@ -30,6 +33,13 @@ def check_boxes(boxes: ArrayLike, name: str, where: Callable[[int], str] | None 
         array = array.reshape(0, 5)
     if array.ndim != 2 or array.shape[1] != 5:
         raise MetricsError(f"expected {name} of shape (N, 5) as (cx, cy, w, h, angle), got {array.shape}")
+    array = np.ascontiguousarray(array)
+    if len(array) >= _MANY:
+        from rbox_metrics import _kernels
+
+        # One pass instead of six; what it finds odd is named below.
+        if _kernels.are_plain(array):
+            return array
     bad = _first(~np.isfinite(array))
     if bad is not None:
         raise MetricsError(f"expected finite numbers, got {array[bad].tolist()} at {where(bad)}")
@@ -48,6 +58,24 @@ def check_boxes(boxes: ArrayLike, name: str, where: Callable[[int], str] | None 
             UserWarning,
             stacklevel=3,
         )
+    return array
+
+
+def check_quads(quads: ArrayLike, name: str, where: Callable[[int], str] | None = None) -> QuadsN:
+    """Quads as a contiguous (N, 4, 2) float64 array; `name` and `where` as in `check_boxes`.
+
+    Raises:
+        MetricsError: If the shape is another or a value is not finite.
+    """
+    where = where or (lambda index: f"{name}[{index}]")
+    array = _as_array(quads, np.float64, name)
+    if array.size == 0 and array.ndim == 1:
+        array = array.reshape(0, 4, 2)
+    if array.ndim != 3 or array.shape[1:] != (4, 2):
+        raise MetricsError(f"expected {name} of shape (N, 4, 2), four corners as (x, y), got {array.shape}")
+    bad = _first(~np.isfinite(array))
+    if bad is not None:
+        raise MetricsError(f"expected finite numbers, got {array[bad].tolist()} at {where(bad)}")
     return np.ascontiguousarray(array)
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
-from rbox_formats import ClassNames, ImageRecord
+from rbox_formats import ImageRecord
 
-from rbox_metrics._flat import FlatBoxes, from_records
+from rbox_metrics._flat import FlatBoxes
 from rbox_metrics._report import Report
+from rbox_metrics._typing import Geometry, ProtocolName
 from rbox_metrics.errors import MetricsError
 
-Protocol = Literal["voc07", "voc"]
+if TYPE_CHECKING:
+    from rbox_metrics._paired import Paired
+    from rbox_metrics._protocols import Protocol
+
+# Overlaps below it are with the background: TIDE's.
+BACKGROUND = 0.1
 
 
 def evaluate(
@@ -19,26 +25,44 @@ def evaluate(
     predictions: Iterable[ImageRecord] | FlatBoxes,
     class_names: Iterable[str],
     *,
-    protocol: Protocol = "voc07",
-    iou_thresholds: Sequence[float] = (0.5,),
+    protocol: ProtocolName = "voc07",
+    geometry: Geometry | None = None,
+    iou_thresholds: Sequence[float] | None = None,
+    max_dets: Sequence[int] | None = None,
+    full: bool = False,
 ) -> Report:
     """Scores detections against annotations.
 
-    At each IoU threshold:
+    At each IoU threshold `map` is the mean, over the classes with truth, of the average precision, by protocol:
 
-    - `map`: the mean over the classes with truth of the average precision. Detections are taken by falling score, each
-      claims the truth of its class and image that it overlaps most (see `_matching.claim`), and the precision over
-      the recall is averaged by VOC07's eleven points (`voc07`) or as the area below it (`voc`). As MMRotate's
-      `eval_rbbox_map`. Of equal scores the detection on the image that comes first in the truth goes first, then the
-      first on the image.
-    - `map_nc`, for detectors without confidences: the same by VOC07 with every score 1, as LMMRotate reports it. It
-      depends on the order of the images and of the boxes on them.
+    - `voc07`: as MMRotate's `eval_rbbox_map`, and so its DOTAMetric. Detections are taken by falling score, each claims
+      the truth of its class and image that it overlaps most (see `_matching.claim`), and the precision is averaged at
+      PASCAL VOC 2007's eleven recalls. As there, difficult truths on an image without any ordinary one are forgotten:
+      what lies on them is a false positive.
+    - `voc`: the same as the area below the curve.
+    - `dota`: as DOTA's development kit (`dota_evaluation_task1.py`): like `voc07`, but on the polygons as annotated, an
+      overlap must exceed the threshold, and no difficult truth is forgotten.
+    - `coco`: as MMRotate's `RotatedCocoMetric`: at 101 recalls, a detection takes the free truth that it overlaps most,
+      difficult truths are crowds, and the best `max_dets` detections of each class on an image count. The figures also
+      have `map_small`, `map_medium`, `map_large` (truths up to 32 x 32, 96 x 96 px, and above) and the recalls `mar_*`.
+    - `fair1m`: as LMMRotate's FAIRMetric and other public code score FAIR1M, which is `voc07`. What the benchmark's own
+      server computes is not published.
+
+    Other figures do not depend on the protocol, but for its geometry and whether its thresholds must be exceeded:
+
+    - `map_nc`, for detectors without confidences: VOC07 with every score 1, as LMMRotate reports it. It depends on the
+      order of the images in the truth and of the boxes on them.
     - `map_nc_tied`: all detections of a class are one point (precision, recall) of a curve that has no other, since
       nothing tells them apart, and that curve's VOC07 average precision is the precision times the share of the eleven
       recalls 0, 0.1, ..., 1 that the recall reaches. Detections and truths are matched one to one by falling IoU
-      without regard to scores: no order of boxes, images or files changes it.
+      without regard to scores.
+    - `map_nc_random`, `map_nc_spread`: mean and standard deviation of VOC07's mAP over ten random orders, the same in
+      every run.
     - precision, recall and F1 of all detections given, matched one to one by falling score, then by falling IoU; per
       class, over all detections together (`micro`), and the mean over the classes with truth (`macro`).
+
+    Only `map_nc` depends on the order of boxes, images or files: of equal scores, those on the image whose id comes
+    first go first (its number, where images have no ids), then those with the smaller numbers (cx, cy, w, h, angle).
 
     Difficult truths are not to be found, and detections on them count as neither right nor wrong. Detections without
     scores are taken to have score 1. An image without predictions has all its truths missed.
@@ -52,69 +76,77 @@ def evaluate(
         predictions: Likewise. Records may come in any order and may be fewer than the truth's.
         class_names: What the labels of both index.
         protocol: How the average precision of `map` is taken.
-        iou_thresholds: Each above 0, up to 1; an IoU equal to it is enough.
+        geometry: Compares boxes ("rbox"), or quads as annotated and detected ("quad"). None: "quad" for `dota`,
+            else "rbox".
+        iou_thresholds: Each above 0, up to 1; an IoU equal to it is enough, but for `dota`. None: 0.5; for `coco` 0.5,
+            0.55, ..., 0.95.
+        max_dets: For `coco`, rising: each has a recall `mar_N`, and the last holds for `map`. None: 100, 300, 1000.
+        full: Adds the sweep over score thresholds, confusion, errors and what they cost, curves, calibration and
+            placement, all at the first IoU threshold, from the same search for overlaps.
 
     Raises:
         MetricsError: If the predictions have an image that the truth lacks, an image comes twice, a label is out of
             range, a box or score is not a number, or only one of the two is in flat arrays without image ids.
     """
-    names = ClassNames(class_names)
-    thresholds = _check_thresholds(iou_thresholds)
-    if protocol not in ("voc07", "voc"):
-        raise MetricsError(f"expected protocol 'voc07' or 'voc', got {protocol!r}")
-    truths, detections = _flat(truth, predictions)
-    _check_labels(truths, len(names), "truth")
-    _check_labels(detections, len(names), "predictions")
+    from rbox_metrics._figures import figures_at
+    from rbox_metrics._paired import pair
+    from rbox_metrics._protocols import choose
 
-    from rbox_metrics._figures import Matched, figures_at
-
-    matched = Matched.of(truths, detections, len(names), min(thresholds))
+    chosen, geometry = choose(protocol, geometry)
+    thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)
+    _check_max_dets(max_dets, protocol)
+    paired = pair(
+        truth,
+        predictions,
+        class_names,
+        geometry=geometry,
+        least=min(*thresholds, BACKGROUND) if full else min(thresholds),
+        across=full,
+    )
+    at, coco = figures_at(paired, chosen, thresholds, max_dets)
+    image_ids = paired.truths.image_ids
     return Report(
         protocol=protocol,
-        class_names=tuple(names),
-        images=None if truths.image_ids is None else len(truths.image_ids),
-        at=tuple(figures_at(threshold, matched, names, protocol) for threshold in thresholds),
+        geometry=paired.geometry,
+        class_names=tuple(paired.names),
+        images=None if image_ids is None else len(image_ids),
+        at=at,
+        coco=coco,
+        **(_parts(paired, chosen, thresholds[0]) if full else {}),
     )
 
 
-def _check_thresholds(values: Sequence[float]) -> tuple[float, ...]:
-    thresholds = tuple(float(value) for value in values)
+def _parts(paired: Paired, protocol: Protocol, iou_threshold: float) -> dict[str, Any]:
+    """What a full report has besides."""
+    from rbox_metrics._calibration import calibration_of
+    from rbox_metrics._confusion import confusion_of
+    from rbox_metrics._curves import curves_of
+    from rbox_metrics._error_breakdown import breakdown_of
+    from rbox_metrics._placement import placement_of
+    from rbox_metrics._sweep import sweep_of
+
+    return {
+        "sweep": sweep_of(paired, protocol, iou_threshold),
+        "confusion": confusion_of(paired, iou_threshold=iou_threshold, protocol=protocol),
+        "errors": breakdown_of(paired, iou_threshold=iou_threshold, protocol=protocol),
+        "curves": curves_of(paired, iou_threshold=iou_threshold, protocol=protocol),
+        "calibration": calibration_of(paired, iou_threshold=iou_threshold, protocol=protocol),
+        "placement": placement_of(paired, iou_threshold),
+    }
+
+
+def check_iou_thresholds(values: Sequence[float]) -> tuple[float, ...]:
+    """Distinct numbers above 0 and up to 1, rising."""
+    thresholds = tuple(sorted(float(value) for value in values))
     if not thresholds or len(set(thresholds)) != len(thresholds) or not all(0 < value <= 1 for value in thresholds):
         raise MetricsError(f"expected distinct IoU thresholds above 0 and up to 1, got {list(values)}")
     return thresholds
 
 
-def _flat(
-    truth: Iterable[ImageRecord] | FlatBoxes, predictions: Iterable[ImageRecord] | FlatBoxes
-) -> tuple[FlatBoxes, FlatBoxes]:
-    """Both as flat arrays whose images are numbered alike."""
-    truths = truth if isinstance(truth, FlatBoxes) else from_records(truth)
-    if isinstance(predictions, FlatBoxes):
-        detections = predictions
-    elif truths.image_ids is None:
-        raise MetricsError(
-            "expected predictions as flat arrays, like the truth, got records",
-            remedy="Turn both into flat arrays by from_records(records, image_ids).",
-        )
-    else:
-        detections = from_records(predictions, truths.image_ids)
-    if truths.image_ids is not None:
-        if detections.image_ids not in (None, truths.image_ids):
-            raise MetricsError(
-                "expected the same images in the same order in truth and predictions, got others",
-                remedy="Make the predictions' flat arrays by from_records(predictions, truth.image_ids).",
-            )
-        count = len(truths.image_ids)
-        if len(detections) and detections.image_index.max() >= count:
-            raise MetricsError(f"expected image indices below {count}, got {detections.image_index.max()}")
-    return truths, detections
-
-
-def _check_labels(boxes: FlatBoxes, classes: int, what: str) -> None:
-    bad = (boxes.labels < 0) | (boxes.labels >= classes)
-    if bad.any():
-        first = int(bad.argmax())
-        raise MetricsError(
-            f"expected labels of {classes} classes, from 0, in the {what}, got {boxes.labels[first]} "
-            f"at {boxes.name_of(first)}"
-        )
+def _check_max_dets(max_dets: Sequence[int] | None, protocol: str) -> None:
+    if max_dets is None:
+        return
+    if protocol != "coco":
+        raise MetricsError(f"expected max_dets only with protocol 'coco', got it with {protocol!r}")
+    if not max_dets or sorted(set(max_dets)) != list(max_dets) or max_dets[0] < 1:
+        raise MetricsError(f"expected rising max_dets from 1, got {list(max_dets)}")

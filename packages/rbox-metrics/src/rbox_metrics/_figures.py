@@ -1,152 +1,208 @@
-"""The figures of a report: one search for overlaps, then each threshold's matching and averages."""
+"""The figures of a report, derived from overlaps that were found once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from rbox_metrics._curves import area, eleven_points, eleven_points_of_one, precision_recall, ratio
-from rbox_metrics._flat import FlatBoxes
-from rbox_metrics._matching import FALSE_POSITIVE, TRUE_POSITIVE, best_truths, claim, match_once, rank_pairs
-from rbox_metrics._report import AtThreshold, ClassFigures
-from rbox_metrics._search import Pairs, overlapping_pairs
-from rbox_metrics._typing import BoundsC, FlagsT, FloatsC, FloatsN, IntsC, IntsN, OutcomesN
+from rbox_metrics._averages import (
+    ELEVEN_RECALLS,
+    average_precisions,
+    counts,
+    eleven_points_of_one,
+    mean_known,
+    precision_recall_f1,
+    ratio,
+)
+from rbox_metrics._matching import (
+    ANY_SCORE,
+    IGNORED,
+    Claims,
+    best_truths,
+    claim,
+    claims_by_iou,
+    claims_by_score,
+    match_greedily,
+    match_once,
+    shuffled,
+)
+from rbox_metrics._paired import Paired
+from rbox_metrics._protocols import AREA_RANGES, PROTOCOLS, Protocol
+from rbox_metrics._report import AtThreshold, ClassFigures, CocoFigures
+from rbox_metrics._typing import FlagsT, FloatsC, FloatsN, FloatsS, FloatsSC, IntsC, IntsN, OutcomesSN
 
-Average = Callable[[FloatsN, FloatsN], float]
-
-_AVERAGES: dict[str, Average] = {"voc07": eleven_points, "voc": area}
-
-
-@dataclass(frozen=True, eq=False)
-class Matched:
-    """What every threshold shares.
-
-    Attributes:
-        labels: (D,) the detections' classes.
-        difficult: (T,) the truths' flags.
-        truths: (C,) truths of each class, without the difficult ones.
-        difficult_truths: (C,) the difficult ones.
-        bounds: (C + 1,) in `by_score` and `by_input` class c has the places bounds[c] to bounds[c + 1].
-        by_score: (D,) detections by class, then falling score, image and input.
-        by_input: (D,) detections by class, then image and input.
-        best: (D,) the truth that each overlaps most, -1 for none.
-        best_iou: (D,)
-        ranked: Pairs from the first to be matched one to one to the last.
-        ranked_tied: The same without regard to scores.
-    """
-
-    labels: IntsN
-    difficult: FlagsT
-    truths: IntsC
-    difficult_truths: IntsC
-    bounds: BoundsC
-    by_score: IntsN
-    by_input: IntsN
-    best: IntsN
-    best_iou: FloatsN
-    ranked: Pairs
-    ranked_tied: Pairs
-
-    @classmethod
-    def of(cls, truths: FlatBoxes, detections: FlatBoxes, classes: int, least: float) -> Matched:
-        """Finds the overlaps of `least` or more, and the orders that matching goes by."""
-        labels, images = detections.labels, detections.image_index
-        pairs = overlapping_pairs(
-            detections.boxes,
-            images * classes + labels,
-            truths.boxes,
-            truths.image_index * classes + truths.labels,
-            least,
-        )
-        best, best_iou = best_truths(pairs, truths.difficult, len(detections))
-        tied = np.ones(len(detections))
-        scores = tied if detections.scores is None else detections.scores
-        ranked_tied = rank_pairs(pairs, tied, detections.boxes, truths.boxes)
-        return cls(
-            labels=labels,
-            difficult=truths.difficult,
-            truths=np.bincount(truths.labels[~truths.difficult], minlength=classes),
-            difficult_truths=np.bincount(truths.labels[truths.difficult], minlength=classes),
-            bounds=np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(labels, minlength=classes))]),
-            # lexsort is stable: what ties in every key stays in the order of the input.
-            by_score=np.lexsort((images, -scores, labels)),
-            by_input=np.lexsort((images, labels)),
-            best=best,
-            best_iou=best_iou,
-            ranked=ranked_tied if scores is tied else rank_pairs(pairs, scores, detections.boxes, truths.boxes),
-            ranked_tied=ranked_tied,
-        )
+# How many random orders `map_nc_random` is the mean over: as many as LMMRotate's map_nc_robustness_cal.py.
+RANDOM_ORDERS = 10
 
 
-def figures_at(threshold: float, matched: Matched, names: Sequence[str], protocol: str) -> AtThreshold:
-    """The figures at one IoU threshold; `protocol` is a name in `_AVERAGES`."""
-    has_truth = matched.truths > 0
-    ap = _average_precisions(matched, matched.by_score, threshold, _AVERAGES[protocol])
-    ap_nc = _average_precisions(matched, matched.by_input, threshold, eleven_points)
-    hits, misses = _counts(matched, matched.ranked_tied, threshold)
-    ap_nc_tied = np.where(
-        has_truth, eleven_points_of_one(ratio(hits, hits + misses), ratio(hits, matched.truths)), np.nan
+def figures_at(
+    paired: Paired, protocol: Protocol, iou_thresholds: Sequence[float], max_dets: Sequence[int] | None
+) -> tuple[tuple[AtThreshold, ...], CocoFigures | None]:
+    """The figures at each IoU threshold, and what only COCO's protocol has."""
+    thresholds = least_overlaps(iou_thresholds, protocol)
+    truths = paired.truth_counts
+    coco = None
+    if protocol.greedy:
+        ap, coco = _coco(paired, protocol, thresholds, max_dets or protocol.max_dets or ())
+    else:
+        outcomes = claim(paired.order, paired.bounds, claims(paired, protocol, thresholds))
+        ap = average_precisions(outcomes, paired.bounds, truths, protocol.recalls)
+    no_confidence = claims(paired, NO_CONFIDENCE, thresholds)
+    nc = claimed_averages(paired, no_confidence, paired.by_input)
+    random = random_averages(paired, no_confidence)
+    tied = tied_averages(paired, thresholds, np.full(len(thresholds), ANY_SCORE))
+    hits, misses = counts(matches(paired, thresholds), paired.bounds)
+    at = tuple(
+        _at(threshold, paired, ap[s], nc[s], tied[s], random[:, s], hits[s], misses[s])
+        for s, threshold in enumerate(iou_thresholds)
     )
-    hits, misses = _counts(matched, matched.ranked, threshold)
-    precision, recall, f1 = (np.where(has_truth, x, np.nan) for x in _precision_recall_f1(hits, misses, matched.truths))
-    totals = np.array([hits.sum()]), np.array([misses.sum()]), np.array([matched.truths.sum()])
-    micro = [float(x[0]) if has_truth.any() else np.nan for x in _precision_recall_f1(*totals)]
-    detections = np.diff(matched.bounds)
+    return at, coco
+
+
+# mAP_nc claims as LMMRotate does, which calls MMRotate.
+NO_CONFIDENCE = PROTOCOLS["voc07"]
+
+
+def least_overlaps(iou_thresholds: Sequence[float], protocol: Protocol) -> FloatsS:
+    """(S,) the least IoU that is enough: the next float above a threshold that must be exceeded."""
+    thresholds = np.array(iou_thresholds, dtype=np.float64)
+    return np.nextafter(thresholds, 2) if protocol.strict else thresholds
+
+
+def claims(paired: Paired, protocol: Protocol, thresholds: FloatsS) -> Claims:
+    """What each detection claims, the truth of its class and image that it overlaps most, at rising IoU thresholds."""
+    return claims_by_iou(*_best(paired, protocol), paired.truths.difficult, thresholds)
+
+
+def claims_above(paired: Paired, protocol: Protocol, iou_threshold: float, scores: FloatsS) -> Claims:
+    """The same at one IoU threshold for detections of higher scores than each of the rising ones."""
+    best, best_iou = _best(paired, protocol)
+    return claims_by_score(best, best_iou, paired.truths.difficult, iou_threshold, paired.scores, scores)
+
+
+def matches(paired: Paired, thresholds: FloatsS) -> OutcomesSN:
+    """What becomes of each detection where all are matched one to one by falling score: (S, D), by place in `order`."""
+    score_thresholds = np.full(len(thresholds), ANY_SCORE)
+    return match_once(paired.ranked, paired.place, paired.truths.difficult, paired.scores, thresholds, score_thresholds)
+
+
+def tied_averages(paired: Paired, thresholds: FloatsS, score_thresholds: FloatsS) -> FloatsSC:
+    """(S, C) VOC07's average precision of the one point that all detections of a class are, without their scores."""
+    outcomes = match_once(
+        paired.ranked_by_iou, paired.place, paired.truths.difficult, paired.scores, thresholds, score_thresholds
+    )
+    hits, misses = counts(outcomes, paired.bounds)
+    averages = eleven_points_of_one(ratio(hits, hits + misses), ratio(hits, paired.truth_counts))
+    return np.where(paired.truth_counts > 0, averages, np.nan)
+
+
+def claimed_averages(paired: Paired, claimed: Claims, order: IntsN) -> FloatsSC:
+    """(S, C) VOC07's average precisions with the detections in some order."""
+    outcomes = claim(order, paired.bounds, claimed)
+    return average_precisions(outcomes, paired.bounds, paired.truth_counts, ELEVEN_RECALLS)
+
+
+def random_averages(paired: Paired, claimed: Claims) -> np.ndarray:
+    """(K, S, C) VOC07's average precisions with the detections of each class in K random orders.
+
+    The orders are shuffled out of `Paired.order`, which no order of images or files changes, from fixed seeds.
+    """
+    orders = (shuffled(paired.order, paired.bounds, seed) for seed in range(RANDOM_ORDERS))
+    return np.stack([claimed_averages(paired, claimed, order) for order in orders])
+
+
+def _at(
+    threshold: float,
+    paired: Paired,
+    ap: FloatsC,
+    nc: FloatsC,
+    tied: FloatsC,
+    random: np.ndarray,
+    hits: IntsC,
+    misses: IntsC,
+) -> AtThreshold:
+    truths = paired.truth_counts
+    known = truths > 0
+    precision, recall, f1 = (np.where(known, x, np.nan) for x in precision_recall_f1(hits, misses, truths))
+    totals = (x.sum(keepdims=True) for x in (hits, misses, truths))
+    micro = [float(x[0]) if known.any() else np.nan for x in precision_recall_f1(*totals)]
+    random_means = np.array([mean_known(orders) for orders in random])
+    columns = (ap, nc, tied, random.mean(axis=0), precision, recall, f1)
+    names = ("ap", "ap_nc", "ap_nc_tied", "ap_nc_random", "precision", "recall", "f1")
+    detections = np.diff(paired.bounds)
     return AtThreshold(
         iou_threshold=threshold,
-        map=_mean(ap),
-        map_nc=_mean(ap_nc),
-        map_nc_tied=_mean(ap_nc_tied),
+        map=mean_known(ap),
+        map_nc=mean_known(nc),
+        map_nc_tied=mean_known(tied),
+        map_nc_random=float(random_means.mean()),
+        map_nc_spread=float(random_means.std()),
         precision_micro=micro[0],
         recall_micro=micro[1],
         f1_micro=micro[2],
-        f1_macro=_mean(f1),
+        f1_macro=mean_known(f1),
         classes=tuple(
             ClassFigures(
                 name=name,
-                truths=int(matched.truths[c]),
-                difficult=int(matched.difficult_truths[c]),
+                truths=int(truths[c]),
+                difficult=int(paired.difficult_counts[c]),
                 detections=int(detections[c]),
-                ap=float(ap[c]),
-                ap_nc=float(ap_nc[c]),
-                ap_nc_tied=float(ap_nc_tied[c]),
-                precision=float(precision[c]),
-                recall=float(recall[c]),
-                f1=float(f1[c]),
+                **{key: float(column[c]) for key, column in zip(names, columns, strict=True)},
             )
-            for c, name in enumerate(names)
+            for c, name in enumerate(paired.names)
         ),
     )
 
 
-def _average_precisions(matched: Matched, order: IntsN, threshold: float, average: Average) -> FloatsC:
-    """(C,) the average precision of each class, NaN without truth, detections taken in an order."""
-    outcomes = claim(order, matched.best, matched.best_iou, matched.difficult, threshold)[order]
-    result = np.full(len(matched.truths), np.nan)
-    for c in np.flatnonzero(matched.truths):
-        of_class = outcomes[matched.bounds[c] : matched.bounds[c + 1]]
-        result[c] = average(*precision_recall(of_class, int(matched.truths[c])))
-    return result
+def _best(paired: Paired, protocol: Protocol) -> tuple[IntsN, FloatsN]:
+    return best_truths(paired.starts, paired.pairs, paired.truths.difficult, _forgotten(paired, protocol))
 
 
-def _counts(matched: Matched, ranked: Pairs, threshold: float) -> tuple[IntsC, IntsC]:
-    """(C,) true and (C,) false positives of each class, matched one to one."""
-    outcomes: OutcomesN = match_once(ranked, matched.difficult, threshold, len(matched.labels))
-    hits, misses = (
-        np.bincount(matched.labels[outcomes == outcome], minlength=len(matched.truths))
-        for outcome in (TRUE_POSITIVE, FALSE_POSITIVE)
+def _forgotten(paired: Paired, protocol: Protocol) -> FlagsT:
+    """(T,) the difficult truths that the protocol forgets."""
+    truths = paired.truths
+    if not protocol.forgets_difficult:
+        return np.zeros(len(truths), dtype=bool)
+    ordinary = np.bincount(truths.image_index[~truths.difficult], minlength=int(truths.image_index.max(initial=0)) + 1)
+    return truths.difficult & (ordinary[truths.image_index] == 0)
+
+
+def _coco(
+    paired: Paired, protocol: Protocol, thresholds: FloatsS, max_dets: Sequence[int]
+) -> tuple[FloatsSC, CocoFigures]:
+    """(S, C) average precisions, and what else COCO reports."""
+    truths = paired.truths
+    area, truth_area = paired.areas
+    settings, ranges = len(thresholds), list(AREA_RANGES.values())
+    outcomes = match_greedily(
+        paired.order,
+        paired.starts,
+        paired.pairs,
+        truths.difficult,
+        truth_area,
+        area,
+        paired.rank,
+        max_dets[-1],
+        np.tile(thresholds, len(ranges)),
+        np.repeat(np.array(ranges), settings, axis=0),
     )
-    return hits, misses
-
-
-def _precision_recall_f1(hits: IntsC, misses: IntsC, truths: IntsC) -> tuple[FloatsC, FloatsC, FloatsC]:
-    # F1 is the harmonic mean of the other two: 2 TP / (2 TP + FP + FN), where TP + FN are the truths.
-    return ratio(hits, hits + misses), ratio(hits, truths), ratio(2 * hits, hits + misses + truths)
-
-
-def _mean(values: FloatsC) -> float:
-    """The mean over the classes with truth, NaN without any."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    rank = paired.rank[paired.order]
+    ap, ar = {}, {}
+    for (name, (low, high)), of_range in zip(AREA_RANGES.items(), np.split(outcomes, len(ranges)), strict=True):
+        wanted = ~truths.difficult & (low <= truth_area) & (truth_area <= high)
+        wanted_counts = np.bincount(truths.labels[wanted], minlength=paired.classes)
+        ap[name] = average_precisions(of_range, paired.bounds, wanted_counts, protocol.recalls)
+        for limit in max_dets if name == "all" else max_dets[-1:]:
+            within = np.where(rank < limit, of_range, np.int8(IGNORED))
+            hits, _ = counts(within, paired.bounds)
+            ar[name, limit] = np.where(wanted_counts > 0, ratio(hits, wanted_counts), np.nan)
+    last = max_dets[-1]
+    figures = CocoFigures(
+        max_dets=tuple(max_dets),
+        map_by_area={name: mean_known(ap[name].ravel()) for name in ap if name != "all"},
+        mar={limit: mean_known(ar["all", limit].ravel()) for limit in max_dets},
+        mar_by_area={name: mean_known(ar[name, last].ravel()) for name in ap if name != "all"},
+        mar_per_class=tuple(ar["all", last].mean(axis=0).tolist()),
+    )
+    return ap["all"], figures

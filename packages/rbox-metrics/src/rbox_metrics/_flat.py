@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from rbox_formats import ImageRecord
+from rbox_formats import ImageRecord, quad_to_rbox, rbox_to_quad
 
-from rbox_metrics._check import check_boxes, check_flags, check_indices, check_scores
-from rbox_metrics._typing import BoxesN, FlagsN, FloatsN, IntsN
+from rbox_metrics._check import check_boxes, check_flags, check_indices, check_quads, check_scores
+from rbox_metrics._typing import BoxesN, FlagsN, FloatsN, IntsN, QuadsN
 from rbox_metrics.errors import MetricsError
 
 # How many of the offending image ids an error names.
@@ -29,6 +29,7 @@ class FlatBoxes:
         scores: (N,) float64, or None.
         difficult: (N,) bool; of no effect on predictions.
         image_ids: The images' names by their number, or None where they have none.
+        quads: (N, 4, 2) float64, the corners as annotated, or None where the boxes are all that there is.
     """
 
     boxes: BoxesN
@@ -37,9 +38,15 @@ class FlatBoxes:
     scores: FloatsN | None
     difficult: FlagsN
     image_ids: tuple[str, ...] | None = None
+    quads: QuadsN | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def corners(self) -> QuadsN:
+        """(N, 4, 2): the quads, or the corners of the boxes where there are none."""
+        return rbox_to_quad(self.boxes) if self.quads is None else self.quads
 
     def name_of(self, index: int) -> str:
         """A box as an error names it."""
@@ -56,7 +63,8 @@ def from_arrays(
     """Flat arrays, checked.
 
     Args:
-        boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians.
+        boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians, or quads (N, 4, 2), whose boxes are their
+            minimum-area rectangles.
         labels: (N,) whole numbers.
         image_index: (N,) whole numbers from 0, in any order.
         scores: (N,), or None.
@@ -65,7 +73,8 @@ def from_arrays(
     Raises:
         MetricsError: If a value is not a number, a side or an image index is negative, or the lengths differ.
     """
-    checked = check_boxes(boxes, "boxes")
+    quads = check_quads(boxes, "boxes") if np.ndim(boxes) == 3 else None
+    checked = check_boxes(boxes if quads is None else quad_to_rbox(quads), "boxes")
     n = len(checked)
     index = check_indices(image_index, n, "image_index")
     if n and index.min() < 0:
@@ -76,6 +85,7 @@ def from_arrays(
         image_index=index,
         scores=None if scores is None else check_scores(scores, n),
         difficult=np.zeros(n, dtype=bool) if difficult is None else check_flags(difficult, n, "difficult"),
+        quads=quads,
     )
 
 
@@ -115,6 +125,9 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
     def where(index: int) -> str:
         return _box_name(ids, image_index, index)
 
+    quads = None
+    if any(record.quads is not None for record in found):
+        quads = check_quads(np.concatenate([record.corners for record in found]), "quads", where)
     return FlatBoxes(
         boxes=check_boxes(np.concatenate([np.zeros((0, 5)), *(record.boxes for record in found)]), "boxes", where),
         labels=check_indices(np.concatenate([np.zeros(0, np.int64), *(r.labels for r in found)]), n, "labels"),
@@ -122,6 +135,7 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
         scores=None if scores is None else check_scores(scores, n, where=where),
         difficult=check_flags(np.concatenate([np.zeros(0, bool), *(r.difficult for r in found)]), n, "difficult"),
         image_ids=ids,
+        quads=quads,
     )
 
 

@@ -1,106 +1,301 @@
-"""Which detection finds which truth, as the protocols define it. No compiled function here calls another."""
+"""Which detection finds which truth, as the protocols define it, at many thresholds at once.
+
+Each function gives outcomes (S, D): a row for each setting, such as an IoU threshold, and a column for each place in
+an order of the detections, so that averages and counts are sums along a row. Settings run in parallel, and each row is
+filled by one thread in one order: how many threads there are changes nothing. No compiled function here calls one of
+another file.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
+from numba import prange
 
-from rbox_metrics._jit import jit
+from rbox_metrics._jit import jit, parallel_jit
 from rbox_metrics._search import Pairs
-from rbox_metrics._typing import BoxesN, BoxesT, FlagsT, FloatsN, IntsN, OutcomesN
+from rbox_metrics._typing import (
+    Bounds,
+    BoxesN,
+    BoxesT,
+    FlagsT,
+    FloatsK,
+    FloatsN,
+    FloatsS,
+    FloatsT,
+    IntsK,
+    IntsN,
+    OutcomesSN,
+)
 
-# What becomes of a detection; ignored ones count as neither.
+# What becomes of a detection. Ignored ones count as neither right nor wrong, as if they had not been given.
 TRUE_POSITIVE = 1
 FALSE_POSITIVE = 0
 IGNORED = -1
 
+# In place of a truth that a detection claims.
+NO_TRUTH = -1
+DIFFICULT = -2
 
-@jit
+# No detection's score is as low: a score threshold that all of them pass.
+ANY_SCORE = -np.inf
+
+
+@parallel_jit
 @no_type_check
-def _best_truths(detection, truth, iou, difficult, count):
+def _sort_within(starts, second, values):
+    for d in prange(len(starts) - 1):
+        start, stop = starts[d], starts[d + 1]
+        for k in range(start + 1, stop):
+            value, index, place = values[k], second[k], k
+            while place > start and (
+                values[place - 1] < value or (values[place - 1] == value and second[place - 1] > index)
+            ):
+                values[place], second[place] = values[place - 1], second[place - 1]
+                place -= 1
+            values[place], second[place] = value, index
+
+
+@parallel_jit
+@no_type_check
+def _best_truths(starts, truth, iou, difficult, forgotten):
+    count = len(starts) - 1
     best = np.full(count, -1, dtype=np.int64)
     best_iou = np.zeros(count)
-    for k in range(len(detection)):
-        d, t = detection[k], truth[k]
-        b = best[d]
-        if b >= 0 and iou[k] <= best_iou[d]:
-            if iou[k] < best_iou[d] or difficult[b] < difficult[t]:
+    for d in prange(count):
+        for k in range(starts[d], starts[d + 1]):
+            t = truth[k]
+            if forgotten[t]:
                 continue
-            if difficult[b] == difficult[t] and b < t:
-                continue
-        best[d], best_iou[d] = t, iou[k]
+            if best[d] < 0 or (iou[k] == best_iou[d] and difficult[best[d]] and not difficult[t]):
+                best[d], best_iou[d] = t, iou[k]
     return best, best_iou
 
 
 @jit
 @no_type_check
-def _claim(order, best, best_iou, difficult, threshold):
-    outcome = np.full(len(order), FALSE_POSITIVE, dtype=np.int8)
-    claimed = np.zeros(len(difficult), dtype=np.bool_)
-    for d in order:
-        t = best[d]
-        if t < 0 or best_iou[d] < threshold:
-            continue
-        if difficult[t]:
-            outcome[d] = IGNORED
-        elif not claimed[t]:
-            claimed[t] = True
-            outcome[d] = TRUE_POSITIVE
-    return outcome
+def _shuffle(sequence, bounds, seed):
+    state = np.uint64(seed)
+    for c in range(len(bounds) - 1):
+        for k in range(bounds[c + 1] - 1, bounds[c], -1):
+            state += np.uint64(0x9E3779B97F4A7C15)
+            z = state
+            z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+            z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+            z = z ^ (z >> np.uint64(31))
+            j = bounds[c] + np.int64(np.float64(z >> np.uint64(11)) * 2.0**-53 * np.float64(k - bounds[c] + 1))
+            sequence[k], sequence[j] = sequence[j], sequence[k]
+
+
+@parallel_jit
+@no_type_check
+def _claims(order, bounds, target, passed, truths, settings, beyond):
+    outcomes = np.full((settings, len(order)), beyond, dtype=np.int8)
+    # At the first so many settings the truth was claimed already. Classes share no truth.
+    claimed = np.zeros(truths, dtype=np.int64)
+    for c in prange(len(bounds) - 1):
+        for place in range(bounds[c], bounds[c + 1]):
+            t, last = target[order[place]], passed[order[place]]
+            first = last if t < 0 else min(claimed[t], last)
+            for s in range(first):
+                outcomes[s, place] = IGNORED if t == DIFFICULT else FALSE_POSITIVE
+            for s in range(first, last):
+                outcomes[s, place] = TRUE_POSITIVE
+            if t >= 0:
+                claimed[t] = max(claimed[t], last)
+    return outcomes
+
+
+@parallel_jit
+@no_type_check
+def _matches(detection, truth, iou, place, difficult, scores, iou_thresholds, score_thresholds):
+    outcomes = np.full((len(iou_thresholds), len(place)), IGNORED, dtype=np.int8)
+    for s in prange(len(iou_thresholds)):
+        row = outcomes[s]
+        for d in range(len(place)):
+            if scores[d] > score_thresholds[s]:
+                row[place[d]] = FALSE_POSITIVE
+        taken = np.zeros(len(difficult), dtype=np.bool_)
+        for k in range(len(detection)):
+            t, p = truth[k], place[detection[k]]
+            if row[p] == FALSE_POSITIVE and iou[k] >= iou_thresholds[s] and not difficult[t] and not taken[t]:
+                taken[t] = True
+                row[p] = TRUE_POSITIVE
+        for k in range(len(detection)):
+            p = place[detection[k]]
+            if row[p] == FALSE_POSITIVE and iou[k] >= iou_thresholds[s] and difficult[truth[k]]:
+                row[p] = IGNORED
+    return outcomes
 
 
 @jit
 @no_type_check
-def _match_once(detection, truth, iou, difficult, threshold, count):
-    outcome = np.full(count, FALSE_POSITIVE, dtype=np.int8)
-    taken = np.zeros(len(difficult), dtype=np.bool_)
+def _partners(detection, truth, iou, difficult, threshold, count):
+    partner = np.full(count, -1, dtype=np.int64)
+    partner_iou = np.zeros(count)
+    taken = difficult.copy()
     for k in range(len(detection)):
         d, t = detection[k], truth[k]
-        if iou[k] >= threshold and not difficult[t] and not taken[t] and outcome[d] == FALSE_POSITIVE:
-            taken[t] = True
-            outcome[d] = TRUE_POSITIVE
-    for k in range(len(detection)):
-        d, t = detection[k], truth[k]
-        if iou[k] >= threshold and difficult[t] and outcome[d] == FALSE_POSITIVE:
-            outcome[d] = IGNORED
-    return outcome
+        if partner[d] < 0 and not taken[t] and iou[k] >= threshold:
+            partner[d], partner_iou[d], taken[t] = t, iou[k], True
+    return partner, partner_iou
 
 
-def best_truths(pairs: Pairs, difficult: FlagsT, count: int) -> tuple[IntsN, FloatsN]:
-    """The truth that each of `count` detections overlaps most, and by how much.
+@parallel_jit
+@no_type_check
+def _greedy(order, starts, truth, iou, crowd, truth_area, area, rank, max_dets, iou_thresholds, lows, highs):
+    outcomes = np.full((len(iou_thresholds), len(order)), IGNORED, dtype=np.int8)
+    for s in prange(len(iou_thresholds)):
+        threshold = min(iou_thresholds[s], 1 - 1e-10)
+        taken = np.zeros(len(crowd), dtype=np.bool_)
+        for place in range(len(order)):
+            d = order[place]
+            if rank[d] >= max_dets:
+                continue
+            found, aside = -1, -1
+            for k in range(starts[d], starts[d + 1]):
+                t = truth[k]
+                if iou[k] < threshold:
+                    break
+                if crowd[t] or truth_area[t] < lows[s] or truth_area[t] > highs[s]:
+                    if aside < 0 and (crowd[t] or not taken[t]):
+                        aside = t
+                elif not taken[t]:
+                    found = t
+                    break
+            if found >= 0:
+                taken[found] = True
+                outcomes[s, place] = TRUE_POSITIVE
+            elif aside >= 0:
+                taken[aside] = True
+            elif lows[s] <= area[d] <= highs[s]:
+                outcomes[s, place] = FALSE_POSITIVE
+    return outcomes
 
-    Of equal overlaps the ordinary truth comes before the difficult one, then the first in the input: so MMRotate
-    stacks them.
 
-    Returns:
-        (count,) indices of truths, -1 for detections in no pair; (count,) their IoU, 0 there.
-    """
-    return _best_truths(pairs.detection, pairs.truth, pairs.iou, difficult, count)
+def sort_within(starts: Bounds, pairs: Pairs) -> Pairs:
+    """The pairs of each detection by falling IoU, of equal ones by the truth's index; detection d has starts[d:d+2]."""
+    truth, iou = pairs.truth.copy(), pairs.iou.copy()
+    _sort_within(starts, truth, iou)
+    return Pairs(pairs.detection, truth, iou)
 
 
-def claim(order: IntsN, best: IntsN, best_iou: FloatsN, difficult: FlagsT, threshold: float) -> OutcomesN:
-    """Matching as in PASCAL VOC: each detection claims the truth that it overlaps most, the difficult included.
+def best_truths(starts: Bounds, pairs: Pairs, difficult: FlagsT, forgotten: FlagsT) -> tuple[IntsN, FloatsN]:
+    """The truth that each detection overlaps most, and by how much.
 
-    Below the threshold it is a false positive. Else, where that truth is difficult, it is ignored; where no better
-    detection claimed it, a true positive; and a false positive where one did, though another truth may be free.
-
-    Source: `tpfp_default` in mmrotate/core/evaluation/eval_map.py, open-mmlab/mmrotate at 009d312.
+    Of equal overlaps the ordinary truth comes before the difficult one, as MMRotate stacks them.
 
     Args:
-        order: (D,) detections from best to worst, at least within each image and class.
-        best: (D,) as by `best_truths`.
-        best_iou: (D,).
-        difficult: (T,).
-        threshold: Above 0.
+        starts: (D + 1,) where each detection's pairs begin.
+        pairs: As by `sort_within`.
+        difficult: (T,)
+        forgotten: (T,) truths that are not there.
 
     Returns:
-        (D,) int8, by detection.
+        (D,) indices of truths, -1 for detections in no pair; (D,) their IoU, 0 there.
     """
-    return _claim(order, best, best_iou, difficult, threshold)
+    return _best_truths(starts, pairs.truth, pairs.iou, difficult, forgotten)
 
 
-def match_once(ranked: Pairs, difficult: FlagsT, threshold: float, count: int) -> OutcomesN:
+def shuffled(order: IntsN, bounds: Bounds, seed: int) -> IntsN:
+    """A random order within each class: Fisher and Yates's shuffle by the splitmix64 generator (Steele et al. 2014).
+
+    The same on every machine, and whatever the number of threads.
+
+    Args:
+        order: (D,) detections by class.
+        bounds: (C + 1,) where each class begins.
+        seed: From 0.
+    """
+    sequence = order.copy()
+    _shuffle(sequence, bounds, seed)
+    return sequence
+
+
+@dataclass(frozen=True, eq=False)
+class Claims:
+    """What each detection claims, at S settings of which each is stricter than the one before.
+
+    Attributes:
+        target: (D,) the truth that it overlaps most, `NO_TRUTH`, or `DIFFICULT` for a truth that is.
+        passed: (D,) how many of the settings it is up to: all before.
+        settings: The number S.
+        beyond: What becomes of it at the others.
+        truths: How many truths there are.
+    """
+
+    target: IntsN
+    passed: IntsN
+    settings: int
+    beyond: int
+    truths: int
+
+
+def claims_by_iou(best: IntsN, best_iou: FloatsN, difficult: FlagsT, thresholds: FloatsS) -> Claims:
+    """Claims at rising IoU thresholds; what falls short of one is a false positive.
+
+    Args:
+        best: (D,) as by `best_truths`.
+        best_iou: (D,)
+        difficult: (T,)
+        thresholds: (S,) rising, above 0; an IoU equal to one is enough.
+    """
+    passed = np.searchsorted(thresholds, best_iou, side="right")
+    return Claims(_targets(best, difficult), passed, len(thresholds), FALSE_POSITIVE, len(difficult))
+
+
+def claims_by_score(
+    best: IntsN, best_iou: FloatsN, difficult: FlagsT, iou_threshold: float, scores: FloatsN, thresholds: FloatsS
+) -> Claims:
+    """Claims at one IoU threshold and rising score thresholds; what does not exceed one is not there.
+
+    Args:
+        best: (D,) as by `best_truths`.
+        best_iou: (D,)
+        difficult: (T,)
+        iou_threshold: Above 0.
+        scores: (D,)
+        thresholds: (S,) rising.
+    """
+    target = np.where(best_iou >= iou_threshold, _targets(best, difficult), NO_TRUTH)
+    passed = np.searchsorted(thresholds, scores, side="left")
+    return Claims(target, passed, len(thresholds), IGNORED, len(difficult))
+
+
+def claim(order: IntsN, bounds: Bounds, claims: Claims) -> OutcomesSN:
+    """Matching as in PASCAL VOC: each detection claims the truth that it overlaps most, the difficult included.
+
+    Below the IoU threshold it is a false positive. Else, where that truth is difficult, it is ignored; where no better
+    detection claimed it, a true positive; and a false positive where one did, though another truth may be free.
+
+    Source: `tpfp_default` in mmrotate/evaluation/functional/mean_ap.py, open-mmlab/mmrotate 1.0.0rc1.
+
+    Args:
+        order: (D,) detections by class, within each from the one that claims first to the last.
+        bounds: (C + 1,) where each class begins.
+        claims: What they claim. Since its settings grow stricter, one pass over the detections is enough for all: a
+            claim holds at those settings that no better detection with the same truth was up to.
+
+    Returns:
+        (S, D) int8, by the place in `order`.
+    """
+    return _claims(order, bounds, claims.target, claims.passed, claims.truths, claims.settings, claims.beyond)
+
+
+def _targets(best: IntsN, difficult: FlagsT) -> IntsN:
+    return np.where((best >= 0) & np.append(difficult, False)[best], DIFFICULT, best)
+
+
+def match_once(
+    ranked: Pairs,
+    place: IntsN,
+    difficult: FlagsT,
+    scores: FloatsN,
+    iou_thresholds: FloatsS,
+    score_thresholds: FloatsS,
+) -> OutcomesSN:
     """One-to-one matching: pairs are taken from the first to the last where both are free.
 
     Difficult truths are left out of it; a detection that stays without a truth, and overlaps a difficult one by the
@@ -108,14 +303,66 @@ def match_once(ranked: Pairs, difficult: FlagsT, threshold: float, count: int) -
 
     Args:
         ranked: Pairs as by `rank_pairs`.
-        difficult: (T,).
-        threshold: Above 0.
-        count: The number D of detections.
+        place: (D,) the column of each detection in the result.
+        difficult: (T,)
+        scores: (D,)
+        iou_thresholds: (S,) each above 0.
+        score_thresholds: (S,) detections of this score or a lower one are ignored.
 
     Returns:
-        (D,) int8, by detection.
+        (S, D) int8.
     """
-    return _match_once(ranked.detection, ranked.truth, ranked.iou, difficult, threshold, count)
+    return _matches(
+        ranked.detection, ranked.truth, ranked.iou, place, difficult, scores, iou_thresholds, score_thresholds
+    )
+
+
+def partners(ranked: Pairs, difficult: FlagsT, iou_threshold: float, count: int) -> tuple[IntsN, FloatsN]:
+    """The truth that `match_once` gives each of `count` detections: (D,) its index or -1, and (D,) their IoU or 0."""
+    return _partners(ranked.detection, ranked.truth, ranked.iou, difficult, iou_threshold, count)
+
+
+def match_greedily(
+    order: IntsN,
+    starts: Bounds,
+    pairs: Pairs,
+    crowd: FlagsT,
+    truth_area: FloatsT,
+    area: FloatsN,
+    rank: IntsN,
+    max_dets: int,
+    iou_thresholds: FloatsS,
+    area_ranges: np.ndarray,
+) -> OutcomesSN:
+    """Matching as in COCO: each detection takes the free truth that it overlaps most.
+
+    Truths outside the area range, and crowds, are set aside: a detection takes one of them only where no other is left
+    to it, and is ignored then. A crowd may be taken again and again. A detection without a truth is a false positive,
+    or ignored where its own area is outside the range.
+
+    Source: `COCOeval.evaluateImg` in PythonAPI/pycocotools/cocoeval.py, cocodataset/cocoapi at 8c9bcc3, which
+    MMRotate's `RotatedCocoMetric` runs on rotated overlaps. There the later of two truths with the same overlap is
+    taken; here the one with the smaller index.
+
+    Args:
+        order: (D,) detections by class, within each by falling score.
+        starts: (D + 1,) where each detection's pairs begin.
+        pairs: As by `sort_within`.
+        crowd: (T,)
+        truth_area: (T,) in square pixels.
+        area: (D,)
+        rank: (D,) how many better detections there are of the same class and image.
+        max_dets: Detections of this rank or a higher one are ignored.
+        iou_thresholds: (S,)
+        area_ranges: (S, 2) least and greatest area, both within the range.
+
+    Returns:
+        (S, D) int8, by the place in `order`.
+    """
+    lows, highs = np.ascontiguousarray(area_ranges.T)
+    return _greedy(
+        order, starts, pairs.truth, pairs.iou, crowd, truth_area, area, rank, max_dets, iou_thresholds, lows, highs
+    )
 
 
 def rank_pairs(pairs: Pairs, scores: FloatsN, detections: BoxesN, truths: BoxesT) -> Pairs:
@@ -125,11 +372,34 @@ def rank_pairs(pairs: Pairs, scores: FloatsN, detections: BoxesN, truths: BoxesT
     `match_once` does not depend on the order of boxes, images or files.
     """
     score = scores[pairs.detection]
-    order = np.lexsort((-pairs.iou, -score))
+    order = by_falling(score, pairs.iou)
     tied = (np.diff(pairs.iou[order]) == 0) & (np.diff(score[order]) == 0)
-    run = np.concatenate([np.zeros(1, np.int64), np.cumsum(~tied)])[: len(order)]
-    # Ties are few: only their members are put in order by the boxes' numbers, each run within its own places.
-    members = np.flatnonzero(np.bincount(run)[run] > 1) if len(order) else order
+    members, run = tied_runs(tied, len(order))
     boxes = (truths[pairs.truth[order[members]]].T, detections[pairs.detection[order[members]]].T)
-    order[members] = order[members][np.lexsort((*boxes[0], *boxes[1], run[members]))]
+    order[members] = order[members][np.lexsort((*boxes[0], *boxes[1], run))]
     return pairs.select(order)
+
+
+def by_falling(first: FloatsK, second: FloatsK) -> IntsK:
+    """The order of falling `first`, then falling `second`; what ties in both stays as it was."""
+    order = np.argsort(-second, kind="stable")
+    return order[np.argsort(-first[order], kind="stable")] if len(first) and (first != first[0]).any() else order
+
+
+def tied_runs(tied: np.ndarray, count: int) -> tuple[IntsN, IntsN]:
+    """Where the neighbours in a sorted sequence of `count` tie.
+
+    Args:
+        tied: (count - 1,) whether each ties with the next.
+        count: From 0.
+
+    Returns:
+        The places of those that tie with a neighbour, and the run of ties that each belongs to. Ties are few, as a
+        rule: only these need be put in order by what else there is.
+    """
+    run = np.concatenate([np.zeros(1, np.int64), np.cumsum(~tied)])[:count]
+    member = np.zeros(count + 1, dtype=bool)
+    member[1:count] = tied
+    member[: max(count - 1, 0)] |= tied
+    places = np.flatnonzero(member[:count])
+    return places, run[places]
