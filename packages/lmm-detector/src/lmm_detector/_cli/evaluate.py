@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import click
 from rbox_formats.cli import dataset_options, show_messages
-from rbox_metrics.cli import scoring_options, show_report
+from rbox_metrics.cli import check_outputs, output_options, score, scoring_options
 
 from lmm_detector._cli._common import open_truth, predictions_option
 
@@ -16,20 +16,12 @@ from lmm_detector._cli._common import open_truth, predictions_option
 @dataset_options()
 @predictions_option
 @scoring_options
-def evaluate(
-    data: Path,
-    format: str,
-    split: str | None,
-    predictions_path: Path,
-    protocol: Literal["voc07", "voc"],
-    iou_thresholds: tuple[float, ...],
-    out: Path | None,
-) -> None:
-    """Score a predictions file against a dataset's annotations."""
-    from rbox_metrics import evaluate_file
+@output_options
+def evaluate(data: Path, format: str, split: str | None, predictions_path: Path, **options: Any) -> None:
+    """Score a predictions file against a dataset's annotations.
 
+    `rbox-metrics evaluate` does the same, for predictions of other kinds too.
+    """
     show_messages("rbox_metrics")
-    truth = open_truth(format, data, split, predictions_path)
-    show_report(
-        evaluate_file(truth, predictions_path, protocol=protocol, iou_thresholds=iou_thresholds), out, predictions_path
-    )
+    check_outputs(options["out"], predictions_path)
+    score(open_truth(format, data, split, predictions_path), predictions_path, **options)

@@ -6,7 +6,12 @@ import click
 from rbox_formats.cli import Group
 
 from rbox_metrics import __version__
+from rbox_metrics._cli.compare import compare
+from rbox_metrics._cli.confusion import confusion
 from rbox_metrics._cli.evaluate import evaluate
+from rbox_metrics._cli.merge import merge
+from rbox_metrics._cli.plot import plot
+from rbox_metrics._cli.sweep import sweep
 
 
 @click.group(cls=Group)
@@ -15,4 +20,5 @@ def main() -> None:
     """Scores of rotated boxes: average precision, F1, and their kin for detectors without confidences."""
 
 
-main.add_command(evaluate)
+for command in (compare, confusion, evaluate, merge, plot, sweep):
+    main.add_command(command)

@@ -3,40 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 from rbox_formats.cli import show_messages
 
-from rbox_metrics.cli import scoring_options, show_report
+from rbox_metrics.cli import (
+    check_outputs,
+    open_truth,
+    output_options,
+    predictions_options,
+    read_mapping,
+    score,
+    scoring_options,
+    truth_options,
+)
+
+if TYPE_CHECKING:
+    from rbox_formats import ClassNames
 
 
 @click.command()
-@click.option("--truth", type=Path, required=True, help="The annotated dataset's folder.")
-@click.option("--format", default="dota", show_default=True, help="The dataset's format.")
-@click.option("--split", help="The part of the dataset, where it has parts, such as 'val'.")
-@click.option("--predictions", type=Path, required=True, help="The detections, as predictions.jsonl.")
+@truth_options
+@predictions_options
 @scoring_options
+@output_options
+@click.option("--dota-submission", type=Path, help="A zip of the detections for DOTA's server.")
+@click.option("--fair1m-submission", type=Path, help="A zip of the detections for FAIR1M's server.")
 def evaluate(
     truth: Path,
     format: str,
     split: str | None,
-    predictions: Path,
-    protocol: Literal["voc07", "voc"],
-    iou_thresholds: tuple[float, ...],
-    out: Path | None,
+    class_names: ClassNames | None,
+    predictions_path: Path,
+    predictions_format: str | None,
+    class_mapping: Path | None,
+    dota_submission: Path | None,
+    fair1m_submission: Path | None,
+    **options: Any,
 ) -> None:
     """Score detections against a dataset's annotations.
 
-    The dataset is read with the class names that the predictions file gives, so that labels mean the same in both.
+    Average precision by the protocol, mAP_nc for detectors without confidences, F1, the sweep over score thresholds,
+    what goes wrong and what it costs, calibration.
     """
-    from rbox_formats import datasets
-    from rbox_formats import predictions as prediction_files
-
-    from rbox_metrics import evaluate_file
+    from rbox_metrics import write_dota_submission, write_fair1m_submission
 
     show_messages("rbox_metrics")
-    annotated = datasets.read(format, truth, split, prediction_files.read(predictions).class_names)
-    show_report(
-        evaluate_file(annotated, predictions, protocol=protocol, iou_thresholds=iou_thresholds), out, predictions
+    check_outputs(options["out"], class_mapping)
+    annotated = open_truth(truth, format, split, class_names, predictions_path, class_mapping)
+    detections = score(
+        annotated,
+        predictions_path,
+        format=predictions_format,
+        class_mapping=read_mapping(class_mapping),
+        **options,
     )
+    for path, write in ((dota_submission, write_dota_submission), (fair1m_submission, write_fair1m_submission)):
+        if path:
+            write(path, detections, annotated.class_names)
+            click.echo(f"The submission is in {path}.")

@@ -1,0 +1,26 @@
+"""`rbox-metrics plot`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("reports", type=Path, nargs=-1, required=True)
+@click.option("--out", type=Path, required=True, help="A folder for the pictures.")
+def plot(reports: tuple[Path, ...], out: Path) -> None:
+    """Draw REPORTS, which `evaluate --out report.json` wrote: several runs side by side."""
+    from rbox_metrics.errors import MetricsError
+    from rbox_metrics.plots import draw
+
+    found = {}
+    for path in reports:
+        try:
+            found[path.stem if path.stem not in found else str(path)] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise MetricsError(f"expected a report in JSON, got {error}", path=path) from error
+    for picture in draw(found, out):
+        click.echo(str(picture))
