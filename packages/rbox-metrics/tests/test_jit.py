@@ -13,10 +13,12 @@ import rbox_formats
 import rbox_metrics
 
 CODE = """
+import sys
 import rbox_metrics
 from rbox_metrics import _kernels
 print(rbox_metrics.box_iou_rotated([[0, 0, 2, 2, 0.0]], [[0.5, 0, 1, 2, 0.0]])[0, 0])
 print(_kernels.overlaps_dense.stats.cache_path)
+print("torch" in sys.modules)
 """
 
 
@@ -34,8 +36,9 @@ def test_kernels_run_where_the_package_cannot_be_written(home_is_writable: bool,
     environment |= {"HOME": str(home), "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(rbox_formats.__file__).parents[1]}"}
     run = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    overlap, cache = run.stdout.split("\n")[:2]
+    overlap, cache, torch_is_loaded = run.stdout.split("\n")[:3]
     assert overlap == "0.5"
+    assert torch_is_loaded == "False"
     assert bool(list(home.rglob("*.nbi"))) == home_is_writable
     assert cache.startswith(str(home)) == home_is_writable
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rbox_metrics import MetricsError, merge_windows, nms_rotated
+from rbox_metrics import MetricsError, box_iou_rotated, merge_windows, nms_rotated, soft_nms_rotated
 
 BACKENDS = ("numba", "reference")
 Iou = Callable[[np.ndarray, np.ndarray], float]
@@ -65,6 +65,69 @@ def test_merging_is_the_loop_that_spares_the_own_window(slow_iou: Iou, seed: int
         assert found.tolist() == sorted(kept)
 
 
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 10**6), count=st.integers(0, 25), least=st.sampled_from([0.0, 0.1, 0.5]))
+@pytest.mark.parametrize("method, setting", [("linear", 0.0), ("linear", 0.3), ("gaussian", 0.5), ("gaussian", 0.01)])
+def test_soft_nms_is_the_loop(slow_iou: Iou, method: str, setting: float, seed: int, count: int, least: float) -> None:
+    """The loop computes every score anew from all that was picked before."""
+    data = crowd(seed, count)
+    boxes, labels = data["boxes"], data["labels"]
+    # Scores without ties: where two decays meet in one score, rounding decides who comes first.
+    scores = np.random.default_rng(seed).uniform(0.001, 1, count)
+
+    def factor(i: int, k: int) -> float:
+        overlap = slow_iou(boxes[i], boxes[k]) if labels[i] == labels[k] else 0.0
+        if method == "gaussian":
+            return math.exp(-(overlap**2) / setting)
+        return 1 - overlap if overlap >= setting else 1.0
+
+    picked: list[int] = []
+    lowered: list[float] = []
+    while True:
+        now = {i: scores[i] * math.prod(factor(i, k) for k in picked) for i in range(count) if i not in picked}
+        if not now or max(now.values()) < least:
+            break
+        best = max(now, key=lambda i: now[i])
+        lowered.append(now[best])
+        picked.append(best)
+    option = {"iou_threshold": setting} if method == "linear" else {"sigma": setting}
+    for backend in BACKENDS:
+        found, new = soft_nms_rotated(
+            boxes, scores, labels, method=method, score_threshold=least, backend=backend, **option
+        )
+        assert found.tolist() == picked
+        np.testing.assert_allclose(new, lowered, rtol=1e-9)
+
+
+def test_soft_nms_by_hand() -> None:
+    """A third of overlap, and two ties: by input order, and one that the decay makes."""
+    boxes = [[0, 0, 2, 2, 0], [1, 0, 2, 2, 0], [50, 0, 2, 2, 0], [60, 0, 2, 2, 0], [50, 0, 2, 2, 0]]
+    found, scores = soft_nms_rotated(boxes, [0.75, 0.75, 0.5, 0.5, 0.4], score_threshold=0.01)
+    assert found.tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(scores, [0.75, 0.5, 0.5, 0.5], rtol=1e-12)
+    found, scores = soft_nms_rotated(boxes, [0.75, 0.75, 0.5, 0.5, 0.4], [0, 1, 0, 0, 1])
+    assert found.tolist() == [0, 1, 2, 3, 4]
+    assert scores.tolist() == [0.75, 0.75, 0.5, 0.5, 0.4]
+    found, scores = soft_nms_rotated(boxes[:2], [1.0, 0.9], method="gaussian", sigma=0.25)
+    np.testing.assert_allclose(scores, [1, 0.9 * math.exp(-4 / 9)], rtol=1e-12)
+
+
+def test_many_boxes_are_suppressed_as_few_are() -> None:
+    """More than are looked at in one go: of those that stay none overlaps a better one, and the others do."""
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate(
+        [rng.uniform(0, 900, (9_000, 2)), rng.uniform(4, 40, (9_000, 2)), rng.uniform(-1, 1, (9_000, 1))], axis=1
+    )
+    scores = rng.integers(0, 50, 9_000) / 50
+    kept = nms_rotated(boxes, scores, 0.2)
+    overlaps = box_iou_rotated(boxes, boxes[kept])
+    rank = np.lexsort((np.arange(9_000), -scores)).argsort()
+    better = rank[:, None] > rank[kept]
+    suppressed = (overlaps * better > 0.2).any(axis=1)
+    assert (np.flatnonzero(~suppressed) == np.sort(kept)).all()
+    assert (np.diff(rank[kept]) > 0).all()
+
+
 def test_nms_by_hand() -> None:
     """Best first, ties in the order of the input; an overlap equal to the threshold does not suppress."""
     boxes = [[0, 0, 2, 2, 0], [0, 0, 2, 2, 0], [0.5, 0, 1, 2, 0], [50, 0, 2, 2, 0]]
@@ -95,6 +158,7 @@ def test_merging_by_hand() -> None:
 
 def test_nothing_in_nothing_out() -> None:
     assert nms_rotated([], [], 0.5).tolist() == []
+    assert [part.tolist() for part in soft_nms_rotated([], [])] == [[], []]
     assert merge_windows([], [], None, [], []).tolist() == []
     assert merge_windows(np.zeros((0, 5)), [], [], [], [[0, 0, 1, 1]]).tolist() == []
 
@@ -108,6 +172,10 @@ BOX = [[0, 0, 1, 1, 0]]
         (lambda: nms_rotated(BOX, [math.nan], 0.5), r"got nan at scores\[0\]"),
         (lambda: nms_rotated(BOX, [0.5, 0.5], 0.5), r"scores of shape \(1,\).*got \(2,\)"),
         (lambda: nms_rotated(BOX, [0.5], 1.5), "iou_threshold from 0 to 1, got 1.5"),
+        (lambda: soft_nms_rotated(BOX, [-0.5]), r"scores of 0 or more, got -0.5 at scores\[0\]"),
+        (lambda: soft_nms_rotated(BOX, [0.5], sigma=0), "sigma above 0, got 0"),
+        (lambda: soft_nms_rotated(BOX, [0.5], iou_threshold=2), "iou_threshold from 0 to 1, got 2"),
+        (lambda: nms_rotated(BOX, [0.5], 0.5, backend="triton"), "'numba' for suppression, got 'triton'"),
         (lambda: nms_rotated(BOX, [0.5], 0.5, [0.5]), "whole numbers in labels, got float64"),
         (lambda: merge_windows(BOX, [0], None, [1], [[0, 0, 1, 1]]), r"0 below 1, got 1 at window_index\[0\]"),
         (lambda: merge_windows(BOX, [0], None, [-1], [[0, 0, 1, 1]]), r"got -1 at window_index\[0\]"),

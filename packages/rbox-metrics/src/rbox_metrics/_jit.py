@@ -19,6 +19,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 _WORTH_THREADS = 10_000
 
 
+def inlined(function: F) -> F:
+    """Makes a function part of the compiled functions of its file that call it."""
+    compiled: Any = numba.jit(nopython=True, fastmath=False, error_model="numpy", forceinline=True)(function)
+    return compiled
+
+
 def jit(function: F) -> F:
     """Compiles a function on its first call, for one thread."""
     return _compiled(function, parallel=False)
@@ -45,7 +51,8 @@ def threads_for(items: int) -> Iterator[None]:
 
 def _compiled(function: F, parallel: bool) -> F:
     # Without fastmath: overlaps are to be the same on every machine, and NaN is to stay NaN.
-    compiler = partial(numba.jit, nopython=True, fastmath=False, parallel=parallel)
+    # A division by zero gives infinity or NaN, as in numpy: a test for it would be a branch in every loop.
+    compiler = partial(numba.jit, nopython=True, fastmath=False, error_model="numpy", parallel=parallel)
     compiled: Any
     try:
         compiled = compiler(cache=True)(function)

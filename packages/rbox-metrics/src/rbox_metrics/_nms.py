@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any, Literal
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rbox_metrics._check import check_boxes, check_fraction, check_indices, check_scores, check_windows
 from rbox_metrics._iou import Backend, check_backend
-from rbox_metrics._typing import BoxesN, FlagsN, IntsN
+from rbox_metrics._tensors import like, to_numpy
+from rbox_metrics._typing import BoxesN, FlagsN, FloatsN, IntsN
+from rbox_metrics.errors import MetricsError
+
+# The least overlap that counts as one: no product with 1 less it, or with the Gaussian of it, differs from the factor.
+_ANY_OVERLAP = 1e-20
+
+# Boxes whose rivals are looked for at a time: those that go meanwhile are not asked for theirs.
+_AT_A_TIME = 4096
 
 
-def nms_rotated(
-    boxes: ArrayLike,
-    scores: ArrayLike,
-    iou_threshold: float,
-    labels: ArrayLike | None = None,
-    *,
-    backend: Backend = "auto",
-) -> IntsN:
+def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = None, *, backend: Backend = "auto") -> Any:
     """Greedy non-maximum suppression: a box goes where a better one that stays overlaps it by more than the threshold.
 
     >>> boxes = [[50, 40, 20, 10, 0.0], [52, 40, 20, 10, 0.0], [90, 40, 20, 10, 0.0]]
@@ -25,25 +29,90 @@ def nms_rotated(
     [1, 2]
 
     Args:
-        boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians.
+        boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians. An array, a list or a torch tensor.
         scores: (N,). Of equal ones the first in the input is the better.
         iou_threshold: From 0 to 1; an IoU equal to it does not suppress.
         labels: (N,) whole numbers: boxes suppress only boxes of their own label. None: each suppresses any.
-        backend: As in `box_iou_rotated`; "reference" takes memory for every pair.
+        backend: As in `box_iou_rotated`, but "auto" is always "numba": boxes go one after the other, which is the CPU's
+            work. "reference" takes memory for every pair.
 
     Returns:
-        The indices of the boxes that stay, best first.
+        The indices of the boxes that stay, best first. Torch tensors give a tensor on their device.
 
     Raises:
         MetricsError: If a box or score is not a number, or the lengths differ.
     """
-    checked = check_boxes(boxes, "boxes")
-    n = len(checked)
-    best_first = np.argsort(-check_scores(scores, n), kind="stable")
-    group = np.zeros(n, dtype=np.int64) if labels is None else check_indices(labels, n, "labels")
+    checked, score, group = _checked(boxes, scores, labels)
+    best_first = np.argsort(-score, kind="stable")
     # Each box in a window of its own: any other may suppress it.
-    keep = _kept(checked, best_first, group, np.arange(n), iou_threshold, backend)
-    return best_first[keep[best_first]]
+    keep = _kept(checked, best_first, group, np.arange(len(checked)), iou_threshold, backend)
+    return like(best_first[keep[best_first]], boxes, scores)
+
+
+def soft_nms_rotated(
+    boxes: Any,
+    scores: Any,
+    labels: Any = None,
+    *,
+    method: Literal["linear", "gaussian"] = "linear",
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    score_threshold: float = 0.001,
+    backend: Backend = "auto",
+) -> tuple[Any, Any]:
+    """Soft-NMS: overlapping boxes lose score instead of going.
+
+    After Bodla et al., "Soft-NMS -- Improving Object Detection With One Line of Code", ICCV 2017, figure 2 and
+    equations 2 and 3: the best box is picked, the scores of its rivals are multiplied by 1 - IoU ("linear", where the
+    IoU is `iou_threshold` or more) or by exp(-IoU^2 / sigma) ("gaussian"), and the best of the rest is picked next.
+
+    >>> boxes = [[50, 40, 20, 10, 0.0], [55, 40, 20, 10, 0.0], [90, 40, 20, 10, 0.0]]
+    >>> kept, scores = soft_nms_rotated(boxes, [0.5, 1.0, 0.75])
+    >>> kept.tolist(), scores.round(3).tolist()
+    ([1, 2, 0], [1.0, 0.75, 0.2])
+
+    Args:
+        boxes: As in `nms_rotated`.
+        scores: (N,) of 0 or more. Of equal ones the first in the input is picked first.
+        labels: As in `nms_rotated`.
+        method: "linear" or "gaussian".
+        iou_threshold: From 0 to 1, for "linear".
+        sigma: Above 0, for "gaussian".
+        score_threshold: Boxes whose score is or falls below it go.
+        backend: As in `nms_rotated`. Memory grows with the number of pairs that overlap.
+
+    Returns:
+        The indices of the boxes that stay, as picked, and their new scores, which never rise. Torch tensors give
+        tensors on their device.
+
+    Raises:
+        MetricsError: If a box or score is not a number, a score is negative, or the lengths differ.
+    """
+    if method not in ("linear", "gaussian"):
+        raise MetricsError(f"expected method 'linear' or 'gaussian', got {method!r}")
+    if not (math.isfinite(sigma) and sigma > 0):
+        raise MetricsError(f"expected sigma above 0, got {sigma}")
+    check_fraction(iou_threshold, "iou_threshold")
+    _check_cpu_backend(backend)
+    checked, score, group = _checked(boxes, scores, labels)
+    if (score < 0).any():
+        raise MetricsError(f"expected scores of 0 or more, got {score.min()} at scores[{score.argmin()}]")
+    options = (method == "linear", float(iou_threshold), float(sigma), float(score_threshold))
+    if backend == "reference":
+        from rbox_metrics import _reference
+
+        picked, lowered = _reference.softened(checked, score, group, *options)
+    else:
+        from rbox_metrics import _nms_kernels
+        from rbox_metrics._search import overlapping_pairs
+
+        # Every pair that overlaps at all; in which order they lose to one box is no matter.
+        pairs = overlapping_pairs(checked, group, checked, group, _ANY_OVERLAP)
+        starts = np.searchsorted(pairs.detection, np.arange(len(checked) + 1))
+        lowered = score.copy()
+        picked = _nms_kernels.soften(starts, pairs.truth, pairs.iou, lowered, *options)
+        lowered = lowered[picked]
+    return like(picked, boxes, scores), like(lowered, boxes, scores)
 
 
 def merge_windows(
@@ -95,19 +164,45 @@ def _kept(
 ) -> FlagsN:
     """Which boxes stay, where a box that stays suppresses those of its group and of other windows."""
     check_fraction(iou_threshold, "iou_threshold")
-    check_backend(backend)
+    _check_cpu_backend(backend)
     if backend == "reference":
         from rbox_metrics import _reference
 
         return _reference.kept(boxes, best_first, group, window, iou_threshold)
-    from rbox_metrics import _kernels
+    from rbox_metrics import _kernels, _nms_kernels
     from rbox_metrics._jit import threads_for
-    from rbox_metrics._search import ExtentIndex
+    from rbox_metrics._search import Index
 
-    ranked = best_first[np.argsort(group[best_first], kind="stable")]
+    suppressed = np.zeros(len(boxes), dtype=bool)
+    rank = np.empty(len(boxes), dtype=np.int64)
+    rank[best_first] = np.arange(len(boxes))
     with threads_for(len(boxes)):
         shapes = _kernels.shapes(boxes)
-        index = ExtentIndex.of(shapes, group)
-        return ~_kernels.suppress(
-            shapes, ranked, index.starts, index.order, index.left, index.reach, window, float(iou_threshold)
+        extents = _kernels.extents(shapes)
+        index = Index.of(extents, group)
+        for start in range(0, len(boxes), _AT_A_TIME):
+            turn = best_first[start : start + _AT_A_TIME]
+            turn = turn[~suppressed[turn]]
+            place, second = index.near(extents[turn], group[turn], iou_threshold)
+            first = turn[place]
+            rivals = (rank[second] > rank[first]) & (window[second] != window[first]) & ~suppressed[second]
+            first, second = first[rivals], second[rivals]
+            too_much = _kernels.overlaps_of_pairs(shapes, shapes, first, second, False) > iou_threshold
+            _nms_kernels.suppress(first[too_much], second[too_much], suppressed)
+    return ~suppressed
+
+
+def _checked(boxes: Any, scores: Any, labels: Any) -> tuple[BoxesN, FloatsN, IntsN]:
+    checked = check_boxes(to_numpy(boxes), "boxes")
+    n = len(checked)
+    group = np.zeros(n, dtype=np.int64) if labels is None else check_indices(to_numpy(labels), n, "labels")
+    return checked, check_scores(to_numpy(scores), n), group
+
+
+def _check_cpu_backend(backend: str) -> None:
+    check_backend(backend)
+    if backend == "triton":
+        raise MetricsError(
+            "expected backend 'auto', 'reference' or 'numba' for suppression, got 'triton'",
+            remedy="Leave it at 'auto': tensors on a GPU are taken and given back.",
         )

@@ -1,0 +1,26 @@
+"""Torch tensors among the inputs: known without importing torch, and given back as tensors."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+
+def first_tensor(*values: Any) -> Any:
+    """The first of the values that is a torch tensor, or None."""
+    torch = sys.modules.get("torch")
+    # Nobody has a tensor who has not imported torch.
+    return None if torch is None else next((value for value in values if isinstance(value, torch.Tensor)), None)
+
+
+def to_numpy(value: Any) -> Any:
+    """A tensor as an array in main memory; anything else as it is."""
+    return value if first_tensor(value) is None else value.detach().cpu().numpy()
+
+
+def like(result: np.ndarray, *inputs: Any) -> Any:
+    """An array as a tensor on the device of the first tensor among the inputs; as it is where there is none."""
+    tensor = first_tensor(*inputs)
+    return result if tensor is None else sys.modules["torch"].from_numpy(result).to(tensor.device)
