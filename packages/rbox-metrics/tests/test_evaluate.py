@@ -14,7 +14,16 @@ from hypothesis import strategies as st
 from rbox_formats import ImageRecord
 from rbox_metrics import FlatBoxes, MetricsError, Report, evaluate, from_arrays, from_records
 
-ORDER_FREE = ("map", "map_nc_tied", "map_nc_random", "map_nc_spread", "f1_micro", "f1_macro", "precision_micro", "recall_micro")
+ORDER_FREE = (
+    "map",
+    "map_nc_tied",
+    "map_nc_random",
+    "map_nc_spread",
+    "f1_micro",
+    "f1_macro",
+    "precision_micro",
+    "recall_micro",
+)
 
 
 def record(image_id: str, boxes: list, labels: list | None = None, **fields: list) -> ImageRecord:
@@ -316,7 +325,10 @@ FLAT = from_arrays([A], [0], [0])
         (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], protocol="kitti"), "among 'voc07', .*'fair1m', got 'kitti'"),
         (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], geometry="hbb"), "'rbox' or 'quad', got 'hbb'"),
         (lambda: evaluate([P], [P], ["a"], max_dets=(1,)), "only with protocol 'coco', got it with 'voc07'"),
-        (lambda: evaluate([P], [P], ["a"], protocol="coco", max_dets=(10, 1)), r"rising max_dets from 1, got \[10, 1\]"),
+        (
+            lambda: evaluate([P], [P], ["a"], protocol="coco", max_dets=(10, 1)),
+            r"rising max_dets from 1, got \[10, 1\]",
+        ),
     ],
 )
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:

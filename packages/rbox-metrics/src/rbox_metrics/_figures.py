@@ -15,17 +15,13 @@ from rbox_metrics._averages import (
     precision_recall_f1,
     ratio,
 )
+from rbox_metrics._claims import Claims, claimed_averages, claims_by_iou, claims_by_score, shuffled
 from rbox_metrics._matching import (
     ANY_SCORE,
     IGNORED,
-    Claims,
     best_truths,
-    claim,
-    claims_by_iou,
-    claims_by_score,
     match_greedily,
     match_once,
-    shuffled,
 )
 from rbox_metrics._paired import Paired
 from rbox_metrics._protocols import AREA_RANGES, PROTOCOLS, Protocol
@@ -46,10 +42,10 @@ def figures_at(
     if protocol.greedy:
         ap, coco = _coco(paired, protocol, thresholds, max_dets or protocol.max_dets or ())
     else:
-        outcomes = claim(paired.order, paired.bounds, claims(paired, protocol, thresholds))
-        ap = average_precisions(outcomes, paired.bounds, truths, protocol.recalls)
+        claimed = claims(paired, protocol, thresholds)
+        ap = claimed_averages(paired.order, paired.bounds, claimed, truths, protocol.recalls)
     no_confidence = claims(paired, NO_CONFIDENCE, thresholds)
-    nc = claimed_averages(paired, no_confidence, paired.by_input)
+    nc = averages_in_order(paired, no_confidence, paired.by_input)
     random = random_averages(paired, no_confidence)
     tied = tied_averages(paired, thresholds, np.full(len(thresholds), ANY_SCORE))
     hits, misses = counts(matches(paired, thresholds), paired.bounds)
@@ -97,10 +93,9 @@ def tied_averages(paired: Paired, thresholds: FloatsS, score_thresholds: FloatsS
     return np.where(paired.truth_counts > 0, averages, np.nan)
 
 
-def claimed_averages(paired: Paired, claimed: Claims, order: IntsN) -> FloatsSC:
+def averages_in_order(paired: Paired, claimed: Claims, order: IntsN) -> FloatsSC:
     """(S, C) VOC07's average precisions with the detections in some order."""
-    outcomes = claim(order, paired.bounds, claimed)
-    return average_precisions(outcomes, paired.bounds, paired.truth_counts, ELEVEN_RECALLS)
+    return claimed_averages(order, paired.bounds, claimed, paired.truth_counts, ELEVEN_RECALLS)
 
 
 def random_averages(paired: Paired, claimed: Claims) -> np.ndarray:
@@ -109,7 +104,7 @@ def random_averages(paired: Paired, claimed: Claims) -> np.ndarray:
     The orders are shuffled out of `Paired.order`, which no order of images or files changes, from fixed seeds.
     """
     orders = (shuffled(paired.order, paired.bounds, seed) for seed in range(RANDOM_ORDERS))
-    return np.stack([claimed_averages(paired, claimed, order) for order in orders])
+    return np.stack([averages_in_order(paired, claimed, order) for order in orders])
 
 
 def _at(
