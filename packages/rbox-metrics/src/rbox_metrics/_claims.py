@@ -6,7 +6,7 @@ what becomes of them at all IoU thresholds, or at all score thresholds. No compi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import no_type_check
 
 import numpy as np
@@ -23,7 +23,7 @@ DIFFICULT = -2
 
 @jit
 @no_type_check
-def _shuffle(sequence, bounds, seed):
+def _shuffle(target, passed, bounds, seed):
     state = np.uint64(seed)
     for c in range(len(bounds) - 1):
         for k in range(bounds[c + 1] - 1, bounds[c], -1):
@@ -33,18 +33,19 @@ def _shuffle(sequence, bounds, seed):
             z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             z = z ^ (z >> np.uint64(31))
             j = bounds[c] + np.int64(np.float64(z >> np.uint64(11)) * 2.0**-53 * np.float64(k - bounds[c] + 1))
-            sequence[k], sequence[j] = sequence[j], sequence[k]
+            target[k], target[j] = target[j], target[k]
+            passed[k], passed[j] = passed[j], passed[k]
 
 
 @parallel_jit
 @no_type_check
-def _claims(order, bounds, target, passed, truths, settings, beyond):
-    outcomes = np.full((settings, len(order)), beyond, dtype=np.int8)
+def _claims(bounds, target, passed, truths, settings, beyond):
+    outcomes = np.full((settings, len(target)), beyond, dtype=np.int8)
     # At the first so many settings the truth was claimed already. Classes share no truth.
-    claimed = np.zeros(truths, dtype=np.int64)
+    claimed = np.zeros(truths, dtype=passed.dtype)
     for c in prange(len(bounds) - 1):
         for place in range(bounds[c], bounds[c + 1]):
-            t, last = target[order[place]], passed[order[place]]
+            t, last = target[place], passed[place]
             first = last if t < 0 else min(claimed[t], last)
             for s in range(first):
                 outcomes[s, place] = IGNORED if t == DIFFICULT else FALSE_POSITIVE
@@ -57,9 +58,9 @@ def _claims(order, bounds, target, passed, truths, settings, beyond):
 
 @parallel_jit
 @no_type_check
-def _averages(order, bounds, target, passed, truths, settings, beyond, wanted, recalls):
+def _averages(bounds, target, passed, truths, settings, beyond, wanted, recalls):
     result = np.full((settings, len(bounds) - 1), np.nan)
-    claimed = np.zeros(truths, dtype=np.int64)
+    claimed = np.zeros(truths, dtype=passed.dtype)
     for c in prange(len(bounds) - 1):
         if wanted[c] == 0:
             continue
@@ -69,7 +70,7 @@ def _averages(order, bounds, target, passed, truths, settings, beyond, wanted, r
         # How many are up to so many settings: of all that count, or where all but the difficult do, of those.
         up_to = np.zeros(settings + 1, dtype=np.int64)
         for place in range(bounds[c], bounds[c + 1]):
-            t, last = target[order[place]], passed[order[place]]
+            t, last = target[place], passed[place]
             if (t == DIFFICULT) == (beyond == FALSE_POSITIVE):
                 up_to[last] += 1
             if t < 0 or last <= claimed[t]:
@@ -99,28 +100,13 @@ def _averages(order, bounds, target, passed, truths, settings, beyond, wanted, r
     return result
 
 
-def shuffled(order: IntsN, bounds: Bounds, seed: int) -> IntsN:
-    """A random order within each class: Fisher and Yates's shuffle by the splitmix64 generator (Steele et al. 2014).
-
-    The same on every machine, and whatever the number of threads.
-
-    Args:
-        order: (D,) detections by class.
-        bounds: (C + 1,) where each class begins.
-        seed: From 0.
-    """
-    sequence = order.copy()
-    _shuffle(sequence, bounds, seed)
-    return sequence
-
-
 @dataclass(frozen=True, eq=False)
 class Claims:
     """What each detection claims, at S settings of which each is stricter than the one before.
 
     Attributes:
         target: (D,) the truth that it overlaps most, `NO_TRUTH`, or `DIFFICULT` for a truth that is.
-        passed: (D,) how many of the settings it is up to: all before.
+        passed: (D,) how many of the settings it is up to: the first so many.
         settings: The number S.
         beyond: What becomes of it at the others.
         truths: How many truths there are.
@@ -132,6 +118,10 @@ class Claims:
     beyond: int
     truths: int
 
+    def take(self, order: IntsN) -> Claims:
+        """The claims of the detections in some order."""
+        return replace(self, target=self.target[order], passed=self.passed[order])
+
 
 def claims_by_iou(best: IntsN, best_iou: FloatsN, difficult: FlagsT, thresholds: FloatsS) -> Claims:
     """Claims at rising IoU thresholds; what falls short of one is a false positive.
@@ -142,7 +132,7 @@ def claims_by_iou(best: IntsN, best_iou: FloatsN, difficult: FlagsT, thresholds:
         difficult: (T,)
         thresholds: (S,) rising, above 0; an IoU equal to one is enough.
     """
-    passed = np.searchsorted(thresholds, best_iou, side="right")
+    passed = np.searchsorted(thresholds, best_iou, side="right").astype(np.int16)
     return Claims(_targets(best, difficult), passed, len(thresholds), FALSE_POSITIVE, len(difficult))
 
 
@@ -159,12 +149,27 @@ def claims_by_score(
         scores: (D,)
         thresholds: (S,) rising.
     """
-    target = np.where(best_iou >= iou_threshold, _targets(best, difficult), NO_TRUTH)
-    passed = np.searchsorted(thresholds, scores, side="left")
+    target = np.where(best_iou >= iou_threshold, _targets(best, difficult), np.int32(NO_TRUTH))
+    passed = np.searchsorted(thresholds, scores, side="left").astype(np.int16)
     return Claims(target, passed, len(thresholds), IGNORED, len(difficult))
 
 
-def claim(order: IntsN, bounds: Bounds, claims: Claims) -> OutcomesSN:
+def shuffled(claims: Claims, bounds: Bounds, seed: int) -> Claims:
+    """The claims in a random order within each class: Fisher and Yates's shuffle by splitmix64 (Steele et al. 2014).
+
+    The same on every machine, and whatever the number of threads.
+
+    Args:
+        claims: By class.
+        bounds: (C + 1,) where each class begins.
+        seed: From 0.
+    """
+    target, passed = claims.target.copy(), claims.passed.copy()
+    _shuffle(target, passed, bounds, seed)
+    return replace(claims, target=target, passed=passed)
+
+
+def claim(claims: Claims, bounds: Bounds) -> OutcomesSN:
     """Matching as in PASCAL VOC: each detection claims the truth that it overlaps most, the difficult included.
 
     Below the IoU threshold it is a false positive. Else, where that truth is difficult, it is ignored; where no better
@@ -173,28 +178,27 @@ def claim(order: IntsN, bounds: Bounds, claims: Claims) -> OutcomesSN:
     Source: `tpfp_default` in mmrotate/evaluation/functional/mean_ap.py, open-mmlab/mmrotate 1.0.0rc1.
 
     Args:
-        order: (D,) detections by class, within each from the one that claims first to the last.
+        claims: By class, within each from the detection that claims first to the last. Since settings grow stricter,
+            one pass over the detections is enough for all: a claim holds at those that no better detection with the
+            same truth was up to.
         bounds: (C + 1,) where each class begins.
-        claims: What they claim. Since its settings grow stricter, one pass over the detections is enough for all: a
-            claim holds at those settings that no better detection with the same truth was up to.
 
     Returns:
-        (S, D) int8, by the place in `order`.
+        (S, D) int8, in the order of the claims.
     """
-    return _claims(order, bounds, claims.target, claims.passed, claims.truths, claims.settings, claims.beyond)
+    return _claims(bounds, claims.target, claims.passed, claims.truths, claims.settings, claims.beyond)
 
 
 def _targets(best: IntsN, difficult: FlagsT) -> IntsN:
-    return np.where((best >= 0) & np.append(difficult, False)[best], DIFFICULT, best)
+    return np.where((best >= 0) & np.append(difficult, False)[best], DIFFICULT, best).astype(np.int32)
 
 
-def claimed_averages(order: IntsN, bounds: Bounds, claims: Claims, wanted: IntsC, recalls: FloatsR) -> FloatsSC:
+def claimed_averages(claims: Claims, bounds: Bounds, wanted: IntsC, recalls: FloatsR) -> FloatsSC:
     """The average precisions of `claim`'s outcomes, as `average_precisions` takes them, without keeping those.
 
     Args:
-        order: As in `claim`.
-        bounds: As in `claim`.
         claims: As in `claim`.
+        bounds: As in `claim`.
         wanted: (C,) how many truths there are to find.
         recalls: As in `average_precisions`.
 
@@ -202,13 +206,5 @@ def claimed_averages(order: IntsN, bounds: Bounds, claims: Claims, wanted: IntsC
         (S, C)
     """
     return _averages(
-        order,
-        bounds,
-        claims.target,
-        claims.passed,
-        claims.truths,
-        claims.settings,
-        claims.beyond,
-        wanted,
-        recalls,
+        bounds, claims.target, claims.passed, claims.truths, claims.settings, claims.beyond, wanted, recalls
     )

@@ -146,7 +146,7 @@ def curves_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol 
 def protocol_outcomes(paired: Paired, protocol: Protocol, thresholds: FloatsS) -> OutcomesSN:
     """What becomes of each detection by the protocol's own matching at rising thresholds: (S, D), by place in order."""
     if not protocol.greedy:
-        return claim(paired.order, paired.bounds, claims(paired, protocol, thresholds))
+        return claim(claims(paired, protocol, thresholds).take(paired.order), paired.bounds)
     area, truth_area = paired.areas
     return match_greedily(
         paired.order,

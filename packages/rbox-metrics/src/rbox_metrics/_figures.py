@@ -42,10 +42,10 @@ def figures_at(
     if protocol.greedy:
         ap, coco = _coco(paired, protocol, thresholds, max_dets or protocol.max_dets or ())
     else:
-        claimed = claims(paired, protocol, thresholds)
-        ap = claimed_averages(paired.order, paired.bounds, claimed, truths, protocol.recalls)
+        claimed = claims(paired, protocol, thresholds).take(paired.order)
+        ap = claimed_averages(claimed, paired.bounds, truths, protocol.recalls)
     no_confidence = claims(paired, NO_CONFIDENCE, thresholds)
-    nc = averages_in_order(paired, no_confidence, paired.by_input)
+    nc = averages_by_input(paired, no_confidence)
     random = random_averages(paired, no_confidence)
     tied = tied_averages(paired, thresholds, np.full(len(thresholds), ANY_SCORE))
     hits, misses = counts(matches(paired, thresholds), paired.bounds)
@@ -93,9 +93,9 @@ def tied_averages(paired: Paired, thresholds: FloatsS, score_thresholds: FloatsS
     return np.where(paired.truth_counts > 0, averages, np.nan)
 
 
-def averages_in_order(paired: Paired, claimed: Claims, order: IntsN) -> FloatsSC:
-    """(S, C) VOC07's average precisions with the detections in some order."""
-    return claimed_averages(order, paired.bounds, claimed, paired.truth_counts, ELEVEN_RECALLS)
+def averages_by_input(paired: Paired, claimed: Claims) -> FloatsSC:
+    """(S, C) VOC07's average precisions with the detections in the order of the input."""
+    return claimed_averages(claimed.take(paired.by_input), paired.bounds, paired.truth_counts, ELEVEN_RECALLS)
 
 
 def random_averages(paired: Paired, claimed: Claims) -> np.ndarray:
@@ -103,8 +103,9 @@ def random_averages(paired: Paired, claimed: Claims) -> np.ndarray:
 
     The orders are shuffled out of `Paired.order`, which no order of images or files changes, from fixed seeds.
     """
-    orders = (shuffled(paired.order, paired.bounds, seed) for seed in range(RANDOM_ORDERS))
-    return np.stack([averages_in_order(paired, claimed, order) for order in orders])
+    claimed = claimed.take(paired.order)
+    orders = (shuffled(claimed, paired.bounds, seed) for seed in range(RANDOM_ORDERS))
+    return np.stack([claimed_averages(order, paired.bounds, paired.truth_counts, ELEVEN_RECALLS) for order in orders])
 
 
 def _at(

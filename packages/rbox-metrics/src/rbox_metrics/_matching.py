@@ -14,7 +14,7 @@ import numpy as np
 from numba import prange
 
 from rbox_metrics._jit import jit, parallel_jit
-from rbox_metrics._search import Pairs
+from rbox_metrics._search import Pairs, stable_order
 from rbox_metrics._typing import (
     Bounds,
     BoxesN,
@@ -26,6 +26,7 @@ from rbox_metrics._typing import (
     FloatsT,
     IntsK,
     IntsN,
+    IntsT,
     OutcomesSN,
 )
 
@@ -72,23 +73,40 @@ def _best_truths(starts, truth, iou, difficult, forgotten):
 @parallel_jit
 @no_type_check
 def _matches(detection, truth, iou, place, difficult, scores, iou_thresholds, score_thresholds):
-    outcomes = np.full((len(iou_thresholds), len(place)), IGNORED, dtype=np.int8)
+    outcomes = np.empty((len(iou_thresholds), len(place)), dtype=np.int8)
+    any_difficult = difficult.any()
     for s in prange(len(iou_thresholds)):
-        row = outcomes[s]
+        # By detection while matching: those of an image lie together then, as its pairs do.
+        row = np.full(len(place), IGNORED, dtype=np.int8)
         for d in range(len(place)):
             if scores[d] > score_thresholds[s]:
-                row[place[d]] = FALSE_POSITIVE
+                row[d] = FALSE_POSITIVE
         taken = np.zeros(len(difficult), dtype=np.bool_)
         for k in range(len(detection)):
-            t, p = truth[k], place[detection[k]]
-            if row[p] == FALSE_POSITIVE and iou[k] >= iou_thresholds[s] and not difficult[t] and not taken[t]:
+            d, t = detection[k], truth[k]
+            if row[d] == FALSE_POSITIVE and iou[k] >= iou_thresholds[s] and not difficult[t] and not taken[t]:
                 taken[t] = True
-                row[p] = TRUE_POSITIVE
-        for k in range(len(detection)):
-            p = place[detection[k]]
-            if row[p] == FALSE_POSITIVE and iou[k] >= iou_thresholds[s] and difficult[truth[k]]:
-                row[p] = IGNORED
+                row[d] = TRUE_POSITIVE
+        for k in range(len(detection) if any_difficult else 0):
+            d = detection[k]
+            if row[d] == FALSE_POSITIVE and iou[k] >= iou_thresholds[s] and difficult[truth[k]]:
+                row[d] = IGNORED
+        for d in range(len(place)):
+            outcomes[s, place[d]] = row[d]
     return outcomes
+
+
+@parallel_jit
+@no_type_check
+def _falling_within(starts, first, second):
+    order = np.arange(len(first))
+    for g in prange(len(starts) - 1):
+        start, stop = starts[g], starts[g + 1]
+        if stop - start > 1:
+            by_second = np.argsort(-second[start:stop], kind="mergesort")
+            by_first = np.argsort(-first[start:stop][by_second], kind="mergesort")
+            order[start:stop] = start + by_second[by_first]
+    return order
 
 
 @jit
@@ -238,15 +256,27 @@ def match_greedily(
     )
 
 
-def rank_pairs(pairs: Pairs, scores: FloatsN, detections: BoxesN, truths: BoxesT) -> Pairs:
-    """The pairs by falling score, then falling IoU; of equal ones by the boxes themselves, never by their place.
+def rank_pairs(pairs: Pairs, scores: FloatsN, detections: BoxesN, truths: BoxesT, images: IntsT) -> Pairs:
+    """The pairs by image, then falling score, then falling IoU; of equal ones by the boxes, never by their place.
 
     Boxes that agree in all five numbers too may change places: how many are matched is the same. So the result of
     `match_once` does not depend on the order of boxes, images or files.
+
+    Args:
+        pairs: In any order.
+        scores: (D,)
+        detections: (D, 5)
+        truths: (T, 5)
+        images: (T,) the image of each truth, from 0. Matching never crosses images: by image the pairs are sorted in
+            little more than linear time, and what matching looks at lies close together.
     """
+    image = images[pairs.truth]
+    by_image = stable_order(image, int(image.max(initial=0)))
+    pairs = pairs.select(by_image)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(image))])
     score = scores[pairs.detection]
-    order = by_falling(score, pairs.iou)
-    tied = (np.diff(pairs.iou[order]) == 0) & (np.diff(score[order]) == 0)
+    order = _falling_within(starts, score, pairs.iou)
+    tied = (np.diff(pairs.iou[order]) == 0) & (np.diff(score[order]) == 0) & (np.diff(image[by_image]) == 0)
     members, run = tied_runs(tied, len(order))
     boxes = (truths[pairs.truth[order[members]]].T, detections[pairs.detection[order[members]]].T)
     order[members] = order[members][np.lexsort((*boxes[0], *boxes[1], run))]

@@ -12,7 +12,7 @@ from rbox_formats import ClassNames, ImageRecord
 
 from rbox_metrics._flat import FlatBoxes, from_records
 from rbox_metrics._matching import rank_pairs, sort_within, tied_runs
-from rbox_metrics._search import Pairs, overlapping_pairs
+from rbox_metrics._search import Pairs, overlapping_pairs, stable_order
 from rbox_metrics._typing import Bounds, FloatsN, FloatsT, Geometry, IntsC, IntsM, IntsN
 from rbox_metrics.errors import MetricsError
 
@@ -105,7 +105,7 @@ class Paired:
         """(D,) detections by class, then by image in the order of the truth, then in the order of the input."""
         images = self.detections.image_index
         order = np.argsort(images, kind="stable") if (np.diff(images) < 0).any() else np.arange(len(images))
-        return order[_stable(self.detections.labels[order])]
+        return order[stable_order(self.detections.labels[order], self.classes)]
 
     @cached_property
     def rank(self) -> IntsN:
@@ -119,13 +119,17 @@ class Paired:
 
     @cached_property
     def ranked(self) -> Pairs:
-        """Pairs of the same class by falling score, then falling IoU."""
-        return rank_pairs(self.pairs, self.scores, self.detections.boxes, self.truths.boxes)
+        """Pairs of the same class by image, then falling score, then falling IoU."""
+        return self._ranked(self.scores)
 
     @cached_property
     def ranked_by_iou(self) -> Pairs:
-        """Pairs of the same class by falling IoU."""
-        return rank_pairs(self.pairs, np.ones(len(self.scores)), self.detections.boxes, self.truths.boxes)
+        """Pairs of the same class by image, then falling IoU."""
+        return self._ranked(np.ones(len(self.scores)))
+
+    def _ranked(self, scores: FloatsN) -> Pairs:
+        truths = self.truths
+        return rank_pairs(self.pairs, scores, self.detections.boxes, truths.boxes, truths.image_index)
 
     @cached_property
     def areas(self) -> tuple[FloatsN, FloatsT]:
@@ -220,19 +224,13 @@ def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
 def _by_score(detections: FlatBoxes, scores: FloatsN, image_rank: IntsM | None) -> IntsN:
     """By class, then falling score; only what ties in both is put in order by image and box."""
     order = np.argsort(-scores, kind="stable") if detections.scores is not None else np.arange(len(scores))
-    order = order[_stable(detections.labels[order])]
+    order = order[stable_order(detections.labels[order], int(detections.labels.max(initial=0)))]
     labels, sorted_scores = detections.labels[order], scores[order]
     members, run = tied_runs((np.diff(labels) == 0) & (np.diff(sorted_scores) == 0), len(order))
     tied = order[members]
     keys = (*detections.boxes[tied].T[::-1], _images(detections, image_rank)[tied], run)
     order[members] = tied[np.lexsort(keys)]
     return order
-
-
-def _stable(labels: IntsN) -> IntsN:
-    """The order of rising labels; what ties stays as it was. Sixteen bits are sorted in linear time."""
-    small = len(labels) == 0 or labels.max() < 2**15
-    return np.argsort(labels.astype(np.int16) if small else labels, kind="stable")
 
 
 def _starts(pairs: Pairs, count: int) -> Bounds:

@@ -56,7 +56,7 @@ class Index:
         if highest - lowest > 4 * len(group) + 1000:
             groups, group = np.unique(group, return_inverse=True)
             lowest, highest = 0, len(groups) - 1
-        members = _stable(group - lowest, highest - lowest)
+        members = stable_order(group - lowest, highest - lowest)
         starts = np.searchsorted(group[members], np.arange(lowest, highest + 2))
         extents = extents[members]
         corners, frames, sizes, bases, cells = _grid_kernels.lay_out(extents, members, starts)
@@ -80,7 +80,7 @@ class Index:
         if (group[1:] >= group[:-1]).all():
             return None
         count = len(self.grid.sizes)
-        return _stable(np.clip(self._slots(group) - self.lowest, -1, count) + 1, count + 1)
+        return stable_order(np.clip(self._slots(group) - self.lowest, -1, count) + 1, count + 1)
 
     def _slots(self, group: IntsN) -> IntsN:
         """The groups (N,) as the grid numbers them, from `lowest` on; others lie outside."""
@@ -118,7 +118,7 @@ def overlapping_pairs(
         pairs = Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
         if order is None:
             return pairs
-        return pairs.select(_stable(pairs.detection, len(detections)))
+        return pairs.select(stable_order(pairs.detection, len(detections)))
 
 
 def kernels_for(boxes: np.ndarray) -> ModuleType:
@@ -137,7 +137,7 @@ def _overlapping(
     return first[enough], second[enough], iou[enough]
 
 
-def _stable(keys: np.ndarray, most: int) -> np.ndarray:
+def stable_order(keys: np.ndarray, most: int) -> np.ndarray:
     """The order of rising keys from 0 to `most`; what ties stays as it was. In linear time, sixteen bits at a time."""
     order = np.argsort(keys.astype(np.uint16), kind="stable")
     while (most := most >> 16) > 0:

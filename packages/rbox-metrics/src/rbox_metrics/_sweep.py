@@ -12,7 +12,7 @@ from rbox_formats import ImageRecord
 from rbox_metrics._averages import counts_passing, mean_known, precision_recall_f1
 from rbox_metrics._figures import (
     NO_CONFIDENCE,
-    averages_in_order,
+    averages_by_input,
     claims_above,
     least_overlaps,
     matches,
@@ -191,7 +191,7 @@ def sweep_of(paired: Paired, protocol: Protocol, iou_threshold: float, threshold
     micro = tuple(x if known.any() else np.full(len(steps), np.nan) for x in micro)
 
     no_confidence = claims_above(paired, NO_CONFIDENCE, float(least[0]), steps)
-    ap_nc = averages_in_order(paired, no_confidence, paired.by_input)
+    ap_nc = averages_by_input(paired, no_confidence)
     random = _means(random_averages(paired, no_confidence))
     _, _, f1_as_coded = f1_lmmrotate(paired, float(least[0]), passed, len(steps))
     return Sweep(
