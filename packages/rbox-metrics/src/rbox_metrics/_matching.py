@@ -275,12 +275,17 @@ def rank_pairs(pairs: Pairs, scores: FloatsN, detections: BoxesN, truths: BoxesT
     pairs = pairs.select(by_image)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(image))])
     score = scores[pairs.detection]
-    order = _falling_within(starts, score, pairs.iou)
+    order = falling_within(starts, score, pairs.iou)
     tied = (np.diff(pairs.iou[order]) == 0) & (np.diff(score[order]) == 0) & (np.diff(image[by_image]) == 0)
     members, run = tied_runs(tied, len(order))
     boxes = (truths[pairs.truth[order[members]]].T, detections[pairs.detection[order[members]]].T)
     order[members] = order[members][np.lexsort((*boxes[0], *boxes[1], run))]
     return pairs.select(order)
+
+
+def falling_within(starts: Bounds, first: FloatsK, second: FloatsK) -> IntsK:
+    """The order of falling `first`, then falling `second`, within each group; what ties in both stays as it was."""
+    return _falling_within(starts, first, second)
 
 
 def by_falling(first: FloatsK, second: FloatsK) -> IntsK:

@@ -11,7 +11,7 @@ import numpy as np
 from rbox_formats import ClassNames, ImageRecord
 
 from rbox_metrics._flat import FlatBoxes, from_records
-from rbox_metrics._matching import rank_pairs, sort_within, tied_runs
+from rbox_metrics._matching import falling_within, rank_pairs, sort_within, tied_runs
 from rbox_metrics._search import Pairs, overlapping_pairs, stable_order
 from rbox_metrics._typing import Bounds, FloatsN, FloatsT, Geometry, IntsC, IntsM, IntsN
 from rbox_metrics.errors import MetricsError
@@ -218,19 +218,37 @@ def _images(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
 
 
 def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
-    return np.lexsort((flat.difficult, flat.labels, *flat.boxes.T[::-1], _images(flat, image_rank)))
+    """By image, then the boxes' numbers, then label and flag."""
+    images = _images(flat, image_rank)
+    order, starts = _grouped(images)
+    x, y = flat.boxes[order, 0], flat.boxes[order, 1]
+    order = order[falling_within(starts, -x, -y)]
+    boxes, images = flat.boxes[order], images[order]
+    tied = (np.diff(images) == 0) & (np.diff(boxes[:, :2], axis=0) == 0).all(axis=1)
+    members, run = tied_runs(tied, len(order))
+    chosen = order[members]
+    keys = (flat.difficult[chosen], flat.labels[chosen], *flat.boxes[chosen, :1:-1].T, run)
+    order[members] = chosen[np.lexsort(keys)]
+    return order
 
 
 def _by_score(detections: FlatBoxes, scores: FloatsN, image_rank: IntsM | None) -> IntsN:
     """By class, then falling score; only what ties in both is put in order by image and box."""
-    order = np.argsort(-scores, kind="stable") if detections.scores is not None else np.arange(len(scores))
-    order = order[stable_order(detections.labels[order], int(detections.labels.max(initial=0)))]
+    order, starts = _grouped(detections.labels)
+    sorted_scores = scores[order]
+    order = order[falling_within(starts, sorted_scores, np.zeros(len(order)))]
     labels, sorted_scores = detections.labels[order], scores[order]
     members, run = tied_runs((np.diff(labels) == 0) & (np.diff(sorted_scores) == 0), len(order))
     tied = order[members]
     keys = (*detections.boxes[tied].T[::-1], _images(detections, image_rank)[tied], run)
     order[members] = tied[np.lexsort(keys)]
     return order
+
+
+def _grouped(groups: IntsN) -> tuple[IntsN, Bounds]:
+    """The order of rising groups, which are numbered from 0, and where each begins in it."""
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(groups))])
+    return stable_order(groups, len(starts) - 2), starts
 
 
 def _starts(pairs: Pairs, count: int) -> Bounds:
