@@ -11,7 +11,7 @@ mmdet 3.1.0 refuses mmcv 2.1.0, though it works with it, and mmcv 2.0.1 no longe
 below by setting the version. mmrotate reads names from `collections` that Python 3.10 took away: they are put back.
 LMMRotate's script is that of VisionXLab/mllm-mmrotate at 9475a93; only its arithmetic is run, and it is not kept here.
 
-The scenes are drawn so that no overlap lies within 1e-4 of a threshold, since mmcv computes in float32; this is checked.
+mmcv computes in float32: a scene with an overlap within 1e-4 of a threshold, or of another, is drawn again.
 """
 
 from __future__ import annotations
