@@ -1,0 +1,129 @@
+"""All pictures of some reports, as figures and as files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbox_formats import files
+
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.plots._calibration import reliability
+from rbox_metrics.plots._confusion import heat_map
+from rbox_metrics.plots._curves import class_curves, mean_curves
+from rbox_metrics.plots._errors import costs
+from rbox_metrics.plots._placement import histograms
+from rbox_metrics.plots._style import save
+from rbox_metrics.plots._sweep import thresholds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Parts = Mapping[str, Mapping[str, Any]]
+
+# The pictures with all runs: their names, the part of the reports that they show, and what draws them.
+_TOGETHER: tuple[tuple[str, str, Callable[[Parts], Figure | None]], ...] = (
+    ("pr-curves", "curves", mean_curves),
+    ("pr-classes", "curves", class_curves),
+    ("score-thresholds", "sweep", thresholds),
+    ("calibration", "calibration", reliability),
+    ("errors", "errors", costs),
+)
+# Those of a single run, likewise.
+_EACH: tuple[tuple[str, str, Callable[[str, Mapping[str, Any]], Figure]], ...] = (
+    ("confusion", "confusion", heat_map),
+    ("placement", "placement", histograms),
+)
+_PARTS = tuple(dict.fromkeys(part for _, part, _ in (*_TOGETHER, *_EACH)))
+
+# With the picture's name before it and a number behind it, far below a file system's 255 bytes, whatever the letters.
+_LONGEST_NAME = 40
+
+
+def draw(reports: Mapping[str, Mapping[str, Any]], folder: str | Path) -> list[Path]:
+    """Writes every picture that `figures` makes as a PNG of 300 dots per inch, whole or not at all.
+
+    Args:
+        reports: As in `figures`.
+        folder: Made where it is missing. What else is in it stays.
+
+    Returns:
+        The files: `<name>.png`.
+
+    Raises:
+        MetricsError: As in `figures`.
+    """
+    folder, paths = Path(folder), []
+    for name, figure in figures(reports).items():
+        paths.append(folder / files.safe_name(f"{name}.png", folder))
+        save(figure, paths[-1])
+    return paths
+
+
+def figures(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
+    """The pictures of what full reports found, at their first IoU threshold.
+
+    All runs together: `pr-curves` (the means over classes), `pr-classes` (a small picture for each class),
+    `score-thresholds` (mAP_nc and F1), `calibration` and `errors`. For each run `confusion-<run>` and
+    `placement-<run>`, the run's name without what a file's name cannot have. A picture is left out where no report has
+    what it shows.
+
+    Args:
+        reports: What `Report.to_dict()` gives, or its JSON file, by the name of the run.
+
+    Returns:
+        Matplotlib figures by name.
+
+    Raises:
+        MetricsError: If there is no report, one has none of the parts that pictures show or another version's, or
+            matplotlib is not there.
+    """
+    if not reports:
+        raise MetricsError("expected at least one report to draw, got none")
+    for run, report in reports.items():
+        if not isinstance(report, Mapping) or not any(_has(report, part) for part in _PARTS):
+            raise MetricsError(
+                f"expected a report with {', '.join(_PARTS)} or some of them for {run!r}, got none of them",
+                remedy="Draw full reports: what evaluate(..., full=True) returns, or a file that "
+                "`rbox-metrics evaluate --out report.json` writes.",
+            )
+    drawn: dict[str, Figure] = {}
+    for name, part, together in _TOGETHER:
+        parts = {run: report[part] for run, report in reports.items() if _has(report, part)}
+        figure = _checked(together, parts, part=part, of=parts) if parts else None
+        if figure is not None:
+            drawn[name] = figure
+    for (run, report), safe in zip(reports.items(), file_names(list(reports)), strict=True):
+        for name, part, of_run in _EACH:
+            if _has(report, part):
+                drawn[f"{name}-{safe}"] = _checked(of_run, run, report[part], part=part, of=[run])
+    return drawn
+
+
+def _has(report: Mapping[str, Any], part: str) -> bool:
+    return isinstance(report.get(part), Mapping)
+
+
+def _checked(make: Callable[..., Any], *arguments: Any, part: str, of: Any) -> Any:
+    """The figure, or an error that names what a report lacks."""
+    try:
+        return make(*arguments)
+    except KeyError as error:
+        raise MetricsError(
+            f"expected {error} in {part!r} of the reports of {', '.join(map(repr, of))}, got none",
+            remedy="Evaluate again with this version: the report is another's.",
+        ) from error
+
+
+def file_names(runs: list[str]) -> list[str]:
+    """A name for each run that any file system takes: letters, digits, '.', '-' and '_', none like another."""
+    names: list[str] = []
+    for run in runs:
+        plain = re.sub(r"[^\w.-]+", "_", run)[:_LONGEST_NAME].strip("._") or "run"
+        name, number = plain, 2
+        while name.casefold() in (other.casefold() for other in names):
+            name, number = f"{plain}-{number}", number + 1
+        names.append(name)
+    return names

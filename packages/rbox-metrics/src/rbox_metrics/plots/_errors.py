@@ -1,0 +1,93 @@
+"""What goes wrong, and what each kind of error costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rbox_metrics.plots._style import (
+    COLOURS,
+    PAGE,
+    legend_below,
+    log_axis,
+    new_figure,
+    percent,
+    run_names,
+    short_number,
+    shown,
+    styled,
+    title_with_iou,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_BAR = 0.125  # inches, with the gap to the next
+_NONE = 0.7  # where the logarithmic axis begins: no error is there
+_HATCHES = ("", "////", "....", "\\\\\\\\")
+
+
+@styled
+def costs(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """For each kind of error a bar for each run: the AP it costs on the left, how many there are on the right.
+
+    Missed are the truths that no detection points at; the other kinds are kinds of detections.
+
+    Args:
+        parts: `ErrorBreakdown.to_dict()` of each run.
+    """
+    kinds = list(dict.fromkeys(kind for part in parts.values() for kind in part["map_costs"]))
+    height = 1.0 + max(_BAR * len(parts) + 0.08, 0.24) * len(kinds) + (0.18 * len(parts) if len(parts) > 1 else 0)
+    figure = new_figure(PAGE, height)
+    left, right = figure.subplots(1, 2, sharey=True)
+    step = 0.84 / len(parts)
+    handles = []
+    for number, part in enumerate(parts.values()):
+        places = np.arange(len(kinds)) + (number - (len(parts) - 1) / 2) * step
+        look = {
+            "height": 0.92 * step,
+            "color": COLOURS[number % len(COLOURS)],
+            "edgecolor": "white",
+            "linewidth": 0.3,
+            "hatch": _HATCHES[number // len(COLOURS) % len(_HATCHES)],
+        }
+        lost = percent([part["map_costs"].get(kind) for kind in kinds])
+        counts = np.array([_count(part, kind) for kind in kinds])
+        handles.append(left.barh(places, lost, **look))
+        right.barh(places, counts, **look)
+        _values(left, 0, places, lost, [shown(value) for value in lost])
+        _values(
+            right, _NONE, places, counts, [f"{count:,}" if count < 10_000 else short_number(count) for count in counts]
+        )
+    left.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
+    left.set_ylim(len(kinds) - 0.45, -0.55)
+    left.set_xlabel("AP lost (percentage points)")
+    left.set_title(title_with_iou("What each kind of error costs", parts))
+    low, high = left.get_xlim()
+    left.set_xlim(min(low, 0), max(high, 1) * 1.12)
+    right.set_title("How many there are")
+    most = max([max(_count(part, kind) for kind in kinds) for part in parts.values()], default=1)
+    log_axis(right.xaxis, _NONE, 6 * max(most, 1))
+    right.set_xlabel("errors (log)")
+    for axes in (left, right):
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(axis="y", length=0)
+    if len(parts) > 1:
+        legend_below(figure, handles, run_names(parts))
+    return figure
+
+
+def _count(part: Mapping[str, Any], kind: str) -> int:
+    """Of detections of this kind; of truths where it is no kind of detection."""
+    found = part["false_positives"] if kind in part["false_positives"] else part["not_found"]
+    return sum(found[kind])
+
+
+def _values(axes: Axes, least: float, places: np.ndarray, values: np.ndarray, texts: list[str]) -> None:
+    """What each bar is, at its end; where there is none, at the axis, which begins at the least value."""
+    for place, value, text in zip(places, values, texts, strict=True):
+        at = least if np.isnan(value) else max(float(value), least)
+        axes.annotate(text, (at, place), xytext=(2, 0), textcoords="offset points", va="center", fontsize=6)

@@ -1,0 +1,81 @@
+"""How well what was found is placed: histograms of the overlap and of the angle error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rbox_metrics.plots._style import (
+    COLOURS,
+    COLUMN,
+    GREY,
+    log_axis,
+    new_figure,
+    percent,
+    say_nothing_there,
+    shortened,
+    styled,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+@styled
+def histograms(run: str, part: Mapping[str, Any]) -> Figure:
+    """The IoU of each match with its mean, and the angle error with its median, on a logarithmic scale.
+
+    Args:
+        run: Its name.
+        part: `Placement.to_dict()`.
+    """
+    figure = new_figure(COLUMN, 3.6)
+    upper, lower = figure.subplots(2, 1)
+    matched = part["matched"]
+    upper.set_title(f"{shortened(run, 26)}: {matched:,} matches, IoU {part['iou_threshold']:g}")
+    iou, angle = part["iou_histogram"], part["angle_error_histogram_degrees"]
+    _bars(upper, 100 * np.array(iou["edges"]), iou["counts"])
+    upper.set_xlabel("IoU of match and truth (%)")
+    upper.set_ylabel("matches")
+    _bars(lower, np.array(angle["edges"]), angle["counts"])
+    lower.set_xlabel("angle error (degrees)")
+    lower.set_ylabel("matches (log)")
+    lower.set_xticks(range(0, 91, 15))
+    if not matched:
+        for axes in (upper, lower):
+            axes.set_yticks([])
+            say_nothing_there(axes, "no matches")
+        return figure
+    log_axis(lower.yaxis, 0.5, 4 * max(angle["counts"]))
+    upper.set_ylim(0, 1.22 * max(iou["counts"]))
+    (mean,) = percent([part["iou_mean"]])
+    _mark(upper, mean, f"mean {mean:.1f} %")
+    median = part["angle_error_median_degrees"]
+    _mark(lower, median, f"median {median:.2f}°")
+    return figure
+
+
+def _bars(axes: Axes, edges: np.ndarray, counts: list[int]) -> None:
+    axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color=COLOURS[0], edgecolor="white", linewidth=0.4)
+    axes.set_xlim(edges[0], edges[-1])
+
+
+def _mark(axes: Axes, at: float, text: str) -> None:
+    """A line at a value, and the value above the bars, on the side where there is room."""
+    axes.axvline(at, color="black", linewidth=0.9, linestyle=(0, (4, 2)))
+    low, high = axes.get_xlim()
+    right = at < (low + high) / 2
+    axes.annotate(
+        text,
+        (at, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(3 if right else -3, -1),
+        textcoords="offset points",
+        ha="left" if right else "right",
+        va="top",
+        fontsize=7,
+        color=GREY,
+    )

@@ -1,0 +1,307 @@
+"""A sheet of the images with the most wrong on them."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rbox_formats import ClassNames, Dataset, ImageRecord, files, images
+
+from rbox_metrics._matching import ANY_SCORE, FALSE_POSITIVE, TRUE_POSITIVE, match_once, partners
+from rbox_metrics._paired import pair
+from rbox_metrics._typing import FlagsN, FlagsT, Geometry
+from rbox_metrics.errors import MetricsError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from rbox_metrics._placement import Placement
+
+# What an outline says: its name, and its colour as the label of a class. Of the four least alike of the drawing
+# module's first dozen, with any colour vision, the brightest is for what was missed; errors have thick lines besides.
+MISSED, FALSE, FOUND, RIGHT = "missed", "false", "found", "right"
+_COLOURS = {MISSED: 0, FALSE: 4, FOUND: 1, RIGHT: 9}
+_MEANING = {
+    MISSED: "missed truth",
+    FALSE: "false positive",
+    FOUND: "truth that was found",
+    RIGHT: "detection that found it",
+}
+_COLOUR_PERIOD = 40  # of `rbox_formats.draw.class_colour`
+_ERROR_WIDTH, _RIGHT_WIDTH = 2.5, 1.2  # px of the sheet
+
+_TILE = 480  # px, the longer side of each picture
+# An image is cut to a window around its errors, as many times as large as one of them.
+_ERROR_TO_WINDOW = 9
+_LEAST_WINDOW, _MOST_WINDOW = 200, 1600  # px of the image
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What became of the boxes of one image.
+
+    Attributes:
+        truth: The annotations.
+        detections: The detections, without any where there were none.
+        found: (T,) whether a detection found each truth.
+        missed: (T,) whether none did. Difficult truths are neither.
+        right: (N,) whether each detection found a truth.
+        false: (N,) whether it is a false positive. Those on difficult truths are neither.
+    """
+
+    truth: ImageRecord
+    detections: ImageRecord
+    found: FlagsT
+    missed: FlagsT
+    right: FlagsN
+    false: FlagsN
+
+    @property
+    def error_corners(self) -> np.ndarray:
+        """(E, 4, 2) the corners of missed truths and false positives."""
+        return np.concatenate([self.truth.corners[self.missed], self.detections.corners[self.false]])
+
+
+def worst_images(
+    truth: Dataset,
+    detections: Iterable[ImageRecord],
+    placement: Placement | None,
+    path: str | Path,
+    *,
+    count: int = 12,
+    geometry: Geometry = "rbox",
+) -> Path | None:
+    """Draws the images with the lowest F1 on one sheet, the worst first.
+
+    Each tile has the image's name, its F1 and what is right and wrong on the whole image. Where an image is large
+    against its errors, the tile shows the part of it with the most of them. Outlines tell by colour, and by their lines
+    and names, what became of each box: thick and named ones are errors. Difficult truths, and what was detected on
+    them, are not drawn.
+
+    Memory is bounded by the worst images' boxes, and one picture's rows.
+
+    Args:
+        truth: The annotations that were scored.
+        detections: The detections that were scored, with the truth's classes.
+        placement: Of the report.
+        path: A PNG, written whole or not at all.
+        count: Of images. Those without a file, or without errors, are passed over.
+        geometry: Of the report: which overlaps matched.
+
+    Returns:
+        The path; None where there is nothing to draw, and nothing is written.
+
+    Raises:
+        MetricsError: If the report was not a full one, the count is below 1, or an image of the placement is not in the
+            truth.
+        RboxError: If an image file is broken, or not of its record's size.
+    """
+    from rbox_formats import draw
+
+    if count < 1:
+        raise MetricsError(f"expected 1 image or more, got {count}")
+    if placement is None:
+        raise MetricsError(
+            "expected the placement of a full report, got None", remedy="Evaluate with evaluate(..., full=True)."
+        )
+    records = _worst_records(truth, placement, count)
+    if not records:
+        return None
+    for record in records:
+        files.not_an_input(path, record.file)
+    judged = judge(records, detections, truth.class_names, placement.iou_threshold, geometry)
+    number = {image: place for place, image in enumerate(placement.images)}
+    tiles = []
+    for each in judged:
+        place = number[each.truth.image_id]
+        tiles.append(_tile(each, truth.class_names, caption(placement, place)))
+    sheet = draw.contact_sheet(tiles, max_cell=None)
+    draw.save(_under_legend(sheet), path)
+    return Path(path)
+
+
+def caption(placement: Placement, number: int) -> str:
+    """What is right and wrong on an image."""
+    hits, misses, missed = (int(values[number]) for values in (placement.hits, placement.misses, placement.missed))
+    return f"F1 {100 * float(placement.f1[number]):.1f} %: {hits} found, {missed} missed, {misses} false"
+
+
+def _worst_records(truth: Dataset, placement: Placement, count: int) -> list[ImageRecord]:
+    """The records of the worst images that have a file, the worst first."""
+    rank = {placement.images[number]: place for place, number in enumerate(placement.worst(len(placement.images)))}
+    seen: set[str] = set()
+
+    def candidates() -> Iterable[ImageRecord]:
+        for record in truth:
+            if record.image_id in rank:
+                seen.add(record.image_id)
+                if record.path is not None:
+                    yield record
+
+    records = heapq.nsmallest(count, candidates(), key=lambda record: rank[record.image_id])
+    unknown = [image for image in rank if image not in seen]
+    if unknown:
+        raise MetricsError(
+            f"expected the images of the placement in the truth, got none named {unknown[0]!r}",
+            remedy="Give the dataset whose records were evaluated.",
+        )
+    return records
+
+
+def judge(
+    records: Sequence[ImageRecord],
+    detections: Iterable[ImageRecord],
+    class_names: ClassNames,
+    iou_threshold: float,
+    geometry: Geometry,
+) -> list[Judged]:
+    """Matches the boxes of some images one to one by falling score, as `placement_of` does those of all."""
+    ids = {record.image_id for record in records}
+    by_id = {record.image_id: record for record in detections if record.image_id in ids}
+    result = []
+    for record in records:
+        detected = by_id.get(record.image_id)
+        if detected is None:
+            detected = ImageRecord(record.image_id, np.zeros((0, 5)), np.zeros(0, np.int64))
+        paired = pair([record], [detected], class_names, geometry=geometry, least=iou_threshold, across=False)
+        n, truths = len(detected), paired.truths
+        (outcome,) = match_once(
+            paired.ranked,
+            np.arange(n),
+            truths.difficult,
+            paired.scores,
+            np.array([iou_threshold]),
+            np.array([ANY_SCORE]),
+        )
+        partner, _ = partners(paired.ranked, truths.difficult, iou_threshold, n)
+        found = np.zeros(len(truths), dtype=bool)
+        found[partner[partner >= 0]] = True
+        # The pairing has put the truths in an order of its own.
+        annotated = replace(
+            record, boxes=truths.boxes, labels=truths.labels, quads=truths.quads, difficult=truths.difficult
+        )
+        missed = ~found & ~truths.difficult
+        result.append(Judged(annotated, detected, found, missed, outcome == TRUE_POSITIVE, outcome == FALSE_POSITIVE))
+    return result
+
+
+def window(corners: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
+    """The part of an image (x0, y0, x1, y1), px, with the most errors, large enough to see what is around them.
+
+    Args:
+        corners: (E, 4, 2) of the errors, at least one.
+        width: Of the image.
+        height: Likewise.
+    """
+    extent = np.median(np.ptp(corners, axis=1).max(axis=1))
+    side = round(float(np.clip(_ERROR_TO_WINDOW * extent, _LEAST_WINDOW, _MOST_WINDOW)))
+    if max(width, height) <= 1.3 * side:
+        return 0, 0, width, height
+    limits = np.array([width, height])
+    sides = np.minimum(side, limits)
+    centres = corners.mean(axis=1)
+    # Around one of the errors, of a few hundred at most.
+    starts = np.clip(np.rint(centres[:: math.ceil(len(centres) / 400)] - sides / 2), 0, limits - sides)
+    inside = [np.count_nonzero(((centres >= start) & (centres <= start + sides)).all(axis=1)) for start in starts]
+    x, y = starts[int(np.argmax(inside))].astype(int).tolist()
+    return x, y, x + int(sides[0]), y + int(sides[1])
+
+
+def _tile(judged: Judged, class_names: ClassNames, counts: str) -> Image.Image:
+    """The picture of one image, or of a part of it, under its name and counts."""
+    from PIL import Image, ImageDraw
+    from rbox_formats.draw._colours import FAINT_INK, INK, PAPER
+    from rbox_formats.draw._labels import load_font, shortened
+
+    record = judged.truth
+    with images.open_rows(record.file) as rows:
+        size = rows.width, rows.height
+        if (record.width or size[0], record.height or size[1]) != size:
+            raise MetricsError(
+                f"expected an image of {record.width}x{record.height} px, got {size[0]}x{size[1]}", path=record.file
+            )
+        x0, y0, x1, y1 = window(judged.error_corners, *size)
+        pixels = rows.read(y0, y1)[:, x0:x1]
+    panel = outlined(np.ascontiguousarray(pixels), judged, class_names, (x0, y0))
+    part = f"{x1 - x0} x {y1 - y0} px"
+    whole = (
+        f"{part}, the whole image" if (x1 - x0, y1 - y0) == size else f"{part} at ({x0}, {y0}) of {size[0]} x {size[1]}"
+    )
+
+    lines = ((record.image_id, INK, 16), (counts, INK, 14), (whole, FAINT_INK, 12))
+    head = 64
+    tile = Image.new("RGB", (_TILE, head + panel.height), PAPER)
+    pen = ImageDraw.Draw(tile)
+    y = 4
+    for text, colour, points in lines:
+        font = load_font(points)
+        pen.text((0, y + points), shortened(text, font, _TILE), colour, font, anchor="ls")
+        y += points + 5
+    tile.paste(panel, ((_TILE - panel.width) // 2, head))
+    return tile
+
+
+def outlined(pixels: np.ndarray, judged: Judged, class_names: ClassNames, start: tuple[int, int]) -> Image.Image:
+    """A part of an image, as large as a tile, with what was found in thin lines and the errors over it.
+
+    Args:
+        pixels: (height, width, 3) uint8.
+        judged: The image's boxes.
+        class_names: What their labels index.
+        start: Where the part begins, px of the image.
+    """
+    from rbox_formats import draw
+
+    names = _names(class_names)
+    scale = _TILE / max(pixels.shape[:2])
+    right = _layer(judged, {FOUND: judged.found, RIGHT: judged.right}, start)
+    canvas = draw.draw_record(
+        pixels, right, names, line_width=_RIGHT_WIDTH, show_labels=False, show_angles=False, scale=scale
+    )
+    errors = _layer(judged, {MISSED: judged.missed, FALSE: judged.false}, start)
+    scales = np.array(canvas.size) / pixels.shape[1::-1]
+    errors = replace(errors, quads=errors.corners * scales)
+    return draw.draw_record(canvas, errors, names, line_width=_ERROR_WIDTH, show_angles=False)
+
+
+def _layer(judged: Judged, chosen: dict[str, np.ndarray], start: tuple[int, int]) -> ImageRecord:
+    """Truths and detections of some outcomes as one record, by their outlines; its labels tell colour and class."""
+    of = {MISSED: judged.truth, FOUND: judged.truth, FALSE: judged.detections, RIGHT: judged.detections}
+    parts = [(outcome, of[outcome], which) for outcome, which in chosen.items()]
+    return ImageRecord(
+        judged.truth.image_id,
+        boxes=np.concatenate([record.boxes[which] for _, record, which in parts]),
+        quads=np.concatenate([record.corners[which] for _, record, which in parts]) - start,
+        labels=np.concatenate(
+            [record.labels[which] * _COLOUR_PERIOD + _COLOURS[outcome] for outcome, record, which in parts]
+        ),
+    )
+
+
+def _names(class_names: ClassNames) -> ClassNames:
+    """A name for each class and colour, such as "missed ship"; those of colours that mean nothing here are not seen."""
+    words = [f"{colour:02}" for colour in range(_COLOUR_PERIOD)]
+    for outcome, colour in _COLOURS.items():
+        words[colour] = outcome
+    return ClassNames(f"{word} {name}" for name in class_names for word in words)
+
+
+def _under_legend(sheet: Image.Image) -> Image.Image:
+    """The sheet below what its colours mean."""
+    from PIL import Image
+    from rbox_formats.draw._colours import PAPER
+    from rbox_formats.draw._legend import draw_legend
+
+    margin = 12
+    legend = draw_legend(sheet.width - 2 * margin, {_COLOURS[outcome]: text for outcome, text in _MEANING.items()})
+    if legend is None:
+        return sheet
+    page = Image.new("RGB", (sheet.width, sheet.height + legend.height + margin), PAPER)
+    page.paste(legend, (margin, margin))
+    page.paste(sheet, (0, legend.height + margin))
+    return page
