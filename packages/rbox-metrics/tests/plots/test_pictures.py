@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_lmmrotates_thresholds_are_ringed(report: Report) -> None:
 
 def test_sweeps_of_runs_stand_in_a_panel_for_each_figure(report: Report, other: Report) -> None:
     figure = draw("score-thresholds", a=report, b=other)
-    for axes, name in zip(figure.axes, sum(SWEPT, []), strict=True):
+    for axes, name in zip(figure.axes, SWEPT[0] + SWEPT[1], strict=True):
         for drawn, each in zip(lines(axes, name), (report, other), strict=True):
             np.testing.assert_allclose(drawn[:, 1], 100 * getattr(each.sweep, name))
         bests = [each.sweep.best(name) for each in (report, other)]
@@ -242,7 +243,7 @@ def test_no_two_of_the_first_runs_look_alike() -> None:
     looks = [tuple(line_style(number).values()) for number in range(28)]
     assert len(set(looks)) == 28
     assert len({colour for colour, _ in looks[:7]}) == 7
-    assert all(one[1] != next_one[1] for one, next_one in zip(looks[:6], looks[1:7], strict=True))
+    assert all(one[1] != following[1] for one, following in pairwise(looks))
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def reliability(parts: Mapping[str, Mapping[str, Any]]) -> Figure | None:
     scored = {name: part for name, part in parts.items() if sum(part["counts"])}
     if not scored:
         return None
-    figure = new_figure(COLUMN, 3.9)
+    figure = new_figure(COLUMN, 3.4)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     (diagonal,) = upper.plot([0, 1], [0, 100], color=GREY, linewidth=0.8, linestyle=(0, (2, 2)))
     handles: list[Artist] = []

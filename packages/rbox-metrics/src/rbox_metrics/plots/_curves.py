@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS, _MANY, _COLUMNS_OF_MANY = 5, 20, 7  # small pictures beside each other; more where there are many
+_LETTER, _LEAST_TITLE = 0.58, 4.8  # a letter's width over its size, and the least size of a title, points
 _MOST_AVERAGES = 4  # what there is room for above one
 
 
@@ -43,7 +44,7 @@ def mean_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     Args:
         parts: `Curves.to_dict()` of each run.
     """
-    figure = new_figure(COLUMN, 2.75)
+    figure = new_figure(COLUMN, 2.35)
     axes = figure.subplots()
     handles: list[Artist] = []
     texts: list[str] = []
@@ -86,11 +87,14 @@ def class_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     rows = max(1, math.ceil(len(names) / columns))
     width = PAGE / most
     figure = new_figure(max(COLUMN, width * columns), 0.7 + (0.4 + 0.68 * width) * rows)
-    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    grid = figure.subplots(rows, columns, squeeze=False)  # sharing axes takes a time that is quadratic in them
     handles: dict[int, Artist] = {}
     for place, name in enumerate(names):
         axes = grid.flat[place]
-        axes.set_title(shortened(name, int(width / 0.052)), pad=10 if len(runs) <= _MOST_AVERAGES else 4, fontsize=6.5)
+        room = 0.86 * width * 72 / _LETTER  # points by letters
+        title = shortened(name, int(room / _LEAST_TITLE))
+        size = min(6.5, room / len(title))
+        axes.set_title(title, pad=10 if len(runs) <= _MOST_AVERAGES else 4, fontsize=size)
         for number, (part, run) in enumerate(zip(parts.values(), runs, strict=True)):
             if name not in run or not run[name]["truths"]:
                 continue
@@ -107,7 +111,7 @@ def class_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
         axes.set_xticks([0, 50, 100])
         axes.set_yticks([0, 50, 100])
         below = place + columns >= len(names)
-        axes.xaxis.set_tick_params(labelbottom=below)
+        axes.tick_params(labelbottom=below, labelleft=place % columns == 0)
         if below:
             axes.set_xlabel("recall (%)")
     for axes in grid.flat[len(names) :]:

@@ -42,7 +42,7 @@ _PARTS = tuple(dict.fromkeys(part for _, part, _ in (*_TOGETHER, *_EACH)))
 _LONGEST_NAME = 40
 
 
-def draw(reports: Mapping[str, Mapping[str, Any]], folder: str | Path) -> list[Path]:
+def draw(reports: Mapping[str, Any], folder: str | Path) -> list[Path]:
     """Writes every picture that `figures` makes as a PNG of 300 dots per inch, whole or not at all.
 
     Args:
@@ -62,7 +62,7 @@ def draw(reports: Mapping[str, Mapping[str, Any]], folder: str | Path) -> list[P
     return paths
 
 
-def figures(reports: Mapping[str, Mapping[str, Any]]) -> dict[str, Figure]:
+def figures(reports: Mapping[str, Any]) -> dict[str, Figure]:
     """The pictures of what full reports found, at their first IoU threshold.
 
     All runs together: `pr-curves` (the means over classes), `pr-classes` (a small picture for each class),

@@ -40,7 +40,7 @@ def costs(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
         parts: `ErrorBreakdown.to_dict()` of each run.
     """
     kinds = list(dict.fromkeys(kind for part in parts.values() for kind in part["map_costs"]))
-    height = 1.0 + max(_BAR * len(parts) + 0.08, 0.24) * len(kinds) + (0.18 * len(parts) if len(parts) > 1 else 0)
+    height = 1.0 + max(_BAR * len(parts) + 0.08, 0.24) * len(kinds)
     figure = new_figure(PAGE, height)
     left, right = figure.subplots(1, 2, sharey=True)
     step = 0.84 / len(parts)

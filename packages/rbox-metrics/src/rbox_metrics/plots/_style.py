@@ -5,6 +5,7 @@ Nothing here touches the state of `pyplot` or a display: figures are made and sa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -61,7 +62,7 @@ _STYLE = {
     "text.parse_math": False,  # a dollar in a class's name is a dollar
 }
 
-_LETTER = 0.055  # width of a letter in a legend, inches, with room to spare
+_LETTER, _LEGEND_ROW = 0.055, 0.145  # a letter's width and a row's height in a legend, inches
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -132,7 +133,7 @@ def percent_axis(axis: XAxis | YAxis, name: str, highest: float = 100) -> None:
 
     axis.set_label_text(f"{name} (%)")
     highest = min(highest, 100)
-    ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, highest)
+    ticks = np.asarray(MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(0, highest))
     axis.set_ticks(ticks[ticks <= highest])
 
 
@@ -161,12 +162,16 @@ def run_names(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], texts: Sequence[str]) -> None:
-    """A legend below all axes, where it covers no data, in as many columns as it has room for."""
-    width = figure.get_figwidth()
+    """A legend below all axes, where it covers no data, in as many columns as there is room for.
+
+    The figure grows by it, so that the axes stay as large as they were meant.
+    """
+    width, height = figure.get_size_inches()
     room = int((width - 0.5) / _LETTER)
     texts = [shortened(text, room) for text in texts]
     longest = max(map(len, texts)) * _LETTER + 0.55
     columns = min(len(texts), max(1, int(width / longest)))
+    figure.set_size_inches(width, height + _LEGEND_ROW * math.ceil(len(texts) / columns) + 0.1)
     figure.legend(handles, texts, loc="outside lower center", ncols=columns, columnspacing=1.4, borderaxespad=0.2)
 
 

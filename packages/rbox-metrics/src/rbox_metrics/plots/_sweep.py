@@ -84,7 +84,7 @@ def _one(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 @styled
 def _several(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
-    figure = new_figure(PAGE, 4.2)
+    figure = new_figure(PAGE, 3.8)
     columns = max(len(kinds) for _, kinds in _ROWS)
     grid = figure.subplots(len(_ROWS), columns, sharex=True, sharey="row")
     handles: list[Artist] = []
