@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import asdict
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rbox_formats import ImageRecord
+from rbox_formats import ImageRecord, rbox_to_quad
 from rbox_metrics import FlatBoxes, MetricsError, Report, evaluate, from_arrays, from_records
 
 ORDER_FREE = (
@@ -321,6 +322,10 @@ FLAT = from_arrays([A], [0], [0])
         ),
         (lambda: evaluate([P], [P], ["a"], iou_thresholds=(0.0,)), r"got \[0.0\]"),
         (lambda: evaluate([P], [P], ["a"], iou_thresholds=(0.5, 0.5)), r"got \[0.5, 0.5\]"),
+        (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], iou_thresholds=0.5), "a list of distinct IoU .*got 0.5"),
+        (lambda: evaluate([P], [P], ["a"], protocol="dota", iou_thresholds=(1.0,)), "below 1 for a protocol whose"),
+        (lambda: evaluate([P], [record("p", [A], scores=[np.inf])], ["a"]), "finite number as score, got inf at box 0"),
+        (lambda: from_arrays([[0, 0, 1, 1, 0], [0, 0]], [0, 0], [0, 0]), "boxes as an array of numbers, got list"),
         (lambda: evaluate([P], [record("p", [[0, 0, -1, 1, 0]])], ["a"]), "sides of zero or more.*box 0 of image 'p'"),
         (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], protocol="kitti"), "among 'voc07', .*'fair1m', got 'kitti'"),
         (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], geometry="hbb"), "'rbox' or 'quad', got 'hbb'"),
@@ -334,3 +339,48 @@ FLAT = from_arrays([A], [0], [0])
 def test_bad_input_is_named(call: Callable[[], object], message: str) -> None:
     with pytest.raises(MetricsError, match=message):
         call()
+
+
+def test_order_decides_nothing_where_quads_share_a_rectangle() -> None:
+    """Two halves of one rectangle are the same box: what tells them apart is the quad alone."""
+    quad = rbox_to_quad(np.array([[50.0, 50, 40, 40, 0]]))[0]
+    lower, upper = quad[[0, 1, 2, 2]], quad[[2, 3, 0, 0]]
+    truth = from_arrays(np.stack([lower, quad]), [0, 0], [0, 0])
+    found = [lower, upper, quad, upper]
+    reports = []
+    for order in itertools.permutations(range(4)):
+        detections = from_arrays(np.stack([found[i] for i in order]), [0] * 4, [0] * 4, [0.5] * 4)
+        report = evaluate(truth, detections, ["a"], geometry="quad", iou_thresholds=(0.4, 0.6), full=True).to_dict()
+        for at in (report, *report["at"]):
+            at.pop("map_nc")  # by the order of the input
+        for at in report["at"]:
+            at["classes"][0].pop("ap_nc")
+        report["sweep"] = {key: value for key, value in report["sweep"].items() if not key.endswith("p_nc")}
+        report["sweep"]["best"].pop("map_nc")
+        reports.append(report)
+    assert all(report == reports[0] for report in reports)
+
+
+def test_image_numbers_may_lie_far_apart() -> None:
+    """As COCO's, which are of any size; each image keeps its own."""
+    numbers = np.array([10**11, 7, 5 * 10**15])
+    truth = from_arrays([A, A, A], [0, 0, 0], numbers)
+    found = from_arrays([A, A], [0, 0], numbers[[2, 1]], [0.5, 0.4])
+    far = evaluate(truth, found, ["a"], full=True)
+    near = evaluate(
+        from_arrays([A, A, A], [0, 0, 0], [1, 0, 2]), from_arrays([A, A], [0, 0], [2, 0], [0.5, 0.4]), ["a"]
+    )
+    assert far.at == near.at
+    assert far.placement.images == ("7", str(10**11), str(5 * 10**15))
+    assert far.placement.missed.tolist() == [0, 1, 0]
+
+
+def test_placement_counts_as_the_strict_protocol_does() -> None:
+    """An overlap of exactly the threshold is none for DOTA's kit."""
+    half = from_arrays([[10, 10, 20, 4, 0]], [0], [0])
+    found = from_arrays([[10, 10, 10, 4, 0]], [0], [0], [0.9])
+    hits = {
+        protocol: evaluate(half, found, ["a"], protocol=protocol, geometry="rbox", full=True).placement.hits.tolist()
+        for protocol in ("voc07", "dota")
+    }
+    assert hits == {"voc07": [1], "dota": [0]}

@@ -94,10 +94,10 @@ def test_a_coco_truth_says_whose_the_numbers_are(tmp_path: Path) -> None:
         assert report.figures["map_per_class"] == pytest.approx([0, 1])
 
 
-def test_images_without_a_file_count_only_where_they_are_predicted(
+def test_which_images_count_does_not_depend_on_the_predictions(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Two of four have an image; a third is predicted without; the fourth is left out, and said."""
+    """Two of four have an image; a third is predicted without."""
     image = tmp_path / "P1.png"
     truth = dataset(
         record("P1", [A], [0], path=image),
@@ -106,13 +106,21 @@ def test_images_without_a_file_count_only_where_they_are_predicted(
         record("P3", [A], [0]),
     )
     with caplog.at_level(logging.INFO, logger="rbox_metrics"):
-        report = evaluate_file(truth, jsonl(tmp_path / "predictions.jsonl"))
-    assert report.images == 3
-    assert report.at[0].classes[0].truths == 3
-    assert "1 of 4 label files have no image" in caplog.text
-    assert [entry.levelname for entry in caplog.records if "1 of 3 images have no predictions" in entry.message] == [
-        "WARNING"
-    ]
+        everything = evaluate_file(truth, jsonl(tmp_path / "predictions.jsonl"))
+        with_images = evaluate_file(truth, tmp_path / "predictions.jsonl", only_with_images=True)
+    assert (everything.images, with_images.images) == (4, 2)
+    assert (everything.at[0].classes[0].truths, with_images.at[0].classes[0].truths) == (4, 2)
+    # The detection on P2, which has no file, is no false positive there.
+    assert with_images.at[0].classes[0].detections == 1
+    levels = {entry.message: entry.levelname for entry in caplog.records}
+    assert levels == {
+        "2 of 4 images have no predictions: their objects count as missed (1 of them have no image file either: "
+        "--only-with-images leaves such images out)": "WARNING",
+        "2 of 4 images have no file and are left out, with the detections on 1 of them": "INFO",
+        "1 of 2 images have no predictions: their objects count as missed": "WARNING",
+    }
+    bare = dataset(record("P1", [A], [0]), record("P2", [A], [0]))
+    assert evaluate_file(bare, tmp_path / "predictions.jsonl", only_with_images=True).images == 2
 
 
 def test_a_file_that_names_no_empty_images_is_no_reason_to_warn(

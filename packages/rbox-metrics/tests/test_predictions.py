@@ -109,9 +109,10 @@ def test_class_names_of_a_predictions_file_are_its_headers(tmp_path: Path) -> No
     "make, message",
     [
         (lambda folder: folder / "none", "none: expected a predictions file or folder, found none"),
-        (lambda folder: folder, r"can be told from the content, found none(.|\n)*coco-results"),
+        (lambda folder: folder, r"can be told from the content, got a folder with nothing in it(.|\n)*coco-results"),
         (lambda folder: write(folder / "a.txt", "plane 1 2 3"), "can be told from the content"),
         (lambda folder: write(folder / "a.json", '{"images": []}'), "can be told from the content"),
+        (lambda folder: write(folder / "a.zip", "PK"), "expected a zip, got a file that is none or is cut short"),
         (lambda folder: write(folder / "a.jsonl", ""), "expected the header of a predictions file"),
     ],
 )

@@ -50,7 +50,7 @@ def test_ids_count_from_where_those_in_use_say(used: list[int], labels: list[int
 
 
 def test_ids_that_could_be_either_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RboxError, match=r"got neither 0 nor 3 for 3 classes\n.*annotations="):
+    with pytest.raises(RboxError, match=r"got neither 0 nor 3 among them\n.*annotations="):
         read_predictions(write(tmp_path, entry(category_id=1), entry(category_id=2)), class_names=NAMES)
 
 

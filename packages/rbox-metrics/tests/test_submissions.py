@@ -105,7 +105,7 @@ def test_fair1m_has_a_file_for_every_image(tmp_path: Path) -> None:
     "records, message",
     [
         ([record("P1"), record("P1")], "each image once, got 'P1' again"),
-        ([record(scores=np.array([0.5, np.inf]))], "finite scores"),
+        ([record(scores=np.array([0.5, np.inf]))], "a finite number as score"),
         ([record(scores=np.array([0.5, np.nan]))], "number as score"),
         ([record(quads=np.full((2, 4, 2), np.nan))], "finite numbers"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
 import json
 import pickle
 import socket
@@ -96,7 +97,7 @@ def test_it_is_what_evaluate_gives() -> None:
         metric.reset()
         metric.update(distinct, target)
         report = evaluate(
-            from_dicts(target), from_dicts(distinct), "abcd", protocol="coco", geometry=geometry, max_dets=(1, 10, 100)
+            from_dicts(target), from_dicts(distinct), ["a", "b", "c", "d"], protocol="coco", geometry=geometry, max_dets=(1, 10, 100)
         ).figures
         found = figures(metric)
         assert found["classes"] == [0, 1, 2, 3]
@@ -291,3 +292,28 @@ def test_without_torchmetrics_the_error_says_what_to_install() -> None:
 
 if __name__ == "__main__":  # one of the two processes of `ranks`
     json.dump(run_rank(int(sys.argv[2]), sys.argv[1]), sys.stdout)
+
+
+def test_the_order_of_an_images_boxes_matters_as_little_as_that_of_images() -> None:
+    """Of equal scores on two images, one right and one wrong: which comes first is for the content to say."""
+    hit, miss = [50.0, 50.0, 40.0, 20.0, 0.3], [90.0, 90.0, 10.0, 5.0, 0.0]
+    others = [[10.0, 10.0, 5.0, 5.0, 0.0], [200.0, 10.0, 5.0, 5.0, 0.0]]
+    figures = []
+    for first, second in itertools.product((others, others[::-1]), repeat=2):
+        metric = RotatedMeanAveragePrecision()
+        preds = [
+            {"boxes": [hit, *first], "scores": [0.5] * 3, "labels": [0] * 3},
+            {"boxes": [*second, miss], "scores": [0.5] * 3, "labels": [0] * 3},
+        ]
+        target = [{"boxes": [hit, *first], "labels": [0] * 3}, {"boxes": [*second[::-1], hit], "labels": [0] * 3}]
+        metric.update(preds, target)
+        figures.append(metric.compute()["map"].item())
+    assert len(set(figures)) == 1
+
+
+def test_labels_beyond_torchmetrics_own_are_refused() -> None:
+    boxes = [[50.0, 50.0, 40.0, 20.0, 0.3]]
+    with pytest.raises(MetricsError, match="labels of 32 bits"):
+        RotatedMeanAveragePrecision().update(
+            [{"boxes": boxes, "scores": [0.5], "labels": [2**40]}], [{"boxes": boxes, "labels": [0]}]
+        )

@@ -28,12 +28,14 @@ class ClassNames(tuple[str, ...]):
     (1, None)
 
     Raises:
-        ClassNameError: If a name is empty, or two of them differ only in what lookup disregards.
+        ClassNameError: If a name is empty, two of them differ only in what lookup disregards, or they are one text.
     """
 
     _index: dict[str, int]
 
     def __new__(cls, names: Iterable[str]) -> ClassNames:
+        if isinstance(names, str):  # whose letters are no classes
+            raise ClassNameError(f"expected a list of class names, got the text {names!r}")
         self = super().__new__(cls, names)
         self._index = {}
         for label, name in enumerate(self):

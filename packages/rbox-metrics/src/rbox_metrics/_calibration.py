@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,8 @@ from rbox_metrics._plain import plain
 from rbox_metrics._protocols import PROTOCOLS, Protocol, choose
 from rbox_metrics._typing import FloatsC, FloatsEdges, FloatsG, FloatsN, Geometry, IntsG, IntsN, ProtocolName
 from rbox_metrics.errors import MetricsError
+
+logger = logging.getLogger("rbox_metrics")
 
 Binning = Literal["width", "mass"]
 
@@ -123,7 +126,15 @@ def calibration_of(
 
     Scores that are no probabilities have none, as if there were no scores: a report need not fail for them.
     """
-    if paired.detections.scores is None or _not_probabilities(paired).any():
+    bad = _not_probabilities(paired)
+    if bad.any():
+        logger.warning(
+            "%d of %d scores are not from 0 to 1, the first %g: the report has no calibration",
+            int(bad.sum()),
+            len(bad),
+            paired.scores[bad.argmax()],
+        )
+    if paired.detections.scores is None or bad.any():
         chosen = np.zeros(0, np.int64)
         right = np.zeros(0, bool)
     else:

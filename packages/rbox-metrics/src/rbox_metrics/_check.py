@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,7 +29,7 @@ def check_boxes(boxes: ArrayLike, name: str, where: Callable[[int], str] | None 
         MetricsError: If the shape is another, a value is not finite, a side is negative or an area beyond float64.
     """
     where = where or (lambda index: f"{name}[{index}]")
-    array = _as_array(boxes, np.float64, name)
+    array = as_array(boxes, np.float64, name)
     if array.size == 0 and array.ndim == 1:
         array = array.reshape(0, 5)
     if array.ndim != 2 or array.shape[1] != 5:
@@ -68,7 +69,7 @@ def check_quads(quads: ArrayLike, name: str, where: Callable[[int], str] | None 
         MetricsError: If the shape is another or a value is not finite.
     """
     where = where or (lambda index: f"{name}[{index}]")
-    array = _as_array(quads, np.float64, name)
+    array = as_array(quads, np.float64, name)
     if array.size == 0 and array.ndim == 1:
         array = array.reshape(0, 4, 2)
     if array.ndim != 3 or array.shape[1:] != (4, 2):
@@ -80,11 +81,12 @@ def check_quads(quads: ArrayLike, name: str, where: Callable[[int], str] | None 
 
 
 def check_scores(scores: ArrayLike, count: int, where: Callable[[int], str] | None = None) -> FloatsN:
-    """Scores as (N,) float64, one per box; not NaN."""
-    array = _check_length(_as_array(scores, np.float64, "scores"), count, "scores")
-    bad = _first(np.isnan(array))
+    """Scores as (N,) float64, one per box; finite."""
+    array = _check_length(as_array(scores, np.float64, "scores"), count, "scores")
+    bad = _first(~np.isfinite(array))
     if bad is not None:
-        raise MetricsError(f"expected a number as score, got nan at {where(bad) if where else f'scores[{bad}]'}")
+        name = where(bad) if where else f"scores[{bad}]"
+        raise MetricsError(f"expected a finite number as score, got {array[bad]:g} at {name}")
     return array
 
 
@@ -105,12 +107,12 @@ def check_indices(values: ArrayLike, count: int, name: str, below: int | None = 
 
 def check_flags(values: ArrayLike, count: int, name: str) -> FlagsN:
     """Flags as (N,) bool, one per box."""
-    return _check_length(_as_array(values, np.bool_, name), count, name)
+    return _check_length(as_array(values, np.bool_, name), count, name)
 
 
 def check_windows(windows: ArrayLike) -> WindowsM:
     """Windows as (M, 4) float64, each with its first corner above and left of its second."""
-    array = _as_array(windows, np.float64, "windows")
+    array = as_array(windows, np.float64, "windows")
     if array.size == 0 and array.ndim == 1:
         array = array.reshape(0, 4)
     if array.ndim != 2 or array.shape[1] != 4:
@@ -128,7 +130,8 @@ def check_fraction(value: float, name: str) -> float:
     return float(value)
 
 
-def _as_array(values: ArrayLike, dtype: type, name: str) -> np.ndarray:
+def as_array(values: Any, dtype: type, name: str) -> np.ndarray:
+    """Whatever numpy makes an array of, or an error that names it."""
     try:
         return np.asarray(values, dtype=dtype)
     except (TypeError, ValueError) as error:

@@ -132,7 +132,7 @@ def claims_by_iou(best: IntsN, best_iou: FloatsN, difficult: FlagsT, thresholds:
         difficult: (T,)
         thresholds: (S,) rising, above 0; an IoU equal to one is enough.
     """
-    passed = np.searchsorted(thresholds, best_iou, side="right").astype(np.int16)
+    passed = np.searchsorted(thresholds, best_iou, side="right").astype(np.int32)
     return Claims(_targets(best, difficult), passed, len(thresholds), FALSE_POSITIVE, len(difficult))
 
 
@@ -150,7 +150,7 @@ def claims_by_score(
         thresholds: (S,) rising.
     """
     target = np.where(best_iou >= iou_threshold, _targets(best, difficult), np.int32(NO_TRUTH))
-    passed = np.searchsorted(thresholds, scores, side="left").astype(np.int16)
+    passed = np.searchsorted(thresholds, scores, side="left").astype(np.int32)
     return Claims(target, passed, len(thresholds), IGNORED, len(difficult))
 
 

@@ -169,8 +169,8 @@ def _across(paired: Paired, loose: FlagsN, free: FlagsT, least: float) -> Pairs:
     chosen = pairs.select(order[members])
     detections, truths = paired.detections, paired.truths
     keys = (
-        *truths.boxes[chosen.truth].T,
-        *detections.boxes[chosen.detection].T,
+        *truths.numbers(chosen.truth)[::-1],
+        *detections.numbers(chosen.detection)[::-1],
         truths.labels[chosen.truth],
         detections.labels[chosen.detection],
         run,

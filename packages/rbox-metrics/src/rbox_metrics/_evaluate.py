@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rbox_formats import ImageRecord
 
+from rbox_metrics._check import as_array
 from rbox_metrics._flat import FlatBoxes
 from rbox_metrics._report import Report
 from rbox_metrics._typing import Geometry, ProtocolName
@@ -73,7 +75,8 @@ def evaluate(
 
     Args:
         truth: Records, such as an `rbox_formats.Dataset`, or flat arrays.
-        predictions: Likewise. Records may come in any order and may be fewer than the truth's.
+        predictions: Likewise. Records may come in any order and may be fewer than the truth's; flat arrays number the
+            images as the truth's do.
         class_names: What the labels of both index.
         protocol: How the average precision of `map` is taken.
         geometry: Compares boxes ("rbox"), or quads as annotated and detected ("quad"). None: "quad" for `dota`,
@@ -86,7 +89,7 @@ def evaluate(
 
     Raises:
         MetricsError: If the predictions have an image that the truth lacks, an image comes twice, a label is out of
-            range, a box or score is not a number, or only one of the two is in flat arrays without image ids.
+            range, a box or score is not a number, or both have image ids and these differ.
     """
     from rbox_metrics._figures import figures_at
     from rbox_metrics._paired import pair
@@ -94,7 +97,9 @@ def evaluate(
 
     chosen, geometry = choose(protocol, geometry)
     thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)
-    _check_max_dets(max_dets, protocol)
+    if max_dets is not None and protocol != "coco":
+        raise MetricsError(f"expected max_dets only with protocol 'coco', got it with {protocol!r}")
+    max_dets = chosen.max_dets if max_dets is None else check_max_dets(max_dets)
     paired = pair(
         truth,
         predictions,
@@ -131,22 +136,23 @@ def _parts(paired: Paired, protocol: Protocol, iou_threshold: float) -> dict[str
         "errors": breakdown_of(paired, iou_threshold=iou_threshold, protocol=protocol),
         "curves": curves_of(paired, iou_threshold=iou_threshold, protocol=protocol),
         "calibration": calibration_of(paired, iou_threshold=iou_threshold, protocol=protocol),
-        "placement": placement_of(paired, iou_threshold),
+        "placement": placement_of(paired, iou_threshold=iou_threshold, protocol=protocol),
     }
 
 
-def check_iou_thresholds(values: Sequence[float]) -> tuple[float, ...]:
+def check_iou_thresholds(values: Any) -> tuple[float, ...]:
     """Distinct numbers above 0 and up to 1, rising."""
-    thresholds = tuple(sorted(float(value) for value in values))
-    if not thresholds or len(set(thresholds)) != len(thresholds) or not all(0 < value <= 1 for value in thresholds):
-        raise MetricsError(f"expected distinct IoU thresholds above 0 and up to 1, got {list(values)}")
+    given = as_array(values, np.float64, "iou_thresholds")
+    thresholds = tuple(sorted(given.ravel().tolist()))
+    if given.ndim != 1 or not all(0 < value <= 1 for value in thresholds) or len(set(thresholds)) < max(1, len(given)):
+        raise MetricsError(f"expected a list of distinct IoU thresholds above 0 and up to 1, got {given.tolist()}")
     return thresholds
 
 
-def _check_max_dets(max_dets: Sequence[int] | None, protocol: str) -> None:
-    if max_dets is None:
-        return
-    if protocol != "coco":
-        raise MetricsError(f"expected max_dets only with protocol 'coco', got it with {protocol!r}")
-    if not max_dets or sorted(set(max_dets)) != list(max_dets) or max_dets[0] < 1:
-        raise MetricsError(f"expected rising max_dets from 1, got {list(max_dets)}")
+def check_max_dets(max_dets: Any, name: str = "max_dets") -> tuple[int, ...]:
+    """Rising whole numbers from 1."""
+    given = as_array(max_dets, np.int64, name)
+    limits = tuple(given.ravel().tolist())
+    if given.ndim != 1 or not limits or sorted(set(limits)) != list(limits) or limits[0] < 1:
+        raise MetricsError(f"expected a list of rising {name} from 1, got {given.tolist()}")
+    return limits

@@ -27,6 +27,7 @@ from rbox_metrics._paired import Paired
 from rbox_metrics._protocols import AREA_RANGES, PROTOCOLS, Protocol
 from rbox_metrics._report import AtThreshold, ClassFigures, CocoFigures
 from rbox_metrics._typing import FlagsT, FloatsC, FloatsN, FloatsS, FloatsSC, IntsC, IntsN, OutcomesSN
+from rbox_metrics.errors import MetricsError
 
 # How many random orders `map_nc_random` is the mean over: as many as LMMRotate's map_nc_robustness_cal.py.
 RANDOM_ORDERS = 10
@@ -40,7 +41,7 @@ def figures_at(
     truths = paired.truth_counts
     coco = None
     if protocol.greedy:
-        ap, coco = _coco(paired, protocol, thresholds, max_dets or protocol.max_dets or ())
+        ap, coco = _coco(paired, protocol, thresholds, max_dets or ())
     else:
         claimed = claims(paired, protocol, thresholds).take(paired.order)
         ap = claimed_averages(claimed, paired.bounds, truths, protocol.recalls)
@@ -61,9 +62,19 @@ NO_CONFIDENCE = PROTOCOLS["voc07"]
 
 
 def least_overlaps(iou_thresholds: Sequence[float], protocol: Protocol) -> FloatsS:
-    """(S,) the least IoU that is enough: the next float above a threshold that must be exceeded."""
+    """(S,) the least IoU that is enough: the next float above a threshold that must be exceeded.
+
+    Raises:
+        MetricsError: If nothing can exceed it.
+    """
     thresholds = np.array(iou_thresholds, dtype=np.float64)
-    return np.nextafter(thresholds, 2) if protocol.strict else thresholds
+    if not protocol.strict:
+        return thresholds
+    if thresholds.max(initial=0) >= 1:
+        raise MetricsError(
+            "expected IoU thresholds below 1 for a protocol whose overlaps must exceed them, got 1: nothing would count"
+        )
+    return np.nextafter(thresholds, 2)
 
 
 def claims(paired: Paired, protocol: Protocol, thresholds: FloatsS) -> Claims:

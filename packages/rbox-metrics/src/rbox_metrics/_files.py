@@ -11,6 +11,7 @@ from rbox_formats import LE90, Convention, Dataset, ImageRecord
 from rbox_metrics._classes import map_classes
 from rbox_metrics._evaluate import evaluate
 from rbox_metrics._predictions import read_predictions
+from rbox_metrics._predictions._source import itself
 from rbox_metrics._report import Report
 from rbox_metrics._typing import Geometry, ProtocolName
 
@@ -32,13 +33,13 @@ def evaluate_file(
     class_mapping: Mapping[str, str | None] | None = None,
     annotations: str | Path | None = None,
     convention: Convention | str = LE90,
+    only_with_images: bool = False,
 ) -> Report:
     """Scores a predictions file against a dataset's annotations.
 
-    The truth's classes are those of the report; the detections' are led to them by `class_mapping`, and by name. Images
-    without a file that no prediction names are left out, where others have one: no detector has seen them. All other
-    images of the dataset count, and objects on images that the predictions lack count as missed. Both are said in the
-    log.
+    The truth's classes are those of the report; the detections' are led to them by `class_mapping`, and by name. All
+    images of the dataset count, whatever the predictions name: objects on images that they lack count as missed, which
+    is said in the log.
 
     Args:
         truth: The dataset.
@@ -54,6 +55,8 @@ def evaluate_file(
         class_mapping: From the detector's classes to the truth's, as in `map_classes`.
         annotations: The truth's COCO file, as in `read_predictions`.
         convention: As in `read_predictions`.
+        only_with_images: Leaves out images whose file is not there, and the detections on them, where others have one:
+            for a dataset of which only the label files are complete.
 
     Raises:
         RboxError: If the file is torn, holds images that the dataset lacks, or classes that are neither the dataset's
@@ -68,6 +71,7 @@ def evaluate_file(
         class_mapping=class_mapping,
         annotations=annotations,
         convention=convention,
+        only_with_images=only_with_images,
     )
     return evaluate(
         records,
@@ -91,6 +95,7 @@ def load_pair(
     class_mapping: Mapping[str, str | None] | None = None,
     annotations: str | Path | None = None,
     convention: Convention | str = LE90,
+    only_with_images: bool = False,
 ) -> tuple[list[ImageRecord], Dataset]:
     """The images that count and the detections on them, both with the truth's classes; arguments as `evaluate_file`."""
     found = read_predictions(
@@ -104,14 +109,32 @@ def load_pair(
     )
     detections = map_classes(found, found.class_names, truth.class_names, class_mapping)
     records, named = list(truth), {record.image_id for record in detections}
-    seen = [record for record in records if record.path is not None or record.image_id in named]
-    if all(record.path is None for record in records):
-        seen = records
-    if len(seen) < len(records):
-        logger.info("%d of %d label files have no image, and are left out", len(records) - len(seen), len(records))
-    missing = {record.image_id for record in seen} - named
-    if missing:
+    if only_with_images:
+        records, detections = _with_images(records, detections)
+    missed = [record for record in records if record.image_id not in named]
+    if missed:
         # Where a file names no image on which nothing was found, to name few is no sign of a mistake.
         level = logging.WARNING if found.has_empty_images else logging.INFO
-        logger.log(level, "%d of %d images have no predictions: their objects count as missed", len(missing), len(seen))
-    return seen, detections
+        text, counts = "%d of %d images have no predictions: their objects count as missed", [len(missed), len(records)]
+        without = sum(record.path is None for record in missed)
+        if without and any(record.path for record in records):
+            text += " (%d of them have no image file either: --only-with-images leaves such images out)"
+            counts.append(without)
+        logger.log(level, text, *counts)
+    return records, detections
+
+
+def _with_images(records: list[ImageRecord], detections: Dataset) -> tuple[list[ImageRecord], Dataset]:
+    """The images whose file is there, and the detections but for those on the other images of the dataset."""
+    kept = [record for record in records if record.path is not None]
+    if len(kept) in (0, len(records)):
+        return records, detections
+    left_out = {record.image_id for record in records if record.path is None}
+    predicted = [record for record in detections if record.image_id not in left_out]
+    logger.info(
+        "%d of %d images have no file and are left out, with the detections on %d of them",
+        len(left_out),
+        len(records),
+        len(detections) - len(predicted),
+    )
+    return kept, Dataset(detections.class_names, predicted, itself)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from rbox_formats import ImageRecord, quad_to_rbox, rbox_to_quad
 
-from rbox_metrics._check import check_boxes, check_flags, check_indices, check_quads, check_scores
-from rbox_metrics._typing import BoxesN, FlagsN, FloatsN, IntsN, QuadsN
+from rbox_metrics._check import as_array, check_boxes, check_flags, check_indices, check_quads, check_scores
+from rbox_metrics._typing import BoxesN, FlagsN, FloatsN, IntsM, IntsN, QuadsN
 from rbox_metrics.errors import MetricsError
 
 # How many of the offending image ids an error names.
@@ -30,6 +30,7 @@ class FlatBoxes:
         difficult: (N,) bool; of no effect on predictions.
         image_ids: The images' names by their number, or None where they have none.
         quads: (N, 4, 2) float64, the corners as annotated, or None where the boxes are all that there is.
+        image_numbers: (M,) the images' numbers as they were given, where those were too far apart to count up to.
     """
 
     boxes: BoxesN
@@ -39,6 +40,7 @@ class FlatBoxes:
     difficult: FlagsN
     image_ids: tuple[str, ...] | None = None
     quads: QuadsN | None = None
+    image_numbers: IntsM | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -47,6 +49,11 @@ class FlatBoxes:
     def corners(self) -> QuadsN:
         """(N, 4, 2): the quads, or the corners of the boxes where there are none."""
         return rbox_to_quad(self.boxes) if self.quads is None else self.quads
+
+    def numbers(self, which: IntsN) -> list[FloatsN]:
+        """What sets some of the boxes in an order of their own: their five numbers, then those of their quads."""
+        columns = list(self.boxes[which].T)
+        return columns if self.quads is None else [*columns, *self.quads[which].reshape(-1, 8).T]
 
     def name_of(self, index: int) -> str:
         """A box as an error names it."""
@@ -71,10 +78,12 @@ def from_arrays(
         difficult: (N,) bool. None: none is.
 
     Raises:
-        MetricsError: If a value is not a number, a side or an image index is negative, or the lengths differ.
+        MetricsError: If a value is not a number, a side or an image index is negative, a score is infinite, or the
+            lengths differ.
     """
-    quads = check_quads(boxes, "boxes") if np.ndim(boxes) == 3 else None
-    checked = check_boxes(boxes if quads is None else quad_to_rbox(quads), "boxes")
+    given = as_array(boxes, np.float64, "boxes")
+    quads = check_quads(given, "boxes") if given.ndim == 3 else None
+    checked = check_boxes(given if quads is None else quad_to_rbox(quads), "boxes")
     n = len(checked)
     index = check_indices(image_index, n, "image_index")
     if n and index.min() < 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -49,6 +50,19 @@ def threads_for(items: int) -> Iterator[None]:
         numba.set_num_threads(threads)
 
 
+def is_cached() -> bool:
+    """Whether what was compiled on this machine is at hand, of any of the functions that there are so far."""
+    return any(_cached(dispatcher) for dispatcher in _dispatchers)
+
+
+def _cached(dispatcher: Any) -> bool:
+    folder = dispatcher.stats.cache_path
+    return folder is not None and any(Path(folder).glob(f"*{dispatcher.__name__}*.nbi"))
+
+
+_dispatchers: list[Any] = []
+
+
 def _compiled(function: F, parallel: bool) -> F:
     # Without fastmath: overlaps are to be the same on every machine, and NaN is to stay NaN.
     # A division by zero gives infinity or NaN, as in numpy: a test for it would be a branch in every loop.
@@ -59,4 +73,5 @@ def _compiled(function: F, parallel: bool) -> F:
     except RuntimeError:
         # Neither the package's folder nor the user's cache can be written: compile anew in each process.
         compiled = compiler()(function)
+    _dispatchers.append(compiled)
     return compiled

@@ -13,12 +13,11 @@ from typing import no_type_check
 import numpy as np
 from numba import prange
 
+from rbox_metrics._flat import FlatBoxes
 from rbox_metrics._jit import jit, parallel_jit
 from rbox_metrics._search import Pairs, stable_order
 from rbox_metrics._typing import (
     Bounds,
-    BoxesN,
-    BoxesT,
     FlagsT,
     FloatsK,
     FloatsN,
@@ -26,7 +25,6 @@ from rbox_metrics._typing import (
     FloatsT,
     IntsK,
     IntsN,
-    IntsT,
     OutcomesSN,
 )
 
@@ -34,6 +32,9 @@ from rbox_metrics._typing import (
 TRUE_POSITIVE = 1
 FALSE_POSITIVE = 0
 IGNORED = -1
+
+# Up to so many are sorted by inserting: most detections overlap few truths.
+_FEW = 32
 
 # No detection's score is as low: a score threshold that all of them pass.
 ANY_SCORE = -np.inf
@@ -44,6 +45,11 @@ ANY_SCORE = -np.inf
 def _sort_within(starts, second, values):
     for d in prange(len(starts) - 1):
         start, stop = starts[d], starts[d + 1]
+        if stop - start > _FEW:
+            by_second = np.argsort(second[start:stop], kind="mergesort")
+            order = by_second[np.argsort(-values[start:stop][by_second], kind="mergesort")]
+            values[start:stop], second[start:stop] = values[start:stop][order], second[start:stop][order]
+            continue
         for k in range(start + 1, stop):
             value, index, place = values[k], second[k], k
             while place > start and (
@@ -256,21 +262,22 @@ def match_greedily(
     )
 
 
-def rank_pairs(pairs: Pairs, scores: FloatsN, detections: BoxesN, truths: BoxesT, images: IntsT) -> Pairs:
+def rank_pairs(pairs: Pairs, scores: FloatsN, detections: FlatBoxes, truths: FlatBoxes) -> Pairs:
     """The pairs by image, then falling score, then falling IoU; of equal ones by the boxes, never by their place.
 
-    Boxes that agree in all five numbers too may change places: how many are matched is the same. So the result of
-    `match_once` does not depend on the order of boxes, images or files.
+    Boxes and quads that agree in all their numbers too may change places: how many are matched is the same. So the
+    result of `match_once` does not depend on the order of boxes, images or files.
+
+    Matching never crosses images: by image the pairs are sorted in little more than linear time, and what matching
+    looks at lies close together.
 
     Args:
         pairs: In any order.
-        scores: (D,)
-        detections: (D, 5)
-        truths: (T, 5)
-        images: (T,) the image of each truth, from 0. Matching never crosses images: by image the pairs are sorted in
-            little more than linear time, and what matching looks at lies close together.
+        scores: (D,) in place of the detections' own.
+        detections: D of them.
+        truths: Of the same images.
     """
-    image = images[pairs.truth]
+    image = truths.image_index[pairs.truth]
     by_image = stable_order(image, int(image.max(initial=0)))
     pairs = pairs.select(by_image)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(image))])
@@ -278,8 +285,9 @@ def rank_pairs(pairs: Pairs, scores: FloatsN, detections: BoxesN, truths: BoxesT
     order = falling_within(starts, score, pairs.iou)
     tied = (np.diff(pairs.iou[order]) == 0) & (np.diff(score[order]) == 0) & (np.diff(image[by_image]) == 0)
     members, run = tied_runs(tied, len(order))
-    boxes = (truths[pairs.truth[order[members]]].T, detections[pairs.detection[order[members]]].T)
-    order[members] = order[members][np.lexsort((*boxes[0], *boxes[1], run))]
+    chosen = pairs.select(order[members])
+    keys = (*truths.numbers(chosen.truth)[::-1], *detections.numbers(chosen.detection)[::-1], run)
+    order[members] = order[members][np.lexsort(keys)]
     return pairs.select(order)
 
 

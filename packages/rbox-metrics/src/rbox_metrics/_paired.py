@@ -24,7 +24,7 @@ class Paired:
     Nothing here depends on the order of images, files or boxes but `by_input`, and the numbers of the detections.
 
     Attributes:
-        truths: In the order of their image ids, then of their boxes' numbers.
+        truths: In the order of their image ids, then of their boxes' and quads' numbers.
         detections: As given.
         names: What the labels of both index.
         geometry: Which overlaps: of boxes or of quads.
@@ -128,8 +128,7 @@ class Paired:
         return self._ranked(np.ones(len(self.scores)))
 
     def _ranked(self, scores: FloatsN) -> Pairs:
-        truths = self.truths
-        return rank_pairs(self.pairs, scores, self.detections.boxes, truths.boxes, truths.image_index)
+        return rank_pairs(self.pairs, scores, self.detections, self.truths)
 
     @cached_property
     def areas(self) -> tuple[FloatsN, FloatsT]:
@@ -159,7 +158,7 @@ def pair(
 
     Raises:
         MetricsError: If the predictions have an image that the truth lacks, an image comes twice, a label is out of
-            range, a box or score is not a number, or only one of the two is in flat arrays without image ids.
+            range, a box or score is not a number, or both have image ids and these differ.
     """
     names = ClassNames(class_names)
     truths, detections = _flat(truth, predictions)
@@ -182,16 +181,31 @@ def _flat(
         )
     else:
         detections = from_records(predictions, truths.image_ids)
-    if truths.image_ids is not None:
-        if detections.image_ids not in (None, truths.image_ids):
-            raise MetricsError(
-                "expected the same images in the same order in truth and predictions, got others",
-                remedy="Make the predictions' flat arrays by from_records(predictions, truth.image_ids).",
-            )
-        count = len(truths.image_ids)
-        if len(detections) and detections.image_index.max() >= count:
-            raise MetricsError(f"expected image indices below {count}, got {detections.image_index.max()}")
+    if None not in (truths.image_ids, detections.image_ids) and truths.image_ids != detections.image_ids:
+        raise MetricsError(
+            "expected the same images in the same order in truth and predictions, got others",
+            remedy="Make the predictions' flat arrays by from_records(predictions, truth.image_ids).",
+        )
+    if truths.image_ids is None:
+        return _renumbered(truths, detections)
+    count = len(truths.image_ids)
+    if len(detections) and detections.image_index.max() >= count:
+        raise MetricsError(f"expected image indices below {count}, got {detections.image_index.max()}")
     return truths, detections
+
+
+def _renumbered(truths: FlatBoxes, detections: FlatBoxes) -> tuple[FlatBoxes, FlatBoxes]:
+    """Images numbered without great gaps, as what counts by image needs; those that lie far apart get other numbers."""
+    most = max(int(flat.image_index.max(initial=-1)) for flat in (truths, detections))
+    if most <= 4 * (len(truths) + len(detections)) + 1000:
+        return truths, detections
+    numbers, index = np.unique(np.concatenate([truths.image_index, detections.image_index]), return_inverse=True)
+    parts = np.split(index, [len(truths)])
+    renumbered = (
+        replace(flat, image_index=part, image_numbers=numbers)
+        for flat, part in zip((truths, detections), parts, strict=True)
+    )
+    return tuple(renumbered)  # type: ignore[return-value]  # two of them
 
 
 def _check_labels(boxes: FlatBoxes, classes: int, what: str) -> None:
@@ -218,7 +232,7 @@ def _images(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
 
 
 def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
-    """By image, then the boxes' numbers, then label and flag."""
+    """By image, then the boxes' and quads' numbers, then label and flag."""
     images = _images(flat, image_rank)
     order, starts = _grouped(images)
     x, y = flat.boxes[order, 0], flat.boxes[order, 1]
@@ -227,7 +241,7 @@ def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
     tied = (np.diff(images) == 0) & (np.diff(boxes[:, :2], axis=0) == 0).all(axis=1)
     members, run = tied_runs(tied, len(order))
     chosen = order[members]
-    keys = (flat.difficult[chosen], flat.labels[chosen], *flat.boxes[chosen, :1:-1].T, run)
+    keys = (flat.difficult[chosen], flat.labels[chosen], *flat.numbers(chosen)[:1:-1], run)
     order[members] = chosen[np.lexsort(keys)]
     return order
 
@@ -240,7 +254,7 @@ def _by_score(detections: FlatBoxes, scores: FloatsN, image_rank: IntsM | None) 
     labels, sorted_scores = detections.labels[order], scores[order]
     members, run = tied_runs((np.diff(labels) == 0) & (np.diff(sorted_scores) == 0), len(order))
     tied = order[members]
-    keys = (*detections.boxes[tied].T[::-1], _images(detections, image_rank)[tied], run)
+    keys = (*detections.numbers(tied)[::-1], _images(detections, image_rank)[tied], run)
     order[members] = tied[np.lexsort(keys)]
     return order
 

@@ -10,8 +10,10 @@ import numpy as np
 from rbox_formats import LE90, convert
 
 from rbox_metrics._averages import precision_recall_f1
+from rbox_metrics._figures import least_overlaps
 from rbox_metrics._matching import ANY_SCORE, FALSE_POSITIVE, TRUE_POSITIVE, match_once, partners
 from rbox_metrics._paired import Paired
+from rbox_metrics._protocols import PROTOCOLS, Protocol
 from rbox_metrics._typing import FloatsK, FloatsM, IntsM
 
 # Sides that differ by less are taken for a square's, whose angle is any of four.
@@ -77,21 +79,22 @@ class Placement:
         }
 
 
-def placement_of(paired: Paired, iou_threshold: float) -> Placement:
+def placement_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol = PROTOCOLS["voc07"]) -> Placement:
     """Matches detections and truths one to one by falling score, as F1 does, and looks at each match."""
     truths, detections = paired.truths, paired.detections
+    least = least_overlaps((iou_threshold,), protocol)
     (outcome,) = match_once(
         paired.ranked,
         np.arange(len(detections)),
         truths.difficult,
         paired.scores,
-        np.array([iou_threshold]),
+        least,
         np.array([ANY_SCORE]),
     )
-    partner, iou = partners(paired.ranked, truths.difficult, iou_threshold, len(detections))
+    partner, iou = partners(paired.ranked, truths.difficult, float(least[0]), len(detections))
     matched = np.flatnonzero(partner >= 0)
-    ids = truths.image_ids
-    count = len(ids) if ids is not None else int(max(f.image_index.max(initial=-1) for f in (truths, detections))) + 1
+    ids, numbers = truths.image_ids, truths.image_numbers
+    count = int(max(f.image_index.max(initial=-1) for f in (truths, detections))) + 1 if ids is None else len(ids)
     wanted = np.bincount(truths.image_index[~truths.difficult], minlength=count)
     hits, misses = (
         np.bincount(detections.image_index[outcome == kind], minlength=count)
@@ -101,7 +104,7 @@ def placement_of(paired: Paired, iou_threshold: float) -> Placement:
         iou_threshold=iou_threshold,
         iou=iou[matched],
         angle_error=_angle_error(detections.boxes[matched], truths.boxes[partner[matched]]),
-        images=ids if ids is not None else tuple(map(str, range(count))),
+        images=tuple(map(str, range(count) if numbers is None else numbers)) if ids is None else ids,
         hits=hits,
         misses=misses,
         missed=wanted - hits,

@@ -21,10 +21,17 @@ if TYPE_CHECKING:
     from rbox_metrics._confusion import Confusion
     from rbox_metrics._sweep import Best, Sweep
 
+Cell = str | int | float
+
 
 def percent(value: float) -> str:
     """A figure from 0 to 1 in percent; "-" for NaN."""
     return "-" if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def shown(cell: Cell) -> str:
+    """A table's cell as text: a fraction in percent, anything else as it is."""
+    return percent(cell) if isinstance(cell, float) else str(cell)
 
 
 _COLUMNS: tuple[tuple[str, Callable[[ClassFigures], str]], ...] = (
@@ -55,6 +62,7 @@ def table(report: Report, at: AtThreshold) -> Table:
     """For the terminal, narrow enough for 80 columns."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text  # so that nothing in a class's name is taken for markup
 
     result = Table(title=_title(report, at), box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     result.add_column("class", overflow="fold")
@@ -62,10 +70,10 @@ def table(report: Report, at: AtThreshold) -> Table:
         result.add_column(_NARROW.get(name, name), justify="right")
     per_class, totals = rows(at)
     for row in per_class:
-        result.add_row(*row)
+        result.add_row(*map(Text, row))
     result.add_section()
     for row in totals:
-        result.add_row(*row)
+        result.add_row(*map(Text, row))
     return result
 
 
@@ -73,12 +81,17 @@ _NARROW = {"AP nc": "AP\nnc", "AP nc tied": "AP nc\ntied", "precision": "preci-\
 
 
 def summary(report: Report) -> list[tuple[str, str]]:
-    """What stands besides the table: names and values, in the order in which they are of interest."""
+    """What stands besides the table: names and values, in the order in which they are of interest.
+
+    Over all IoU thresholds first, then, under a name of its own, what is of the lowest alone.
+    """
     at, lines = report.at[0], []
     if len(report.at) > 1:
         lines.append((f"mAP over {len(report.at)} IoU thresholds", percent(report.figures["map"])))
     if report.coco:
         lines += [(name, percent(value)) for name, value in report.coco.figures.items() if not isinstance(value, list)]
+    if len(report.at) > 1:
+        lines.append(("from here on, the IoU threshold is", f"{at.iou_threshold:g}"))
     lines.append(("mAP_nc, mean of random orders", f"{percent(at.map_nc_random)} ± {percent(at.map_nc_spread)}"))
     if report.sweep:
         lines += best_lines(report.sweep)
@@ -103,7 +116,7 @@ def best_lines(sweep: Sweep) -> list[tuple[str, str]]:
         ("LMMRotate's mAP_nc, best of its nine", "map_nc", MAP_NC_THRESHOLDS),
         ("LMMRotate's F1, best of its ten", "f1_lmmrotate", F1_THRESHOLDS),
     ):
-        if np.isin(thresholds, sweep.thresholds).any():
+        if np.isin(thresholds, sweep.thresholds).all():
             lines.append(line(name, sweep.best(figure, among=thresholds)))
     return lines
 
@@ -118,7 +131,7 @@ _SWEPT = {
 }
 
 
-def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
+def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Cell]]]:
     """Header, and a row for each score threshold."""
     columns = {
         "precision": sweep.precision_micro,
@@ -131,42 +144,52 @@ def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
         "±": sweep.map_nc_spread,
         "F1 LMMRotate": sweep.f1_lmmrotate,
     }
-    body = [
-        [f"{threshold:g}", *(percent(float(values[s])) for values in columns.values())]
+    body: list[list[Cell]] = [
+        [f"{threshold:g}", *(float(values[s]) for values in columns.values())]
         for s, threshold in enumerate(sweep.thresholds)
     ]
     return ["score", *columns], body
 
 
-def confusion_rows(confusion: Confusion) -> tuple[list[str], list[list[str]]]:
+def confusion_rows(confusion: Confusion) -> tuple[list[str], list[list[Cell]]]:
     """Header, and a row for each true class; without classes that were neither there nor detected."""
     counts = confusion.counts
     kept = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
     names = [confusion.labels[k] for k in kept]
-    body = [[name, *map(str, row)] for name, row in zip(names, counts[np.ix_(kept, kept)].tolist(), strict=True)]
+    table: list[list[int]] = counts[np.ix_(kept, kept)].tolist()
+    body: list[list[Cell]] = [[name, *row] for name, row in zip(names, table, strict=True)]
     return ["truth \\ detected", *names], body
 
 
-def error_rows(errors: ErrorBreakdown) -> tuple[list[str], list[list[str]]]:
+def numbered(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> tuple[list[str], list[list[Cell]]]:
+    """The same matrix with numbers for its columns, which the rows have before their names: narrow at any length."""
+    return (
+        [header[0], *map(str, range(1, len(header)))],
+        [[f"{number} {row[0]}", *row[1:]] for number, row in enumerate(body, start=1)],
+    )
+
+
+def error_rows(errors: ErrorBreakdown) -> tuple[list[str], list[list[Cell]]]:
     """Header, and a row for each kind of error: how many, and the AP that it costs."""
     counts = {
         **dict(zip(TRUTH_KINDS, errors.not_found.sum(axis=1).tolist(), strict=True)),
         **dict(zip(FALSE_POSITIVE_KINDS, errors.false_positives.sum(axis=1).tolist(), strict=True)),
     }
-    body = [[kind.replace("_", " "), str(counts[kind]), percent(cost)] for kind, cost in errors.map_costs.items()]
+    body = [[kind.replace("_", " "), counts[kind], cost] for kind, cost in errors.map_costs.items()]
     return ["error", "count", "AP lost"], body
 
 
-def simple_table(title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> Table:
+def simple_table(title: str, header: Sequence[str], body: Sequence[Sequence[Cell]]) -> Table:
     """Rows as a table for the terminal."""
     from rich import box
     from rich.table import Table
+    from rich.text import Text
 
-    result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
+    result = Table(title=Text(title), box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     for place, name in enumerate(header):
-        result.add_column(name, justify="right" if place else "left", overflow="fold")
+        result.add_column(Text(name), justify="right" if place else "left", overflow="fold")
     for row in body:
-        result.add_row(*row)
+        result.add_row(*(Text(shown(cell)) for cell in row))
     return result
 
 
@@ -189,23 +212,27 @@ def markdown(report: Report) -> str:
     return "\n".join(parts)
 
 
-def markdown_table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
     """A table whose first column is text and whose others are numbers."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *body]
-    return "".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+    return "".join("| " + " | ".join(shown(cell).replace("|", r"\|") for cell in line) + " |\n" for line in lines)
+
+
+def csv_table(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
+    """A table with fractions as they are, from 0 to 1, and nothing for NaN."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([header, *(["" if _is_nan(cell) else cell for cell in row] for row in body)])
+    return buffer.getvalue()
 
 
 def to_csv(report: Report) -> str:
     """A row for each IoU threshold and class, with all its figures; empty cells for NaN."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
     names = [field.name for field in fields(ClassFigures)]
-    writer.writerow(["iou_threshold", *names])
-    for at in report.at:
-        for figures in at.classes:
-            values = [getattr(figures, name) for name in names]
-            writer.writerow([at.iou_threshold, *("" if _is_nan(value) else value for value in values)])
-    return buffer.getvalue()
+    body = [
+        [at.iou_threshold, *(getattr(figures, name) for name in names)] for at in report.at for figures in at.classes
+    ]
+    return csv_table(["iou_threshold", *names], body)
 
 
 def _is_nan(value: object) -> bool:

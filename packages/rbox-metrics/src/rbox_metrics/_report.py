@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rbox_formats import files
 
 from rbox_metrics._plain import plain
+from rbox_metrics._typing import Geometry, ProtocolName
 from rbox_metrics.errors import MetricsError
 
 if TYPE_CHECKING:
@@ -139,8 +140,8 @@ class Report:
         placement: How well what was found is placed, and what each image has right and wrong.
     """
 
-    protocol: str
-    geometry: str
+    protocol: ProtocolName
+    geometry: Geometry
     class_names: tuple[str, ...]
     images: int | None
     at: tuple[AtThreshold, ...]

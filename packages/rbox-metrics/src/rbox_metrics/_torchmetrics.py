@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from rbox_metrics._adapters import from_dicts
-from rbox_metrics._evaluate import check_iou_thresholds, evaluate
+from rbox_metrics._evaluate import check_iou_thresholds, check_max_dets, evaluate
 from rbox_metrics._flat import FlatBoxes
 from rbox_metrics._typing import Geometry, IntsG, IntsN
 from rbox_metrics.errors import MetricsError
@@ -86,10 +86,7 @@ class RotatedMeanAveragePrecision(Metric):
     ) -> None:
         super().__init__(**kwargs)
         self.iou_thresholds = None if iou_thresholds is None else check_iou_thresholds(iou_thresholds)
-        limits = tuple(int(limit) for limit in max_detection_thresholds)
-        if not limits or sorted(set(limits)) != list(limits) or limits[0] < 1:
-            raise MetricsError(f"expected rising max_detection_thresholds from 1, got {list(limits)}")
-        self.max_detection_thresholds = limits
+        self.max_detection_thresholds = check_max_dets(max_detection_thresholds, "max_detection_thresholds")
         if geometry not in ("rbox", "quad"):
             raise MetricsError(f"expected geometry 'rbox' or 'quad', got {geometry!r}")
         self.class_metrics = class_metrics
@@ -104,7 +101,8 @@ class RotatedMeanAveragePrecision(Metric):
 
         Args:
             preds: For each image `boxes`, (N, 5) as (cx, cy, w, h, angle) in pixels and radians, clockwise, or corners
-                (N, 4, 2) or (N, 8); `labels` (N,), any whole numbers; `scores` (N,), each 1 where no image has them.
+                (N, 4, 2) or (N, 8); `labels` (N,), whole numbers of 32 bits; `scores` (N,),
+                each 1 where no image has them.
             target: For each image `boxes` and `labels` likewise, and perhaps `difficult` or `iscrowd` (N,).
 
         Raises:
@@ -117,6 +115,9 @@ class RotatedMeanAveragePrecision(Metric):
         found = from_dicts(preds)
         truth = from_dicts([{key: value for key, value in image.items() if key != "scores"} for image in target])
         scores = np.ones(len(found)) if found.scores is None else found.scores
+        for flat in (found, truth):
+            if len(flat) and not -(2**31) <= flat.labels.min() <= flat.labels.max() < 2**31:
+                raise MetricsError("expected labels of 32 bits, as torchmetrics gives them back, got larger ones")
         counts = [np.bincount(flat.image_index, minlength=len(preds)) for flat in (found, truth)]
         self.images.append(torch.from_numpy(np.stack(counts, axis=1)).to(self.device))
         self.detections.append(self._rows(found, scores))
@@ -154,7 +155,7 @@ class RotatedMeanAveragePrecision(Metric):
         return {**tensors, "classes": torch.from_numpy(classes.astype(np.int32)).to(self.device)}
 
     def _rows(self, flat: FlatBoxes, last: np.ndarray) -> torch.Tensor:
-        """Boxes as rows of a state; float64 holds labels up to 2**53 as they are."""
+        """Boxes as rows of a state."""
         columns = [flat.boxes, flat.corners.reshape(-1, 8), flat.labels[:, None], last[:, None]]
         return torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float64)).to(self.device)
 
@@ -181,8 +182,11 @@ def _whole(state: list[torch.Tensor] | torch.Tensor, columns: int, dtype: torch.
 
 
 def _by_content(counts: np.ndarray, detections: np.ndarray, truths: np.ndarray) -> IntsG:
-    """The place of each image when all are in an order that only their content decides."""
-    rows = [np.ascontiguousarray(array).view(np.uint8) for array in (truths, detections)]
+    """The place of each image when all are in an order that only their content decides, and not the order of that."""
+    rows = [
+        array[np.lexsort((*array.T, np.repeat(np.arange(len(counts)), counts[:, column])))]
+        for array, column in ((truths, 1), (detections, 0))
+    ]
     bounds = [np.concatenate([[0], np.cumsum(counts[:, column])]) for column in (1, 0)]
     keys = [
         tuple(array[bound[i] : bound[i + 1]].tobytes() for array, bound in zip(rows, bounds, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +12,15 @@ import click
 from rbox_formats import files
 from rbox_formats.cli import parse_class_names
 
+from rbox_metrics.errors import MetricsError
+
 if TYPE_CHECKING:
-    from rbox_formats import ClassNames, Dataset
+    from rbox_formats import ClassNames, Dataset, ImageRecord
 
     from rbox_metrics._report import Report
     from rbox_metrics._typing import Geometry, ProtocolName
+
+logger = logging.getLogger("rbox_metrics")
 
 Command = Callable[..., Any]
 
@@ -34,6 +40,11 @@ truth_options = add_options(
     click.option("--truth", type=Path, required=True, help="The annotated dataset's folder."),
     click.option("--format", default="dota", show_default=True, help="The dataset's format."),
     click.option("--split", help="The part of the dataset, where it has parts, such as 'val'."),
+    click.option(
+        "--only-with-images",
+        is_flag=True,
+        help="Leaves out images whose file is not there, where others have one. [default: all count]",
+    ),
     click.option(
         "--class-names",
         callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
@@ -131,20 +142,91 @@ def open_truth(
     predictions_path: Path,
     class_mapping: Path | None,
 ) -> Dataset:
-    """The dataset, with the classes asked for; else, without a mapping, those that a predictions.jsonl names."""
-    from rbox_formats import datasets, predictions
+    """The dataset, with the classes asked for; else, without a mapping, those that a predictions.jsonl names.
 
-    if class_names is None and class_mapping is None and predictions_path.suffix == ".jsonl":
+    All of it is read: what is wrong with it is said before any work, and nothing is read twice.
+    """
+    from rbox_formats import Dataset, datasets, predictions
+    from rbox_formats.cli import track
+    from rbox_formats.errors import DatasetError
+
+    borrowed = class_names is None and class_mapping is None and predictions_path.suffix == ".jsonl"
+    if borrowed:
         class_names = predictions.read(predictions_path).class_names
-    return datasets.read(format, truth, split, class_names)
+    found = datasets.read(format, truth, split, class_names)
+    try:
+        records = list(track(found, "reading annotations"))
+    except DatasetError as error:
+        if borrowed and "expected a class among" in str(error):
+            raise MetricsError(
+                f"expected a dataset with the classes of the predictions, got others: {str(error).splitlines()[0]}",
+                path=predictions_path,
+                remedy="Name the dataset's own classes (--class-names), and where the detector's go (--class-mapping).",
+            ) from error
+        raise
+    return Dataset(found.class_names, records, _itself)
 
 
-def check_outputs(out: tuple[Path, ...], *inputs: Path | None) -> None:
-    """Refuses, before any work, files of no known kind and such as are read."""
+def _itself(record: ImageRecord) -> ImageRecord:
+    return record
+
+
+def annotations_for(
+    annotations: Path | None, truth: Path, format: str, split: str | None, predictions_path: Path, kind: str | None
+) -> Path | None:
+    """The COCO file that says what the numbers in COCO results mean: the one named, or the truth's own."""
+    from rbox_formats.datasets import coco
+
+    from rbox_metrics._predictions import kind_of
+
+    if annotations is not None or format not in ("coco", "coco-rotated") or not predictions_path.exists():
+        return annotations
+    return coco.file_of(truth, split) if (kind or kind_of(predictions_path)) == "coco-results" else None
+
+
+def check_outputs(
+    out: tuple[Path, ...], *inputs: Path | None, archives: tuple[Path | None, ...] = (), pictures: Path | None = None
+) -> None:
+    """Refuses, before any work, what could not be written at its end.
+
+    Args:
+        out: Files for a table or a report.
+        inputs: What is read.
+        archives: Other files, of any ending.
+        pictures: A folder for pictures.
+    """
     for path in out:
-        files.not_an_input(path, *inputs)
         if path.suffix.lower() not in (".json", ".md", ".csv"):
             raise click.BadParameter(f"expected a file ending in .json, .md or .csv, got {path}", param_hint="--out")
+    for path in (*out, *filter(None, archives)):
+        files.not_an_input(path, *inputs)
+        if path.is_dir():
+            raise MetricsError("expected a file to write, got a folder", path=path)
+        _require_writable(path.parent)
+    if pictures is not None:
+        from importlib.util import find_spec
+
+        if pictures.exists() and not pictures.is_dir():
+            raise MetricsError("expected a folder for pictures, got a file", path=pictures)
+        _require_writable(pictures)
+        if find_spec("matplotlib") is None:
+            raise MetricsError("expected matplotlib for pictures, found none: pip install 'rbox-metrics[plot]'")
+
+
+def _require_writable(folder: Path) -> None:
+    """Makes sure that a folder is there and can be written to, or that it can be made."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise MetricsError("expected a folder that can be written to", path=there)
+
+
+def say_if_compiling() -> None:
+    """Says that the first run on a machine takes longer."""
+    from rbox_metrics._jit import is_cached
+    from rbox_metrics._matching import match_once  # noqa: F401  # loads what is compiled
+
+    if not is_cached():
+        logger.info("compiling for this machine: this first run takes a minute or two longer than the next ones")
 
 
 def score(
@@ -159,7 +241,7 @@ def score(
     geometry: Geometry | None,
     **reading: Any,
 ) -> Dataset:
-    """Scores a predictions file in full, prints the report, and writes it where a file or a folder is named.
+    """Scores a predictions file in full, writes the report where a file or a folder is named, and prints it.
 
     Args:
         truth: The dataset.
@@ -181,7 +263,8 @@ def score(
     from rbox_metrics import evaluate
     from rbox_metrics._files import load_pair
 
-    check_outputs(out, predictions_path)
+    check_outputs(out, predictions_path, pictures=plots)
+    say_if_compiling()
     records, detections = load_pair(truth, predictions_path, **reading)
     report = evaluate(
         records,
@@ -193,15 +276,25 @@ def score(
         max_dets=max_dets or None,
         full=True,
     )
-    show(report)
+    # Files first: whoever reads what is printed may stop before its end.
     for path in out:
         report.save(path)
-        click.echo(f"The report is in {path}.")
     if plots:
         from rbox_metrics.plots import draw, worst_images
 
         draw({predictions_path.stem: report.to_dict()}, plots)
-        worst_images(truth, detections, report.placement, plots / "worst-images.png")
+        worst_images(
+            truth,
+            detections,
+            report.placement,
+            plots / "worst-images.png",
+            protocol=report.protocol,
+            geometry=report.geometry,
+        )
+    show(report)
+    for path in out:
+        click.echo(f"The report is in {path}.")
+    if plots:
         click.echo(f"The pictures are in {plots}.")
     return detections
 
@@ -220,4 +313,4 @@ def show(report: Report) -> None:
             _render.simple_table("errors, and the AP that each kind costs", *_render.error_rows(report.errors))
         )
     for name, value in _render.summary(report):
-        console.print(f"{name}: {value}", highlight=False)
+        console.print(f"{name}: {value}", highlight=False, markup=False)

@@ -8,7 +8,11 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pytest
 import rbox_metrics
+from rbox_formats import ClassNames, ImageRecord
+from rbox_formats.predictions import Header, Writer
 
 Run = Callable[..., tuple[int, str]]
 
@@ -76,17 +80,108 @@ def test_what_a_submission_holds_is_scored_alike(run: Run, truth: Path, predicti
     figures = []
     for path in (predictions, dota):
         out = tmp_path / f"{path.stem}.json"
-        code, output = run("evaluate", *inputs, "--predictions", path, "--out", out, "--dota-submission", dota)
+        written = tmp_path / "again.zip" if path == dota else dota
+        code, output = run("evaluate", *inputs, "--predictions", path, "--out", out, "--dota-submission", written)
         assert code == 0, output
         figures.append(json.loads(out.read_text(encoding="utf-8")))
     assert figures[0]["map"] == figures[1]["map"] > 0
+    assert dota.read_bytes() == (tmp_path / "again.zip").read_bytes()
 
 
 def test_an_image_that_the_truth_lacks_ends_in_one_message(run: Run, truth: Path, predictions: Path) -> None:
     (truth / "val" / "labelTxt" / "q.txt").unlink()
     code, output = run("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
     assert code == 1
-    assert output.startswith("Error: expected images that the truth has, got 'q'")
+    assert "Error: expected images that the truth has, got 'q'" in output
+    assert "Traceback" not in output
+
+
+def test_classes_that_only_the_dataset_has_are_the_predictions_matter(
+    run: Run, truth: Path, write: Callable[..., Path]
+) -> None:
+    """What helps is to name the classes, not to correct the annotations."""
+    label = truth / "val" / "labelTxt" / "q.txt"
+    label.write_text(label.read_text(encoding="utf-8").replace("plane", "tank"), encoding="utf-8")
+    predictions = write("predictions.jsonl", [], [], None)
+    code, output = run("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
+    assert code == 1
+    words = " ".join(output.split())
+    assert "predictions.jsonl: expected a dataset with the classes of the predictions, got others:" in words
+    assert "got 'tank'" in words
+    assert "--class-names" in words
+
+
+@pytest.mark.parametrize(
+    "option, name, message",
+    [
+        ("--out", "folder.json", "expected a file to write, got a folder"),
+        ("--dota-submission", "folder.json", "expected a file to write, got a folder"),
+        ("--fair1m-submission", "file/out.zip", "expected a folder that can be written to"),
+        ("--plots", "file", "expected a folder for pictures, got a file"),
+        ("--plots", "file/pictures", "expected a folder that can be written to"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_the_work(
+    option: str, name: str, message: str, run: Run, truth: Path, predictions: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "file").touch()
+    report = tmp_path / "report.md"
+    code, output = run(
+        "evaluate", "--truth", truth, "--split", "val", "--predictions", predictions,
+        "--out", report, option, tmp_path / name,
+    )  # fmt: skip
+    assert code == 1
+    assert message in " ".join(output.split())
+    assert not report.exists()
+
+
+def test_coco_results_find_the_numbers_in_a_coco_truth(run: Run, truth: Path, tmp_path: Path) -> None:
+    """Category ids that only the truth's file explains."""
+    from rbox_formats import datasets
+
+    annotated = datasets.read("dota", truth, "val", ["ship", "plane"])
+    datasets.write("coco", annotated, tmp_path / "coco", None, annotated.class_names)
+    path = tmp_path / "coco" / "annotations.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for entry in (*content["annotations"], *content["categories"]):
+        entry["category_id" if "category_id" in entry else "id"] += 40
+    path.write_text(json.dumps(content), encoding="utf-8")
+    plane = next(category["id"] for category in content["categories"] if category["name"] == "plane")
+    results, out = tmp_path / "results.json", tmp_path / "report.json"
+    image = content["images"][0]["id"]
+    detections = [{"image_id": image, "category_id": plane, "bbox": [5, 2, 10, 4, 0], "score": 0.5}]
+    results.write_text(json.dumps(detections), encoding="utf-8")
+    code, output = run(
+        "evaluate", "--truth", tmp_path / "coco", "--format", "coco", "--predictions", results, "--out", out
+    )
+    assert code == 0, output
+    assert json.loads(out.read_text(encoding="utf-8"))["map_per_class"] == [None, pytest.approx(6 / 11)]
+    code, output = run(
+        "evaluate", "--truth", truth, "--split", "val", "--predictions", truth, "--predictions-format", "dota",
+        "--annotations", path,
+    )  # fmt: skip
+    assert code == 1
+    assert "expected COCO results where a COCO file of annotations is named" in " ".join(output.split())
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "labelTxt"
+    folder.mkdir()
+    (folder / "p.txt").write_text("0 0 10 0 10 4 0 4 [red] 0\n", encoding="utf-8")
+    path = tmp_path / "predictions.jsonl"
+    with Writer(path, Header(ClassNames(["[red]", "[/b]"]), "none")) as writer:
+        writer.write(ImageRecord("p", np.array([[5.0, 2, 10, 4, 0]]), np.array([0]), width=100, height=100))
+    for command in ("evaluate", "confusion"):
+        code, output = run(command, "--truth", tmp_path, "--predictions", path)
+        assert code == 0, output
+        assert "[red]" in output
+
+
+def test_with_several_thresholds_what_is_of_the_lowest_alone_says_so(run: Run, truth: Path, predictions: Path) -> None:
+    inputs = ("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
+    assert "from here on, the IoU threshold is: 0.4" in run(*inputs, "--iou", 0.75, "--iou", 0.4)[1]
+    assert "from here on" not in run(*inputs)[1]
 
 
 def test_outputs_are_checked_before_the_work(run: Run, truth: Path, predictions: Path, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_judged_as_the_placement_counts(seed: int, score_levels: int | None, cro
     truth, detections = crowded_scene(seed, 8, score_levels)
     names = ClassNames(["ship", "plane", "tank"])
     placement = evaluate(truth, detections, names, full=True).placement
-    judged = judge(truth, detections[::-1], names, 0.5, "rbox")
+    judged = judge(truth, detections[::-1], names, 0.5)
     for number, each in enumerate(judged):
         assert each.truth.image_id == placement.images[number]
         counts = [int(mask.sum()) for mask in (each.right, each.false, each.missed)]
@@ -71,7 +71,7 @@ def test_judged_by_quads_where_quads_were_scored() -> None:
     square = rbox_to_quad(np.array([[50.0, 50, 40, 40, 0]]))[0]
     lower, upper = square[[0, 1, 2, 2]], square[[2, 3, 0, 0]]
     truth, detection = (ImageRecord.from_quads("a", quad[None], np.array([0])) for quad in (lower, upper))
-    by_box, by_quad = (judge([truth], [detection], NAMES, 0.5, geometry)[0] for geometry in ("rbox", "quad"))
+    by_box, by_quad = (judge([truth], [detection], NAMES, 0.5, geometry=geometry)[0] for geometry in ("rbox", "quad"))
     assert (by_box.found.tolist(), by_quad.found.tolist()) == ([True], [False])
     assert (by_box.false.tolist(), by_quad.false.tolist()) == ([False], [True])
 
@@ -80,7 +80,7 @@ def test_each_outcome_has_its_colour(image: Callable[..., Path]) -> None:
     """Along the outlines of four boxes, whose colours are those of the legend."""
     truth = record("a", FOUND, MISSED, path=image("a"))
     detected = record("a", NEAR, FALSE)
-    (judged,) = judge([truth], [detected], NAMES, 0.5, "rbox")
+    (judged,) = judge([truth], [detected], NAMES, 0.5)
     picture = outlined(np.full((160, 240, 3), GROUND, np.uint8), judged, NAMES, (0, 0))
     assert picture.size == (480, 320)
     pixels = np.array(picture).astype(int)
@@ -103,8 +103,8 @@ def test_each_outcome_has_its_colour(image: Callable[..., Path]) -> None:
 
 def test_part_of_an_image_is_drawn_where_it_begins() -> None:
     truth = record("a", (1000 + MISSED[0], 500 + MISSED[1], *MISSED[2:]))
-    (shifted,) = judge([truth], [], NAMES, 0.5, "rbox")
-    (plain,) = judge([record("a", MISSED)], [], NAMES, 0.5, "rbox")
+    (shifted,) = judge([truth], [], NAMES, 0.5)
+    (plain,) = judge([record("a", MISSED)], [], NAMES, 0.5)
     pixels = np.full((160, 240, 3), GROUND, np.uint8)
     one, other = outlined(pixels, shifted, NAMES, (1000, 500)), outlined(pixels, plain, NAMES, (0, 0))
     np.testing.assert_array_equal(np.array(one), np.array(other))

@@ -96,6 +96,15 @@ class _Shape(NamedTuple):
     box: list[float] | None
 
 
+def file_of(root: Path, split: str | None = None) -> Path:
+    """The dataset's JSON file, which COCO results need for what their numbers mean.
+
+    Raises:
+        DatasetError: If there is none, or without a split more than one that it may be.
+    """
+    return annotation_file(root, split, _LAYOUT)[0]
+
+
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Opens a COCO file; see `rbox_formats.datasets.read`."""
     path, folder = annotation_file(root, split, _LAYOUT)

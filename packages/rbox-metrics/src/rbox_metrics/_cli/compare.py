@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rbox_metrics._cli._tables import open_pair, out_option, put
+from rbox_metrics._cli._tables import open_runs, out_option, put, run_names
 from rbox_metrics._typing import Geometry, ProtocolName
 from rbox_metrics.cli import (
     check_outputs,
@@ -44,31 +44,29 @@ def compare(
 
     Intervals of the difference are bootstrapped over images; p-values are of a paired permutation test.
     """
-    from rbox_metrics import _render
     from rbox_metrics import compare as compared
 
     check_outputs(out, predictions_path, other, inputs["class_mapping"])
-    records, first, annotated = open_pair(predictions_path=predictions_path, **inputs)
-    _, second, _ = open_pair(predictions_path=other, **inputs)
+    records, (first, second), class_names = open_runs(predictions_path, other, **inputs)
     found = compared(
         records,
         first,
         second,
-        annotated.class_names,
+        class_names,
         iou_thresholds=(iou_threshold,),
         resamples=resamples,
         seed=seed,
         protocol=protocol,
         geometry=geometry,
     )
-    body = [
+    body: list[list[str | float]] = [
         [
             name,
-            *map(_render.percent, (item.a, item.b, item.difference, item.low, item.high)),
+            *(item.a, item.b, item.difference, item.low, item.high),
             "-" if item.p_value != item.p_value else f"{item.p_value:.4f}",
         ]
         for name, item in (*found.figures.items(), *((f"AP {name}", item) for name, item in found.classes.items()))
     ]
     share = f"{100 * found.confidence:g} %"
-    header = ["figure", predictions_path.stem, other.stem, "difference", f"{share} from", "to", "p"]
+    header = ["figure", *run_names([predictions_path, other]), "difference", f"{share} from", "to", "p"]
     put(f"IoU {iou_threshold:g}, percent", header, body, found.to_dict(), out)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rbox_metrics._cli._tables import open_pair, out_option, put
+from rbox_metrics._cli._tables import open_runs, out_option, put
 from rbox_metrics._typing import Geometry, ProtocolName
 from rbox_metrics.cli import (
     check_outputs,
@@ -40,15 +40,16 @@ def confusion(
     from rbox_metrics import _render, confusion_matrix
 
     check_outputs(out, predictions_path, inputs["class_mapping"])
-    records, detections, annotated = open_pair(predictions_path=predictions_path, **inputs)
+    records, (detections,), class_names = open_runs(predictions_path, **inputs)
     found = confusion_matrix(
         records,
         detections,
-        annotated.class_names,
+        class_names,
         iou_threshold=iou_threshold,
         score_threshold=score,
         protocol=protocol,
         geometry=geometry,
     )
     title = f"IoU {iou_threshold:g}" + ("" if score is None else f", scores from {score:g}")
-    put(title, *_render.confusion_rows(found), found.to_dict(), out)
+    table = _render.confusion_rows(found)
+    put(title, *table, found.to_dict(), out, narrow=_render.numbered(*table))

@@ -9,6 +9,7 @@ import click
 from rbox_formats.cli import show_messages
 
 from rbox_metrics.cli import (
+    annotations_for,
     check_outputs,
     open_truth,
     output_options,
@@ -38,6 +39,7 @@ def evaluate(
     predictions_path: Path,
     predictions_format: str | None,
     class_mapping: Path | None,
+    annotations: Path | None,
     dota_submission: Path | None,
     fair1m_submission: Path | None,
     **options: Any,
@@ -50,13 +52,14 @@ def evaluate(
     from rbox_metrics import write_dota_submission, write_fair1m_submission
 
     show_messages("rbox_metrics")
-    check_outputs(options["out"], class_mapping)
+    check_outputs(options["out"], class_mapping, predictions_path, archives=(dota_submission, fair1m_submission))
     annotated = open_truth(truth, format, split, class_names, predictions_path, class_mapping)
     detections = score(
         annotated,
         predictions_path,
         format=predictions_format,
         class_mapping=read_mapping(class_mapping),
+        annotations=annotations_for(annotations, truth, format, split, predictions_path, predictions_format),
         **options,
     )
     for path, write in ((dota_submission, write_dota_submission), (fair1m_submission, write_fair1m_submission)):

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+from rbox_metrics._cli._tables import run_names
+from rbox_metrics.cli import check_outputs
+
 
 @click.command()
 @click.argument("reports", type=Path, nargs=-1, required=True)
@@ -16,10 +19,11 @@ def plot(reports: tuple[Path, ...], out: Path) -> None:
     from rbox_metrics.errors import MetricsError
     from rbox_metrics.plots import draw
 
+    check_outputs((), *reports, pictures=out)
     found = {}
-    for path in reports:
+    for name, path in zip(run_names(reports), reports, strict=True):
         try:
-            found[path.stem if path.stem not in found else str(path)] = json.loads(path.read_text(encoding="utf-8"))
+            found[name] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise MetricsError(f"expected a report in JSON, got {error}", path=path) from error
     for picture in draw(found, out):

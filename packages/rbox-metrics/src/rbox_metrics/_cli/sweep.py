@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rbox_metrics._cli._tables import open_pair, out_option, put
+from rbox_metrics._cli._tables import open_runs, out_option, put
 from rbox_metrics._typing import Geometry, ProtocolName
 from rbox_metrics.cli import (
     check_outputs,
@@ -47,11 +47,11 @@ def sweep(
     from rbox_metrics._sweep import GRID
 
     check_outputs(out, predictions_path, inputs["class_mapping"])
-    records, detections, annotated = open_pair(predictions_path=predictions_path, **inputs)
+    records, (detections,), class_names = open_runs(predictions_path, **inputs)
     found = sweep_scores(
         records,
         detections,
-        annotated.class_names,
+        class_names,
         thresholds=thresholds or GRID,
         iou_threshold=iou_threshold,
         protocol=protocol,

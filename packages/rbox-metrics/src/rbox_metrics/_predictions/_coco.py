@@ -37,7 +37,9 @@ from rbox_formats.datasets._polygons import quad_around
 from rbox_metrics._predictions._source import MIXED_REMEDY, Context, Predictions, Source
 from rbox_metrics.errors import MetricsError
 
-_ANNOTATIONS_REMEDY = "Name the truth's COCO file (annotations=), which says whose number that is."
+_ANNOTATIONS_REMEDY = (
+    "Name the truth's COCO file (--annotations, in Python annotations=), which says whose number that is."
+)
 
 
 class _Detection(NamedTuple):
@@ -73,13 +75,13 @@ def _classes(entries: list[Value], context: Context, document: Value) -> tuple[C
         raise MetricsError(
             "expected the truth or the class names with COCO results, which have only numbers for classes",
             path=document.path,
-            remedy="Name the truth's COCO file (annotations=), or the classes (class_names=).",
+            remedy="Name the truth's COCO file (--annotations, in Python annotations=), or the classes.",
         )
     count = len(context.class_names)
     first = 1 if 0 not in used else 0
     if entries and 0 not in used and count not in used:
         raise MetricsError(
-            f"expected category ids whose first is known, got neither 0 nor {count} for {count} classes",
+            f"expected category ids that tell whether they count from 0 or 1, got neither 0 nor {count} among them",
             path=document.path,
             remedy=_ANNOTATIONS_REMEDY,
         )

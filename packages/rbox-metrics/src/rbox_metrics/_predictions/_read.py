@@ -77,7 +77,9 @@ def read_predictions(
     path = Path(path)
     if not path.exists():
         raise MetricsError("expected a predictions file or folder, found none", path=path)
-    kind = _kind(path) if format is None else format
+    kind = kind_of(path) if format is None else format
+    if annotations is not None and kind != "coco-results":
+        raise MetricsError(f"expected COCO results where a COCO file of annotations is named, got {kind}", path=path)
     if kind in KINDS:
         names = None if class_names is None else ClassNames(class_names)
         context = Context(class_names=names, convention=convention, split=split)
@@ -99,8 +101,12 @@ def _read_dataset(format: str, path: Path, split: str | None, class_names: Itera
     return Predictions(found.class_names, found.sources, found.load, format, True)
 
 
-def _kind(path: Path) -> str:
-    """What a file or folder is, by its content."""
+def kind_of(path: Path) -> str:
+    """The kind of a file or folder, by its content.
+
+    Raises:
+        MetricsError: If it is not clear.
+    """
     if path.is_dir():
         names = [file.name for folder in (path, path / "test", path / "labelXml") for file in _visible(folder)]
     elif _members.is_archive(path):
@@ -129,6 +135,8 @@ def _kind_of_file(path: Path) -> str:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"["):
         return "coco-results"
+    if path.suffix.lower() == ".zip":
+        raise MetricsError("expected a zip, got a file that is none or is cut short", path=path)
     # An empty file is what is left of a run that was stopped at once; its reader says so.
     if not start or b'"schema_version"' in start or path.suffix.lower() == ".jsonl":
         return "predictions"
@@ -137,10 +145,13 @@ def _kind_of_file(path: Path) -> str:
 
 def _unclear(path: Path) -> MetricsError:
     kinds = "; ".join(f"{name}: {kind.text}" for name, kind in KINDS.items())
+    inside = [file.name for file in _visible(path)[:3]] if path.is_dir() else []
+    got = f"a folder with {', '.join(inside) or 'nothing'} in it" if path.is_dir() else "a file of another"
     return MetricsError(
-        "expected predictions of a kind that can be told from the content, found none",
+        f"expected predictions of a kind that can be told from the content, got {got}",
         path=path,
-        remedy=f"Name the kind (format=). Kinds are {kinds}; or any dataset format, such as dota or coco.",
+        remedy="Name the kind (--predictions-format, in Python format=). "
+        f"Kinds are {kinds}; or any dataset format, such as dota or coco.",
     )
 
 

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rbox_formats import ClassNames, Dataset, ImageRecord, files, images
 
+from rbox_metrics._figures import least_overlaps
 from rbox_metrics._matching import ANY_SCORE, FALSE_POSITIVE, TRUE_POSITIVE, match_once, partners
 from rbox_metrics._paired import pair
-from rbox_metrics._typing import FlagsN, FlagsT, Geometry
+from rbox_metrics._protocols import choose
+from rbox_metrics._typing import FlagsN, FlagsT, Geometry, ProtocolName
 from rbox_metrics.errors import MetricsError
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ def worst_images(
     path: str | Path,
     *,
     count: int = 12,
-    geometry: Geometry = "rbox",
+    protocol: ProtocolName = "voc07",
+    geometry: Geometry | None = None,
 ) -> Path | None:
     """Draws the images with the lowest F1 on one sheet, the worst first.
 
@@ -91,7 +94,8 @@ def worst_images(
         placement: Of the report.
         path: A PNG, written whole or not at all.
         count: Of images. Those without a file, or without errors, are passed over.
-        geometry: Of the report: which overlaps matched.
+        protocol: Of the report: which overlaps matched, and whether they had to exceed the threshold.
+        geometry: Of the report.
 
     Returns:
         The path; None where there is nothing to draw, and nothing is written.
@@ -114,7 +118,7 @@ def worst_images(
         return None
     for record in records:
         files.not_an_input(path, record.file)
-    judged = judge(records, detections, truth.class_names, placement.iou_threshold, geometry)
+    judged = judge(records, detections, truth.class_names, placement.iou_threshold, protocol, geometry)
     number = {image: place for place, image in enumerate(placement.images)}
     tiles = []
     for each in judged:
@@ -158,9 +162,12 @@ def judge(
     detections: Iterable[ImageRecord],
     class_names: ClassNames,
     iou_threshold: float,
-    geometry: Geometry,
+    protocol: ProtocolName = "voc07",
+    geometry: Geometry | None = None,
 ) -> list[Judged]:
     """Matches the boxes of some images one to one by falling score, as `placement_of` does those of all."""
+    chosen, geometry = choose(protocol, geometry)
+    least = least_overlaps((iou_threshold,), chosen)
     ids = {record.image_id for record in records}
     by_id = {record.image_id: record for record in detections if record.image_id in ids}
     result = []
@@ -175,10 +182,10 @@ def judge(
             np.arange(n),
             truths.difficult,
             paired.scores,
-            np.array([iou_threshold]),
+            least,
             np.array([ANY_SCORE]),
         )
-        partner, _ = partners(paired.ranked, truths.difficult, iou_threshold, n)
+        partner, _ = partners(paired.ranked, truths.difficult, float(least[0]), n)
         found = np.zeros(len(truths), dtype=bool)
         found[partner[partner >= 0]] = True
         # The pairing has put the truths in an order of its own.
