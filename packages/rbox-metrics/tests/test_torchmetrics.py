@@ -97,7 +97,12 @@ def test_it_is_what_evaluate_gives() -> None:
         metric.reset()
         metric.update(distinct, target)
         report = evaluate(
-            from_dicts(target), from_dicts(distinct), ["a", "b", "c", "d"], protocol="coco", geometry=geometry, max_dets=(1, 10, 100)
+            from_dicts(target),
+            from_dicts(distinct),
+            ["a", "b", "c", "d"],
+            protocol="coco",
+            geometry=geometry,
+            max_dets=(1, 10, 100),
         ).figures
         found = figures(metric)
         assert found["classes"] == [0, 1, 2, 3]
@@ -279,12 +284,16 @@ def test_importing_the_package_imports_none_of_what_is_slow() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_without_torchmetrics_the_error_says_what_to_install() -> None:
+@pytest.mark.parametrize(
+    "name, extra", [("RotatedMeanAveragePrecision", "torchmetrics"), ("diff_iou_rotated", "torch")]
+)
+def test_without_torch_the_error_says_what_to_install(name: str, extra: str) -> None:
     code = (
         "import sys; sys.modules['torch'] = sys.modules['torchmetrics'] = None\n"
         "import rbox_metrics\n"
-        "try:\n    rbox_metrics.RotatedMeanAveragePrecision\n"
-        "except ImportError as error:\n    assert \"pip install 'rbox-metrics[torchmetrics]'\" in str(error)\n"
+        f"assert {name!r} in dir(rbox_metrics)\n"
+        f"try:\n    rbox_metrics.{name}\n"
+        f"except ImportError as error:\n    assert \"pip install 'rbox-metrics[{extra}]'\" in str(error)\n"
         "else:\n    raise SystemExit(1)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

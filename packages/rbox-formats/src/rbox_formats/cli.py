@@ -69,10 +69,21 @@ class Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; turns the packages' own errors, and files that the system refuses, into click's."""
         try:
-            return super().invoke(ctx)
+            with _plain_warnings():
+                return super().invoke(ctx)
         except (RboxError, OSError) as error:
             # OSError: a file that cannot be read or written, a full disk; its words name the file where there is one.
             raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Shows warnings without the place in the code that they come from."""
+    import warnings
+
+    with warnings.catch_warnings():  # which puts the function back
+        warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
+        yield
 
 
 def track(items: SizedIterable[T], description: str) -> Iterator[T]:

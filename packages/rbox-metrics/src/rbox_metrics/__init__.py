@@ -134,3 +134,8 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """Names that are not loaded yet too."""
+    return sorted({*globals(), *_MODULES})

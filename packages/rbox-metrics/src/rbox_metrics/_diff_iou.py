@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
+try:
+    import torch
+    from torch import Tensor
+except ImportError as error:
+    raise ImportError("diff_iou_rotated needs torch: pip install 'rbox-metrics[torch]'") from error
 
 from rbox_metrics._iou import check_aligned
 from rbox_metrics.errors import MetricsError

@@ -85,7 +85,7 @@ def evaluate(
             0.55, ..., 0.95.
         max_dets: For `coco`, rising: each has a recall `mar_N`, and the last holds for `map`. None: 100, 300, 1000.
         full: Adds the sweep over score thresholds, confusion, errors and what they cost, curves, calibration and
-            placement, all at the first IoU threshold, from the same search for overlaps.
+            placement, all at the lowest IoU threshold, from the same search for overlaps.
 
     Raises:
         MetricsError: If the predictions have an image that the truth lacks, an image comes twice, a label is out of

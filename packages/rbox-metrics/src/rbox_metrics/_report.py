@@ -131,7 +131,7 @@ class Report:
         images: How many images the truth has, or None where it came as arrays without image ids.
         at: The figures at each IoU threshold, rising.
         coco: What only COCO's protocol has.
-        sweep: The figures over score thresholds; this and what follows only in full reports, and at the first IoU
+        sweep: The figures over score thresholds; this and what follows only in full reports, and at the lowest IoU
             threshold.
         confusion: Which classes are taken for which.
         errors: What goes wrong, and what it costs.

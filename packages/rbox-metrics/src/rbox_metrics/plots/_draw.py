@@ -63,7 +63,7 @@ def draw(reports: Mapping[str, Any], folder: str | Path) -> list[Path]:
 
 
 def figures(reports: Mapping[str, Any]) -> dict[str, Figure]:
-    """The pictures of what full reports found, at their first IoU threshold.
+    """The pictures of what full reports found, at their lowest IoU threshold.
 
     All runs together: `pr-curves` (the means over classes), `pr-classes` (a small picture for each class),
     `score-thresholds` (mAP_nc and F1), `calibration` and `errors`. For each run `confusion-<run>` and
