@@ -66,6 +66,7 @@ def compare(
             "-" if item.p_value != item.p_value else f"{item.p_value:.4f}",
         ]
         for name, item in (*found.figures.items(), *((f"AP {name}", item) for name, item in found.classes.items()))
+        if item.a == item.a  # classes without truth have nothing to compare
     ]
     share = f"{100 * found.confidence:g} %"
     header = ["figure", *run_names([predictions_path, other]), "difference", f"{share} from", "to", "p"]
