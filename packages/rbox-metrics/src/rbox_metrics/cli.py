@@ -195,11 +195,10 @@ def check_outputs(
         archives: Other files, of any ending.
         pictures: A folder for pictures.
     """
-    for path in out:
-        if path.suffix.lower() not in (".json", ".md", ".csv"):
-            raise click.BadParameter(f"expected a file ending in .json, .md or .csv, got {path}", param_hint="--out")
     for path in (*out, *filter(None, archives)):
         files.not_an_input(path, *inputs)
+        if path in out and path.suffix.lower() not in (".json", ".md", ".csv"):
+            raise click.BadParameter(f"expected a file ending in .json, .md or .csv, got {path}", param_hint="--out")
         if path.is_dir():
             raise MetricsError("expected a file to write, got a folder", path=path)
         _require_writable(path.parent)
