@@ -54,9 +54,9 @@ def test_the_mapping_goes_before_the_name() -> None:
 
 @given(st.permutations(list("abcdef")), st.lists(st.integers(0, 5), max_size=20))
 def test_a_permutation_and_back_changes_nothing(names: list[str], labels: list[int]) -> None:
-    (there,) = map_classes([record(labels)], "abcdef", names)
+    (there,) = map_classes([record(labels)], list("abcdef"), names)
     assert [names[label] for label in there.labels] == ["abcdef"[label] for label in labels]
-    (back,) = map_classes([there], names, "abcdef")
+    (back,) = map_classes([there], names, list("abcdef"))
     assert back.labels.tolist() == labels
 
 
