@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -88,6 +88,8 @@ class Codec(ABC):
         class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
+        *,
+        order: Sequence[int] | np.ndarray | None = None,
     ) -> str:
         """Writes boxes as text.
 
@@ -97,6 +99,7 @@ class Codec(ABC):
             class_names: The names to write.
             image_size: (width, height) of the image in pixels.
             input_size: (width, height) of what the model sees, for formats in its pixels; None: the image's.
+            order: Indices of the boxes to write, one after the other. None: all, as `order` gives them.
 
         Raises:
             CodecError: If a box is not finite or far outside the image, a name cannot be written, or the format cannot
@@ -104,11 +107,12 @@ class Codec(ABC):
         """
         classes, shapes, whose = self._given(boxes, labels, class_names, image_size, input_size)
         names = self._spelled(classes)
-        order, numbers = self._arranged(shapes, whose, classes, image_size, input_size)
-        if not len(order):
+        numbers = self._numbers(shapes, image_size, input_size)
+        chosen = self._arranged(shapes, whose, classes, numbers) if order is None else np.asarray(order, dtype=np.int64)
+        if not len(chosen):
             return self.empty_answer or ""
-        rows = [tuple(row) for row in numbers[order].tolist()]
-        return self.syntax.write(rows, [names[label] for label in whose[order].tolist()])
+        rows = [tuple(row) for row in numbers[chosen].tolist()]
+        return self.syntax.write(rows, [names[label] for label in whose[chosen].tolist()])
 
     def order(
         self,
@@ -117,10 +121,28 @@ class Codec(ABC):
         class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
+        *,
+        by: Literal["category", "position"] = "category",
     ) -> np.ndarray:
-        """The order in which `encode` writes the boxes: indices (N,), fewer where the format leaves some out."""
+        """The order in which `encode` writes the boxes: indices (N,), fewer where the format leaves some out.
+
+        Args:
+            boxes: As in `encode`.
+            labels: As in `encode`.
+            class_names: As in `encode`.
+            image_size: As in `encode`.
+            input_size: As in `encode`.
+            by: "category": the format's own, by class and within each by position. "position": by that alone, so that
+                a class that comes again is named again.
+
+        Raises:
+            CodecError: As `encode`.
+        """
         classes, shapes, whose = self._given(boxes, labels, class_names, image_size, input_size)
-        return self._arranged(shapes, whose, classes, image_size, input_size)[0]
+        numbers = self._numbers(shapes, image_size, input_size)
+        if by == "position":
+            return np.lexsort(self.places(shapes, numbers))
+        return self._arranged(shapes, whose, classes, numbers)
 
     def decode(
         self,
@@ -274,10 +296,8 @@ class Codec(ABC):
                 raise CodecError(f"expected class names of up to {longest} characters in {self.name!r}, got {name!r}")
         return names
 
-    def _arranged(
-        self, boxes: BoxesOrQuadsN, labels: LabelsN, class_names: ClassNames, image_size: Size, input_size: Size | None
-    ) -> tuple[LabelsN, NumbersN]:
-        """The order of writing, and the numbers of all boxes."""
+    def _numbers(self, boxes: BoxesOrQuadsN, image_size: Size, input_size: Size | None) -> NumbersN:
+        """The numbers of all boxes, each within what the format can hold."""
         numbers = self.coordinates.to_numbers(boxes, image_size, input_size) + 0.0  # no negative zeros
         low, high = np.array(self.coordinates.limits).T
         inside = ((low <= numbers) & (numbers <= high)).all(axis=1)
@@ -286,10 +306,14 @@ class Codec(ABC):
                 f"expected boxes that {self.name!r} can hold, got {boxes[~inside][0].tolist()}, whose numbers "
                 f"{numbers[~inside][0].tolist()} are not all in {low.min():g} to {high.max():g}"
             )
+        return numbers
+
+    def _arranged(self, boxes: BoxesOrQuadsN, labels: LabelsN, class_names: ClassNames, numbers: NumbersN) -> LabelsN:
+        """The format's own order of writing."""
         by_name = sorted(range(len(class_names)), key=lambda label: self.rank(class_names[label]))
         ranks = np.empty(len(class_names), dtype=np.int64)
         ranks[by_name] = np.arange(len(class_names))
-        return np.lexsort((*self.places(boxes, numbers), ranks[labels])), numbers
+        return np.lexsort((*self.places(boxes, numbers), ranks[labels]))
 
     def rank(self, name: str) -> Any:
         """What classes are sorted by."""

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -117,6 +117,8 @@ class SkySenseGPT(Codec):
         class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
+        *,
+        by: Literal["category", "position"] = "category",
     ) -> np.ndarray:
         """The first 20; see `Codec.order`."""
-        return super().order(boxes, labels, class_names, image_size, input_size)[:_MOST]
+        return super().order(boxes, labels, class_names, image_size, input_size, by=by)[:_MOST]
