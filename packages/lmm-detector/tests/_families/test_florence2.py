@@ -10,7 +10,7 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from lmm_detector import _families
-from lmm_detector._families import Sample, _loading
+from lmm_detector._families import Decoding, Sample, _loading
 from lmm_detector._tiny import save_tiny_florence2
 from lmm_detector.errors import ModelError
 from rbox_formats import ClassNames, codecs
@@ -100,16 +100,17 @@ def test_greedy_answers_are_those_of_a_loop_over_the_model(trained: _families.Fa
         while tokens.shape[1] < 20 and (tokens.shape[1] == 1 or tokens[0, -1] != tokens[0, 0]):
             logits = trained.model(**batch, decoder_input_ids=tokens).logits[0, -1]
             tokens = torch.cat([tokens, logits.argmax()[None, None]], dim=1)
-    (text,) = trained.generate([image], CODEC.prompt, num_beams=1, max_new_tokens=20)
-    assert text == trained.processor.tokenizer.decode(tokens[0, 1:])
-    assert text == "<s>ship" + QUAD + "</s>"
-    assert trained.is_finished(text)
+    (answer,) = trained.generate([image], CODEC.prompt, Decoding(max_new_tokens=20))
+    assert answer.text == trained.processor.tokenizer.decode(tokens[0, 1:])
+    assert answer.text == "<s>ship" + QUAD + "</s>"
+    assert answer.tokens.tolist() == tokens[0, 1:].tolist()
+    assert answer.finished
 
 
 def test_an_answer_that_runs_into_the_limit_is_not_finished(trained: _families.Family, image: np.ndarray) -> None:
-    (text,) = trained.generate([image], CODEC.prompt, num_beams=1, max_new_tokens=6)
-    assert text == "<s>ship<loc_1><loc_2><loc_3><loc_4>"
-    assert not trained.is_finished(text)
+    (answer,) = trained.generate([image], CODEC.prompt, Decoding(max_new_tokens=6))
+    assert answer.text == "<s>ship<loc_1><loc_2><loc_3><loc_4>"
+    assert not answer.finished
 
 
 def test_a_checkpoints_own_generation_settings_do_not_hide_that_an_answer_is_cut(
@@ -122,7 +123,7 @@ def test_a_checkpoints_own_generation_settings_do_not_hide_that_an_answer_is_cut
     settings |= {"forced_eos_token_id": 2, "no_repeat_ngram_size": 3, "num_beams": 3, "early_stopping": True}
     (tmp_path / "generation_config.json").write_text(json.dumps(settings))
     answers = [
-        _families.load(str(folder)).generate([image], CODEC.prompt, num_beams=1, max_new_tokens=9)
+        _families.load(str(folder)).generate([image], CODEC.prompt, Decoding(max_new_tokens=9))[0].text
         for folder in (tiny_model, tmp_path)
     ]
     assert answers[0] == answers[1]
@@ -131,8 +132,9 @@ def test_a_checkpoints_own_generation_settings_do_not_hide_that_an_answer_is_cut
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_batches_do_not_change_answers(num_beams: int, trained: _families.Family, image: np.ndarray) -> None:
     others = [image, image // 8, image // 2]
-    together = trained.generate(others, CODEC.prompt, num_beams=num_beams, max_new_tokens=20)
-    alone = [trained.generate([other], CODEC.prompt, num_beams=num_beams, max_new_tokens=20)[0] for other in others]
+    decoding = Decoding(max_new_tokens=20, num_beams=num_beams)
+    together = [answer.text for answer in trained.generate(others, CODEC.prompt, decoding)]
+    alone = [trained.generate([other], CODEC.prompt, decoding)[0].text for other in others]
     assert together == alone
     assert together[:2] == ["<s>ship" + QUAD + "</s>", "<s>plane" + QUAD + "</s>"]
 
@@ -175,7 +177,7 @@ def test_other_families_and_empty_folders(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"found no config\.json in it"):
         _families.load(str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
-    with pytest.raises(ModelError, match="expected a model of type florence2, got 'llama'"):
+    with pytest.raises(ModelError, match=r"expected a model of type florence2, .*qwen2_vl, .*got 'llama'"):
         _families.load(str(tmp_path))
     (tmp_path / "run" / "model").mkdir(parents=True)
     (tmp_path / "run" / "model" / "config.json").write_text("{}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lmm_detector._families._base import Part
 from lmm_detector.errors import ModelError
 
 logger = logging.getLogger("lmm_detector")
@@ -17,6 +19,14 @@ NATIVE_NAMES = {
     f"microsoft/Florence-2-{size}": f"florence-community/Florence-2-{size}"
     for size in ("base", "base-ft", "large", "large-ft")
 }
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+# The parts whose attention can be chosen, by the names of their settings in transformers; a projection has none.
+_CONFIGS: dict[str, str] = {"vision": "vision_config", "language": "text_config"}
+
+# What transformers raises for files that are missing, broken or of another layout, and for what is not installed.
+_LAYOUT_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, ImportError)
 
 
 def resolve(source: str) -> str:
@@ -66,3 +76,96 @@ def _download(source: str, name: str) -> str:
     except (OSError, ValueError) as error:
         # The hub's own words: no such model, no such file in it, or one that needs a login.
         raise ModelError(f"expected a model on the hub, got {source!r}: {str(error).splitlines()[0]}") from error
+
+
+def load_processor(source: str, processor_class: Any, what: str) -> Any:
+    """A model's processor, always with Pillow's resizing.
+
+    torchvision's, which transformers prefers where it is, gives other pixels.
+
+    Raises:
+        ModelError: If files are missing or broken.
+    """
+    try:
+        return processor_class.from_pretrained(source, trust_remote_code=False, backend="pil")
+    except _LAYOUT_ERRORS as error:
+        raise ModelError(f"expected {what} in transformers' layout, got {_reason(error)}", path=source) from error
+
+
+def load_model(
+    source: str, model_class: Any, what: str, dtype: str, attn_implementation: str | Mapping[Part, str] | None
+) -> Any:
+    """A model in transformers' layout, with all of its weights.
+
+    Args:
+        source: A local folder, or a name on the hub.
+        model_class: One of transformers' classes, or auto classes.
+        what: How errors call it, such as "a Florence-2".
+        dtype: What the weights are held in.
+        attn_implementation: See `Family.load`.
+
+    Raises:
+        ModelError: If files are missing or broken, weights are missing, or dtype or attention are not to be had.
+    """
+    from safetensors import SafetensorError
+
+    if dtype not in DTYPES:
+        raise ModelError(f"expected a dtype among {', '.join(DTYPES)}, got {dtype!r}")
+    options: dict[str, Any] = {"dtype": dtype}
+    if attn_implementation is not None:
+        options["attn_implementation"] = _attention(attn_implementation)
+    try:
+        # With loading info two things come back, which transformers' annotations do not know.
+        loaded: Any = model_class.from_pretrained(source, trust_remote_code=False, output_loading_info=True, **options)
+        model, found = loaded
+    except (*_LAYOUT_ERRORS, SafetensorError) as error:
+        raise ModelError(f"expected {what} in transformers' layout, got {_reason(error)}", path=source) from error
+    # Weights that were not found are drawn at random, which nothing but the scores would show.
+    left_out = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
+    if left_out:
+        raise ModelError(
+            f"expected all weights of {what} in transformers' layout, got none for {len(left_out)} of them, such as "
+            f"{left_out[0]!r}",
+            path=source,
+            remedy="A checkpoint of remote code has other names; take one in transformers' layout, such as "
+            "florence-community/Florence-2-*, or the -hf ones of InternVL and LLaVA-OneVision.",
+        )
+    return model
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+
+
+def _attention(wanted: str | Mapping[Part, str]) -> str | dict[str, str]:
+    if isinstance(wanted, str):
+        return wanted
+    if unknown := sorted(set(wanted) - set(_CONFIGS)):
+        raise ModelError(f"expected attention for the parts {', '.join(_CONFIGS)}, got {', '.join(unknown)}")
+    return {_CONFIGS[part]: attention for part, attention in wanted.items()}
+
+
+def plain_generation(
+    *, begin: int | None, pad: int | None, end: Sequence[int], start: int | None = None, never: Sequence[int] = ()
+) -> Any:
+    """Generation settings with what the answers' form needs, and nothing else.
+
+    A checkpoint's own would change the answers: Florence-2's forbid repeated triples of tokens, which coordinates have,
+    and put </s> where an answer is cut, which would hide that it is; Qwen's sample.
+
+    Args:
+        begin: The token that begins a text.
+        pad: The one that fills up the shorter answers of a batch.
+        end: Those that end an answer.
+        start: The one that a decoder behind an encoder starts with.
+        never: Those that are not to be written.
+    """
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        bos_token_id=begin,
+        pad_token_id=pad,
+        eos_token_id=list(end),
+        decoder_start_token_id=start,
+        suppress_tokens=list(never) or None,
+    )

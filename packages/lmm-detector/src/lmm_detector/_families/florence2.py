@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from rbox_formats.codecs import Codec
+from rbox_formats._typing import Image, LabelsN, ScoresN
 
-from lmm_detector._families._base import Family, Sample
+from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family, Part, Sample, Size
+from lmm_detector._families._likelihood import log_probabilities
+from lmm_detector._families._loading import load_model, load_processor, plain_generation
 from lmm_detector.errors import ModelError
-
-_IGNORED_LABEL = -100  # what PyTorch's cross entropy leaves out
 
 
 class Florence2(Family):
@@ -24,105 +24,104 @@ class Florence2(Family):
     name: ClassVar[str] = "florence2"
 
     @classmethod
-    def load(cls, source: str) -> Florence2:
-        """Loads weights in transformers' layout from a local folder or the hub; runs no code from there."""
-        from safetensors import SafetensorError
-        from transformers import Florence2ForConditionalGeneration, Florence2Processor, GenerationConfig
+    def load(
+        cls, source: str, *, dtype: str = "float32", attn_implementation: str | Mapping[Part, str] | None = None
+    ) -> Florence2:
+        """See `Family.load`."""
+        from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
-        try:
-            # Always Pillow's resizing: torchvision's, which transformers prefers where it is, gives other pixels.
-            processor = Florence2Processor.from_pretrained(source, trust_remote_code=False, backend="pil")
-            # With loading info two things come back, which transformers' annotations do not know.
-            loaded: Any = Florence2ForConditionalGeneration.from_pretrained(
-                source, trust_remote_code=False, output_loading_info=True, dtype="float32"
-            )
-            model, found = loaded
-        except (OSError, KeyError, ValueError, TypeError, AttributeError, SafetensorError) as error:
-            # What transformers raises for files that are missing, broken or of another layout.
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            raise ModelError(f"expected a Florence-2 in transformers' layout, got {reason}", path=source) from error
-        # Weights that were not found are drawn at random, which nothing but the scores would show.
-        left_out = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
-        if left_out:
-            raise ModelError(
-                f"expected all weights of a Florence-2 in transformers' layout, got none for {len(left_out)} of them, "
-                f"such as {left_out[0]!r}",
-                path=source,
-                remedy="A checkpoint of Microsoft's remote code has other names; take florence-community/Florence-2-*.",
-            )
-        # Only what the answers' form needs: Florence-2's own settings forbid repeated triples of tokens, which
-        # coordinates have, and put </s> where an answer is cut, which would hide that it is.
+        what = "a Florence-2"
+        processor = load_processor(source, Florence2Processor, what)
+        model = load_model(source, Florence2ForConditionalGeneration, what, dtype, attn_implementation)
         text_config = model.config.text_config
-        model.generation_config = GenerationConfig(
-            bos_token_id=text_config.bos_token_id,
-            pad_token_id=text_config.pad_token_id,
-            eos_token_id=text_config.eos_token_id,
-            decoder_start_token_id=text_config.decoder_start_token_id,
+        model.generation_config = plain_generation(
+            begin=text_config.bos_token_id,
+            pad=text_config.pad_token_id,
+            end=[text_config.eos_token_id],
+            start=text_config.decoder_start_token_id,
         )
         return cls(model, processor)
 
-    def check(self, codec: Codec, prompt: str) -> None:
-        """See `Family.check`."""
-        tokenizer = self.processor.tokenizer
-        known = tokenizer.get_vocab()
-        absent = [token for token in codec.added_tokens if token not in known]
-        if absent:
-            raise ModelError(
-                f"expected a tokenizer with the tokens of codec {codec.name!r}, got one without {absent[0]!r}"
-                + (f" and {len(absent) - 1} more" if len(absent) > 1 else ""),
-                path=self.model.name_or_path,
-            )
-        inputs = self.processor.num_image_tokens + len(tokenizer(prompt).input_ids)
-        positions = self.model.config.text_config.max_position_embeddings
-        if inputs > positions:
-            raise ModelError(f"expected at most {positions} tokens of image and prompt, got {inputs}")
+    @property
+    def prefixes(self) -> Mapping[Part, tuple[str, ...]]:
+        """See `Family.prefixes`."""
+        return {
+            "vision": ("model.vision_tower",),
+            "language": ("model.language_model", "lm_head"),
+            "projection": ("model.multi_modal_projector",),
+        }
 
     @property
-    def max_target_tokens(self) -> int:
-        """The decoder's positions."""
-        return int(self.model.config.text_config.max_position_embeddings)
+    def positions(self) -> int:
+        """Of the encoder, which holds image and prompt, and as many of the decoder."""
+        return int(self.base.config.text_config.max_position_embeddings)
+
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        """See `Family.end_tokens`."""
+        return (self.tokenizer.eos_token_id,)
+
+    def prompt_tokens(self, prompt: str, image_size: Size | None = None) -> int:
+        """See `Family.prompt_tokens`; the image's tokens are as many whatever its size."""
+        return int(self.processor.num_image_tokens) + len(self.tokenizer(prompt).input_ids)
+
+    def answer_room(self, prompt: str, image_size: Size) -> int:
+        """See `Family.answer_room`: the decoder's positions, of which the prompt takes none."""
+        return self.positions
+
+    def input_size(self, image_size: Size) -> Size:
+        """See `Family.input_size`."""
+        size = self.processor.image_processor.size
+        return size["width"], size["height"]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """See `Family.count_tokens`; `<s>` counts as well."""
-        return [len(ids) for ids in self.processor.tokenizer(list(texts)).input_ids] if texts else []
+        return [len(ids) for ids in self.tokenizer(list(texts)).input_ids] if texts else []
 
     def collate(self, samples: Sequence[Sample], prompt: str) -> dict[str, Any]:
         """See `Family.collate`."""
         batch = self._inputs([sample.image for sample in samples], prompt)
-        answers = self.processor.tokenizer([sample.text for sample in samples], padding=True, return_tensors="pt")
-        labels = answers.input_ids.masked_fill(answers.attention_mask == 0, _IGNORED_LABEL)
+        answers = self.tokenizer([sample.text for sample in samples], padding=True, return_tensors="pt")
+        labels = answers.input_ids.masked_fill(answers.attention_mask == 0, IGNORED_LABEL)
         incomplete = [not sample.complete for sample in samples]
         labels[incomplete] = labels[incomplete].masked_fill(
-            labels[incomplete] == self.processor.tokenizer.eos_token_id, _IGNORED_LABEL
+            labels[incomplete] == self.tokenizer.eos_token_id, IGNORED_LABEL
         )
         # The model shifts the labels itself, and takes -100 for padding there.
         return {**batch, "labels": labels}
 
-    def _inputs(self, images: Sequence[np.ndarray], prompt: str) -> dict[str, Any]:
+    def _inputs(self, images: Sequence[Image], prompt: str) -> dict[str, Any]:
         return dict(self.processor(images=list(images), text=[prompt] * len(images), return_tensors="pt", padding=True))
 
-    def generate(self, images: Sequence[np.ndarray], prompt: str, *, num_beams: int, max_new_tokens: int) -> list[str]:
+    def generate(self, images: Sequence[Image], prompt: str, decoding: Decoding) -> list[Answer]:
         """See `Family.generate`."""
-        import torch
-
-        inputs = {
-            name: value.to(self.model.device, self.model.dtype if value.is_floating_point() else None)
-            for name, value in self._inputs(images, prompt).items()
-        }
-        with torch.inference_mode():
-            tokens = self.model.generate(
-                **inputs,
-                do_sample=False,
-                num_beams=num_beams,
-                max_new_tokens=max_new_tokens,
-                early_stopping=num_beams > 1,
+        if decoding.max_new_tokens > self.positions:
+            raise ModelError(
+                f"expected answers of at most {self.positions} tokens, got up to {decoding.max_new_tokens}",
+                remedy="Allow fewer new tokens.",
             )
-        # The first token is the decoder's start, which in BART is </s>.
-        texts = self.processor.tokenizer.batch_decode(
-            tokens[:, 1:], skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
-        return [text.replace(self.processor.tokenizer.pad_token, "") for text in texts]
+        # The first token is the decoder's start, which in BART is </s>; then the model writes <s>.
+        begin = (self.tokenizer.bos_token_id,)
+        return self._generate(self._inputs(images, prompt), decoding, prompt_length=1, begin=begin)
 
-    def is_finished(self, text: str) -> bool:
-        """See `Family.is_finished`."""
-        return text.endswith(self.processor.tokenizer.eos_token)
+    def log_probabilities(
+        self, images: Sequence[Image], prompt: str, answers: Sequence[Sequence[int] | LabelsN]
+    ) -> list[ScoresN]:
+        """See `Family.log_probabilities`."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        config = self.base.config.text_config
+        lengths = [len(answer) for answer in answers]
+        rows = [torch.tensor([int(token) for token in answer], dtype=torch.int64) for answer in answers]
+        # Each token is predicted at the place of the one before it; what stands behind an answer changes nothing in it.
+        start = torch.tensor([config.decoder_start_token_id])
+        before = [torch.cat([start, row[:-1]]) for row in rows]
+        inputs = self._inputs(images, prompt)
+        inputs["decoder_input_ids"] = pad_sequence(before, batch_first=True, padding_value=config.pad_token_id)
+        with torch.inference_mode():
+            hidden = self.base.model(**self._on_device(inputs), use_cache=False).last_hidden_state
+            places = torch.cat([row[:length] for row, length in zip(hidden, lengths, strict=True)])
+            head = self.base.get_output_embeddings()
+            found = log_probabilities(places, torch.cat(rows).to(hidden.device), head, head.weight.shape[0])
+        return np.split(found.cpu().numpy().astype(np.float64), np.cumsum(lengths)[:-1])

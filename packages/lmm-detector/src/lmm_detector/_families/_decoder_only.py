@@ -1,0 +1,174 @@
+"""What families have in common that write the answer behind the prompt: one sequence of image, prompt and answer."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from rbox_formats._typing import Image, LabelsN, ScoresN
+
+from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family, Sample, Size
+from lmm_detector._families._likelihood import log_probabilities
+from lmm_detector._families._loading import plain_generation
+from lmm_detector.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+# Inputs with a value for each token: what answers and padding have there. The token types tell M-RoPE which tokens are
+# of an image (1), and PaliGemma which are of the answer (1), that is read from left to right only.
+_BY_TOKEN = {
+    "input_ids": None,
+    "attention_mask": (1, 0),
+    "mm_token_type_ids": (0, 0),
+    "token_type_ids": (1, 0),
+}
+
+
+class DecoderOnly(Family):
+    """A decoder that reads image and prompt and goes on with the answer.
+
+    Training: prompt, answer and end, padded on the right, with labels for the last two. Generation: prompts, padded on
+    the left, so that all answers begin at the same place.
+    """
+
+    ignored_inputs: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def render(self, prompt: str) -> str:
+        """The text of a whole prompt, with a token that stands for the image."""
+
+    def _settle(self) -> None:
+        """Gives the model the generation settings that the answers' form needs."""
+        config = self.base.config
+        # A placeholder that the model writes itself has no image to stand for, and could not be read again.
+        placeholders = [getattr(config, f"{kind}_token_id", None) for kind in ("image", "video")]
+        self.model.generation_config = plain_generation(
+            begin=self.tokenizer.bos_token_id,
+            pad=self._pad_token,
+            end=self.end_tokens,
+            never=[token for token in placeholders if token is not None],
+        )
+
+    # Lengths.
+
+    def prompt_tokens(self, prompt: str, image_size: Size | None = None) -> int:
+        """See `Family.prompt_tokens`."""
+        if image_size is None:
+            return len(self.tokenizer(self.render(prompt), add_special_tokens=False).input_ids)
+        # Counted on a black image: what each processor makes of a size is its own affair.
+        width, height = image_size
+        return int(self._process([np.zeros((height, width, 3), dtype=np.uint8)], prompt)["attention_mask"].sum())
+
+    def answer_room(self, prompt: str, image_size: Size) -> int:
+        """See `Family.answer_room`."""
+        return self.positions - self.prompt_tokens(prompt, image_size)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """See `Family.count_tokens`."""
+        return [len(ids) + 1 for ids in self._encode(texts)]
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
+        return ids
+
+    # Batches.
+
+    def _process(self, images: Sequence[Image], prompt: str) -> dict[str, Any]:
+        """Images and prompts through the processor; prompts of unequal lengths padded on the right."""
+        import torch
+
+        found = self.processor(
+            images=list(images),
+            text=[self.render(prompt)] * len(images),
+            padding=True,
+            padding_side="right",
+            add_special_tokens=False,  # the rendered prompt has them
+            return_tensors="np",  # PaliGemma's warns of NumPy 2 where it gets torch's
+        )
+        return {name: torch.from_numpy(value) for name, value in found.items() if name not in self.ignored_inputs}
+
+    def _sequences(
+        self,
+        images: Sequence[Image],
+        prompt: str,
+        answers: Sequence[Sequence[int]],
+        side: Literal["left", "right"],
+    ) -> tuple[dict[str, Any], list[int]]:
+        """Prompts with answers behind them as a batch, and how many tokens each prompt has."""
+        import torch
+
+        inputs = self._process(images, prompt)
+        mask = inputs["attention_mask"].bool()
+        lengths = mask.sum(dim=1).tolist()
+        for name in _BY_TOKEN.keys() & inputs.keys():
+            answer_value, padding = _BY_TOKEN[name] or (None, self._pad_token)
+            rows = [
+                torch.cat([row[kept], row.new_tensor(ids if answer_value is None else [answer_value] * len(ids))])
+                for row, kept, ids in zip(inputs[name], mask, answers, strict=True)
+            ]
+            inputs[name] = _padded(rows, padding, side)
+        return inputs, lengths
+
+    @property
+    def _pad_token(self) -> int:
+        """What fills sequences up; the mask hides it, so that any token will do where the tokenizer names none."""
+        pad = self.tokenizer.pad_token_id
+        return self.end_tokens[0] if pad is None else pad
+
+    def collate(self, samples: Sequence[Sample], prompt: str) -> dict[str, Any]:
+        """See `Family.collate`."""
+        import torch
+
+        answers = self._encode([sample.text for sample in samples])
+        for ids, sample in zip(answers, samples, strict=True):
+            if sample.complete:
+                ids.append(self.end_tokens[0])
+        inputs, lengths = self._sequences([sample.image for sample in samples], prompt, answers, "right")
+        labels = torch.full_like(inputs["input_ids"], IGNORED_LABEL)
+        for row, (start, ids) in enumerate(zip(lengths, answers, strict=True)):
+            labels[row, start : start + len(ids)] = torch.tensor(ids)
+        return {**inputs, "labels": labels}
+
+    # Prediction.
+
+    def generate(self, images: Sequence[Image], prompt: str, decoding: Decoding) -> list[Answer]:
+        """See `Family.generate`."""
+        inputs, _ = self._sequences(images, prompt, [[]] * len(images), "left")
+        length = inputs["input_ids"].shape[1]
+        if length + decoding.max_new_tokens > self.positions:
+            raise ModelError(
+                f"expected at most {self.positions} tokens of image, prompt and answer, got {length} and up to "
+                f"{decoding.max_new_tokens}",
+                remedy="Allow fewer new tokens, or take smaller windows.",
+            )
+        return self._generate(inputs, decoding, prompt_length=length)
+
+    def log_probabilities(
+        self, images: Sequence[Image], prompt: str, answers: Sequence[Sequence[int] | LabelsN]
+    ) -> list[ScoresN]:
+        """See `Family.log_probabilities`."""
+        import torch
+
+        ids = [[int(token) for token in answer] for answer in answers]
+        inputs, lengths = self._sequences(images, prompt, ids, "right")
+        with torch.inference_mode():
+            hidden = self.base.model(**self._on_device(inputs), use_cache=False).last_hidden_state
+            # What stands before a token predicts it.
+            before = [row[start - 1 : start - 1 + len(i)] for row, start, i in zip(hidden, lengths, ids, strict=True)]
+            wanted = torch.tensor([token for answer in ids for token in answer], device=hidden.device)
+            vocabulary = self.base.get_output_embeddings().weight.shape[0]
+            found = log_probabilities(torch.cat(before), wanted, self._logits, vocabulary)
+        return np.split(found.cpu().numpy().astype(np.float64), np.cumsum([len(answer) for answer in ids])[:-1])
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """The output head: what the model makes of the last layer's output."""
+        return self.base.get_output_embeddings()(hidden)
+
+
+def _padded(rows: Sequence[torch.Tensor], value: int, side: Literal["left", "right"]) -> torch.Tensor:
+    from torch.nn.utils.rnn import pad_sequence
+
+    return pad_sequence(list(rows), batch_first=True, padding_value=value, padding_side=side)

@@ -1,0 +1,172 @@
+"""Every model with a chat template, through transformers' own classes: Qwen-VL, InternVL, LLaVA-OneVision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, ClassVar, NamedTuple
+
+from lmm_detector._families._base import Part, Size
+from lmm_detector._families._decoder_only import DecoderOnly
+from lmm_detector._families._loading import load_model, load_processor, read_config
+from lmm_detector.errors import ModelError
+
+_ANSWER = "the answer"  # stands for one where the template is asked what follows it
+
+
+def _smart_size(processor: Any, image_size: Size) -> Size:
+    """Of Qwen-VL: rounded to whole merged patches, and scaled where the number of pixels is out of bounds."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    settings = processor.image_processor
+    width, height = image_size
+    rows, columns = smart_resize(
+        height,
+        width,
+        factor=settings.patch_size * settings.merge_size,
+        min_pixels=settings.size["shortest_edge"],
+        max_pixels=settings.size["longest_edge"],
+    )
+    return columns, rows
+
+
+def _tiled_size(processor: Any, image_size: Size) -> Size:
+    """Of InternVL: the tiles that the image is stretched to; the thumbnail that goes with them is not counted."""
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
+
+    settings = processor.image_processor
+    tile = (settings.size["height"], settings.size["width"])
+    # The processor's word goes before the image processor's.
+    is_tiled = type(processor).images_kwargs.get("crop_to_patches", settings.crop_to_patches)
+    limits = (settings.min_patches, settings.max_patches) if is_tiled else (1, 1)
+    columns, rows = get_optimal_tiled_canvas(image_size[::-1], tile, *limits)
+    return columns * tile[1], rows * tile[0]
+
+
+def _best_size(processor: Any, image_size: Size) -> Size:
+    """Of LLaVA-OneVision: the best of the grids that the image is padded to; the small view is not counted."""
+    from transformers.image_processing_utils import select_best_resolution
+
+    height, width = select_best_resolution(image_size[::-1], processor.image_processor.image_grid_pinpoints)
+    return width, height
+
+
+class _Model(NamedTuple):
+    """What differs between model types.
+
+    Attributes:
+        processor: The name of transformers' class.
+        input_size: See `Family.input_size`; of processor and image size.
+        prefixes: See `Family.prefixes`.
+    """
+
+    processor: str
+    input_size: Callable[[Any, Size], Size]
+    prefixes: Mapping[Part, tuple[str, ...]]
+
+
+def _prefixes(vision: str, *projection: str) -> Mapping[Part, tuple[str, ...]]:
+    return {"vision": (vision,), "language": ("model.language_model", "lm_head"), "projection": projection}
+
+
+_MERGED = _prefixes("model.visual", "model.visual.merger")
+_MERGED_TWICE = _prefixes("model.visual", "model.visual.merger", "model.visual.deepstack_merger_list")
+_PROJECTED = _prefixes("model.vision_tower", "model.multi_modal_projector", "model.image_newline")
+
+MODELS: dict[str, _Model] = {
+    "qwen2_vl": _Model("Qwen2VLProcessor", _smart_size, _MERGED),
+    "qwen2_5_vl": _Model("Qwen2_5_VLProcessor", _smart_size, _MERGED),
+    "qwen3_vl": _Model("Qwen3VLProcessor", _smart_size, _MERGED_TWICE),
+    "internvl": _Model("InternVLProcessor", _tiled_size, _PROJECTED),
+    "llava_onevision": _Model("LlavaOnevisionProcessor", _best_size, _PROJECTED),
+}
+
+
+class Chat(DecoderOnly):
+    """`AutoModelForImageTextToText`, its processor, and the chat template that comes with it.
+
+    A user's turn with the image and the prompt; the answer is the assistant's turn, and what the template puts behind
+    it is the end that is taught.
+    """
+
+    name: ClassVar[str] = "chat"
+    ignored_inputs = ("token_type_ids",)  # of tokenizers in BERT's manner, which these models do not take
+
+    @classmethod
+    def load(
+        cls, source: str, *, dtype: str = "float32", attn_implementation: str | Mapping[Part, str] | None = None
+    ) -> Chat:
+        """See `Family.load`.
+
+        Raises:
+            ModelError: Also if there is no chat template, or it puts no token behind an answer.
+        """
+        from transformers import AutoModelForImageTextToText
+
+        model_type = read_config(source)["model_type"]
+        what = f"a model of type {model_type}"
+        processor = load_processor(source, processor_class(model_type), what)
+        if not (processor.chat_template or processor.tokenizer.chat_template):
+            raise ModelError(
+                "expected a chat template, found none",
+                path=source,
+                remedy="A model that was not trained on chats has none; take its instruction-tuned version.",
+            )
+        model = load_model(source, AutoModelForImageTextToText, what, dtype, attn_implementation)
+        family = cls(model, processor)
+        family._settle()
+        return family
+
+    @property
+    def _kind(self) -> _Model:
+        return MODELS[self.base.config.model_type]
+
+    @property
+    def prefixes(self) -> Mapping[Part, tuple[str, ...]]:
+        """See `Family.prefixes`."""
+        return self._kind.prefixes
+
+    def input_size(self, image_size: Size) -> Size:
+        """See `Family.input_size`."""
+        return self._kind.input_size(self.processor, image_size)
+
+    def render(self, prompt: str) -> str:
+        """See `DecoderOnly.render`."""
+        return self._rendered([_turn("user", prompt, with_image=True)], add_generation_prompt=True)
+
+    @cached_property
+    def end_tokens(self) -> tuple[int, ...]:
+        """What the template puts behind an answer; and the tokenizer's end-of-text, if it is another."""
+        text = self._rendered([_turn("user", "?", with_image=True), _turn("assistant", _ANSWER)])
+        behind = self.tokenizer(text.rpartition(_ANSWER)[2].strip(), add_special_tokens=False).input_ids
+        ends = [*behind[:1], self.tokenizer.eos_token_id]
+        found = tuple(dict.fromkeys(token for token in ends if token is not None))
+        if not found:
+            raise ModelError("expected a chat template with a token behind an answer, found none")
+        return found
+
+    def _rendered(self, turns: list[dict[str, Any]], *, add_generation_prompt: bool = False) -> str:
+        text: str = self.processor.apply_chat_template(
+            turns, tokenize=False, add_generation_prompt=add_generation_prompt
+        )
+        return text
+
+
+def _turn(role: str, text: str, *, with_image: bool = False) -> dict[str, Any]:
+    content = [{"type": "text", "text": text}]
+    return {"role": role, "content": [{"type": "image"}, *content] if with_image else content}
+
+
+def processor_class(model_type: str) -> type:
+    """The processor of a model type without its part for videos, which only works where torchvision is."""
+    import transformers
+
+    complete: Any = getattr(transformers, MODELS[model_type].processor)
+
+    class WithoutVideo(complete):
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in super().get_attributes() if "video" not in name]
+
+    WithoutVideo.__name__ = complete.__name__  # which is written into saved processors
+    return WithoutVideo

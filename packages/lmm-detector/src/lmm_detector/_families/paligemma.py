@@ -1,0 +1,67 @@
+"""PaliGemma and PaliGemma 2: SigLIP in front of Gemma, which sees image and prompt as a whole, the answer in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from lmm_detector._families._base import Part, Size
+from lmm_detector._families._decoder_only import DecoderOnly
+from lmm_detector._families._loading import load_model, load_processor
+
+if TYPE_CHECKING:
+    import torch
+
+
+class PaliGemma(DecoderOnly):
+    """`PaliGemmaForConditionalGeneration` and its processor.
+
+    The prefix is the image's tokens, `<bos>`, the prompt and a line's end, all of which see each other; the suffix is
+    the answer and `<eos>` (Beyer et al., arXiv 2407.07726, section 3.1).
+    """
+
+    name: ClassVar[str] = "paligemma"
+    ignored_inputs = ("labels",)  # the processor's own, without an answer
+
+    @classmethod
+    def load(
+        cls, source: str, *, dtype: str = "float32", attn_implementation: str | Mapping[Part, str] | None = None
+    ) -> PaliGemma:
+        """See `Family.load`."""
+        from transformers import PaliGemmaForConditionalGeneration, PaliGemmaProcessor
+
+        what = "a PaliGemma"
+        processor = load_processor(source, PaliGemmaProcessor, what)
+        model = load_model(source, PaliGemmaForConditionalGeneration, what, dtype, attn_implementation)
+        family = cls(model, processor)
+        family._settle()
+        return family
+
+    @property
+    def prefixes(self) -> Mapping[Part, tuple[str, ...]]:
+        """See `Family.prefixes`."""
+        return {
+            "vision": ("model.vision_tower",),
+            "language": ("model.language_model", "lm_head"),
+            "projection": ("model.multi_modal_projector",),
+        }
+
+    @property
+    def end_tokens(self) -> tuple[int, ...]:
+        """See `Family.end_tokens`."""
+        return (self.tokenizer.eos_token_id,)
+
+    def input_size(self, image_size: Size) -> Size:
+        """See `Family.input_size`."""
+        size = self.processor.image_processor.size
+        return size["width"], size["height"]
+
+    def render(self, prompt: str) -> str:
+        """See `DecoderOnly.render`; `<bos>` and the line's end are the processor's to add."""
+        return f"{self.processor.image_token}{prompt}"
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Gemma 2 keeps its logits within bounds (Gemma Team, arXiv 2408.00118, section 2)."""
+        logits = super()._logits(hidden)
+        bound = getattr(self.base.config.get_text_config(), "final_logit_softcapping", None)
+        return logits if bound is None else (logits / bound).tanh() * bound
