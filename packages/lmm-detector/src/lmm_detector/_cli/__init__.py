@@ -6,6 +6,7 @@ import click
 from rbox_formats.cli import Group
 
 from lmm_detector import __version__
+from lmm_detector._cli.convert import convert
 from lmm_detector._cli.demo import demo
 from lmm_detector._cli.evaluate import evaluate
 from lmm_detector._cli.predict import predict
@@ -19,5 +20,5 @@ def main() -> None:
     """Fine-tune, run and score multimodal models that write rotated boxes as text."""
 
 
-for _command in (train, predict, evaluate, visualize, demo):
+for _command in (train, predict, evaluate, visualize, convert, demo):
     main.add_command(_command)
