@@ -6,14 +6,15 @@ from pathlib import Path
 import pytest
 from lmm_detector import TrainConfig
 from lmm_detector._config import load, to_yaml
+from lmm_detector._sources import Source
 from lmm_detector.errors import ConfigError
 
-GIVEN = {"data": "DOTA", "out": "runs/x"}
+GIVEN = {"data_path": ["DOTA"], "out": "runs/x"}
 
 
 def test_overrides_go_before_the_file_and_the_file_before_defaults(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text("data: DOTA\nout: runs/x\nbatch_size: 4\nwindow: 512\n")
+    path.write_text("data_path: DOTA\nout: runs/x\nbatch_size: 4\nwindow: 512\n")
     config = load(path, {"batch_size": 8, "class_names": ("plane", "ship")})
     assert (config.batch_size, config.window, config.learning_rate) == (8, 512, TrainConfig(**GIVEN).learning_rate)
     assert config.class_names == ["plane", "ship"]
@@ -33,6 +34,11 @@ def test_a_configuration_comes_back_from_yaml(tmp_path: Path) -> None:
         ("batch_size: 0", "expected batch_size of 1 or more, got 0"),
         ("steps: -1", "expected steps of 1 or more, got -1"),
         ("precision: half", "expected a precision among float32, bfloat16, float16, got 'half'"),
+        ("dataset_mode: mixed", "expected a dataset_mode among single, concat, balanced, balanced concat, got 'mixed'"),
+        ("object_order: size", "expected a object_order among category, position, random, got 'size'"),
+        ("split: [a, b, c]", "expected 1 split or 1, one for each data_path, got 3"),
+        ("augmentation: {flip: 1.0}", "expected augmentation among horizontal_flip, .*, got flip"),
+        ("augmentation: {horizontal_flip: 2.0}", "expected horizontal_flip from 0 to 1, got 2.0"),
         ("a: [", "while parsing"),
         ("- a", "expected settings"),
     ],
@@ -43,8 +49,14 @@ def test_bad_files_are_told(text: str, found: str, tmp_path: Path) -> None:
         load(tmp_path / "c.yaml", GIVEN)
 
 
+def test_several_datasets() -> None:
+    config = load(None, {**GIVEN, "data_path": ("DOTA", "DIOR"), "format": ("dota", "dior-r"), "split": "train"})
+    assert config.sources == [Source("DOTA", "dota", "train"), Source("DIOR", "dior-r", "train")]
+    assert TrainConfig(data_path="DOTA", out="x", image_folder="png").sources == [Source("DOTA", image_folder="png")]
+
+
 def test_what_must_be_given() -> None:
-    with pytest.raises(ConfigError, match="expected a value for 'data', got none\nGive --data"):
+    with pytest.raises(ConfigError, match="expected a value for 'data_path', got none\nGive --data-path"):
         load(None, {"out": "x"})
     with pytest.raises(ConfigError, match="expected a configuration file, found none"):
         load("nowhere.yaml", GIVEN)

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from lmm_detector import Detector, TrainConfig, predict, train
 from lmm_detector._detector import Generation
+from lmm_detector._families import Answer, Decoding, Sample
 from lmm_detector._prediction import find_images
 from lmm_detector.errors import ModelError
 from PIL import Image
-from rbox_formats import codecs, images, predictions, rbox_to_quad
+from rbox_formats import codecs, images, predictions, rbox_to_quad, tiling
 from rbox_formats.errors import DatasetError, ImageError, PredictionsError
 
 CODEC = codecs.get("florence2")
@@ -30,15 +32,16 @@ CODEC = codecs.get("florence2")
 def detector(tiny_model: Path, scenes: Path, tmp_path_factory: pytest.TempPathFactory, class_names: Any) -> Detector:
     folder = train(
         TrainConfig(
-            model=str(tiny_model),
-            data=str(scenes),
-            split="train",
+            model_name_or_path=str(tiny_model),
+            data_path=[str(scenes)],
+            split=["train"],
             class_names=list(class_names),
             out=str(tmp_path_factory.mktemp("run")),
             window=96,
             gap=32,
             steps=60,
             batch_size=4,
+            device_batch_size=4,
             learning_rate=1e-3,
             schedule="constant",
             warmup=0.0,
@@ -56,23 +59,25 @@ def paths(scenes: Path) -> list[Path]:
 class Oracle:
     """Stands in for the model alone: it answers each window with what is truly in it."""
 
-    max_target_tokens = 1000
-
     def __init__(self, boxes: np.ndarray, labels: np.ndarray, names: Any, size: int) -> None:
         self.boxes, self.labels, self.names, self.size = boxes, labels, names, size
         self.corners: list[tuple[int, int]] = []
 
-    def generate(self, crops: Sequence[np.ndarray], prompt: str, **_: object) -> list[str]:
-        texts = []
+    def answer_room(self, *_: object) -> int:
+        return 1000
+
+    def input_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        return image_size
+
+    def generate(self, crops: Sequence[np.ndarray], *_: object) -> list[Answer]:
+        answers = []
         for crop in crops:
             y, x = (int(v) for v in crop[0, 0, :2])  # each pixel of the image holds its own place
             inside = (np.abs(self.boxes[:, :2] - (x + self.size / 2, y + self.size / 2)) < self.size / 2).all(axis=1)
             local = self.boxes[inside] - np.array([x, y, 0, 0, 0])
-            texts.append(CODEC.encode(local, self.labels[inside], self.names, (self.size, self.size)) + "</s>")
-        return texts
-
-    def is_finished(self, text: str) -> bool:
-        return text.endswith("</s>")
+            text = CODEC.encode(local, self.labels[inside], self.names, (self.size, self.size)) + "</s>"
+            answers.append(Answer(text, np.zeros(0, dtype=np.int64), True))
+        return answers
 
 
 def test_windows_put_together_give_the_image_back(detector: Detector, tmp_path: Path) -> None:
@@ -83,7 +88,7 @@ def test_windows_put_together_give_the_image_back(detector: Detector, tmp_path: 
     boxes = np.concatenate([grid, np.tile([12.0, 5.0, 0.4], (len(grid), 1))], axis=1).astype(np.float64)
     labels = np.arange(len(boxes)) % 4
     oracle = replace(detector, family=Oracle(boxes, labels, detector.class_names, 96))  # type: ignore[arg-type]
-    (record,) = oracle.predict([tmp_path / "a.png"])
+    (record,) = oracle.predict([tmp_path / "a.png"], Generation(scores="none"))
     assert record.size == (230, 200)
     assert len(record.metadata["windows"]) == 12
     assert record.metadata["status"] == "boxes"
@@ -118,6 +123,62 @@ def test_batch_size_does_not_matter(detector: Detector, paths: list[Path]) -> No
     assert sum(len(record) for record in one) > 0
 
 
+def test_scores_are_the_probabilities_of_what_was_written(detector: Detector, paths: list[Path]) -> None:
+    """Of every box of a window: eight coordinates and a label, each the softmax of the logits at its place."""
+    tokenizer = detector.family.tokenizer
+    record = next(iter(detector.predict(paths[:1], Generation(max_new_tokens=40, batch_size=1))))
+    ours = sorted(record.scores.tolist())
+    expected: list[float] = []
+    image = images.load(paths[0])
+    for about, window in zip(record.metadata["windows"], detector.windows(paths[0]), strict=True):
+        batch = detector.family.collate([Sample(tiling.crop(image, window), about["text"], True)], detector.spec.prompt)
+        ids = tokenizer(about["text"], add_special_tokens=False, return_tensors="pt").input_ids
+        batch["labels"] = ids  # <s> is in the text
+        with torch.no_grad():
+            probabilities = detector.family.model(**batch).logits.softmax(dim=-1)[0]
+        label, inside, eight = 1.0, False, []
+        for token, row, number in zip(tokenizer.convert_ids_to_tokens(ids[0]), probabilities, ids[0], strict=True):
+            chance = float(row[number])
+            if token.startswith("<loc_"):
+                eight.append(chance)
+                if len(eight) == 8:
+                    expected.append(label * sum(eight) / 8)
+            elif token.startswith("<"):
+                eight = []
+            else:  # a piece of a name
+                label = chance * (label if inside and not eight else 1.0)
+                eight = []
+            inside = not token.startswith("<")
+    assert ours
+    for score in ours:
+        assert min(abs(score - other) for other in expected) < 1e-5
+
+
+def test_constrained_answers_hold_nothing_else(detector: Detector, paths: list[Path]) -> None:
+    for record in detector.predict(paths, Generation(constrained=True, max_new_tokens=40)):
+        for window in record.metadata["windows"]:
+            # Only boxes that come twice, which the grammar cannot see.
+            assert all("repeats" in reason for *_, reason in window["rejected"])
+            assert window["status"] in ("boxes", "empty")
+
+
+def test_a_box_that_comes_again_is_dropped_and_said(detector: Detector, paths: list[Path]) -> None:
+    box = "".join(f"<loc_{number}>" for number in (100, 100, 100, 300, 300, 300, 300, 100))
+
+    class Circling:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(detector.family, name)
+
+        def generate(self, crops: Any, *args: Any) -> list[Answer]:
+            tokens = detector.family.tokenizer(f"ship{box}<sep>{box}<sep>{box}</s>", add_special_tokens=False).input_ids
+            return [Answer(detector.family.read(tokens)[0], np.array(tokens), True) for _ in crops]
+
+    (record,) = replace(detector, family=Circling()).predict(paths[:1])  # type: ignore[arg-type]
+    assert len(record) == 4  # one in each window
+    for window in record.metadata["windows"]:
+        assert [reason for *_, reason in window["rejected"]] == ["a box that repeats box 0"] * 2
+
+
 def test_an_answer_that_is_cut_is_marked(detector: Detector, paths: list[Path], tmp_path: Path, caplog: Any) -> None:
     out = predict(detector, paths, tmp_path / "p.jsonl", generation=Generation(max_new_tokens=5))
     assert {record.metadata["status"] for record in predictions.read(out)} == {"truncated"}
@@ -129,11 +190,20 @@ def test_the_file_says_what_made_it(detector: Detector, paths: list[Path], tmp_p
     assert [record.image_id for record in file] == [path.stem for path in paths]
     assert file.header.codec == {"name": "florence2", "version": 2}
     assert file.header.dataset == {"data": "x"}
-    assert file.header.generation == {"num_beams": 1, "max_new_tokens": None, "dtype": "torch.float32"}
+    assert file.header.generation == {
+        "num_beams": 1,
+        "max_new_tokens": None,
+        "scores": "mean",
+        "constrained": False,
+        "dtype": "torch.float32",
+    }
     assert file.header.fingerprint == detector.fingerprint
     for record, path in zip(file, paths, strict=True):
         assert record.size == images.read_size(path)
-        assert record.scores is None
+        assert record.scores is not None
+        assert ((record.scores > 0) & (record.scores < 1)).all()
+    bare = predictions.read(predict(detector, paths, tmp_path / "bare.jsonl", generation=Generation(scores="none")))
+    assert all(record.scores is None for record in bare)
 
 
 def test_other_weights_have_another_fingerprint(detector: Detector, tiny_model: Path, tmp_path: Path) -> None:
@@ -144,7 +214,8 @@ def test_other_weights_have_another_fingerprint(detector: Detector, tiny_model: 
 
 
 def test_what_a_file_holds_is_not_predicted_again(detector: Detector, paths: list[Path], tmp_path: Path) -> None:
-    out = predict(detector, paths, tmp_path / "p.jsonl")
+    generation = Generation(batch_size=5)  # the first image has four windows
+    out = predict(detector, paths, tmp_path / "p.jsonl", generation=generation)
     whole = out.read_bytes()
     out.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]) + b'{"image_id": "to')
 
@@ -154,13 +225,20 @@ def test_what_a_file_holds_is_not_predicted_again(detector: Detector, paths: lis
         def __getattr__(self, name: str) -> Any:
             return getattr(detector.family, name)
 
-        def generate(self, crops: Any, *args: Any, **options: Any) -> list[str]:
+        def generate(self, crops: Any, *args: Any) -> list[Answer]:
             Counting.calls += len(crops)
-            return detector.family.generate(crops, *args, **options)
+            return detector.family.generate(crops, *args)
 
-    predict(replace(detector, family=Counting()), paths, out)  # type: ignore[arg-type]
+    counting = replace(detector, family=Counting())  # type: ignore[arg-type]
+    predict(counting, paths, out, generation=generation)
+    # The same bytes, scores too, because the batches are the same: the one that the image shares is done again.
     assert out.read_bytes() == whole
-    assert Counting.calls == sum(len(detector.windows(path)) for path in paths[1:])
+    assert Counting.calls == sum(len(detector.windows(path)) for path in paths)
+    out.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
+    Counting.calls = 0
+    predict(counting, paths, out, generation=generation)
+    assert out.read_bytes() == whole
+    assert Counting.calls == sum(len(detector.windows(path)) for path in paths) - 5
 
 
 def test_a_killed_run_goes_on_to_the_same_file(detector: Detector, scenes: Path, tmp_path: Path) -> None:
@@ -244,13 +322,13 @@ def test_beams_and_dtype_reach_the_model(detector: Detector, paths: list[Path]) 
         def __getattr__(self, name: str) -> Any:
             return getattr(detector.family, name)
 
-        def generate(self, crops: Any, prompt: str, **options: Any) -> list[str]:
-            asked.append((prompt, options))
-            return detector.family.generate(crops, prompt, **options)
+        def generate(self, crops: Any, prompt: str, decoding: Decoding) -> list[Answer]:
+            asked.append((prompt, decoding))
+            return detector.family.generate(crops, prompt, decoding)
 
     recording = replace(detector, family=Recording())  # type: ignore[arg-type]
     list(recording.predict(paths[:1], Generation(num_beams=3, max_new_tokens=7)))
-    assert asked[0] == (CODEC.prompt, {"num_beams": 3, "max_new_tokens": 7})
+    assert asked[0] == (CODEC.prompt, Decoding(num_beams=3, max_new_tokens=7))
     folder = detector.family.model.name_or_path
     assert str(Detector.from_pretrained(folder, dtype="bfloat16", device="cpu").family.model.dtype) == "torch.bfloat16"
 

@@ -3,9 +3,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
-from lmm_detector._samples import check_images, records_with_images, window_texts
+from lmm_detector._augmentation import Augmentation
+from lmm_detector._mixing import Place
+from lmm_detector._samples import (
+    TextWriter,
+    WindowText,
+    WindowTexts,
+    check_images,
+    window_texts,
+)
+from lmm_detector._sources import records_with_images
 from PIL import Image
 from rbox_formats import ClassNames, Dataset, ImageRecord, codecs, datasets, rbox_to_quad
 from rbox_formats.errors import DatasetError, ImageError
@@ -31,10 +41,8 @@ def grid(path: Path, n: int, size: int = 200) -> ImageRecord:
 
 def texts(
     record: ImageRecord, *, window: int = 200, gap: int = 0, max_tokens: int = 10**6, codec: codecs.Codec = CODEC
-):
-    return window_texts(
-        [record], NAMES, codec, window=window, gap=gap, max_tokens=max_tokens, count_tokens=count_tokens
-    ).items
+) -> list[WindowText]:
+    return window_texts([record], TextWriter(NAMES, codec, max_tokens, count_tokens), window=window, gap=gap)
 
 
 def test_the_text_is_the_codecs_own_of_the_annotated_quads(tmp_path: Path) -> None:
@@ -85,14 +93,69 @@ def test_windows_without_objects_are_left_out_where_the_codec_has_no_answer(tmp_
 
 def test_samples_are_the_windows_pixels(tmp_path: Path) -> None:
     record = grid(tmp_path / "a.png", 100)
-    samples = window_texts([record], NAMES, CODEC, window=150, gap=0, max_tokens=100, count_tokens=count_tokens)
-    sample = samples[1]
+    writer = TextWriter(NAMES, CODEC, 100, count_tokens)
+    samples = WindowTexts(window_texts([record], writer, window=150, gap=0), writer)
+    sample = samples[Place(3, 1)]
     assert sample.image.shape == (150, 150, 3)
     assert (sample.image == (10, 20, 30)).all()
     assert not sample.complete
     line = json.loads(samples.to_jsonl().splitlines()[1])
     assert line["window"] == [50, 0, 150]
     assert line["text"] == sample.text
+
+
+def drawn(path: Path) -> ImageRecord:
+    """An image with filled objects of its own colour each, and its file."""
+    boxes = np.array([[60.0, 50, 40, 20, 0.4], [130, 140, 30, 30, 0.0], [150, 40, 60, 16, -1.0]])
+    canvas = np.full((200, 200, 3), 20, dtype=np.uint8)
+    for shade, quad in zip((90, 160, 230), rbox_to_quad(boxes), strict=True):
+        cv2.fillPoly(canvas, [np.round(quad * 16 - 8).astype(np.int32)], (shade,) * 3, cv2.LINE_8, 4)
+    Image.fromarray(canvas).save(path)
+    return ImageRecord("P1", boxes, np.array([0, 1, 1]), path=path, width=200, height=200)
+
+
+def test_a_changed_image_comes_with_the_text_of_its_changed_objects(tmp_path: Path) -> None:
+    """What the text says is where the object of that colour lies now; each epoch says something else."""
+    writer = TextWriter(NAMES, CODEC, 10**6, count_tokens)
+    items = window_texts([drawn(tmp_path / "a.png")], writer, window=200, gap=0)
+    changes = Augmentation(horizontal_flip=0.4, vertical_flip=0.4, quarter_turns=0.5)
+    samples = WindowTexts(items, writer, changes, seed=1)
+    seen = set()
+    for epoch in range(6):
+        sample = samples[Place(epoch, 0)]
+        again = samples[Place(epoch, 0)]
+        assert sample.text == again.text
+        np.testing.assert_array_equal(sample.image, again.image)
+        seen.add(sample.text)
+        found = CODEC.decode(sample.text, NAMES, (200, 200))
+        shades = [int(sample.image[int(y), int(x), 0]) for x, y in found.boxes[:, :2]]
+        assert sorted(shades) == [90, 160, 230]
+        assert {shade for shade, label in zip(shades, found.labels, strict=True) if label == 0} == {90}
+    assert len(seen) > 2
+
+
+def test_random_orders_hold_the_same_objects(tmp_path: Path) -> None:
+    writer = TextWriter(NAMES, CODEC, 10**6, count_tokens, order="random")
+    items = window_texts([grid(tmp_path / "a.png", 9)], writer, window=200, gap=0)
+    samples = WindowTexts(items, writer)
+    texts = [samples[Place(epoch, 0)].text for epoch in range(4)]
+    assert len(set(texts)) == 4
+    assert texts[0] == WindowTexts(items, writer)[Place(0, 0)].text
+    found = [CODEC.decode(text, NAMES, (200, 200), on_invalid="raise") for text in texts]
+    for one in found:
+        np.testing.assert_array_equal(np.sort(one.boxes[:, 0]), np.sort(found[0].boxes[:, 0]))
+
+
+def test_an_image_that_augmentation_empties_is_shown_unchanged(tmp_path: Path) -> None:
+    """Unless the codec can say that nothing is there."""
+    record = grid(tmp_path / "a.png", 1)
+    crop = Augmentation(cropping=1.0, crop_range=(0.1, 0.1))
+    for version in (2, 3):
+        writer = TextWriter(NAMES, codecs.get("florence2", version=version), 10**6, count_tokens)
+        samples = WindowTexts(window_texts([record], writer, window=200, gap=0), writer, crop)
+        empty = [sample for epoch in range(30) if "plane" not in (sample := samples[Place(epoch, 0)]).text]
+        unchanged = [sample for epoch in range(30) if len((sample := samples[Place(epoch, 0)]).image) == 200]
+        assert (len(empty) > 0, len(unchanged) > 0) == (version == 3, version == 2)
 
 
 def test_only_records_with_whole_images_are_trained_on(tmp_path: Path) -> None:

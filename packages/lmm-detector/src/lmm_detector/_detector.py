@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import rbox_metrics
 from rbox_formats import ClassNames, ImageRecord, codecs, images, tiling
 
-from lmm_detector import _families
+from lmm_detector import _families, _repetition, _scores
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
 
@@ -26,11 +26,16 @@ class Generation:
         num_beams: 1 is greedy; LMMRotate takes 3.
         max_new_tokens: The longest answer; None: the longest that the model can write.
         batch_size: Windows at a time.
+        scores: How a box's score comes of the probabilities of its tokens: a rule of `_scores.RULES`, "none" for no
+            scores.
+        constrained: Whether only texts of the codec, with the detector's classes, may be written.
     """
 
     num_beams: int = 1
     max_new_tokens: int | None = None
     batch_size: int = 8
+    scores: str = "mean"
+    constrained: bool = False
 
     def __post_init__(self) -> None:
         for name in ("num_beams", "batch_size", "max_new_tokens"):
@@ -73,16 +78,13 @@ class Detector:
         """
         import torch
 
-        dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-        if dtype not in dtypes:
-            raise ModelError(f"expected a dtype among {', '.join(dtypes)}, got {dtype!r}")
         spec = DetectorSpec.load(path)
-        family = _families.load(str(path))
+        family = _families.load(str(path), dtype=dtype)
         codec = spec.make_codec()
-        family.check(codec, spec.prompt)
+        family.check(codec, spec.prompt, (spec.window, spec.window))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            family.model.to(device, dtypes[dtype]).eval()
+            family.model.to(device).eval()
         except (RuntimeError, AssertionError) as error:
             # torch's own words for a device that there is not, or is too small.
             raise ModelError(
@@ -99,94 +101,146 @@ class Detector:
         """The windows in which it sees an image file."""
         return tiling.windows(*images.read_size(path), self.spec.window, self.spec.gap)
 
-    def predict(self, paths: Sequence[str | Path], generation: Generation | None = None) -> Iterator[ImageRecord]:
+    def predict(
+        self, paths: Sequence[str | Path], generation: Generation | None = None, *, done: Collection[str] = ()
+    ) -> Iterator[ImageRecord]:
         """Detects the objects on image files, window by window, in batches that run across images.
 
         Args:
             paths: The files. An image's id is its file's name without the suffix.
             generation: How.
+            done: The ids of images that were detected before. Batches are made as if they had not been, so that the
+                others' come out the same to the last bit; those of which all images are done are passed over.
 
         Yields:
-            A record for each image, in order, as soon as its last window is done. `scores` is None. `metadata` holds
-            `status`, and `windows`: of each its place, raw text, status, and what decoding rejected and why.
+            A record for each other image, in order, as soon as its last window is done. `scores` are from 0 to 1, or
+            None where none are asked for. `metadata` holds `status`, and `windows`: of each its place, raw text,
+            status, and what decoding rejected and why, boxes that repeat an earlier one among it.
 
         Raises:
             ImageError: If a file is not a whole image.
+            ModelError: If the answers cannot be as long, or as short, as asked for.
         """
-        answers: list[tuple[tiling.Window, str]] = []
-        for path, window, text, is_last in self._texts(paths, generation or Generation()):
-            answers.append((window, text))
+        generation = generation or Generation()
+        _scores.check_rule(generation.scores, self.codec)
+        answers: list[_Answered] = []
+        for path, answered, is_last in self._answers(paths, generation, done):
+            if path.stem in done:
+                continue
+            answers.append(answered)
             if is_last:
                 yield self._record(path, answers)
                 answers = []
 
-    def _texts(
-        self, paths: Sequence[str | Path], generation: Generation
-    ) -> Iterator[tuple[Path, tiling.Window, str, bool]]:
-        """Each window's answer, and whether it is the last one of its image."""
-        limit = self.family.max_target_tokens
+    def _answers(
+        self, paths: Sequence[str | Path], generation: Generation, done: Collection[str]
+    ) -> Iterator[tuple[Path, _Answered, bool]]:
+        """What is found in each window, and whether it is the last one of its image."""
+        limit = self.family.answer_room(self.spec.prompt, (self.spec.window, self.spec.window))
         tokens = generation.max_new_tokens or limit
         if tokens > limit:
             raise ModelError(f"expected answers of at most {limit} tokens, which the model can write, got {tokens}")
-        for batch in _batches(self._crops(paths), generation.batch_size):
-            crops = [crop for *_, crop in batch]
-            texts = self.family.generate(crops, self.spec.prompt, num_beams=generation.num_beams, max_new_tokens=tokens)
-            for (path, window, is_last, _), text in zip(batch, texts, strict=True):
-                yield path, window, text, is_last
+        decoding = _families.Decoding(
+            max_new_tokens=tokens,
+            num_beams=generation.num_beams,
+            automaton=self._automaton() if generation.constrained else None,
+        )
+        for batch in _batches(self._places(paths), generation.batch_size):
+            if all(path.stem in done for path, *_ in batch):
+                continue
+            crops = list(_crops(batch))
+            answers = self.family.generate(crops, self.spec.prompt, decoding)
+            scored = generation.scores != "none"
+            logs = self._log_probabilities(crops, answers) if scored else [None] * len(crops)
+            for (path, window, is_last), answer, log in zip(batch, answers, logs, strict=True):
+                yield path, self._answered(window, answer, log, generation.scores), is_last
 
-    def _crops(self, paths: Sequence[str | Path]) -> Iterator[tuple[Path, tiling.Window, bool, np.ndarray]]:
+    def _places(self, paths: Sequence[str | Path]) -> Iterator[tuple[Path, tiling.Window, bool]]:
         for path in paths:
-            image = images.load(path)
             windows = self.windows(path)
             for number, window in enumerate(windows, start=1):
-                yield Path(path), window, number == len(windows), tiling.crop(image, window)
+                yield Path(path), window, number == len(windows)
 
-    def _record(self, path: Path, answers: Sequence[tuple[tiling.Window, str]]) -> ImageRecord:
-        """One image's record out of the answers to its windows."""
-        parts, windows = [], []
-        for window, text in answers:
-            size = (window.output_size, window.output_size)
-            part = self.codec.decode(text, self.class_names, size, on_invalid="ignore")
-            parts.append(part)
-            windows.append(
-                {
-                    "window": list(window[:3]),
-                    "text": text,
-                    # An answer that stops without end-of-text ran into the length limit, however well it reads.
-                    "status": part.status if self.family.is_finished(text) else "truncated",
-                    "rejected": [list(piece) for piece in part.rejected],
-                }
-            )
-        boxes = np.concatenate(
-            [tiling.to_image(part.boxes, window) for part, (window, _) in zip(parts, answers, strict=True)]
+    def _automaton(self) -> Any:
+        from lmm_detector._constrained import compile_grammar
+
+        return compile_grammar(self.codec, self.class_names, self.family.tokenizer, end=self.family.end_tokens[0])
+
+    def _log_probabilities(self, crops: Sequence[np.ndarray], answers: Sequence[_families.Answer]) -> list[Any]:
+        return self.family.log_probabilities(crops, self.spec.prompt, [answer.tokens for answer in answers])
+
+    def _answered(self, window: tiling.Window, answer: _families.Answer, log: Any, rule: str) -> _Answered:
+        """What an answer says of its window."""
+        size = (window.output_size, window.output_size)
+        found = self.codec.decode(
+            answer.text, self.class_names, size, self.family.input_size(size), on_invalid="ignore"
         )
-        labels = np.concatenate([part.labels for part in parts])
+        found, _ = _repetition.without_repeats(found)
+        scores = None
+        if log is not None:
+            scores = _scores.box_scores(found, self.family.token_spans(answer.tokens), log, rule)
+        about = {
+            "window": list(window[:3]),
+            "text": answer.text,
+            # An answer that stops without end-of-text ran into the length limit, however well it reads.
+            "status": found.status if answer.finished else "truncated",
+            "rejected": [list(piece) for piece in found.rejected],
+        }
+        return _Answered(window, found, scores, about)
+
+    def _record(self, path: Path, answers: Sequence[_Answered]) -> ImageRecord:
+        """One image's record out of the answers to its windows."""
+        boxes = np.concatenate([tiling.to_image(each.found.boxes, each.window) for each in answers])
+        labels = np.concatenate([each.found.labels for each in answers])
+        quads = [tiling.to_image(each.found.quads, each.window) for each in answers if each.found.quads is not None]
+        scores = [each.scores for each in answers if each.scores is not None]
         width, height = images.read_size(path)
-        quads = [
-            tiling.to_image(part.quads, window)
-            for part, (window, _) in zip(parts, answers, strict=True)
-            if part.quads is not None
-        ]
+        windows = [each.about for each in answers]
         record = ImageRecord(
             image_id=path.stem,
             boxes=boxes,
             labels=labels,
             quads=np.concatenate(quads) if quads else None,
+            scores=np.concatenate(scores) if scores else None,
             path=path,
             width=width,
             height=height,
             metadata={"status": codecs.joined_status(str(window["status"]) for window in windows), "windows": windows},
         )
-        if len(parts) == 1:
+        if len(answers) == 1:
             return record
         kept = rbox_metrics.merge_windows(
             boxes,
             labels,
-            None,
-            window_index=np.repeat(np.arange(len(parts)), [len(part.boxes) for part in parts]),
-            windows=np.array([window.corners for window, _ in answers], dtype=np.float64),
+            record.scores,
+            window_index=np.repeat(np.arange(len(answers)), [len(each.found.boxes) for each in answers]),
+            windows=np.array([each.window.corners for each in answers], dtype=np.float64),
         )
         return record.select(kept)
+
+
+class _Answered(NamedTuple):
+    """What was found in a window.
+
+    Attributes:
+        window: Where it lies.
+        found: What its text says, each box once.
+        scores: (N,) of its boxes, or None.
+        about: What a predictions file says of it.
+    """
+
+    window: tiling.Window
+    found: codecs.Decoded
+    scores: Any
+    about: dict[str, Any]
+
+
+def _crops(places: Sequence[tuple[Path, tiling.Window, bool]]) -> Iterator[np.ndarray]:
+    """The pixels of windows; an image is read once for those that follow each other."""
+    for path, group in itertools.groupby(places, key=lambda place: place[0]):
+        image = images.load(path)
+        for _, window, _ in group:
+            yield tiling.crop(image, window)
 
 
 def _batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:

@@ -67,7 +67,7 @@ def predict(
         if len(todo) < len(paths):
             logger.info("%s holds %d of %d images already", out, len(paths) - len(todo), len(paths))
         with progress("predicting", sum(len(detector.windows(path)) for path in todo)) as advance:
-            for record in detector.predict(todo, generation):
+            for record in detector.predict(paths, generation, done=frozenset(writer.done)):
                 writer.write(record)
                 truncated += record.metadata["status"] == "truncated"
                 advance(len(record.metadata["windows"]))

@@ -3,19 +3,79 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from rbox_formats import ClassNames, Dataset, ImageRecord, images, tiling
+import numpy as np
+from rbox_formats import ClassNames, ImageRecord, images, tiling
 from rbox_formats.cli import track
 from rbox_formats.codecs import Codec
 from rbox_formats.errors import DatasetError
 
+from lmm_detector._augmentation import Augmentation, sample_rng
 from lmm_detector._families import Sample
+from lmm_detector._mixing import Place
 
-logger = logging.getLogger("lmm_detector")
+
+def _as_it_is(size: tuple[int, int]) -> tuple[int, int]:
+    return size
+
+
+ObjectOrder = Literal["category", "position", "random"]
+
+
+@dataclass(frozen=True)
+class TextWriter:
+    """How objects become the text that a model learns.
+
+    Attributes:
+        class_names: The names of the labels.
+        codec: The format.
+        max_tokens: The longest text; a longer one loses whole objects, the last ones first.
+        count_tokens: The lengths of texts in tokens.
+        order: "category": the codec's own, by class and within each by position, as LMMRotate's; "position" alone;
+            "random": another in each epoch.
+        input_size: What the model sees of a window of some size, for codecs in its pixels.
+    """
+
+    class_names: ClassNames
+    codec: Codec
+    max_tokens: int
+    count_tokens: Callable[[Sequence[str]], list[int]]
+    order: ObjectOrder = "category"
+    input_size: Callable[[tuple[int, int]], tuple[int, int]] = _as_it_is
+
+    def write(self, part: ImageRecord, rng: np.random.Generator) -> tuple[str, int]:
+        """The longest text of the first objects that is short enough, and how many they are.
+
+        Args:
+            part: The objects of a window.
+            rng: For a random order.
+        """
+        shapes, labels, size = part.shapes, part.labels, part.size
+        seen = self.input_size(size)
+        by: Literal["category", "position"] = "position" if self.order == "position" else "category"
+        order = self.codec.order(shapes, labels, self.class_names, size, seen, by=by)
+        if self.order == "random":
+            order = rng.permutation(order)
+
+        def first(count: int) -> str:
+            return self.codec.encode(shapes, labels, self.class_names, size, seen, order=order[:count])
+
+        # Each object adds tokens, so the longest text that fits is found by halving.
+        low, high = 0, len(order) + 1
+        text = first(len(order))
+        if self.count_tokens([text])[0] <= self.max_tokens:
+            return text, len(order)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.count_tokens([first(middle)])[0] <= self.max_tokens:
+                low = middle
+            else:
+                high = middle
+        return first(low), low
 
 
 @dataclass(frozen=True)
@@ -26,17 +86,22 @@ class WindowText:
         image_id: Of the image.
         path: The image's file.
         window: Where it lies.
-        text: The answer.
+        part: Its objects, in its own pixels.
+        text: The answer, where neither augmentation nor a random order changes it.
         objects: How many objects the text holds.
-        left_out: How many more the window has, which did not fit the length limit.
     """
 
     image_id: str
     path: Path
     window: tiling.Window
+    part: ImageRecord
     text: str
     objects: int
-    left_out: int
+
+    @property
+    def left_out(self) -> int:
+        """How many more objects the window has, which did not fit the length limit."""
+        return len(self.part) - self.objects
 
     def to_dict(self) -> dict[str, object]:
         """For JSON, without the path."""
@@ -51,37 +116,43 @@ class WindowText:
 
 @dataclass(frozen=True)
 class WindowTexts:
-    """Windows and texts as a training set: the pixels are read when a sample is asked for."""
+    """Windows and texts as a training set: the pixels are read when a sample is asked for.
+
+    Attributes:
+        items: The windows.
+        writer: What writes the texts.
+        augmentation: What is done to images and objects. None: nothing.
+        seed: Of augmentation and random orders. With the epoch and the window's number it decides on both, whichever
+            process loads the sample.
+    """
 
     items: Sequence[WindowText]
+    writer: TextWriter
+    augmentation: Augmentation | None = None
+    seed: int = 0
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> Sample:
-        item = self.items[index]
-        return Sample(tiling.crop(images.load(item.path), item.window), item.text, complete=item.left_out == 0)
+    def __getitem__(self, place: Place) -> Sample:
+        item = self.items[place.number]
+        image = tiling.crop(images.load(item.path), item.window)
+        if self.augmentation is None and self.writer.order != "random":
+            return Sample(image, item.text, complete=item.left_out == 0)
+        rng = sample_rng(self.seed, *place)
+        part = item.part
+        if self.augmentation is not None:
+            changed, left = self.augmentation.apply(image, part, rng)
+            if len(left) or self.writer.codec.empty_answer is not None:
+                image, part = changed, left
+        text, objects = self.writer.write(part, rng)
+        if len(part) and not objects:  # not one fits in this order, and the text for none would be untrue
+            return Sample(tiling.crop(images.load(item.path), item.window), item.text, complete=item.left_out == 0)
+        return Sample(image, text, complete=objects == len(part))
 
     def to_jsonl(self) -> str:
         """A line per window: what this model is being taught."""
         return "".join(json.dumps(item.to_dict(), ensure_ascii=False) + "\n" for item in self.items)
-
-
-def records_with_images(dataset: Dataset) -> list[ImageRecord]:
-    """The dataset's records whose image is there.
-
-    Raises:
-        DatasetError: If there is none.
-    """
-    records = [record for record in track(dataset, "reading annotations") if record.path is not None]
-    if not records:
-        raise DatasetError(
-            f"expected images beside the annotations, got none for any of {len(dataset)} label files",
-            remedy="Images are looked for in the folder 'images', under the names of the label files.",
-        )
-    if len(records) < len(dataset):
-        logger.info("%d of %d label files have no image, and are left out", len(dataset) - len(records), len(dataset))
-    return records
 
 
 def check_images(paths: Sequence[Path]) -> None:
@@ -94,66 +165,28 @@ def check_images(paths: Sequence[Path]) -> None:
         images.check(path)
 
 
-def window_texts(
-    records: Sequence[ImageRecord],
-    class_names: ClassNames,
-    codec: Codec,
-    *,
-    window: int,
-    gap: int,
-    max_tokens: int,
-    count_tokens: Callable[[Sequence[str]], list[int]],
-) -> WindowTexts:
+def window_texts(records: Sequence[ImageRecord], writer: TextWriter, *, window: int, gap: int) -> list[WindowText]:
     """Cuts images into windows and writes the text of each.
 
-    A window without objects is left out where the codec has no answer for it. A text that is longer than `max_tokens`
-    loses whole objects, the last ones first.
+    A window without objects is left out where the codec has no answer for it.
 
     Raises:
         DatasetError: If no window is left.
     """
     items = []
+    rng = np.random.default_rng(0)  # random orders are drawn anew for each sample
     for record in track(records, "writing texts"):
         for place in tiling.windows(*record.size, window, gap):
             part = tiling.clip_to_window(record, place)
-            if len(part) == 0 and codec.empty_answer is None:
+            if len(part) == 0 and writer.codec.empty_answer is None:
                 continue
-            text, objects = _fitting_text(part, class_names, codec, max_tokens, count_tokens)
+            text, objects = writer.write(part, rng)
             if len(part) > 0 and objects == 0:
                 continue  # not one object fits, and the text for none would be untrue
-            items.append(WindowText(record.image_id, record.file, place, text, objects, len(part) - objects))
+            items.append(WindowText(record.image_id, record.file, place, part, text, objects))
     if not items:
         raise DatasetError(
-            f"expected objects whose text has at most {max_tokens} tokens, got none in {len(records)} images",
+            f"expected objects whose text has at most {writer.max_tokens} tokens, got none in {len(records)} images",
             remedy="Images without objects are left out, unless the codec has a text for them.",
         )
-    return WindowTexts(items)
-
-
-def _fitting_text(
-    part: ImageRecord,
-    class_names: ClassNames,
-    codec: Codec,
-    max_tokens: int,
-    count_tokens: Callable[[Sequence[str]], list[int]],
-) -> tuple[str, int]:
-    """The longest text of the first objects, in the codec's order, that has at most `max_tokens`; and how many."""
-    shapes, labels, size = part.shapes, part.labels, part.size
-    text = codec.encode(shapes, labels, class_names, size)
-    if count_tokens([text])[0] <= max_tokens:
-        return text, len(part)
-    # The codec's own order, by which the last objects are the ones to go.
-    order = codec.order(shapes, labels, class_names, size)
-
-    def first(count: int) -> str:
-        return codec.encode(shapes[order[:count]], labels[order[:count]], class_names, size)
-
-    # Each object adds tokens, so the longest text that fits is found by halving.
-    low, high = 0, len(part)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if count_tokens([first(middle)])[0] <= max_tokens:
-            low = middle
-        else:
-            high = middle
-    return first(low), low
+    return items

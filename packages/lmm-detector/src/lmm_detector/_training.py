@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
@@ -10,9 +11,10 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from rbox_formats import codecs, datasets, files, tiling
+from accelerate import PartialState
+from rbox_formats import codecs, files, tiling
 from rbox_formats.cli import Advance, progress
 from transformers import (
     PrinterCallback,
@@ -27,14 +29,17 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from lmm_detector import _config, _families
 from lmm_detector._config import TrainConfig
-from lmm_detector._samples import WindowTexts, check_images, records_with_images, window_texts
+from lmm_detector._families._tokens import Initialisation
+from lmm_detector._mixing import EpochSampler
+from lmm_detector._samples import ObjectOrder, TextWriter, WindowTexts, check_images, window_texts
+from lmm_detector._sources import open_sources
 from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector.errors import ConfigError, RunError
 
 logger = logging.getLogger("lmm_detector")
 
 # Settings that change nothing of what a run comes to.
-_WITHOUT_EFFECT = ("out", "workers", "report_to")
+_WITHOUT_EFFECT = ("out", "workers", "report_to", "device_batch_size")
 
 # What a checkpoint has and a detector does not need: optimiser, schedule, random state.
 _ONLY_FOR_TRAINING = ("*.pt", "*.pth", "*.bin", TRAINER_STATE_NAME)
@@ -66,37 +71,49 @@ def train(config: TrainConfig) -> Path:
         logger.info("%s: this run is finished, nothing is done again", out)
         return out / "model"
 
-    codec = codecs.get(config.codec, **config.codec_options)
+    codec = codecs.get(config.response_format, **config.codec_options)
     arguments = _arguments(config, out / "checkpoints")
-    dataset = datasets.read(config.format, config.data, config.split, config.class_names)
-    family = _families.load(config.model)
-    prompt = config.prompt or codec.question(dataset.class_names)
-    family.check(codec, prompt)
+    class_names, records = open_sources(config.sources, config.class_names)
+    family = _families.load(config.model_name_or_path, attn_implementation=config.attn_implementation)
+    prompt = config.prompt or codec.prompt
+    prompt = prompt.replace("{classes}", ", ".join(class_names))
+    window = (config.window, config.window)
+    added = family.add_tokens(codec.added_tokens, cast("Initialisation", config.token_initialisation))
+    if added:
+        logger.info(
+            "%d tokens of the codec are new to the model, and begin as %s", len(added), config.token_initialisation
+        )
+    family.check(codec, prompt, window)
+    for part in config.frozen:
+        for parameter in family.parts[cast("_families.Part", part)].values():
+            parameter.requires_grad_(False)
     gap = tiling.default_gap(config.window) if config.gap is None else config.gap
-    records = records_with_images(dataset)
-    check_images([record.file for record in records])
-    samples = window_texts(
-        records,
-        dataset.class_names,
-        codec,
-        window=config.window,
-        gap=gap,
-        max_tokens=family.max_target_tokens,
-        count_tokens=family.count_tokens,
-    )
+    check_images([record.file for of_dataset in records for record in of_dataset])
+    order = cast("ObjectOrder", config.object_order)
+    room = family.answer_room(prompt, window)
+    writer = TextWriter(class_names, codec, room, family.count_tokens, order, family.input_size)
+    windows = [window_texts(of_dataset, writer, window=config.window, gap=gap) for of_dataset in records]
+    samples = WindowTexts(list(itertools.chain(*windows)), writer, config.changes, config.seed)
+    sizes = [len(of_dataset) for of_dataset in windows]
+    sampler = EpochSampler(sizes, config.dataset_mode, config.seed, config.batch_size)
     if _has_begun(out):
         _require_same_texts(out / "texts.jsonl", samples)
-    files.write_text(out / "settings.yaml", _config.to_yaml(config))
-    files.write_text(out / "texts.jsonl", samples.to_jsonl())
-    _report(family, samples, out)
-
     newest = _newest_finished(out / "checkpoints")
+    together = PartialState()
+    together.wait_for_everyone()  # until all have seen the folder as it was
+    if together.is_main_process:
+        _remove_unfinished(out / "checkpoints")
+        files.write_text(out / "settings.yaml", _config.to_yaml(config))
+        files.write_text(out / "texts.jsonl", samples.to_jsonl())
+        _report(family, samples, room, out)
+    together.wait_for_everyone()
     if newest is not None:
         logger.info("going on from %s", newest)
     if newest is None or not _is_last(newest):
-        spec = DetectorSpec(dataset.class_names, codec.to_dict(), prompt, config.window, gap)
+        spec = DetectorSpec(class_names, codec.to_dict(), prompt, config.window, gap)
         with ExitStack() as stack:
-            trainer = Trainer(
+            trainer = _EpochTrainer(
+                sampler,
                 model=family.model,
                 args=arguments,
                 train_dataset=samples,
@@ -109,10 +126,13 @@ def train(config: TrainConfig) -> Path:
         newest = _newest_finished(out / "checkpoints")
         if newest is None:
             raise RunError("expected a checkpoint at the end of training, found none", path=out / "checkpoints")
-    return _finish(newest, out)
+    if together.is_main_process:
+        _finish(newest, out)
+    together.wait_for_everyone()
+    return out / "model"
 
 
-def _finish(last: Path, out: Path) -> Path:
+def _finish(last: Path, out: Path) -> None:
     """Makes the losses and the detector of a run out of its last checkpoint."""
     history = TrainerState.load_from_json(str(last / TRAINER_STATE_NAME)).log_history
     losses = [entry for entry in history if "loss" in entry]
@@ -122,19 +142,22 @@ def _finish(last: Path, out: Path) -> Path:
     shutil.rmtree(unfinished, ignore_errors=True)
     # copyfile leaves the modes behind: safetensors writes files that only their owner may read.
     shutil.copytree(last, unfinished, ignore=shutil.ignore_patterns(*_ONLY_FOR_TRAINING), copy_function=shutil.copyfile)
-    return unfinished.rename(out / "model")
+    unfinished.rename(out / "model")
 
 
-def _report(family: _families.Family, samples: WindowTexts, out: Path) -> None:
+def _report(family: _families.Family, samples: WindowTexts, room: int, out: Path) -> None:
     objects, left_out = sum(item.objects for item in samples.items), sum(item.left_out for item in samples.items)
-    parameters = sum(p.numel() for p in family.model.parameters())
-    logger.info("%s: %.1f M parameters; %d windows with %d objects", out, parameters / 1e6, len(samples), objects)
+    logger.info("%s: %d windows with %d objects, answers of up to %d tokens", out, len(samples), objects, room)
+    for part, parameters in family.parts.items():
+        trained = sum(p.numel() for p in parameters.values() if p.requires_grad)
+        of_all = sum(p.numel() for p in parameters.values())
+        logger.info("%s: %.1f M of %.1f M parameters are trained", part, trained / 1e6, of_all / 1e6)
     if left_out:
         cut = sum(item.left_out > 0 for item in samples.items)
         logger.warning(
             "%d more objects, in %d of the windows, are left out: the texts would be longer than the model's %d tokens "
             "(smaller windows hold fewer objects)",
-            *(left_out, cut, family.max_target_tokens),
+            *(left_out, cut, room),
         )
 
 
@@ -144,8 +167,7 @@ def _arguments(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             get_reporting_integration_callbacks([config.report_to])
         arguments = TrainingArguments(
             output_dir=str(checkpoints),
-            per_device_train_batch_size=config.batch_size,
-            gradient_accumulation_steps=config.gradient_accumulation,
+            per_device_train_batch_size=config.device_batch_size,
             num_train_epochs=config.epochs,
             max_steps=config.steps or -1,
             learning_rate=config.learning_rate,
@@ -168,12 +190,28 @@ def _arguments(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
     except (ValueError, RuntimeError, ImportError) as error:
         # What transformers finds wrong: precisions that the device lacks, trackers that are not installed.
         raise ConfigError(f"expected settings that transformers takes, got: {str(error).splitlines()[0]}") from error
-    if arguments.world_size > 1:
+    share, rest = divmod(config.batch_size, arguments.world_size)
+    if rest:
         raise ConfigError(
-            f"expected one process, got {arguments.world_size}",
-            remedy="Training by several processes (torchrun, accelerate launch) is not there yet.",
+            f"expected a batch_size that {arguments.world_size} processes can share, got {config.batch_size}",
+            remedy="Choose a multiple of their number.",
         )
+    at_once = max(size for size in range(1, min(config.device_batch_size, share) + 1) if share % size == 0)
+    arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps = at_once, share // at_once
     return arguments
+
+
+class _EpochTrainer(Trainer):
+    """A trainer whose epochs go through the windows as the sampler says."""
+
+    def __init__(self, sampler: EpochSampler, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.sampler = sampler
+        # What an encoder-decoder is to write is not shifted against its labels: the first of them counts too.
+        self._loss_shifts_labels &= not arguments["model"].config.is_encoder_decoder
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self.sampler
 
 
 class _Watch(TrainerCallback):
@@ -185,6 +223,8 @@ class _Watch(TrainerCallback):
         self.note = ""
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
         self.advance = self.stack.enter_context(progress("training", state.max_steps))
         self.advance(state.global_step)  # what a resumed run has behind it
 
@@ -205,17 +245,26 @@ class _Watch(TrainerCallback):
             )
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        # The last file of a checkpoint: one without it was cut short, and is not gone on from.
-        self.spec.save(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+        # The last file of a checkpoint, behind those of every process: one without it was cut short, and is not gone on
+        # from.
+        together = PartialState()
+        together.wait_for_everyone()
+        if together.is_main_process:
+            self.spec.save(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+        together.wait_for_everyone()
 
 
 def _newest_finished(checkpoints: Path) -> Path | None:
-    """The checkpoint to go on from; those that were cut short are removed."""
-    found = sorted(checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    finished = [path for path in found if (path / FILE_NAME).is_file()]
-    for path in set(found) - set(finished):
-        shutil.rmtree(path)
-    return finished[-1] if finished else None
+    """The checkpoint to go on from."""
+    finished = [path for path in checkpoints.glob("checkpoint-*") if (path / FILE_NAME).is_file()]
+    return max(finished, key=lambda path: int(path.name.rpartition("-")[2]), default=None)
+
+
+def _remove_unfinished(checkpoints: Path) -> None:
+    """Removes checkpoints that were cut short."""
+    for path in checkpoints.glob("checkpoint-*"):
+        if not (path / FILE_NAME).is_file():
+            shutil.rmtree(path)
 
 
 def _is_last(checkpoint: Path) -> bool:

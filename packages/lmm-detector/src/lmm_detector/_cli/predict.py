@@ -19,6 +19,13 @@ from lmm_detector._cli._common import set_up_output
 @click.option("--batch-size", default=8, show_default=True, help="Windows at a time.")
 @click.option("--num-beams", default=1, show_default=True, help="1 is greedy.")
 @click.option("--max-new-tokens", type=int, help="The longest answer. [default: the longest that the model can write]")
+@click.option(
+    "--scores",
+    default="mean",
+    show_default=True,
+    help="How scores come of token probabilities: mean, geometric, minimum, product, label, or none.",
+)
+@click.option("--constrained", is_flag=True, help="Only texts of the codec, with the detector's classes, are written.")
 @click.option("--device", help="Such as cpu or cuda:0. [default: the best that there is]")
 @click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16.")
 def predict(
@@ -31,6 +38,8 @@ def predict(
     batch_size: int,
     num_beams: int,
     max_new_tokens: int | None,
+    scores: str,
+    constrained: bool,
     device: str | None,
     dtype: str,
 ) -> None:
@@ -47,7 +56,7 @@ def predict(
     from lmm_detector import predict as run
     from lmm_detector._detector import Generation
     from lmm_detector._prediction import find_images
-    from lmm_detector._samples import records_with_images
+    from lmm_detector._sources import records_with_images
 
     detector = Detector.from_pretrained(model, device=device, dtype=dtype)
     if data:
@@ -57,5 +66,5 @@ def predict(
     else:
         paths = find_images(images)
         description = {"images": [str(image) for image in images]}
-    generation = Generation(num_beams=num_beams, max_new_tokens=max_new_tokens, batch_size=batch_size)
+    generation = Generation(num_beams, max_new_tokens, batch_size, scores, constrained)
     click.echo(f"The predictions are in {run(detector, paths, out, generation=generation, dataset=description)}.")

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import class_names_option, codec_settings_option
+from rbox_formats.cli import class_names_option, codec_settings_option, parse_options
 
 from lmm_detector._cli._common import set_up_output
 from lmm_detector._config import TrainConfig, load
 
 # Fields that the command line writes in another way than as one value; they have options of their own below.
-_OWN_OPTIONS = ("class_names", "codec_options")
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+_OWN_OPTIONS = ("class_names", "codec_options", "augmentation")
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list[str]": str}
+# As the other commands call them.
+_SHORT = {"model_name_or_path": "--model", "data_path": "--data", "response_format": "--codec"}
 
 
 def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -25,10 +27,16 @@ def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
             continue
         kind = str(field.type).removesuffix(" | None")
         name = field.name.replace("_", "-")
-        flag = f"--{name}/--no-{name}" if kind == "bool" else f"--{name}"
-        default = "" if field.default in ("", None) else f"  [default: {field.default}]"
+        flags = [f"--{name}/--no-{name}" if kind == "bool" else f"--{name}"]
+        flags += [_SHORT[field.name]] if field.name in _SHORT else []
+        default = "" if field.default in ("", None, dataclasses.MISSING) else f"  [default: {field.default}]"
         function = click.option(
-            flag, field.name, type=_TYPES[kind], default=None, help=field.metadata["help"] + default
+            *flags,
+            field.name,
+            type=_TYPES[kind],
+            default=None,
+            multiple=kind == "list[str]",
+            help=field.metadata["help"] + default,
         )(function)
     return function
 
@@ -38,9 +46,16 @@ def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 @_config_options
 @class_names_option
 @codec_settings_option
+@click.option(
+    "--augmentation",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda _context, _option, value: parse_options(value),
+    help="What is done to images and boxes by chance, such as horizontal_flip=0.5; more than one may be given.",
+)
 def train(config: Path | None, **settings: Any) -> None:
     """Fine-tune a model on a dataset. Given again, the command goes on where a stopped run was."""
-    loaded = load(config, {name: value for name, value in settings.items() if value not in (None, {})})
+    loaded = load(config, {name: value for name, value in settings.items() if value not in (None, {}, ())})
 
     set_up_output()
     from lmm_detector import train as run
@@ -48,6 +63,6 @@ def train(config: Path | None, **settings: Any) -> None:
     folder = run(loaded)
     click.echo(
         f"The detector is in {folder}. Next: "
-        f"lmm-detector predict --model {folder} --data {loaded.data} --out {Path(loaded.out) / 'predictions.jsonl'}"
-        + (f" --split {loaded.split}" if loaded.split else "")
+        f"lmm-detector predict --model {folder} --data {loaded.data_path[0]} "
+        f"--out {Path(loaded.out) / 'predictions.jsonl'}" + (f" --split {loaded.split[0]}" if loaded.split else "")
     )

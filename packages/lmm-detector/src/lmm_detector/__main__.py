@@ -1,0 +1,7 @@
+"""`python -m lmm_detector`, which is how `torchrun` and `accelerate launch` start it."""
+
+from __future__ import annotations
+
+from lmm_detector._cli import main
+
+main()
