@@ -190,6 +190,8 @@ def _arguments(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
     except (ValueError, RuntimeError, ImportError) as error:
         # What transformers finds wrong: precisions that the device lacks, trackers that are not installed.
         raise ConfigError(f"expected settings that transformers takes, got: {str(error).splitlines()[0]}") from error
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # a process, a device: transformers would let this one drive all, with a batch for each
     share, rest = divmod(config.batch_size, arguments.world_size)
     if rest:
         raise ConfigError(

@@ -1,0 +1,183 @@
+"""The chat adapter: templates, ends, sizes, and models that it cannot take."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lmm_detector import _families
+from lmm_detector._families import Decoding, Family, Sample
+from lmm_detector.errors import ModelError
+from safetensors.torch import load_file, save_file
+
+PROMPT = "Find all ships."
+
+Save = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def folder(save: Save) -> Path:
+    return save("qwen2_5_vl", tied=False)
+
+
+@pytest.fixture(scope="module")
+def family(folder: Path) -> Family:
+    family = _families.load(str(folder))
+    family.model.eval()
+    return family
+
+
+def copied(folder: Path, to: Path) -> Path:
+    for path in folder.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_a_sample_is_a_users_turn_and_the_assistants(family: Family) -> None:
+    """At 56 px, four by four patches of which four make a token."""
+    batch = family.collate([Sample(np.zeros((56, 56, 3), dtype=np.uint8), "ship", True)], PROMPT)
+    image = "<|vision_start|>" + 4 * "<|image_pad|>" + "<|vision_end|>"
+    turns = f"<|im_start|>user\n{image}{PROMPT}<|im_end|>\n<|im_start|>assistant\nship<|im_end|>"
+    assert family.tokenizer.decode(batch["input_ids"][0]) == turns
+    taught = batch["labels"][0]
+    assert family.tokenizer.decode(taught[taught != -100]) == "ship<|im_end|>"
+    assert batch["attention_mask"].all()
+
+
+@pytest.mark.parametrize(
+    "behind, ends",
+    [
+        ("<|im_end|>\n", ["<|im_end|>"]),
+        ("\n<|endoftext|>", ["<|endoftext|>", "<|im_end|>"]),  # the tokenizer's own ends an answer as well
+        ("", ["<|im_end|>"]),
+    ],
+)
+def test_an_answer_ends_with_what_the_template_puts_there(
+    behind: str, ends: list[str], folder: Path, tmp_path: Path
+) -> None:
+    template = copied(folder, tmp_path) / "chat_template.jinja"
+    text = template.read_text().replace(
+        "<|im_end|>\n{% endfor %}", behind.replace("\n", "{{ '\\n' }}") + "{% endfor %}"
+    )
+    template.write_text(text)
+    changed = _families.load(str(tmp_path))
+    assert [changed.tokenizer.decode([token]) for token in changed.end_tokens] == ends
+    assert changed.model.generation_config.eos_token_id == list(changed.end_tokens)
+
+
+def test_a_checkpoints_own_generation_settings_are_left_aside(
+    folder: Path, family: Family, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    """As Qwen's: sampling, with repeated tokens made less likely."""
+    settings = copied(folder, tmp_path) / "generation_config.json"
+    own = {"do_sample": True, "temperature": 0.1, "top_k": 1, "repetition_penalty": 5.0, "num_beams": 2}
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | own))
+    decoding = Decoding(max_new_tokens=8)
+    ours, theirs = (f.generate(images, PROMPT, decoding) for f in (family, _families.load(str(tmp_path))))
+    assert [answer.text for answer in ours] == [answer.text for answer in theirs]
+
+
+def test_placeholders_of_images_are_never_written(folder: Path, images: list[np.ndarray]) -> None:
+    family = _families.load(str(folder))
+    head = family.model.get_output_embeddings()
+    head.bias = torch.nn.Parameter(torch.zeros(head.out_features))
+    placeholders = family.tokenizer.convert_tokens_to_ids(["<|image_pad|>", "<|video_pad|>"])
+    with torch.no_grad():
+        head.bias[placeholders] = 1e4
+    (answer,) = family.generate(images[:1], PROMPT, Decoding(max_new_tokens=5))
+    assert len(answer.tokens) > 0
+    assert not set(answer.tokens.tolist()) & set(placeholders)
+    family.log_probabilities(images[:1], PROMPT, [answer.tokens])
+
+
+@pytest.mark.parametrize(
+    "model_type, size, seen, tokens",
+    [
+        # Whole patches of 28 pixels, between 28 and 112 a side; a token for each.
+        ("qwen2_vl", (56, 56), (56, 56), 4),
+        ("qwen2_5_vl", (70, 100), (56, 112), 8),
+        ("qwen3_vl", (10, 10), (28, 28), 1),
+        ("qwen2_vl", (500, 500), (112, 112), 16),
+        # Tiles of 56 pixels, up to four; of more than one, a thumbnail as well. Four tokens each, and two around them.
+        ("internvl", (56, 56), (56, 56), 4),
+        ("internvl", (300, 300), (112, 112), 20),
+        ("internvl", (300, 150), (112, 56), 12),
+        # Up to two by two squares of 56 pixels, each line of which ends with a token; a small view of 16 before it.
+        ("llava_onevision", (50, 50), (56, 56), 16 + 4 * (4 + 1)),
+        ("llava_onevision", (100, 100), (112, 112), 16 + 8 * (8 + 1)),
+    ],
+)
+def test_what_the_model_sees(
+    model_type: str, size: tuple[int, int], seen: tuple[int, int], tokens: int, save: Save
+) -> None:
+    family = _families.load(str(save(model_type)))
+    assert family.input_size(size) == seen
+    image = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+    (ids,) = family.collate([Sample(image, "", complete=False)], "")["input_ids"]
+    assert int((ids == family.model.config.image_token_id).sum()) == tokens
+
+
+@pytest.mark.parametrize("model_type", ["internvl", "llava_onevision"])
+def test_rows_and_columns_are_not_mixed_up(model_type: str, save: Save) -> None:
+    """The left half of a wide image is another tile than the right one."""
+    family = _families.load(str(save(model_type)))
+    image = np.zeros((56, 112, 3), dtype=np.uint8)
+    image[:, 56:] = 255
+    pixels = family.collate([Sample(image, "", complete=False)], PROMPT)["pixel_values"]
+    pixels = pixels.reshape(-1, 3, 56, 56)
+    flat = [bool((tile == tile[:, :1, :1]).all()) for tile in pixels]
+    assert sorted(flat) == [False, True, True]  # two halves, and a view of both
+    assert family.input_size((112, 56)) == (112, 56)
+
+
+def test_saved_processors_are_transformers(folder: Path, family: Family, tmp_path: Path) -> None:
+    family.save(tmp_path)
+    assert json.loads((tmp_path / "processor_config.json").read_text())["processor_class"] == "Qwen2_5_VLProcessor"
+    assert (tmp_path / "chat_template.jinja").read_text() == (folder / "chat_template.jinja").read_text()
+
+
+def test_models_without_a_chat_template(folder: Path, tmp_path: Path) -> None:
+    (copied(folder, tmp_path) / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match=r"expected a chat template, found none\n.*instruction-tuned"):
+        _families.load(str(tmp_path))
+
+
+def test_a_missing_weight_is_not_drawn_at_random(folder: Path, tmp_path: Path) -> None:
+    path = copied(folder, tmp_path) / "model.safetensors"
+    weights = load_file(path)
+    del weights["lm_head.weight"]
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"expected all weights of a model of type qwen2_5_vl .* such as 'lm_head"):
+        _families.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "options, found",
+    [
+        ({"dtype": "int8"}, "expected a dtype among float32, bfloat16, float16, got 'int8'"),
+        ({"attn_implementation": {"audio": "sdpa"}}, "expected attention for the parts vision, language, got audio"),
+        ({"attn_implementation": "sdqa"}, "expected a model of type qwen2_5_vl .*sdqa"),
+    ],
+)
+def test_options_that_there_are_not(options: dict[str, Any], found: str, folder: Path) -> None:
+    with pytest.raises(ModelError, match=found):
+        _families.load(str(folder), **options)
+
+
+@pytest.mark.parametrize(
+    "options, found",
+    [
+        ({"max_new_tokens": 0}, "expected max_new_tokens of 1 or more, got 0"),
+        ({"num_beams": 0}, "expected num_beams of 1 or more, got 0"),
+        ({"temperature": 0.0}, "expected a temperature above 0"),
+        ({"top_p": 1.5}, "expected top_p above 0 and up to 1, got 1.5"),
+    ],
+)
+def test_decoding_that_there_is_not(options: dict[str, Any], found: str) -> None:
+    with pytest.raises(ModelError, match=found):
+        Decoding(**{"max_new_tokens": 5, **options})
