@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from rbox_formats import files
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, RboxError
 
 
 def test_a_file_is_replaced_in_one_piece(tmp_path: Path) -> None:
@@ -66,3 +66,12 @@ def test_the_longest_names(name: str, tmp_path: Path) -> None:
 def test_the_temporary_file_has_the_suffix(tmp_path: Path) -> None:
     with files.replacing(tmp_path / "a.png") as temporary:
         assert temporary.suffix == ".png"
+
+
+def test_folders_that_can_be_written_to(tmp_path: Path) -> None:
+    files.require_writable(tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "x"):
+        with pytest.raises(RboxError, match="file: expected a folder that can be written to"):
+            files.require_writable(place)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
@@ -99,12 +101,36 @@ def track(items: SizedIterable[T], description: str) -> Iterator[T]:
             advance(1)
 
 
+# The bars that are shown: one inside another stands below it.
+_shown: ContextVar[Any] = ContextVar("_shown", default=None)
+
+
 @contextmanager
 def progress(description: str, total: int) -> Iterator[Advance]:
     """A progress bar on standard error; yields the function that moves it on by so many, with a note at its end."""
+    with _bars() as bars:
+        task = bars.add_task(description, total=total, note="")
+
+        def advance(step: int, note: str = "") -> None:
+            bars.update(task, advance=step, note=note)
+
+        outermost = len(bars.tasks) == 1
+        try:
+            yield advance
+        finally:
+            if not outermost:
+                bars.remove_task(task)
+
+
+@contextmanager
+def _bars() -> Iterator[Any]:
+    """Those that are shown already, or new ones."""
     from rich import progress as rich_progress
     from rich.console import Console
 
+    if (shown := _shown.get()) is not None:
+        yield shown
+        return
     columns = (
         rich_progress.TextColumn("{task.description}"),
         rich_progress.BarColumn(),
@@ -114,13 +140,12 @@ def progress(description: str, total: int) -> Iterator[Advance]:
         rich_progress.TextColumn("left"),
         rich_progress.TextColumn("{task.fields[note]}"),
     )
-    with rich_progress.Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(description, total=total, note="")
-
-        def advance(step: int, note: str = "") -> None:
-            bar.update(task, advance=step, note=note)
-
-        yield advance
+    with rich_progress.Progress(*columns, console=Console(stderr=True), disable=not is_first_process()) as bars:
+        _shown.set(bars)
+        try:
+            yield bars
+        finally:
+            _shown.set(None)  # not by a token, which is of one context: a generator may be closed from another
 
 
 def dataset_options(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -194,13 +219,18 @@ def class_names_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of those that torchrun started: the one that speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def show_messages(*names: str) -> None:
-    """Shows the messages of packages' loggers on standard error."""
+    """Shows the messages of packages' loggers on standard error; of other processes than the first, errors only."""
     import logging
 
     for name in names:
         logger = logging.getLogger(name)
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.INFO if is_first_process() else logging.ERROR)
         if not logger.handlers:
             logger.addHandler(logging.StreamHandler())
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, RboxError
 
 _LONGEST_SUFFIX = 32  # in bytes, of a temporary file; with what is before it far below a file system's 255
 
@@ -62,6 +62,18 @@ def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
             "expected another file to write to: this one is read", path=path, remedy="Choose another --out."
         )
     return Path(path)
+
+
+def require_writable(folder: str | Path) -> None:
+    """Makes sure, before any long work, that a folder is there and can be written to, or that it can be made.
+
+    Raises:
+        RboxError: If not.
+    """
+    folder = Path(folder)
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise RboxError("expected a folder that can be written to", path=there)
 
 
 def visible(folder: Path) -> list[Path]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats import files
 from rbox_formats.cli import parse_class_names
 
 from rbox_metrics.errors import MetricsError
@@ -195,28 +193,23 @@ def check_outputs(
         archives: Other files, of any ending.
         pictures: A folder for pictures.
     """
+    from rbox_formats import files
+
     for path in (*out, *filter(None, archives)):
         files.not_an_input(path, *inputs)
         if path in out and path.suffix.lower() not in (".json", ".md", ".csv"):
             raise click.BadParameter(f"expected a file ending in .json, .md or .csv, got {path}", param_hint="--out")
         if path.is_dir():
             raise MetricsError("expected a file to write, got a folder", path=path)
-        _require_writable(path.parent)
+        files.require_writable(path.parent)
     if pictures is not None:
         from importlib.util import find_spec
 
         if pictures.exists() and not pictures.is_dir():
             raise MetricsError("expected a folder for pictures, got a file", path=pictures)
-        _require_writable(pictures)
+        files.require_writable(pictures)
         if find_spec("matplotlib") is None:
             raise MetricsError("expected matplotlib for pictures, found none: pip install 'rbox-metrics[plot]'")
-
-
-def _require_writable(folder: Path) -> None:
-    """Makes sure that a folder is there and can be written to, or that it can be made."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise MetricsError("expected a folder that can be written to", path=there)
 
 
 def say_if_compiling() -> None:
