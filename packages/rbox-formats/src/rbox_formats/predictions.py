@@ -10,7 +10,8 @@ last line may be torn, and is redone. docs/predictions.schema.json is its JSON S
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.errors import PredictionsError
 
@@ -162,19 +164,16 @@ class Writer:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.done: set[str] = set()
-        first = json.dumps(header.to_dict(), ensure_ascii=False) + "\n"
-        before = self.path.read_bytes() if self.path.exists() else b""
-        if not first.encode().startswith(before):
-            found, records, torn = _parse(self.path)
-            _require_same(found, header, self.path)
-            self.done = set(records)
+        held = _held(self.path, header)
+        if held is not None:
+            self.done, torn = held
             if torn:
                 with self.path.open("r+b") as file:
                     file.truncate(self.path.stat().st_size - torn)
             self._file = self.path.open("a", encoding="utf-8", newline="\n")
         else:
             self._file = self.path.open("w", encoding="utf-8", newline="\n")
-            self._append(first)
+            self._append(_first_line(header))
 
     def write(self, record: ImageRecord) -> None:
         """Appends one image; it is in the file when this returns.
@@ -198,6 +197,74 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+
+
+def held(path: str | Path, header: Header) -> set[str]:
+    """The ids of the images that a file of a run holds so far; none where it is not there, or just begun.
+
+    Raises:
+        PredictionsError: If the file exists with another header: it names what differs.
+    """
+    found = _held(Path(path), header)
+    return set() if found is None else found[0]
+
+
+def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: Iterable[str]) -> None:
+    """Puts the images of several files of one run, written by processes of their own, into one file.
+
+    The file is replaced as a whole, and the parts are removed after that: what is stopped in between can be done again.
+
+    Args:
+        path: The file; images that it holds already stay in it.
+        parts: The others. An image that is in two of them is taken once.
+        header: What the run says of itself.
+        order: The ids in the order of the file; images that it does not name stand behind them.
+
+    Raises:
+        PredictionsError: If a file is of another run.
+    """
+    path = Path(path)
+    others = [Path(part) for part in parts]
+    places: dict[str, tuple[Path, int, int]] = {}
+    for source in [path, *others]:
+        if held(source, header):
+            for image_id, begin, end in _lines(source):
+                places.setdefault(image_id, (source, begin, end))
+    names = dict.fromkeys([*(image_id for image_id in order if image_id in places), *places])
+    with files.replacing(path) as temporary, ExitStack() as stack:
+        opened = {source: stack.enter_context(source.open("rb")) for source, *_ in places.values()}
+        whole = stack.enter_context(temporary.open("wb"))
+        whole.write(_first_line(header).encode())
+        for image_id in names:
+            source, begin, end = places[image_id]
+            opened[source].seek(begin)
+            whole.write(opened[source].read(end - begin))
+    for part in others:
+        part.unlink(missing_ok=True)
+
+
+def _lines(path: Path) -> Iterator[tuple[str, int, int]]:
+    """The id of each image of a file, and where its line begins and ends; a torn last line is passed over."""
+    with path.open("rb") as file:
+        begin = len(file.readline())
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)["image_id"], begin, begin + len(line)
+            begin += len(line)
+
+
+def _first_line(header: Header) -> str:
+    return json.dumps(header.to_dict(), ensure_ascii=False) + "\n"
+
+
+def _held(path: Path, header: Header) -> tuple[set[str], int] | None:
+    """The images that a file holds, and the bytes of a torn last line; None where it is yet to begin."""
+    before = path.read_bytes() if path.exists() else b""
+    if _first_line(header).encode().startswith(before):
+        return None
+    found, records, torn = _parse(path)
+    _require_same(found, header, path)
+    return set(records), torn
 
 
 def _require_same(found: Header, wanted: Header, path: Path) -> None:

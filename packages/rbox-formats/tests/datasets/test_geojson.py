@@ -158,3 +158,15 @@ def test_images_without_a_place(tmp_path: Path) -> None:
 def test_it_is_only_written(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"expected a format that can be read, among .*, got 'geojson'"):
         datasets.read("geojson", tmp_path)
+
+
+def test_a_place_that_may_be_there(tmp_path: Path) -> None:
+    """None without one; with a world file what `placement_of` gives; an error where that is broken."""
+    path = tmp_path / "a.png"
+    Image.new("RGB", (4, 4)).save(path)
+    assert geojson.find_placement(path) is None
+    (tmp_path / "a.pgw").write_text("2\n0\n0\n-2\n101\n199\n")
+    assert geojson.find_placement(path) == geojson.placement_of(path) == geojson.Placement(2, 0, 100, 0, -2, 200)
+    (tmp_path / "a.pgw").write_text("2\n")
+    with pytest.raises(DatasetError, match="expected six lines"):
+        geojson.find_placement(path)

@@ -99,11 +99,18 @@ def write(
     for record in records:
         name = files.safe_name(f"{record.image_id}.geojson", folder)
         placement = placement_of(record.file) if on_map else None
-        files.write_text(folder / name, _json.dump(_collection(record, class_names, placement)) + "\n")
+        files.write_text(folder / name, _json.dump(collection(record, class_names, placement)) + "\n")
     return folder
 
 
-def _collection(record: ImageRecord, class_names: ClassNames, placement: Placement | None) -> dict[str, Any]:
+def collection(record: ImageRecord, class_names: ClassNames, placement: Placement | None = None) -> dict[str, Any]:
+    """A record as a feature collection: what `write` puts into its file.
+
+    Args:
+        record: The image and its objects.
+        class_names: What the record's labels index.
+        placement: Where the image lies on the map. None: coordinates are its pixels.
+    """
     quads = record.corners
     places = quads if placement is None else placement.apply(quads)
     features = []
@@ -146,8 +153,21 @@ def placement_of(image: Path) -> Placement:
     Raises:
         DatasetError: If neither says it, or a GeoTIFF cannot be read for want of rasterio.
     """
-    is_tiff = image.suffix.lower() in _GEOTIFF
-    placement = _geotiff(image) if is_tiff else None
+    if (placement := find_placement(image)) is not None:
+        return placement
+    remedy = "Write pixels (the format geojson), or put a world file beside it."
+    if image.suffix.lower() in _GEOTIFF and not _has_rasterio():
+        remedy = "To read a GeoTIFF's own: pip install rbox-formats[geo]. " + remedy
+    raise DatasetError("expected an image with a place on the map, found no transform", path=image, remedy=remedy)
+
+
+def find_placement(image: Path) -> Placement | None:
+    """As `placement_of`; None where neither says it.
+
+    Raises:
+        DatasetError: If a GeoTIFF or a world file is broken.
+    """
+    placement = _geotiff(image) if image.suffix.lower() in _GEOTIFF else None
     if placement is not None:
         return placement
     suffix = image.suffix
@@ -155,10 +175,7 @@ def placement_of(image: Path) -> Placement:
         for path in (image.with_suffix(ending), image.with_suffix(ending.upper())):
             if path.is_file():
                 return world_file(path)
-    remedy = "Write pixels (the format geojson), or put a world file beside it."
-    if is_tiff and not _has_rasterio():
-        remedy = "To read a GeoTIFF's own: pip install rbox-formats[geo]. " + remedy
-    raise DatasetError("expected an image with a place on the map, found no transform", path=image, remedy=remedy)
+    return None
 
 
 def _has_rasterio() -> bool:
