@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from lmm_detector import Detector, _families, convert
 from lmm_detector._cli import main
 from lmm_detector._convert import _names, is_remote_code
-from lmm_detector._detector import Generation
+from lmm_detector._prediction._detector import Generation
 from lmm_detector.errors import ModelError
 from PIL import Image
 from rbox_formats import codecs
@@ -341,6 +341,17 @@ def test_prompt_codec_windows_and_beams_as_given(weights: Weights, tmp_path: Pat
     assert (detector.spec.prompt, detector.spec.window, detector.spec.gap) == ("<ROD>", 80, 7)
     assert detector.codec == codecs.get("florence2", version=3)
     assert load(tmp_path / "out").config.decoder_start_tokens == 3
+
+
+@pytest.mark.parametrize("trainer, found", [({"response_format": "florence2"}, 2), ({}, None)])
+def test_starts_that_lmmrotate_taught_are_kept_for_training(
+    trainer: dict[str, str], found: int | None, weights: Weights, tmp_path: Path
+) -> None:
+    """Without class names, too: Microsoft's own models, with or without beams, are BART's in this."""
+    config = json.loads(json.dumps(CONFIG)) | trainer
+    config["text_config"]["num_beams"] = 4
+    convert(write_source(tmp_path / "source", weights, config), tmp_path / "out")
+    assert getattr(load(tmp_path / "out").config, "decoder_start_tokens", None) == found
 
 
 def test_what_a_detector_needs_is_checked(source: Path, tmp_path: Path) -> None:

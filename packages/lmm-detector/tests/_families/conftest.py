@@ -70,7 +70,7 @@ def trained(folder: Path, images: list[np.ndarray], losses: list[float]) -> Fami
     optimizer = torch.optim.AdamW(family.model.parameters(), lr=3e-3 if family.name == "florence2" else 1e-2)
     losses.clear()
     for _ in range(100):
-        loss = family.model(**batch).loss
+        loss = family.model(**family.on_device(batch)).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

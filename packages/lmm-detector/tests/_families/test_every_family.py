@@ -31,7 +31,7 @@ def logits_by_hand(family: Family, image: np.ndarray, tokens: list[int]) -> torc
             batch[name] = torch.cat([batch[name], torch.full_like(written, more[name])], dim=1)
         batch["input_ids"] = torch.cat([batch["input_ids"], written], dim=1)
     with torch.no_grad():
-        return family.model(**batch).logits[0, -1]
+        return family.model(**family.on_device(batch)).logits[0, -1]
 
 
 def test_training_lowers_the_loss(trained: Family, losses: list[float]) -> None:
@@ -89,7 +89,7 @@ def test_the_loss_is_the_mean_of_the_answers_log_probabilities(drawn: Family, im
     batch = drawn.collate(samples, PROMPT)
     answers = [row[row != -100].tolist() for row in batch["labels"]]
     with torch.no_grad():
-        loss = float(drawn.model(**batch).loss)
+        loss = float(drawn.model(**drawn.on_device(batch)).loss)
     found = np.concatenate(drawn.log_probabilities(images, PROMPT, answers))
     assert loss == pytest.approx(-found.mean(), rel=1e-5)
 

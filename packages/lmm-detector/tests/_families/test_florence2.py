@@ -10,6 +10,7 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from lmm_detector import _families
+from lmm_detector._decoding._constrained import compile_grammar
 from lmm_detector._families import Decoding, Sample, _loading
 from lmm_detector._tiny import save_tiny_florence2
 from lmm_detector.errors import ModelError
@@ -35,9 +36,9 @@ def trained(tiny_model: Path, image: np.ndarray) -> _families.Family:
     """Trained until it tells two images apart: the answers of random weights are one token again and again."""
     family = _families.load(str(tiny_model))
     batch = family.collate([Sample(image, "ship" + QUAD, True), Sample(image // 8, "plane" + QUAD, True)], CODEC.prompt)
-    optimizer = torch.optim.AdamW(family.model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(family.model.parameters(), lr=5e-3)
     for _ in range(300):
-        loss = family.model(**batch).loss
+        loss = family.model(**family.on_device(batch)).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -67,7 +68,7 @@ def test_answers_are_one_token_a_coordinate_between_start_and_end(family: _famil
 
 def test_pixels_are_scaled_as_clip_does(family: _families.Family, image: np.ndarray) -> None:
     """At the model's own size nothing is resized: mean and deviation of CLIP, by hand."""
-    batch = family.collate([Sample(image, "ship" + QUAD, True)], CODEC.prompt)
+    batch = family.on_device(family.collate([Sample(image, "ship" + QUAD, True)], CODEC.prompt))
     mean, deviation = np.array([0.48145466, 0.4578275, 0.40821073]), np.array([0.26862954, 0.26130258, 0.27577711])
     expected = ((image / 255 - mean) / deviation).transpose(2, 0, 1)
     np.testing.assert_allclose(batch["pixel_values"][0].numpy(), expected, atol=1e-5)
@@ -84,7 +85,7 @@ def test_loss_is_cross_entropy_of_the_answer(family: _families.Family, image: np
     batch = family.collate([Sample(image, "ship" + QUAD, True), Sample(image, "plane" + QUAD, False)], CODEC.prompt)
     family.model.eval()
     with torch.no_grad():
-        output = family.model(**batch)
+        output = family.model(**family.on_device(batch))
     kept = batch["labels"] != -100
     log_probabilities = output.logits.log_softmax(-1)[kept]
     by_hand = -log_probabilities.gather(1, batch["labels"][kept][:, None]).mean()
@@ -98,7 +99,7 @@ def test_greedy_answers_are_those_of_a_loop_over_the_model(trained: _families.Fa
     tokens = torch.tensor([[trained.model.config.text_config.decoder_start_token_id]])
     with torch.no_grad():
         while tokens.shape[1] < 20 and (tokens.shape[1] == 1 or tokens[0, -1] != tokens[0, 0]):
-            logits = trained.model(**batch, decoder_input_ids=tokens).logits[0, -1]
+            logits = trained.model(**trained.on_device(batch), decoder_input_ids=tokens).logits[0, -1]
             tokens = torch.cat([tokens, logits.argmax()[None, None]], dim=1)
     (answer,) = trained.generate([image], CODEC.prompt, Decoding(max_new_tokens=20))
     assert answer.text == trained.processor.tokenizer.decode(tokens[0, 1:])
@@ -199,7 +200,7 @@ def test_other_families_and_empty_folders(tmp_path: Path) -> None:
     ],
 )
 def test_models_that_cannot_be_had(source: str, error: Exception, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(*_: object) -> None:
+    def download(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
@@ -210,3 +211,44 @@ def test_models_that_cannot_be_had(source: str, error: Exception, found: str, mo
 def test_microsofts_names_lead_to_the_same_weights_in_transformers_layout() -> None:
     assert _loading.resolve("microsoft/Florence-2-large") == "florence-community/Florence-2-large"
     assert _loading.resolve("someone/else") == "someone/else"
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_as_many_starts_as_the_checkpoint_was_taught(
+    count: int, tiny_model: Path, class_names: ClassNames, image: np.ndarray, tmp_path: Path
+) -> None:
+    """LMMRotate's answers begin with `<s>` as often as there are beams above two."""
+    for path in tiny_model.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"decoder_start_tokens": count}))
+    family = _families.load(str(tmp_path))
+    family.model.eval()
+    text = "ship" + QUAD
+    batch = family.collate([Sample(image, text, True), Sample(image, text, False)], CODEC.prompt)
+    starts = count * "<s>"
+    assert [family.tokenizer.decode(row[row != -100]) for row in batch["labels"]] == [
+        f"{starts}{text}</s>",
+        starts + text,
+    ]
+    assert family.count_tokens([text]) == [count + 9 + 1]
+
+    for num_beams in (1, 3):
+        (answer,) = family.generate([image], CODEC.prompt, Decoding(max_new_tokens=8, num_beams=num_beams))
+        assert answer.tokens[:count].tolist() == count * [family.tokenizer.bos_token_id]
+    (answer,) = family.generate([image], CODEC.prompt, Decoding(max_new_tokens=2))
+    assert answer.text.startswith(min(count, 2) * "<s>")
+    automaton = compile_grammar(CODEC, class_names, family.tokenizer, end=family.end_tokens[0])
+    (answer,) = family.generate([image], CODEC.prompt, Decoding(max_new_tokens=40, automaton=automaton))
+    assert answer.text.startswith(starts)
+    assert CODEC.decode(answer.text, class_names, (96, 96)).rejected == ()
+    assert CODEC.decode(f"{starts}{text}</s>", class_names, (96, 96)).labels.tolist() == [1]
+
+    # The decoder's input is </s>, the starts, the answer: by hand, what predicts each token stands before it.
+    (logs,) = family.log_probabilities([image], CODEC.prompt, [answer.tokens])
+    inputs = family.on_device(family.collate([Sample(image, "", True)], CODEC.prompt))
+    inputs.pop("labels")
+    decoder = torch.tensor([[family.tokenizer.eos_token_id, *answer.tokens[:-1].tolist()]])
+    with torch.no_grad():
+        expected = family.model(**inputs, decoder_input_ids=decoder).logits[0].log_softmax(-1)
+    np.testing.assert_allclose(logs, expected[range(len(logs)), answer.tokens].numpy(), atol=2e-5)

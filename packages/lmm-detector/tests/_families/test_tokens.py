@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lmm_detector import _families
-from lmm_detector._constrained import compile_grammar
+from lmm_detector._decoding._constrained import compile_grammar
 from lmm_detector._families import Decoding, Family, Sample
 from lmm_detector.errors import ModelError
 from rbox_formats import ClassNames, codecs
@@ -117,13 +117,15 @@ def test_they_are_one_token_each_in_every_family_and_survive_saving(
     assert sum(map(len, family.parts.values())) == len(list(family.model.parameters()))
     batch = family.collate([Sample(images[0], text, True)], PROMPT)
     with torch.no_grad():
-        loss = float(family.model(**batch).loss)
+        loss = float(family.model(**family.on_device(batch)).loss)
     family.save(tmp_path)
     again = _families.load(str(tmp_path))
     again.model.eval()
     again.check(CODEC, PROMPT, (56, 56))
     with torch.no_grad():
-        assert float(again.model(**again.collate([Sample(images[0], text, True)], PROMPT)).loss) == loss
+        assert (
+            float(again.model(**again.on_device(again.collate([Sample(images[0], text, True)], PROMPT))).loss) == loss
+        )
     for ours, theirs in zip(tables(family), tables(again), strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -163,7 +165,7 @@ def test_only_new_rows_train_beside_adapters(save: Save, images: list[np.ndarray
     optimizer = torch.optim.AdamW([p for p in adapted.model.parameters() if p.requires_grad], lr=1e-2)
     frozen = {name: p.detach().clone() for name, p in adapted.base.named_parameters() if not p.requires_grad}
     for _ in range(5):
-        adapted.model(**batch).loss.backward()
+        adapted.model(**adapted.on_device(batch)).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     after = dict(adapted.base.named_parameters())

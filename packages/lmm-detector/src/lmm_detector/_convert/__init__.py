@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +14,7 @@ from lmm_detector._convert._assembly import assemble
 from lmm_detector._convert._processors import make_processor
 from lmm_detector._convert._settings import check_source, generation_config, is_remote_code, start_tokens
 from lmm_detector._convert._weights import read_json, read_weights, weight_files
+from lmm_detector._folders import appearing, check_new
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
 
@@ -98,16 +95,17 @@ def convert(
     if not source.is_dir():
         remedy = f"Fetch a model of the hub first: hf download {source} --local-dir FOLDER."
         raise ModelError("expected a checkpoint's folder, found none", path=source, remedy=remedy)
-    _check_out(source, out)
+    check_new(out, source)
     config = read_json(source / "config.json")
     check_source(config, source / "config.json")
     weight_files(source)
     made_processor = make_processor(source if processor is None else Path(processor), config["text_config"], image_size)
+    is_lmmrotates = config.get("response_format") is not None  # which its trainer writes
     spec = None
     if class_names is not None:
         side = made_processor.image_processor.size["height"]
         spec = _spec(ClassNames(class_names), codecs.get(codec, **(codec_options or {})), prompt, side, window, gap)
-    elif config.get("response_format") is not None:  # which LMMRotate's trainer writes
+    elif is_lmmrotates:
         logger.info("%s: LMMRotate trained it; without class names it becomes a model to train, no detector", source)
 
     assembly = assemble(config, read_weights(source), made_processor, source, dtype=dtype, strict=strict)
@@ -117,8 +115,9 @@ def convert(
 
         # Tokens for the codec, and positions for image and prompt.
         FAMILIES["florence2"](assembly.model, made_processor).check(spec.make_codec(), spec.prompt)
+    if spec is not None or is_lmmrotates:
         assembly.model.config.decoder_start_tokens = start_tokens(config)
-    with _appearing(out) as folder:
+    with appearing(out) as folder:
         assembly.model.save_pretrained(folder)
         made_processor.save_pretrained(folder)
         if spec is not None:
@@ -140,32 +139,3 @@ def _spec(
         window=window,
         gap=gap,
     )
-
-
-def _check_out(source: Path, out: Path) -> None:
-    if out.resolve() == source.resolve():
-        raise ModelError("expected another folder to write to: this one is read", path=out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        found = "one with files in it" if out.is_dir() else "a file"
-        raise ModelError(f"expected a new or an empty folder to write to, got {found}", path=out)
-
-
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """Yields a temporary folder that takes the place of `out` when the block ends without an error.
-
-    The counterpart for folders of `rbox_formats.files.replacing`: readers see nothing, or all of it.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix="."))
-    try:
-        # mkdtemp's folders are for their owner alone; this one is as readable as any new folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        yield temporary
-        if out.is_dir():
-            out.rmdir()  # empty, as was made sure before; not if it was filled meanwhile
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

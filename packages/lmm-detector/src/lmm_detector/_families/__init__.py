@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmm_detector._families import chat
+from lmm_detector._families._adapters import is_adapter, merged, with_adapters, with_adapters_of
 from lmm_detector._families._base import PARTS, Answer, Decoding, Family, Part, Sample
-from lmm_detector._families._loading import read_config, resolve
+from lmm_detector._families._loading import fetch, read_config, resolve
+from lmm_detector._families._preparation import Preparation
 from lmm_detector._families.chat import Chat
 from lmm_detector._families.florence2 import Florence2
 from lmm_detector._families.paligemma import PaliGemma
 from lmm_detector.errors import ModelError
 
-__all__ = ["FAMILIES", "PARTS", "Answer", "Decoding", "Family", "Part", "Sample", "load"]
+__all__ = [
+    "FAMILIES",
+    "PARTS",
+    "Answer",
+    "Decoding",
+    "Family",
+    "Part",
+    "Preparation",
+    "Sample",
+    "load",
+    "merged",
+    "prepare",
+    "with_adapters",
+]
 
 #: By the model type in config.json.
 FAMILIES: dict[str, type[Family]] = {
@@ -22,11 +37,18 @@ FAMILIES: dict[str, type[Family]] = {
 }
 
 
-def load(source: str, *, dtype: str = "float32", attn_implementation: str | Mapping[Part, str] | None = None) -> Family:
-    """A model with its processor, by the family that its configuration names.
+def load(
+    source: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "float32",
+    attn_implementation: str | Mapping[Part, str] | None = None,
+) -> Family:
+    """A model with its processor, by the family that its configuration names; adapters on their base.
 
     Args:
         source: A local folder, or a model's name on the hub.
+        revision: On the hub: branch, tag or commit. None: the main branch.
         dtype: See `Family.load`.
         attn_implementation: See `Family.load`.
 
@@ -35,8 +57,12 @@ def load(source: str, *, dtype: str = "float32", attn_implementation: str | Mapp
     """
     from lmm_detector._convert import is_remote_code
 
+    if is_adapter(source):
+        preparation = Preparation.load(source)
+        family, _ = prepare(preparation, dtype=dtype, attn_implementation=attn_implementation)
+        return with_adapters_of(family, preparation, source)
     source = resolve(source)
-    config = read_config(source)
+    config = read_config(source, revision)
     if is_remote_code(config):
         raise ModelError(
             "expected a Florence-2 in transformers' layout, got one of Microsoft's remote code",
@@ -46,4 +72,25 @@ def load(source: str, *, dtype: str = "float32", attn_implementation: str | Mapp
     model_type = config.get("model_type")
     if model_type not in FAMILIES:
         raise ModelError(f"expected a model of type {', '.join(FAMILIES)}, got {model_type!r} in {source}")
-    return FAMILIES[model_type].load(source, dtype=dtype, attn_implementation=attn_implementation)
+    return FAMILIES[model_type].load(fetch(source, revision), dtype=dtype, attn_implementation=attn_implementation)
+
+
+def prepare(
+    preparation: Preparation,
+    *,
+    dtype: str = "float32",
+    attn_implementation: str | Mapping[Part, str] | None = None,
+) -> tuple[Family, list[int]]:
+    """A model as training begins with it, and the ids of the tokens that it lacked. Adapters are merged into it.
+
+    Raises:
+        ModelError: As `load`, and where the model cannot be changed as it says.
+    """
+    source = preparation.model_name_or_path
+    revision = preparation.model_revision
+    family = merged(load(source, revision=revision, dtype=dtype, attn_implementation=attn_implementation))
+    if preparation.image_square_length is not None:
+        family.set_image_size(preparation.image_square_length)
+    if preparation.language_model_max_length is not None:
+        family.set_positions(preparation.language_model_max_length)
+    return family, family.add_tokens(preparation.tokens, preparation.token_initialisation)

@@ -7,83 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from rbox_formats._typing import Image, LabelsN, ScoresN, SpansN
 from rbox_formats.codecs import Codec
 
+from lmm_detector._decoding._vocabulary import Vocabulary
+from lmm_detector._families import _attention, _pixels
+from lmm_detector._families._checkpointing import checkpoint_layers
+from lmm_detector._families._generation import options_of
+from lmm_detector._families._preparation import Preparation
 from lmm_detector._families._tokens import Initialisation, add_tokens
-from lmm_detector._vocabulary import Vocabulary
+from lmm_detector._families._types import IGNORED_LABEL, PARTS, Answer, Decoding, Part, Sample, Size
 from lmm_detector.errors import ModelError
 
-if TYPE_CHECKING:
-    from lmm_detector._token_automaton import TokenAutomaton
+__all__ = ["IGNORED_LABEL", "PARTS", "Answer", "Decoding", "Family", "Part", "Sample", "Size"]
 
-Part = Literal["vision", "language", "projection"]
-PARTS: tuple[Part, ...] = ("vision", "language", "projection")
-
-Size = tuple[int, int]  # (width, height) in pixels
-
-IGNORED_LABEL = -100  # what PyTorch's cross entropy leaves out
-
-
-class Sample(NamedTuple):
-    """One window to train on.
-
-    Attributes:
-        image: (size, size, 3) uint8.
-        text: The answer.
-        complete: Whether the answer says all; one that was cut to the length limit is not followed by end-of-text.
-    """
-
-    image: Image
-    text: str
-    complete: bool
-
-
-class Answer(NamedTuple):
-    """What a model wrote about one image.
-
-    Attributes:
-        text: With special tokens, without prompt, start and padding.
-        tokens: (T,) int64, the ids of that text's tokens.
-        finished: Whether it came to its end, rather than to the length limit.
-    """
-
-    text: str
-    tokens: LabelsN
-    finished: bool
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How one batch of answers is generated.
-
-    Attributes:
-        max_new_tokens: The longest answer, end-of-text included.
-        min_new_tokens: The shortest one; with both equal, speed is measured whatever the weights.
-        num_beams: 1 is greedy.
-        temperature: Of sampling; None: the likeliest token, or beams.
-        top_p: Sampling leaves out the least likely tokens beyond this probability.
-        automaton: What may be written (`lmm_detector._constrained.compile_grammar`); None: anything.
-    """
-
-    max_new_tokens: int
-    min_new_tokens: int = 0
-    num_beams: int = 1
-    temperature: float | None = None
-    top_p: float = 1.0
-    automaton: TokenAutomaton | None = None
-
-    def __post_init__(self) -> None:
-        for name, low in (("max_new_tokens", 1), ("min_new_tokens", 0), ("num_beams", 1)):
-            if getattr(self, name) < low:
-                raise ModelError(f"expected {name} of {low} or more, got {getattr(self, name)}")
-        if self.temperature is not None and not self.temperature > 0:
-            raise ModelError(f"expected a temperature above 0, or none for the likeliest token, got {self.temperature}")
-        if not 0 < self.top_p <= 1:
-            raise ModelError(f"expected top_p above 0 and up to 1, got {self.top_p}")
+_LIMIT = "language_model_max_length"  # what config.json calls the limit of `set_positions`
 
 
 @dataclass(frozen=True)
@@ -93,12 +34,18 @@ class Family(ABC):
     Attributes:
         model: A transformers model, or a peft model around one.
         processor: Its processor: tokenizer and image processor.
+        preparation: Of a model with adapters: what its base was made of, and how.
     """
 
     model: Any
     processor: Any
+    preparation: Preparation | None = None
 
     name: ClassVar[str]
+    #: Parts whose attention flash-attn cannot compute whatever the size of its heads, and why.
+    without_flash: ClassVar[Mapping[Part, str]] = {}
+    #: Whether all images become one of the same size, whose tokens are as many.
+    has_one_size: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod
@@ -111,15 +58,25 @@ class Family(ABC):
             source: A local folder, or a model's name on the hub.
             dtype: What the weights are held in: "float32", "bfloat16" or "float16".
             attn_implementation: Such as "sdpa" or "flash_attention_2", for all of the model or for its parts "vision"
-                and "language". None: what transformers chooses.
+                and "language". None or "auto": flash attention where flash-attn is installed, the weights are of half
+                precision and the part allows it, what transformers chooses (sdpa) else; `attention` says which.
 
         Raises:
             ModelError: If it cannot be found, weights are missing, or the model has no such attention.
         """
 
-    def save(self, folder: str | Path) -> None:
-        """Writes weights (of a peft model the adapter's) and processor into a folder, from which `load` takes them."""
-        self.model.save_pretrained(folder)
+    def save(self, folder: str | Path, state_dict: Mapping[str, Any] | None = None) -> None:
+        """Writes weights and processor into a folder, from which `load` takes them; of adapters only those, no base.
+
+        Args:
+            folder: Where to.
+            state_dict: The weights, where they are not the model's own: of a model in pieces, gathered.
+        """
+        options: dict[str, Any] = {}
+        if self.preparation is not None:
+            self.preparation.save(folder)
+            options["save_embedding_layers"] = False  # peft would ask the hub whether the vocabulary has grown
+        self.model.save_pretrained(folder, state_dict=state_dict, **options)
         self.processor.save_pretrained(folder)
 
     # The model and its parts.
@@ -148,11 +105,12 @@ class Family(ABC):
         Raises:
             ModelError: If it belongs to none: transformers has changed the model.
         """
+        plain = name.replace(".modules_to_save.default", "")  # as it is where adapters have no copy of the module
         found = [
             (len(prefix), part)
             for part, prefixes in self.prefixes.items()
             for prefix in prefixes
-            if name == prefix or name.startswith(f"{prefix}.")
+            if plain == prefix or plain.startswith(f"{prefix}.")
         ]
         if not found:
             known = ", ".join(prefix for prefixes in self.prefixes.values() for prefix in prefixes)
@@ -161,10 +119,14 @@ class Family(ABC):
 
     @property
     def parts(self) -> dict[Part, dict[str, Any]]:
-        """The parameters of each part by their names within `base`; each parameter is in exactly one."""
+        """The parameters of each part by their names within `base`; each parameter is in exactly one.
+
+        Where adapters have a copy of a module that is trained in full, the copy's.
+        """
         parts: dict[Part, dict[str, Any]] = {part: {} for part in PARTS}
         for name, parameter in self.base.named_parameters():
-            parts[self.part_of(name)][name] = parameter
+            if ".original_module." not in name:
+                parts[self.part_of(name)][name] = parameter
         return parts
 
     def linear_layers(self, part: Part) -> list[str]:
@@ -178,12 +140,88 @@ class Family(ABC):
             if isinstance(module, Linear) and module is not head and self.part_of(name) == part
         ]
 
+    # How the model computes.
+
+    @property
+    def attention(self) -> dict[Part, str]:
+        """The implementation of attention that each part uses, such as "sdpa"; a projection has none."""
+        found: dict[Part, str] = {}
+        for part in _attention.CONFIGS:
+            section: Any = self.base.get_submodule(self.prefixes[part][0]).config
+            found[part] = str(section._attn_implementation)
+        return found
+
+    def use_attention(self, wanted: str | Mapping[Part, str] | None, dtype: str) -> None:
+        """Changes the implementation of attention.
+
+        For training in half precision by autocast: the weights, by whose precision `load` chooses, are float32 there.
+
+        Args:
+            wanted: See `attn_implementation` of `load`.
+            dtype: What attention is computed in.
+
+        Raises:
+            ModelError: If the model has no such attention.
+        """
+        config = self.base.config
+        chosen = _attention.choose(lambda: config, wanted, dtype, self.without_flash)
+        if chosen is None:
+            return
+        named = chosen if isinstance(chosen, str) else {_attention.CONFIGS[part]: name for part, name in chosen.items()}
+        try:
+            self.base.set_attn_implementation(named)
+        except (ValueError, ImportError) as error:
+            raise ModelError(f"expected an attention that the model has, got: {str(error).splitlines()[0]}") from error
+
+    def checkpoint_gradients(self) -> None:
+        """Has training compute activations again in the backward pass, rather than keep them: less memory, more time.
+
+        Of each layer of the text model and of the vision model only the inputs are kept. Gradients are the same,
+        prediction is not touched, and saved models know nothing of it.
+        """
+        checkpoint_layers(self.base)
+
     # Lengths and sizes.
 
     @property
     def positions(self) -> int:
-        """How many positions the text model has."""
-        return int(self.base.config.get_text_config().max_position_embeddings)
+        """How many positions the text model has, or may use."""
+        config = self.base.config
+        most = int(config.get_text_config().max_position_embeddings)
+        return min(most, getattr(config, _LIMIT, None) or most)
+
+    def set_positions(self, count: int) -> None:
+        """Sets how many tokens a text may have: image, prompt and answer together, or either of the two sequences.
+
+        Before adapters are put on the model. `save` and `load` keep it. With rotary positions it is a limit and nothing
+        else: there is no table, and what lies beyond the length that a model was trained at it has not learnt.
+
+        Args:
+            count: LMMRotate's `language_model_max_length`.
+
+        Raises:
+            ModelError: If the model cannot have as many.
+        """
+        most = int(self.base.config.get_text_config().max_position_embeddings)
+        if not 1 <= count <= most:
+            raise ModelError(
+                f"expected a length from 1 to {most} tokens, which the model was made for, got {count}",
+                remedy="Take a model for longer texts, smaller images, or smaller windows, which hold fewer objects.",
+            )
+        setattr(self.base.config, _LIMIT, count)
+
+    @abstractmethod
+    def set_image_size(self, side: int) -> None:
+        """Sets the size at which the model sees square windows, whatever theirs is.
+
+        Before adapters are put on the model. `save` and `load` keep it.
+
+        Args:
+            side: In pixels; LMMRotate's `image_square_length`.
+
+        Raises:
+            ModelError: If the model cannot see images of that size.
+        """
 
     @property
     def max_target_tokens(self) -> int:
@@ -235,7 +273,11 @@ class Family(ABC):
             )
         length = self.prompt_tokens(prompt, image_size)
         if length > self.positions:
-            raise ModelError(f"expected at most {self.positions} tokens of image and prompt, got {length}")
+            raise ModelError(
+                f"expected at most {self.positions} tokens of image and prompt, got {length}",
+                remedy="Give the model more positions (language_model_max_length), where they are learnt, or smaller "
+                "images (image_square_length), or shorten the prompt.",
+            )
 
     # Tokens and their texts.
 
@@ -287,7 +329,7 @@ class Family(ABC):
 
     @abstractmethod
     def collate(self, samples: Sequence[Sample], prompt: str) -> dict[str, Any]:
-        """A batch for a training step: tensors on the CPU, labels included."""
+        """A batch for a training step: tensors on the CPU, labels included, pixels as bytes; see `on_device`."""
 
     @abstractmethod
     def generate(self, images: Sequence[Image], prompt: str, decoding: Decoding) -> list[Answer]:
@@ -322,28 +364,10 @@ class Family(ABC):
     ) -> list[Answer]:
         """Answers to inputs: those behind the first `prompt_length` tokens of what transformers gives back."""
         import torch
-        from transformers import LogitsProcessorList
 
-        options: dict[str, Any] = {
-            "max_new_tokens": decoding.max_new_tokens,
-            "num_beams": decoding.num_beams,
-            "early_stopping": decoding.num_beams > 1,
-            "do_sample": decoding.temperature is not None,
-        }
-        if decoding.min_new_tokens:
-            options["min_new_tokens"] = decoding.min_new_tokens
-        if decoding.temperature is not None:
-            # Of all tokens: top_p alone says which are left out.
-            options |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
-        if decoding.automaton is not None:
-            from lmm_detector._constrained import GrammarProcessor
-
-            grammar = GrammarProcessor(
-                decoding.automaton, prompt_length=prompt_length, max_new_tokens=decoding.max_new_tokens, begin=begin
-            )
-            options["logits_processor"] = LogitsProcessorList([grammar])
+        options = options_of(decoding, prompt_length=prompt_length, begin=begin)
         with torch.inference_mode():
-            tokens = self.model.generate(**self._on_device(inputs), **options)
+            tokens = self.model.generate(**self.on_device(inputs), **options)
         return [self._answer(row) for row in tokens[:, prompt_length:].tolist()]
 
     def _answer(self, tokens: list[int]) -> Answer:
@@ -352,13 +376,26 @@ class Family(ABC):
         tokens = tokens if end is None else tokens[: end + 1]
         return Answer(self.read(tokens)[0], np.array(tokens, dtype=np.int64), end is not None)
 
-    def _on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Inputs where the model is, and in its precision."""
-        model = self.model
-        return {
-            name: value.to(model.device, model.dtype if value.is_floating_point() else None)
-            for name, value in inputs.items()
-        }
+    def on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Inputs of the model, such as `collate` makes, where the model is and in its precision.
+
+        Pixels, bytes until then, become there what the image processor would have made of them on the CPU.
+        """
+        model, found = self.model, {}
+        for name, given in inputs.items():
+            value = given.to(model.device, non_blocking=True)
+            if name == "pixel_values" and not value.is_floating_point():
+                value = _pixels.normalised(value, self.processor.image_processor)
+            found[name] = value.to(model.dtype) if value.is_floating_point() else value
+        return found
+
+    def _processed(self, images: Sequence[Image], texts: Sequence[str], **options: Any) -> dict[str, Any]:
+        """Images and texts through the processor, but for the normalisation of pixels, which stay bytes."""
+        sizes = [(image.shape[1], image.shape[0]) for image in images]
+        if self.has_one_size:
+            return _pixels.of_one_size(self.processor, images, self.input_size(sizes[0]), text=texts, **options)
+        do_resize = any(self.input_size(size) != size for size in sizes)
+        return _pixels.processed(self.processor, images, do_resize=do_resize, text=list(texts), **options)
 
 
 @lru_cache(maxsize=4)

@@ -78,17 +78,13 @@ class DecoderOnly(Family):
 
     def _process(self, images: Sequence[Image], prompt: str) -> dict[str, Any]:
         """Images and prompts through the processor; prompts of unequal lengths padded on the right."""
-        import torch
-
-        found = self.processor(
-            images=list(images),
-            text=[self.render(prompt)] * len(images),
-            padding=True,
+        found = self._processed(
+            images,
+            [self.render(prompt)] * len(images),
             padding_side="right",
             add_special_tokens=False,  # the rendered prompt has them
-            return_tensors="np",  # PaliGemma's warns of NumPy 2 where it gets torch's
         )
-        return {name: torch.from_numpy(value) for name, value in found.items() if name not in self.ignored_inputs}
+        return {name: value for name, value in found.items() if name not in self.ignored_inputs}
 
     def _sequences(
         self,
@@ -155,7 +151,7 @@ class DecoderOnly(Family):
         ids = [[int(token) for token in answer] for answer in answers]
         inputs, lengths = self._sequences(images, prompt, ids, "right")
         with torch.inference_mode():
-            hidden = self.base.model(**self._on_device(inputs), use_cache=False).last_hidden_state
+            hidden = self.base.model(**self.on_device(inputs), use_cache=False).last_hidden_state
             # What stands before a token predicts it.
             before = [row[start - 1 : start - 1 + len(i)] for row, start, i in zip(hidden, lengths, ids, strict=True)]
             wanted = torch.tensor([token for answer in ids for token in answer], device=hidden.device)

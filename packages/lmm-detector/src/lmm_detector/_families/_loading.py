@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ NATIVE_NAMES = {
     f"microsoft/Florence-2-{size}": f"florence-community/Florence-2-{size}"
     for size in ("base", "base-ft", "large", "large-ft")
 }
+
+# What a model consists of: settings, tokenizer, template, weights that hold no code.
+_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -37,7 +41,7 @@ def resolve(source: str) -> str:
     return NATIVE_NAMES[source]
 
 
-def read_config(source: str) -> dict[str, Any]:
+def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
     """The model's config.json, from a local folder or the hub.
 
     Raises:
@@ -51,22 +55,40 @@ def read_config(source: str) -> dict[str, Any]:
             remedy = f"Did you mean {folder / inside[-1]}?" if inside else None
             raise ModelError("expected a model's folder, found no config.json in it", path=folder, remedy=remedy)
     else:
-        path = Path(_download(source, "config.json"))
+        if source.count("/") != 1 or source.startswith((".", "/", "~")):
+            raise ModelError(f"expected a local folder, or a name on the hub such as owner/model, got {source!r}")
+        import huggingface_hub
+
+        logger.info("asking the hub for %s", source)
+        with _hub_errors(source):
+            path = Path(huggingface_hub.hf_hub_download(source, "config.json", revision=revision))
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ModelError(f"expected JSON, got: {error}", path=path) from error
 
 
-def _download(source: str, name: str) -> str:
-    if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        raise ModelError(f"expected a local folder, or a name on the hub such as owner/model, got {source!r}")
-    from huggingface_hub import hf_hub_download
+def fetch(source: str, revision: str | None = None) -> str:
+    """The folder with a model's files: the source itself, or what the hub has, fetched where it is not here yet.
+
+    Raises:
+        ModelError: If the hub cannot be reached, or does not have it.
+    """
+    if Path(source).is_dir():
+        return source
+    import huggingface_hub
+
+    with _hub_errors(source):
+        return huggingface_hub.snapshot_download(source, revision=revision, allow_patterns=_FILES)
+
+
+@contextmanager
+def _hub_errors(source: str) -> Iterator[None]:
+    """What the hub's client raises, in words that say what to do."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    logger.info("asking the hub for %s", source)
     try:
-        return hf_hub_download(source, name)
+        yield
     except LocalEntryNotFoundError as error:
         raise ModelError(
             f"expected a local folder or a model on the hub, got {source!r}: no folder, and the hub does not answer",

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
+from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor, read_config
+from lmm_detector._families._sizes import require_multiple, set_pixels
 from lmm_detector.errors import ModelError
 
 _ANSWER = "the answer"  # stands for one where the template is asked what follows it
@@ -51,17 +53,46 @@ def _best_size(processor: Any, image_size: Size) -> Size:
     return width, height
 
 
+def _set_smart_size(processor: Any, config: Any, side: int) -> None:
+    """Of Qwen-VL: bounds of the number of pixels between which there is one size for squares.
+
+    The side is rounded to whole merged patches; a square has as many on a side or, scaled up or down to the bounds and
+    rounded inwards, gets them.
+    """
+    settings = processor.image_processor
+    patch = settings.patch_size * settings.merge_size
+    side = max(1, round(side / patch)) * patch
+    set_pixels(settings, (side - patch) ** 2 + 1, (side + patch) ** 2 - 1)
+
+
+def _set_tiled_size(processor: Any, config: Any, side: int) -> None:
+    """Of InternVL: as many tiles as make up the square; and a thumbnail, where there are several."""
+    settings = processor.image_processor
+    tile = settings.size["height"]
+    require_multiple(side, tile)
+    settings.min_patches = settings.max_patches = (side // tile) ** 2
+
+
+def _set_best_size(processor: Any, config: Any, side: int) -> None:
+    """Of LLaVA-OneVision: the square as the only grid; and a small view, as ever."""
+    settings = processor.image_processor
+    require_multiple(side, settings.size["height"])
+    settings.image_grid_pinpoints = config.image_grid_pinpoints = [[side, side]]
+
+
 class _Model(NamedTuple):
     """What differs between model types.
 
     Attributes:
         processor: The name of transformers' class.
         input_size: See `Family.input_size`; of processor and image size.
+        set_image_size: See `Family.set_image_size`; of processor, configuration and side.
         prefixes: See `Family.prefixes`.
     """
 
     processor: str
     input_size: Callable[[Any, Size], Size]
+    set_image_size: Callable[[Any, Any, int], None]
     prefixes: Mapping[Part, tuple[str, ...]]
 
 
@@ -74,11 +105,11 @@ _MERGED_TWICE = _prefixes("model.visual", "model.visual.merger", "model.visual.d
 _PROJECTED = _prefixes("model.vision_tower", "model.multi_modal_projector", "model.image_newline")
 
 MODELS: dict[str, _Model] = {
-    "qwen2_vl": _Model("Qwen2VLProcessor", _smart_size, _MERGED),
-    "qwen2_5_vl": _Model("Qwen2_5_VLProcessor", _smart_size, _MERGED),
-    "qwen3_vl": _Model("Qwen3VLProcessor", _smart_size, _MERGED_TWICE),
-    "internvl": _Model("InternVLProcessor", _tiled_size, _PROJECTED),
-    "llava_onevision": _Model("LlavaOnevisionProcessor", _best_size, _PROJECTED),
+    "qwen2_vl": _Model("Qwen2VLProcessor", _smart_size, _set_smart_size, _MERGED),
+    "qwen2_5_vl": _Model("Qwen2_5_VLProcessor", _smart_size, _set_smart_size, _MERGED),
+    "qwen3_vl": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
+    "internvl": _Model("InternVLProcessor", _tiled_size, _set_tiled_size, _PROJECTED),
+    "llava_onevision": _Model("LlavaOnevisionProcessor", _best_size, _set_best_size, _PROJECTED),
 }
 
 
@@ -112,7 +143,8 @@ class Chat(DecoderOnly):
                 path=source,
                 remedy="A model that was not trained on chats has none; take its instruction-tuned version.",
             )
-        model = load_model(source, AutoModelForImageTextToText, what, dtype, attn_implementation)
+        attention = choose_attention(source, attn_implementation, dtype, cls.without_flash)
+        model = load_model(source, AutoModelForImageTextToText, what, dtype, attention)
         family = cls(model, processor)
         family._settle()
         return family
@@ -129,6 +161,12 @@ class Chat(DecoderOnly):
     def input_size(self, image_size: Size) -> Size:
         """See `Family.input_size`."""
         return self._kind.input_size(self.processor, image_size)
+
+    def set_image_size(self, side: int) -> None:
+        """See `Family.set_image_size`; Qwen-VL rounds to its patches, the others take multiples of their tiles."""
+        if side < 1:
+            raise ModelError(f"expected an image size of 1 px or more, got {side}")
+        self._kind.set_image_size(self.processor, self.base.config, side)
 
     def render(self, prompt: str) -> str:
         """See `DecoderOnly.render`."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from rbox_formats._typing import Image, LabelsN, ScoresN
 
+from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family, Part, Sample, Size
+from lmm_detector._families._checkpointing import checkpoint_block
 from lmm_detector._families._likelihood import log_probabilities
 from lmm_detector._families._loading import load_model, load_processor, plain_generation
+from lmm_detector._families._sizes import interpolate, require_multiple, resize_positions, set_square
 from lmm_detector.errors import ModelError
 
 
@@ -22,6 +26,10 @@ class Florence2(Family):
     """
 
     name: ClassVar[str] = "florence2"
+    without_flash: ClassVar[Mapping[Part, str]] = {
+        "vision": "in half of its blocks channels attend to each other, with heads as wide as the image has places"
+    }
+    has_one_size = True
 
     @classmethod
     def load(
@@ -32,7 +40,8 @@ class Florence2(Family):
 
         what = "a Florence-2"
         processor = load_processor(source, Florence2Processor, what)
-        model = load_model(source, Florence2ForConditionalGeneration, what, dtype, attn_implementation)
+        attention = choose_attention(source, attn_implementation, dtype, cls.without_flash)
+        model = load_model(source, Florence2ForConditionalGeneration, what, dtype, attention)
         text_config = model.config.text_config
         model.generation_config = plain_generation(
             begin=text_config.bos_token_id,
@@ -74,24 +83,80 @@ class Florence2(Family):
         size = self.processor.image_processor.size
         return size["width"], size["height"]
 
+    def set_image_size(self, side: int) -> None:
+        """See `Family.set_image_size`; a multiple of the 32 px of a cell.
+
+        The tables of rows and columns, of 50 cells in published models, grow where the image has more. `check` says
+        whether the encoder's positions, which `set_positions` sets, hold its (side / 32)**2 + 1 tokens and the prompt.
+        """
+        cell = math.prod(self.base.config.vision_config.patch_stride)
+        require_multiple(side, cell)
+        cells = side // cell
+        vision = self.base.config.vision_config
+        if cells > vision.max_position_embeddings:
+            places = self.base.model.multi_modal_projector.image_position_embed
+            for table in (places.row_embeddings, places.column_embeddings):
+                interpolate(table, cells)
+            vision.max_position_embeddings = cells
+        set_square(self.processor.image_processor, side)
+        self.processor.num_image_tokens = self.processor.image_processor.image_seq_length = cells**2 + 1
+
+    def set_positions(self, count: int) -> None:
+        """See `Family.set_positions`: of encoder and of decoder, each; `resize_positions` says how their tables grow.
+
+        With fewer positions than there are, those beyond are dropped.
+        """
+        if count < 1:
+            raise ModelError(f"expected 1 position or more, got {count}")
+        text = self.base.model.language_model
+        resize_positions(text.encoder.embed_positions, count, text.encoder.embed_positions.offset)
+        resize_positions(text.decoder.embed_positions, count, text.decoder.embed_positions.offset)
+        text.encoder.max_source_positions = text.decoder.max_target_positions = count
+        for config in (self.base.config.text_config, text.config):
+            config.max_position_embeddings = count
+        self.tokenizer.model_max_length = max(count, self.tokenizer.model_max_length)
+
+    def checkpoint_gradients(self) -> None:
+        """See `Family.checkpoint_gradients`; DaViT's blocks, which transformers has no checkpoints for, with ours."""
+        super().checkpoint_gradients()
+        for stage in self.base.model.vision_tower.blocks:
+            for block in stage:
+                checkpoint_block(block)
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """See `Family.count_tokens`; `<s>` counts as well."""
-        return [len(ids) for ids in self.tokenizer(list(texts)).input_ids] if texts else []
+        """See `Family.count_tokens`; the tokens that an answer begins with count as well."""
+        return [len(self._begin) + len(ids) + 1 for ids in self._encode(texts)]
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        ids: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
+        return ids
+
+    @property
+    def _begin(self) -> tuple[int, ...]:
+        """`<s>`, once, or as often as `decoder_start_tokens` in config.json says.
+
+        The decoder starts with `</s>`, as BART's; then `<s>` comes first in an answer. LMMRotate teaches it as often as
+        there are beams above two (`lmmrotate/dataset.py` of VisionXLab/mllm-mmrotate at 9475a93,
+        `_collate_fn_florence2`), which `convert` keeps: with Florence-2's three beams that is BART's one.
+        """
+        return (self.tokenizer.bos_token_id,) * int(getattr(self.base.config, "decoder_start_tokens", 1))
 
     def collate(self, samples: Sequence[Sample], prompt: str) -> dict[str, Any]:
         """See `Family.collate`."""
-        batch = self._inputs([sample.image for sample in samples], prompt)
-        answers = self.tokenizer([sample.text for sample in samples], padding=True, return_tensors="pt")
-        labels = answers.input_ids.masked_fill(answers.attention_mask == 0, IGNORED_LABEL)
-        incomplete = [not sample.complete for sample in samples]
-        labels[incomplete] = labels[incomplete].masked_fill(
-            labels[incomplete] == self.tokenizer.eos_token_id, IGNORED_LABEL
-        )
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        begin, end = self._begin, self.end_tokens
+        rows = [
+            torch.tensor([*begin, *ids, *(end if sample.complete else ())])
+            for ids, sample in zip(self._encode([sample.text for sample in samples]), samples, strict=True)
+        ]
         # The model shifts the labels itself, and takes -100 for padding there.
-        return {**batch, "labels": labels}
+        labels = pad_sequence(rows, batch_first=True, padding_value=IGNORED_LABEL)
+        return {**self._inputs([sample.image for sample in samples], prompt), "labels": labels}
 
     def _inputs(self, images: Sequence[Image], prompt: str) -> dict[str, Any]:
-        return dict(self.processor(images=list(images), text=[prompt] * len(images), return_tensors="pt", padding=True))
+        return self._processed(images, [prompt] * len(images))
 
     def generate(self, images: Sequence[Image], prompt: str, decoding: Decoding) -> list[Answer]:
         """See `Family.generate`."""
@@ -100,14 +165,13 @@ class Florence2(Family):
                 f"expected answers of at most {self.positions} tokens, got up to {decoding.max_new_tokens}",
                 remedy="Allow fewer new tokens.",
             )
-        # The first token is the decoder's start, which in BART is </s>; then the model writes <s>.
-        begin = (self.tokenizer.bos_token_id,)
-        return self._generate(self._inputs(images, prompt), decoding, prompt_length=1, begin=begin)
+        # The first token is the decoder's start.
+        return self._generate(self._inputs(images, prompt), decoding, prompt_length=1, begin=self._begin)
 
     def log_probabilities(
         self, images: Sequence[Image], prompt: str, answers: Sequence[Sequence[int] | LabelsN]
     ) -> list[ScoresN]:
-        """See `Family.log_probabilities`."""
+        """See `Family.log_probabilities`; answers as `generate` gives them, with the tokens that they begin with."""
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
@@ -120,7 +184,7 @@ class Florence2(Family):
         inputs = self._inputs(images, prompt)
         inputs["decoder_input_ids"] = pad_sequence(before, batch_first=True, padding_value=config.pad_token_id)
         with torch.inference_mode():
-            hidden = self.base.model(**self._on_device(inputs), use_cache=False).last_hidden_state
+            hidden = self.base.model(**self.on_device(inputs), use_cache=False).last_hidden_state
             places = torch.cat([row[:length] for row, length in zip(hidden, lengths, strict=True)])
             head = self.base.get_output_embeddings()
             found = log_probabilities(places, torch.cat(rows).to(hidden.device), head, head.weight.shape[0])

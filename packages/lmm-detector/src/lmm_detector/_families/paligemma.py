@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor
+from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +24,10 @@ class PaliGemma(DecoderOnly):
 
     name: ClassVar[str] = "paligemma"
     ignored_inputs = ("labels",)  # the processor's own, without an answer
+    without_flash: ClassVar[Mapping[Part, str]] = {
+        "language": "image and prompt see all of each other, which its masks cannot say"
+    }
+    has_one_size = True
 
     @classmethod
     def load(
@@ -32,7 +38,8 @@ class PaliGemma(DecoderOnly):
 
         what = "a PaliGemma"
         processor = load_processor(source, PaliGemmaProcessor, what)
-        model = load_model(source, PaliGemmaForConditionalGeneration, what, dtype, attn_implementation)
+        attention = choose_attention(source, attn_implementation, dtype, cls.without_flash)
+        model = load_model(source, PaliGemmaForConditionalGeneration, what, dtype, attention)
         family = cls(model, processor)
         family._settle()
         return family
@@ -55,6 +62,15 @@ class PaliGemma(DecoderOnly):
         """See `Family.input_size`."""
         size = self.processor.image_processor.size
         return size["width"], size["height"]
+
+    def set_image_size(self, side: int) -> None:
+        """See `Family.set_image_size`; the vision model's positions are learnt for one size alone."""
+        (known, _) = self.input_size((side, side))
+        if side != known:
+            raise ModelError(
+                f"expected images of {known} px, which this PaliGemma is made for, got {side}",
+                remedy="There are PaliGemmas for 224, 448 and 896 px, as their names say.",
+            )
 
     def render(self, prompt: str) -> str:
         """See `DecoderOnly.render`; `<bos>` and the line's end are the processor's to add."""

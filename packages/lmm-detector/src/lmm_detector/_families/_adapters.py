@@ -1,0 +1,142 @@
+"""Low-rank adapters (LoRA, Hu et al., 2021, arXiv:2106.09685) on the language part of any family, by peft."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lmm_detector._families._base import Family, Part
+from lmm_detector._families._preparation import Preparation
+from lmm_detector.errors import ModelError
+
+# LMMRotate's, which are InternVL's (`wrap_llm_lora` of InternVLChatModel): twice the rank, and a twentieth dropped.
+_ALPHA_BY_RANK = 2
+_DROPOUT = 0.05
+
+
+def is_adapter(source: str | Path) -> bool:
+    """Whether a folder holds adapters rather than a model."""
+    return (Path(source) / "adapter_config.json").is_file()
+
+
+def with_adapters(
+    family: Family, preparation: Preparation, rank: int, *, trained: Collection[Part], tokens: Sequence[int] = ()
+) -> Family:
+    """A family whose language part learns through adapters only.
+
+    On every linear layer of the language part but the output head. Rows of new tokens are trained, in the embeddings
+    and in an untied head, and tables of positions that have grown; nothing else of the language part is.
+
+    Args:
+        family: A model without adapters; it is changed.
+        preparation: How it came to be what it is.
+        rank: Of the adapters; their outputs are scaled by 2, as LMMRotate's.
+        trained: Other parts that are trained in full. What is not a module (LLaVA-OneVision's `image_newline`) stays
+            as it is.
+        tokens: The ids of new tokens.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    rows: dict[str, list[int]] = {}
+    if tokens:
+        tables = [family.base.get_input_embeddings()]
+        head = family.base.get_output_embeddings()
+        if head is not None and head.weight is not tables[0].weight:
+            tables.append(head)
+        rows = {_name_of(family, table): list(tokens) for table in tables}
+    settings = LoraConfig(
+        r=rank,
+        lora_alpha=_ALPHA_BY_RANK * rank,
+        lora_dropout=_DROPOUT,
+        target_modules=family.linear_layers("language"),
+        modules_to_save=[*_modules(family, trained), *_grown_tables(family, preparation)] or None,
+        trainable_token_indices=rows or None,
+    )
+    with _without_false_alarms():
+        adapted = replace(family, model=get_peft_model(family.model, settings), preparation=preparation)
+    # peft trains whole modules; a part within another (Qwen-VL's projection) may be frozen.
+    for part, parameters in adapted.parts.items():
+        if part != "language" and part not in trained:
+            for parameter in parameters.values():
+                parameter.requires_grad_(False)
+    return adapted
+
+
+def with_adapters_of(family: Family, preparation: Preparation, folder: str | Path) -> Family:
+    """A family with the adapters that a folder holds.
+
+    Args:
+        family: The base, prepared as it was before the adapters were put on.
+        preparation: How.
+        folder: Where the adapters are.
+
+    Raises:
+        ModelError: If they do not fit the base, or are broken.
+    """
+    from peft import PeftModel
+    from safetensors import SafetensorError
+
+    try:
+        with _without_false_alarms():
+            model: Any = PeftModel.from_pretrained(family.model, str(folder), is_trainable=False)
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+        raise ModelError(
+            f"expected adapters for {preparation.model_name_or_path}, got {type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else ''}",
+            path=folder,
+        ) from error
+    return replace(family, model=model, preparation=preparation)
+
+
+def merged(family: Family) -> Family:
+    """A family with its adapters added into its weights; one without stays as it is."""
+    if family.preparation is None:
+        return family
+    return replace(family, model=family.model.merge_and_unload(), preparation=None)
+
+
+def _modules(family: Family, parts: Collection[Part]) -> list[str]:
+    """The modules of parts, without those inside others of them; the items of a list of modules, which peft refuses."""
+    from torch.nn import ModuleList
+
+    known = dict(family.base.named_modules())
+    names = [name for part in parts for name in family.prefixes[part] if name in known]
+    outermost = [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
+    return [
+        inner
+        for name in outermost
+        for inner in (
+            [f"{name}.{number}" for number in range(len(known[name]))]
+            if isinstance(known[name], ModuleList)
+            else [name]
+        )
+    ]
+
+
+def _grown_tables(family: Family, preparation: Preparation) -> list[str]:
+    """The tables of learned positions, if they have grown."""
+    from torch.nn import Embedding
+
+    if preparation.language_model_max_length is None:
+        return []
+    return [
+        name
+        for name, module in family.base.named_modules()
+        if isinstance(module, Embedding) and name.endswith("embed_positions") and family.part_of(name) == "language"
+    ]
+
+
+def _name_of(family: Family, module: Any) -> str:
+    return next(name for name, other in family.base.named_modules() if other is module)
+
+
+@contextmanager
+def _without_false_alarms() -> Iterator[None]:
+    """Without what peft 0.21 says of itself: it asks transformers 5.23 in an old way."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+        yield

@@ -1,0 +1,58 @@
+"""From `Decoding` to what transformers' `generate` is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lmm_detector._families._types import Decoding
+
+if TYPE_CHECKING:
+    import torch
+
+
+def options_of(decoding: Decoding, *, prompt_length: int, begin: Sequence[int]) -> dict[str, Any]:
+    """The options of `generate`.
+
+    Args:
+        decoding: How answers are generated.
+        prompt_length: How many tokens stand before an answer in what `generate` gives back.
+        begin: The tokens that every answer begins with; they are written whatever the model would.
+    """
+    options: dict[str, Any] = {
+        "max_new_tokens": decoding.max_new_tokens,
+        "num_beams": decoding.num_beams,
+        "early_stopping": decoding.num_beams > 1,
+        "do_sample": decoding.temperature is not None,
+    }
+    if decoding.min_new_tokens:
+        options["min_new_tokens"] = decoding.min_new_tokens
+    if decoding.temperature is not None:
+        # Of all tokens: top_p alone says which are left out.
+        options |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
+    if decoding.automaton is not None:
+        from lmm_detector._decoding._constrained import GrammarProcessor
+
+        options["logits_processor"] = [
+            GrammarProcessor(
+                decoding.automaton, prompt_length=prompt_length, max_new_tokens=decoding.max_new_tokens, begin=begin
+            )
+        ]
+    elif begin:
+        options["logits_processor"] = [beginning(begin, prompt_length)]
+    return options
+
+
+def beginning(tokens: Sequence[int], prompt_length: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A logits processor by which generation writes these tokens first."""
+    import torch
+
+    def process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        place = input_ids.shape[1] - prompt_length
+        if place >= len(tokens):
+            return scores
+        only = torch.full_like(scores, -torch.inf)
+        only[:, tokens[place]] = 0.0
+        return only
+
+    return process
