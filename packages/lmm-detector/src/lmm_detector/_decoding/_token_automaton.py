@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lmm_detector._vocabulary import Vocabulary
+from lmm_detector._decoding._vocabulary import Vocabulary
 from lmm_detector.errors import ModelError
 
 DONE = 0  # the state behind end-of-text

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from lmm_detector import TrainConfig
-from lmm_detector._config import load, to_yaml
 from lmm_detector._sources import Source
+from lmm_detector._training._config import load, to_yaml
 from lmm_detector.errors import ConfigError
+from rbox_formats.errors import CodecError
 
 GIVEN = {"data_path": ["DOTA"], "out": "runs/x"}
 
@@ -18,6 +19,36 @@ def test_overrides_go_before_the_file_and_the_file_before_defaults(tmp_path: Pat
     config = load(path, {"batch_size": 8, "class_names": ("plane", "ship")})
     assert (config.batch_size, config.window, config.learning_rate) == (8, 512, TrainConfig(**GIVEN).learning_rate)
     assert config.class_names == ["plane", "ship"]
+
+
+def test_a_file_goes_before_a_preset(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("image_square_length: 512\n")
+    config = load(tmp_path / "config.yaml", {**GIVEN, "epochs": 1.0}, "lmmrotate-dota")
+    assert (config.image_square_length, config.language_model_max_length, config.epochs) == (512, 2048, 1.0)
+    with pytest.raises(ConfigError, match=r"expected a preset among lmmrotate-balanced, .*, got 'dota'"):
+        load(None, GIVEN, "dota")
+
+
+def test_attention_of_the_parts() -> None:
+    assert TrainConfig(**GIVEN).attention is None
+    assert TrainConfig(**GIVEN, attn_implementation="eager").attention == "eager"
+    both = TrainConfig(**GIVEN, attn_implementation="vision=sdpa,language=eager")
+    assert both.attention == {"vision": "sdpa", "language": "eager"}
+
+
+@pytest.mark.parametrize("wrong", ["vision=sdpa,head=eager", "vision=sdpa,eager", "vision="])
+def test_attention_of_no_part(wrong: str) -> None:
+    with pytest.raises(ConfigError, match=f"expected attn_implementation .*, got '{wrong}'"):
+        TrainConfig(**GIVEN, attn_implementation=wrong)
+
+
+def test_what_the_model_is_evaluated_on() -> None:
+    plain = TrainConfig(**GIVEN, split=["train"], image_folder=["png"])
+    assert plain.evaluation is None
+    beside = replace(plain, eval_split="val")
+    assert beside.evaluation == Source("DOTA", "dota", "val", "png")
+    other = replace(beside, eval_data_path="DIOR", eval_format="dior-r")
+    assert other.evaluation == Source("DIOR", "dior-r", "val")
 
 
 def test_a_configuration_comes_back_from_yaml(tmp_path: Path) -> None:
@@ -36,6 +67,7 @@ def test_a_configuration_comes_back_from_yaml(tmp_path: Path) -> None:
         ("precision: half", "expected a precision among float32, bfloat16, float16, got 'half'"),
         ("dataset_mode: mixed", "expected a dataset_mode among single, concat, balanced, balanced concat, got 'mixed'"),
         ("object_order: size", "expected a object_order among category, position, random, got 'size'"),
+        ("window: 64\ngap: 64", "expected a gap smaller than the window of 64, got 64"),
         ("split: [a, b, c]", "expected 1 split or 1, one for each data_path, got 3"),
         ("augmentation: {flip: 1.0}", "expected augmentation among horizontal_flip, .*, got flip"),
         ("augmentation: {horizontal_flip: 2.0}", "expected horizontal_flip from 0 to 1, got 2.0"),
@@ -47,6 +79,11 @@ def test_bad_files_are_told(text: str, found: str, tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError, match=found):
         load(tmp_path / "c.yaml", GIVEN)
+
+
+def test_a_codec_that_there_is_not() -> None:
+    with pytest.raises(CodecError, match=r"expected a codec among .*, got 'florence3'"):
+        TrainConfig(**GIVEN, response_format="florence3")
 
 
 def test_several_datasets() -> None:

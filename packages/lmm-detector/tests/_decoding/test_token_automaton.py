@@ -10,8 +10,8 @@ import pytest
 import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lmm_detector._token_automaton import DONE, OUTSIDE, TokenAutomaton, compile_expression
-from lmm_detector._vocabulary import Vocabulary
+from lmm_detector._decoding._token_automaton import DONE, OUTSIDE, TokenAutomaton, compile_expression
+from lmm_detector._decoding._vocabulary import Vocabulary
 from lmm_detector.errors import ModelError
 
 SMALL = ["a", "b", "c", "d", "ab", "bc", "abc", "dd", "ca"]

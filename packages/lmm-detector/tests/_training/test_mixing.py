@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lmm_detector._mixing import MODES, EpochSampler, Place, epoch_order
+from lmm_detector._training._mixing import MODES, EpochSampler, Place, epoch_order
 from lmm_detector.errors import ConfigError
 
 sizes_of_sets = st.lists(st.integers(1, 40), min_size=1, max_size=4)

@@ -15,8 +15,8 @@ import torch
 from rbox_formats.codecs import Codec
 from transformers import LogitsProcessor
 
-from lmm_detector._token_automaton import DONE, OUTSIDE, TokenAutomaton, compile_expression
-from lmm_detector._vocabulary import Vocabulary
+from lmm_detector._decoding._token_automaton import DONE, OUTSIDE, TokenAutomaton, compile_expression
+from lmm_detector._decoding._vocabulary import Vocabulary
 from lmm_detector.errors import ModelError
 
 

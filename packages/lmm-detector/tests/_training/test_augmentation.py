@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lmm_detector._augmentation import Augmentation, Change, sample_rng
+from lmm_detector._training._augmentation import Augmentation, Change, sample_rng
 from lmm_detector.errors import ConfigError
 from rbox_formats import ImageRecord, rbox_to_quad, tiling
 from rbox_formats.errors import ImageError

@@ -111,6 +111,11 @@ class EpochSampler:
             )
         self.sizes, self.mode, self.seed, self.multiple, self.epoch = tuple(sizes), mode, seed, multiple, 0
 
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in an epoch, where `multiple` is the size of their batches."""
+        return len(self) // self.multiple
+
     def set_epoch(self, epoch: int) -> None:
         """The epoch that comes next, from 0."""
         self.epoch = epoch

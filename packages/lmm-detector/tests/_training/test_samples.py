@@ -6,16 +6,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from lmm_detector._augmentation import Augmentation
-from lmm_detector._mixing import Place
-from lmm_detector._samples import (
+from lmm_detector._sources import records_with_images
+from lmm_detector._training._augmentation import Augmentation
+from lmm_detector._training._mixing import Place
+from lmm_detector._training._samples import (
     TextWriter,
     WindowText,
     WindowTexts,
     check_images,
     window_texts,
 )
-from lmm_detector._sources import records_with_images
 from PIL import Image
 from rbox_formats import ClassNames, Dataset, ImageRecord, codecs, datasets, rbox_to_quad
 from rbox_formats.errors import DatasetError, ImageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from lmm_detector._vocabulary import Vocabulary
+from lmm_detector._decoding._vocabulary import Vocabulary
 from lmm_detector.errors import ModelError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast

@@ -5,21 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
-from lmm_detector._augmentation import Augmentation
-from lmm_detector._mixing import MODES
 from lmm_detector._sources import Source, sources
+from lmm_detector._training import _presets as presets
+from lmm_detector._training._mixing import MODES
+from lmm_detector._training._sharding import cuts_weights
 from lmm_detector.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lmm_detector._families import Part
+    from lmm_detector._training._augmentation import Augmentation
 
 # Ours, by transformers' names; its "constant" disregards the warm-up.
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+METRICS = ("map_nc", "map", "f1_micro", "f1_macro")
 PRECISIONS = ("float32", "bfloat16", "float16")
 INITIALISATIONS = ("digits", "mean")
 ORDERS = ("category", "position", "random")
 
 # Settings of which there may be several.
 _LISTS = ("data_path", "format", "split", "image_folder", "class_names")
+
+_PATHS = ("model_name_or_path", "out", "eval_data_path", "eval_image_folder", "deepspeed", "fsdp")
+
+# Settings of evaluation in mid-training, which are nothing without a split to evaluate on.
+_OF_EVALUATION = ("eval_data_path", "eval_format", "eval_image_folder", "eval_every", "eval_images", "patience")
 
 _FROM_ONE = ("of 1 or more", lambda value: value >= 1)
 _FROM_ZERO = ("of 0 or more", lambda value: value >= 0)
@@ -34,7 +45,15 @@ _RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
     "learning_rate": _ABOVE_ZERO,
     "warmup": ("of 0 or more, and below 1", lambda value: 0 <= value < 1),
     "weight_decay": _FROM_ZERO,
+    "image_square_length": _FROM_ONE,
+    "language_model_max_length": _FROM_ONE,
+    "language_model_lora": _FROM_ONE,
     "save_every": _FROM_ONE,
+    "keep_checkpoints": ("of 2 or more, as the newest may be half written", lambda value: value >= 2),
+    "eval_every": _FROM_ONE,
+    "eval_images": _FROM_ONE,
+    "eval_batch_size": _FROM_ONE,
+    "patience": _FROM_ONE,
     "log_every": _FROM_ONE,
     "workers": _FROM_ZERO,
     "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
@@ -55,6 +74,7 @@ class TrainConfig:
     """
 
     model_name_or_path: str = _setting("microsoft/Florence-2-large", "A model on the hub, or a local folder.")
+    model_revision: str | None = _setting(None, "Branch, tag or commit of a model on the hub. Left out: its main one.")
     data_path: list[str] = _setting([], "A dataset's folder or file; several are mixed as dataset_mode says.")
     out: str = _setting("", "The folder for the run: checkpoints, texts, the final model. A stopped run goes on there.")
     format: list[str] = _setting(["dota"], "The dataset's format; one for all datasets, or one for each.")
@@ -85,12 +105,25 @@ class TrainConfig:
         "digits",
         f"How coordinate tokens that a model lacks begin: {', '.join(INITIALISATIONS)} (near their text, or alike).",
     )
+    image_square_length: int | None = _setting(
+        None, "Side of the square that images are resized to, in pixels. Left out: the model's own, 768 for Florence-2."
+    )
+    language_model_max_length: int | None = _setting(
+        None, "Tokens that the language model takes at most. Left out: as many as the model has."
+    )
+    language_model_lora: int | None = _setting(
+        None, "The rank of adapters (LoRA) through which alone the language model learns. Left out: all of it does."
+    )
     attn_implementation: str | None = _setting(
-        None, "Such as sdpa or flash_attention_2. Left out: what transformers chooses."
+        None,
+        "Such as sdpa or flash_attention_2; or by part: vision=sdpa,language=eager. Left out: the fastest there is.",
     )
     freeze_vision: bool = _setting(False, "Leaves the image encoder as it is.")
     freeze_language: bool = _setting(False, "Leaves the language model as it is.")
     freeze_multimodal_projection: bool = _setting(False, "Leaves what is between them as it is.")
+    gradient_checkpointing: bool = _setting(
+        False, "Computes activations again instead of keeping them: a third slower, far less memory."
+    )
     window: int = _setting(1024, "Side of the windows that images are cut into, in pixels.")
     gap: int | None = _setting(None, "How far neighbouring windows overlap, in pixels. Left out: DOTA's 200 at 1024.")
     epochs: float = _setting(100.0, "Passes over the windows; --steps overrides it.")
@@ -105,7 +138,27 @@ class TrainConfig:
     warmup: float = _setting(0.03, "The share of the steps in which the learning rate rises.")
     weight_decay: float = _setting(0.0, "AdamW's weight decay.")
     precision: str = _setting("float32", f"{', '.join(PRECISIONS)}; the last two mixed with float32.")
+    deepspeed: str | None = _setting(
+        None, "Pieces over devices by DeepSpeed: zero2 (gradients, optimiser), zero3 (weights too), or its JSON file."
+    )
+    fsdp: str | None = _setting(None, "Pieces over devices by PyTorch's FSDP: full, or a JSON file of its settings.")
     save_every: int = _setting(500, "Steps between checkpoints.")
+    keep_checkpoints: int = _setting(2, "The newest so many stay, and the best where there are evaluations.")
+    eval_split: str | None = _setting(
+        None,
+        "The part of a dataset on which the model is scored in mid-training, such as 'val'; the best checkpoint "
+        "becomes the detector. Left out: no scores, and the last one does.",
+    )
+    eval_data_path: str | None = _setting(None, "That dataset. Left out: the first one that is trained on.")
+    eval_format: str | None = _setting(None, "Its format. Left out: that of the first one.")
+    eval_image_folder: str | None = _setting(None, "Where its images are, if not where its format has them.")
+    eval_every: int | None = _setting(None, "Steps between evaluations. Left out: as between checkpoints.")
+    eval_images: int | None = _setting(None, "So many of its images, drawn by the seed. Left out: all.")
+    eval_metric: str = _setting("map_nc", f"What is best: the highest {', '.join(METRICS)}.")
+    eval_batch_size: int = _setting(8, "Windows at a time in an evaluation.")
+    patience: int | None = _setting(
+        None, "After so many evaluations without a better one training ends. Left out: it goes on."
+    )
     log_every: int = _setting(10, "Steps between logged losses.")
     workers: int = _setting(0, "Processes that load images.")
     seed: int = _setting(0, "Seed of the order of the windows and of dropout.")
@@ -120,14 +173,25 @@ class TrainConfig:
                 object.__setattr__(
                     self, name, [str(item) for item in ([value] if isinstance(value, str | Path) else value)]
                 )
-        for name in ("model_name_or_path", "out"):
-            object.__setattr__(self, name, str(getattr(self, name)))
+        for name in _PATHS:
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, str(value))
         for name in ("model_name_or_path", "data_path", "out"):
             if not getattr(self, name):
                 option = name.replace("_", "-")
                 raise ConfigError(f"expected a value for {name!r}, got none", remedy=f"Give --{option}.")
         if self.freeze_vision and self.freeze_language and self.freeze_multimodal_projection:
             raise ConfigError("expected a part of the model that is trained, got all of them frozen")
+        if self.language_model_lora is not None and self.freeze_language:
+            raise ConfigError("expected language_model_lora or freeze_language, got both")
+        if self.gap is not None and self.gap >= self.window:
+            raise ConfigError(f"expected a gap smaller than the window of {self.window}, got {self.gap}")
+        from rbox_formats import codecs
+
+        codecs.get(self.response_format, **self.codec_options)  # one that there is
+        self._check_evaluation()
+        self.attention  # noqa: B018  # parts that there are
         self.sources  # noqa: B018  # as many of everything as there are datasets
         self.changes  # noqa: B018  # augmentation that there is
         for name, (expected, holds) in _RANGES.items():
@@ -140,6 +204,7 @@ class TrainConfig:
             ("dataset_mode", tuple(MODES)),
             ("object_order", ORDERS),
             ("token_initialisation", INITIALISATIONS),
+            ("eval_metric", METRICS),
         ):
             if getattr(self, name) not in choices:
                 raise ConfigError(f"expected a {name} among {', '.join(choices)}, got {getattr(self, name)!r}")
@@ -148,6 +213,46 @@ class TrainConfig:
     def sources(self) -> list[Source]:
         """The datasets."""
         return sources(self.data_path, self.format, self.split, self.image_folder)
+
+    def _check_evaluation(self) -> None:
+        given = [name for name in _OF_EVALUATION if getattr(self, name) is not None]
+        if self.eval_split is None and given:
+            raise ConfigError(
+                f"expected an eval_split to evaluate on, got {given[0]} alone",
+                remedy="A dataset without parts takes any name, such as --eval-split all.",
+            )
+        if self.eval_split is not None and cuts_weights(self.deepspeed, self.fsdp):
+            raise ConfigError(
+                "expected no eval_split where the weights are in pieces, as with ZeRO 3 and FSDP: no device can write "
+                "with them",
+                remedy="Evaluate the checkpoints: lmm-detector evaluate --intermediate; or take zero2.",
+            )
+
+    @property
+    def evaluation(self) -> Source | None:
+        """What the model is scored on in mid-training."""
+        if self.eval_split is None:
+            return None
+        first = self.sources[0]
+        return Source(
+            self.eval_data_path or first.path,
+            self.eval_format or first.format,
+            self.eval_split,
+            self.eval_image_folder or (None if self.eval_data_path else first.image_folder),
+        )
+
+    @property
+    def attention(self) -> str | dict[Part, str] | None:
+        """The attention of the model, or of each part."""
+        if self.attn_implementation is None or "=" not in self.attn_implementation:
+            return self.attn_implementation
+        found = dict(pair.partition("=")[::2] for pair in self.attn_implementation.split(","))
+        if not set(found) <= {"vision", "language"} or not all(found.values()):
+            raise ConfigError(
+                "expected attn_implementation as one name, or as vision=NAME,language=NAME, got "
+                f"{self.attn_implementation!r}"
+            )
+        return cast("dict[Part, str]", found)
 
     @property
     def frozen(self) -> tuple[str, ...]:
@@ -164,6 +269,8 @@ class TrainConfig:
         """What is done to images, if anything."""
         if not self.augmentation:
             return None
+        from lmm_detector._training._augmentation import Augmentation
+
         try:
             return Augmentation(**self.augmentation)
         except TypeError as error:
@@ -171,28 +278,32 @@ class TrainConfig:
             raise ConfigError(f"expected augmentation among {known}, got {', '.join(self.augmentation)}") from error
 
 
-def load(path: str | Path | None, overrides: dict[str, Any]) -> TrainConfig:
-    """A configuration out of a YAML file, with values that go before the file's.
+def load(path: str | Path | None, overrides: dict[str, Any], preset: str | None = None) -> TrainConfig:
+    """A configuration out of a YAML file, with values that go before the file's, on top of a preset.
 
     Args:
-        path: The file, or None for the defaults.
+        path: The file, or None for none.
         overrides: Values by field name.
+        preset: The name of a published run's settings (`lmm_detector._training._presets`), or None for the defaults.
 
     Raises:
-        ConfigError: If the file is missing or not YAML, has an unknown key, or a value is of the wrong type or range.
+        ConfigError: If there is no such preset, the file is missing or not YAML, has an unknown key, or a value is of
+            the wrong type or range.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
+    layers: list[Any] = [presets.path(preset)] if preset is not None else []
+    layers += [] if path is None else [Path(path)]
+    overrides = {name: list(v) if isinstance(v, tuple) else v for name, v in overrides.items()}
     try:
-        overrides = {name: list(v) if isinstance(v, tuple) else v for name, v in overrides.items()}
-        given: Any = OmegaConf.create() if path is None else OmegaConf.load(path)
-        for values in (given, overrides):
+        given: list[Any] = [*(OmegaConf.load(layer) for layer in layers), overrides]
+        for values in given:
             for name in _LISTS:  # one may be written without brackets
                 if isinstance(values.get(name), str):
                     values[name] = [values[name]]
-        merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(TrainConfig), given, overrides))
+        merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(TrainConfig), *given))
     except FileNotFoundError as error:
         raise ConfigError("expected a configuration file, found none", path=path) from error
     except (OmegaConfBaseException, YAMLError, TypeError, AttributeError, UnicodeDecodeError) as error:  # a list

@@ -14,9 +14,9 @@ from rbox_formats.cli import track
 from rbox_formats.codecs import Codec
 from rbox_formats.errors import DatasetError
 
-from lmm_detector._augmentation import Augmentation, sample_rng
 from lmm_detector._families import Sample
-from lmm_detector._mixing import Place
+from lmm_detector._training._augmentation import Augmentation, sample_rng
+from lmm_detector._training._mixing import Place
 
 
 def _as_it_is(size: tuple[int, int]) -> tuple[int, int]:

@@ -1,0 +1,45 @@
+"""From settings to a model that is ready to be trained."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+from rbox_formats.codecs import Codec
+
+from lmm_detector import _families
+from lmm_detector._families._tokens import Initialisation
+from lmm_detector._training._config import TrainConfig
+
+logger = logging.getLogger("lmm_detector")
+
+
+def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
+    """The model of a run: of the size asked for, with the codec's tokens, adapters, frozen parts.
+
+    Raises:
+        ModelError: If it cannot be had, or cannot be changed as asked for.
+    """
+    preparation = _families.Preparation(
+        model_name_or_path=config.model_name_or_path,
+        model_revision=config.model_revision,
+        image_square_length=config.image_square_length,
+        language_model_max_length=config.language_model_max_length,
+        tokens=tuple(codec.added_tokens),
+        token_initialisation=cast("Initialisation", config.token_initialisation),
+    )
+    family, added = _families.prepare(preparation)
+    family.use_attention(config.attention, config.precision)  # weights are float32, whatever is computed in
+    if added:
+        logger.info(
+            "%d tokens of the codec are new to the model, and begin as %s", len(added), config.token_initialisation
+        )
+    if config.language_model_lora is not None:
+        trained = [part for part in _families.PARTS if part != "language" and part not in config.frozen]
+        family = _families.with_adapters(family, preparation, config.language_model_lora, trained=trained, tokens=added)
+    for part in config.frozen:
+        for parameter in family.parts[cast("_families.Part", part)].values():
+            parameter.requires_grad_(False)
+    if config.gradient_checkpointing:
+        family.checkpoint_gradients()
+    return family

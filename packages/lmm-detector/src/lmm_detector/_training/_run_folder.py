@@ -1,0 +1,147 @@
+"""The folder of a training run: what a stopped run goes on from, what binds it to its settings, what it ends with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rbox_formats import files
+from transformers import TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
+
+from lmm_detector._spec import FILE_NAME
+from lmm_detector._training import _config
+from lmm_detector._training._config import TrainConfig
+from lmm_detector.errors import RunError
+
+# Settings that change nothing of what a run comes to.
+_WITHOUT_EFFECT = (
+    "out",
+    "workers",
+    "report_to",
+    "device_batch_size",
+    "gradient_checkpointing",
+    "eval_batch_size",
+    "keep_checkpoints",
+)
+
+# What a checkpoint has and a detector does not need: optimiser, schedule, random state.
+_ONLY_FOR_TRAINING = ("*.pt", "*.pth", "*.bin", "global_step*", "zero_to_fp32.py", "latest", TRAINER_STATE_NAME)
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """The step after which a checkpoint was written: checkpoint-500."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was neither cut short while it was written, nor while it was removed."""
+    names = (FILE_NAME, TRAINER_STATE_NAME)
+    return all((checkpoint / name).is_file() for name in names) and any(checkpoint.glob("*.safetensors"))
+
+
+def finished_checkpoints(checkpoints: Path) -> list[Path]:
+    """The checkpoints that are whole, the newest last."""
+    return sorted(filter(is_whole, checkpoints.glob("checkpoint-*")), key=checkpoint_step)
+
+
+def remove_unfinished(checkpoints: Path) -> None:
+    """Removes checkpoints that were cut short."""
+    for path in set(checkpoints.glob("checkpoint-*")) - set(finished_checkpoints(checkpoints)):
+        shutil.rmtree(path)
+
+
+def logged(checkpoint: Path) -> list[dict[str, Any]]:
+    """What a run had logged when it wrote a checkpoint: losses and evaluations by step."""
+    return TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).log_history
+
+
+def steps_left(checkpoint: Path) -> int:
+    """How many optimiser steps a checkpoint's run had before it."""
+    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    return max(0, int(state.max_steps) - int(state.global_step))
+
+
+def evaluations(log: Sequence[dict[str, Any]], metric: str) -> list[tuple[int, float]]:
+    """The steps at which a run was evaluated, and a metric there."""
+    return [(int(entry["step"]), float(entry[f"eval_{metric}"])) for entry in log if f"eval_{metric}" in entry]
+
+
+def has_settled(found: Sequence[tuple[int, float]], patience: int | None) -> bool:
+    """Whether the last so many evaluations were no better than the best before them."""
+    if patience is None or len(found) <= patience:
+        return False
+    values = [value for _, value in found]
+    return max(values[-patience:]) <= max(values[:-patience])
+
+
+def has_begun(out: Path) -> bool:
+    """Whether a run has something to go on from: before its first checkpoint it binds nobody."""
+    return bool(finished_checkpoints(out / "checkpoints")) or (out / "model" / FILE_NAME).is_file()
+
+
+def require_same_run(config: TrainConfig) -> None:
+    """Makes sure that a run in the folder `config.out`, if one has begun there, has the same settings.
+
+    Raises:
+        RunError: If it has others; it names them.
+    """
+    out = Path(config.out)
+    path = out / "settings.yaml"
+    if not has_begun(out) or not path.is_file():
+        return
+    # Both as a file has them, where a tuple is a list.
+    old, new = (json.loads(json.dumps(asdict(each))) for each in (_config.load(path, {}), config))
+    different = [
+        f"{name} {old[name]!r}, not {new[name]!r}"
+        for name in new
+        if name not in _WITHOUT_EFFECT and old[name] != new[name]
+    ]
+    if different:
+        raise RunError(
+            f"expected the settings of the run in this folder, which has {'; '.join(different)}",
+            path=path,
+            remedy="Give the same settings to go on with it, another --out, or remove the folder.",
+        )
+
+
+def require_same_texts(out: Path, texts: str) -> None:
+    """Makes sure that a run that has begun was taught the same texts.
+
+    Raises:
+        RunError: If they were others.
+    """
+    path = out / "texts.jsonl"
+    if has_begun(out) and path.is_file() and path.read_text(encoding="utf-8") != texts:
+        raise RunError(
+            "expected the texts that the run in this folder began with, got others: the dataset has changed",
+            path=path,
+            remedy="Choose another --out, or remove the folder.",
+        )
+
+
+def finish(last: Path, chosen: Path, out: Path) -> None:
+    """Makes losses, evaluations and the detector of a run.
+
+    Args:
+        last: Its last checkpoint, which holds the log.
+        chosen: The one that becomes the detector.
+        out: The run's folder.
+    """
+    log = logged(last)
+    for name, key in (("losses", "loss"), ("evaluations", "eval_map_nc")):
+        lines = [json.dumps(entry) + "\n" for entry in log if key in entry]
+        if lines or name == "losses":
+            files.write_text(out / f"{name}.jsonl", "".join(lines))
+    # Beside its place, then moved there in one piece: a killed run leaves no half a model.
+    unfinished = out / ".model"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    # copyfile leaves the modes behind: safetensors writes files that only their owner may read.
+    shutil.copytree(
+        chosen, unfinished, ignore=shutil.ignore_patterns(*_ONLY_FOR_TRAINING), copy_function=shutil.copyfile
+    )
+    unfinished.rename(out / "model")

@@ -1,0 +1,243 @@
+"""transformers' Trainer, with our sampler, batches, checkpoints and evaluation."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import math
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from rbox_formats.cli import Advance, progress
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+
+from lmm_detector import _families
+from lmm_detector._memory import enough_memory
+from lmm_detector._spec import DetectorSpec
+from lmm_detector._training import _config, _sharding
+from lmm_detector._training._config import TrainConfig
+from lmm_detector._training._mixing import EpochSampler
+from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled
+from lmm_detector._training._samples import WindowTexts
+from lmm_detector.errors import ConfigError, RunError
+
+logger = logging.getLogger("lmm_detector")
+
+# From a step to the figures of the model as it is then.
+Evaluate = Callable[[int], dict[str, float]]
+
+_GIB = 2**30
+# Processes wait for the one that evaluates longest; transformers' own limit is half an hour.
+_PATIENCE_S = 7 * 24 * 3600
+
+
+def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
+    """The settings as transformers has them.
+
+    Raises:
+        ConfigError: If something that they need is not installed, the device lacks the precision, or the processes
+            cannot share a batch.
+    """
+    evaluates = config.eval_split is not None
+    at_once, rounds = _shares(config)
+    if config.deepspeed is not None and importlib.util.find_spec("deepspeed") is None:
+        raise ConfigError("expected DeepSpeed, found none", remedy="pip install deepspeed")
+    try:
+        if config.report_to != "none":
+            for tracker in get_reporting_integration_callbacks([config.report_to]):
+                tracker()  # which says so where it is not installed
+        arguments = TrainingArguments(
+            output_dir=str(checkpoints),
+            per_device_train_batch_size=at_once,
+            gradient_accumulation_steps=rounds,
+            num_train_epochs=config.epochs,
+            max_steps=config.steps or -1,
+            learning_rate=config.learning_rate,
+            lr_scheduler_type=_config.SCHEDULES[config.schedule],
+            warmup_steps=config.warmup,  # below 1, a share of all steps
+            weight_decay=config.weight_decay,
+            bf16=config.precision == "bfloat16",
+            fp16=config.precision == "float16",
+            logging_steps=config.log_every,
+            logging_nan_inf_filter=False,  # which would show the last finite loss instead
+            save_steps=config.save_every,
+            save_total_limit=config.keep_checkpoints + evaluates,  # the best is counted with them
+            eval_strategy="steps" if evaluates else "no",
+            eval_steps=config.eval_every or config.save_every,
+            metric_for_best_model=config.eval_metric if evaluates else None,
+            greater_is_better=True,
+            dataloader_num_workers=config.workers,
+            remove_unused_columns=False,
+            seed=config.seed,
+            use_cpu=config.cpu,
+            report_to=config.report_to,
+            disable_tqdm=True,
+            ddp_find_unused_parameters=True,  # LLaVA-OneVision's last norm of the image encoder
+            ddp_timeout=_PATIENCE_S,
+            **_sharding.arguments(config.deepspeed, config.fsdp),
+        )
+    except (ValueError, RuntimeError, ImportError) as error:
+        # What transformers finds wrong: precisions that the device lacks, trackers that are not installed.
+        half = config.precision != "float32"
+        raise ConfigError(
+            f"expected settings that transformers takes, got: {str(error).splitlines()[0]}",
+            remedy="Without a GPU take --precision float32, or --cpu." if half else None,
+        ) from error
+    if (config.deepspeed or config.fsdp) and arguments.device.type == "cpu":
+        raise ConfigError(
+            "expected a GPU for DeepSpeed or FSDP, got none: every process would hold the whole model, unasked"
+        )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # a process, a device: transformers would let this one drive all, with a batch for each
+    return arguments
+
+
+def _shares(config: TrainConfig) -> tuple[int, int]:
+    """How many windows a process takes at once, and how often for a step."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    share, rest = divmod(config.batch_size, processes)
+    if rest:
+        raise ConfigError(
+            f"expected a batch_size that {processes} processes can share, got {config.batch_size}",
+            remedy="Choose a multiple of their number.",
+        )
+    at_once = max(size for size in range(1, min(config.device_batch_size, share) + 1) if share % size == 0)
+    return at_once, share // at_once
+
+
+class FamilyTrainer(Trainer):
+    """A trainer of a family: its epochs go through the windows as a sampler says, its checkpoints are detectors.
+
+    Args:
+        family: The model.
+        arguments: See `arguments_of`.
+        samples: What is trained on.
+        sampler: In which order.
+        spec: What the checkpoints are taught, written last into each.
+        evaluate: What measures the model in mid-training. None: nothing does.
+        patience: After how many evaluations without a better one training ends. None: never.
+    """
+
+    def __init__(
+        self,
+        family: _families.Family,
+        arguments: TrainingArguments,
+        samples: WindowTexts,
+        sampler: EpochSampler,
+        spec: DetectorSpec,
+        *,
+        evaluate: Evaluate | None = None,
+        patience: int | None = None,
+    ) -> None:
+        self._stack = ExitStack()
+        super().__init__(
+            model=family.model,
+            args=arguments,
+            train_dataset=samples,  # with length and items, which is what loaders ask for
+            eval_dataset=None if evaluate is None else [],  # `evaluate` has its own
+            data_collator=partial(family.collate, prompt=spec.prompt),
+            processing_class=family.processor,
+            callbacks=[_Watch(self._stack, spec, patience)],
+        )
+        self.remove_callback(PrinterCallback)  # which prints every log
+        self.family, self.sampler, self._figures = family, sampler, evaluate
+        # What an encoder-decoder is to write is not shifted against its labels: the first of them counts too.
+        self._loss_shifts_labels &= not family.base.config.is_encoder_decoder
+
+    def fit(self, checkpoint: Path | None) -> None:
+        """Trains to the end, from a checkpoint if there is one.
+
+        Raises:
+            RunError: If the loss is not a number.
+            ModelError: If the device's memory does not suffice.
+        """
+        remedy = (
+            f"Fewer windows at once need less (--device-batch-size, now {self._train_batch_size}; the losses stay the "
+            "same), and so do --gradient-checkpointing, --precision bfloat16, --language-model-lora 16, a frozen part "
+            "(--freeze-vision), a smaller --image-square-length."
+        )
+        if checkpoint is not None:
+            # accelerate does not tell the sampler behind a loader that skips what a resumed epoch has behind it.
+            self.sampler.set_epoch(checkpoint_step(checkpoint) // self.sampler.steps)
+        with self._stack, enough_memory(f"a step of {self._train_batch_size} windows", remedy):
+            self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return self.sampler
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return self.family.on_device(inputs)
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """The figures of the model as it is; in the log under the names that transformers looks for."""
+        if self._figures is None:
+            return {}
+        found = self._figures(self.state.global_step)
+        listed = ", ".join(f"{name} {value:.4f}" for name, value in found.items())
+        logger.info("step %d: %s", self.state.global_step, listed)
+        figures = {f"eval_{name}": value for name, value in found.items()}
+        self.log(figures)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
+        return figures
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """A checkpoint's weights and processor; transformers would pickle the settings as well."""
+        if self.args.should_save:
+            folder = Path(output_dir or str(self.args.output_dir))
+            folder.mkdir(parents=True, exist_ok=True)
+            self.family.save(folder, state_dict)
+
+
+class _Watch(TrainerCallback):
+    """Moves the progress bar, stops a run that is over, and finishes checkpoints."""
+
+    def __init__(self, stack: ExitStack, spec: DetectorSpec, patience: int | None) -> None:
+        self.stack, self.spec, self.patience = stack, spec, patience
+        self.advance: Advance = lambda _step, _note="": None
+        self.note = ""
+
+    def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        self.advance = self.stack.enter_context(progress("training", state.max_steps))
+        self.advance(state.global_step)  # what a resumed run has behind it
+
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.advance(1, self.note)
+        # A logged loss is the mean since the last one: with one at each checkpoint, a resumed run logs the same.
+        control.should_evaluate |= args.eval_strategy != "no" and state.global_step >= state.max_steps
+        control.should_log |= control.should_save | control.should_evaluate
+
+    def on_log(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        loss = kwargs["logs"].get("loss")
+        if loss is None:
+            return
+        self.note = f"loss {loss:.4f}"
+        if torch.cuda.is_available() and not args.use_cpu:
+            self.note += f", {torch.cuda.max_memory_allocated() / _GIB:.1f} GiB"
+        if not math.isfinite(loss):
+            raise RunError(
+                f"expected a finite loss, got {loss} at step {state.global_step}",
+                remedy="Lower the learning rate, or train in float32 (--precision float32).",
+            )
+
+    def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        control.should_save = True  # what was measured is kept, in case that it is the best
+        if has_settled(evaluations(state.log_history, args.metric_for_best_model), self.patience):
+            control.should_training_stop = True
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        # The last file of a checkpoint, behind those of every process: one without it was cut short, and is not gone on
+        # from.
+        together = PartialState()
+        together.wait_for_everyone()
+        if together.is_main_process:
+            self.spec.save(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+        together.wait_for_everyone()

@@ -1,0 +1,89 @@
+"""Training through adapters, from the settings to a detector and its merged weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lmm_detector import Detector, TrainConfig, merge, train
+from lmm_detector._prediction._detector import Generation
+from lmm_detector._tiny_families import save_tiny
+from lmm_detector.errors import ConfigError, ModelError
+from rbox_formats import codecs
+from safetensors.torch import load_file
+
+
+@pytest.fixture
+def adapters(run_config: TrainConfig) -> TrainConfig:
+    return dataclasses.replace(run_config, language_model_lora=2, freeze_vision=True)
+
+
+def losses(out: str | Path) -> list[float]:
+    return [json.loads(line)["loss"] for line in (Path(out) / "losses.jsonl").read_text().splitlines()]
+
+
+def test_a_run_with_adapters_goes_on_and_its_detector_can_be_merged(
+    adapters: TrainConfig, scenes: Path, tmp_path: Path
+) -> None:
+    folder = train(adapters)
+    assert losses(adapters.out)[-1] < losses(adapters.out)[0]
+    assert not (folder / "model.safetensors").exists()
+
+    cut = dataclasses.replace(adapters, out=str(tmp_path / "cut"))
+    shutil.copytree(adapters.out, cut.out)
+    shutil.rmtree(Path(cut.out) / "model")
+    shutil.rmtree(Path(cut.out) / "checkpoints" / "checkpoint-6")
+    train(cut)
+    assert losses(cut.out) == losses(adapters.out)
+    first, second = (load_file(Path(out) / "model" / "adapter_model.safetensors") for out in (adapters.out, cut.out))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+    path = next((scenes / "train" / "images").iterdir())
+    generation = Generation(max_new_tokens=30)
+    with_adapters = next(iter(Detector.from_pretrained(folder, device="cpu").predict([path], generation)))
+    whole = merge(folder, tmp_path / "whole")
+    assert (whole / "model.safetensors").is_file()
+    alone = next(iter(Detector.from_pretrained(whole, device="cpu").predict([path], generation)))
+    assert alone.metadata["windows"][0]["text"] == with_adapters.metadata["windows"][0]["text"]
+    np.testing.assert_allclose(alone.scores, with_adapters.scores, atol=1e-4)
+    with pytest.raises(ModelError, match="expected a detector with adapters, got whole weights"):
+        merge(whole, tmp_path / "again")
+    with pytest.raises(ModelError, match="expected a new or an empty folder"):
+        merge(folder, whole)
+
+
+def test_new_tokens_and_a_longer_context_travel_with_adapters(
+    adapters: TrainConfig, tmp_path: Path, class_names: Any
+) -> None:
+    start = save_tiny("internvl", tmp_path / "start", class_names, codecs.get("plain"), tied=False)
+    folder = train(dataclasses.replace(adapters, model_name_or_path=str(start), gradient_checkpointing=True, steps=2))
+    detector = Detector.from_pretrained(folder, device="cpu")
+    assert detector.family.preparation is not None
+    assert len(detector.family.preparation.tokens) == 1001
+    assert "<loc_7>" in detector.family.tokenizer.get_vocab()
+
+
+def test_what_cannot_be_together(run_config: TrainConfig) -> None:
+    with pytest.raises(ConfigError, match="expected language_model_lora or freeze_language, got both"):
+        dataclasses.replace(run_config, language_model_lora=2, freeze_language=True)
+    with pytest.raises(ConfigError, match="expected language_model_lora of 1 or more, got 0"):
+        dataclasses.replace(run_config, language_model_lora=0)
+
+
+def test_too_little_memory_says_which_settings_help(run_config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+    monkeypatch.setattr("transformers.Trainer.training_step", run_out)
+    with pytest.raises(
+        ModelError, match="expected enough memory for a step of 3 windows, got: CUDA out of memory"
+    ) as caught:
+        train(run_config)
+    assert "--device-batch-size, now 3" in str(caught.value)
+    assert "--gradient-checkpointing" in str(caught.value)
