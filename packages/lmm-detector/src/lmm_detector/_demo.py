@@ -14,11 +14,12 @@ from rbox_formats import codecs, datasets, draw, synthetic
 from rbox_formats.cli import track
 from rbox_metrics import Report, evaluate_file
 
-from lmm_detector._config import TrainConfig
-from lmm_detector._detector import Detector, Generation
-from lmm_detector._prediction import predict
+from lmm_detector._prediction._detector import Detector, Generation
+from lmm_detector._prediction._predict import predict
 from lmm_detector._tiny import IMAGE_SIZE, save_tiny_florence2
-from lmm_detector._training import require_same_run, train
+from lmm_detector._training._config import TrainConfig
+from lmm_detector._training._run_folder import require_same_run
+from lmm_detector._training._train import train
 from lmm_detector._visualization import visualize
 
 

@@ -53,6 +53,8 @@ class DetectorSpec:
             ModelError: If there is no such folder, or it is no detector's.
         """
         path = Path(folder) / FILE_NAME
+        if not Path(folder).is_dir():
+            raise ModelError("expected a trained detector's folder, found none", path=folder)
         if not path.is_file():
             inside = sorted(str(p.parent) for p in Path(folder).glob(f"*/{FILE_NAME}"))
             remedy = f"Did you mean {inside[-1]}?" if inside else "`lmm-detector train` makes one."

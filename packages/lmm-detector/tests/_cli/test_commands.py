@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from lmm_detector import Detector
 from lmm_detector._cli import main
 from PIL import Image
+from rbox_formats import predictions
 
 OBJECT = "1 2 30 2 30 20 1 20"
 
@@ -102,7 +105,7 @@ def test_a_folder_that_cannot_be_written(data: Path, tiny_model: Path, tmp_path:
     (tmp_path / "file").touch()
     result = run("train", "--data", data, "--model", tiny_model, "--out", tmp_path / "file" / "x", "--window", 64)
     assert result.exit_code == 1
-    assert "Not a directory" in result.output
+    assert "file: expected a folder that can be written to" in result.output
 
 
 @pytest.mark.parametrize(
@@ -113,6 +116,22 @@ def test_a_folder_that_cannot_be_written(data: Path, tiny_model: Path, tmp_path:
         (["train", "--codec-option", "version"], 2, "expected NAME=VALUE, got 'version'"),
         (["predict", "--model", "m", "--out", "p.jsonl"], 2, "Give either --data, or images."),
         (["predict", "--model", "m", "--out", "p.jsonl", "a.png"], 1, "m: expected a trained detector"),
+        (
+            ["predict", "--model", "owner/name", "--out", "p.jsonl", "a.png"],
+            1,
+            "owner/name: expected a trained detector",
+        ),
+        (["predict", "--model", "m", "--out", "p", "a.png", "--temperature", "0"], 1, "expected a temperature above 0"),
+        (
+            ["predict", "--model", "m", "--out", "p", "a.png", "--top-p", "0.5"],
+            1,
+            "with top_p of 0.5, got none\nTokens",
+        ),
+        (
+            ["predict", "--model", "m", "--out", "p", "a.png", "--temperature", "1", "--num-beams", "3"],
+            1,
+            "expected one beam with a temperature, got 3",
+        ),
         (
             ["evaluate", "--data", "d", "--predictions", "p.jsonl"],
             1,
@@ -129,3 +148,64 @@ def test_bad_usage(
     assert result.exit_code == code
     assert found in result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_predict_takes_patterns_lists_and_leaves_out_what_is_broken(
+    detector: Detector, scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "scenes"
+    folder.mkdir()
+    for path in (scenes / "train" / "images").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    names = sorted(path.stem for path in folder.iterdir())
+    (folder / "broken.png").write_bytes((folder / f"{names[0]}.png").read_bytes()[:-30])
+    (tmp_path / "list.txt").write_text(f"scenes/{names[1]}.png\n")
+    given = ("predict", "--model", detector.family.model.name_or_path, "--device", "cpu", "--max-new-tokens", 30)
+    given = (*given, tmp_path / "list.txt", folder / "*.png", "--geojson", tmp_path / "found.geojson")
+    drawn = ("--temperature", 1, "--top-p", 0.9, "--seed", 5, "--dtype", "bfloat16", "--batch-size", 2)
+    result = run(*given, *drawn, "--out", tmp_path / "p.jsonl")
+    assert result.exit_code == 1
+    assert "broken.png: expected a whole image" in result.output
+    assert "leave them out: --skip-broken" in result.output
+    assert {path.name for path in tmp_path.iterdir()} == {"scenes", "list.txt"}
+
+    result = run(*given, *drawn, "--out", tmp_path / "p.jsonl", "--skip-broken")
+    assert result.exit_code == 0, result.output
+    assert "1 broken images were left out:" in caplog.text
+    found = predictions.read(tmp_path / "p.jsonl")
+    assert [record.image_id for record in found] == [names[1], names[0], *names[2:]]
+    settings = {"temperature": 1.0, "top_p": 0.9, "seed": 5, "dtype": "torch.bfloat16"}
+    assert settings.items() <= found.header.generation.items()
+    features = json.loads((tmp_path / "found.geojson").read_text())["features"]
+    assert [feature["properties"]["image_id"] for feature in features] == [
+        record.image_id for record in found for _ in record.boxes
+    ]
+    again = run(*given, *drawn, "--out", tmp_path / "q.jsonl", "--skip-broken")
+    assert again.exit_code == 0
+    assert (tmp_path / "q.jsonl").read_bytes() == (tmp_path / "p.jsonl").read_bytes()
+
+
+def test_predict_finds_out_before_the_model_is_loaded(detector: Detector, data: Path, tmp_path: Path) -> None:
+    """What cannot be written for a map, and a checkpoint of another kind."""
+    image = data / "images" / "P1.png"
+    given = ("--out", tmp_path / "p.jsonl", "--geojson", tmp_path / "m.geojson", image)
+    (data / "images" / "P1.pgw").write_text("1\n0\n0\n")
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "detector.json").write_text((Path(detector.family.model.name_or_path) / "detector.json").read_text())
+    (folder / "config.json").write_text('{"model_type": "llama"}')
+    result = run("predict", "--model", folder, *given)
+    assert result.exit_code == 1
+    assert "P1.pgw: expected six lines with a number each, got 3 lines" in result.output
+    (data / "images" / "P1.pgw").unlink()
+    result = run("predict", "--model", folder, *given)
+    assert result.exit_code == 1
+    assert "expected a model of type florence2" in result.output
+    assert "got 'llama'" in result.output
+    settings = json.loads((folder / "detector.json").read_text())
+    (folder / "detector.json").write_text(json.dumps({**settings, "codec": {"name": "nonsense"}}))
+    result = run("predict", "--model", folder, *given)
+    assert result.exit_code == 1
+    assert "nonsense" in result.output
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "p.jsonl").exists()

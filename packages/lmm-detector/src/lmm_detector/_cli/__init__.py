@@ -9,6 +9,7 @@ from lmm_detector import __version__
 from lmm_detector._cli.convert import convert
 from lmm_detector._cli.demo import demo
 from lmm_detector._cli.evaluate import evaluate
+from lmm_detector._cli.merge import merge
 from lmm_detector._cli.predict import predict
 from lmm_detector._cli.train import train
 from lmm_detector._cli.visualize import visualize
@@ -20,5 +21,5 @@ def main() -> None:
     """Fine-tune, run and score multimodal models that write rotated boxes as text."""
 
 
-for _command in (train, predict, evaluate, visualize, convert, demo):
+for _command in (train, predict, evaluate, visualize, convert, merge, demo):
     main.add_command(_command)

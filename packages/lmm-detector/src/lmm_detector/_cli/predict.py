@@ -12,13 +12,29 @@ from lmm_detector._cli._common import set_up_output
 
 
 @click.command()
-@click.argument("images", nargs=-1, type=Path)
+@click.argument("images", nargs=-1)
 @click.option("--model", required=True, help="A trained detector's folder.")
 @dataset_options(required=False)
 @click.option("--out", type=Path, required=True, help="The predictions file to write, or to go on with.")
-@click.option("--batch-size", default=8, show_default=True, help="Windows at a time.")
+@click.option(
+    "--geojson",
+    type=Path,
+    help="Writes the detections for a map, too: one file (.geojson), or a folder with a file for each image; in map "
+    "coordinates where an image has them.",
+)
+@click.option("--skip-broken", is_flag=True, help="Leaves broken images out, and lists them at the end.")
+@click.option("--batch-size", default=8, show_default=True, help="The most windows at a time.")
 @click.option("--num-beams", default=1, show_default=True, help="1 is greedy.")
+@click.option("--temperature", type=float, help="Draws tokens, the likelier ones the more, the lower it is.")
+@click.option("--top-p", default=1.0, show_default=True, help="Draws among the likeliest tokens of this probability.")
+@click.option("--seed", default=0, show_default=True, help="Of the draws.")
 @click.option("--max-new-tokens", type=int, help="The longest answer. [default: the longest that the model can write]")
+@click.option(
+    "--first-tokens",
+    default=128,
+    show_default=True,
+    help="Greedy answers that are longer are generated anew, among themselves; 0: all at once.",
+)
 @click.option(
     "--scores",
     default="mean",
@@ -29,42 +45,54 @@ from lmm_detector._cli._common import set_up_output
 @click.option("--device", help="Such as cpu or cuda:0. [default: the best that there is]")
 @click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16.")
 def predict(
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     model: str,
     data: Path | None,
     format: str,
     split: str | None,
     out: Path,
-    batch_size: int,
-    num_beams: int,
-    max_new_tokens: int | None,
-    scores: str,
-    constrained: bool,
+    geojson: Path | None,
+    skip_broken: bool,
     device: str | None,
     dtype: str,
+    **settings: Any,
 ) -> None:
-    """Detect the objects on a dataset's images (--data), or on IMAGES: files and folders.
+    """Detect the objects on a dataset's images (--data), or on IMAGES.
 
-    Given again, the command goes on where a stopped run was.
+    These are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list) with a path on each
+    line, relative to the list. Given again, the command goes on where a stopped run was. Under torchrun (torchrun
+    --nproc-per-node 2 -m lmm_detector predict ...) the processes share the images.
     """
     if bool(images) == bool(data):
         raise click.UsageError("Give either --data, or images.")
     set_up_output()
     from rbox_formats import datasets
 
-    from lmm_detector import Detector
+    from lmm_detector import Detector, _ranks
     from lmm_detector import predict as run
-    from lmm_detector._detector import Generation
-    from lmm_detector._prediction import find_images
+    from lmm_detector._prediction import _geojson, _inputs, _scores
+    from lmm_detector._prediction._detector import Generation
+    from lmm_detector._prediction._predict import read_predictions
     from lmm_detector._sources import records_with_images
+    from lmm_detector._spec import DetectorSpec
 
-    detector = Detector.from_pretrained(model, device=device, dtype=dtype)
+    # What takes no model first.
+    generation = Generation(**settings)
+    spec = DetectorSpec.load(model)
+    _scores.check_rule(generation.scores, spec.make_codec())
     if data:
-        records = records_with_images(datasets.read(format, data, split, detector.class_names))
+        records = records_with_images(datasets.read(format, data, split, spec.class_names))
         paths = [record.file for record in records]
         description: dict[str, Any] = {"format": format, "data": str(data), "split": split}
     else:
-        paths = find_images(images)
-        description = {"images": [str(image) for image in images]}
-    generation = Generation(num_beams, max_new_tokens, batch_size, scores, constrained)
-    click.echo(f"The predictions are in {run(detector, paths, out, generation=generation, dataset=description)}.")
+        paths = _inputs.find_images(images)
+        description = {"images": list(images)}
+    if geojson is not None:
+        _geojson.check_geojson(paths, geojson)
+    detector = Detector.from_pretrained(model, device=device, dtype=dtype)
+    run(detector, paths, out, generation=generation, dataset=description, skip_broken=skip_broken)
+    if geojson is not None:
+        _ranks.on_main(lambda: _geojson.write_geojson(read_predictions(out, paths), geojson))
+    if _ranks.place()[0] == 0:
+        click.echo(f"The predictions are in {out}" + (f", for a map in {geojson}." if geojson else "."))
+    _ranks.leave()

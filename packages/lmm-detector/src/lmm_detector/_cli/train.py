@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import class_names_option, codec_settings_option, parse_options
+from rbox_formats.cli import class_names_option, codec_settings_option, is_first_process, parse_options
 
 from lmm_detector._cli._common import set_up_output
-from lmm_detector._config import TrainConfig, load
+from lmm_detector._training import _presets as presets
+from lmm_detector._training._config import TrainConfig, load
 
 # Fields that the command line writes in another way than as one value; they have options of their own below.
 _OWN_OPTIONS = ("class_names", "codec_options", "augmentation")
@@ -42,7 +43,12 @@ def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command()
-@click.option("--config", type=Path, help="A YAML file with settings; the options below override it.")
+@click.option("--preset", help=f"The settings of a published run: {', '.join(presets.names())}.")
+@click.option(
+    "--config",
+    type=Path,
+    help="A YAML file with settings, which go before the preset's; the options below before both.",
+)
 @_config_options
 @class_names_option
 @codec_settings_option
@@ -53,16 +59,19 @@ def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     callback=lambda _context, _option, value: parse_options(value),
     help="What is done to images and boxes by chance, such as horizontal_flip=0.5; more than one may be given.",
 )
-def train(config: Path | None, **settings: Any) -> None:
+def train(preset: str | None, config: Path | None, **settings: Any) -> None:
     """Fine-tune a model on a dataset. Given again, the command goes on where a stopped run was."""
-    loaded = load(config, {name: value for name, value in settings.items() if value not in (None, {}, ())})
+    loaded = load(config, {name: value for name, value in settings.items() if value not in (None, {}, ())}, preset)
 
     set_up_output()
     from lmm_detector import train as run
 
     folder = run(loaded)
+    if not is_first_process():
+        return
+    split = loaded.eval_split or (loaded.split[0] if loaded.split else None)
     click.echo(
         f"The detector is in {folder}. Next: "
         f"lmm-detector predict --model {folder} --data {loaded.data_path[0]} "
-        f"--out {Path(loaded.out) / 'predictions.jsonl'}" + (f" --split {loaded.split[0]}" if loaded.split else "")
+        f"--out {Path(loaded.out) / 'predictions.jsonl'}" + (f" --split {split}" if split else "")
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lmm_detector._repetition import Repeat, find_repeats, record_without_repeats, without_repeats
+from lmm_detector._prediction._repetition import Repeat, find_repeats, record_without_repeats, without_repeats
 from rbox_formats import ClassNames, ImageRecord, codecs
 
 NAMES = ClassNames(["ship", "plane"])

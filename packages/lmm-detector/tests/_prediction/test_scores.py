@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lmm_detector._scores import RULES, box_scores, check_rule
+from lmm_detector._prediction._scores import RULES, box_scores, check_rule
 from lmm_detector.errors import ConfigError, ModelError
 from rbox_formats import ClassNames, codecs
 from rbox_formats.codecs import Codec, Decoded

@@ -16,39 +16,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lmm_detector import Detector, TrainConfig, predict, train
-from lmm_detector._detector import Generation
+from lmm_detector import Detector, predict
 from lmm_detector._families import Answer, Decoding, Sample
-from lmm_detector._prediction import find_images
+from lmm_detector._prediction._detector import Generation
+from lmm_detector._prediction._predict import find_images
 from lmm_detector.errors import ModelError
 from PIL import Image
 from rbox_formats import codecs, images, predictions, rbox_to_quad, tiling
 from rbox_formats.errors import DatasetError, ImageError, PredictionsError
 
 CODEC = codecs.get("florence2")
-
-
-@pytest.fixture(scope="module")
-def detector(tiny_model: Path, scenes: Path, tmp_path_factory: pytest.TempPathFactory, class_names: Any) -> Detector:
-    folder = train(
-        TrainConfig(
-            model_name_or_path=str(tiny_model),
-            data_path=[str(scenes)],
-            split=["train"],
-            class_names=list(class_names),
-            out=str(tmp_path_factory.mktemp("run")),
-            window=96,
-            gap=32,
-            steps=60,
-            batch_size=4,
-            device_batch_size=4,
-            learning_rate=1e-3,
-            schedule="constant",
-            warmup=0.0,
-            cpu=True,
-        )
-    )
-    return Detector.from_pretrained(folder, device="cpu")
 
 
 @pytest.fixture
@@ -135,7 +112,7 @@ def test_scores_are_the_probabilities_of_what_was_written(detector: Detector, pa
         ids = tokenizer(about["text"], add_special_tokens=False, return_tensors="pt").input_ids
         batch["labels"] = ids  # <s> is in the text
         with torch.no_grad():
-            probabilities = detector.family.model(**batch).logits.softmax(dim=-1)[0]
+            probabilities = detector.family.model(**detector.family.on_device(batch)).logits.softmax(dim=-1)[0]
         label, inside, eight = 1.0, False, []
         for token, row, number in zip(tokenizer.convert_ids_to_tokens(ids[0]), probabilities, ids[0], strict=True):
             chance = float(row[number])
@@ -195,6 +172,9 @@ def test_the_file_says_what_made_it(detector: Detector, paths: list[Path], tmp_p
         "max_new_tokens": None,
         "scores": "mean",
         "constrained": False,
+        "temperature": None,
+        "top_p": 1.0,
+        "seed": 0,
         "dtype": "torch.float32",
     }
     assert file.header.fingerprint == detector.fingerprint
@@ -214,10 +194,12 @@ def test_other_weights_have_another_fingerprint(detector: Detector, tiny_model: 
 
 
 def test_what_a_file_holds_is_not_predicted_again(detector: Detector, paths: list[Path], tmp_path: Path) -> None:
-    generation = Generation(batch_size=5)  # the first image has four windows
+    """Blocks of 16 windows at least: of four images each."""
+    paths = copies(paths, tmp_path / "images", 4)  # twelve images of four windows
+    generation = Generation(batch_size=4, max_new_tokens=20)
     out = predict(detector, paths, tmp_path / "p.jsonl", generation=generation)
     whole = out.read_bytes()
-    out.write_bytes(b"".join(whole.splitlines(keepends=True)[:2]) + b'{"image_id": "to')
+    lines = whole.splitlines(keepends=True)
 
     class Counting:
         calls = 0
@@ -230,28 +212,33 @@ def test_what_a_file_holds_is_not_predicted_again(detector: Detector, paths: lis
             return detector.family.generate(crops, *args)
 
     counting = replace(detector, family=Counting())  # type: ignore[arg-type]
-    predict(counting, paths, out, generation=generation)
-    # The same bytes, scores too, because the batches are the same: the one that the image shares is done again.
-    assert out.read_bytes() == whole
-    assert Counting.calls == sum(len(detector.windows(path)) for path in paths)
-    out.write_bytes(b"".join(whole.splitlines(keepends=True)[:3]))
-    Counting.calls = 0
-    predict(counting, paths, out, generation=generation)
-    assert out.read_bytes() == whole
-    assert Counting.calls == sum(len(detector.windows(path)) for path in paths) - 5
+    # What a stop left: the header, so many images, and half of one. The same bytes, scores too, because the batches
+    # are the same: those of the images' block are done again.
+    for images_left, windows in [(0, 48), (1, 48), (4, 32), (7, 32), (8, 16), (11, 16), (12, 0)]:
+        Counting.calls = 0
+        out.write_bytes(b"".join(lines[: images_left + 1]) + (b'{"image_id": "to' if windows else b""))
+        predict(counting, paths, out, generation=generation)
+        assert out.read_bytes() == whole
+        assert Counting.calls == windows
+
+
+def copies(paths: Sequence[Path], folder: Path, count: int) -> list[Path]:
+    folder.mkdir()
+    made = [folder / f"{path.stem}_{number}.png" for number in range(count) for path in paths]
+    for number, target in enumerate(made):
+        target.write_bytes(paths[number % len(paths)].read_bytes())
+    return made
 
 
 def test_a_killed_run_goes_on_to_the_same_file(detector: Detector, scenes: Path, tmp_path: Path) -> None:
     """SIGKILL as soon as the first image is in the file; the same bytes at the end."""
     model = Path(detector.family.model.name_or_path)
     source = tmp_path / "images"
-    source.mkdir()
-    for number in range(12):
-        for path in (scenes / "val" / "images").iterdir():
-            (source / f"{path.stem}_{number}.png").write_bytes(path.read_bytes())
+    copies(sorted((scenes / "val" / "images").iterdir()), source, 8)
 
     def command(out: Path) -> subprocess.Popen[str]:
         arguments = ["predict", "--model", str(model), "--out", str(out), "--batch-size", "2", str(source)]
+        arguments += ["--max-new-tokens", "30"]
         return subprocess.Popen(
             [sys.executable, "-c", "from lmm_detector._cli import main; main()", *arguments],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -278,7 +265,7 @@ def test_a_killed_run_goes_on_to_the_same_file(detector: Detector, scenes: Path,
     assert "images already" in output
     assert killed.read_bytes() == whole.read_bytes()
     ids = [json.loads(line)["image_id"] for line in killed.read_text().splitlines()[1:]]
-    assert len(ids) == len(set(ids)) == 36
+    assert len(ids) == len(set(ids)) == 24
 
 
 def test_another_detectors_file_is_refused(detector: Detector, paths: list[Path], tmp_path: Path) -> None:
@@ -296,6 +283,8 @@ def test_images_are_looked_over_before_anything_is_written(
     broken.write_bytes(paths[0].read_bytes()[:-40])
     with pytest.raises(ImageError, match=r"broken\.png: expected a whole image"):
         predict(detector, [*paths, broken], tmp_path / "p.jsonl")
+    with pytest.raises(ImageError, match=r"(?s)and 1 more:\n.*gone\.png.*--skip-broken"):
+        predict(detector, [broken, tmp_path / "gone.png"], tmp_path / "p.jsonl")
     (tmp_path / "copy").mkdir()
     twin = tmp_path / "copy" / paths[0].name
     twin.write_bytes(paths[0].read_bytes())
@@ -304,15 +293,26 @@ def test_images_are_looked_over_before_anything_is_written(
     assert not (tmp_path / "p.jsonl").exists()
 
 
-def test_images_of_files_and_folders(scenes: Path, tmp_path: Path) -> None:
-    folder = scenes / "val" / "images"
-    one = next(folder.iterdir())
-    assert find_images([one]) == [one]
-    assert find_images([folder]) == sorted(folder.iterdir())
-    with pytest.raises(DatasetError, match=r"expected images .* found none"):
-        find_images([tmp_path])
-    with pytest.raises(DatasetError, match="nowhere: expected images"):
-        find_images([tmp_path / "nowhere"])
+def test_broken_images_are_left_out_where_that_is_asked_for(
+    detector: Detector, paths: list[Path], tmp_path: Path, caplog: Any
+) -> None:
+    """Also where only decoding shows the damage, in the middle of an image; the others come out as without them."""
+    generation = Generation(max_new_tokens=20, batch_size=3)
+    header = tmp_path / "header.png"
+    header.write_bytes(paths[0].read_bytes()[:-40])
+    late = tmp_path / "late.tif"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (160, 160, 3), dtype=np.uint8)).save(late)
+    late.write_bytes(late.read_bytes()[:-30000])  # its header stands in front
+    images.check(late)
+    given = [paths[0], header, late, *paths[1:], late]
+    out = predict(detector, given, tmp_path / "p.jsonl", generation=generation, skip_broken=True)
+    assert [record.image_id for record in predictions.read(out)] == [path.stem for path in paths]
+    message = caplog.records[-1].getMessage()
+    assert message.startswith("2 broken images were left out:\n")
+    assert "header.png: expected a whole image" in message
+    assert "late.tif: expected a whole image" in message
+    with pytest.raises(ImageError, match=r"late\.tif: expected a whole image"):
+        predict(detector, [late], tmp_path / "q.jsonl", generation=generation)
 
 
 def test_beams_and_dtype_reach_the_model(detector: Detector, paths: list[Path]) -> None:

@@ -1,0 +1,1 @@
+"""Detectors scored: one, or the checkpoints of a run side by side."""

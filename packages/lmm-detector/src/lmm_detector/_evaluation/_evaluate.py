@@ -1,0 +1,275 @@
+"""Detectors scored on a dataset: predictions into a file that a stopped run goes on with, then figures.
+
+What is scored is the file: scoring again, by another protocol, needs no model.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import rbox_metrics
+from rbox_formats import ClassNames, Dataset, ImageRecord, datasets, files
+
+from lmm_detector import _ranks
+from lmm_detector._evaluation._checkpoints import Checkpoint, find_checkpoints, step_in
+from lmm_detector._evaluation._comparison import FIGURES, Scored
+from lmm_detector._prediction._detector import Detector
+from lmm_detector._prediction._generation import Generation
+from lmm_detector._prediction._predict import predict
+from lmm_detector._sources import records_with_images
+from lmm_detector._spec import DetectorSpec
+from lmm_detector._visualization import visualize
+from lmm_detector.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from rbox_metrics import Report
+
+logger = logging.getLogger("lmm_detector")
+
+T = TypeVar("T")
+
+PREDICTIONS, REPORT, PICTURES = "predictions.jsonl", "report.json", "pictures"
+
+# As LMMRotate's `--shuffle_seed`.
+SHUFFLE_SEED = 42
+
+
+def score_detector(
+    detector: Detector,
+    truth: Iterable[ImageRecord],
+    out: str | Path,
+    generation: Generation | None = None,
+    *,
+    dataset: Mapping[str, Any] | None = None,
+    **scoring: Any,
+) -> dict[str, float]:
+    """Detects the objects on annotated images, and says how well: what evaluation in mid-training calls.
+
+    Every process of a run calls it alike: they share the images as in `predict`, the main process scores, and all get
+    the same figures.
+
+    Args:
+        detector: What to score.
+        truth: Annotated records, each with its image's file, labelled by the detector's classes.
+        out: A folder for `predictions.jsonl`. One that holds some of the images already is gone on with, as long as
+            it is the same detector's.
+        generation: How answers are generated.
+        dataset: What the file's header says of the images.
+        **scoring: As in `rbox_metrics.evaluate`: protocol, geometry, iou_thresholds, max_dets.
+
+    Returns:
+        `map`, `map_nc`, `f1_micro`, `f1_macro`, `precision_micro`, `recall_micro`: from 0 to 1, as in
+        `rbox_metrics.Report.figures`, by MMRotate's protocol at IoU 0.5 unless told otherwise. NaN where no record has
+        an object.
+
+    Raises:
+        RboxError: As in `predict` and `rbox_metrics.evaluate`.
+    """
+    records = list(truth)
+    path = Path(out) / PREDICTIONS
+    predict(detector, [record.file for record in records], path, generation=generation, dataset=dataset)
+
+    def figures() -> dict[str, float]:
+        found = _report(path, records, detector.class_names, scoring).figures
+        return {name: float(found[name]) for name in FIGURES}
+
+    return _ranks.on_main(figures)
+
+
+def evaluate_checkpoints(
+    models: Sequence[str | Path],
+    data: str | Path,
+    out: str | Path,
+    *,
+    format: str = "dota",
+    split: str | None = None,
+    class_names: Sequence[str] | None = None,
+    intermediate: bool = False,
+    clip_num: int | None = None,
+    shuffle_seed: int = SHUFFLE_SEED,
+    generation: Generation | None = None,
+    device: str | None = None,
+    dtype: str = "float32",
+    score: bool = True,
+    pictures: bool = False,
+    **scoring: Any,
+) -> list[Scored]:
+    """Predicts on a dataset with one or many checkpoints, and scores each.
+
+    For each checkpoint, `out/<its name>` holds `predictions.jsonl`, `report.json` and `pictures`. Called again, it
+    predicts nothing twice: more images, of a larger `clip_num`, are added to those that are there.
+
+    Args:
+        models: Detectors' folders, or those of runs.
+        data: The dataset's folder. Images count whose file is there.
+        out: The folder for everything.
+        format: The dataset's format.
+        split: The part of the dataset, where it has parts.
+        class_names: The dataset's classes. None: those of the first detector.
+        intermediate: Evaluates all checkpoints of a run, and not its final model alone.
+        clip_num: Takes so many images, drawn by chance; None: all, in the dataset's order. As LMMRotate's option of
+            this name: Python's generator, seeded, shuffles all of them, and the first ones are taken. The images are
+            the same as there if the dataset lists them in the same order.
+        shuffle_seed: The generator's seed.
+        generation: How answers are generated.
+        device: As in `Detector.from_pretrained`.
+        dtype: Likewise.
+        score: False predicts alone; `report` is then None.
+        pictures: Draws truth beside predictions.
+        **scoring: As in `rbox_metrics.evaluate`.
+
+    Returns:
+        What came of each checkpoint, in the order of `find_checkpoints`.
+
+    Raises:
+        ModelError: If a folder holds no detector.
+        PredictionsError: If `out` has predictions of another checkpoint under the same name, or made otherwise.
+        RboxError: If dataset, models or settings are not as expected. What can be found wrong before the first image is
+            predicted is.
+    """
+    out = folder_to_write(out)
+    checkpoints = find_checkpoints(models, intermediate=intermediate)
+    specs = [DetectorSpec.load(checkpoint.path) for checkpoint in checkpoints]
+    truth = annotated(data, format, split, class_names or specs[0].class_names, clip_num, shuffle_seed)
+    records = list(truth)
+    for spec in specs:
+        rbox_metrics.map_classes([], spec.class_names, truth.class_names)
+    if score:
+        rbox_metrics.evaluate(records, [], truth.class_names, **scoring)  # which finds what is wrong with settings
+    description = {"format": format, "data": str(data), "split": split}
+    scored = []
+    for number, checkpoint in enumerate(checkpoints, start=1):
+        logger.info("%s (%d of %d)", checkpoint.name, number, len(checkpoints))
+        path = out / checkpoint.name / PREDICTIONS
+        detector = Detector.from_pretrained(checkpoint.path, device=device, dtype=dtype)
+        predict(detector, [record.file for record in records], path, generation=generation, dataset=description)
+        del detector  # before the next one needs its memory
+        scored.append(_ranks.on_main(lambda: _finish(checkpoint, path, truth, scoring if score else None, pictures)))  # noqa: B023
+    return scored
+
+
+def score_files(
+    paths: Sequence[str | Path],
+    truth: Dataset,
+    *,
+    out: str | Path | None = None,
+    pictures: bool = False,
+    **scoring: Any,
+) -> list[Scored]:
+    """Scores predictions that are there already.
+
+    Args:
+        paths: The files. What tells them apart is their names: each file's path below the folder that all are in.
+        truth: The dataset, as `annotated` opens it; detections on other images do not count.
+        out: A folder for pictures: `<out>/<name>/pictures`.
+        pictures: Draws truth beside predictions.
+        **scoring: As in `rbox_metrics.evaluate`.
+
+    Returns:
+        What came of each file, by steps where the names tell them, as those that `evaluate_checkpoints` makes do.
+    """
+    files_by_name = dict(zip(_names([Path(path) for path in paths]), map(Path, paths), strict=True))
+    scored = []
+    for name, path in files_by_name.items():
+        report = _report(path, list(truth), truth.class_names, {**scoring, "full": True})
+        if pictures and out is not None:
+            visualize(truth, path, Path(out) / name / PICTURES)
+        scored.append(Scored(name, step_in(name), path, report))
+    return sorted(scored, key=lambda each: (each.run, each.step is None, each.step or 0))
+
+
+def annotated(
+    data: str | Path,
+    format: str,
+    split: str | None,
+    class_names: Sequence[str] | None,
+    clip_num: int | None = None,
+    shuffle_seed: int = SHUFFLE_SEED,
+) -> Dataset:
+    """A dataset's images that are there, all or some of them; arguments as in `evaluate_checkpoints`."""
+    if clip_num is not None and clip_num < 1:
+        raise ConfigError(f"expected clip_num of 1 or more, got {clip_num}")
+    dataset = datasets.read(format, data, split, class_names)
+    return Dataset(dataset.class_names, clipped(records_with_images(dataset), clip_num, shuffle_seed), _itself)
+
+
+def clipped(records: Sequence[T], clip_num: int | None, shuffle_seed: int = SHUFFLE_SEED) -> list[T]:
+    """Some items drawn by chance, or all as they are; of one seed, fewer are the first of more.
+
+    Source: `OrientedDetEvalDataset.__init__` in lmmrotate/dataset.py, VisionXLab/mllm-mmrotate at 9475a93, which
+    shuffles also where it takes all.
+    """
+    if clip_num is None:
+        return list(records)
+    order = list(range(len(records)))
+    random.Random(shuffle_seed).shuffle(order)  # not for secrets
+    return [records[number] for number in order[:clip_num]]
+
+
+def folder_to_write(out: str | Path) -> Path:
+    """The folder for an evaluation's files, once it is sure that it can be one.
+
+    Raises:
+        RunError: If it is a file, or nothing may be written there.
+    """
+    out = Path(out)
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise RunError("expected a folder that can be written to", path=there, remedy="Choose another --out.")
+    return out
+
+
+def _finish(
+    checkpoint: Checkpoint, path: Path, truth: Dataset, scoring: Mapping[str, Any] | None, pictures: bool
+) -> Scored:
+    """Report and pictures of a checkpoint whose predictions are there."""
+    report = None
+    if scoring is not None:
+        report = _report(path, list(truth), truth.class_names, {**scoring, "full": True})
+        report.save(path.with_name(REPORT))
+    if pictures:
+        visualize(truth, path, path.with_name(PICTURES))
+    return Scored(checkpoint.name, checkpoint.step, path, report)
+
+
+def _report(path: Path, truth: Sequence[ImageRecord], class_names: ClassNames, scoring: Mapping[str, Any]) -> Report:
+    """The report on those of a file's detections that lie on images of the truth, led to its classes by name."""
+    found = rbox_metrics.read_predictions(path)
+    by_id = {record.image_id: record for record in rbox_metrics.map_classes(found, found.class_names, class_names)}
+    missed = sum(record.image_id not in by_id for record in truth)
+    if missed:
+        logger.warning(
+            "%s: %d of %d images have no predictions: their objects count as missed", path, missed, len(truth)
+        )
+    detections = [by_id[record.image_id] for record in truth if record.image_id in by_id]
+    return rbox_metrics.evaluate(truth, detections, class_names, **scoring)
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """A short name for each file: its path below the folder that all are in, without what all such files are called.
+
+    Raises:
+        RunError: If a file comes twice.
+    """
+    paths = [path.resolve() for path in paths]
+    if len(set(paths)) < len(paths):
+        raise RunError("expected different predictions files, got one twice")
+    # Of a checkpoint's, the run's name stays, so that one file is called as it is among others.
+    bare = [path.parent if path.name == PREDICTIONS else path.with_suffix("") for path in paths]
+    top = Path(os.path.commonpath([path.parent.parent if step_in(path.name) else path.parent for path in bare]))
+    names = [path.relative_to(top).as_posix() for path in bare]
+    if len(set(names)) < len(names):
+        raise RunError(f"expected predictions files of different names, got {', '.join(names)}")
+    for name in names:
+        for part in name.split("/"):
+            files.safe_name(part, top)
+    return names
+
+
+def _itself(record: ImageRecord) -> ImageRecord:
+    return record

@@ -1,0 +1,1 @@
+"""Detection: images in, boxes out."""

@@ -1,0 +1,303 @@
+"""Detection on many images: windows into batches, batches into answers, answers into the images' records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import rbox_metrics
+from rbox_formats import codecs, tiling
+from rbox_formats._typing import Image, ScoresN
+from rbox_formats.errors import ImageError
+
+from lmm_detector import _families
+from lmm_detector._memory import enough_memory
+from lmm_detector._prediction import _repetition, _scores
+from lmm_detector._prediction._generation import Generation
+from lmm_detector._prediction._result import Prediction
+from lmm_detector._prediction._scenes import Scene, blocks
+from lmm_detector.errors import ModelError
+
+if TYPE_CHECKING:
+    from lmm_detector._prediction._detector import Detector
+
+#: Told of an image whose file turns out to be broken while it is read.
+OnBroken = Callable[[Scene, ImageError], None]
+
+
+class _Seen(NamedTuple):
+    """A window to be answered.
+
+    Attributes:
+        scene: Its image.
+        number: Of the window, among the image's.
+        pixels: (size, size, 3) uint8.
+    """
+
+    scene: Scene
+    number: int
+    pixels: Image
+
+
+class _Answered(NamedTuple):
+    """What was found in a window.
+
+    Attributes:
+        found: What its text says, each box once.
+        scores: (N,) of its boxes, or None.
+        about: What a predictions file says of it.
+    """
+
+    found: codecs.Decoded
+    scores: ScoresN | None
+    about: dict[str, Any]
+
+
+def check_generation(detector: Detector, generation: Generation) -> None:
+    """Makes sure, before any long work, that answers can be generated so.
+
+    Raises:
+        RboxError: If not.
+    """
+    _scores.check_rule(generation.scores, detector.codec)
+    _limit(detector, generation)
+
+
+def detect(
+    detector: Detector,
+    scenes: Sequence[Scene],
+    generation: Generation,
+    *,
+    wanted: Collection[str] | None = None,
+    on_broken: OnBroken | None = None,
+) -> Iterator[Prediction]:
+    """Detects the objects on images, block by block.
+
+    Args:
+        detector: What to detect with.
+        scenes: All images of the run, of different ids.
+        generation: How answers are generated.
+        wanted: The ids of those whose predictions are asked for; None: all. Blocks without one are passed over; in the
+            others all windows are answered again, so that the answers come out the same to the last bit.
+        on_broken: Told of files that turn out to be broken, whose images are then left out. None: that is an error.
+
+    Yields:
+        The predictions in the order of the images, each as soon as it and those before it in its block are done.
+    """
+    limit = _limit(detector, generation)
+    automaton = _automaton(detector) if generation.constrained else None
+    decodings = [
+        _families.Decoding(
+            max_new_tokens=room,
+            num_beams=generation.num_beams,
+            temperature=generation.temperature,
+            top_p=generation.top_p,
+            automaton=automaton,
+        )
+        for room in generation.rooms(limit)
+    ]
+    for block in blocks(scenes, generation.batch_size):
+        if wanted is None or any(scene.image_id in wanted for scene in block):
+            for found in _Block(detector, block, generation, decodings, on_broken).predictions():
+                if wanted is None or found.image_id in wanted:
+                    yield found
+
+
+def _limit(detector: Detector, generation: Generation) -> int:
+    """The longest answer in tokens."""
+    window = detector.spec.window
+    limit = detector.family.answer_room(detector.spec.prompt, (window, window))
+    tokens = generation.max_new_tokens or limit
+    if tokens > limit:
+        raise ModelError(f"expected answers of at most {limit} tokens, which the model can write, got {tokens}")
+    return tokens
+
+
+def _automaton(detector: Detector) -> Any:
+    from lmm_detector._decoding._constrained import compile_grammar
+
+    return compile_grammar(
+        detector.codec, detector.class_names, detector.family.tokenizer, end=detector.family.end_tokens[0]
+    )
+
+
+@dataclass(eq=False)
+class _Block:
+    """The windows of some images on their way through the model.
+
+    Attributes:
+        detector: What detects.
+        scenes: The images.
+        generation: How.
+        decodings: Of answers at their first attempt, their second, and so on.
+        on_broken: As in `detect`.
+        queues: Windows that wait for each attempt; never more than two batches of each.
+        answers: By scene and window.
+        broken: Scenes whose files are.
+    """
+
+    detector: Detector
+    scenes: Sequence[Scene]
+    generation: Generation
+    decodings: Sequence[_families.Decoding]
+    on_broken: OnBroken | None
+    queues: list[list[_Seen]] = field(init=False)
+    answers: dict[Scene, dict[int, _Answered]] = field(init=False)
+    broken: set[Scene] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.queues = [[] for _ in self.decodings]
+        self.answers = {scene: {} for scene in self.scenes}
+
+    def predictions(self) -> Iterator[Prediction]:
+        """The images' predictions, in order."""
+        waiting = list(reversed(self.scenes))
+        for _ in self._steps():
+            while waiting and (waiting[-1] in self.broken or self._is_done(waiting[-1])):
+                scene = waiting.pop()
+                answers = self.answers.pop(scene)
+                if scene not in self.broken:
+                    yield _prediction(self.detector, scene, [answers[number] for number in range(len(answers))])
+
+    def _is_done(self, scene: Scene) -> bool:
+        return len(self.answers[scene]) == len(scene.windows)
+
+    def _steps(self) -> Iterator[None]:
+        """Does all the work, and pauses after each batch."""
+        for scene in self.scenes:
+            for seen in self._windows(scene):
+                self.queues[0].append(seen)
+                yield from self._answer(full=True)
+        yield from self._answer(full=False)
+        yield  # for the last scenes, where they are broken
+
+    def _windows(self, scene: Scene) -> Iterator[_Seen]:
+        try:
+            for number, pixels in scene.crops():
+                yield _Seen(scene, number, pixels)
+        except ImageError as error:
+            if self.on_broken is None:
+                raise
+            self.broken.add(scene)
+            self.on_broken(scene, error)
+
+    def _answer(self, *, full: bool) -> Iterator[None]:
+        """Answers what waits: full batches alone, or all."""
+        size = self.generation.batch_size
+        for attempt, queue in enumerate(self.queues):
+            while len(queue) >= (size if full else 1):
+                batch = queue[:size]
+                del queue[:size]
+                self._attempt(attempt, batch)
+                yield
+
+    def _attempt(self, attempt: int, batch: Sequence[_Seen]) -> None:
+        """Answers a batch; windows whose answers ran out of room wait for the next attempt, if there is one."""
+        crops = [seen.pixels for seen in batch]
+        family, prompt = self.detector.family, self.detector.spec.prompt
+        with self._enough_memory(len(batch)):
+            with self._draws(batch):
+                answers = family.generate(crops, prompt, self.decodings[attempt])
+            is_last = attempt == len(self.decodings) - 1
+            ended = [place for place, answer in enumerate(answers) if answer.finished or is_last]
+            logs: list[Any] = [None] * len(ended)
+            if self.generation.scores != "none" and ended:
+                tokens = [answers[place].tokens for place in ended]
+                logs = family.log_probabilities([crops[place] for place in ended], prompt, tokens)
+        for place, log in zip(ended, logs, strict=True):
+            scene, number, _ = batch[place]
+            window = scene.windows[number]
+            found = _answered(self.detector, window, answers[place], log, self.generation.scores)
+            if scene in self.answers:  # one that turned out to be broken is not
+                self.answers[scene][number] = found
+        if not is_last:
+            self.queues[attempt + 1] += [seen for place, seen in enumerate(batch) if not answers[place].finished]
+
+    def _draws(self, batch: Sequence[_Seen]) -> Any:
+        """Has PyTorch's generators draw for this batch from its own seed, and puts them back."""
+        if self.generation.temperature is None:
+            return nullcontext()
+        places = [[seen.scene.image_id, seen.number] for seen in batch]
+        digest = hashlib.sha256(json.dumps([self.generation.seed, places]).encode()).digest()
+        return _seeded(int.from_bytes(digest[:8], "little"), self.detector.family.model.device)
+
+    def _enough_memory(self, windows: int) -> Any:
+        settings = self.generation
+        knobs = {
+            "a smaller --batch-size": settings.batch_size,
+            "fewer --num-beams": settings.num_beams,
+            "fewer --max-new-tokens": self.decodings[-1].max_new_tokens,
+        }
+        less = [f"{knob} ({value} now)" for knob, value in knobs.items() if value > 1]
+        remedy = f"Take {', '.join(less)}, or --dtype bfloat16 in place of float32. What the file holds already stays."
+        return enough_memory(f"a batch of {windows} windows", remedy)
+
+
+def _seeded(seed: int, device: Any) -> Any:
+    from contextlib import ExitStack
+
+    import torch
+
+    stack = ExitStack()
+    stack.enter_context(torch.random.fork_rng(devices=[device] if device.type == "cuda" else []))
+    torch.manual_seed(seed)
+    return stack
+
+
+def _answered(detector: Detector, window: tiling.Window, answer: _families.Answer, log: Any, rule: str) -> _Answered:
+    """What an answer says of its window."""
+    size = (window.output_size, window.output_size)
+    found = detector.codec.decode(
+        answer.text, detector.class_names, size, detector.family.input_size(size), on_invalid="ignore"
+    )
+    found, _ = _repetition.without_repeats(found)
+    scores = None
+    if log is not None:
+        scores = _scores.box_scores(found, detector.family.token_spans(answer.tokens), log, rule)
+    about = {
+        "window": list(window[:3]),
+        "text": answer.text,
+        # An answer that stops without end-of-text ran into the length limit, however well it reads.
+        "status": found.status if answer.finished else "truncated",
+        "rejected": [list(piece) for piece in found.rejected],
+    }
+    return _Answered(found, scores, about)
+
+
+def _prediction(detector: Detector, scene: Scene, answers: Sequence[_Answered]) -> Prediction:
+    """One image's record out of the answers to its windows."""
+    pairs = list(zip(answers, scene.windows, strict=True))
+    boxes = np.concatenate([tiling.to_image(each.found.boxes, window) for each, window in pairs])
+    labels = np.concatenate([each.found.labels for each in answers])
+    quads = [tiling.to_image(each.found.quads, window) for each, window in pairs if each.found.quads is not None]
+    scores = [each.scores for each in answers if each.scores is not None]
+    windows = [each.about for each in answers]
+    width, height = scene.size
+    found = Prediction(
+        image_id=scene.image_id,
+        boxes=boxes,
+        labels=labels,
+        quads=np.concatenate(quads) if quads else None,
+        scores=np.concatenate(scores) if scores else None,
+        path=scene.path,
+        width=width,
+        height=height,
+        metadata={"status": codecs.joined_status(str(window["status"]) for window in windows), "windows": windows},
+        class_names=detector.class_names,
+        pixels=scene.pixels,
+    )
+    if len(answers) == 1:
+        return found
+    kept = rbox_metrics.merge_windows(
+        boxes,
+        labels,
+        found.scores,
+        window_index=np.repeat(np.arange(len(answers)), [len(each.found.boxes) for each in answers]),
+        windows=np.array([window.corners for window in scene.windows], dtype=np.float64),
+    )
+    return found.select(kept)

@@ -1,0 +1,81 @@
+"""How answers are generated: the settings, and the rooms that short and long answers are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lmm_detector.errors import ConfigError, ModelError
+
+# An answer that ran out of room is given so many times as much, or more, so that all that was generated of it in vain
+# is at most a third of what is generated in the end.
+_GROWTH = 4
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How answers are generated.
+
+    Attributes:
+        num_beams: 1 is greedy; LMMRotate takes 3.
+        max_new_tokens: The longest answer; None: the longest that the model can write.
+        batch_size: The most windows at a time.
+        scores: How a box's score comes of the probabilities of its tokens: a rule of `_scores.RULES`, "none" for no
+            scores.
+        constrained: Whether only texts of the codec, with the detector's classes, may be written.
+        temperature: Draws each token by its probability to the power of 1 / temperature. None: takes the likeliest.
+        top_p: Draws among the likeliest tokens alone that together have this probability.
+        seed: Of the draws. The same images in the same order and batches give the same answers, in one run or with
+            stops, by one process or many; on other devices, in other batches or beside other images they are others.
+        first_tokens: Answers first have room for so many tokens. Those that run out of it are generated anew, from
+            their beginning, in batches of their own and with more room, so that a long answer does not hold the short
+            ones of its batch back. They are the same answers, where the likeliest token is taken freely: beams, draws,
+            constraints, which look ahead to the room's end, and batches of one window have all of it at once. 0: so
+            have all answers.
+    """
+
+    num_beams: int = 1
+    max_new_tokens: int | None = None
+    batch_size: int = 8
+    scores: str = "mean"
+    constrained: bool = False
+    temperature: float | None = None
+    top_p: float = 1.0
+    seed: int = 0
+    first_tokens: int = 128
+
+    def __post_init__(self) -> None:
+        for name, low in (("num_beams", 1), ("batch_size", 1), ("max_new_tokens", 1), ("first_tokens", 0), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ModelError(f"expected {name} of {low} or more, got {value}")
+        if self.temperature is not None and not self.temperature > 0:
+            raise ModelError(f"expected a temperature above 0, or none for the likeliest token, got {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise ModelError(f"expected top_p above 0 and up to 1, got {self.top_p}")
+        if self.temperature is None and self.top_p < 1:
+            raise ConfigError(
+                f"expected a temperature with top_p of {self.top_p}, got none",
+                remedy="Tokens are drawn where there is a temperature: --temperature 1 draws by the model's own odds.",
+            )
+        if self.temperature is not None and self.num_beams > 1:
+            raise ConfigError(
+                f"expected one beam with a temperature, got {self.num_beams}",
+                remedy="Answers are drawn (--temperature), or searched for (--num-beams).",
+            )
+
+    def rooms(self, limit: int) -> tuple[int, ...]:
+        """How many tokens answers may have, one attempt after the other.
+
+        Args:
+            limit: The longest answer.
+
+        Returns:
+            Rising, `limit` the last.
+        """
+        is_plain = self.num_beams == 1 and self.temperature is None and not self.constrained and self.batch_size > 1
+        rooms = []
+        room = self.first_tokens
+        while is_plain and 0 < room <= limit // _GROWTH:
+            rooms.append(room)
+            room *= _GROWTH
+        return (*rooms, limit)

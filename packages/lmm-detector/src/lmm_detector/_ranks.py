@@ -1,0 +1,83 @@
+"""The processes of one run, as torchrun starts them: which there are, what one does for all, what all tell each other.
+
+Without a launcher there is one process, and none of this asks for PyTorch's process groups.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+# A process waits for the one that has most to do; PyTorch's own limit is 10 minutes on GPUs.
+_PATIENCE = timedelta(days=7)
+
+
+def set_up(device: str | None) -> str:
+    """Joins the other processes, where a launcher has started several and they have not met yet.
+
+    Args:
+        device: What the model is to run on. None: the best that there is.
+
+    Returns:
+        The device; where None was given, this process's own among the GPUs.
+    """
+    import torch
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
+        from accelerate import PartialState
+
+        state = PartialState(cpu=device == "cpu", timeout=_PATIENCE)
+        return device or str(state.device)
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def place() -> tuple[int, int]:
+    """This process's number, and how many there are."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def gathered(mine: T) -> list[T]:
+    """What each process gives, by their numbers; every process must take part."""
+    import torch.distributed as dist
+
+    _, count = place()
+    if count == 1:
+        return [mine]
+    everyones: list[Any] = [None] * count
+    dist.all_gather_object(everyones, mine)
+    return everyones
+
+
+def on_main(work: Callable[[], T]) -> T:
+    """Does some work in the first process, and gives all what came of it, an error too."""
+    import torch.distributed as dist
+
+    rank, count = place()
+    if count == 1:
+        return work()
+    box: list[Any] = [None, None]
+    if rank == 0:
+        try:
+            box[0] = work()
+        except Exception as error:  # raised again in every process, so that none waits for the others
+            box[1] = error
+    dist.broadcast_object_list(box)
+    if box[1] is not None:
+        raise box[1]
+    return box[0]
+
+
+def leave() -> None:
+    """Ends the processes' group, at the end of a command."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
