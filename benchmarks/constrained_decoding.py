@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lmm_detector._constrained import GrammarProcessor, compile_grammar
-from lmm_detector._vocabulary import Vocabulary
+from lmm_detector._decoding._constrained import GrammarProcessor, compile_grammar
+from lmm_detector._decoding._vocabulary import Vocabulary
 from rbox_formats import codecs
 from rbox_formats.datasets import dota
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
