@@ -64,8 +64,10 @@ def test_the_first_screen_has_the_two_commands() -> None:
     assert scripts["demo"].startswith("lmm-detector demo --out runs/demo")
 
 
-def blocks(path: Path, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+def blocks(path: Path, *languages: str) -> list[str]:
+    """The code of a page in one of some languages ("" where none is named)."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+    return [code for language, code in found if language in languages]
 
 
 READMES = sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md")])
@@ -74,7 +76,7 @@ READMES = sorted([ROOT / "README.md", *ROOT.glob("packages/*/README.md")])
 @pytest.mark.parametrize("path", READMES, ids=lambda path: path.parent.name)
 def test_commands_of_the_readmes_exist(path: Path) -> None:
     """Every option that a README shows is one that its command has."""
-    shown = [shlex.split(line, comments=True) for block in blocks(path, "(?:bash)?") for line in block.splitlines()]
+    shown = [shlex.split(line, comments=True) for block in blocks(path, "", "bash") for line in block.splitlines()]
     for words in shown:
         if not words or words[0] not in COMMANDS:
             continue
