@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
 from lmm_detector import _families
 from lmm_detector._decoding._constrained import compile_grammar
-from lmm_detector._families import Decoding, Sample, _loading
+from lmm_detector._families import Decoding, Sample
 from lmm_detector._tiny import save_tiny_florence2
 from lmm_detector.errors import ModelError
 from rbox_formats import ClassNames, codecs
@@ -184,33 +183,6 @@ def test_other_families_and_empty_folders(tmp_path: Path) -> None:
     (tmp_path / "run" / "model" / "config.json").write_text("{}")
     with pytest.raises(ModelError, match=rf"Did you mean {tmp_path}/run/model\?"):
         _families.load(str(tmp_path / "run"))
-
-
-@pytest.mark.parametrize(
-    "source, error, found",
-    [
-        (
-            "owner/model",
-            LocalEntryNotFoundError("offline"),
-            r"the hub does not answer\nFetch .*`hf download owner/model",
-        ),
-        ("owner/model", OSError("401"), "expected a model on the hub, got 'owner/model': 401"),
-        ("runs/dota/model", AssertionError("must not be asked"), "expected a local folder, or a name on the hub"),
-        ("nowhere", AssertionError("must not be asked"), "expected a local folder, or a name on the hub"),
-    ],
-)
-def test_models_that_cannot_be_had(source: str, error: Exception, found: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def download(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
-    with pytest.raises(ModelError, match=found):
-        _families.load(source)
-
-
-def test_microsofts_names_lead_to_the_same_weights_in_transformers_layout() -> None:
-    assert _loading.resolve("microsoft/Florence-2-large") == "florence-community/Florence-2-large"
-    assert _loading.resolve("someone/else") == "someone/else"
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

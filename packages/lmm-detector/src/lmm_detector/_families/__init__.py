@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from lmm_detector._families import chat
 from lmm_detector._families._adapters import is_adapter, merged, with_adapters, with_adapters_of
 from lmm_detector._families._base import PARTS, Answer, Decoding, Family, Part, Sample
-from lmm_detector._families._loading import fetch, read_config, resolve
+from lmm_detector._families._hub import fetch, resolve
+from lmm_detector._families._loading import read_config
 from lmm_detector._families._preparation import Preparation
 from lmm_detector._families.chat import Chat
 from lmm_detector._families.florence2 import Florence2

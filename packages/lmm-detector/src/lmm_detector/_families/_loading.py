@@ -1,28 +1,15 @@
-"""Finding a model's files and reading them, with errors that say what to do."""
+"""Reading a model's files, with errors that say what to do."""
 
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lmm_detector._families import _hub
 from lmm_detector._families._base import Part
 from lmm_detector.errors import ModelError
-
-logger = logging.getLogger("lmm_detector")
-
-# Microsoft's own repositories hold the weights under the names of their remote code, which is not run here; the same
-# weights in transformers' layout are published under these names.
-NATIVE_NAMES = {
-    f"microsoft/Florence-2-{size}": f"florence-community/Florence-2-{size}"
-    for size in ("base", "base-ft", "large", "large-ft")
-}
-
-# What a model consists of: settings, tokenizer, template, weights that hold no code.
-_FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -31,14 +18,6 @@ _CONFIGS: dict[str, str] = {"vision": "vision_config", "language": "text_config"
 
 # What transformers raises for files that are missing, broken or of another layout, and for what is not installed.
 _LAYOUT_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, ImportError)
-
-
-def resolve(source: str) -> str:
-    """The source itself, or the name under which the same weights are published in transformers' layout."""
-    if Path(source).exists() or source not in NATIVE_NAMES:
-        return source
-    logger.info("%s: taken from %s, the same weights in transformers' layout", source, NATIVE_NAMES[source])
-    return NATIVE_NAMES[source]
 
 
 def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
@@ -55,49 +34,11 @@ def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
             remedy = f"Did you mean {folder / inside[-1]}?" if inside else None
             raise ModelError("expected a model's folder, found no config.json in it", path=folder, remedy=remedy)
     else:
-        if source.count("/") != 1 or source.startswith((".", "/", "~")):
-            raise ModelError(f"expected a local folder, or a name on the hub such as owner/model, got {source!r}")
-        import huggingface_hub
-
-        logger.info("asking the hub for %s", source)
-        with _hub_errors(source):
-            path = Path(huggingface_hub.hf_hub_download(source, "config.json", revision=revision))
+        path = _hub.fetch_file(source, "config.json", revision)
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ModelError(f"expected JSON, got: {error}", path=path) from error
-
-
-def fetch(source: str, revision: str | None = None) -> str:
-    """The folder with a model's files: the source itself, or what the hub has, fetched where it is not here yet.
-
-    Raises:
-        ModelError: If the hub cannot be reached, or does not have it.
-    """
-    if Path(source).is_dir():
-        return source
-    import huggingface_hub
-
-    with _hub_errors(source):
-        return huggingface_hub.snapshot_download(source, revision=revision, allow_patterns=_FILES)
-
-
-@contextmanager
-def _hub_errors(source: str) -> Iterator[None]:
-    """What the hub's client raises, in words that say what to do."""
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        yield
-    except LocalEntryNotFoundError as error:
-        raise ModelError(
-            f"expected a local folder or a model on the hub, got {source!r}: no folder, and the hub does not answer",
-            remedy="Fetch the model where the hub can be reached "
-            f"(`hf download {source} --local-dir FOLDER`), copy the folder here, and give its path as the model.",
-        ) from error
-    except (OSError, ValueError) as error:
-        # The hub's own words: no such model, no such file in it, or one that needs a login.
-        raise ModelError(f"expected a model on the hub, got {source!r}: {str(error).splitlines()[0]}") from error
 
 
 def load_processor(source: str, processor_class: Any, what: str) -> Any:
