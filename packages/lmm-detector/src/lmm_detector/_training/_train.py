@@ -194,7 +194,8 @@ def _about_run(arguments: TrainingArguments, sampler: EpochSampler) -> list[str]
     step = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size
     per_epoch = -(-len(sampler) // step)
     steps = arguments.max_steps if arguments.max_steps > 0 else round(per_epoch * arguments.num_train_epochs)
+    at_once = arguments.per_device_train_batch_size
     return [
-        f"{steps} steps of {step} windows ({arguments.per_device_train_batch_size} at once on each of "
-        f"{arguments.world_size} devices), {per_epoch} to an epoch"
+        f"steps: {steps} in all, {per_epoch} to an epoch; windows: {step} to a step, {at_once} at once; "
+        f"processes: {arguments.world_size}"
     ]
