@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from rbox_formats.errors import ClassNameError, FormatsError
 
 def _normalised(name: str) -> str:
     return "".join(name.replace("-", " ").replace("_", " ").split()).casefold()
+
+
+# A record, or what a package makes of one; typing.Self is not known to what checks annotations in the tests.
+Record = TypeVar("Record", bound="ImageRecord")
 
 
 class ClassNames(tuple[str, ...]):
@@ -133,23 +137,19 @@ class ImageRecord:
         """The quads as annotated where the format has them, else the boxes' corners (N, 4, 2)."""
         return rbox_to_quad(self.boxes) if self.quads is None else self.quads
 
-    def select(self, which: Any) -> ImageRecord:
+    def select(self: Record, which: Any) -> Record:
         """The record with only some of its objects: a mask (N,) or indices, in their order."""
 
         def pick(column: Any) -> Any:
             return None if column is None else column[which]
 
-        return ImageRecord(
-            image_id=self.image_id,
+        return replace(
+            self,
             boxes=self.boxes[which],
             labels=self.labels[which],
             quads=pick(self.quads),
             difficult=self.difficult[which],
             scores=pick(self.scores),
-            path=self.path,
-            width=self.width,
-            height=self.height,
-            metadata=self.metadata,
         )
 
 

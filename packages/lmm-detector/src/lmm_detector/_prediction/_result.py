@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -47,18 +47,6 @@ class Prediction(ImageRecord):
     def status(self) -> str:
         """Whether the texts hold "boxes", are "empty", "truncated" by the length limit, or "failed" to be read."""
         return str(self.metadata["status"])
-
-    def select(self, which: Any) -> Prediction:
-        """With only some of its objects: a mask (N,), such as `found.scores > 0.5`, or indices, in their order."""
-        part = super().select(which)
-        return replace(
-            self,
-            boxes=part.boxes,
-            labels=part.labels,
-            quads=part.quads,
-            difficult=part.difficult,
-            scores=part.scores,
-        )
 
     def plot(self, *, max_side: int = _MAX_SIDE, **options: Any) -> PillowImage.Image:
         """A picture of the image with its objects, which a notebook shows.
