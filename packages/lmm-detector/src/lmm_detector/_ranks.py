@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 # A process waits for the one that has most to do; PyTorch's own limit is 10 minutes on GPUs.
-_PATIENCE = timedelta(days=7)
+PATIENCE = timedelta(days=7)
 
 
 def set_up(device: str | None) -> str:
@@ -30,7 +30,7 @@ def set_up(device: str | None) -> str:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.distributed.is_initialized():
         from accelerate import PartialState
 
-        state = PartialState(cpu=device == "cpu", timeout=_PATIENCE)
+        state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
         return device or str(state.device)
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
 

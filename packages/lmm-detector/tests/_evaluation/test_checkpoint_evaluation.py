@@ -22,7 +22,7 @@ from lmm_detector._evaluation._evaluate import annotated, clipped, score_detecto
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._spec import DetectorSpec
 from lmm_detector._tiny import save_tiny_florence2
-from lmm_detector.errors import ConfigError, RunError
+from lmm_detector.errors import ConfigError
 from rbox_formats import ClassNames, ImageRecord, codecs, datasets, predictions
 from rbox_formats.errors import PredictionsError, RboxError
 
@@ -147,8 +147,8 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(
     monkeypatch.setattr(Detector, "from_pretrained", fail)
     (tmp_path / "file").touch()
     for changed, error, message in (
-        ({"out": tmp_path / "file"}, RunError, "expected a folder that can be written to"),
-        ({"out": tmp_path / "file" / "below"}, RunError, "expected a folder that can be written to"),
+        ({"out": tmp_path / "file"}, RboxError, "expected a folder that can be written to"),
+        ({"out": tmp_path / "file" / "below"}, RboxError, "expected a folder that can be written to"),
         ({"clip_num": 0}, ConfigError, "expected clip_num of 1 or more, got 0"),
         ({"iou_thresholds": (1.5,)}, RboxError, r"expected .*1\.5"),
         ({"class_names": ("plane", "ship")}, RboxError, "expected a class among"),

@@ -73,7 +73,8 @@ def require_writable(folder: str | Path) -> None:
     folder = Path(folder)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
-        raise RboxError("expected a folder that can be written to", path=there)
+        remedy = "Choose another place to write to (--out)."
+        raise RboxError("expected a folder that can be written to", path=there, remedy=remedy)
 
 
 def visible(folder: Path) -> list[Path]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from rbox_formats.cli import show_messages
@@ -15,6 +16,44 @@ if TYPE_CHECKING:
 predictions_option = click.option(
     "--predictions", "predictions_path", type=Path, required=True, help="The predictions file."
 )
+
+
+_GENERATION_OPTIONS = (
+    click.option("--batch-size", default=8, show_default=True, help="The most windows at a time."),
+    click.option("--num-beams", default=1, show_default=True, help="1 is greedy."),
+    click.option("--temperature", type=float, help="Draws tokens, the likelier ones the more, the lower it is."),
+    click.option(
+        "--top-p", default=1.0, show_default=True, help="Draws among the likeliest tokens of this probability."
+    ),
+    click.option("--seed", default=0, show_default=True, help="Of the draws."),
+    click.option(
+        "--max-new-tokens", type=int, help="The longest answer. [default: the longest that the model can write]"
+    ),
+    click.option(
+        "--first-tokens",
+        default=128,
+        show_default=True,
+        help="Greedy answers that are longer are generated anew, among themselves; 0: all at once.",
+    ),
+    click.option(
+        "--scores",
+        default="mean",
+        show_default=True,
+        help="How scores come of token probabilities: mean, geometric, minimum, product, label, or none.",
+    ),
+    click.option(
+        "--constrained", is_flag=True, help="Only texts of the codec, with the detector's classes, are written."
+    ),
+    click.option("--device", help="Such as cpu or cuda:0. [default: the best that there is]"),
+    click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16."),
+)
+
+
+def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the fields of `Generation`, and what a detector is loaded to: `--device` and `--dtype`."""
+    for option in reversed(_GENERATION_OPTIONS):
+        function = option(function)
+    return function
 
 
 def open_truth(format: str, data: Path, split: str | None, predictions_path: Path) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,7 @@ import click
 from rbox_formats.cli import class_names_option, dataset_options, show_messages
 from rbox_metrics.cli import check_outputs, output_options, say_if_compiling, score, scoring_options
 
-from lmm_detector._cli._common import open_truth, set_up_output
-from lmm_detector._cli.predict import predict as _predict
+from lmm_detector._cli._common import generation_options, open_truth, set_up_output
 from lmm_detector._prediction._generation import Generation
 
 if TYPE_CHECKING:
@@ -21,14 +19,6 @@ if TYPE_CHECKING:
 # Options of `predict` that are not about its images and its file.
 _GENERATION = tuple(field.name for field in fields(Generation))
 _LOADING = ("device", "dtype")
-
-
-def _options_of_predict(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options of `predict` that say how answers are generated."""
-    shared = [parameter for parameter in _predict.params if parameter.name in (*_GENERATION, *_LOADING)]
-    # Where click's own decorators put them: the last one first.
-    function.__click_params__ = [*getattr(function, "__click_params__", []), *reversed(shared)]  # type: ignore[attr-defined]
-    return function
 
 
 @click.command()
@@ -53,7 +43,7 @@ def _options_of_predict(function: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--shuffle-seed", default=42, show_default=True, help="The seed that --clip-num draws with.")
 @click.option("--no-score", is_flag=True, help="Predicts alone.")
 @click.option("--pictures", is_flag=True, help="Draws truth beside predictions.")
-@_options_of_predict
+@generation_options
 @scoring_options
 @output_options
 def evaluate(
@@ -99,7 +89,7 @@ def evaluate(
     folder = _one_folder(out, required=bool(models) or pictures)
     check_outputs((), pictures=plots)
     set_up_output()
-    from rbox_formats import predictions
+    from rbox_formats import files, predictions
 
     from lmm_detector import _ranks
     from lmm_detector._evaluation import _evaluate as _evaluation
@@ -109,7 +99,7 @@ def evaluate(
     if not no_score:
         say_if_compiling()
     if folder is not None:
-        _evaluation.folder_to_write(folder)
+        files.require_writable(folder)
     clip: dict[str, Any] = {"clip_num": clip_num, "shuffle_seed": shuffle_seed}
     if models:
         generation = Generation(**{name: settings[name] for name in _GENERATION})

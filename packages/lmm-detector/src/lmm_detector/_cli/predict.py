@@ -8,7 +8,7 @@ from typing import Any
 import click
 from rbox_formats.cli import dataset_options
 
-from lmm_detector._cli._common import set_up_output
+from lmm_detector._cli._common import generation_options, set_up_output
 
 
 @click.command()
@@ -23,27 +23,7 @@ from lmm_detector._cli._common import set_up_output
     "coordinates where an image has them.",
 )
 @click.option("--skip-broken", is_flag=True, help="Leaves broken images out, and lists them at the end.")
-@click.option("--batch-size", default=8, show_default=True, help="The most windows at a time.")
-@click.option("--num-beams", default=1, show_default=True, help="1 is greedy.")
-@click.option("--temperature", type=float, help="Draws tokens, the likelier ones the more, the lower it is.")
-@click.option("--top-p", default=1.0, show_default=True, help="Draws among the likeliest tokens of this probability.")
-@click.option("--seed", default=0, show_default=True, help="Of the draws.")
-@click.option("--max-new-tokens", type=int, help="The longest answer. [default: the longest that the model can write]")
-@click.option(
-    "--first-tokens",
-    default=128,
-    show_default=True,
-    help="Greedy answers that are longer are generated anew, among themselves; 0: all at once.",
-)
-@click.option(
-    "--scores",
-    default="mean",
-    show_default=True,
-    help="How scores come of token probabilities: mean, geometric, minimum, product, label, or none.",
-)
-@click.option("--constrained", is_flag=True, help="Only texts of the codec, with the detector's classes, are written.")
-@click.option("--device", help="Such as cpu or cuda:0. [default: the best that there is]")
-@click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16.")
+@generation_options
 def predict(
     images: tuple[str, ...],
     model: str,

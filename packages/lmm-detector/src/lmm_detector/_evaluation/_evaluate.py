@@ -9,6 +9,7 @@ import logging
 import os
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -132,7 +133,8 @@ def evaluate_checkpoints(
         RboxError: If dataset, models or settings are not as expected. What can be found wrong before the first image is
             predicted is.
     """
-    out = folder_to_write(out)
+    out = Path(out)
+    files.require_writable(out)
     checkpoints = find_checkpoints(models, intermediate=intermediate)
     specs = [DetectorSpec.load(checkpoint.path) for checkpoint in checkpoints]
     truth = annotated(data, format, split, class_names or specs[0].class_names, clip_num, shuffle_seed)
@@ -149,7 +151,8 @@ def evaluate_checkpoints(
         detector = Detector.from_pretrained(checkpoint.path, device=device, dtype=dtype)
         predict(detector, [record.file for record in records], path, generation=generation, dataset=description)
         del detector  # before the next one needs its memory
-        scored.append(_ranks.on_main(lambda: _finish(checkpoint, path, truth, scoring if score else None, pictures)))  # noqa: B023
+        finish = partial(_finish, checkpoint, path, truth, scoring if score else None, pictures)
+        scored.append(_ranks.on_main(finish))
     return scored
 
 
@@ -209,19 +212,6 @@ def clipped(records: Sequence[T], clip_num: int | None, shuffle_seed: int = SHUF
     order = list(range(len(records)))
     random.Random(shuffle_seed).shuffle(order)  # not for secrets
     return [records[number] for number in order[:clip_num]]
-
-
-def folder_to_write(out: str | Path) -> Path:
-    """The folder for an evaluation's files, once it is sure that it can be one.
-
-    Raises:
-        RunError: If it is a file, or nothing may be written there.
-    """
-    out = Path(out)
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise RunError("expected a folder that can be written to", path=there, remedy="Choose another --out.")
-    return out
 
 
 def _finish(

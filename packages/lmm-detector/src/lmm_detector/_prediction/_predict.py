@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,7 +137,6 @@ def _run(
     truncated = 0
     broken: list[str] = []
     windows = sum(len(scene.windows) for scene in scenes if scene.image_id in todo)
-    rank, _ = _ranks.place()
 
     def on_broken(scene: Scene, error: ImageError) -> None:
         broken.append(str(error).splitlines()[0])
@@ -146,7 +144,7 @@ def _run(
     written = 0
     with (
         predictions.Writer(out, header) as writer,
-        progress("predicting", windows) if rank == 0 else nullcontext(_no_bar) as advance,
+        progress("predicting", windows) as advance,
     ):
         for found in detect(detector, scenes, generation, wanted=todo, on_broken=on_broken if skip_broken else None):
             writer.write(found)
@@ -154,10 +152,6 @@ def _run(
             truncated += found.status == "truncated"
             advance(len(found.metadata["windows"]))
     return _Outcome(written, truncated, broken)
-
-
-def _no_bar(step: int, note: str = "") -> None:
-    """In processes other than the first."""
 
 
 def _by_parts(

@@ -122,7 +122,7 @@ class TrainConfig:
     freeze_language: bool = _setting(False, "Leaves the language model as it is.")
     freeze_multimodal_projection: bool = _setting(False, "Leaves what is between them as it is.")
     gradient_checkpointing: bool = _setting(
-        False, "Computes activations again instead of keeping them: a third slower, far less memory."
+        False, "Computes activations again instead of keeping them: slower, with less memory."
     )
     window: int = _setting(1024, "Side of the windows that images are cut into, in pixels.")
     gap: int | None = _setting(None, "How far neighbouring windows overlap, in pixels. Left out: DOTA's 200 at 1024.")
@@ -191,9 +191,8 @@ class TrainConfig:
 
         codecs.get(self.response_format, **self.codec_options)  # one that there is
         self._check_evaluation()
-        self.attention  # noqa: B018  # parts that there are
-        self.sources  # noqa: B018  # as many of everything as there are datasets
-        self.changes  # noqa: B018  # augmentation that there is
+        # Each refuses what does not fit: parts, numbers of datasets, kinds of augmentation that there are not.
+        _ = self.attention, self.sources, self.changes
         for name, (expected, holds) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not holds(value):

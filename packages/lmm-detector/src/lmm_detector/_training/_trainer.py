@@ -18,7 +18,7 @@ from rbox_formats.cli import Advance, progress
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
-from lmm_detector import _families
+from lmm_detector import _families, _ranks
 from lmm_detector._memory import enough_memory
 from lmm_detector._spec import DetectorSpec
 from lmm_detector._training import _config, _sharding
@@ -34,8 +34,6 @@ logger = logging.getLogger("lmm_detector")
 Evaluate = Callable[[int], dict[str, float]]
 
 _GIB = 2**30
-# Processes wait for the one that evaluates longest; transformers' own limit is half an hour.
-_PATIENCE_S = 7 * 24 * 3600
 
 
 def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
@@ -80,7 +78,7 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             report_to=config.report_to,
             disable_tqdm=True,
             ddp_find_unused_parameters=True,  # LLaVA-OneVision's last norm of the image encoder
-            ddp_timeout=_PATIENCE_S,
+            ddp_timeout=int(_ranks.PATIENCE.total_seconds()),
             **_sharding.arguments(config.deepspeed, config.fsdp),
         )
     except (ValueError, RuntimeError, ImportError) as error:
@@ -204,8 +202,6 @@ class _Watch(TrainerCallback):
         self.note = ""
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        if not state.is_world_process_zero:
-            return
         self.advance = self.stack.enter_context(progress("training", state.max_steps))
         self.advance(state.global_step)  # what a resumed run has behind it
 
