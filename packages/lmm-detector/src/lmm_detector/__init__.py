@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rbox_formats.image_sources import find_images
+    from rbox_formats.visualization import visualize
     from rbox_metrics import evaluate_file as evaluate
 
     from lmm_detector._convert import convert
@@ -13,12 +15,10 @@ if TYPE_CHECKING:
     from lmm_detector._prediction._detector import Detector
     from lmm_detector._prediction._generation import Generation
     from lmm_detector._prediction._geojson import write_geojson
-    from lmm_detector._prediction._inputs import find_images
     from lmm_detector._prediction._predict import predict, read_predictions
     from lmm_detector._prediction._result import Prediction
     from lmm_detector._training._config import TrainConfig
     from lmm_detector._training._train import train
-    from lmm_detector._visualization import visualize
 
 __version__ = "0.1.0"
 
@@ -49,12 +49,12 @@ _HOMES = {
     "convert": ("lmm_detector._convert", "convert"),
     "evaluate": ("rbox_metrics", "evaluate_file"),
     "evaluate_checkpoints": ("lmm_detector._evaluation._evaluate", "evaluate_checkpoints"),
-    "find_images": ("lmm_detector._prediction._inputs", "find_images"),
+    "find_images": ("rbox_formats.image_sources", "find_images"),
     "merge": ("lmm_detector._merging", "merge"),
     "predict": ("lmm_detector._prediction._predict", "predict"),
     "read_predictions": ("lmm_detector._prediction._predict", "read_predictions"),
     "train": ("lmm_detector._training._train", "train"),
-    "visualize": ("lmm_detector._visualization", "visualize"),
+    "visualize": ("rbox_formats.visualization", "visualize"),
     "write_geojson": ("lmm_detector._prediction._geojson", "write_geojson"),
 }
 

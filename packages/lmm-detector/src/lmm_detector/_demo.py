@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 from rbox_formats import codecs, datasets, draw, synthetic
 from rbox_formats.cli import track
+from rbox_formats.visualization import visualize
 from rbox_metrics import Report, evaluate_file
 
 from lmm_detector._prediction._detector import Detector, Generation
@@ -20,7 +21,6 @@ from lmm_detector._tiny import IMAGE_SIZE, save_tiny_florence2
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._run_folder import require_same_run
 from lmm_detector._training._train import train
-from lmm_detector._visualization import visualize
 
 
 @dataclass(frozen=True)

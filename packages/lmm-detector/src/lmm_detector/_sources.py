@@ -5,18 +5,14 @@ The settings are checked with what is here, also where only `--help` is asked fo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmm_detector.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rbox_formats import ClassNames, Dataset, ImageRecord
-
-logger = logging.getLogger("lmm_detector")
+    from rbox_formats import ClassNames, ImageRecord
 
 
 @dataclass(frozen=True)
@@ -77,7 +73,7 @@ def open_sources(
     opened = [datasets.read(place.format, place.path, place.split, class_names) for place in places]
     names = ClassNames(class_names) if class_names is not None else joined(dataset.class_names for dataset in opened)
     return names, [
-        _relabelled(records_with_images(dataset, place.image_folder), dataset.class_names, names)
+        _relabelled(datasets.with_images(dataset, place.image_folder), dataset.class_names, names)
         for dataset, place in zip(opened, places, strict=True)
     ]
 
@@ -91,46 +87,6 @@ def joined(lists: Iterable[ClassNames]) -> ClassNames:
         known = ClassNames(found)
         found += [name for name in names if known.find(name) is None]
     return ClassNames(found)
-
-
-def records_with_images(dataset: Dataset, image_folder: str | Path | None = None) -> list[ImageRecord]:
-    """The dataset's records whose image is there.
-
-    Args:
-        dataset: The dataset.
-        image_folder: Looks for the images there, by the records' ids. None: where the dataset has them.
-
-    Raises:
-        DatasetError: If there is none.
-    """
-    from rbox_formats import images
-    from rbox_formats.cli import track
-    from rbox_formats.errors import DatasetError
-
-    records = list(track(dataset, "reading annotations"))
-    if image_folder is not None:
-        if not Path(image_folder).is_dir():
-            raise DatasetError("expected a folder with images, found none", path=image_folder)
-        files = {path.stem: path for path in images.find(Path(image_folder))}
-        records = [_at(record, files.get(record.image_id)) for record in records]
-    found = [record for record in records if record.path is not None]
-    if not found:
-        raise DatasetError(
-            f"expected images beside the annotations, got none for any of {len(records)} label files",
-            path=image_folder,
-            remedy="Images are looked for where the format has them (DOTA: in the folder 'images'), under the names of "
-            "the label files; --image-folder names another place.",
-        )
-    if len(found) < len(records):
-        logger.info("%d of %d label files have no image, and are left out", len(records) - len(found), len(records))
-    return found
-
-
-def _at(record: ImageRecord, path: Path | None) -> ImageRecord:
-    from rbox_formats import images
-
-    width, height = (None, None) if path is None else images.read_size(path)
-    return replace(record, path=path, width=width, height=height)
 
 
 def _relabelled(records: list[ImageRecord], source: ClassNames, target: ClassNames) -> list[ImageRecord]:

@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lmm_detector import Detector, predict
+from lmm_detector import Detector, find_images, predict
 from lmm_detector._families import Answer, Decoding, Sample
 from lmm_detector._prediction._detector import Generation
-from lmm_detector._prediction._predict import find_images
 from lmm_detector.errors import ModelError
 from PIL import Image
 from rbox_formats import codecs, images, predictions, rbox_to_quad, tiling

@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from lmm_detector._sources import records_with_images
 from lmm_detector._training._augmentation import Augmentation
 from lmm_detector._training._mixing import Place
 from lmm_detector._training._samples import (
@@ -18,6 +17,7 @@ from lmm_detector._training._samples import (
 )
 from PIL import Image
 from rbox_formats import ClassNames, Dataset, ImageRecord, codecs, datasets, rbox_to_quad
+from rbox_formats.datasets import with_images
 from rbox_formats.errors import DatasetError, ImageError
 
 NAMES = ClassNames(["plane", "ship"])
@@ -165,10 +165,10 @@ def test_only_records_with_whole_images_are_trained_on(tmp_path: Path) -> None:
         (tmp_path / "labelTxt" / f"{name}.txt").write_text("1 1 5 1 5 5 1 5 ship 0\n")
     dataset = datasets.read("dota", tmp_path)
     with pytest.raises(DatasetError, match="got none for any of 2 label files"):
-        records_with_images(dataset)
+        with_images(dataset)
     pixels = np.random.default_rng(0).integers(0, 255, (99, 99, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "images" / "P2.png")
-    records = records_with_images(datasets.read("dota", tmp_path))
+    records = with_images(datasets.read("dota", tmp_path))
     assert [record.image_id for record in records] == ["P2"]
     path = tmp_path / "images" / "P2.png"
     path.write_bytes(path.read_bytes()[:-50])
@@ -178,4 +178,4 @@ def test_only_records_with_whole_images_are_trained_on(tmp_path: Path) -> None:
 
 def test_a_dataset_is_read_once(tmp_path: Path) -> None:
     record = grid(tmp_path / "a.png", 1)
-    assert len(records_with_images(Dataset(NAMES, [record], lambda r: r))) == 1
+    assert len(with_images(Dataset(NAMES, [record], lambda r: r))) == 1

@@ -46,14 +46,13 @@ def predict(
     if bool(images) == bool(data):
         raise click.UsageError("Give either --data, or images.")
     set_up_output()
-    from rbox_formats import datasets
+    from rbox_formats import datasets, image_sources
 
     from lmm_detector import Detector, _ranks
     from lmm_detector import predict as run
-    from lmm_detector._prediction import _geojson, _inputs, _scores
+    from lmm_detector._prediction import _geojson, _scores
     from lmm_detector._prediction._detector import Generation
     from lmm_detector._prediction._predict import read_predictions
-    from lmm_detector._sources import records_with_images
     from lmm_detector._spec import DetectorSpec
 
     # What takes no model first.
@@ -61,11 +60,11 @@ def predict(
     spec = DetectorSpec.load(model)
     _scores.check_rule(generation.scores, spec.make_codec())
     if data:
-        records = records_with_images(datasets.read(format, data, split, spec.class_names))
+        records = datasets.with_images(datasets.read(format, data, split, spec.class_names))
         paths = [record.file for record in records]
         description: dict[str, Any] = {"format": format, "data": str(data), "split": split}
     else:
-        paths = _inputs.find_images(images)
+        paths = image_sources.find_images(images)
         description = {"images": list(images)}
     if geojson is not None:
         _geojson.check_geojson(paths, geojson)

@@ -17,7 +17,7 @@ from lmm_detector._cli._common import open_truth, predictions_option
 @click.option("--limit", type=click.IntRange(min=1), help="Draw the first so many images only.")
 def visualize(data: Path, format: str, split: str | None, predictions_path: Path, out: Path, limit: int | None) -> None:
     """Draw annotations beside predictions, a picture for each image and a sheet of the first ones."""
-    from lmm_detector._visualization import visualize as run
+    from rbox_formats.visualization import visualize as run
 
     *pictures, sheet = run(open_truth(format, data, split, predictions_path), predictions_path, out, limit=limit)
     click.echo(f"{len(pictures)} pictures are in {out}, the first ones on one sheet in {sheet}.")

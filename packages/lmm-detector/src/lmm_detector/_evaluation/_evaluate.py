@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rbox_metrics
 from rbox_formats import ClassNames, Dataset, ImageRecord, datasets, files
+from rbox_formats.visualization import visualize
 
 from lmm_detector import _ranks
 from lmm_detector._evaluation._checkpoints import Checkpoint, find_checkpoints, step_in
@@ -22,9 +23,7 @@ from lmm_detector._evaluation._comparison import FIGURES, Scored
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._predict import predict
-from lmm_detector._sources import records_with_images
 from lmm_detector._spec import DetectorSpec
-from lmm_detector._visualization import visualize
 from lmm_detector.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -198,7 +197,7 @@ def annotated(
     if clip_num is not None and clip_num < 1:
         raise ConfigError(f"expected clip_num of 1 or more, got {clip_num}")
     dataset = datasets.read(format, data, split, class_names)
-    return Dataset(dataset.class_names, clipped(records_with_images(dataset), clip_num, shuffle_seed), _itself)
+    return Dataset(dataset.class_names, clipped(datasets.with_images(dataset), clip_num, shuffle_seed), _itself)
 
 
 def clipped(records: Sequence[T], clip_num: int | None, shuffle_seed: int = SHUFFLE_SEED) -> list[T]:

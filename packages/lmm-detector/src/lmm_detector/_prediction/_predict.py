@@ -9,19 +9,15 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rbox_formats import files, predictions
-from rbox_formats.cli import progress
+from rbox_formats import files, image_sources, images, predictions
+from rbox_formats.cli import progress, track
 from rbox_formats.errors import ImageError, PredictionsError
 
 from lmm_detector import _ranks
-from lmm_detector._prediction import _inputs
 from lmm_detector._prediction._detection import check_generation, detect
 from lmm_detector._prediction._detector import Detector, Generation
-from lmm_detector._prediction._inputs import find_images
 from lmm_detector._prediction._result import Prediction
 from lmm_detector._prediction._scenes import Scene, blocks, shared
-
-__all__ = ["find_images", "predict", "read_predictions"]
 
 logger = logging.getLogger("lmm_detector")
 
@@ -67,10 +63,10 @@ def predict(
         raise PredictionsError("expected a file to write, got something else", path=out)
     generation = generation or Generation()
     check_generation(detector, generation)
-    named = _inputs.by_id(paths)
-    broken = _inputs.broken_images(list(named.values()))
+    named = image_sources.by_id(paths)
+    broken = _broken_images(list(named.values()))
     if not skip_broken:
-        _inputs.refuse(list(broken.values()))
+        image_sources.refuse(list(broken.values()))
     scenes = [detector.scene(path) for path in named.values() if path not in broken]
     header = _header(detector, generation, dataset)
 
@@ -85,6 +81,22 @@ def predict(
         outcome = _run(detector, scenes, generation, out, header, todo, skip_broken)
     _report(outcome, [*broken.values(), *outcome.broken])
     return out
+
+
+def _broken_images(paths: Sequence[Path]) -> dict[Path, str]:
+    """Which files are no whole images, and why, as far as `images.check` can tell; the processes share the looking."""
+    rank, count = _ranks.place()
+    mine = paths[rank::count]
+    found = {}
+    for path in track(mine, "checking images") if rank == 0 else mine:
+        try:
+            images.check(path)
+        except ImageError as error:
+            found[path] = str(error).splitlines()[0]
+    everyones: dict[Path, str] = {}
+    for part in _ranks.gathered(found):
+        everyones |= part
+    return {path: everyones[path] for path in paths if path in everyones}
 
 
 class _Outcome(NamedTuple):
@@ -209,7 +221,7 @@ def read_predictions(path: str | Path, images: Iterable[str | Path] = ()) -> Ite
     Raises:
         PredictionsError: If the file is not a whole predictions file.
     """
-    named = _inputs.by_id(images)
+    named = image_sources.by_id(images)
     found = predictions.read(path)
     for record in found:
         if not named or record.image_id in named:

@@ -12,7 +12,7 @@ from PIL import Image
 from rbox_formats.draw._charts import bar_chart, histogram
 from rbox_formats.draw._colours import Colour, class_colour
 from rbox_formats.draw._marked import marked_page
-from rbox_formats.draw._pages import contact_sheet, side_by_side
+from rbox_formats.draw._pages import contact_sheet, panels, side_by_side
 from rbox_formats.draw._record import draw_record
 from rbox_formats.files import replacing
 
@@ -24,6 +24,7 @@ __all__ = [
     "draw_record",
     "histogram",
     "marked_page",
+    "panels",
     "save",
     "side_by_side",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -43,28 +43,52 @@ def side_by_side(
     Raises:
         FormatsError: As for `draw_record`.
     """
+    return panels(
+        image, {"truth": truth, "predictions": predictions}, class_names, min_side=min_side, max_side=max_side
+    )
+
+
+def panels(
+    image: ImageArray | Image.Image,
+    records: Mapping[str, ImageRecord],
+    class_names: ClassNames,
+    *,
+    min_side: int = 384,
+    max_side: int = 2048,
+) -> Image.Image:
+    """One image several times, from left to right, each with its own boxes, such as truth and several detectors.
+
+    Args:
+        image: (height, width, 3) uint8, or a Pillow image.
+        records: The boxes by their captions, at least one; the first's image_id is the title.
+        class_names: What all records' labels index.
+        min_side: As in `side_by_side`.
+        max_side: As in `side_by_side`.
+
+    Raises:
+        FormatsError: As for `draw_record`.
+    """
     picture = as_picture(image)
     scale = math.ceil(min_side / max(picture.size))
-    records = {"truth": truth, "predictions": predictions}
-    panels = {
+    drawn = {
         f"{name}: {len(record)}": draw_record(picture, record, class_names, scale=scale, max_side=max_side)
         for name, record in records.items()
     }
-    panel_width, panel_height = next(iter(panels.values())).size
+    panel_width, panel_height = next(iter(drawn.values())).size
     column = max(panel_width, 180)
-    width = 2 * column + 3 * _MARGIN
-    counts = [Counter(record.labels.tolist()) for record in (truth, predictions)]
-    labels = sorted(counts[0] | counts[1])
-    texts = {label: f"{class_names[label]}  {counts[0][label]} | {counts[1][label]}" for label in labels}
+    width = len(drawn) * (column + _MARGIN) + _MARGIN
+    counts = [Counter(record.labels.tolist()) for record in records.values()]
+    labels = sorted(set().union(*counts))
+    texts = {label: f"{class_names[label]}  {' | '.join(str(each[label]) for each in counts)}" for label in labels}
     legend = draw_legend(width - 2 * _MARGIN, texts)
     top = _MARGIN + _TITLE_SIZE + 8 + _CAPTION_SIZE + 8
     height = top + panel_height + _MARGIN + (legend.height + _MARGIN if legend else 0)
 
     page = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(page)
-    title = shortened(truth.image_id, load_font(_TITLE_SIZE), width - 2 * _MARGIN)
+    title = shortened(next(iter(records.values())).image_id, load_font(_TITLE_SIZE), width - 2 * _MARGIN)
     draw.text((_MARGIN, _MARGIN), title, INK, load_font(_TITLE_SIZE), anchor="lt")
-    for i, (caption, panel) in enumerate(panels.items()):
+    for i, (caption, panel) in enumerate(drawn.items()):
         x = _MARGIN + i * (column + _MARGIN)
         draw.text((x, top - 8), caption, FAINT_INK, load_font(_CAPTION_SIZE), anchor="ls")
         page.paste(panel, (x, top))

@@ -1,4 +1,4 @@
-"""Image files by their names: folders, patterns and lists, and which of them are broken."""
+"""Image files by their names: folders, patterns and lists."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from rbox_formats import images
-from rbox_formats.cli import track
 from rbox_formats.errors import DatasetError, ImageError
-
-from lmm_detector import _ranks
 
 _LIST_SUFFIX = ".txt"
 
@@ -86,22 +83,6 @@ def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
             remedy = "An image is known by its file's name without suffix: predict one of them into another file."
             raise DatasetError(f"expected images of different names, got {other} and {path}", remedy=remedy)
     return found
-
-
-def broken_images(paths: Sequence[Path]) -> dict[Path, str]:
-    """Which files are no whole images, and why, as far as `images.check` can tell; the processes share the looking."""
-    rank, count = _ranks.place()
-    mine = paths[rank::count]
-    found = {}
-    for path in track(mine, "checking images") if rank == 0 else mine:
-        try:
-            images.check(path)
-        except ImageError as error:
-            found[path] = str(error).splitlines()[0]
-    everyones: dict[Path, str] = {}
-    for part in _ranks.gathered(found):
-        everyones |= part
-    return {path: everyones[path] for path in paths if path in everyones}
 
 
 def refuse(broken: Sequence[str]) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lmm_detector import find_images
-from lmm_detector._prediction._inputs import by_id
 from PIL import Image
 from rbox_formats.errors import DatasetError
+from rbox_formats.image_sources import by_id, find_images
 
 
 @pytest.fixture

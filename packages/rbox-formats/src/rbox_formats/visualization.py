@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PIL import Image
+
 from rbox_formats import Dataset, draw, files, images, predictions
 from rbox_formats.cli import track
 from rbox_formats.errors import DatasetError

@@ -1,0 +1,48 @@
+"""A dataset's records that have an image, for what learns from pixels."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from rbox_formats import images
+from rbox_formats._records import Dataset, ImageRecord
+from rbox_formats.cli import track
+from rbox_formats.errors import DatasetError
+
+_logger = logging.getLogger("rbox_formats")
+
+
+def with_images(dataset: Dataset, image_folder: str | Path | None = None) -> list[ImageRecord]:
+    """The dataset's records whose image is there.
+
+    Args:
+        dataset: The dataset.
+        image_folder: Looks for the images there, by the records' ids. None: where the dataset has them.
+
+    Raises:
+        DatasetError: If there is none.
+    """
+    records = list(track(dataset, "reading annotations"))
+    if image_folder is not None:
+        if not Path(image_folder).is_dir():
+            raise DatasetError("expected a folder with images, found none", path=image_folder)
+        files = {path.stem: path for path in images.find(Path(image_folder))}
+        records = [_at(record, files.get(record.image_id)) for record in records]
+    found = [record for record in records if record.path is not None]
+    if not found:
+        raise DatasetError(
+            f"expected images beside the annotations, got none for any of {len(records)} label files",
+            path=image_folder,
+            remedy="Images are looked for where the format has them (DOTA: in the folder 'images'), under the names of "
+            "the label files; --image-folder names another place.",
+        )
+    if len(found) < len(records):
+        _logger.info("%d of %d label files have no image, and are left out", len(records) - len(found), len(records))
+    return found
+
+
+def _at(record: ImageRecord, path: Path | None) -> ImageRecord:
+    width, height = (None, None) if path is None else images.read_size(path)
+    return replace(record, path=path, width=width, height=height)
