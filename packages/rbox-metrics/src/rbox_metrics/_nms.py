@@ -17,8 +17,9 @@ from rbox_metrics.errors import MetricsError
 # The least overlap that counts as one: no product with 1 less it, or with the Gaussian of it, differs from the factor.
 _ANY_OVERLAP = 1e-20
 
-# Boxes whose rivals are looked for at a time: those that go meanwhile are not asked for theirs.
-_AT_A_TIME = 4096
+# The best boxes, whose rivals are looked for first; then those of twice as many, and so on up to the most at a time: what
+# goes meanwhile is not asked for its own, and where boxes crowd the first few take away most.
+_FIRST_TURN, _LARGEST_TURN = 128, 4096
 
 
 def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = None, *, backend: Backend = "auto") -> Any:
@@ -180,8 +181,10 @@ def _kept(
         shapes = _kernels.shapes(boxes)
         extents = _kernels.extents(shapes)
         index = Index.of(extents, group)
-        for start in range(0, len(boxes), _AT_A_TIME):
-            turn = best_first[start : start + _AT_A_TIME]
+        start, size = 0, _FIRST_TURN
+        while start < len(boxes):
+            turn = best_first[start : start + size]
+            start, size = start + size, min(2 * size, _LARGEST_TURN)
             turn = turn[~suppressed[turn]]
             place, second = index.near(extents[turn], group[turn], iou_threshold)
             first = turn[place]

@@ -1,0 +1,54 @@
+"""The operators that mmcv compiles, in torch and by rbox_metrics.
+
+`OPERATORS` holds each under the name that mmcv's Python files ask of `mmcv._ext`, to be called as they call it: tensors
+in, results written into the tensors that they pass, on the CPU and on a GPU. What mmcv passes as scratch room is left
+as it is. Formulas and border rules are mmcv's (its versions 2.0.1 and 2.1.0 agree); where an operator of mmcv errs, or
+its CPU and GPU paths differ, the docstring says which is followed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rbox_baselines._ops import _deform, _losses, _orientation, _overlaps, _polygons, _roi, _roi_upright, _suppression
+
+OPERATORS: dict[str, Callable[..., Any]] = {
+    function.__name__: function
+    for function in (
+        _deform.deform_conv_backward_input,
+        _deform.deform_conv_backward_parameters,
+        _deform.deform_conv_forward,
+        _deform.modulated_deform_conv_backward,
+        _deform.modulated_deform_conv_forward,
+        _losses.chamfer_distance_backward,
+        _losses.chamfer_distance_forward,
+        _losses.sigmoid_focal_loss_backward,
+        _losses.sigmoid_focal_loss_forward,
+        _losses.softmax_focal_loss_backward,
+        _losses.softmax_focal_loss_forward,
+        _orientation.active_rotated_filter_backward,
+        _orientation.active_rotated_filter_forward,
+        _orientation.riroi_align_rotated_backward,
+        _orientation.riroi_align_rotated_forward,
+        _orientation.rotated_feature_align_backward,
+        _orientation.rotated_feature_align_forward,
+        _overlaps.bbox_overlaps,
+        _overlaps.box_iou_quadri,
+        _overlaps.box_iou_rotated,
+        _polygons.convex_giou,
+        _polygons.convex_iou,
+        _polygons.diff_iou_rotated_sort_vertices_forward,
+        _polygons.min_area_polygons,
+        _polygons.points_in_polygons_forward,
+        _roi.roi_align_rotated_backward,
+        _roi.roi_align_rotated_forward,
+        _roi_upright.roi_align_backward,
+        _roi_upright.roi_align_forward,
+        _suppression.nms,
+        _suppression.nms_match,
+        _suppression.nms_quadri,
+        _suppression.nms_rotated,
+        _suppression.softnms,
+    )
+}

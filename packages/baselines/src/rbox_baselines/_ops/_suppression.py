@@ -1,0 +1,200 @@
+"""Non-maximum suppression of upright and rotated boxes, and of quads.
+
+Boxes go one after the other, which is the CPU's work: tensors on a GPU are fetched. The overlaps of quads are computed
+where they lie.
+"""
+
+from __future__ import annotations
+
+import math
+
+import rbox_metrics
+import torch
+from torch import Tensor
+
+from rbox_baselines._ops._check import expect
+from rbox_baselines._ops._overlaps import backend_for, sound_boxes, sound_quads, upright_boxes
+
+# Quads whose rivals are looked for first, and pairs of quads that are looked at in one go.
+_FIRST_TURN = 128
+_PAIRS_AT_A_TIME = 2**24
+
+# mmcv's methods of soft suppression.
+_NAIVE, _LINEAR, _GAUSSIAN = range(3)
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
+    """The indices (K,) of the upright boxes (N, 4) that stay, best first; an IoU equal to the threshold may stay."""
+    return _kept(upright_boxes(boxes, offset, "nms"), scores, iou_threshold, None).to(boxes.device)
+
+
+def nms_rotated(
+    dets: Tensor,
+    scores: Tensor,
+    order: Tensor,
+    dets_sorted: Tensor,
+    labels: Tensor,
+    iou_threshold: float,
+    multi_label: bool | int,
+) -> Tensor:
+    """The indices (K,) of the rotated boxes that stay, best first.
+
+    An IoU equal to the threshold stays, as on mmcv's GPU path (its CPU path suppresses it). Where `multi_label`, boxes
+    suppress those of their own label only: mmcv does so on the GPU alone, on the CPU it forgets the labels.
+
+    Args:
+        dets: (N, 5), with the label as a sixth column where `multi_label`.
+        scores: (N,).
+        order: Unused: the indices by falling score.
+        dets_sorted: Unused: `dets` in that order.
+        labels: (N,) where `multi_label`, else empty.
+        iou_threshold: From 0 to 1.
+        multi_label: Whether there are labels.
+    """
+    boxes = sound_boxes(dets[:, :5], "nms_rotated")
+    return _kept(boxes, scores, iou_threshold, labels if multi_label else None).to(dets.device)
+
+
+def nms_quadri(
+    dets: Tensor, scores: Tensor, order: Tensor, dets_sorted: Tensor, iou_threshold: float, multi_label: bool | int
+) -> Tensor:
+    """The indices (K,) of the quads that stay, best first; as `nms_rotated`, with the label as a ninth column."""
+    quads = sound_quads(dets[:, :8], "nms_quadri")
+    left = _best_first(scores)
+    labels = dets[:, 8].detach() if multi_label else scores.new_zeros(len(dets))
+    kept, size = [left[:0]], _FIRST_TURN
+    # The best few first, of which those that stay rid the rest of most: then twice as many.
+    while len(left):
+        turn, left = left[:size], left[size:]
+        better, worse = _too_near(quads, labels, turn, turn, float(iou_threshold))
+        turn = turn[_settled(better[better < worse], worse[better < worse], len(turn))]
+        gone = torch.zeros(len(left), dtype=torch.bool, device=left.device)
+        gone[_too_near(quads, labels, turn, left, float(iou_threshold))[1]] = True
+        left = left[~gone]
+        kept.append(turn)
+        size *= 2
+    return torch.cat(kept)
+
+
+def softnms(
+    boxes: Tensor,
+    scores: Tensor,
+    dets: Tensor,
+    iou_threshold: float,
+    sigma: float,
+    min_score: float,
+    method: int,
+    offset: int,
+) -> Tensor:
+    """Soft suppression of upright boxes; as `rbox_metrics.soft_nms_rotated`, and the best box stays in any case.
+
+    Args:
+        boxes: (N, 4).
+        scores: (N,).
+        dets: (N, 5), written to: the boxes that stay, each with its new score.
+        iou_threshold: From this IoU on a box loses score (methods 0 and 1).
+        sigma: Of the Gaussian (method 2).
+        min_score: A box whose score is or falls below it goes.
+        method: 0 takes all of the score, 1 the share of the overlap, 2 by a Gaussian of it.
+        offset: 0, or 1 where the last pixel belongs to the box.
+
+    Returns:
+        (K,) the indices of those that stay, in the order in which they were picked.
+    """
+    expect(method in (_NAIVE, _LINEAR, _GAUSSIAN), "softnms", "method 0, 1 or 2", method)
+    if len(boxes) == 0:
+        return torch.zeros(0, dtype=torch.long, device=boxes.device)
+    flat = upright_boxes(boxes, offset, "softnms")
+    best = scores.argmax()
+    if method == _NAIVE:
+        kept = _kept(flat, scores, _just_below(iou_threshold), None)
+        lowered = scores[kept]
+        if min_score <= 0:
+            # A score of nothing is not below it.
+            gone = torch.ones(len(boxes), dtype=torch.bool).index_fill(0, kept, False).nonzero().squeeze(1)
+            kept, lowered = torch.cat([kept, gone]), torch.cat([lowered, torch.zeros_like(scores[gone])])
+        enough = lowered >= min_score
+        kept, lowered = kept[enough], lowered[enough]
+    else:
+        kept, lowered = rbox_metrics.soft_nms_rotated(
+            flat,
+            scores.detach().to(torch.float64).nan_to_num(0.0).clamp(min=0),
+            method="linear" if method == _LINEAR else "gaussian",
+            iou_threshold=float(iou_threshold),
+            sigma=float(sigma),
+            score_threshold=float(min_score),
+        )
+    if len(kept) == 0:
+        kept, lowered = best[None], scores[best][None]
+    dets[: len(kept), :4] = boxes[kept].to(dets)
+    dets[: len(kept), 4] = lowered.to(dets)
+    return kept.to(boxes.device)
+
+
+def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
+    """Groups of upright boxes: those that stay, each with those that it suppresses, all by falling score.
+
+    Args:
+        dets: (N, 5), boxes and scores.
+        iou_threshold: From this IoU on a box goes.
+    """
+    expect(dets.ndim == 2 and dets.shape[1] == 5, "nms_match", "dets of shape (N, 5)", tuple(dets.shape))
+    flat = upright_boxes(dets[:, :4], 0, "nms_match")
+    best_first = _best_first(dets[:, 4])
+    ranked = flat[best_first]
+    kept = _kept(ranked, -torch.arange(len(flat)), _just_below(iou_threshold), None)
+    suppressor = torch.arange(len(flat))
+    if len(kept):
+        overlaps = torch.from_numpy(rbox_metrics.box_iou_rotated(ranked.cpu().numpy(), ranked[kept].cpu().numpy()))
+        others = torch.ones(len(flat), dtype=torch.bool).index_fill(0, kept, False)
+        # The first that stays and overlaps enough is the one that suppressed it.
+        suppressor[others] = kept[(overlaps >= iou_threshold).to(torch.uint8).argmax(dim=1)[others]]
+    by_group = suppressor.argsort(stable=True)
+    sizes = torch.bincount(suppressor, minlength=len(flat))[kept].tolist()
+    return [group.tolist() for group in best_first.cpu()[by_group].split(sizes)]
+
+
+def _best_first(scores: Tensor) -> Tensor:
+    """The indices by falling score, of equal ones the first in the input first; NaN before all, as torch sorts."""
+    return scores.detach().sort(descending=True, stable=True).indices
+
+
+def _kept(boxes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None) -> Tensor:
+    """`rbox_metrics.nms_rotated` of any scores, by their order."""
+    rank = torch.empty(len(boxes), dtype=torch.float64)
+    rank[_best_first(scores.detach().cpu())] = torch.arange(len(boxes), 0, -1, dtype=torch.float64)
+    groups = None if labels is None else labels.detach().cpu().to(torch.long)
+    return rbox_metrics.nms_rotated(boxes.cpu(), rank, float(iou_threshold), groups)
+
+
+def _just_below(threshold: float) -> float:
+    """With it, an IoU equal to the threshold suppresses: mmcv compares in both ways."""
+    return max(math.nextafter(float(threshold), 0.0), 0.0)
+
+
+def _too_near(quads: Tensor, labels: Tensor, first: Tensor, second: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """The pairs of one label whose IoU is above the threshold, as places in `first` and in `second`, (K,) each."""
+    rows = max(1, _PAIRS_AT_A_TIME // max(len(second), 1))
+    found = [torch.zeros((0, 2), dtype=torch.long, device=quads.device)]
+    for start in range(0, len(first) if len(second) else 0, rows):
+        part = first[start : start + rows]
+        above = rbox_metrics.quad_iou(quads[part], quads[second], backend=backend_for(quads)) > threshold
+        above &= labels[part, None] == labels[second]
+        found.append(above.nonzero() + torch.tensor([start, 0], device=quads.device))
+    first, second = torch.cat(found).unbind(1)
+    return first, second
+
+
+def _settled(better: Tensor, worse: Tensor, count: int) -> Tensor:
+    """Which of `count` boxes stay, where a box that stays takes away those that it overlaps: (count,) bool.
+
+    Who stays is settled from the best on: each round settles one link more of every chain of overlaps, so that there
+    are as many rounds as the longest has links.
+    """
+    keep = torch.ones(count, dtype=torch.bool, device=better.device)
+    while True:
+        settled = torch.ones_like(keep)
+        settled[worse[keep[better]]] = False
+        if torch.equal(settled, keep):
+            return keep
+        keep = settled
