@@ -1,0 +1,274 @@
+"""Mends of MMRotate and what it stands on, for today's Python, PyTorch and numpy: each a function with its reason.
+
+The versions are mmcv 2.0.1, mmengine 0.10.7, mmdet 3.1.0 and mmrotate 1.0.0rc1, the newest that go together; none of
+them is made any more. `mend` is called by `enable_mmcv_ops`, after the operators are in place.
+"""
+
+from __future__ import annotations
+
+import collections
+import collections.abc
+import functools
+import importlib
+import warnings
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+from rbox_baselines.errors import ConfigError
+
+
+class Noise(NamedTuple):
+    """A warning of the old packages that says nothing to who uses them.
+
+    Attributes:
+        message: How it begins, as a regular expression.
+        category: Its class.
+        reason: Where it comes from, and why nothing need be done.
+    """
+
+    message: str
+    category: type[Warning]
+    reason: str
+
+
+#: `DeprecationWarning` stands in the text of some of mmdet's UserWarnings.
+NOISE: tuple[Noise, ...] = (
+    Noise(r"`torch\.jit\.\w+` is deprecated", DeprecationWarning, "PyTorch of itself, when mmengine is imported."),
+    Noise("``MultiScaleDeformableAttention`` has been moved", ImportWarning, "mmcv of itself, when it is imported."),
+    Noise(
+        r'"(out_size|sample_num)" is deprecated', DeprecationWarning, "MMRotate's RoI extractors, old names of mmcv."
+    ),
+    Noise(
+        "torch.meshgrid: in an upcoming release", UserWarning, "mmdet and MMRotate; they mean the order that is used."
+    ),
+    Noise(
+        r"`torch\.cuda\.amp\.\w+\(args\.\.\.\)` is deprecated",
+        FutureWarning,
+        "mmdet and mmengine, an older name of torch.amp's.",
+    ),
+    Noise(
+        "DeprecationWarning: `?(num_anchors|anchor_generator)`? is deprecated",
+        UserWarning,
+        "MMRotate, old names of mmdet.",
+    ),
+    Noise(
+        "The `clip` function does nothing in `RotatedBoxes`", UserWarning, "MMRotate, at each image that is resized."
+    ),
+    Noise("The 'warn' method is deprecated", DeprecationWarning, "mmdet's Swin, an older name of logging's."),
+    Noise("indexing with dtype torch.uint8", UserWarning, "e2cnn, of which ReDet is made; it means what is done."),
+    Noise(
+        "Default grid_sample and affine_grid", UserWarning, "Oriented RepPoints, written for what is the default now."
+    ),
+)
+
+
+def mend() -> None:
+    """All mends. It imports mmdet and mmrotate; doing it again changes nothing."""
+    with warnings.catch_warnings():
+        silence()  # some come when mmengine is imported
+        look_for_points_anywhere()
+        import_with_old_names()
+        allow_checkpoints()
+        find_packages()
+        write_whole_files()
+        run_sasm_anywhere()
+        keep_gaussians_regular()
+
+
+def silence() -> None:
+    """Leaves the warnings of `NOISE` out for the rest of the process; all others are shown as before.
+
+    Some come when mmengine is imported: it is called before `enable_mmcv_ops`.
+    """
+    for noise in NOISE:
+        warnings.filterwarnings("ignore", noise.message, noise.category)
+
+
+def import_with_old_names() -> None:
+    """Imports mmdet and mmrotate.
+
+    `mmrotate/models/detectors/refine_single_stage.py` takes `Sequence` from `collections`, which Python 3.10 took away:
+    it is there for the time of the import. mmdet refuses mmcv 2.1.0, with which it works, and which is the only version
+    whose operators still compile: for the time of the import it reads another version.
+    """
+    import mmcv
+
+    version = "2.0.1" if mmcv.__version__.startswith("2.1.") else mmcv.__version__
+    with _supplied(collections, "Sequence", collections.abc.Sequence), _supplied(mmcv, "__version__", version):
+        for name in ("mmdet", "mmrotate.models"):
+            importlib.import_module(name)
+
+
+def allow_checkpoints() -> None:
+    """Lets `torch.load` read mmengine's checkpoints.
+
+    Since PyTorch 2.6 it reads tensors and plain values alone unless more is allowed by name, and mmengine keeps its
+    history of losses as arrays in a class of its own, with the functions of that class that make a mean of them. Such a
+    function is written as a call of `getattr`, for which a function stands that gives these alone.
+    """
+    import numpy as np
+    import torch
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    dtypes = [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int32, np.int64, np.bool_)]
+    reconstruct: Any = np.array(0).__reduce__()[0]
+    scalar: Any = np.float64(0).__reduce__()[0]
+    # Arrays pickled before numpy 2 name the module by its older name.
+    old = [(reconstruct, "numpy.core.multiarray._reconstruct"), (scalar, "numpy.core.multiarray.scalar")]
+    function = (_function_of_history, "builtins.getattr")
+    torch.serialization.add_safe_globals(
+        [HistoryBuffer, np.ndarray, np.dtype, reconstruct, scalar, *dtypes, *old, function]
+    )
+
+
+def _function_of_history(owner: object, name: object) -> Any:
+    """What a checkpoint may ask of `getattr`.
+
+    Raises:
+        UnpicklingError: If it asks for anything but a function of mmengine's HistoryBuffer.
+    """
+    from mmengine.logging.history_buffer import HistoryBuffer
+
+    functions: dict[object, Any] = {each: getattr(HistoryBuffer, each) for each in ("min", "max", "current", "mean")}
+    if owner is not HistoryBuffer or name not in functions:
+        raise UnpicklingError(f"expected a function of HistoryBuffer, got GLOBAL getattr of {name!r}")
+    return functions[name]
+
+
+def find_packages() -> None:
+    """Lets mmengine read configs whose `_base_` is in another package, as `mmdet::_base_/default_runtime.py`.
+
+    It looks for the package with `pkg_resources`, which setuptools took away in version 82.
+    """
+    from mmengine.config import config
+
+    config.is_installed = is_installed
+    config.get_installed_path = installed_path
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package of OpenMMLab's, by its name on PyPI or in Python, can be imported."""
+    return find_spec(_module_of(package)) is not None
+
+
+def installed_path(package: str) -> str:
+    """The folder of such a package.
+
+    Raises:
+        ConfigError: If it is not installed.
+    """
+    spec = find_spec(_module_of(package))
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(
+            f"expected the package {package!r}, which the config names, to be installed, found none",
+            remedy=f"pip install {package}",
+        )
+    return str(Path(next(iter(spec.submodule_search_locations))))
+
+
+def _module_of(package: str) -> str:
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    return {package: module for module, package in MODULE2PACKAGE.items()}.get(package, package)
+
+
+def write_whole_files() -> None:
+    """Has mmengine write checkpoints whole or not at all.
+
+    It opens the file and fills it, so that a run that is killed meanwhile leaves half a checkpoint under a good name.
+    """
+    from mmengine.fileio.backends import LocalBackend
+    from rbox_formats.files import replacing
+
+    def put(self: Any, obj: bytes, filepath: str | Path) -> None:
+        with replacing(filepath) as temporary:
+            temporary.write_bytes(obj)
+
+    LocalBackend.put = put
+
+
+def look_for_points_anywhere() -> None:
+    """Lets mmcv's `points_in_polygons` run on a CPU: it makes room for the answer on the GPU, whatever it is given.
+
+    MMRotate's `SASAssigner` takes the function when it is imported, which comes later.
+    """
+    import mmcv.ops
+
+    function = mmcv.ops.points_in_polygons
+
+    def points_in_polygons(points: Any, polygons: Any) -> Any:
+        with _staying(points):
+            return function(points, polygons)
+
+    if not hasattr(function, "__wrapped__"):
+        mmcv.ops.points_in_polygons = functools.wraps(function)(points_in_polygons)
+
+
+def _staying(tensor: Any) -> AbstractContextManager[None]:
+    """Where a tensor is on the CPU, all have a `cuda` that leaves them where they are, as long as the block lasts."""
+    import torch
+
+    return nullcontext() if tensor.is_cuda else _supplied(torch.Tensor, "cuda", lambda tensor: tensor)
+
+
+def run_sasm_anywhere() -> None:
+    """Lets SASM RepPoints learn on a CPU, and on images under 384 px.
+
+    `BCConvexGIoULoss` moves numbers to the GPU whatever the others are on. The assigner takes the 9 points nearest to
+    an object from each level; where the smallest level has fewer it takes as many from each as that level has. Larger
+    images are dealt with as before.
+    """
+    from mmrotate.models.losses.convex_giou_loss import BCConvexGIoULossFuction as Loss  # its own spelling
+    from mmrotate.models.task_modules.assigners import SASAssigner
+
+    def forward(ctx: Any, pred: Any, *others: Any) -> Any:
+        with _staying(pred):
+            return loss(ctx, pred, *others)
+
+    def assign(self: Any, pred_instances: Any, num_level_priors: list[int], *others: Any, **named: Any) -> Any:
+        with _supplied(self, "topk", min(self.topk, *num_level_priors)):
+            return assigner(self, pred_instances, num_level_priors, *others, **named)
+
+    loss, assigner = Loss.forward, SASAssigner.assign
+    if not hasattr(assigner, "__wrapped__"):
+        Loss.forward = staticmethod(functools.wraps(loss)(forward))
+        SASAssigner.assign = functools.wraps(assigner)(assign)
+
+
+def keep_gaussians_regular() -> None:
+    """Keeps `GDLoss_v1`, of Rotated FCOS with KLD, finite for predicted boxes without width or height.
+
+    FCOS cuts sides off at 0. The loss takes the logarithm of the determinant of the box's Gaussian, which in single
+    precision is then 0, or below it by rounding, or so small that the gradient overflows. A side is taken as at least a
+    thousandth of the other and of the level's stride, the unit of FCOS's boxes here: no object comes near that.
+    """
+    import torch
+    from mmrotate.models.losses import gaussian_dist_loss_v1 as losses
+
+    def gaussian(boxes: Any) -> Any:
+        sides = boxes[..., 2:4]
+        sides = sides.clamp(min=sides.detach().amax(-1, keepdim=True).clamp(min=1) * 1e-3)
+        return upstream(torch.cat([boxes[..., :2], sides, boxes[..., 4:]], -1))
+
+    upstream = losses.xy_wh_r_2_xy_sigma
+    if not hasattr(upstream, "__wrapped__"):
+        losses.xy_wh_r_2_xy_sigma = functools.wraps(upstream)(gaussian)
+
+
+@contextmanager
+def _supplied(place: Any, name: str, value: object) -> Iterator[None]:
+    """An attribute of a module or an object for as long as the block lasts."""
+    missing = object()
+    before = vars(place).get(name, missing)
+    setattr(place, name, value)
+    try:
+        yield
+    finally:
+        if before is missing:
+            delattr(place, name)
+        else:
+            setattr(place, name, before)

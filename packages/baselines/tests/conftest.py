@@ -1,0 +1,93 @@
+"""A small dataset, and a small Rotated RetinaNet that has learnt nothing, made once for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from PIL import Image
+from rbox_baselines import _mends
+from rbox_formats import datasets, synthetic
+
+NAMES = synthetic.CLASS_NAMES
+
+# MMRotate's Rotated RetinaNet, as small as it gets.
+ZOO_NAME = "rotated-retinanet-rbox-le90_r50_fpn_1x_dota"
+SMALL: dict[str, Any] = {
+    "model.backbone.depth": 18,
+    "model.backbone.frozen_stages": -1,
+    "model.backbone.base_channels": 8,
+    "model.neck.in_channels": [8, 16, 32, 64],
+    "model.neck.out_channels": 16,
+    "model.bbox_head.in_channels": 16,
+    "model.bbox_head.feat_channels": 16,
+    "model.bbox_head.stacked_convs": 1,
+    "train_dataloader.num_workers": 0,
+    "train_dataloader.persistent_workers": False,
+    "val_dataloader.num_workers": 0,
+    "val_dataloader.persistent_workers": False,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What the commands keep from the user is no error in the tests either; everything else is."""
+    here = Path(__file__).parent
+    marks = [
+        pytest.mark.filterwarnings(f"ignore:{noise.message.replace(':', '.')}:{noise.category.__name__}")
+        for noise in _mends.NOISE
+    ]
+    for item in items:
+        if here in item.path.parents:
+            for mark in marks:
+                item.add_marker(mark)
+
+
+@pytest.fixture(scope="session")
+def mmrotate() -> ModuleType:
+    """mmrotate, on the operators of this package, known to mmengine's registries."""
+    from rbox_baselines._configs import _load
+
+    _load.set_up()
+    import mmrotate
+
+    return mmrotate
+
+
+def write_scenes(root: Path, split: str, seeds: range, size: int = 64) -> Path:
+    config = synthetic.SceneConfig(size=size, max_objects=3, min_scale=0.21, max_scale=0.47)
+    (root / split / "images").mkdir(parents=True)
+    records = []
+    for seed in seeds:
+        pixels, record = synthetic.scene(seed, config)
+        Image.fromarray(pixels).save(root / split / "images" / f"{record.image_id}.png")
+        records.append(record)
+    datasets.write("dota", records, root, split, NAMES)
+    return root
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six scenes in `train`, three in `val`, of 64 px, in DOTA's format."""
+    root = tmp_path_factory.mktemp("scenes")
+    write_scenes(root, "train", range(6))
+    return write_scenes(root, "val", range(10, 13))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model as mmengine saves it, with random weights."""
+    import torch
+    from mmdet.registry import MODELS
+    from rbox_baselines import Data, load_config
+    from rbox_baselines._configs._weights import without_pretrained
+
+    config = load_config(ZOO_NAME, data=Data(str(scenes)), class_names=NAMES, image_size=64, options=SMALL)
+    torch.manual_seed(0)
+    model = MODELS.build(without_pretrained(config).model)
+    model.init_weights()
+    path = tmp_path_factory.mktemp("checkpoint") / "epoch_0.pth"
+    meta = {"cfg": config.pretty_text, "dataset_meta": {"classes": tuple(NAMES)}}
+    torch.save({"meta": meta, "state_dict": model.state_dict()}, path)
+    return path
