@@ -1,0 +1,259 @@
+"""A config by its name, made ready: which data it learns from, for which classes, what the caller overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rbox_baselines._configs._names import nearest
+from rbox_baselines._configs._presets import PRESETS, Preset
+from rbox_baselines.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+_METRIC = "RBoxMetric"
+_DATASET = "RBoxDataset"
+
+
+@dataclass(frozen=True)
+class Data:
+    """The dataset of a run.
+
+    Attributes:
+        root: Its folder or file.
+        format: Its format, of rbox_formats.
+        train_split: What a model learns from, where the dataset has parts.
+        val_split: What it is scored on after each epoch. None: nothing.
+        left_out: Classes of the annotations whose objects count as background.
+    """
+
+    root: str
+    format: str = "dota"
+    train_split: str | None = "train"
+    val_split: str | None = "val"
+    left_out: tuple[str, ...] = ()
+
+
+def load(
+    name: str | Path,
+    *,
+    data: Data | None = None,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """Reads a config, and makes it ready for these data.
+
+    Args:
+        name: A preset, the name of a config of MMRotate's zoo, or a config file (.py, .json, .yaml).
+        data: Takes the place of the config's own datasets; the pipelines stay. A preset needs it.
+        class_names: What the labels index. None: the format's own list; where it has none, those of the annotations.
+        image_size: The longer side to which images are resized, in pixels. None: the config's own.
+        options: What is set in the config last, by dotted names such as "train_dataloader.batch_size".
+
+    Returns:
+        The config. Its evaluator is `RBoxMetric`, whatever it was.
+
+    Raises:
+        ConfigError: If there is no such config, it cannot be read, or it is a preset without data.
+    """
+    set_up()
+    preset = PRESETS.get(str(name))
+    if preset is not None and data is None:
+        remedy = f"Name its folder, in the format {preset.format}: --data."
+        raise ConfigError(f"expected data for the preset {name}, got none", remedy=remedy)
+    config = ready(_read(name if preset is None else preset.model))
+    if preset is not None:
+        _apply_preset(config, preset)
+    if image_size is not None:
+        _resize(config, image_size)
+    if data is not None:
+        _set_data(config, data, _class_names(data, class_names))
+    _score_through_rbox_metrics(config)
+    if options:
+        _override(config, options, name)
+    return config
+
+
+def ready(config: Config) -> Config:
+    """A config whose parts mmengine's registries know."""
+    set_up()
+    config.default_scope = "mmrotate"
+    if config.get("train_dataloader"):  # what its learning rate is for, on one device: `--auto-scale-lr`
+        config.setdefault("auto_scale_lr", {"enable": False, "base_batch_size": config.train_dataloader.batch_size})
+    for pipeline in pipelines(config):
+        for step in pipeline:
+            step.pop("file_client_args", None)  # an old name, and "disk" what it is without; mmengine warns each time
+    return config
+
+
+def set_up() -> None:
+    from mmengine.registry import init_default_scope
+
+    from rbox_baselines._engine import register
+    from rbox_baselines._mmcv import enable_mmcv_ops
+
+    enable_mmcv_ops()
+    register()
+    init_default_scope("mmrotate")
+
+
+def class_names_of(config: Config) -> tuple[str, ...] | None:
+    """The classes that a config's own datasets are made with; None where only opening them would tell."""
+    dataset = _innermost((config.get("train_dataloader") or {}).get("dataset", {}))
+    classes = dict(dataset.get("metainfo") or {}).get("classes")
+    if classes is None:
+        from mmrotate.registry import DATASETS
+
+        kind = DATASETS.get(dataset["type"]) if "type" in dataset else None
+        classes = getattr(kind, "METAINFO", {}).get("classes")
+    return None if classes is None else tuple(classes)
+
+
+def _read(name: str | Path) -> Config:
+    from mmengine.config import Config
+
+    from rbox_baselines._configs import _zoo
+
+    path = Path(name)
+    if path.suffix in (".py", ".json", ".yaml", ".yml"):
+        if not path.is_file():
+            raise ConfigError("expected a config file, found none", path=path)
+        try:
+            return Config.fromfile(path)
+        except Exception as error:  # a config is a program: whatever it raises
+            raise ConfigError(
+                f"expected a config that mmengine reads, got {type(error).__name__}: {error}", path=path
+            ) from error
+    if str(name) not in _zoo.zoo():
+        raise _unknown(str(name), [*PRESETS, *_zoo.zoo()])
+    return _zoo.load_zoo(str(name))
+
+
+def _unknown(name: str, known: Sequence[str]) -> ConfigError:
+    return ConfigError(
+        f"expected a preset, a config of MMRotate's zoo, or a config file, got {name!r}",
+        remedy=f"{nearest(name, known)} `rbox-baselines train --list` names all of them.".strip(),
+    )
+
+
+def _apply_preset(config: Config, preset: Preset) -> None:
+    """Image size, padding and schedule."""
+    _resize(config, preset.image_size, pad=preset.pad)
+    config.train_cfg.max_epochs = preset.epochs
+    for scheduler in config.param_scheduler:
+        if scheduler.type == "MultiStepLR":
+            scheduler.end = preset.epochs
+            scheduler.milestones = list(preset.milestones)
+
+
+def _resize(config: Config, side: int, *, pad: bool = False) -> None:
+    """Makes every pipeline resize images to a longer side, and pad them to a square where asked."""
+    size = (side, side)
+    for pipeline in pipelines(config):
+        for place, step in enumerate(pipeline):
+            kind = step["type"].removeprefix("mmdet.")
+            if kind == "Pad" and "size" in step:
+                step["size"] = size
+            if kind == "Resize":
+                step["scale"] = size
+                if pad:
+                    pipeline.insert(place + 1, {"type": "mmdet.Pad", "size": size, "pad_val": {"img": (0, 0, 0)}})
+
+
+def pipelines(config: Config) -> Iterator[list[Any]]:
+    """The transforms of the three data loaders, each list once."""
+    seen: set[int] = set()
+    for kind in ("train", "val", "test"):
+        dataset = _innermost((config.get(f"{kind}_dataloader") or {}).get("dataset", {}))
+        pipeline = dataset.get("pipeline")
+        if pipeline is not None and id(pipeline) not in seen:
+            seen.add(id(pipeline))
+            yield pipeline
+
+
+def _innermost(dataset: Any) -> Any:
+    """What a repeated dataset repeats, and the first of several: all of one loader have one pipeline and classes."""
+    while "dataset" in dataset or "datasets" in dataset:
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    return dataset
+
+
+def _class_names(data: Data, class_names: Sequence[str] | None) -> tuple[str, ...]:
+    from rbox_formats import ClassNames, datasets
+
+    split = data.train_split if data.train_split is not None else data.val_split
+    left_out = ClassNames(data.left_out)
+    found = datasets.read(data.format, data.root, split, class_names).class_names
+    missing = [name for name in left_out if found.find(name) is None]
+    if missing and class_names is None:
+        raise ConfigError(f"expected a class to leave out among {', '.join(found)}, got {missing[0]!r}")
+    return tuple(name for name in found if left_out.find(name) is None)
+
+
+def _set_data(config: Config, data: Data, class_names: tuple[str, ...]) -> None:
+    """Puts the dataset in the place of the config's own, for so many classes."""
+    for pipeline in pipelines(config):
+        pipeline[:] = [_reading_quads(step) for step in pipeline]
+    splits = {"train": data.train_split, "val": data.val_split, "test": data.val_split}
+    for kind, split in splits.items():
+        loader = config.get(f"{kind}_dataloader")
+        if loader is None:
+            continue
+        loader.dataset = {
+            "type": _DATASET,
+            "format": data.format,
+            "root": str(data.root),
+            "split": split,
+            "metainfo": {"classes": class_names},
+            "left_out": data.left_out,
+            "filter_cfg": {"filter_empty_gt": kind == "train"},
+            "test_mode": kind != "train",
+            "pipeline": _innermost(loader.dataset).pipeline,
+        }
+    if data.val_split is None:
+        config.update({f"val_{each}": None for each in ("dataloader", "cfg", "evaluator")})
+    set_num_classes(config.model, len(class_names))
+
+
+def _reading_quads(step: Any) -> Any:
+    """A transform as it must be for annotations that are quads, as those of `RBoxDataset` are."""
+    kind = step["type"].removeprefix("mmdet.").removeprefix("mmrotate.")
+    if kind == "LoadAnnotations":
+        return {"type": "mmdet.LoadAnnotations", "with_bbox": True, "box_type": "qbox"}
+    if kind == "ConvertMask2BoxType":
+        return {"type": "ConvertBoxType", "box_type_mapping": {"gt_bboxes": "rbox"}}
+    return step
+
+
+def set_num_classes(model: Any, count: int) -> None:
+    """Sets the number of classes of every head of a model's config."""
+    if isinstance(model, Mapping):
+        for name, value in model.items():
+            if name == "num_classes":
+                model[name] = count  # type: ignore[index]
+            elif name != "rpn_head":  # which tells objects from background only
+                set_num_classes(value, count)
+    elif isinstance(model, list | tuple):
+        for value in model:
+            set_num_classes(value, count)
+
+
+def _score_through_rbox_metrics(config: Config) -> None:
+    """MMRotate's DOTAMetric starts processes that import it anew, without our operators, and hangs for ever."""
+    for kind in ("val", "test"):
+        if config.get(f"{kind}_dataloader") is not None:
+            config[f"{kind}_evaluator"] = {"type": _METRIC}
+
+
+def _override(config: Config, options: Mapping[str, Any], name: str | Path) -> None:
+    try:
+        config.merge_from_dict(dict(options))
+    except Exception as error:
+        raise ConfigError(
+            f"expected options that fit {name}, got {dict(options)} ({type(error).__name__}: {error})",
+            remedy="An option is a dotted name in the config, such as train_dataloader.batch_size=4.",
+        ) from error

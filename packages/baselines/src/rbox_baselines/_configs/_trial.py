@@ -1,0 +1,188 @@
+"""A model tried in small: it is built, learns from one synthetic image, and predicts on it.
+
+What this shows is that every part of the model runs and that nothing overflows. It does not show that values are right:
+the operators' own tests do, which hold values and gradients against other implementations.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rbox_baselines._configs._quiet import quiet
+from rbox_baselines._configs._weights import without_pretrained
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from torch import Tensor
+
+#: In this order; each needs those before it.
+STEPS = ("build", "loss", "gradients", "predict")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        passed: The steps that were passed.
+        reason: Why the next one was not; None where all were.
+        parameters: The model's, those that do not learn among them; 0 where it was not built.
+        losses: Each of its losses; what it learns from is their sum.
+        gradient: The largest magnitude of a gradient.
+        boxes: How many it predicted.
+        seconds: What the whole took.
+    """
+
+    passed: tuple[str, ...] = ()
+    reason: str | None = None
+    parameters: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    gradient: float = 0.0
+    boxes: int = 0
+    seconds: float = 0.0
+
+
+def trial(config: Config, *, size: int = 256, device: str = "cpu", seed: int = 0) -> Outcome:
+    """Builds a config's model with random weights, and has it learn from an image and predict on it.
+
+    Scores of 0 count in prediction, so that suppression has something to do, and at most 40 boxes of a level and 100 of
+    the image come to it.
+
+    Args:
+        config: As `load_zoo` gives it.
+        size: Of the image, in pixels a side; a multiple of 32.
+        device: As torch names it.
+        seed: Of weights and image.
+
+    Returns:
+        What came of it. No exception of the model's is raised: it is the reason.
+    """
+    from mmengine.registry import DefaultScope
+
+    start = time.perf_counter()
+    passed: list[str] = []
+    found: dict[str, Any] = {}
+    reason = None
+    try:
+        with DefaultScope.overwrite_default_scope("mmrotate"), quiet():
+            for step, values in _steps(_small(config, size), size, device, seed):
+                passed.append(step)
+                found |= values
+    except Exception as error:  # of whatever kind: the model is what is tried
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return Outcome(tuple(passed), reason, **found, seconds=time.perf_counter() - start)
+
+
+def _steps(config: Config, size: int, device: str, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each step that is passed, with what is told of it."""
+    import torch
+    from mmrotate.registry import MODELS
+
+    torch.manual_seed(seed)
+    model = MODELS.build(config.model)
+    model.init_weights()
+    model.to(device)
+    yield "build", {"parameters": sum(parameter.numel() for parameter in model.parameters())}
+
+    model.train()
+    data = model.data_preprocessor(_batch(config, size, seed), True)
+    total, values = model.parse_losses(model(**data, mode="loss"))
+    for name, value in values.items():
+        _check_finite(name, value)
+    yield (
+        "loss",
+        {"losses": {name: value.item() for name, value in values.items() if name != "loss" and "loss" in name}},
+    )
+
+    total.backward()
+    gradients = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    for name, gradient in gradients.items():
+        _check_finite(f"the gradient of {name}", gradient)
+    largest = max((gradient.abs().max().item() for gradient in gradients.values()), default=0.0)
+    if largest == 0:
+        raise _TrialError("expected a gradient, got none or zeros alone")
+    yield "gradients", {"gradient": largest}
+
+    model.eval()
+    with torch.no_grad():
+        [sample] = model(**model.data_preprocessor(_batch(config, size, seed), False), mode="predict")
+    predicted = sample.pred_instances
+    boxes = getattr(predicted.bboxes, "tensor", predicted.bboxes)
+    _check_finite("the predicted boxes", boxes)
+    _check_finite("their scores", predicted.scores)
+    if not len(boxes):
+        raise _TrialError("expected boxes where each score counts, got none")
+    yield "predict", {"boxes": len(boxes)}
+
+
+class _TrialError(Exception):
+    """A model ran and did not give what it should."""
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    import torch
+
+    count = int((~torch.isfinite(values)).sum())
+    if count:
+        raise _TrialError(f"expected {name} to be finite, got {count} of {values.numel()} values that are not")
+
+
+def _small(config: Config, size: int) -> Config:
+    """A config for one image of that size."""
+    small = without_pretrained(config)
+    _set_everywhere(small.model.get("test_cfg"), {"score_thr": 0.0, "nms_pre": 40, "max_per_img": 100})
+    # H2RBox learns from a window in the middle of the image, larger than this one.
+    _set_everywhere(small.model, {"crop_size": (size * 3 // 4, size * 3 // 4)})
+    return small
+
+
+def _set_everywhere(config: Any, values: Mapping[str, Any]) -> None:
+    """Gives settings new values wherever they are in a config."""
+    if isinstance(config, dict):
+        for name, value in config.items():
+            if name in values:
+                config[name] = values[name]
+            else:
+                _set_everywhere(value, values)
+    elif isinstance(config, list | tuple):
+        for value in config:
+            _set_everywhere(value, values)
+
+
+def _batch(config: Config, size: int, seed: int) -> dict[str, list[Any]]:
+    """One image with three to six objects, all of the first class, as the config's training pipeline gives it."""
+    import torch
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+    from mmrotate.registry import TRANSFORMS
+    from mmrotate.structures import QuadriBoxes
+    from rbox_formats.synthetic import SceneConfig, scene
+
+    image, record = scene(seed, SceneConfig(size, min_objects=3, max_objects=6))
+    truth = {"gt_bboxes": QuadriBoxes(torch.as_tensor(record.corners.reshape(-1, 8), dtype=torch.float32))}
+    for step in _conversions(config):
+        truth = TRANSFORMS.build(step)(truth)
+    labels = torch.zeros(len(record.boxes), dtype=torch.long)
+    sample = DetDataSample(
+        gt_instances=InstanceData(bboxes=truth["gt_bboxes"], labels=labels),
+        ignored_instances=InstanceData(bboxes=truth["gt_bboxes"][:0], labels=labels[:0]),
+        metainfo={"img_id": 0, "img_shape": (size, size), "ori_shape": (size, size), "scale_factor": (1.0, 1.0)},
+    )
+    pixels = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)  # blue first, as mmcv reads images
+    return {"inputs": [pixels], "data_samples": [sample]}
+
+
+def _conversions(config: Config) -> Iterator[dict[str, Any]]:
+    """The steps of the training pipeline that give boxes another form: all begin with quads."""
+    dataset = config.train_dataloader.dataset
+    while "pipeline" not in dataset:  # wrapped, or several joined
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    for step in dataset["pipeline"]:
+        kind = step["type"].split(".")[-1]
+        if kind == "ConvertBoxType":
+            yield dict(step)
+        elif kind == "ConvertMask2BoxType":
+            yield {"type": "ConvertBoxType", "box_type_mapping": {"gt_bboxes": step["box_type"]}}

@@ -1,0 +1,130 @@
+"""Configs made ready for other data: against MMRotate's own configs and datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rbox_baselines import Data, load_config
+from rbox_baselines._cli._common import training_data
+from rbox_baselines._configs._presets import PRESETS
+from rbox_baselines.errors import ConfigError
+from rbox_formats import Dataset, datasets, synthetic
+
+NAMES = synthetic.CLASS_NAMES
+RETINANET, FCOS = "rotated-retinanet-rbox-le90_r50_fpn_1x_dota", "rotated-fcos-le90_r50_fpn_1x_dota"
+
+
+@pytest.fixture(autouse=True)
+def _mmrotate(mmrotate: object) -> None:
+    pass
+
+
+# LMMRotate's configs (VisionXLab/mllm-mmrotate, playground/mmrotate_configs, 7d6a1b8): format, training split, classes,
+# resized to, padded, epochs, milestones.
+LMMROTATE = {
+    "dota-train": ("dota", "train", 15, 1024, False, 12, [8, 11]),
+    "dota-trainval": ("dota", "trainval", 15, 1024, False, 12, [8, 11]),
+    "dior-r-1024": ("dior-r", "trainval", 20, 1024, False, 12, [8, 11]),
+    "dior-r-800": ("dior-r", "trainval", 20, 800, False, 12, [8, 11]),
+    "fair1m": ("fair1m", "train", 34, 1024, False, 12, [8, 11]),
+    "rsar-1024": ("rsar", "trainval", 6, 1024, True, 12, [8, 11]),
+    "rsar-800": ("rsar", "trainval", 6, 800, True, 12, [8, 11]),
+    "srsdd": ("srsdd", "train", 6, 1024, False, 72, [48, 66]),
+}
+
+
+def test_there_are_all_of_lmmrotates_baselines() -> None:
+    assert set(PRESETS) == {f"{model}-{data}" for model in ("rotated-retinanet", "rotated-fcos") for data in LMMROTATE}
+
+
+@pytest.mark.parametrize("model, zoo_name", [("rotated-retinanet", RETINANET), ("rotated-fcos", FCOS)])
+@pytest.mark.parametrize("data", LMMROTATE)
+def test_a_preset_is_lmmrotates_config(
+    model: str, zoo_name: str, data: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    format, split, count, size, padded, epochs, milestones = LMMROTATE[data]
+    names = datasets.FORMATS[format].class_names
+    assert names is not None
+    monkeypatch.setattr(datasets, "read", lambda *_: Dataset(names, [], lambda _: None))  # type: ignore[arg-type]
+    config = load_config(f"{model}-{data}", data=training_data(f"{model}-{data}", tmp_path, None, None, None))
+
+    own = load_config(zoo_name).model
+    assert own.bbox_head.pop("num_classes") == 15
+    assert config.model.bbox_head.pop("num_classes") == count
+    assert config.model.to_dict() == own.to_dict()
+    dataset = config.train_dataloader.dataset
+    assert (dataset.format, dataset.split, len(dataset.metainfo["classes"])) == (format, split, count)
+    kinds = {step["type"].removeprefix("mmdet."): step for step in dataset.pipeline}
+    assert kinds["Resize"]["scale"] == (size, size)
+    assert kinds["Resize"]["keep_ratio"]
+    assert ("Pad" in kinds) == padded
+    assert (kinds["RandomFlip"]["prob"], len(kinds["RandomFlip"]["direction"])) == (0.75, 3)
+    assert config.train_cfg.max_epochs == epochs
+    assert config.param_scheduler[1].milestones == milestones
+    assert (config.train_dataloader.batch_size, config.optim_wrapper.optimizer.lr) == (2, 0.0025)
+
+
+def test_without_validation_there_is_none(scenes: Path) -> None:
+    config = load_config(RETINANET, data=Data(str(scenes), val_split=None), class_names=NAMES)
+    assert config.val_dataloader is config.val_cfg is config.val_evaluator is None
+
+
+def test_every_class_head_gets_the_number_of_classes(scenes: Path) -> None:
+    config = load_config("roi-trans-le90_r50_fpn_1x_dota", data=Data(str(scenes)), class_names=NAMES)
+    assert [head.num_classes for head in config.model.roi_head.bbox_head] == [4, 4]
+    assert "num_classes" not in config.model.rpn_head
+
+
+# Of DOTA's files, of COCO's, and two of DIOR's in one.
+@pytest.mark.parametrize(
+    "name",
+    [RETINANET, "oriented-rcnn-le90_r50_fpn_6x_ssdd", "rotated-retinanet-rbox-le90_r50_fpn_1x_dior"],
+)
+def test_any_pipeline_reads_the_data(name: str, scenes: Path) -> None:
+    from mmdet.registry import DATASETS
+
+    config = load_config(name, data=Data(str(scenes)), class_names=NAMES, image_size=64)
+    item = DATASETS.build(config.train_dataloader.dataset)[0]
+    assert item["inputs"].shape == (3, 64, 64)
+    assert item["data_samples"].gt_instances.bboxes.tensor.shape[1] == 5
+
+
+def test_all_scores_come_from_rbox_metrics() -> None:
+    config = load_config(RETINANET)
+    assert config.val_evaluator.to_dict() == config.test_evaluator.to_dict() == {"type": "RBoxMetric"}
+
+
+def test_options_come_last(scenes: Path) -> None:
+    config = load_config(
+        RETINANET, data=Data(str(scenes)), class_names=NAMES, options={"model.bbox_head.num_classes": 9}
+    )
+    assert config.model.bbox_head.num_classes == 9
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("rotated-retinanet-dota-trainvl", {}, "got 'rotated-retinanet-dota-trainvl'\nNear to it .*trainval"),
+        ("no/such.py", {}, "no/such.py: expected a config file, found none"),
+        ("rotated-fcos-srsdd", {}, "expected data for the preset rotated-fcos-srsdd, got none\n.*srsdd: --data"),
+        (RETINANET, {"model.bbox_head.num_classes.deeper": 1}, "expected options that fit"),
+    ],
+)
+def test_bad_input_is_named(name: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s){message}"):
+        load_config(name, options=options)
+
+
+def test_a_config_file_that_fails_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("model = dict(type=unknown)")
+    with pytest.raises(ConfigError, match=r"mine\.py: expected a config that mmengine reads, got NameError"):
+        load_config(path)
+
+
+def test_a_config_file_stands_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("model = dict(type='mmdet.RetinaNet', bbox_head=dict(num_classes=3))")
+    assert load_config(path).model.to_dict() == {"type": "mmdet.RetinaNet", "bbox_head": {"num_classes": 3}}
