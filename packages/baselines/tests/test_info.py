@@ -72,13 +72,13 @@ def test_memory_is_the_growth_while_it_runs() -> None:
     grown = []
 
     def run() -> None:
-        values = torch.ones(2**22)  # 16 MiB
+        values = torch.ones(2**25)  # 128 MiB, more than what the process may have freed and kept
         grown.append(float(values.sum()))
 
     found, kind = peak_memory(run, "cpu")
     assert kind == "growth of the process"
     assert found is not None
-    assert 12 * 2**20 < found < 64 * 2**20
+    assert 110 * 2**20 < found < 300 * 2**20
     assert len(grown) == 1
 
 

@@ -7,4 +7,7 @@ from rbox_baselines._cli import main
 
 def test_the_command_answers() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.strip().endswith(rbox_baselines.__version__)
-    assert "no command yet" in CliRunner().invoke(main, ["--help"]).output
+
+
+def test_every_public_name_is_there() -> None:
+    assert all(getattr(rbox_baselines, name) is not None for name in rbox_baselines.__all__)

@@ -69,23 +69,12 @@ class _Stage(NamedTuple):
 
 
 def _dataset(config: Config) -> Any:
-    from mmrotate.registry import DATASETS
+    from rbox_baselines._engine._dataset import opened
 
     loader = config.get("train_dataloader")
     if not loader:
         raise ConfigError("expected a config with a train_dataloader, got one without")
-    remedy = "Images without a file or without objects are left out; another part is named with --split."
-    try:
-        dataset = DATASETS.build(loader.dataset)
-        dataset.full_init()
-    except (RboxError, OSError):
-        raise
-    except Exception as error:  # mmengine fails where nothing is left, and datasets of the zoo on other folders
-        found = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        raise ConfigError(f"expected a training dataset with images, got {found}", remedy=remedy) from error
-    if not len(dataset):
-        raise ConfigError("expected a training dataset with images, got none", remedy=remedy)
-    return dataset
+    return opened(loader.dataset)
 
 
 def _seed(seed: int) -> None:

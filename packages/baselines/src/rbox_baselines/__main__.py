@@ -1,0 +1,8 @@
+"""`python -m rbox_baselines`, which torchrun starts."""
+
+from __future__ import annotations
+
+from rbox_baselines._cli import main
+
+if __name__ == "__main__":
+    main(prog_name="rbox-baselines")

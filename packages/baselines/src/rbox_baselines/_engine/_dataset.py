@@ -1,0 +1,102 @@
+"""Datasets of rbox_formats as mmengine reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.dataset import BaseDataset
+from mmrotate.registry import DATASETS
+from rbox_formats import ImageRecord, datasets
+from rbox_formats.errors import DatasetError, RboxError
+
+from rbox_baselines import _sources
+from rbox_baselines.errors import ConfigError
+
+
+@DATASETS.register_module()
+class RBoxDataset(BaseDataset):
+    """A dataset in any format that rbox_formats reads.
+
+    Annotations are given as quads, for pipelines that begin with `LoadAnnotations(box_type="qbox")`. Images without a
+    file are left out. In training difficult objects count as others do, as in MMRotate (whose `diff_thr` is above every
+    difficulty); in scoring they count neither way.
+
+    Args:
+        format: A name in `rbox_formats.datasets.FORMATS`.
+        root: The dataset's folder or file.
+        split: A part of it, where it has parts.
+        metainfo: `{"classes": (...)}`, what the labels index.
+        left_out: Other classes of the annotations, whose objects are passed over.
+        **settings: As of mmengine's BaseDataset: `pipeline`, `test_mode`, `filter_cfg`, `indices`, ...
+    """
+
+    def __init__(
+        self,
+        format: str,
+        root: str,
+        split: str | None,
+        metainfo: dict[str, Any],
+        left_out: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
+        self._source = (format, root, split)
+        self._left_out = tuple(left_out)
+        super().__init__(metainfo=metainfo, **settings)
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """The images in the order of the dataset, in mmengine's form."""
+        format, root, split = self._source
+        found = _sources.read(format, root, split, self.metainfo["classes"], self._left_out)
+        return [self._item(record) for record in datasets.with_images(found)]
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Leaves images without objects out of training, where `filter_cfg` says so.
+
+        Raises:
+            DatasetError: If no image is left.
+        """
+        empty_too = self.test_mode or not (self.filter_cfg or {}).get("filter_empty_gt", False)
+        kept = [item for item in self.data_list if empty_too or item["instances"]]
+        if not kept:
+            _, root, split = self._source
+            raise DatasetError(f"expected images with objects in the split {split!r}, got none", path=root)
+        return kept
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """The labels of one image, for `ClassBalancedDataset`."""
+        return [instance["bbox_label"] for instance in self.get_data_info(idx)["instances"]]
+
+    def _item(self, record: ImageRecord) -> dict[str, Any]:
+        width, height = record.size
+        return {
+            "img_id": record.image_id,
+            "img_path": str(record.file),
+            "width": width,
+            "height": height,
+            "instances": [
+                {"bbox": quad.reshape(8).tolist(), "bbox_label": int(label), "ignore_flag": int(ignored)}
+                for quad, label, ignored in zip(
+                    record.corners, record.labels, record.difficult & self.test_mode, strict=True
+                )
+            ],
+        }
+
+
+def opened(settings: Any) -> Any:
+    """A dataset of a config, with its list of images.
+
+    Raises:
+        RboxError: If it is not as its format says, or, where it is a class of MMRotate's own, cannot be opened.
+    """
+    try:
+        dataset = DATASETS.build(settings)
+        dataset.full_init()
+    except (RboxError, OSError):
+        raise
+    except Exception as error:  # MMRotate's own datasets raise whatever comes
+        raise ConfigError(
+            f"expected the dataset that the config names, got {type(error).__name__}: {error}",
+            remedy="Name one: --data, and its --format and --split.",
+        ) from error
+    return dataset

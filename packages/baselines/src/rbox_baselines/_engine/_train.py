@@ -1,0 +1,211 @@
+"""Training: a config, made ready, through mmengine's runner."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from rbox_formats import files
+from rbox_formats.cli import is_first_process
+
+from rbox_baselines._configs import _check, _load, _weights
+from rbox_baselines._configs._load import Data
+from rbox_baselines.errors import ConfigError, StackError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+logger = logging.getLogger("rbox_baselines")
+
+Launcher = Literal["none", "pytorch", "slurm"]
+
+# mmengine of its own older names, and of classes that MMRotate takes from it; `_check` has looked them all up.
+_NOT_SHOWN = ("deprecated in future", "Failed to search registry")
+
+
+def train(
+    config: str | Path,
+    work_dir: str | Path,
+    *,
+    data: Data | None = None,
+    class_names: Sequence[str] | None = None,
+    image_size: int | None = None,
+    options: Mapping[str, Any] | None = None,
+    backbone: str | Path | None = None,
+    load_from: str | Path | None = None,
+    resume: bool = False,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    tensorboard: bool = False,
+    launcher: Launcher = "none",
+    seed: int = 0,
+) -> Path:
+    """Trains a model of MMRotate; scores it on the validation split after each epoch.
+
+    Everything that can be wrong with config, classes, checkpoint and images is looked for before the first step.
+
+    Args:
+        config: A preset, a config of MMRotate's zoo, or a config file.
+        work_dir: The folder for checkpoints, logs and the whole config.
+        data: The dataset, where it is not the config's own.
+        class_names: What the labels index; see `Data`.
+        image_size: The longer side to which images are resized, in pixels. None: the config's own.
+        options: What is set in the config last, by dotted names.
+        backbone: A file with the backbone's weights, or "none" for random ones. None: what the config names, which for
+            most is fetched from torchvision's site.
+        load_from: A checkpoint to begin with; its classes must be the dataset's.
+        resume: Goes on with the last checkpoint of `work_dir`; begins where there is none.
+        amp: Half precision where it is safe, on a GPU.
+        auto_scale_lr: Scales the learning rate with the number of images in a step, of all processes.
+        tensorboard: Writes TensorBoard's files as well.
+        launcher: What started the processes of a run: "pytorch" is torchrun.
+        seed: Of weights, order and augmentation.
+
+    Returns:
+        The last checkpoint.
+
+    Raises:
+        BaselinesError: If config, data, checkpoint or machine do not fit together.
+        ImageError: If images are broken.
+    """
+    work_dir = Path(work_dir)
+    files.require_writable(work_dir)
+    found = _load.load(config, data=data, class_names=class_names, image_size=image_size, options=options)
+    if found.get("train_dataloader") is None:
+        raise ConfigError(f"expected a config with training data, got {config} without")
+    begins_with = (_last(work_dir) if resume else None) or load_from
+    if backbone is not None:
+        found = _with_backbone(found, backbone)
+    if begins_with is not None:
+        found = _weights.without_pretrained(found)  # all weights come from the checkpoint
+    found.work_dir = str(work_dir)
+    found.launcher = launcher
+    found.randomness = {"seed": seed}
+    found.resume = resume and _last(work_dir) is not None
+    # mmengine would go on with the file that `last_checkpoint` names, which may be older, or half written.
+    found.load_from = None if begins_with is None else str(begins_with)
+    _set_precision(found, amp)
+    _set_up_logging(found, tensorboard)
+    if auto_scale_lr:
+        found.auto_scale_lr.enable = True
+    _check.check_types(found)
+    _check_checkpoint(found, begins_with)
+    return _run(found)
+
+
+def _run(config: Config) -> Path:
+    import torch
+    from mmengine.runner import Runner
+
+    if config.launcher == "pytorch" and not torch.cuda.is_available():
+        torch.distributed.init_process_group("gloo")  # mmengine chooses a GPU for each process, here and in the wrapper
+        config.model_wrapper_cfg = {
+            "type": "MMDistributedDataParallel",
+            "device_ids": None,
+            "broadcast_buffers": False,
+            "find_unused_parameters": config.get("find_unused_parameters", False),
+        }
+    if is_first_process():
+        _check_data(config)
+
+    class QuietRunner(Runner):
+        """The log's file keeps everything; the terminal has the progress bar."""
+
+        def build_logger(self, *arguments: Any, **settings: Any) -> Any:
+            logger = super().build_logger(*arguments, **settings)
+            for handler in logger.handlers:
+                if type(handler) is logging.StreamHandler:
+                    handler.setLevel(logging.WARNING)
+                    handler.addFilter(lambda record: not any(text in record.getMessage() for text in _NOT_SHOWN))
+            return logger
+
+    QuietRunner.from_cfg(config).train()
+    last = _last(Path(config.work_dir))
+    if last is None:
+        raise ConfigError("expected a config that saves checkpoints, got none in the end", path=config.work_dir)
+    return last
+
+
+def _check_data(config: Config) -> None:
+    """Opens the datasets, and looks at each image."""
+    from rbox_baselines._engine._dataset import opened
+    from rbox_baselines._prediction._predict import check_images
+
+    seen: dict[Path, None] = {}
+    for kind in ("train", "val"):
+        loader = config.get(f"{kind}_dataloader")
+        if loader is None:
+            continue
+        dataset = opened(loader.dataset)
+        while not hasattr(dataset, "get_data_info"):  # mosaics of several images
+            dataset = dataset.dataset
+        seen |= dict.fromkeys(Path(dataset.get_data_info(number)["img_path"]) for number in range(len(dataset)))
+    check_images(list(seen))
+
+
+def _check_checkpoint(config: Config, path: str | Path | None) -> None:
+    """The checkpoint that a run begins with has the dataset's classes."""
+    if path is None:
+        return
+    from rbox_baselines._checkpoints import check_classes, read_checkpoint
+
+    names = _load.class_names_of(config)
+    if names is not None:
+        check_classes(read_checkpoint(path), names, path=path)
+
+
+def _last(work_dir: Path) -> Path | None:
+    """The newest checkpoint of a run. Each is whole (`_mends.write_whole_files`)."""
+    found = [*work_dir.glob("epoch_*.pth"), *work_dir.glob("iter_*.pth")]
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
+
+
+def _with_backbone(config: Config, backbone: str | Path) -> Config:
+    """The config with other weights to begin with in its backbone."""
+    config = _weights.without_pretrained(config)
+    if str(backbone) == "none":
+        return config
+    if not Path(backbone).is_file():
+        raise ConfigError("expected a file with the backbone's weights, found none", path=backbone)
+    config.model.backbone.init_cfg = {"type": "Pretrained", "checkpoint": str(backbone)}
+    return config
+
+
+def _set_precision(config: Config, amp: bool) -> None:
+    """Half precision where it was asked for; where only the config did, a CPU takes whole precision."""
+    import torch
+
+    on_gpu = torch.cuda.is_available()
+    if amp and not on_gpu:
+        raise StackError("expected a GPU for half precision, found none", remedy="Leave --amp out.")
+    wrapper = config.optim_wrapper
+    if amp and wrapper.type == "OptimWrapper":
+        wrapper.type = "AmpOptimWrapper"
+        wrapper.setdefault("loss_scale", "dynamic")
+    elif wrapper.type == "AmpOptimWrapper" and not on_gpu:
+        logger.warning("the config trains in half precision, which needs a GPU; here it is whole precision")
+        wrapper.type = "OptimWrapper"
+        for name in ("loss_scale", "dtype"):
+            wrapper.pop(name, None)
+
+
+def _set_up_logging(config: Config, tensorboard: bool) -> None:
+    """A progress bar, the best checkpoint kept, TensorBoard where it was asked for."""
+    hooks = config.default_hooks
+    hooks.pop("visualization", None)  # draws each validation image; `predict --pictures` does, when asked
+    if config.get("val_evaluator") is not None:
+        hooks.checkpoint.setdefault("save_best", "rbox/map")
+    config.custom_hooks = [*(config.get("custom_hooks") or []), {"type": "ProgressHook"}]
+    if tensorboard:
+        from importlib.util import find_spec
+
+        if find_spec("tensorboard") is None:
+            remedy = "pip install 'rbox-baselines[tensorboard]'"
+            raise StackError("expected TensorBoard to be installed, found none", remedy=remedy)
+        config.visualizer.vis_backends = [*config.visualizer.vis_backends, {"type": "TensorboardVisBackend"}]
+    # mmengine finds logs and drawings of a process by a run's name: without one of its own, a second run in the same
+    # process would write into the folder of the first.
+    config.experiment_name = config.visualizer.name = f"run-{uuid.uuid4().hex[:8]}"

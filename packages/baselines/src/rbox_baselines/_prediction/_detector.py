@@ -1,0 +1,219 @@
+"""A trained model of MMRotate, ready to detect."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import rbox_formats
+from rbox_formats import ClassNames, ImageRecord
+from rbox_formats._typing import Image
+
+from rbox_baselines._prediction._records import to_record
+from rbox_baselines.errors import CheckpointError, ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+FLIPS = ("horizontal", "vertical", "diagonal")
+
+# The axes of an image (height, width, 3) that each flip turns round.
+_AXES = {"horizontal": (1,), "vertical": (0,), "diagonal": (0, 1)}
+
+
+@dataclass(frozen=True, eq=False)
+class Detector:
+    """A model with its weights.
+
+    Attributes:
+        model: The module.
+        config: What it was made of.
+        class_names: What its labels index.
+        fingerprint: Names the weights: the SHA-256 of their file.
+        device: Where it is.
+    """
+
+    model: Any
+    config: Config
+    class_names: ClassNames
+    fingerprint: str
+    device: str
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: str | Path, config: str | Path | None = None, *, device: str | None = None
+    ) -> Detector:
+        """Loads what `train` wrote, or a checkpoint that MMRotate published.
+
+        Args:
+            checkpoint: The file; nothing in it is run.
+            config: A preset, a config of the zoo, or a file. None: the one that the checkpoint carries.
+            device: Such as "cpu" or "cuda:0". None: the GPU, where there is one.
+
+        Raises:
+            CheckpointError: If the file is no checkpoint, does not say its classes, or is of another model.
+            ConfigError: If the config cannot be read.
+        """
+        import torch
+        from mmdet.registry import MODELS
+
+        from rbox_baselines._checkpoints import class_names_of, read_checkpoint
+        from rbox_baselines._configs import _check, _load, _text, _weights
+
+        saved = read_checkpoint(checkpoint)
+        if config is None:
+            text = dict(saved.get("meta") or {}).get("cfg")
+            if not isinstance(text, str):
+                raise CheckpointError(
+                    "expected a checkpoint that carries its config, got one without",
+                    path=checkpoint,
+                    remedy="Name the config that it was trained with: --config.",
+                )
+            found = _load.ready(_text.config_from_text(text))
+        else:
+            found = _load.load(config)
+        names = class_names_of(saved) or _load.class_names_of(found)
+        if names is None:
+            raise CheckpointError("expected a checkpoint that says its classes, got one without", path=checkpoint)
+        _load.set_num_classes(found.model, len(names))
+        found = _weights.without_pretrained(found)
+        _check.check_types(found)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        model = MODELS.build(found.model)
+        _load_weights(model, saved.get("state_dict", saved), Path(checkpoint))
+        model.to(device).eval()
+        with Path(checkpoint).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(model, found, ClassNames(names), f"sha256:{digest}", device)
+
+    @property
+    def input_side(self) -> int:
+        """The longer side of what the model sees, in pixels."""
+        return max(_resize(self._steps)["scale"])
+
+    @property
+    def nms_threshold(self) -> float:
+        """The IoU above which the model's own suppression drops boxes."""
+        return float(_nms_threshold(self.config.model.get("test_cfg")) or 0.1)
+
+    @cached_property
+    def _steps(self) -> list[Any]:
+        """The transforms of the test pipeline, but for what reads files and annotations."""
+        loader = self.config.get("test_dataloader") or self.config.get("val_dataloader")
+        if loader is None:
+            raise ConfigError("expected a test_dataloader in the config, found none")
+        steps = [
+            step
+            for step in loader.dataset.pipeline
+            if not step["type"].removeprefix("mmdet.").startswith(("Load", "ConvertBox", "ConvertMask"))
+        ]
+        _resize(steps)
+        return steps
+
+    def _pipeline(self, scale: float) -> Any:
+        from mmcv.transforms import Compose
+
+        steps = [dict(step) for step in self._steps]
+        for step in steps:
+            for name in ("scale", "size"):
+                if name in step and scale != 1.0:
+                    step[name] = tuple(round(side * scale) for side in step[name])
+        return Compose([{"type": "mmdet.LoadImageFromNDArray"}, *steps])
+
+    def detect(
+        self, crops: Sequence[Image], *, flip: str | None = None, scale: float = 1.0, score_threshold: float = 0.0
+    ) -> list[ImageRecord]:
+        """The objects on images.
+
+        Args:
+            crops: (height, width, 3) uint8, RGB.
+            flip: Detects on the mirrored images: one of `FLIPS`. The boxes are those of the images as given.
+            scale: Detects on images that are so many times as large.
+            score_threshold: Leaves out what scores less.
+
+        Returns:
+            A record for each, its boxes in pixels of the image as given, by falling score.
+        """
+        import torch
+
+        pipeline = self._pipeline(scale)
+        axes = _AXES[flip] if flip else ()
+        # cv2, which mmcv reads images with, has blue first.
+        inputs = [
+            pipeline({"img": np.ascontiguousarray(np.flip(crop, (*axes, 2))), "img_id": number})
+            for number, crop in enumerate(crops)
+        ]
+        batch = {name: [each[name] for each in inputs] for name in ("inputs", "data_samples")}
+        with torch.inference_mode():
+            samples = self.model.test_step(batch)
+        found = []
+        for crop, sample in zip(crops, samples, strict=True):
+            instances = sample.pred_instances
+            size = (crop.shape[1], crop.shape[0])
+            record = to_record("", instances.bboxes, instances.labels, instances.scores, size=size)
+            found.append(_flipped(_above(record, score_threshold), flip))
+        return found
+
+
+def _above(record: ImageRecord, threshold: float) -> ImageRecord:
+    scores = np.ones(len(record)) if record.scores is None else record.scores
+    order = np.argsort(-scores, kind="stable")
+    return record.select(order[scores[order] >= threshold])
+
+
+def _flipped(record: ImageRecord, flip: Any) -> ImageRecord:
+    if flip is None:
+        return record
+    quads = None if record.quads is None else rbox_formats.flip(record.quads, record.size, flip)
+    return replace(record, boxes=rbox_formats.flip(record.boxes, record.size, flip), quads=quads)
+
+
+def _resize(steps: Sequence[Any]) -> Any:
+    """The transform that makes images as large as the model sees them."""
+    for step in steps:
+        if step["type"].removeprefix("mmdet.") == "Resize" and isinstance(step.get("scale"), tuple | list):
+            return step
+    raise ConfigError("expected a test pipeline with a Resize of fixed scale, got one without")
+
+
+def _nms_threshold(test_cfg: Any) -> float | None:
+    """The first `iou_threshold` of rotated boxes in a model's test_cfg: that of its last stage."""
+    if not test_cfg:
+        return None
+    for name in ("rcnn", "nms"):
+        if name in test_cfg:
+            return _nms_threshold(test_cfg[name])
+    return test_cfg.get("iou_threshold")
+
+
+def _load_weights(model: Any, weights: Any, path: Path) -> None:
+    """Fills a model with weights, all of them.
+
+    Raises:
+        CheckpointError: If weights are missing or of other shapes.
+    """
+    own = model.state_dict()
+    weights = {name.removeprefix("module."): value for name, value in weights.items()}
+    missing = [name for name in own if name not in weights and not name.endswith("num_batches_tracked")]
+    other = [
+        f"{name} {tuple(weights[name].shape)} for {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in weights and weights[name].shape != value.shape
+    ]
+    if missing or other:
+        parts = []
+        if missing:
+            parts.append(f"none for {len(missing)} of {len(own)}, such as {missing[0]}")
+        if other:
+            parts.append(f"{len(other)} of other shapes, such as {other[0]}")
+        raise CheckpointError(
+            f"expected the weights of this model, got {' and '.join(parts)}",
+            path=path,
+            remedy="Name the config that the checkpoint was trained with: --config.",
+        )
+    model.load_state_dict(weights, strict=False)

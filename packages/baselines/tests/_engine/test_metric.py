@@ -1,0 +1,113 @@
+"""The score while training: MMRotate's own tests of its metrics, and figures worked by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+# The boxes of MMRotate's tests/test_evaluation/test_metrics/test_dota_metric.py.
+BOXES = [[23, 31, 10, 20, 0.0], [100, 120, 10, 20, 0.1], [150, 160, 10, 20, 0.2], [250, 260, 10, 20, 0.3]]
+SCORES = [1.0, 0.98, 0.96, 0.95]
+
+
+@pytest.fixture(autouse=True)
+def _mmrotate(mmrotate: object) -> None:
+    pass
+
+
+def sample(
+    truth: list[list[float]] = BOXES,
+    found: list[list[float]] = BOXES,
+    *,
+    ignored: list[list[float]] = [],  # noqa: B006
+    image: str = "P2805",
+    labels: list[int] | None = None,
+) -> dict[str, Any]:
+    def instances(boxes: list[list[float]], **more: Any) -> dict[str, Any]:
+        own = labels[: len(boxes)] if labels else [0] * len(boxes)
+        return {"bboxes": torch.tensor(boxes).reshape(-1, 5), "labels": torch.tensor(own, dtype=torch.int64), **more}
+
+    return {
+        "img_id": image,
+        "gt_instances": instances(truth),
+        "ignored_instances": instances(ignored),
+        "pred_instances": instances(found, scores=torch.tensor(SCORES[: len(found)])),
+    }
+
+
+def scored(*samples: dict[str, Any], classes: tuple[str, ...] = ("plane",), **settings: Any) -> dict[str, float]:
+    from mmrotate.registry import METRICS
+
+    metric = METRICS.build({"type": "RBoxMetric", **settings})
+    metric.dataset_meta = {"classes": classes}
+    for each in samples:
+        metric.process([], [each])
+    return metric.evaluate(size=len(samples))
+
+
+def test_what_is_found_as_it_is_scores_one() -> None:
+    figures = scored(sample(ignored=[[0, 0, 0, 0, 0]]))
+    assert figures == {
+        "rbox/map": 1.0,
+        "rbox/map_50": 1.0,
+        "rbox/map_nc": 1.0,
+        "rbox/f1_micro": 1.0,
+    }
+
+
+def test_several_thresholds() -> None:
+    figures = scored(sample(), iou_thresholds=[0.1, 0.5])
+    assert figures["rbox/map"] == figures["rbox/map_50"] == 1.0
+
+
+def test_coco_protocol_of_the_boxes_in_mmrotates_test() -> None:
+    boxes = [[50, 60, 20, 20, 0.0], [100, 120, 30, 30, 0.0], [150, 160, 40, 40, 0.0], [250, 260, 100, 100, 0.0]]
+    figures = scored(
+        sample(boxes, boxes, labels=[0, 0, 1, 0]),
+        classes=("car", "bicycle"),
+        protocol="coco",
+        iou_thresholds=[0.5, 0.75, 0.95],
+    )
+    assert figures["rbox/map"] == figures["rbox/map_50"] == figures["rbox/map_75"] == 1.0
+
+
+def test_a_false_alarm_on_another_image_by_hand() -> None:
+    """Two truths, the better detection false: precision 1/2 at recall 1/2, nothing beyond: 6 of 11 points at 1/2."""
+    figures = scored(
+        sample([BOXES[0]], [[200, 200, 10, 20, 0.0]]),
+        sample([BOXES[1]], [[300, 300, 9, 9, 0.0], BOXES[1]], image="P2"),
+    )
+    # By score: 1.0 false on both images, 0.98 true: recall 1/2 at precision 1/3.
+    assert figures["rbox/map"] == pytest.approx(6 / 11 / 3)
+    assert figures["rbox/f1_micro"] == pytest.approx(2 * (1 / 3) * (1 / 2) / (1 / 3 + 1 / 2))
+
+
+def test_ignored_truths_count_neither_way() -> None:
+    assert scored(sample(BOXES[:2], BOXES, ignored=BOXES[2:]))["rbox/map"] == 1.0
+
+
+def test_any_angle_is_the_same_rectangle() -> None:
+    turned = [[x, y, h, w, angle - 5 * np.pi / 2] for x, y, w, h, angle in BOXES]
+    assert scored(sample(BOXES, turned))["rbox/map"] == 1.0
+
+
+def test_images_without_truth_or_detections() -> None:
+    figures = scored(sample([], []), sample(BOXES[:1], [], image="P2"))
+    assert (figures["rbox/map"], figures["rbox/f1_micro"]) == (0.0, 0.0)
+    assert np.isnan(scored(sample([], []))["rbox/map"])
+
+
+def test_boxes_that_are_not_finite_are_left_out() -> None:
+    found = [*BOXES[:3], [float("nan")] * 5]
+    assert scored(sample(BOXES[:3], found))["rbox/f1_micro"] == 1.0
+
+
+def test_quads_of_gliding_vertex() -> None:
+    from mmrotate.structures import RotatedBoxes
+
+    each = sample()
+    each["pred_instances"]["bboxes"] = RotatedBoxes(BOXES).convert_to("qbox")
+    assert scored(each)["rbox/map"] == 1.0

@@ -1,0 +1,241 @@
+"""Training runs of two epochs, and what is told before one begins."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from rbox_baselines import Data, Detector, Views, predict, train
+from rbox_baselines._checkpoints import read_checkpoint
+from rbox_baselines.errors import BaselinesError, CheckpointError, ConfigError, StackError
+from rbox_formats import datasets, synthetic
+from rbox_formats.errors import DatasetError, ImageError
+from rbox_metrics import evaluate_file
+
+NAMES = synthetic.CLASS_NAMES
+RETINANET = "rotated-retinanet-rbox-le90_r50_fpn_1x_dota"
+SMALL: dict[str, Any] = {
+    "model.backbone.depth": 18,
+    "model.backbone.frozen_stages": -1,
+    "model.backbone.base_channels": 8,
+    "model.neck.in_channels": [8, 16, 32, 64],
+    "model.neck.out_channels": 16,
+    "model.bbox_head.in_channels": 16,
+    "model.bbox_head.feat_channels": 16,
+    "model.bbox_head.stacked_convs": 1,
+    "train_dataloader.num_workers": 0,
+    "train_dataloader.persistent_workers": False,
+    "val_dataloader.num_workers": 0,
+    "val_dataloader.persistent_workers": False,
+    "default_hooks.logger.interval": 1,
+    "train_cfg.max_epochs": 2,
+}
+
+
+@pytest.fixture(autouse=True)
+def _mmrotate(mmrotate: ModuleType) -> None:
+    pass
+
+
+def trained(scenes: Path, work_dir: Path, options: dict[str, Any] | None = None, **settings: Any) -> Path:
+    return train(
+        RETINANET,
+        work_dir,
+        data=Data(str(scenes)),
+        class_names=NAMES,
+        image_size=64,
+        options={**SMALL, **(options or {})},
+        **{"backbone": "none", **settings},
+    )
+
+
+def lines(work_dir: Path) -> list[dict[str, Any]]:
+    """What all runs of a folder logged, in their order."""
+    logs = sorted(work_dir.glob("*/vis_data/scalars.json"))
+    return [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def run(mmrotate: ModuleType, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one epoch, and then on to the second."""
+    work_dir = tmp_path_factory.mktemp("run")
+    trained(scenes, work_dir, {"train_cfg.max_epochs": 1})
+    trained(scenes, work_dir, resume=True)
+    return work_dir
+
+
+def test_it_logs_steps_and_scores(run: Path) -> None:
+    steps = [line["step"] for line in lines(run) if "loss" in line]
+    assert steps == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines(run) if "rbox/map" in line] == [1, 2]
+
+
+def test_a_resumed_run_has_all_of_its_state(run: Path) -> None:
+    last = read_checkpoint(run / "epoch_2.pth")
+    assert last["meta"]["iter"] == 6
+    # 6 steps of momentum: only an optimiser that was read back has them all.
+    states = last["optimizer"]["state"].values()
+    assert all(torch.isfinite(state["momentum_buffer"]).all() for state in states)
+    assert len(last["message_hub"]["log_scalars"]["train/loss"].data[0]) == 6
+
+
+def test_the_best_checkpoint_is_kept(run: Path) -> None:
+    assert len(list(run.glob("best_rbox_map_epoch_*.pth"))) == 1
+
+
+def test_what_it_wrote_detects(run: Path, scenes: Path) -> None:
+    detector = Detector.from_checkpoint(run / "epoch_2.pth")
+    assert detector.class_names == NAMES
+    assert detector.input_side == 64
+
+
+def test_a_run_starts_from_a_checkpoint(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
+    options = {"optim_wrapper.optimizer.lr": 0.0, "train_cfg.max_epochs": 1, "model.backbone.norm_eval": True}
+    last = trained(scenes, tmp_path, options, load_from=checkpoint)
+    before, after = (read_checkpoint(path)["state_dict"] for path in (checkpoint, last))
+    assert all(torch.equal(value, after[name]) for name, value in before.items() if name.endswith("weight"))
+
+
+def test_a_backbone_from_a_file(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
+    weights = read_checkpoint(checkpoint)["state_dict"]
+    name = "backbone."
+    alone = {key.removeprefix(name): value for key, value in weights.items() if key.startswith(name)}
+    torch.save(alone, tmp_path / "resnet.pth")
+    options = {"optim_wrapper.optimizer.lr": 0.0, "train_cfg.max_epochs": 1, "model.backbone.norm_eval": True}
+    last = trained(scenes, tmp_path / "run", options, backbone=tmp_path / "resnet.pth")
+    found = read_checkpoint(last)["state_dict"]
+    assert torch.equal(found["backbone.conv1.weight"], alone["conv1.weight"])
+    assert not torch.equal(found["neck.lateral_convs.0.conv.weight"], weights["neck.lateral_convs.0.conv.weight"])
+
+
+def broken_image(scenes: Path, root: Path) -> Path:
+    import shutil
+
+    shutil.copytree(scenes, root)
+    path = sorted((root / "val" / "images").iterdir())[0]
+    path.write_bytes(path.read_bytes()[:-200])
+    return root
+
+
+def test_a_broken_image_is_named_before_the_first_step(scenes: Path, tmp_path: Path) -> None:
+    root = broken_image(scenes, tmp_path / "data")
+    with pytest.raises(ImageError, match="expected a whole image"):
+        trained(root, tmp_path / "run")
+    assert not list((tmp_path / "run").glob("*/vis_data"))
+
+
+def test_a_checkpoint_of_other_classes_is_refused(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
+    saved = read_checkpoint(checkpoint)
+    saved["meta"]["dataset_meta"] = {"classes": ("tram", "bus")}
+    torch.save(saved, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match="tram, bus"):
+        trained(scenes, tmp_path / "run", load_from=tmp_path / "other.pth")
+
+
+@pytest.mark.parametrize(
+    "settings, options, error, message",
+    [
+        ({"amp": True}, {}, StackError, "expected a GPU for half precision"),
+        ({"backbone": "no.pth"}, {}, ConfigError, "no.pth: expected a file with the backbone's weights"),
+        ({"load_from": "no.pth"}, {}, CheckpointError, "no.pth: expected a checkpoint, found none"),
+        ({}, {"model.bbox_head.type": "RotatedRetinaHaed"}, ConfigError, "(?s)RotatedRetinaHaed.*Rotated.*Head"),
+        ({}, {"train_dataloader": None}, ConfigError, "expected a config with training data"),
+    ],
+)
+def test_bad_input_is_named_before_anything_begins(
+    settings: dict[str, Any],
+    options: dict[str, Any],
+    error: type[BaselinesError],
+    message: str,
+    scenes: Path,
+    tmp_path: Path,
+) -> None:
+    if settings.get("amp") and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(error, match=message):
+        trained(scenes, tmp_path / "run", options, **settings)
+
+
+def test_data_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"expected the dataset that the config names, got .*txt(?s:.)*--data"):
+        train(RETINANET, tmp_path / "run", backbone="none")
+
+
+def test_images_without_any_object_are_named(scenes: Path, tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "images").symlink_to(scenes / "train" / "images")
+    (tmp_path / "train" / "labelTxt").mkdir()
+    for path in (scenes / "train" / "labelTxt").iterdir():
+        (tmp_path / "train" / "labelTxt" / path.name).touch()
+    with pytest.raises(DatasetError, match="expected images with objects in the split 'train', got none"):
+        train(RETINANET, tmp_path / "run", data=Data(str(tmp_path), val_split=None), class_names=NAMES, backbone="none")
+
+
+def test_half_precision_of_a_config_gives_way_on_a_cpu(scenes: Path, tmp_path: Path) -> None:
+    from rbox_baselines import load_config
+    from rbox_baselines._engine._train import _set_precision
+
+    config = load_config("rotated-retinanet-rbox-le90_r50_fpn_amp-1x_dota")
+    assert config.optim_wrapper.type == "AmpOptimWrapper"
+    _set_precision(config, amp=False)
+    assert config.optim_wrapper.type == ("AmpOptimWrapper" if torch.cuda.is_available() else "OptimWrapper")
+    assert "loss_scale" not in config.optim_wrapper
+
+
+@pytest.mark.parametrize("batch_size, factor", [(2, 1), (3, 1.5)])
+def test_the_learning_rate_follows_the_batch(batch_size: int, factor: float, scenes: Path, tmp_path: Path) -> None:
+    options = {
+        "train_dataloader.batch_size": batch_size,
+        "train_cfg.max_epochs": 1,
+        "val_cfg": None,
+        "val_dataloader": None,
+        "val_evaluator": None,
+        "param_scheduler": [],
+    }
+    trained(scenes, tmp_path, options, auto_scale_lr=True)
+    assert {line["lr"] for line in lines(tmp_path) if "lr" in line} == {0.0025 * factor}
+
+
+def test_tensorboards_files_are_written(scenes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    trained(scenes, tmp_path, {"train_cfg.max_epochs": 1}, tensorboard=True)
+    assert list(tmp_path.glob("*/vis_data/events.out.tfevents.*"))
+
+
+def test_tensorboard_that_is_not_installed_is_named(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import util
+
+    found = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name: None if name == "tensorboard" else found(name))
+    with pytest.raises(StackError, match=r"rbox-baselines\[tensorboard\]"):
+        trained(scenes, tmp_path, tensorboard=True)
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_run(scenes: Path, tmp_path: Path) -> None:
+    """Half the steps, each on both processes' images; the score is that of all validation images."""
+    options = [part for name, value in SMALL.items() for part in ("--cfg-options", f"{name}={json.dumps(value)}")]
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533"),
+        *("-m", "rbox_baselines", "train", RETINANET, "--data", scenes, "--class-names", ",".join(NAMES)),
+        *("--work-dir", tmp_path, "--image-size", "64", "--backbone", "none", "--launcher", "pytorch", *options),
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert [line["step"] for line in lines(tmp_path) if "loss" in line] == [1, 2, 3, 4]
+    [_, epoch_2] = [line for line in lines(tmp_path) if "rbox/map" in line]
+
+    detector = Detector.from_checkpoint(tmp_path / "epoch_2.pth")
+    truth = datasets.read("dota", scenes, "val", NAMES)
+    views = Views(score_threshold=0.0)
+    found = predict(detector, [record.file for record in truth], tmp_path / "found.jsonl", views=views)
+    assert epoch_2["rbox/map"] == pytest.approx(evaluate_file(truth, found).figures["map"], abs=1e-6)

@@ -1,0 +1,224 @@
+"""Loading a checkpoint, and where on the image its boxes are: with a model that sees bright pixels and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rbox_baselines import Detector, Views, predict
+from rbox_baselines._checkpoints import read_checkpoint
+from rbox_baselines.errors import CheckpointError, ConfigError
+from rbox_formats import draw, predictions, synthetic
+from rbox_formats.errors import ImageError, PredictionsError
+
+NAMES = synthetic.CLASS_NAMES
+
+
+@pytest.fixture(autouse=True)
+def _mmrotate(mmrotate: ModuleType) -> None:
+    pass
+
+
+class BrightModel:
+    """Finds the upright rectangle around what is bright, as MMRotate's models give it: in pixels of the image."""
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def test_step(self, batch: dict[str, Any]) -> list[Any]:
+        found = []
+        for pixels, sample in zip(batch["inputs"], batch["data_samples"], strict=True):
+            self.shapes.append(tuple(pixels.shape))
+            rows, columns = torch.nonzero(pixels.float().mean(0) > 128, as_tuple=True)
+            boxes = torch.zeros(0, 5)
+            if len(rows):
+                x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
+                factor = torch.tensor(sample.scale_factor)
+                centre, sides = torch.tensor([x0 + x1, y0 + y1]) / 2, torch.tensor([x1 - x0, y1 - y0])
+                boxes = torch.cat([centre / factor, sides / factor, torch.zeros(1)])[None]
+            instances = SimpleNamespace(
+                bboxes=boxes, labels=torch.zeros(len(boxes), dtype=torch.int64), scores=torch.full((len(boxes),), 0.9)
+            )
+            found.append(SimpleNamespace(pred_instances=instances))
+        return found
+
+
+@pytest.fixture(scope="module")
+def loaded(checkpoint: Path) -> Detector:
+    return Detector.from_checkpoint(checkpoint, device="cpu")
+
+
+@pytest.fixture
+def bright(loaded: Detector) -> Detector:
+    return replace(loaded, model=BrightModel())
+
+
+def scene(width: int = 128, height: int = 96) -> np.ndarray:
+    """Black but for a rectangle from (80, 16) to (112, 32)."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[16:32, 80:112] = 255
+    return pixels
+
+
+HERE = [96, 24, 32, 16, 0]
+
+
+@pytest.mark.parametrize("flip", [None, "horizontal", "vertical", "diagonal"])
+@pytest.mark.parametrize("scale", [1.0, 2.0, 0.5])
+def test_boxes_are_where_the_object_is_whatever_the_view(flip: str | None, scale: float, bright: Detector) -> None:
+    [record] = bright.detect([scene()], flip=flip, scale=scale)
+    np.testing.assert_allclose(record.boxes, [HERE], atol=1 / scale)
+    side = round(64 * scale)
+    assert bright.model.shapes == [(3, side * 3 // 4, side)]
+
+
+def test_colours_come_as_the_model_learnt_them(bright: Detector) -> None:
+    """mmcv reads files with blue first; the tensor of a file and of its RGB pixels are the same."""
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    inputs = bright._pipeline(1.0)({"img": np.ascontiguousarray(pixels[..., ::-1]), "img_id": 0})["inputs"]
+    assert (inputs.numpy() == pixels[..., ::-1].transpose(2, 0, 1)).all()
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "scene.png"
+    draw.save(Image.fromarray(scene(300, 260)), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "views, looks",
+    [
+        (Views(window=0), 1),
+        (Views(window=128, gap=40), 9),
+        (Views(window=128, gap=40, flips=("horizontal", "diagonal"), scales=(1.0, 0.5)), 54),
+    ],
+)
+def test_one_object_is_one_box_in_the_image(
+    views: Views, looks: int, bright: Detector, image: Path, tmp_path: Path
+) -> None:
+    out = predict(bright, [image], tmp_path / "found.jsonl", views=views, batch_size=4)
+    [record] = predictions.read(out)
+    assert (record.width, record.height) == (300, 260)
+    np.testing.assert_allclose(record.boxes, [HERE], atol=5)
+    assert len(bright.model.shapes) == looks
+
+
+def test_large_images_are_looked_at_in_windows_unless_told_otherwise(
+    bright: Detector, image: Path, tmp_path: Path
+) -> None:
+    """What is not more than twice as large as what the model sees is shrunk."""
+    small = tmp_path / "small.png"
+    draw.save(Image.fromarray(scene(128, 100)), small)
+    predict(bright, [small], tmp_path / "small.jsonl")
+    assert len(bright.model.shapes) == 1
+    predict(bright, [image], tmp_path / "found.jsonl")
+    assert len(bright.model.shapes) == 1 + 9 * 8  # 64 px each, 32 apart
+
+
+def test_a_file_is_gone_on_with_and_belongs_to_one_run(bright: Detector, image: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found.jsonl"
+    predict(bright, [image], out, views=Views(window=0))
+    other = tmp_path / "other.png"
+    draw.save(Image.fromarray(scene()), other)
+    predict(bright, [image, other], out, views=Views(window=0))
+    assert len(bright.model.shapes) == 2
+    assert [record.image_id for record in predictions.read(out)] == ["scene", "other"]
+    with pytest.raises(PredictionsError, match="generation"):
+        predict(bright, [image], out, views=Views(window=0, score_threshold=0.3))
+
+
+def test_pictures_show_the_boxes(bright: Detector, image: Path, tmp_path: Path) -> None:
+    predict(bright, [image], tmp_path / "found.jsonl", views=Views(window=0), pictures=tmp_path / "pictures")
+    drawn = np.asarray(Image.open(tmp_path / "pictures" / "scene.png").convert("RGB"), int)
+    assert np.ptp(drawn, axis=2).max() > 50  # the image has no colour; the outline has
+
+
+def test_scores_below_the_threshold_are_left_out(bright: Detector) -> None:
+    assert len(bright.detect([scene()], score_threshold=0.89)[0]) == 1
+    assert len(bright.detect([scene()], score_threshold=0.91)[0]) == 0
+
+
+def test_a_broken_image_is_named(bright: Detector, image: Path, tmp_path: Path) -> None:
+    image.write_bytes(image.read_bytes()[:-40])
+    with pytest.raises(ImageError, match=r"scene\.png: expected a whole image"):
+        predict(bright, [image], tmp_path / "found.jsonl")
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"flips": ("sideways",)}, "expected flips among horizontal, vertical, diagonal, got 'sideways'"),
+        ({"scales": (0.0,)}, "expected scales above 0"),
+        ({"window": 100, "gap": 100}, "expected a gap below the window's side of 100 px, got 100"),
+        ({"score_threshold": 1.5}, "expected a score threshold from 0 to 1, got 1.5"),
+    ],
+)
+def test_views_that_cannot_be(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Views(**settings)
+
+
+def test_the_weights_are_those_of_the_file(loaded: Detector, checkpoint: Path) -> None:
+    weights = read_checkpoint(checkpoint)["state_dict"]
+    own = loaded.model.state_dict()
+    assert set(own) == set(weights)
+    assert all(torch.equal(own[name], weights[name]) for name in weights)
+    assert not loaded.model.training
+
+
+def test_it_detects_what_mmengines_own_test_loop_detects(loaded: Detector, scenes: Path) -> None:
+    """The pipeline from files, mmengine's loader and the model's test step, on the same images."""
+    from mmdet.registry import DATASETS
+
+    dataset = DATASETS.build(loaded.config.test_dataloader.dataset)
+    for number in range(len(dataset)):
+        item = dataset[number]
+        path = Path(item["data_samples"].img_path)
+        with torch.inference_mode():
+            [sample] = loaded.model.test_step({name: [value] for name, value in item.items()})
+        [record] = loaded.detect([np.asarray(Image.open(path).convert("RGB"))])
+        instances = sample.pred_instances
+        order = np.argsort(-instances.scores.numpy(), kind="stable")
+        assert record.scores is not None
+        np.testing.assert_array_equal(record.scores, instances.scores.numpy()[order].astype(np.float64))
+        np.testing.assert_array_equal(record.labels, instances.labels.numpy()[order])
+
+
+def changed(checkpoint: Path, path: Path, **changes: Any) -> Path:
+    saved = read_checkpoint(checkpoint)
+    for name, change in changes.items():
+        change(saved[name])
+    torch.save(saved, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"meta": lambda meta: meta.pop("cfg")}, "expected a checkpoint that carries its config"),
+        ({"meta": lambda meta: meta.update(cfg="import os")}, "it was not run"),
+        ({"state_dict": lambda weights: weights.popitem()}, "expected the weights of this model, got none for 1 of"),
+        (
+            {"state_dict": lambda weights: weights.update({"backbone.conv1.weight": torch.zeros(3, 3)})},
+            r"1 of other shapes, such as backbone.conv1.weight \(3, 3\) for \(8, 3, 7, 7\)",
+        ),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_named(
+    changes: dict[str, Any], message: str, checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match=f"(?s){message}"):
+        Detector.from_checkpoint(changed(checkpoint, tmp_path / "changed.pth", **changes))
+
+
+def test_a_config_can_be_named_beside_the_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
+    path = changed(checkpoint, tmp_path / "bare.pth", meta=lambda meta: meta.pop("cfg"))
+    with pytest.raises(CheckpointError, match="expected the weights of this model"):
+        Detector.from_checkpoint(path, "rotated-retinanet-rbox-le90_r50_fpn_1x_dota", device="cpu")
