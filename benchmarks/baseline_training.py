@@ -37,7 +37,6 @@ def main() -> None:
     _mends.silence()
     step = training_step(arguments.config, arguments.size, arguments.batch, arguments.device)
     import mmcv._ext
-
     from rbox_baselines._mmcv import is_compiled
 
     kinds = {"rbox-baselines": dict(OPERATORS)}

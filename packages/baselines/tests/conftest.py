@@ -34,10 +34,7 @@ SMALL: dict[str, Any] = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What the commands keep from the user is no error in the tests either; everything else is."""
     here = Path(__file__).parent
-    marks = [
-        pytest.mark.filterwarnings(f"ignore:{noise.message.replace(':', '.')}:{noise.category.__name__}")
-        for noise in _mends.NOISE
-    ]
+    marks = [pytest.mark.filterwarnings(f"ignore:{noise.message}:{noise.category.__name__}") for noise in _mends.NOISE]
     for item in items:
         if here in item.path.parents:
             for mark in marks:

@@ -198,7 +198,7 @@ def peak_memory(run: Callable[[], object], device: str) -> tuple[int | None, str
 
 def image_size(config: Config) -> tuple[int, int]:
     """(width, height) to which a config resizes images; 1024 px where it does not say."""
-    from rbox_baselines._configs._load import pipelines
+    from rbox_baselines._configs._pipelines import pipelines
 
     for pipeline in pipelines(config):
         for step in pipeline:
@@ -211,21 +211,13 @@ def image_size(config: Config) -> tuple[int, int]:
 
 def _load(name: str, checkpoint: str | Path | None, device: str) -> tuple[Any, Config]:
     """A model on a device, and its config; a preset's with the classes of its dataset, which need not be there."""
-    from rbox_formats.datasets import FORMATS
+    from rbox_baselines._configs import _check, _load, _quiet, _weights
 
-    from rbox_baselines._configs import _check, _load, _presets, _quiet, _weights
-
-    preset = _presets.PRESETS.get(name)
-    config = _load.load(name if preset is None else preset.model)
-    if preset is not None:
-        _load.set_num_classes(config.model, len(FORMATS[preset.format].class_names or ()))
-        _load._apply_preset(config, preset)
+    config = _load.load_model(name)
     if checkpoint is not None:
         from rbox_baselines._prediction._detector import Detector
 
-        return Detector.from_checkpoint(
-            checkpoint, name if preset is None else preset.model, device=device
-        ).model, config
+        return Detector.from_checkpoint(checkpoint, name, device=device).model, config
     from mmdet.registry import MODELS
 
     config = _weights.without_pretrained(config)

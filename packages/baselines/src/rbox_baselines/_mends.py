@@ -25,7 +25,7 @@ class Noise(NamedTuple):
     """A warning of the old packages that says nothing to who uses them.
 
     Attributes:
-        message: How it begins, as a regular expression.
+        message: How it begins, as a regular expression; without a colon, which ends it in a warning filter of pytest's.
         category: Its class.
         reason: Where it comes from, and why nothing need be done.
     """
@@ -43,7 +43,7 @@ NOISE: tuple[Noise, ...] = (
         r'"(out_size|sample_num)" is deprecated', DeprecationWarning, "MMRotate's RoI extractors, old names of mmcv."
     ),
     Noise(
-        "torch.meshgrid: in an upcoming release", UserWarning, "mmdet and MMRotate; they mean the order that is used."
+        "torch.meshgrid. in an upcoming release", UserWarning, "mmdet and MMRotate; they mean the order that is used."
     ),
     Noise(
         r"`torch\.cuda\.amp\.\w+\(args\.\.\.\)` is deprecated",
@@ -51,7 +51,7 @@ NOISE: tuple[Noise, ...] = (
         "mmdet and mmengine, an older name of torch.amp's.",
     ),
     Noise(
-        "DeprecationWarning: `?(num_anchors|anchor_generator)`? is deprecated",
+        "DeprecationWarning. `?(num_anchors|anchor_generator)`? is deprecated",
         UserWarning,
         "MMRotate, old names of mmdet.",
     ),
@@ -75,6 +75,7 @@ def mend() -> None:
         allow_checkpoints()
         find_packages()
         write_whole_files()
+        find_backbones()
         run_sasm_anywhere()
         keep_gaussians_regular()
 
@@ -189,6 +190,21 @@ def write_whole_files() -> None:
             temporary.write_bytes(obj)
 
     LocalBackend.put = put
+
+
+def find_backbones() -> None:
+    """Lets configs begin with torchvision's weights where torchvision is not installed.
+
+    mmengine imports it to learn its version, and then takes the addresses from a file of its own.
+    """
+    import json
+
+    import mmengine
+    from mmengine.runner import checkpoint
+
+    if find_spec("torchvision") is None:
+        path = Path(mmengine.__file__).parent / "hub" / "torchvision_0.12.json"
+        checkpoint.get_torchvision_models = lambda: json.loads(path.read_text(encoding="utf-8"))
 
 
 def look_for_points_anywhere() -> None:

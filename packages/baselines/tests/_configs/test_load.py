@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,45 @@ def test_any_pipeline_reads_the_data(name: str, scenes: Path) -> None:
     item = DATASETS.build(config.train_dataloader.dataset)[0]
     assert item["inputs"].shape == (3, 64, 64)
     assert item["data_samples"].gt_instances.bboxes.tensor.shape[1] == 5
+
+
+def test_h2rbox_gets_a_window_that_its_images_fill_and_labels_of_its_classes(scenes: Path) -> None:
+    """Of DOTA's classes 9 (storage-tank) and 11 (roundabout) it knows the first here, as its last."""
+    config = load_config("h2rbox-le90_r50_fpn_adamw-1x_dota", data=Data(str(scenes)), class_names=NAMES, image_size=256)
+    assert config.model.crop_size == config.model.bbox_head.crop_size == (256, 256)
+    assert config.model.bbox_head.square_classes == [NAMES.index("storage-tank")]
+    assert [step["type"] for step in config.train_dataloader.dataset.pipeline].count("mmdet.Pad") == 1
+
+
+def test_images_that_are_resized_in_other_ways_are_refused(scenes: Path) -> None:
+    with pytest.raises(ConfigError, match="RandomResize"):
+        load_config("rotated_rtmdet_tiny-300e-aug-hrsc", data=Data(str(scenes)), class_names=NAMES, image_size=128)
+
+
+def test_pixels_are_read_as_they_are_stored(scenes: Path, tmp_path: Path) -> None:
+    """A camera's note that the image is to be turned is not of the annotations."""
+    from mmdet.registry import DATASETS
+    from PIL import Image
+
+    root = tmp_path / "data"
+    shutil.copytree(scenes, root)
+    path = sorted((root / "train" / "images").iterdir())[0]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20)).save(path.with_suffix(".jpg"), exif=exif)
+    path.unlink()
+    config = load_config(RETINANET, data=Data(str(root)), class_names=NAMES, image_size=64)
+    sizes = {
+        item["data_samples"].ori_shape for item in DATASETS.build(config.val_dataloader.dataset | {"split": "train"})
+    }
+    assert (20, 40) in sizes
+
+
+def test_a_config_that_says_little_gets_what_mmrotates_have(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("default_hooks = dict(logger=dict(type='LoggerHook', interval=7))")
+    hooks = load_config(path).default_hooks
+    assert (hooks.logger.interval, hooks.checkpoint.type) == (7, "CheckpointHook")
 
 
 def test_all_scores_come_from_rbox_metrics() -> None:

@@ -85,6 +85,18 @@ def test_a_resumed_run_has_all_of_its_state(run: Path) -> None:
     assert len(last["message_hub"]["log_scalars"]["train/loss"].data[0]) == 6
 
 
+def test_nothing_of_a_checkpoint_is_run_when_it_is_gone_on_with(run: Path, scenes: Path, tmp_path: Path) -> None:
+    """mmengine runs the text of the config that its older versions wrote. A file of another name is not taken."""
+    saved = read_checkpoint(run / "epoch_1.pth")
+    mark = tmp_path / "mark"
+    saved["meta"]["config"] = f"a = __import__('pathlib').Path({str(mark)!r}).write_text('run')"
+    torch.save(saved, tmp_path / "epoch_1.pth")
+    torch.save({"state_dict": saved["state_dict"]}, tmp_path / "epoch_1-4aa34597.pth")
+    last = trained(scenes, tmp_path, resume=True)
+    assert last == tmp_path / "epoch_2.pth"
+    assert not mark.exists()
+
+
 def test_the_best_checkpoint_is_kept(run: Path) -> None:
     assert len(list(run.glob("best_rbox_map_epoch_*.pth"))) == 1
 
@@ -112,6 +124,31 @@ def test_a_backbone_from_a_file(checkpoint: Path, scenes: Path, tmp_path: Path) 
     found = read_checkpoint(last)["state_dict"]
     assert torch.equal(found["backbone.conv1.weight"], alone["conv1.weight"])
     assert not torch.equal(found["neck.lateral_convs.0.conv.weight"], weights["neck.lateral_convs.0.conv.weight"])
+
+
+def test_weights_of_another_backbone_are_refused(scenes: Path, tmp_path: Path) -> None:
+    torch.save({"stem.weight": torch.zeros(2)}, tmp_path / "other.pth")
+    with pytest.raises(CheckpointError, match=r"other\.pth: expected the weights of this backbone"):
+        trained(scenes, tmp_path / "run", backbone=tmp_path / "other.pth")
+
+
+def test_a_site_that_is_not_reached_is_named(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from urllib import request
+    from urllib.error import URLError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(request, "urlopen", refuse)
+    monkeypatch.setattr("torch.hub.urlopen", refuse)
+    with pytest.raises(StackError, match=r"got no network\n--backbone"):
+        trained(
+            scenes,
+            tmp_path / "run",
+            {"model.backbone.base_channels": 64, "model.neck.in_channels": [64, 128, 256, 512]},
+            backbone=None,
+        )
 
 
 def broken_image(scenes: Path, root: Path) -> Path:
@@ -143,6 +180,13 @@ def test_a_checkpoint_of_other_classes_is_refused(checkpoint: Path, scenes: Path
     [
         ({"amp": True}, {}, StackError, "expected a GPU for half precision"),
         ({"backbone": "no.pth"}, {}, ConfigError, "no.pth: expected a file with the backbone's weights"),
+        (
+            {"backbone": None},
+            {"model.backbone.init_cfg.checkpoint": "no.pth"},
+            ConfigError,
+            "no.pth: expected a file of weights",
+        ),
+        ({"launcher": "slurm"}, {}, StackError, "expected a GPU for the launcher slurm"),
         ({"load_from": "no.pth"}, {}, CheckpointError, "no.pth: expected a checkpoint, found none"),
         ({}, {"model.bbox_head.type": "RotatedRetinaHaed"}, ConfigError, "(?s)RotatedRetinaHaed.*Rotated.*Head"),
         ({}, {"train_dataloader": None}, ConfigError, "expected a config with training data"),
@@ -156,7 +200,7 @@ def test_bad_input_is_named_before_anything_begins(
     scenes: Path,
     tmp_path: Path,
 ) -> None:
-    if settings.get("amp") and torch.cuda.is_available():
+    if (settings.get("amp") or settings.get("launcher")) and torch.cuda.is_available():
         pytest.skip("there is a GPU")
     with pytest.raises(error, match=message):
         trained(scenes, tmp_path / "run", options, **settings)

@@ -218,6 +218,19 @@ def test_a_checkpoint_that_does_not_fit_is_named(
         Detector.from_checkpoint(changed(checkpoint, tmp_path / "changed.pth", **changes))
 
 
+def test_what_a_config_packs_of_annotations_is_not_asked_for(loaded: Detector) -> None:
+    """The COCO configs of the zoo pack `instances`."""
+    config = loaded.config.copy()
+    config.test_dataloader.dataset.pipeline[-1]["meta_keys"] = ("img_id", "instances")
+    [record] = replace(loaded, config=config, model=BrightModel()).detect([scene()])
+    np.testing.assert_allclose(record.boxes, [HERE], atol=1)
+
+
+def test_a_preset_can_be_named_beside_the_checkpoint(checkpoint: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected the weights of this model"):
+        Detector.from_checkpoint(checkpoint, "rotated-retinanet-dior-r-800", device="cpu")
+
+
 def test_a_config_can_be_named_beside_the_checkpoint(checkpoint: Path, tmp_path: Path) -> None:
     path = changed(checkpoint, tmp_path / "bare.pth", meta=lambda meta: meta.pop("cfg"))
     with pytest.raises(CheckpointError, match="expected the weights of this model"):

@@ -220,8 +220,8 @@ def class_names_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process, or the first of those that torchrun started: the one that speaks."""
-    return os.environ.get("RANK", "0") == "0"
+    """Whether this is the only process, or the first of those that torchrun or SLURM started: the one that speaks."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def show_messages(*names: str) -> None:

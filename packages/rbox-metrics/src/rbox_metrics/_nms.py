@@ -17,8 +17,8 @@ from rbox_metrics.errors import MetricsError
 # The least overlap that counts as one: no product with 1 less it, or with the Gaussian of it, differs from the factor.
 _ANY_OVERLAP = 1e-20
 
-# The best boxes, whose rivals are looked for first; then those of twice as many, and so on up to the most at a time: what
-# goes meanwhile is not asked for its own, and where boxes crowd the first few take away most.
+# The best boxes, whose rivals are looked for first; then those of twice as many, and so on up to the most at a time:
+# what goes meanwhile is not asked for its own, and where boxes crowd the first few take away most.
 _FIRST_TURN, _LARGEST_TURN = 128, 4096
 
 

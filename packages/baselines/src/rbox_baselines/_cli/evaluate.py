@@ -10,7 +10,7 @@ from rbox_formats.cli import class_names_option, dataset_options
 from rbox_metrics.cli import check_outputs, output_options, score, scoring_options
 
 from rbox_baselines._cli._common import set_up_output
-from rbox_baselines._cli.predict import VIEWS, load_and_predict, model_options
+from rbox_baselines._cli.predict import VIEWS, load_detector, model_options, run_detector
 
 
 @click.command()
@@ -54,10 +54,12 @@ def evaluate(
     from rbox_baselines import _sources
 
     settings = {name: options.pop(name) for name in (*VIEWS, "config", "batch_size", "device")}
-    if checkpoint is not None:
-        paths = [record.file for record in datasets.with_images(datasets.read(format, data, split, class_names))]
-        description = {"format": format, "data": str(data), "split": split}
-        load_and_predict(checkpoint, settings, paths, predictions_path, dataset=description)
-    names = class_names or predictions.read(predictions_path).class_names
+    detector = None if checkpoint is None else load_detector(checkpoint, settings)
+    names = class_names or (detector or predictions.read(predictions_path)).class_names
     truth = _sources.read(format, data, split, names, left_out)
+    if detector is not None:
+        # Reading all annotations first shows whether their classes are the detector's.
+        paths = [record.file for record in datasets.with_images(truth)]
+        description = {"format": format, "data": str(data), "split": split}
+        run_detector(detector, settings, paths, predictions_path, dataset=description)
     score(truth, predictions_path, only_with_images=True, out=out, plots=plots, **options)

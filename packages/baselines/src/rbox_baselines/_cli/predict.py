@@ -51,15 +51,19 @@ def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def load_and_predict(checkpoint: Path, settings: dict[str, Any], paths: Any, out: Path, **more: Any) -> None:
-    """Loads a checkpoint and predicts; takes what `model_options` added out of the settings."""
-    from rbox_baselines import Detector, Views
-    from rbox_baselines import predict as run
+def load_detector(checkpoint: Path, settings: dict[str, Any]) -> Any:
+    """The detector of a checkpoint, as `model_options` say."""
+    from rbox_baselines import Detector
 
-    views = Views(**{name: settings.pop(name) for name in VIEWS})
-    batch_size = settings.pop("batch_size")
-    detector = Detector.from_checkpoint(checkpoint, settings.pop("config"), device=settings.pop("device"))
-    run(detector, paths, out, views=views, batch_size=batch_size, **more)
+    return Detector.from_checkpoint(checkpoint, settings["config"], device=settings["device"])
+
+
+def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path, **more: Any) -> None:
+    """Predicts as `model_options` say."""
+    from rbox_baselines import Views, predict
+
+    views = Views(**{name: settings[name] for name in VIEWS})
+    predict(detector, paths, out, views=views, batch_size=settings["batch_size"], **more)
 
 
 @click.command()
@@ -95,5 +99,6 @@ def predict(
     else:
         paths = image_sources.find_images(images)
         description = {"images": list(images)}
-    load_and_predict(checkpoint, settings, paths, out, dataset=description, pictures=pictures)
+    detector = load_detector(checkpoint, settings)
+    run_detector(detector, settings, paths, out, dataset=description, pictures=pictures)
     click.echo(f"The predictions are in {out}" + (f", the pictures in {pictures}." if pictures else "."))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbox_baselines._configs._classes import relabel, set_num_classes
 from rbox_baselines._configs._names import nearest
+from rbox_baselines._configs._pipelines import innermost, pipelines, read_quads, resize
 from rbox_baselines._configs._presets import PRESETS, Preset
 from rbox_baselines.errors import ConfigError
 
@@ -16,6 +18,23 @@ if TYPE_CHECKING:
 
 _METRIC = "RBoxMetric"
 _DATASET = "RBoxDataset"
+
+# What MMRotate's `default_runtime.py` has, for configs that do not say.
+_RUNTIME: dict[str, dict[str, Any]] = {
+    "default_hooks": {
+        "timer": {"type": "IterTimerHook"},
+        "logger": {"type": "LoggerHook", "interval": 50},
+        "param_scheduler": {"type": "ParamSchedulerHook"},
+        "checkpoint": {"type": "CheckpointHook", "interval": 1},
+        "sampler_seed": {"type": "DistSamplerSeedHook"},
+    },
+    "env_cfg": {
+        "cudnn_benchmark": False,
+        "mp_cfg": {"mp_start_method": "fork", "opencv_num_threads": 0},
+        "dist_cfg": {"backend": "nccl"},
+    },
+    "visualizer": {"type": "RotLocalVisualizer", "vis_backends": [{"type": "LocalVisBackend"}], "name": "visualizer"},
+}
 
 
 @dataclass(frozen=True)
@@ -65,11 +84,9 @@ def load(
     if preset is not None and data is None:
         remedy = f"Name its folder, in the format {preset.format}: --data."
         raise ConfigError(f"expected data for the preset {name}, got none", remedy=remedy)
-    config = ready(_read(name if preset is None else preset.model))
-    if preset is not None:
-        _apply_preset(config, preset)
+    config = ready(_read(name))
     if image_size is not None:
-        _resize(config, image_size)
+        resize(config, image_size)
     if data is not None:
         _set_data(config, data, _class_names(data, class_names))
     _score_through_rbox_metrics(config)
@@ -78,12 +95,30 @@ def load(
     return config
 
 
+def load_model(name: str | Path) -> Config:
+    """As `load`, for a model that is not trained: a preset needs no data, and has the classes of its format.
+
+    Raises:
+        ConfigError: If there is no such config, or it cannot be read.
+    """
+    from rbox_formats.datasets import FORMATS
+
+    config = ready(_read(name))
+    preset = PRESETS.get(str(name))
+    if preset is not None:
+        set_num_classes(config.model, len(FORMATS[preset.format].class_names or ()) - len(preset.left_out))
+    return config
+
+
 def ready(config: Config) -> Config:
     """A config whose parts mmengine's registries know."""
     set_up()
     config.default_scope = "mmrotate"
     if config.get("train_dataloader"):  # what its learning rate is for, on one device: `--auto-scale-lr`
-        config.setdefault("auto_scale_lr", {"enable": False, "base_batch_size": config.train_dataloader.batch_size})
+        base = {"enable": False, "base_batch_size": config.train_dataloader.get("batch_size", 1)}
+        config.auto_scale_lr = config.get("auto_scale_lr") or base
+    for name, settings in _RUNTIME.items():
+        config[name] = {**settings, **(config.get(name) or {})}
     for pipeline in pipelines(config):
         for step in pipeline:
             step.pop("file_client_args", None)  # an old name, and "disk" what it is without; mmengine warns each time
@@ -103,7 +138,7 @@ def set_up() -> None:
 
 def class_names_of(config: Config) -> tuple[str, ...] | None:
     """The classes that a config's own datasets are made with; None where only opening them would tell."""
-    dataset = _innermost((config.get("train_dataloader") or {}).get("dataset", {}))
+    dataset = innermost((config.get("train_dataloader") or {}).get("dataset", {}))
     classes = dict(dataset.get("metainfo") or {}).get("classes")
     if classes is None:
         from mmrotate.registry import DATASETS
@@ -114,10 +149,17 @@ def class_names_of(config: Config) -> tuple[str, ...] | None:
 
 
 def _read(name: str | Path) -> Config:
+    """A preset, a config of the zoo, or a file."""
     from mmengine.config import Config
 
     from rbox_baselines._configs import _zoo
 
+    set_up()
+    if str(name) in PRESETS:
+        preset = PRESETS[str(name)]
+        config = _zoo.load_zoo(preset.model)
+        _apply_preset(config, preset)
+        return config
     path = Path(name)
     if path.suffix in (".py", ".json", ".yaml", ".yml"):
         if not path.is_file():
@@ -142,44 +184,12 @@ def _unknown(name: str, known: Sequence[str]) -> ConfigError:
 
 def _apply_preset(config: Config, preset: Preset) -> None:
     """Image size, padding and schedule."""
-    _resize(config, preset.image_size, pad=preset.pad)
+    resize(config, preset.image_size, pad=preset.pad)
     config.train_cfg.max_epochs = preset.epochs
     for scheduler in config.param_scheduler:
         if scheduler.type == "MultiStepLR":
             scheduler.end = preset.epochs
             scheduler.milestones = list(preset.milestones)
-
-
-def _resize(config: Config, side: int, *, pad: bool = False) -> None:
-    """Makes every pipeline resize images to a longer side, and pad them to a square where asked."""
-    size = (side, side)
-    for pipeline in pipelines(config):
-        for place, step in enumerate(pipeline):
-            kind = step["type"].removeprefix("mmdet.")
-            if kind == "Pad" and "size" in step:
-                step["size"] = size
-            if kind == "Resize":
-                step["scale"] = size
-                if pad:
-                    pipeline.insert(place + 1, {"type": "mmdet.Pad", "size": size, "pad_val": {"img": (0, 0, 0)}})
-
-
-def pipelines(config: Config) -> Iterator[list[Any]]:
-    """The transforms of the three data loaders, each list once."""
-    seen: set[int] = set()
-    for kind in ("train", "val", "test"):
-        dataset = _innermost((config.get(f"{kind}_dataloader") or {}).get("dataset", {}))
-        pipeline = dataset.get("pipeline")
-        if pipeline is not None and id(pipeline) not in seen:
-            seen.add(id(pipeline))
-            yield pipeline
-
-
-def _innermost(dataset: Any) -> Any:
-    """What a repeated dataset repeats, and the first of several: all of one loader have one pipeline and classes."""
-    while "dataset" in dataset or "datasets" in dataset:
-        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
-    return dataset
 
 
 def _class_names(data: Data, class_names: Sequence[str] | None) -> tuple[str, ...]:
@@ -196,8 +206,8 @@ def _class_names(data: Data, class_names: Sequence[str] | None) -> tuple[str, ..
 
 def _set_data(config: Config, data: Data, class_names: tuple[str, ...]) -> None:
     """Puts the dataset in the place of the config's own, for so many classes."""
-    for pipeline in pipelines(config):
-        pipeline[:] = [_reading_quads(step) for step in pipeline]
+    before = class_names_of(config)
+    read_quads(config)
     splits = {"train": data.train_split, "val": data.val_split, "test": data.val_split}
     for kind, split in splits.items():
         loader = config.get(f"{kind}_dataloader")
@@ -212,34 +222,13 @@ def _set_data(config: Config, data: Data, class_names: tuple[str, ...]) -> None:
             "left_out": data.left_out,
             "filter_cfg": {"filter_empty_gt": kind == "train"},
             "test_mode": kind != "train",
-            "pipeline": _innermost(loader.dataset).pipeline,
+            "pipeline": innermost(loader.dataset).pipeline,
         }
     if data.val_split is None:
         config.update({f"val_{each}": None for each in ("dataloader", "cfg", "evaluator")})
     set_num_classes(config.model, len(class_names))
-
-
-def _reading_quads(step: Any) -> Any:
-    """A transform as it must be for annotations that are quads, as those of `RBoxDataset` are."""
-    kind = step["type"].removeprefix("mmdet.").removeprefix("mmrotate.")
-    if kind == "LoadAnnotations":
-        return {"type": "mmdet.LoadAnnotations", "with_bbox": True, "box_type": "qbox"}
-    if kind == "ConvertMask2BoxType":
-        return {"type": "ConvertBoxType", "box_type_mapping": {"gt_bboxes": "rbox"}}
-    return step
-
-
-def set_num_classes(model: Any, count: int) -> None:
-    """Sets the number of classes of every head of a model's config."""
-    if isinstance(model, Mapping):
-        for name, value in model.items():
-            if name == "num_classes":
-                model[name] = count  # type: ignore[index]
-            elif name != "rpn_head":  # which tells objects from background only
-                set_num_classes(value, count)
-    elif isinstance(model, list | tuple):
-        for value in model:
-            set_num_classes(value, count)
+    for part in (config.model, *pipelines(config)):
+        relabel(part, before, class_names)
 
 
 def _score_through_rbox_metrics(config: Config) -> None:

@@ -22,24 +22,33 @@ def config_from_text(text: str) -> Config:
     from mmengine.config import Config
 
     try:
-        statements = ast.parse(text).body
-    except (SyntaxError, ValueError) as error:
-        raise CheckpointError(f"expected a config as Python text, got one that does not parse: {error}") from error
-    values: dict[str, Any] = {}
-    for statement in statements:
-        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-            [target] = statement.targets
-            if isinstance(target, ast.Name):
-                values[target.id] = _value(statement.value)
-                continue
-        raise _refused(statement)
-    return Config(values)
+        return Config(dict(map(_assigned, ast.parse(text).body)))
+    except CheckpointError:
+        raise
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
+        raise CheckpointError(
+            f"expected a config as Python text, got one that cannot be read: {type(error).__name__}: {str(error)[:80]}"
+        ) from error
+
+
+def _assigned(statement: ast.stmt) -> tuple[str, Any]:
+    """Name and value of an assignment."""
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
+        [target] = statement.targets
+        if isinstance(target, ast.Name):
+            return target.id, _value(statement.value)
+    raise _refused(statement)
 
 
 def _value(node: ast.expr) -> Any:
     """What an expression of plain values says."""
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args:
-        return {_keyword(each): _value(each.value) for each in node.keywords}
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        name, arguments = node.func.id, node.args
+        if name == "dict" and all(isinstance(each, ast.Dict) for each in arguments):  # one, for names with dots
+            parts = [_value(each) for each in arguments]
+            return dict(*parts, **{_keyword(each): _value(each.value) for each in node.keywords})
+        if name == "float" and len(arguments) == 1 and isinstance(arguments[0], ast.Constant) and not node.keywords:
+            return float(arguments[0].value)  # type: ignore[arg-type]  # infinity and NaN have no literal
     if isinstance(node, ast.Dict) and None not in node.keys:
         return {_value(key): _value(value) for key, value in zip(node.keys, node.values, strict=True) if key}
     if isinstance(node, ast.List):
@@ -48,14 +57,11 @@ def _value(node: ast.expr) -> Any:
         return tuple(_value(each) for each in node.elts)
     if isinstance(node, ast.Set):
         return {_value(each) for each in node.elts}
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float" and not node.keywords:
-        # Infinity and NaN have no literal.
-        [text] = node.args
-        if isinstance(text, ast.Constant):
-            return float(text.value)  # type: ignore[arg-type]
+    if isinstance(node, ast.Name) and node.id in ("inf", "nan"):  # as their repr has them
+        return float(node.id)
     try:
         return ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+    except ValueError:
         raise _refused(node) from None
 
 

@@ -11,4 +11,5 @@ def register() -> None:
     register_mmdet(init_default_scope=False)
     register_mmrotate(init_default_scope=False)
 
+    from rbox_baselines._configs import _convnext  # noqa: F401  # for checkpoints, whose config says no more of it
     from rbox_baselines._engine import _dataset, _metric, _progress  # noqa: F401  # they register themselves

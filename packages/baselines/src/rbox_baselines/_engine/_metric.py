@@ -45,7 +45,7 @@ class RBoxMetric(BaseMetric):
         self.results += [(_truth(sample), _found(sample)) for sample in data_samples]
 
     def compute_metrics(self, results: list[tuple[ImageRecord, ImageRecord]]) -> dict[str, float]:
-        """The figures of all images: `map`, `map_50` and the like, mAP_nc, F1 and each class's average precision."""
+        """The figures of all images: `map`, `map_50` and `map_75` where they are asked for, mAP_nc and F1."""
         truth, found = [truth for truth, _ in results], [found for _, found in results]
         report = rbox_metrics.evaluate(
             truth, found, self.dataset_meta["classes"], protocol=self._protocol, iou_thresholds=self._iou_thresholds

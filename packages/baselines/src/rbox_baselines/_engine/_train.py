@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import logging
+import re
 import uuid
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.error import URLError
 
 from rbox_formats import files
 from rbox_formats.cli import is_first_process
 
 from rbox_baselines._configs import _check, _load, _weights
 from rbox_baselines._configs._load import Data
-from rbox_baselines.errors import ConfigError, StackError
+from rbox_baselines.errors import CheckpointError, ConfigError, StackError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
 
 logger = logging.getLogger("rbox_baselines")
+
+# For which processes wait for each other: the first looks at all images while the others wait.
+_PATIENCE = timedelta(hours=2)
+
+_OTHER_WEIGHTS = "--backbone takes a file with the backbone's weights, or 'none' for random ones."
 
 Launcher = Literal["none", "pytorch", "slurm"]
 
@@ -71,6 +79,10 @@ def train(
         BaselinesError: If config, data, checkpoint or machine do not fit together.
         ImageError: If images are broken.
     """
+    import torch
+
+    if launcher == "slurm" and not torch.cuda.is_available():
+        raise StackError("expected a GPU for the launcher slurm, found none", remedy="--launcher pytorch needs none.")
     work_dir = Path(work_dir)
     files.require_writable(work_dir)
     found = _load.load(config, data=data, class_names=class_names, image_size=image_size, options=options)
@@ -92,6 +104,7 @@ def train(
     if auto_scale_lr:
         found.auto_scale_lr.enable = True
     _check.check_types(found)
+    _check_weights(found.model)
     _check_checkpoint(found, begins_with)
     return _run(found)
 
@@ -100,18 +113,21 @@ def _run(config: Config) -> Path:
     import torch
     from mmengine.runner import Runner
 
+    if is_first_process():
+        _check_data(config)
+    # The others wait for the first here.
+    config.env_cfg.dist_cfg.setdefault("timeout", int(_PATIENCE.total_seconds()))
     if config.launcher == "pytorch" and not torch.cuda.is_available():
-        torch.distributed.init_process_group("gloo")  # mmengine chooses a GPU for each process, here and in the wrapper
+        # mmengine chooses a GPU for each process, here and in the wrapper.
+        torch.distributed.init_process_group("gloo", timeout=_PATIENCE)
         config.model_wrapper_cfg = {
             "type": "MMDistributedDataParallel",
             "device_ids": None,
             "broadcast_buffers": False,
             "find_unused_parameters": config.get("find_unused_parameters", False),
         }
-    if is_first_process():
-        _check_data(config)
 
-    class QuietRunner(Runner):
+    class OurRunner(Runner):
         """The log's file keeps everything; the terminal has the progress bar."""
 
         def build_logger(self, *arguments: Any, **settings: Any) -> Any:
@@ -122,7 +138,18 @@ def _run(config: Config) -> Path:
                     handler.addFilter(lambda record: not any(text in record.getMessage() for text in _NOT_SHOWN))
             return logger
 
-    QuietRunner.from_cfg(config).train()
+        def load_checkpoint(self, filename: str, *arguments: Any, **settings: Any) -> Any:
+            """`resume` would run the text of the config that an older checkpoint carries, to compare devices."""
+            found = super().load_checkpoint(filename, *arguments, **settings)
+            found.get("meta", {}).pop("config", None)
+            return found
+
+    try:
+        OurRunner.from_cfg(config).train()
+    except URLError as error:
+        raise StackError(
+            f"expected to fetch the weights that the config begins with, got {error.reason}", remedy=_OTHER_WEIGHTS
+        ) from error
     last = _last(Path(config.work_dir))
     if last is None:
         raise ConfigError("expected a config that saves checkpoints, got none in the end", path=config.work_dir)
@@ -159,19 +186,56 @@ def _check_checkpoint(config: Config, path: str | Path | None) -> None:
 
 def _last(work_dir: Path) -> Path | None:
     """The newest checkpoint of a run. Each is whole (`_mends.write_whole_files`)."""
-    found = [*work_dir.glob("epoch_*.pth"), *work_dir.glob("iter_*.pth")]
+    found = [path for path in work_dir.glob("*.pth") if re.fullmatch(r"(epoch|iter)_\d+\.pth", path.name)]
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
 def _with_backbone(config: Config, backbone: str | Path) -> Config:
-    """The config with other weights to begin with in its backbone."""
+    """The config with other weights to begin with in its backbone.
+
+    Raises:
+        RboxError: If there is no such file, or its weights are of another backbone.
+    """
+    from mmdet.registry import MODELS
+
+    from rbox_baselines._checkpoints import read_checkpoint
+
     config = _weights.without_pretrained(config)
     if str(backbone) == "none":
         return config
     if not Path(backbone).is_file():
         raise ConfigError("expected a file with the backbone's weights, found none", path=backbone)
-    config.model.backbone.init_cfg = {"type": "Pretrained", "checkpoint": str(backbone)}
+    own = set(MODELS.build(config.model.backbone).state_dict())
+    found = set(read_checkpoint(backbone)["state_dict"])
+    prefix = next((each for each in ("", "backbone.") if 2 * len(own & _without(found, each)) > len(own)), None)
+    if prefix is None:
+        raise CheckpointError(
+            f"expected the weights of this backbone, such as {min(own)}, got a file that has "
+            f"{len(own & found)} of its {len(own)}",
+            path=backbone,
+        )
+    init = {"type": "Pretrained", "checkpoint": str(backbone)}
+    config.model.backbone.init_cfg = {**init, "prefix": prefix} if prefix else init
     return config
+
+
+def _without(names: set[str], prefix: str) -> set[str]:
+    return {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+
+
+def _check_weights(model: Any) -> None:
+    """The files of weights that a model begins with are there; what is fetched is not looked for."""
+    if isinstance(model, list | tuple):
+        for value in model:
+            _check_weights(value)
+    elif isinstance(model, dict):
+        path = model.get("checkpoint") if model.get("type") == "Pretrained" else None
+        if path is not None and "://" not in path and not Path(path).is_file():
+            raise ConfigError(
+                "expected a file of weights, which the config begins with, found none", path=path, remedy=_OTHER_WEIGHTS
+            )
+        for value in model.values():
+            _check_weights(value)
 
 
 def _set_precision(config: Config, amp: bool) -> None:
@@ -182,6 +246,9 @@ def _set_precision(config: Config, amp: bool) -> None:
     if amp and not on_gpu:
         raise StackError("expected a GPU for half precision, found none", remedy="Leave --amp out.")
     wrapper = config.optim_wrapper
+    wrapper.setdefault("type", "OptimWrapper")
+    if amp and wrapper.type not in ("OptimWrapper", "AmpOptimWrapper"):
+        raise ConfigError(f"expected the config's OptimWrapper for half precision, got {wrapper.type}")
     if amp and wrapper.type == "OptimWrapper":
         wrapper.type = "AmpOptimWrapper"
         wrapper.setdefault("loss_scale", "dynamic")
@@ -195,6 +262,7 @@ def _set_precision(config: Config, amp: bool) -> None:
 def _set_up_logging(config: Config, tensorboard: bool) -> None:
     """A progress bar, the best checkpoint kept, TensorBoard where it was asked for."""
     hooks = config.default_hooks
+    hooks.checkpoint.interval = 1  # some configs keep none for twelve epochs: what a stopped run would do again
     hooks.pop("visualization", None)  # draws each validation image; `predict --pictures` does, when asked
     if config.get("val_evaluator") is not None:
         hooks.checkpoint.setdefault("save_best", "rbox/map")

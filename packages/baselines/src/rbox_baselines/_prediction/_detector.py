@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,11 +15,14 @@ import rbox_formats
 from rbox_formats import ClassNames, ImageRecord
 from rbox_formats._typing import Image
 
+from rbox_baselines._configs._pipelines import innermost, kind_of
 from rbox_baselines._prediction._records import to_record
 from rbox_baselines.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+logger = logging.getLogger("rbox_baselines")
 
 FLIPS = ("horizontal", "vertical", "diagonal")
 
@@ -63,7 +67,7 @@ class Detector:
         from mmdet.registry import MODELS
 
         from rbox_baselines._checkpoints import class_names_of, read_checkpoint
-        from rbox_baselines._configs import _check, _load, _text, _weights
+        from rbox_baselines._configs import _check, _classes, _load, _text, _weights
 
         saved = read_checkpoint(checkpoint)
         if config is None:
@@ -76,11 +80,11 @@ class Detector:
                 )
             found = _load.ready(_text.config_from_text(text))
         else:
-            found = _load.load(config)
+            found = _load.load_model(config)
         names = class_names_of(saved) or _load.class_names_of(found)
         if names is None:
             raise CheckpointError("expected a checkpoint that says its classes, got one without", path=checkpoint)
-        _load.set_num_classes(found.model, len(names))
+        _classes.set_num_classes(found.model, len(names))
         found = _weights.without_pretrained(found)
         _check.check_types(found)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -93,8 +97,8 @@ class Detector:
 
     @property
     def input_side(self) -> int:
-        """The longer side of what the model sees, in pixels."""
-        return max(_resize(self._steps)["scale"])
+        """The side of the largest square that the model sees whole, in pixels."""
+        return min(_resize(self._steps)["scale"])
 
     @property
     def nms_threshold(self) -> float:
@@ -109,11 +113,13 @@ class Detector:
             raise ConfigError("expected a test_dataloader in the config, found none")
         steps = [
             step
-            for step in loader.dataset.pipeline
-            if not step["type"].removeprefix("mmdet.").startswith(("Load", "ConvertBox", "ConvertMask"))
+            for step in innermost(loader.dataset).pipeline
+            if not kind_of(step).startswith(("Load", "ConvertBox", "ConvertMask", "PackDetInputs"))
         ]
         _resize(steps)
-        return steps
+        # Whatever else a config packs is of annotations.
+        meta = ("img_id", "ori_shape", "img_shape", "scale_factor")
+        return [*steps, {"type": "mmdet.PackDetInputs", "meta_keys": meta}]
 
     def _pipeline(self, scale: float) -> Any:
         from mmcv.transforms import Compose
@@ -121,7 +127,7 @@ class Detector:
         steps = [dict(step) for step in self._steps]
         for step in steps:
             for name in ("scale", "size"):
-                if name in step and scale != 1.0:
+                if step.get(name) is not None and scale != 1.0:
                     step[name] = tuple(round(side * scale) for side in step[name])
         return Compose([{"type": "mmdet.LoadImageFromNDArray"}, *steps])
 
@@ -176,7 +182,7 @@ def _flipped(record: ImageRecord, flip: Any) -> ImageRecord:
 def _resize(steps: Sequence[Any]) -> Any:
     """The transform that makes images as large as the model sees them."""
     for step in steps:
-        if step["type"].removeprefix("mmdet.") == "Resize" and isinstance(step.get("scale"), tuple | list):
+        if kind_of(step) == "Resize" and isinstance(step.get("scale"), tuple | list):
             return step
     raise ConfigError("expected a test pipeline with a Resize of fixed scale, got one without")
 
@@ -216,4 +222,7 @@ def _load_weights(model: Any, weights: Any, path: Path) -> None:
             path=path,
             remedy="Name the config that the checkpoint was trained with: --config.",
         )
+    over = [name for name in weights if name not in own]
+    if over:
+        logger.warning("%s has %d weights that the model has no place for, such as %s", path, len(over), over[0])
     model.load_state_dict(weights, strict=False)

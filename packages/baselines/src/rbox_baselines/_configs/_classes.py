@@ -1,0 +1,45 @@
+"""What in a config depends on the classes: how many heads tell apart, and which are treated in a way of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Settings that list labels: classes whose boxes have no angle, or are upright.
+_LABELS = ("square_classes", "rotation_agnostic_classes", "rect_obj_labels")
+
+
+def set_num_classes(model: Any, count: int) -> None:
+    """Sets the number of classes of every head of a model's config."""
+    if isinstance(model, Mapping):
+        for name, value in model.items():
+            if name == "num_classes":
+                model[name] = count  # type: ignore[index]
+            elif name != "rpn_head":  # which tells objects from background only
+                set_num_classes(value, count)
+    elif isinstance(model, list | tuple):
+        for value in model:
+            set_num_classes(value, count)
+
+
+def relabel(settings: Any, before: Sequence[str] | None, after: Sequence[str]) -> None:
+    """Leads lists of labels to other classes, by their names; classes that are no longer there are left out.
+
+    Args:
+        settings: A config, or a part of it.
+        before: The classes that it was written for. None: nobody knows, and no class is treated in a way of its own.
+        after: The classes that it gets.
+    """
+    from rbox_formats import ClassNames
+
+    if isinstance(settings, Mapping):
+        for name, value in settings.items():
+            if name in _LABELS and value:
+                names = [] if before is None else [before[label] for label in value if label < len(before)]
+                found = [ClassNames(after).find(each) for each in names]
+                settings[name] = [label for label in found if label is not None] or None  # type: ignore[index]
+            else:
+                relabel(value, before, after)
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            relabel(value, before, after)

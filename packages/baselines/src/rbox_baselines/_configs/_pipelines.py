@@ -1,0 +1,90 @@
+"""The transforms of a config: found, resized, made to read quads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from rbox_baselines.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
+# Transforms with sizes of their own, which `resize` does not know how to change.
+_SIZED = ("RandomResize", "RandomChoiceResize", "RandomCrop", "CachedMosaic", "CachedMixUp", "Mosaic", "MixUp")
+
+
+def pipelines(config: Config) -> Iterator[list[Any]]:
+    """The transforms of the three data loaders, and those that a hook puts in their place, each list once."""
+    loaders = [config.get(f"{kind}_dataloader") or {} for kind in ("train", "val", "test")]
+    lists = [innermost(loader.get("dataset", {})).get("pipeline") for loader in loaders]
+    lists += [hook.get("switch_pipeline") for hook in config.get("custom_hooks") or []]
+    yield from {id(each): each for each in lists if each is not None}.values()
+
+
+def innermost(dataset: Any) -> Any:
+    """What a repeated dataset repeats, and the first of several: all of one loader have one pipeline and classes."""
+    while "dataset" in dataset or "datasets" in dataset:
+        dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
+    return dataset
+
+
+def kind_of(step: Any) -> str:
+    """The name of a transform's class, without the package that it is of."""
+    kind = step["type"]
+    return kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
+
+
+def resize(config: Config, side: int, *, pad: bool = False) -> None:
+    """Makes every pipeline resize images to a longer side, and pad them to a square where asked.
+
+    H2RBox learns from a square window in the middle of the image, which must not be larger than the image: it gets that
+    side, and its images are padded.
+
+    Raises:
+        ConfigError: If a pipeline has transforms with sizes of their own.
+    """
+    size = (side, side)
+    pad = _set_crop_size(config.model, size) or pad
+    for pipeline in pipelines(config):
+        sized = [kind for kind in map(kind_of, pipeline) if kind in _SIZED]
+        if sized:
+            raise ConfigError(
+                f"expected a config whose images are resized by Resize alone, got one with {', '.join(sized)}",
+                remedy="Leave the image size as it is, or set each by --cfg-options.",
+            )
+        for place, step in reversed(list(enumerate(pipeline))):
+            if kind_of(step) == "Pad" and step.get("size"):
+                step["size"] = size
+            if kind_of(step) == "Resize":
+                step["scale"] = size
+                if pad:
+                    pipeline.insert(place + 1, {"type": "mmdet.Pad", "size": size, "pad_val": {"img": (0, 0, 0)}})
+
+
+def _set_crop_size(model: Any, size: tuple[int, int]) -> bool:
+    """Sets each `crop_size` of a model; whether there is one."""
+    inner = list(model.values()) if isinstance(model, dict) else list(model) if isinstance(model, list | tuple) else []
+    found = [_set_crop_size(value, size) for value in inner]
+    if isinstance(model, dict) and "crop_size" in model:
+        model["crop_size"] = size
+        return True
+    return any(found)
+
+
+def read_quads(config: Config) -> None:
+    """Makes every pipeline read annotations that are quads, as those of `RBoxDataset` are, on the pixels as stored."""
+    for pipeline in pipelines(config):
+        pipeline[:] = [_reading_quads(step) for step in pipeline]
+
+
+def _reading_quads(step: Any) -> Any:
+    kind = kind_of(step)
+    if kind == "LoadImageFromFile":
+        # A turn that a JPEG's EXIF data notes is not of the annotations.
+        return {**step, "color_type": "color_ignore_orientation"}
+    if kind == "LoadAnnotations":
+        return {"type": "mmdet.LoadAnnotations", "with_bbox": True, "box_type": "qbox"}
+    if kind == "ConvertMask2BoxType":
+        return {"type": "ConvertBoxType", "box_type_mapping": {"gt_bboxes": "rbox"}}
+    return step

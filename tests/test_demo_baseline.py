@@ -1,0 +1,62 @@
+"""`hatch run demo-baseline`: in small, and, as a slow test, as it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from lmm_detector._spec import DetectorSpec
+from lmm_detector._tiny import IMAGE_SIZE, save_tiny_florence2
+from PIL import Image
+from rbox_baselines import _mends
+from rbox_formats import codecs, predictions, synthetic
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import demo_baseline
+
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{noise.message}:{noise.category.__name__}") for noise in _mends.NOISE]
+MODELS = {"retinanet": "Rotated RetinaNet, ResNet-18", "florence2": "Florence-2, tiny"}
+
+
+@pytest.fixture
+def multimodal(tmp_path: Path) -> Path:
+    """The folder of a demonstration, with a model that has learnt nothing."""
+    model = tmp_path / "demo" / "training" / "model"
+    codec = codecs.get("florence2", version=2)
+    save_tiny_florence2(model, synthetic.CLASS_NAMES, codec)
+    spec = DetectorSpec(synthetic.CLASS_NAMES, codec.to_dict(), codec.prompt, window=IMAGE_SIZE, gap=0)
+    spec.save(model)
+    return tmp_path / "demo"
+
+
+def run(out: Path, multimodal: Path, *options: str) -> str:
+    arguments = ["--out", str(out), "--multimodal", str(multimodal), *options]
+    result = CliRunner(env={"COLUMNS": "120"}).invoke(demo_baseline.main, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_both_models_stand_in_one_table_and_one_picture(multimodal: Path, tmp_path: Path) -> None:
+    out = tmp_path / "baseline"
+    printed = run(out, multimodal, "--scenes", "8", "--held-out", "3", "--epochs", "1")
+    for folder, name in MODELS.items():
+        report = json.loads((out / folder / "report.json").read_text())
+        assert report["images"] == len(predictions.read(out / folder / "predictions.jsonl")) == 3
+        [row] = [line for line in printed.splitlines() if name in line]
+        best = report["sweep"]["best"]
+        shown = [report["map_50"], best["map_nc"]["value"], best["f1_micro"]["value"]]
+        assert all(f" {100 * value:.1f} " in row for value in shown)
+    with Image.open(out / "sheet.png") as sheet:
+        width, height = sheet.size
+    assert width > 3 * 288  # truth and two models, each 288 px wide
+    assert height > 3 * 288  # three scenes
+
+
+@pytest.mark.slow
+def test_it_reaches_half_of_map_on_held_out_scenes(multimodal: Path, tmp_path: Path) -> None:
+    run(tmp_path / "baseline", multimodal)
+    report = json.loads((tmp_path / "baseline" / "retinanet" / "report.json").read_text())
+    assert report["map_50"] >= 0.5
