@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
 
 os.environ["RBOX_CHECK_SHAPES"] = "1"
 
@@ -17,3 +21,26 @@ settings.load_profile("workspace")
 install_import_hook(
     ["rbox_formats", "rbox_metrics"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
+
+# The files of tests that take longest, from half a minute to a quarter of one, the longest first.
+LONG = [
+    "tests/test_demo.py",
+    "packages/lmm-detector/tests/_training/test_train.py",
+    "packages/lmm-detector/tests/test_ranks.py",
+    "packages/lmm-detector/tests/_families/test_every_family.py",
+    "packages/lmm-detector/tests/_prediction/test_predict.py",
+    "packages/baselines/tests/_engine/test_train.py",
+    "packages/baselines/tests/_configs/test_zoo.py",
+    "packages/rbox-formats/tests/test_splitting.py",
+    "packages/rbox-metrics/tests/test_jit.py",
+    "tests/test_house.py",
+    "tests/test_real_input.py",
+]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long files first, then those of many tests: no worker is to begin a long one when the others are done."""
+    root = Path(config.rootpath)
+    ranks = {root / name: rank for rank, name in enumerate(LONG)}
+    counts = Counter(item.path for item in items)
+    items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -counts[item.path], str(item.path)))

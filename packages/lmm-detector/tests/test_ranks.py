@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 from lmm_detector import Detector, Generation, find_images, predict
 from lmm_detector._ranks import gathered, on_main, place
@@ -19,58 +17,62 @@ from rbox_formats.errors import PredictionsError
 GENERATION = Generation(max_new_tokens=30, batch_size=1)
 
 
-def command(detector: Detector, source: Path, out: Path, processes: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)),
-            *("-m", "lmm_detector", "predict", "--model", detector.family.model.name_or_path, "--device", "cpu"),
-            *("--out", out, "--batch-size", "1", "--max-new-tokens", "30", source),
-        ],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def arguments(detector: Detector, source: Path, out: Path) -> list[object]:
+    model = detector.family.model.name_or_path
+    return [
+        *("predict", "--model", model, "--device", "cpu", "--out", out),
+        *("--batch-size", 1, "--max-new-tokens", 30, source),
+    ]
 
 
-@pytest.fixture
-def source(scenes: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def source(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine images of four windows."""
-    folder = tmp_path / "images"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("images")
     for number in range(3):
         for path in (scenes / "val" / "images").iterdir():
             (folder / f"{path.stem}_{number}.png").write_bytes(path.read_bytes())
     return folder
 
 
-def test_two_processes_predict_what_one_does(detector: Detector, source: Path, tmp_path: Path) -> None:
-    """The same images in the same order, also where both are killed, and one goes on for them."""
-    description = {"images": [str(source)]}
-    alone = predict(detector, find_images(source), tmp_path / "one.jsonl", generation=GENERATION, dataset=description)
+@pytest.fixture(scope="module")
+def alone(detector: Detector, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one process predicts."""
+    out = tmp_path_factory.mktemp("alone") / "one.jsonl"
+    return predict(detector, find_images(source), out, generation=GENERATION, dataset={"images": [str(source)]})
+
+
+@pytest.mark.parametrize("start_two", ["torchrun"], indirect=True)
+def test_two_processes_predict_what_one_does(
+    start_two: Callable[..., Any], detector: Detector, source: Path, alone: Path, tmp_path: Path
+) -> None:
+    """The same images in the same order."""
     both = tmp_path / "two.jsonl"
-    process = command(detector, source, both, 2)
+    process = start_two(arguments(detector, source, both))
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert output.count("The predictions are in") == 1
+    assert same(both, alone)
+    assert list(tmp_path.glob("two.jsonl*")) == [both]
+
+
+def test_one_process_goes_on_for_two_that_were_killed(
+    start_two: Callable[..., Any], detector: Detector, source: Path, alone: Path, tmp_path: Path
+) -> None:
+    both = tmp_path / "two.jsonl"
+    process = start_two(arguments(detector, source, both))
     parts = [both.with_name(f"two.jsonl.part-{rank}") for rank in range(2)]
     while process.poll() is None and not all(part.exists() and part.read_bytes().count(b"\n") > 1 for part in parts):
         time.sleep(0.001)
-    # The launcher's workers are in sessions of their own.
-    for each in [*psutil.Process(process.pid).children(recursive=True), process]:
-        each.kill()
+    process.kill()
     output, _ = process.communicate()
     assert all(part.exists() for part in parts), output
     assert not both.exists()
     held = sum(part.read_bytes().count(b"\n") - 1 for part in parts)
     assert 2 <= held < 9
 
+    description = {"images": [str(source)]}
     predict(detector, find_images(source), both, generation=GENERATION, dataset=description)
-    assert same(both, alone)
-    assert list(tmp_path.glob("two.jsonl*")) == [both]
-
-    both.unlink()
-    process = command(detector, source, both, 2)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    assert output.count("The predictions are in") == 1
     assert same(both, alone)
     assert list(tmp_path.glob("two.jsonl*")) == [both]
 

@@ -275,7 +275,7 @@ def processes_of(session: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux' /proc")
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_to_the_same_bytes(workers: int, tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "data", {f"P{i}": (300, 200) for i in range(8)})
     split(data, tmp_path / "whole")
@@ -300,7 +300,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(workers: int, tmp_path: Path) ->
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux' /proc")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_an_interrupt_ends_all_processes(workers: int, tmp_path: Path) -> None:
-    data = make_dataset(tmp_path / "data", {f"P{i}": (1200, 900) for i in range(4)})
+    data = make_dataset(tmp_path / "data", {f"P{i}": (400, 300) for i in range(40)})
     process = start(tmp_path / "run.py", data, tmp_path / "out", workers)
     wait_until(20, tmp_path / "out", process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it, to all of them

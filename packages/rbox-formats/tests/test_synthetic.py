@@ -51,7 +51,15 @@ def in_box_frame(mask, box, angle):
     return np.array([along.min(), along.max(), across.min(), across.max()])
 
 
-@pytest.mark.parametrize("config, seeds", [(TINY, range(30)), (SceneConfig(max_objects=6), range(12))])
+@pytest.mark.parametrize(
+    "config, seeds",
+    [
+        (TINY, range(12)),
+        (SceneConfig(max_objects=6), range(4)),
+        pytest.param(TINY, range(30), marks=pytest.mark.slow),
+        pytest.param(SceneConfig(max_objects=6), range(12), marks=pytest.mark.slow),
+    ],
+)
 def test_the_drawn_pixels_fill_the_box(config, seeds):
     errors, mirrored, labels = [], [], []
     for seed in seeds:
@@ -97,7 +105,7 @@ def test_same_seed_same_bytes():
 
 @pytest.mark.parametrize(
     "config, seeds",
-    [(TINY, 12), (SceneConfig(), 12), (SceneConfig(400, 30, 40, 0.02, 0.1), 4)],
+    [(TINY, 12), (SceneConfig(), 6), (SceneConfig(400, 30, 40, 0.02, 0.1), 2)],
     ids=["96", "256", "400"],
 )
 def test_records_are_canonical_and_as_asked(config, seeds):

@@ -12,19 +12,36 @@ import pytest
 import rbox_formats
 import rbox_metrics
 
+# Kernels for all threads, which take long to compile, and one for a single thread: a call, its result, a dispatcher.
+CODES = {
+    "overlaps": (
+        "rbox_metrics.box_iou_rotated([[0, 0, 2, 2, 0.0]], [[0.5, 0, 1, 2, 0.0]])[0, 0]",
+        "0.5",
+        "rbox_metrics._kernels.overlaps_dense",
+    ),
+    "suppression": (
+        "rbox_metrics._nms_kernels.suppress(*np.array([[0], [1]]), gone := np.zeros(2, dtype=bool)) or gone",
+        "[False  True]",
+        "rbox_metrics._nms_kernels.suppress",
+    ),
+}
 CODE = """
 import sys
-import rbox_metrics
-from rbox_metrics import _kernels
-print(rbox_metrics.box_iou_rotated([[0, 0, 2, 2, 0.0]], [[0.5, 0, 1, 2, 0.0]])[0, 0])
-print(_kernels.overlaps_dense.stats.cache_path)
+import numpy as np
+import rbox_metrics, rbox_metrics._kernels, rbox_metrics._nms_kernels
+print({})
+print({}.stats.cache_path)
 print("torch" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("home_is_writable", [True, False])
-def test_kernels_run_where_the_package_cannot_be_written(home_is_writable: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "home_is_writable, kernel",
+    [(True, "overlaps"), (False, "suppression"), pytest.param(False, "overlaps", marks=pytest.mark.slow)],
+)
+def test_kernels_run_where_the_package_cannot_be_written(home_is_writable: bool, kernel: str, tmp_path: Path) -> None:
     """A file in the way of each cache folder stops every user, root included."""
+    call, expected, dispatcher = CODES[kernel]
     package = tmp_path / "rbox_metrics"
     source = Path(rbox_metrics.__file__).parent
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -34,10 +51,11 @@ def test_kernels_run_where_the_package_cannot_be_written(home_is_writable: bool,
     names = ("NUMBA_CACHE_DIR", "RBOX_CHECK_SHAPES", "XDG_CACHE_HOME")
     environment = {name: value for name, value in os.environ.items() if name not in names}
     environment |= {"HOME": str(home), "PYTHONPATH": f"{tmp_path}{os.pathsep}{Path(rbox_formats.__file__).parents[1]}"}
-    run = subprocess.run([sys.executable, "-c", CODE], env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", CODE.format(call, dispatcher)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    overlap, cache, torch_is_loaded = run.stdout.split("\n")[:3]
-    assert overlap == "0.5"
+    found, cache, torch_is_loaded = run.stdout.split("\n")[:3]
+    assert found == expected
     assert torch_is_loaded == "False"
     assert bool(list(home.rglob("*.nbi"))) == home_is_writable
     assert cache.startswith(str(home)) == home_is_writable

@@ -50,9 +50,10 @@ def annotated(rng: np.random.Generator, count: int, least: float = 5, most: floa
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("mode", ["iou", "iof"])
 @pytest.mark.parametrize("kind", [anywhere, annotated])
-def test_random_pairs(backend: str, mode: str, kind: object) -> None:
+@pytest.mark.parametrize("times", [1, pytest.param(4, marks=pytest.mark.slow)])
+def test_random_pairs(times: int, backend: str, mode: str, kind: object) -> None:
     rng = np.random.default_rng(1)
-    count = 20_000 if backend == "numba" else 3_000
+    count = times * (5_000 if backend == "numba" else 750)
     first, second = kind(rng, count), kind(rng, count)
     ours = quad_iou(first, second, aligned=True, mode=mode, backend=backend)
     # Areas of concave quads may be next to nothing, and then the fraction of them is as uncertain.

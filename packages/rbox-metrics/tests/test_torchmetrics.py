@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import itertools
 import json
@@ -250,21 +249,15 @@ def run_rank(rank: int, address: str) -> list[list[Any]]:
 
 @pytest.fixture(scope="module")
 def ranks() -> list[list[list[Any]]]:
-    """What two processes find, which run this file as a script."""
+    """What two processes find: this one, and one that runs this file as a script."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    command = [sys.executable, __file__, address]
-    with contextlib.ExitStack() as stack:
-        processes = [
-            stack.enter_context(subprocess.Popen([*command, str(rank)], stdout=subprocess.PIPE, text=True))
-            for rank in range(2)
-        ]
+    with subprocess.Popen([sys.executable, __file__, address, "1"], stdout=subprocess.PIPE, text=True) as other:
         try:
-            return [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+            return [run_rank(0, address), json.loads(other.communicate(timeout=120)[0])]
         finally:
-            for process in processes:
-                process.kill()
+            other.kill()
 
 
 @pytest.mark.parametrize("case", range(len(HELD)))
@@ -299,7 +292,7 @@ def test_without_torch_the_error_says_what_to_install(name: str, extra: str) -> 
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-if __name__ == "__main__":  # one of the two processes of `ranks`
+if __name__ == "__main__":  # the other process of `ranks`
     json.dump(run_rank(int(sys.argv[2]), sys.argv[1]), sys.stdout)
 
 

@@ -107,8 +107,10 @@ def test_what_is_drawn_and_changed_is_what_is_changed_and_drawn(change: Change, 
     again = drawn(after.quads[0], *after.size)
     # What lies beyond the image is not black; the box is far from there.
     inside = coverage(after.quads[0], *after.size) > 0
-    reach = np.pad(inside, 3)
-    near = np.any([np.roll(reach, (i, j), (0, 1)) for i in range(-3, 4) for j in range(-3, 4)], axis=0)[3:-3, 3:-3]
+    near = np.pad(inside, 3)
+    for axis in (0, 1):
+        near = np.any([np.roll(near, step, axis) for step in range(-3, 4)], axis=0)
+    near = near[3:-3, 3:-3]
     one, two = (np.where(near, picture[:, :, 0] / 255.0, 0.0) for picture in (image, again))
     overlap = ((one >= 0.5) & (two >= 0.5)).sum() / ((one >= 0.5) | (two >= 0.5)).sum()
     assert overlap >= 0.98

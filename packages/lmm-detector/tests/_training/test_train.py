@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +59,9 @@ def test_a_finished_run_is_not_run_again(config: TrainConfig) -> None:
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_a_killed_run_goes_on_to_the_same_losses_and_weights(config: TrainConfig, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_to_the_same_losses_and_weights(
+    start: Callable[..., Any], config: TrainConfig, tmp_path: Path
+) -> None:
     """SIGKILL at three instants, one in the middle of a write; exactly the same numbers at the end.
 
     The steps are no multiple of an epoch's, the checkpoints fall into the middle of epochs and between logged losses.
@@ -72,7 +71,7 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(config: TrainConfig
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "given.yaml").write_text(to_yaml(config))
-    _command(tmp_path / "whole").check_returncode()
+    _run(start, tmp_path / "whole")
 
     out = tmp_path / "killed" / "run"
     instants = [
@@ -82,40 +81,32 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(config: TrainConfig
     ]
     killed = []
     for instant in instants:
-        killed.append(_killed_at(instant, tmp_path / "killed"))
+        killed.append(_killed_at(instant, start, tmp_path / "killed"))
         shutil.rmtree(out / "model", ignore_errors=True)  # where the signal came too late
     assert all(killed[:2])  # behind the last checkpoint there are only milliseconds to come
-    _command(tmp_path / "killed").check_returncode()
+    _run(start, tmp_path / "killed")
 
     assert losses(out) == losses(tmp_path / "whole" / "run")
     ours, theirs = (load_file(tmp_path / name / "run" / "model" / "model.safetensors") for name in ("killed", "whole"))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def _start(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from lmm_detector._cli import main; main()", "train", "--config", "given.yaml"]
-    environment: dict[str, Any] = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def _command(folder: Path) -> subprocess.CompletedProcess[str]:
-    process = _start(folder)
+def _run(start: Callable[..., Any], folder: Path) -> None:
+    process = start(["train", "--config", "given.yaml"], cwd=folder)
     output, _ = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(process.args, process.returncode, output)
+    assert process.returncode == 0, output
 
 
-def _killed_at(instant: Path, folder: Path) -> bool:
+def _killed_at(instant: Path, start: Callable[..., Any], folder: Path) -> bool:
     """Whether the run was killed once a file was there, rather than ended before the signal came."""
-    process = _start(folder)
+    process = start(["train", "--config", "given.yaml"], cwd=folder)
     deadline = time.monotonic() + 120
     while not instant.exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     output, _ = process.communicate()
     assert process.returncode in (-signal.SIGKILL, 0), output
-    return process.returncode == -signal.SIGKILL
+    return bool(process.returncode == -signal.SIGKILL)
 
 
 def learning_rates(out: str) -> list[float]:
@@ -262,25 +253,18 @@ def test_several_datasets_are_mixed_and_a_killed_run_finds_its_place(
     assert losses(plain.out) != losses(mixed.out)
 
 
-def run_by_two(config: TrainConfig) -> None:
-    """The command under torchrun, as two processes on the CPU that share each step's windows."""
-    path = Path(config.out).parent / "two.yaml"
-    path.write_text(to_yaml(config), encoding="utf-8")
-    words = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(free_port())]
-    command = [sys.executable, *words, "-m", "lmm_detector", "train", "--config", str(path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    assert run.returncode == 0, run.stderr
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_two_processes_train_as_one_does_and_go_on_in_any_number(config: TrainConfig, tmp_path: Path) -> None:
+def test_two_processes_train_as_one_does_and_go_on_in_any_number(
+    start_two: Callable[..., Any], config: TrainConfig, tmp_path: Path
+) -> None:
     """The same losses within 1e-5, also where a run is cut in mid-epoch and goes on by one process, or by two."""
+
+    def run_by_two(config: TrainConfig) -> None:
+        path = tmp_path / "two.yaml"
+        path.write_text(to_yaml(config), encoding="utf-8")
+        process = start_two(["train", "--config", path])
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == 0, output
+
     config = dataclasses.replace(
         config, batch_size=2, steps=6, save_every=3, warmup=0.0, augmentation={"horizontal_flip": 0.5}
     )

@@ -79,7 +79,7 @@ def fuzz(name: str, root: Path, count: int, seed: int) -> int:
 
 @pytest.mark.parametrize("name", READ)
 def test_damaged_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
-    assert fuzz(name, tmp_path, 100, seed=1) > 10
+    assert fuzz(name, tmp_path, 40, seed=1) > 4
 
 
 @pytest.mark.slow
