@@ -11,13 +11,11 @@ from click.testing import CliRunner
 from lmm_detector._spec import DetectorSpec
 from lmm_detector._tiny import IMAGE_SIZE, save_tiny_florence2
 from PIL import Image
-from rbox_baselines import _mends
 from rbox_formats import codecs, predictions, synthetic
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import demo_baseline
 
-pytestmark = [pytest.mark.filterwarnings(f"ignore:{noise.message}:{noise.category.__name__}") for noise in _mends.NOISE]
 MODELS = {"retinanet": "Rotated RetinaNet, ResNet-18", "florence2": "Florence-2, tiny"}
 
 

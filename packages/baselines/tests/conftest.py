@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from rbox_baselines import _mends
 from rbox_formats import datasets, synthetic
 
 NAMES = synthetic.CLASS_NAMES
@@ -29,16 +28,6 @@ SMALL: dict[str, Any] = {
     "val_dataloader.num_workers": 0,
     "val_dataloader.persistent_workers": False,
 }
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What the commands keep from the user is no error in the tests either; everything else is."""
-    here = Path(__file__).parent
-    marks = [pytest.mark.filterwarnings(f"ignore:{noise.message}:{noise.category.__name__}") for noise in _mends.NOISE]
-    for item in items:
-        if here in item.path.parents:
-            for mark in marks:
-                item.add_marker(mark)
 
 
 @pytest.fixture(scope="session")

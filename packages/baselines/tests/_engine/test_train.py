@@ -107,9 +107,14 @@ def test_what_it_wrote_detects(run: Path, scenes: Path) -> None:
     assert detector.input_side == 64
 
 
-def test_a_run_starts_from_a_checkpoint(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_config", [False, True])
+def test_a_run_starts_from_a_checkpoint(by_config: bool, checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
     options = {"optim_wrapper.optimizer.lr": 0.0, "train_cfg.max_epochs": 1, "model.backbone.norm_eval": True}
-    last = trained(scenes, tmp_path, options, load_from=checkpoint)
+    if by_config:
+        options |= {"load_from": str(checkpoint), "model.backbone.init_cfg": None}
+        last = trained(scenes, tmp_path, options, backbone=None)
+    else:
+        last = trained(scenes, tmp_path, options, load_from=checkpoint)
     before, after = (read_checkpoint(path)["state_dict"] for path in (checkpoint, last))
     assert all(torch.equal(value, after[name]) for name, value in before.items() if name.endswith("weight"))
 

@@ -126,6 +126,7 @@ def ready(config: Config) -> Config:
 
 
 def set_up() -> None:
+    """Makes mmcv's operators, and the classes of MMRotate and ours, known. Doing it again changes nothing."""
     from mmengine.registry import init_default_scope
 
     from rbox_baselines._engine import register

@@ -97,8 +97,9 @@ def train(
     found.launcher = launcher
     found.randomness = {"seed": seed}
     found.resume = resume and _last(work_dir) is not None
-    # mmengine would go on with the file that `last_checkpoint` names, which may be older, or half written.
-    found.load_from = None if begins_with is None else str(begins_with)
+    if begins_with is not None:
+        # mmengine would go on with the file that `last_checkpoint` names, which may be older, or half written.
+        found.load_from = str(begins_with)
     _set_precision(found, amp)
     _set_up_logging(found, tensorboard)
     if auto_scale_lr:
