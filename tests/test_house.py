@@ -86,7 +86,7 @@ def test_commands_of_the_readmes_exist(path: Path) -> None:
 
 
 QUICK_BASELINE = """image_size=64, backbone="none", options={
-    "train_cfg.max_epochs": 1,
+    "train_cfg.max_epochs": 1, "model.backbone.depth": 18, "model.neck.in_channels": [64, 128, 256, 512],
     "train_dataloader.num_workers": 0, "train_dataloader.persistent_workers": False,
     "val_dataloader.num_workers": 0, "val_dataloader.persistent_workers": False,
 }"""

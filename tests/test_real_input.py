@@ -35,7 +35,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_florence2(folder, dota.V1_0, codecs.get("florence2"), max_tokens=8192)
 
 
-@pytest.mark.parametrize("window, windows", [(1024, 5), pytest.param(512, 13, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("window, windows", [(1024, 5), (512, 13)])
 def test_train_predict_evaluate_visualize(window: int, windows: int, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run(
