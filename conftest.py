@@ -26,7 +26,7 @@ install_import_hook(
 LONG = [
     "tests/test_demo.py",
     "packages/lmm-detector/tests/_training/test_train.py",
-    "packages/lmm-detector/tests/test_ranks.py",
+    "packages/lmm-detector/tests/_runtime/test_ranks.py",
     "packages/lmm-detector/tests/_families/test_every_family.py",
     "packages/lmm-detector/tests/_prediction/test_predict.py",
     "packages/baselines/tests/_engine/test_train.py",
@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     What the commands of rbox-baselines keep from the user is no error in its tests either; everything else is.
     """
-    from rbox_baselines import _mends  # which imports rbox_formats: not before the hook above
+    from rbox_baselines._stack import _mends  # which imports rbox_formats: not before the hook above
 
     root = Path(config.rootpath)
     for item in items:

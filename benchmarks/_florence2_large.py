@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmm_detector import _families
-from lmm_detector._tiny import save_tiny_florence2
+from lmm_detector._demo._tiny import save_tiny_florence2
 from rbox_formats import codecs, synthetic
 
 # microsoft/Florence-2-large's config.json: 0.77 G parameters.

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import rbox_baselines
 import torch
-from rbox_baselines import _mends
 from rbox_baselines._ops import OPERATORS
+from rbox_baselines._stack import _mends
 from rbox_formats import synthetic
 
 
@@ -37,7 +37,7 @@ def main() -> None:
     _mends.silence()
     step = training_step(arguments.config, arguments.size, arguments.batch, arguments.device)
     import mmcv._ext
-    from rbox_baselines._mmcv import is_compiled
+    from rbox_baselines._stack._mmcv import is_compiled
 
     kinds = {"rbox-baselines": dict(OPERATORS)}
     if is_compiled():

@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 from lmm_detector import _families
+from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._families import Family, Sample
-from lmm_detector._tiny import save_tiny_florence2
-from lmm_detector._tiny_families import save_tiny
 from PIL import Image
 from rbox_formats import codecs, images, synthetic, tiling
+from rbox_testing.tiny_families import save_tiny
 from torch.utils.data import DataLoader, Dataset
 
 SIDE = 1024

@@ -32,7 +32,7 @@ def import_seconds(module: str) -> float:
 
 
 def help_seconds() -> float:
-    code = "from rbox_formats._cli import main; main(['--help'])"
+    code = "from rbox_formats.cli.main import main; main(['--help'])"
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     return time.perf_counter() - start

@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._families import Answer, Decoding
 from lmm_detector._families.florence2 import Florence2
 from lmm_detector._prediction._detection import detect
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._spec import DetectorSpec
-from lmm_detector._tiny import save_tiny_florence2
 from rbox_formats import codecs
 from rbox_formats.datasets import dota
 

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 from _florence2_large import family as make_family
-from lmm_detector._cli._common import set_up_output
 from lmm_detector._families import Sample
+from lmm_detector.cli._common import set_up_output
 from rbox_formats import codecs, synthetic
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import is_flash_attn_2_available

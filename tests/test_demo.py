@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import shapely
 from click.testing import CliRunner
-from lmm_detector._cli import main
+from lmm_detector.cli.main import main
 from PIL import Image
 
 # Its F1 on the scenes that it learns is 1 from step 75 on.
@@ -136,7 +136,7 @@ def test_it_says_what_it_made_and_what_it_is_worth(out: Path) -> None:
 def test_the_whole_demo_killed_once_within_its_time(tmp_path: Path) -> None:
     """All 16 scenes, 400 steps, killed after its first checkpoint: F1 of 0.9 in four minutes of work on two cores."""
     out = tmp_path / "demo"
-    command = [sys.executable, "-c", "from lmm_detector._cli import main; main()", "demo", "--out", str(out)]
+    command = [sys.executable, "-c", "from lmm_detector.cli.main import main; main()", "demo", "--out", str(out)]
     start = time.monotonic()
     process = subprocess.Popen(command)
     while process.poll() is None and not (out / "training/checkpoints/checkpoint-100/detector.json").exists():

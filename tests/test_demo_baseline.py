@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from lmm_detector._demo._tiny import IMAGE_SIZE, save_tiny_florence2
 from lmm_detector._spec import DetectorSpec
-from lmm_detector._tiny import IMAGE_SIZE, save_tiny_florence2
 from PIL import Image
 from rbox_formats import codecs, predictions, synthetic
 

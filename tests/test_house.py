@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from lmm_detector._cli import main as lmm_detector
-from lmm_detector._tiny import save_tiny_florence2
+from lmm_detector._demo._tiny import save_tiny_florence2
+from lmm_detector.cli.main import main as lmm_detector
 from PIL import Image
-from rbox_baselines._cli import main as rbox_baselines
+from rbox_baselines.cli.main import main as rbox_baselines
 from rbox_formats import codecs, datasets, synthetic
-from rbox_formats._cli import main as rbox_formats
-from rbox_metrics._cli import main as rbox_metrics
+from rbox_formats.cli.main import main as rbox_formats
+from rbox_metrics.cli.main import main as rbox_metrics
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {
@@ -34,7 +34,7 @@ HEAVY = ["torch", "transformers", "numba", "shapely", "matplotlib", "torchvision
 def test_help_imports_nothing_heavy(name: str) -> None:
     code = (
         f"import sys, {name}\n"
-        f"from {name}._cli import main\n"
+        f"from {name}.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit as end:\n    assert not end.code\n"
         f"print('heavy:', [name for name in {HEAVY} if name in sys.modules])"
     )

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import shapely
 from click.testing import CliRunner, Result
-from lmm_detector._cli import main
-from lmm_detector._tiny import save_tiny_florence2
+from lmm_detector._demo._tiny import save_tiny_florence2
+from lmm_detector.cli.main import main
 from rbox_formats import codecs, datasets
-from rbox_formats._cli import main as rbox_formats
+from rbox_formats.cli.main import main as rbox_formats
 from rbox_formats.datasets import dota
+from rbox_testing.places import SHARED
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "dota-example"
+DATA = SHARED / "data" / "dota-example"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="real DOTA images are not here")
 
 

@@ -22,9 +22,9 @@ from typing import Any
 
 import click
 import rbox_baselines
-from rbox_baselines import _mends
 from rbox_baselines._configs._trial import STEPS, Outcome, trial
 from rbox_baselines._configs._zoo import CHANGES, changes, distinct, load_zoo, zoo
+from rbox_baselines._stack import _mends
 from rbox_formats import files
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -66,7 +66,7 @@ CHANGED = """
 ## What was mended
 
 Configs that no longer work as they are, and what `rbox_baselines` does about them when it reads them (`CHANGES` in
-`rbox_baselines/_configs/_zoo.py`). Mends of MMRotate's code are in `rbox_baselines/_mends.py`, each with its reason.
+`rbox_baselines/_configs/_zoo.py`). Mends of MMRotate's code are in `rbox_baselines/_stack/_mends.py`, each with its reason.
 """
 
 SAME = """
@@ -202,7 +202,7 @@ def main(check: bool, anew: bool, device: str, docs: Path) -> None:
     if not check:
         _mends.silence()
         rbox_baselines.enable_mmcv_ops()
-        from rbox_baselines._mmcv import is_compiled
+        from rbox_baselines._stack._mmcv import is_compiled
 
         try_all(docs / (COMPILED if is_compiled() else SUPPLIED), device, anew)
         if (docs / SUPPLIED).is_file():

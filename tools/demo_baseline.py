@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 
 import click
-from rbox_baselines._cli._common import set_up_output
+from rbox_baselines.cli._common import set_up_output
 from rbox_formats import Dataset, datasets, draw, files, images, predictions, synthetic
-from rbox_formats.cli import Group, track
+from rbox_formats.cli import Group
+from rbox_formats.progress import track
 from rbox_metrics import Report, evaluate_file
 
 IMAGE_SIZE = 96  # that of `lmm-detector demo`, which the multimodal model was trained on
@@ -139,7 +140,7 @@ def retinanet(data: Path, truth: Dataset, out: Path, epochs: int) -> Path:
 def florence2(demo: Path, truth: Dataset, out: Path) -> Path:
     """Writes what the multimodal model of `lmm-detector demo` detects on the held-out scenes."""
     from lmm_detector import Detector, Generation, predict
-    from lmm_detector._demo import demo as train_florence2
+    from lmm_detector._demo._demo import demo as train_florence2
 
     model = demo / "training" / "model"
     if not model.is_dir():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import rbox_baselines
 from click.testing import CliRunner
-from rbox_baselines._cli import main
+from rbox_baselines.cli.main import main
 
 
 def test_the_command_answers() -> None:

@@ -8,10 +8,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from rbox_baselines._cli import main
+from rbox_baselines.cli.main import main
 from rbox_formats import images, predictions
+from rbox_testing.places import SHARED
 
-DATA = Path(__file__).parents[4] / "shared" / "data"
+DATA = SHARED / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="real images are not here")
 
 

@@ -16,9 +16,9 @@ import pytest
 import torch
 from filelock import FileLock
 from lmm_detector import Detector, TrainConfig, _families
-from lmm_detector._cli._common import set_up_output
+from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._spec import DetectorSpec
-from lmm_detector._tiny import save_tiny_florence2
+from lmm_detector.cli._common import set_up_output
 from PIL import Image
 from rbox_formats import ClassNames, codecs, datasets, images, synthetic
 
@@ -221,7 +221,7 @@ def start(request: pytest.FixtureRequest) -> Start:
     if request.param == "forked":
         started: Start = request.getfixturevalue("forked")
         return started
-    code = "from lmm_detector._cli import main; main()"
+    code = "from lmm_detector.cli.main import main; main()"
     return lambda arguments, cwd=None: popen(subprocess.Popen, ["-c", code, *arguments], cwd)
 
 

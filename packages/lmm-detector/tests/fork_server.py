@@ -17,7 +17,7 @@ from typing import Any
 
 # Of what a command imports when it trains or predicts, all that takes long.
 IMPORTS = [
-    *("lmm_detector._cli._common", "lmm_detector._training._train", "lmm_detector._prediction._predict"),
+    *("lmm_detector.cli._common", "lmm_detector._training._train", "lmm_detector._prediction._predict"),
     *("torch.distributed", "torch._dynamo", "rich.progress", "PIL.PngImagePlugin"),
     *("transformers.models.florence2.modeling_florence2", "transformers.models.florence2.processing_florence2"),
     *("transformers.models.bart.modeling_bart", "transformers.models.clip.image_processing_pil_clip"),
@@ -51,7 +51,7 @@ def fork(arguments: list[str], folder: str, environment: dict[str, str], output:
             os.dup2(target, number)
         os.chdir(folder)
         os.environ.update(environment)
-        from lmm_detector._cli import main
+        from lmm_detector.cli.main import main
 
         main(arguments)
     except SystemExit as end:

@@ -16,8 +16,9 @@ from rbox_formats import ClassNames, Dataset, ImageRecord, datasets, inspection,
 from rbox_formats.draw import class_colour
 from rbox_formats.errors import DatasetError
 from rbox_formats.inspection._checks import CHECKS, DUPLICATE_PX, RECTANGULAR, Objects, corner_distance, reaches_outside
+from rbox_testing.places import SHARED
 
-EXAMPLE = Path(__file__).resolve().parents[4] / "shared/data/dota-example"
+EXAMPLE = SHARED / "data/dota-example"
 NAMES = ClassNames(["plane", "ship", "harbor"])
 SQUARE = [(10, 10), (30, 10), (30, 30), (10, 30)]
 
@@ -257,15 +258,17 @@ def test_broken_files_are_listed_and_the_others_counted(tmp_path):
     assert sum(values["angles"]) == sum(values["long_sides"]) == 3
 
 
-def test_other_sources_than_files():
+def test_other_sources_than_files(capsys):
     def load(index):
         if index == 1:
             raise DatasetError("expected better")
         return ImageRecord(str(index), np.zeros((0, 5)), np.zeros(0, int))
 
-    seen = []
-    found = inspection.inspect(Dataset(NAMES, [0, 1, 2], load), lambda sources: (seen.append(s) or s for s in sources))
-    assert seen == [0, 1, 2]
+    found = inspection.inspect(Dataset(NAMES, [0, 1, 2], load))
+    assert capsys.readouterr().err == ""
+    again = inspection.inspect(Dataset(NAMES, [0, 1, 2], load), progress=True)
+    assert again.to_dict() == found.to_dict()
+    assert "3/3" in capsys.readouterr().err
     assert found.broken == (("image 1", "expected better"),)
     assert len(found.objects_per_image) == 2
 

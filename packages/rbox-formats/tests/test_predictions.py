@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from rbox_formats import ClassNames, ImageRecord, predictions, rbox_to_quad
 from rbox_formats.errors import PredictionsError
+from rbox_testing.places import ROOT
 
 NAMES = ClassNames(["plane", "ship"])
 HEADER = predictions.Header(NAMES, fingerprint="sha256:1", codec={"name": "florence2", "version": 2})
-SCHEMA = json.loads((Path(__file__).parents[3] / "docs" / "predictions.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "docs" / "predictions.schema.json").read_text())
 
 
 def record(image_id: str, n: int = 2, *, scored: bool = False) -> ImageRecord:

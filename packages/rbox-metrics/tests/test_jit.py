@@ -17,18 +17,19 @@ CODES = {
     "overlaps": (
         "rbox_metrics.box_iou_rotated([[0, 0, 2, 2, 0.0]], [[0.5, 0, 1, 2, 0.0]])[0, 0]",
         "0.5",
-        "rbox_metrics._kernels.overlaps_dense",
+        "rbox_metrics._overlaps._kernels.overlaps_dense",
     ),
     "suppression": (
-        "rbox_metrics._nms_kernels.suppress(*np.array([[0], [1]]), gone := np.zeros(2, dtype=bool)) or gone",
+        "rbox_metrics._suppression._nms_kernels.suppress(*np.array([[0], [1]]), gone := np.zeros(2, dtype=bool))"
+        " or gone",
         "[False  True]",
-        "rbox_metrics._nms_kernels.suppress",
+        "rbox_metrics._suppression._nms_kernels.suppress",
     ),
 }
 CODE = """
 import sys
 import numpy as np
-import rbox_metrics, rbox_metrics._kernels, rbox_metrics._nms_kernels
+import rbox_metrics, rbox_metrics._overlaps._kernels, rbox_metrics._suppression._nms_kernels
 print({})
 print({}.stats.cache_path)
 print("torch" in sys.modules)
@@ -45,7 +46,8 @@ def test_kernels_run_where_the_package_cannot_be_written(home_is_writable: bool,
     package = tmp_path / "rbox_metrics"
     source = Path(rbox_metrics.__file__).parent
     shutil.copytree(source, package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / "__pycache__").touch()
+    for folder in (package, *(path for path in package.rglob("*") if path.is_dir())):
+        (folder / "__pycache__").touch()
     home = tmp_path / "home"
     home.mkdir() if home_is_writable else home.touch()
     names = ("NUMBA_CACHE_DIR", "RBOX_CHECK_SHAPES", "XDG_CACHE_HOME")
@@ -63,7 +65,8 @@ def test_kernels_run_where_the_package_cannot_be_written(home_is_writable: bool,
 
 def test_importing_loads_nothing_heavy() -> None:
     code = (
-        "import sys, rbox_metrics._cli; print([m for m in ('numba', 'shapely', 'torch', 'rich') if m in sys.modules])"
+        "import sys, rbox_metrics.cli.main; "
+        "print([m for m in ('numba', 'shapely', 'torch', 'rich') if m in sys.modules])"
     )
     environment = {name: value for name, value in os.environ.items() if name != "RBOX_CHECK_SHAPES"}
     paths = [str(Path(module.__file__).parents[1]) for module in (rbox_formats, rbox_metrics)]

@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from rbox_baselines._configs._load import Data
     from rbox_baselines._configs._load import load as load_config
     from rbox_baselines._engine._train import train
-    from rbox_baselines._mmcv import enable_mmcv_ops
     from rbox_baselines._prediction._detector import Detector
     from rbox_baselines._prediction._predict import Views, predict
-    from rbox_baselines._results import load_results
+    from rbox_baselines._stack._mmcv import enable_mmcv_ops
+    from rbox_baselines._tools._results import load_results
 
 __version__ = "0.1.0"
 
@@ -35,10 +35,10 @@ _HOMES = {
     "Data": ("rbox_baselines._configs._load", "Data"),
     "Detector": ("rbox_baselines._prediction._detector", "Detector"),
     "Views": ("rbox_baselines._prediction._predict", "Views"),
-    "enable_mmcv_ops": ("rbox_baselines._mmcv", "enable_mmcv_ops"),
+    "enable_mmcv_ops": ("rbox_baselines._stack._mmcv", "enable_mmcv_ops"),
     "evaluate": ("rbox_metrics", "evaluate_file"),
     "load_config": ("rbox_baselines._configs._load", "load"),
-    "load_results": ("rbox_baselines._results", "load_results"),
+    "load_results": ("rbox_baselines._tools._results", "load_results"),
     "predict": ("rbox_baselines._prediction._predict", "predict"),
     "train": ("rbox_baselines._engine._train", "train"),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rbox_baselines._cli import main
+from rbox_baselines.cli.main import main
 
 if __name__ == "__main__":
     main(prog_name="rbox-baselines")

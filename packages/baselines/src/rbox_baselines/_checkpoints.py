@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from rbox_formats import ClassNames
 
-from rbox_baselines import _mends
+from rbox_baselines._stack import _mends
 from rbox_baselines.errors import CheckpointError
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from rbox_baselines import Data, load_config
-from rbox_baselines._cli._common import training_data
 from rbox_baselines._configs._presets import PRESETS
+from rbox_baselines.cli._common import training_data
 from rbox_baselines.errors import ConfigError
 from rbox_formats import Dataset, datasets, synthetic
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 from mmengine.config import Config
-from rbox_baselines import _mends
 from rbox_baselines._configs._trial import trial
 from rbox_baselines._configs._zoo import load_zoo
+from rbox_baselines._stack import _mends
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from mmengine.config import Config
-from rbox_baselines import _mends
 from rbox_baselines._configs import _zoo
 from rbox_baselines._configs._trial import STEPS, Outcome, trial
+from rbox_baselines._stack import _mends
 from rbox_baselines.errors import ConfigError
 
 

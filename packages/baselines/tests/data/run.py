@@ -25,7 +25,7 @@ from mmengine.evaluator import BaseMetric  # noqa: E402
 from mmengine.hooks import EMAHook, Hook  # noqa: E402
 from mmengine.model import BaseModel  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
-from rbox_baselines._mends import allow_checkpoints  # noqa: E402
+from rbox_baselines._stack._mends import allow_checkpoints  # noqa: E402
 
 HERE = Path(__file__).parent
 allow_checkpoints()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rbox_formats.image_sources import find_images
+    from rbox_formats.images import find_images
     from rbox_formats.visualization import visualize
     from rbox_metrics import evaluate_file as evaluate
 
     from lmm_detector._convert import convert
+    from lmm_detector._convert._merging import merge
     from lmm_detector._evaluation._evaluate import evaluate_checkpoints
-    from lmm_detector._merging import merge
     from lmm_detector._prediction._detector import Detector
     from lmm_detector._prediction._generation import Generation
     from lmm_detector._prediction._geojson import write_geojson
@@ -49,8 +49,8 @@ _HOMES = {
     "convert": ("lmm_detector._convert", "convert"),
     "evaluate": ("rbox_metrics", "evaluate_file"),
     "evaluate_checkpoints": ("lmm_detector._evaluation._evaluate", "evaluate_checkpoints"),
-    "find_images": ("rbox_formats.image_sources", "find_images"),
-    "merge": ("lmm_detector._merging", "merge"),
+    "find_images": ("rbox_formats.images", "find_images"),
+    "merge": ("lmm_detector._convert._merging", "merge"),
     "predict": ("lmm_detector._prediction._predict", "predict"),
     "read_predictions": ("lmm_detector._prediction._predict", "read_predictions"),
     "train": ("lmm_detector._training._train", "train"),

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lmm_detector._cli import main
+from lmm_detector.cli.main import main
 
 main()

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from lmm_detector import Detector, evaluate_checkpoints
-from lmm_detector._cli import main
-from lmm_detector._cli.evaluate import evaluate as evaluate_command
+from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._evaluation._evaluate import annotated, clipped, score_detector, score_files
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._spec import DetectorSpec
-from lmm_detector._tiny import save_tiny_florence2
+from lmm_detector.cli.evaluate import evaluate as evaluate_command
+from lmm_detector.cli.main import main
 from lmm_detector.errors import ConfigError
 from rbox_formats import ClassNames, ImageRecord, codecs, datasets, predictions
 from rbox_formats.errors import PredictionsError, RboxError

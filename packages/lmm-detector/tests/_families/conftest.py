@@ -11,8 +11,8 @@ import pytest
 import torch
 from lmm_detector import _families
 from lmm_detector._families import FAMILIES, Family, Sample
-from lmm_detector._tiny_families import save_tiny
 from rbox_formats import ClassNames, codecs
+from rbox_testing.tiny_families import save_tiny
 
 PROMPT = "Find all ships."
 # Characters of one, two and three bytes.

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from lmm_detector import Detector, _families
+from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._spec import DetectorSpec
-from lmm_detector._tiny import save_tiny_florence2
 from PIL import Image
 from rbox_formats import ImageRecord, codecs, synthetic
 from rbox_metrics import Report, evaluate

@@ -13,9 +13,9 @@ import pytest
 import torch
 from lmm_detector import Detector, TrainConfig, merge, train
 from lmm_detector._prediction._detector import Generation
-from lmm_detector._tiny_families import save_tiny
 from lmm_detector.errors import ConfigError, ModelError
 from rbox_formats import codecs
+from rbox_testing.tiny_families import save_tiny
 from safetensors.torch import load_file
 
 

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import torch
 from lmm_detector import Detector, TrainConfig, _families, train
+from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._families import Sample
 from lmm_detector._prediction._detector import Generation
-from lmm_detector._tiny import save_tiny_florence2
-from lmm_detector._tiny_families import save_tiny
 from lmm_detector._training._config import to_yaml
 from lmm_detector.errors import ConfigError, ModelError, RunError
 from rbox_formats import codecs, images
 from rbox_formats.errors import CodecError, DatasetError
+from rbox_testing.tiny_families import save_tiny
 from safetensors.torch import load_file
 
 

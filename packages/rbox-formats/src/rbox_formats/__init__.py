@@ -5,21 +5,34 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rbox_formats._clipping import area_inside, clip_to_rbox, intersection_over_foreground
-from rbox_formats._conventions import CONVENTIONS, LE90, LE135, OC, OC_OLD, Convention, convert
 from rbox_formats._geometry import (
+    CONVENTIONS,
+    LE90,
+    LE135,
+    OC,
+    OC_OLD,
+    Convention,
+    area_inside,
     canonical_le90,
     canonical_quad,
+    clip_to_rbox,
+    convert,
+    flip,
     hbox_to_rbox,
+    intersection_over_foreground,
     quad_area,
+    quad_around,
     quad_to_hbox,
     quad_to_rbox,
     rbox_area,
     rbox_to_hbox,
     rbox_to_quad,
+    rotate,
+    rotate90,
+    scale,
+    translate,
 )
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats._transforms import flip, rotate, rotate90, scale, translate
 from rbox_formats.errors import RboxError
 
 if TYPE_CHECKING:
@@ -50,6 +63,7 @@ __all__ = [
     "intersection_over_foreground",
     "predictions",
     "quad_area",
+    "quad_around",
     "quad_to_hbox",
     "quad_to_rbox",
     "rbox_area",

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from rbox_formats._geometry import quad_to_rbox, rbox_to_quad
-from rbox_formats._typing import BoxesN, BoxesOrQuadsN, FlagsN, LabelsN, QuadsN, ScoresN
 from rbox_formats.errors import ClassNameError, FormatsError
+from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, LabelsN, QuadsN, ScoresN
 
 
 def _normalised(name: str) -> str:
@@ -153,6 +153,10 @@ class ImageRecord:
         )
 
 
+def _as_it_is(record: ImageRecord) -> ImageRecord:
+    return record
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A dataset's images one after the other, each read when it is asked for.
@@ -160,12 +164,12 @@ class Dataset:
     Attributes:
         class_names: What the labels index.
         sources: What `load` takes, one per image: small, such as a path.
-        load: Reads one image's record.
+        load: Reads one image's record. Default: the sources are the records.
     """
 
     class_names: ClassNames
     sources: Sequence[Any]
-    load: Callable[[Any], ImageRecord]
+    load: Callable[[Any], ImageRecord] = _as_it_is
 
     def __len__(self) -> int:
         return len(self.sources)

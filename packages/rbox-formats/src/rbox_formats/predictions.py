@@ -63,7 +63,7 @@ class Header:
             raise PredictionsError("expected the header of a predictions file", path=path, line=1) from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PredictionFile(Dataset):
     """A predictions file as a dataset of records; `status` and `windows` are in their `metadata`."""
 
@@ -82,11 +82,7 @@ def read(path: str | Path) -> PredictionFile:
     if torn:
         remedy = "The run that wrote it was stopped: give its command again, it goes on from here."
         raise PredictionsError("expected whole lines, got a torn last one", path=path, remedy=remedy)
-    return PredictionFile(header.class_names, list(records.values()), _itself, header)
-
-
-def _itself(record: ImageRecord) -> ImageRecord:
-    return record
+    return PredictionFile(header.class_names, list(records.values()), header=header)
 
 
 def _parse(path: Path) -> tuple[Header, dict[str, ImageRecord], int]:

@@ -7,13 +7,15 @@ from pathlib import Path
 from PIL import Image
 
 from rbox_formats import Dataset, draw, files, images, predictions
-from rbox_formats.cli import track
 from rbox_formats.errors import DatasetError
+from rbox_formats.progress import showing, track
 
 SHEET_SIZE = 16
 
 
-def visualize(truth: Dataset, predictions_path: str | Path, out: str | Path, *, limit: int | None = None) -> list[Path]:
+def visualize(
+    truth: Dataset, predictions_path: str | Path, out: str | Path, *, limit: int | None = None, progress: bool = False
+) -> list[Path]:
     """Draws each image twice, with its annotations and with its predictions, and all of them on one sheet.
 
     Args:
@@ -21,6 +23,7 @@ def visualize(truth: Dataset, predictions_path: str | Path, out: str | Path, *, 
         predictions_path: The file.
         out: The folder for the pictures: `<image_id>.png`, and `sheet.png` of the first 16.
         limit: Draw the first so many images only.
+        progress: Shows progress bars on standard error.
 
     Returns:
         The files written, the sheet last.
@@ -40,11 +43,12 @@ def visualize(truth: Dataset, predictions_path: str | Path, out: str | Path, *, 
             files.not_an_input(target, annotated.file)
     paths: list[Path] = []
     pictures: list[Image.Image] = []
-    for annotated, predicted in track(pairs, "drawing"):
-        picture = draw.side_by_side(images.load(annotated.file), annotated, predicted, truth.class_names)
-        paths.append(Path(out) / f"{annotated.image_id}.png")
-        draw.save(picture, paths[-1])
-        if len(pictures) < SHEET_SIZE:
-            pictures.append(picture)
+    with showing(progress):
+        for annotated, predicted in track(pairs, "drawing"):
+            picture = draw.side_by_side(images.load(annotated.file), annotated, predicted, truth.class_names)
+            paths.append(Path(out) / f"{annotated.image_id}.png")
+            draw.save(picture, paths[-1])
+            if len(pictures) < SHEET_SIZE:
+                pictures.append(picture)
     draw.save(draw.contact_sheet(pictures), sheet)
     return [*paths, sheet]

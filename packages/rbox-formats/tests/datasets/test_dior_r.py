@@ -9,8 +9,9 @@ from PIL import Image
 from rbox_formats import ImageRecord, datasets
 from rbox_formats.datasets import dior_r
 from rbox_formats.errors import DatasetError
+from rbox_testing.places import SHARED
 
-REAL = Path(__file__).parents[5] / "shared" / "data" / "dior-example"
+REAL = SHARED / "data" / "dior-example"
 
 # A quad that is no rectangle, after the dataset's own files.
 FILE = """<annotation>

@@ -11,8 +11,9 @@ from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, quad_to_rbox
 from rbox_formats.datasets import _ahead, dota
 from rbox_formats.errors import DatasetError, ImageError
+from rbox_testing.places import SHARED
 
-REAL = Path(__file__).parents[5] / "shared" / "data" / "dota-example"
+REAL = SHARED / "data" / "dota-example"
 OBJECT = "10 20 30 20 30 40 10 40"
 
 

@@ -10,9 +10,10 @@ from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, rbox_to_hbox, rbox_to_quad
 from rbox_formats.datasets import hrsc2016
 from rbox_formats.errors import DatasetError
+from rbox_testing.places import SHARED
 from shapely import Polygon, box
 
-REAL = Path(__file__).parents[5] / "shared" / "data" / "hrsc-example"
+REAL = SHARED / "data" / "hrsc-example"
 
 FILE = """<HRSC_Image>
   <Img_FileName>P1</Img_FileName>

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, canonical_le90, codecs, datasets, rbox_to_quad
 from rbox_formats.errors import DatasetError
+from rbox_testing.places import SHARED
 
-REAL = Path(__file__).parents[5] / "shared" / "data" / "dota-example"
+REAL = SHARED / "data" / "dota-example"
 NAMES = ClassNames(["ship", "small-vehicle", "Storage_Tank"])
 SIZE = (64, 48)
 

@@ -10,25 +10,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rbox_metrics._adapters import from_dicts, from_supervision, from_ultralytics
-    from rbox_metrics._bootstrap import Comparison, Difference, Interval, Intervals, bootstrap, compare
-    from rbox_metrics._calibration import Calibration, calibration
-    from rbox_metrics._classes import map_classes, read_class_mapping
-    from rbox_metrics._confusion import Confusion, confusion_matrix
-    from rbox_metrics._curves import ClassCurve, Curves, precision_recall_curves
-    from rbox_metrics._diff_iou import diff_iou_rotated as diff_iou_rotated
-    from rbox_metrics._error_breakdown import ErrorBreakdown, error_breakdown
-    from rbox_metrics._evaluate import evaluate
-    from rbox_metrics._files import evaluate_file
-    from rbox_metrics._flat import FlatBoxes, from_arrays, from_records
-    from rbox_metrics._iou import box_iou_rotated, quad_iou
-    from rbox_metrics._nms import merge_windows, nms_rotated, soft_nms_rotated
-    from rbox_metrics._placement import Placement
-    from rbox_metrics._predictions import read_predictions
-    from rbox_metrics._report import AtThreshold, ClassFigures, CocoFigures, Report
-    from rbox_metrics._submissions import write_dota_submission, write_fair1m_submission
-    from rbox_metrics._sweep import Sweep, sweep_scores
-    from rbox_metrics._torchmetrics import RotatedMeanAveragePrecision as RotatedMeanAveragePrecision
+    from rbox_metrics._evaluation import (
+        Comparison,
+        Difference,
+        Interval,
+        Intervals,
+        bootstrap,
+        compare,
+        evaluate,
+        evaluate_file,
+        write_dota_submission,
+        write_fair1m_submission,
+    )
+    from rbox_metrics._evaluation._torchmetrics import RotatedMeanAveragePrecision as RotatedMeanAveragePrecision
+    from rbox_metrics._inputs import (
+        FlatBoxes,
+        from_arrays,
+        from_dicts,
+        from_records,
+        from_supervision,
+        from_ultralytics,
+        map_classes,
+        read_class_mapping,
+    )
+    from rbox_metrics._inputs.predictions import read_predictions
+    from rbox_metrics._overlaps import box_iou_rotated, quad_iou
+    from rbox_metrics._overlaps._diff_iou import diff_iou_rotated as diff_iou_rotated
+    from rbox_metrics._reports import Report
+    from rbox_metrics._scores import (
+        AtThreshold,
+        Calibration,
+        ClassCurve,
+        ClassFigures,
+        CocoFigures,
+        Confusion,
+        Curves,
+        ErrorBreakdown,
+        Placement,
+        Sweep,
+        calibration,
+        confusion_matrix,
+        error_breakdown,
+        precision_recall_curves,
+        sweep_scores,
+    )
+    from rbox_metrics._suppression import merge_windows, nms_rotated, soft_nms_rotated
     from rbox_metrics.errors import MetricsError
 
 
@@ -36,49 +62,49 @@ __version__ = "0.1.0"
 
 # Each name and its module.
 _MODULES = {
-    "AtThreshold": "_report",
-    "Calibration": "_calibration",
-    "ClassCurve": "_curves",
-    "ClassFigures": "_report",
-    "CocoFigures": "_report",
-    "Comparison": "_bootstrap",
-    "Confusion": "_confusion",
-    "Curves": "_curves",
-    "Difference": "_bootstrap",
-    "ErrorBreakdown": "_error_breakdown",
-    "FlatBoxes": "_flat",
-    "Interval": "_bootstrap",
-    "Intervals": "_bootstrap",
+    "AtThreshold": "_scores",
+    "Calibration": "_scores",
+    "ClassCurve": "_scores",
+    "ClassFigures": "_scores",
+    "CocoFigures": "_scores",
+    "Comparison": "_evaluation",
+    "Confusion": "_scores",
+    "Curves": "_scores",
+    "Difference": "_evaluation",
+    "ErrorBreakdown": "_scores",
+    "FlatBoxes": "_inputs",
+    "Interval": "_evaluation",
+    "Intervals": "_evaluation",
     "MetricsError": "errors",
-    "Placement": "_placement",
-    "Report": "_report",
-    "RotatedMeanAveragePrecision": "_torchmetrics",
-    "Sweep": "_sweep",
-    "bootstrap": "_bootstrap",
-    "box_iou_rotated": "_iou",
-    "diff_iou_rotated": "_diff_iou",
-    "calibration": "_calibration",
-    "compare": "_bootstrap",
-    "confusion_matrix": "_confusion",
-    "error_breakdown": "_error_breakdown",
-    "evaluate": "_evaluate",
-    "evaluate_file": "_files",
-    "from_arrays": "_flat",
-    "from_dicts": "_adapters",
-    "from_records": "_flat",
-    "from_supervision": "_adapters",
-    "from_ultralytics": "_adapters",
-    "map_classes": "_classes",
-    "merge_windows": "_nms",
-    "nms_rotated": "_nms",
-    "precision_recall_curves": "_curves",
-    "quad_iou": "_iou",
-    "read_class_mapping": "_classes",
-    "read_predictions": "_predictions",
-    "soft_nms_rotated": "_nms",
-    "sweep_scores": "_sweep",
-    "write_dota_submission": "_submissions",
-    "write_fair1m_submission": "_submissions",
+    "Placement": "_scores",
+    "Report": "_reports",
+    "RotatedMeanAveragePrecision": "_evaluation._torchmetrics",
+    "Sweep": "_scores",
+    "bootstrap": "_evaluation",
+    "box_iou_rotated": "_overlaps",
+    "diff_iou_rotated": "_overlaps._diff_iou",
+    "calibration": "_scores",
+    "compare": "_evaluation",
+    "confusion_matrix": "_scores",
+    "error_breakdown": "_scores",
+    "evaluate": "_evaluation",
+    "evaluate_file": "_evaluation",
+    "from_arrays": "_inputs",
+    "from_dicts": "_inputs",
+    "from_records": "_inputs",
+    "from_supervision": "_inputs",
+    "from_ultralytics": "_inputs",
+    "map_classes": "_inputs",
+    "merge_windows": "_suppression",
+    "nms_rotated": "_suppression",
+    "precision_recall_curves": "_scores",
+    "quad_iou": "_overlaps",
+    "read_class_mapping": "_inputs",
+    "read_predictions": "_inputs.predictions",
+    "soft_nms_rotated": "_suppression",
+    "sweep_scores": "_scores",
+    "write_dota_submission": "_evaluation",
+    "write_fair1m_submission": "_evaluation",
 }
 
 # Not the metric and not the differentiable IoU: a star import would need torch then, and wait for it.

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 from rbox_metrics import Report
 from rbox_metrics.plots import figures
-from rbox_metrics.plots._style import line_style, short_number, shortened
+from rbox_metrics.plots.style import line_style, short_number, shortened
 
 
 def lines(container: Any, gid: str) -> list[np.ndarray]:

@@ -130,7 +130,7 @@ def set_up() -> None:
     from mmengine.registry import init_default_scope
 
     from rbox_baselines._engine import register
-    from rbox_baselines._mmcv import enable_mmcv_ops
+    from rbox_baselines._stack._mmcv import enable_mmcv_ops
 
     enable_mmcv_ops()
     register()

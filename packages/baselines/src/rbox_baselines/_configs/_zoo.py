@@ -64,11 +64,11 @@ CHANGES: dict[str, Change] = {
     ),
     "sasm-reppoints-*": Change(
         "Its loss works on a GPU alone and its assigner on images of 384 px and more: "
-        "`rbox_baselines._mends.run_sasm_anywhere`."
+        "`rbox_baselines._stack._mends.run_sasm_anywhere`."
     ),
     "rotated-fcos-le90_r50_fpn_kld_1x_dota": Change(
         "Its loss is not a number for predicted boxes without width or height: "
-        "`rbox_baselines._mends.keep_gaussians_regular`."
+        "`rbox_baselines._stack._mends.keep_gaussians_regular`."
     ),
 }
 

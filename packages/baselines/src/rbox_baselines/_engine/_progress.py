@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmrotate.registry import HOOKS
-from rbox_formats.cli import progress
+from rbox_formats.progress import progress_bar
 
 
 @HOOKS.register_module()
@@ -22,7 +22,7 @@ class ProgressHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Opens the bar, as far along as a resumed run is."""
-        self._advance = self._stack.enter_context(progress("training", runner.max_iters))
+        self._advance = self._stack.enter_context(progress_bar("training", runner.max_iters))
         self._advance(runner.iter)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import URLError
 
 from rbox_formats import files
-from rbox_formats.cli import is_first_process
+from rbox_formats.progress import is_first_process, showing
 
 from rbox_baselines._configs import _check, _load, _weights
 from rbox_baselines._configs._load import Data
@@ -50,6 +50,7 @@ def train(
     tensorboard: bool = False,
     launcher: Launcher = "none",
     seed: int = 0,
+    progress: bool = False,
 ) -> Path:
     """Trains a model of MMRotate; scores it on the validation split after each epoch.
 
@@ -71,6 +72,7 @@ def train(
         tensorboard: Writes TensorBoard's files as well.
         launcher: What started the processes of a run: "pytorch" is torchrun.
         seed: Of weights, order and augmentation.
+        progress: Shows progress bars on standard error.
 
     Returns:
         The last checkpoint.
@@ -107,7 +109,8 @@ def train(
     _check.check_types(found)
     _check_weights(found.model)
     _check_checkpoint(found, begins_with)
-    return _run(found)
+    with showing(progress):
+        return _run(found)
 
 
 def _run(config: Config) -> Path:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rbox_formats
 from rbox_formats import ClassNames, ImageRecord
-from rbox_formats._typing import Image
+from rbox_formats.typing import Image
 
 from rbox_baselines._configs._pipelines import innermost, kind_of
 from rbox_baselines._prediction._records import to_record

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rbox_formats import ImageRecord, draw, files, image_sources, images, predictions, tiling
-from rbox_formats._typing import Image
-from rbox_formats.cli import progress, track
+from rbox_formats import ImageRecord, draw, files, images, predictions, tiling
 from rbox_formats.errors import ImageError, PredictionsError
+from rbox_formats.progress import progress_bar, showing, track
+from rbox_formats.typing import Image
 from rbox_metrics import merge_windows, nms_rotated
 
 from rbox_baselines._prediction._detector import FLIPS, Detector
@@ -65,6 +65,7 @@ def predict(
     batch_size: int = 1,
     dataset: Mapping[str, Any] | None = None,
     pictures: str | Path | None = None,
+    progress: bool = False,
 ) -> Path:
     """Writes the detections on image files to a predictions file, or goes on with one.
 
@@ -79,6 +80,7 @@ def predict(
         batch_size: How many windows of an image at a time.
         dataset: What the file's header says of the images.
         pictures: A folder for pictures of the images with their boxes.
+        progress: Shows progress bars on standard error.
 
     Returns:
         The file.
@@ -88,31 +90,32 @@ def predict(
         ImageError: If a file is not a whole image; found before the first is predicted.
         PredictionsError: If the file belongs to another run.
     """
-    views = views or Views()
-    out = Path(out)
-    files.require_writable(out.parent)
-    if out.exists() and not out.is_file():
-        raise PredictionsError("expected a file to write, got something else", path=out)
-    named = image_sources.by_id(paths)
-    check_images(list(named.values()))
-    windows = {image_id: _windows(path, detector, views) for image_id, path in named.items()}
-    header = predictions.Header(
-        class_names=detector.class_names,
-        fingerprint=detector.fingerprint,
-        generation=asdict(views),
-        dataset=dict(dataset or {}),
-    )
-    with predictions.Writer(out, header) as writer:
-        todo = [image_id for image_id in named if image_id not in writer.done]
-        if len(todo) < len(named):
-            logger.info("%s holds %d of %d images already", out, len(named) - len(todo), len(named))
-        with progress("predicting", sum(len(windows[image_id]) for image_id in todo)) as advance:
-            for image_id in todo:
-                writer.write(_detected(detector, image_id, named[image_id], windows[image_id], views, batch_size))
-                advance(len(windows[image_id]))
-    if pictures is not None:
-        draw_predictions(out, named, pictures)
-    return out
+    with showing(progress):
+        views = views or Views()
+        out = Path(out)
+        files.require_writable(out.parent)
+        if out.exists() and not out.is_file():
+            raise PredictionsError("expected a file to write, got something else", path=out)
+        named = images.by_id(paths)
+        check_images(list(named.values()))
+        windows = {image_id: _windows(path, detector, views) for image_id, path in named.items()}
+        header = predictions.Header(
+            class_names=detector.class_names,
+            fingerprint=detector.fingerprint,
+            generation=asdict(views),
+            dataset=dict(dataset or {}),
+        )
+        with predictions.Writer(out, header) as writer:
+            todo = [image_id for image_id in named if image_id not in writer.done]
+            if len(todo) < len(named):
+                logger.info("%s holds %d of %d images already", out, len(named) - len(todo), len(named))
+            with progress_bar("predicting", sum(len(windows[image_id]) for image_id in todo)) as advance:
+                for image_id in todo:
+                    writer.write(_detected(detector, image_id, named[image_id], windows[image_id], views, batch_size))
+                    advance(len(windows[image_id]))
+        if pictures is not None:
+            draw_predictions(out, named, pictures)
+        return out
 
 
 def check_images(paths: Sequence[Path]) -> None:
@@ -127,7 +130,7 @@ def check_images(paths: Sequence[Path]) -> None:
             images.check(path)
         except ImageError as error:
             broken.append(str(error).splitlines()[0])
-    image_sources.refuse(broken)
+    images.refuse(broken)
 
 
 def draw_predictions(path: str | Path, named: Mapping[str, Path], out: str | Path) -> None:

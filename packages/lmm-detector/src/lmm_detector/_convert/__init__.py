@@ -12,13 +12,14 @@ from rbox_formats import ClassNames, codecs, tiling
 
 from lmm_detector._convert._assembly import assemble
 from lmm_detector._convert._processors import make_processor
-from lmm_detector._convert._settings import check_source, generation_config, is_remote_code, start_tokens
+from lmm_detector._convert._settings import check_source, generation_config, start_tokens
 from lmm_detector._convert._weights import read_json, read_weights, weight_files
-from lmm_detector._folders import appearing, check_new
+from lmm_detector._families import FAMILIES
+from lmm_detector._runtime._folders import appearing, check_new
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
 
-__all__ = ["DTYPES", "Conversion", "convert", "is_remote_code"]
+__all__ = ["DTYPES", "Conversion", "convert"]
 
 logger = logging.getLogger("lmm_detector")
 
@@ -111,8 +112,6 @@ def convert(
     assembly = assemble(config, read_weights(source), made_processor, source, dtype=dtype, strict=strict)
     assembly.model.generation_config = generation_config(config)
     if spec is not None:
-        from lmm_detector._families import FAMILIES  # here, so that a family may ask whether a config is remote code's
-
         # Tokens for the codec, and positions for image and prompt.
         FAMILIES["florence2"](assembly.model, made_processor).check(spec.make_codec(), spec.prompt)
     if spec is not None or is_lmmrotates:

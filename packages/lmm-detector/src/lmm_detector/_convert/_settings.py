@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmm_detector._families._loading import is_remote_code
 from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
     from transformers import Florence2Config, GenerationConfig
 
-# What transformers calls the vision part; its own files always name it, remote code's never.
-_NATIVE_VISION = "florence_vision"
 
 _DIMENSIONS = ("depths", "num_heads", "num_groups", "projection_dim")
 # Remote code's defaults of these are transformers' as well.
@@ -27,13 +26,6 @@ _BUILT_IN: tuple[tuple[tuple[str, ...], Any], ...] = (
 
 _SPECIAL_TOKENS = ("bos_token_id", "pad_token_id", "eos_token_id", "decoder_start_token_id")
 _GENERATION = (*_SPECIAL_TOKENS, "forced_bos_token_id", "forced_eos_token_id", "no_repeat_ngram_size", "num_beams")
-
-
-def is_remote_code(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json is of a Florence-2 whose weights have the names of Microsoft's remote code."""
-    vision = config.get("vision_config")
-    is_native = isinstance(vision, Mapping) and vision.get("model_type") == _NATIVE_VISION
-    return config.get("model_type") == "florence2" and not is_native
 
 
 def check_source(config: Mapping[str, Any], path: Path) -> None:

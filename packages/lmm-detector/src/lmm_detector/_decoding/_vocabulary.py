@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from rbox_formats._typing import SpansN
+from rbox_formats.typing import SpansN
 
 from lmm_detector.errors import ModelError
 

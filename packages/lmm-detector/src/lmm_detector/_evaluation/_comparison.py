@@ -78,13 +78,13 @@ def save(scored: Sequence[Scored], out: str | Path) -> list[Path]:
     Returns:
         The files.
     """
-    from rbox_metrics import _render
+    from rbox_metrics import tables
 
     out = Path(out)
     header, rows = _rows(scored)
     texts = {
-        ".md": _render.markdown_table(header, [[_whole(cell) for cell in row] for row in rows]),
-        ".csv": _render.csv_table(header, [["" if cell is None else cell for cell in row] for row in rows]),
+        ".md": tables.markdown_table(header, [[_whole(cell) for cell in row] for row in rows]),
+        ".csv": tables.csv_table(header, [["" if cell is None else cell for cell in row] for row in rows]),
         ".json": json.dumps([each.to_dict() for each in scored], indent=2, ensure_ascii=False, allow_nan=False) + "\n",
     }
     paths = []
@@ -96,7 +96,7 @@ def save(scored: Sequence[Scored], out: str | Path) -> list[Path]:
     elif importlib.util.find_spec("matplotlib") is None:
         logger.info("no plot: matplotlib is not there (pip install 'rbox-metrics[plot]')")
     else:
-        from rbox_metrics.plots._style import save as save_figure
+        from rbox_metrics.plots.style import save as save_figure
 
         paths.append(out / "checkpoints.png")
         save_figure(plot(scored), paths[-1])
@@ -105,10 +105,10 @@ def save(scored: Sequence[Scored], out: str | Path) -> list[Path]:
 
 def table(scored: Sequence[Scored]) -> Table:
     """For the terminal, in percent."""
-    from rbox_metrics import _render
+    from rbox_metrics import tables
 
     header, rows = _rows(scored)
-    return _render.simple_table("checkpoints, percent", header, [[_whole(cell) for cell in row] for row in rows])
+    return tables.simple_table("checkpoints, percent", header, [[_whole(cell) for cell in row] for row in rows])
 
 
 def plot(scored: Sequence[Scored]) -> Figure:
@@ -117,20 +117,20 @@ def plot(scored: Sequence[Scored]) -> Figure:
     Checkpoints without a step are left out.
     """
     from matplotlib.lines import Line2D
-    from rbox_metrics.plots import _style
+    from rbox_metrics.plots import style
 
     known = sorted((each for each in scored if each.step is not None), key=lambda each: each.step or 0)
     runs = list(dict.fromkeys(each.run for each in known))
-    with _style.style():
-        figure = _style.new_figure(_style.PAGE / 2 * 1.4, 2.6)
+    with style.applied():
+        figure = style.new_figure(style.PAGE / 2 * 1.4, 2.6)
         axes = figure.add_subplot()
         highest = 0.0
         handles = []
         for number, run in enumerate(runs):
             of_run = [each for each in known if each.run == run]
             for place, (name, (marker, dashes)) in enumerate(_LOOKS.items()):
-                colour = _style.COLOURS[(number * len(_LOOKS) + place if len(runs) == 1 else number) % 7]
-                values = _style.percent([each.figures[name] for each in of_run])
+                colour = style.COLOURS[(number * len(_LOOKS) + place if len(runs) == 1 else number) % 7]
+                values = style.percent([each.figures[name] for each in of_run])
                 axes.plot([each.step or 0 for each in of_run], values, color=colour, marker=marker, linestyle=dashes)
                 label = FIGURES[name] if len(runs) == 1 else f"{run}: {FIGURES[name]}"
                 handles.append(Line2D([], [], color=colour, marker=marker, linestyle=dashes, label=label))
@@ -138,8 +138,8 @@ def plot(scored: Sequence[Scored]) -> Figure:
         axes.set_xlabel("training step")
         axes.set_xlim(left=0)
         axes.set_ylim(0, max(highest * 1.05, 1))
-        _style.percent_axis(axes.yaxis, "score", max(highest * 1.05, 1))
-        _style.legend_below(figure, handles, [str(handle.get_label()) for handle in handles])
+        style.percent_axis(axes.yaxis, "score", max(highest * 1.05, 1))
+        style.legend_below(figure, handles, [str(handle.get_label()) for handle in handles])
     return figure
 
 

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rbox_metrics
 from rbox_formats import ClassNames, Dataset, ImageRecord, datasets, files
+from rbox_formats.progress import showing
 from rbox_formats.visualization import visualize
 
-from lmm_detector import _ranks
 from lmm_detector._evaluation._checkpoints import Checkpoint, find_checkpoints, step_in
 from lmm_detector._evaluation._comparison import FIGURES, Scored
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._predict import predict
+from lmm_detector._runtime import _ranks
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ConfigError, RunError
 
@@ -97,6 +98,7 @@ def evaluate_checkpoints(
     dtype: str = "float32",
     score: bool = True,
     pictures: bool = False,
+    progress: bool = False,
     **scoring: Any,
 ) -> list[Scored]:
     """Predicts on a dataset with one or many checkpoints, and scores each.
@@ -122,6 +124,7 @@ def evaluate_checkpoints(
         score: False predicts alone; `report` is then None.
         pictures: Draws truth beside predictions.
         **scoring: As in `rbox_metrics.evaluate`.
+        progress: Shows progress bars on standard error.
 
     Returns:
         What came of each checkpoint, in the order of `find_checkpoints`.
@@ -132,27 +135,28 @@ def evaluate_checkpoints(
         RboxError: If dataset, models or settings are not as expected. What can be found wrong before the first image is
             predicted is.
     """
-    out = Path(out)
-    files.require_writable(out)
-    checkpoints = find_checkpoints(models, intermediate=intermediate)
-    specs = [DetectorSpec.load(checkpoint.path) for checkpoint in checkpoints]
-    truth = annotated(data, format, split, class_names or specs[0].class_names, clip_num, shuffle_seed)
-    records = list(truth)
-    for spec in specs:
-        rbox_metrics.map_classes([], spec.class_names, truth.class_names)
-    if score:
-        rbox_metrics.evaluate(records, [], truth.class_names, **scoring)  # which finds what is wrong with settings
-    description = {"format": format, "data": str(data), "split": split}
-    scored = []
-    for number, checkpoint in enumerate(checkpoints, start=1):
-        logger.info("%s (%d of %d)", checkpoint.name, number, len(checkpoints))
-        path = out / checkpoint.name / PREDICTIONS
-        detector = Detector.from_pretrained(checkpoint.path, device=device, dtype=dtype)
-        predict(detector, [record.file for record in records], path, generation=generation, dataset=description)
-        del detector  # before the next one needs its memory
-        finish = partial(_finish, checkpoint, path, truth, scoring if score else None, pictures)
-        scored.append(_ranks.on_main(finish))
-    return scored
+    with showing(progress):
+        out = Path(out)
+        files.require_writable(out)
+        checkpoints = find_checkpoints(models, intermediate=intermediate)
+        specs = [DetectorSpec.load(checkpoint.path) for checkpoint in checkpoints]
+        truth = annotated(data, format, split, class_names or specs[0].class_names, clip_num, shuffle_seed)
+        records = list(truth)
+        for spec in specs:
+            rbox_metrics.map_classes([], spec.class_names, truth.class_names)
+        if score:
+            rbox_metrics.evaluate(records, [], truth.class_names, **scoring)  # which finds what is wrong with settings
+        description = {"format": format, "data": str(data), "split": split}
+        scored = []
+        for number, checkpoint in enumerate(checkpoints, start=1):
+            logger.info("%s (%d of %d)", checkpoint.name, number, len(checkpoints))
+            path = out / checkpoint.name / PREDICTIONS
+            detector = Detector.from_pretrained(checkpoint.path, device=device, dtype=dtype)
+            predict(detector, [record.file for record in records], path, generation=generation, dataset=description)
+            del detector  # before the next one needs its memory
+            finish = partial(_finish, checkpoint, path, truth, scoring if score else None, pictures)
+            scored.append(_ranks.on_main(finish))
+        return scored
 
 
 def score_files(
@@ -197,7 +201,7 @@ def annotated(
     if clip_num is not None and clip_num < 1:
         raise ConfigError(f"expected clip_num of 1 or more, got {clip_num}")
     dataset = datasets.read(format, data, split, class_names)
-    return Dataset(dataset.class_names, clipped(datasets.with_images(dataset), clip_num, shuffle_seed), _itself)
+    return Dataset(dataset.class_names, clipped(datasets.with_images(dataset), clip_num, shuffle_seed))
 
 
 def clipped(records: Sequence[T], clip_num: int | None, shuffle_seed: int = SHUFFLE_SEED) -> list[T]:
@@ -258,7 +262,3 @@ def _names(paths: Sequence[Path]) -> list[str]:
         for part in name.split("/"):
             files.safe_name(part, top)
     return names
-
-
-def _itself(record: ImageRecord) -> ImageRecord:
-    return record

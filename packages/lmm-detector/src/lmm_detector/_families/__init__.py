@@ -8,7 +8,7 @@ from lmm_detector._families import chat
 from lmm_detector._families._adapters import is_adapter, merged, with_adapters, with_adapters_of
 from lmm_detector._families._base import PARTS, Answer, Decoding, Family, Part, Sample
 from lmm_detector._families._hub import fetch, resolve
-from lmm_detector._families._loading import read_config
+from lmm_detector._families._loading import is_remote_code, read_config
 from lmm_detector._families._preparation import Preparation
 from lmm_detector._families.chat import Chat
 from lmm_detector._families.florence2 import Florence2
@@ -56,8 +56,6 @@ def load(
     Raises:
         ModelError: If it cannot be found or reached, its family is unknown, or its weights do not fit.
     """
-    from lmm_detector._convert import is_remote_code
-
     if is_adapter(source):
         preparation = Preparation.load(source)
         family, _ = prepare(preparation, dtype=dtype, attn_implementation=attn_implementation)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from rbox_formats._typing import Image, LabelsN, ScoresN, SpansN
 from rbox_formats.codecs import Codec
+from rbox_formats.typing import Image, LabelsN, ScoresN, SpansN
 
 from lmm_detector._decoding._vocabulary import Vocabulary
 from lmm_detector._families import _attention, _pixels

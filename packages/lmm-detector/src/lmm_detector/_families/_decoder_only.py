@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from rbox_formats._typing import Image, LabelsN, ScoresN
+from rbox_formats.typing import Image, LabelsN, ScoresN
 
 from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family, Sample, Size
 from lmm_detector._families._likelihood import log_probabilities

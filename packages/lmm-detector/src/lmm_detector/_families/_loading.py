@@ -132,3 +132,14 @@ def plain_generation(
         decoder_start_token_id=start,
         suppress_tokens=list(never) or None,
     )
+
+
+# What transformers calls the vision part; its own files always name it, remote code's never.
+_NATIVE_VISION = "florence_vision"
+
+
+def is_remote_code(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json is of a Florence-2 whose weights have the names of Microsoft's remote code."""
+    vision = config.get("vision_config")
+    is_native = isinstance(vision, Mapping) and vision.get("model_type") == _NATIVE_VISION
+    return config.get("model_type") == "florence2" and not is_native

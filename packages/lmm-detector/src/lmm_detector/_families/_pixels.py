@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rbox_formats._typing import Image
+from rbox_formats.typing import Image
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from rbox_formats._typing import Image, LabelsN
+from rbox_formats.typing import Image, LabelsN
 
 from lmm_detector.errors import ModelError
 

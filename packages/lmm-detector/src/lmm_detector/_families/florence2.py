@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from rbox_formats._typing import Image, LabelsN, ScoresN
+from rbox_formats.typing import Image, LabelsN, ScoresN
 
 from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family, Part, Sample, Size

@@ -7,24 +7,22 @@ import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rbox_metrics
 from rbox_formats import codecs, tiling
-from rbox_formats._typing import Image, ScoresN
 from rbox_formats.errors import ImageError
+from rbox_formats.typing import Image, ScoresN
 
 from lmm_detector import _families
-from lmm_detector._memory import enough_memory
 from lmm_detector._prediction import _repetition, _scores
 from lmm_detector._prediction._generation import Generation
+from lmm_detector._prediction._loaded import Loaded
 from lmm_detector._prediction._result import Prediction
 from lmm_detector._prediction._scenes import Scene, blocks
+from lmm_detector._runtime._memory import enough_memory
 from lmm_detector.errors import ModelError
-
-if TYPE_CHECKING:
-    from lmm_detector._prediction._detector import Detector
 
 #: Told of an image whose file turns out to be broken while it is read.
 OnBroken = Callable[[Scene, ImageError], None]
@@ -58,7 +56,7 @@ class _Answered(NamedTuple):
     about: dict[str, Any]
 
 
-def check_generation(detector: Detector, generation: Generation) -> None:
+def check_generation(detector: Loaded, generation: Generation) -> None:
     """Makes sure, before any long work, that answers can be generated so.
 
     Raises:
@@ -69,7 +67,7 @@ def check_generation(detector: Detector, generation: Generation) -> None:
 
 
 def detect(
-    detector: Detector,
+    detector: Loaded,
     scenes: Sequence[Scene],
     generation: Generation,
     *,
@@ -108,7 +106,7 @@ def detect(
                     yield found
 
 
-def _limit(detector: Detector, generation: Generation) -> int:
+def _limit(detector: Loaded, generation: Generation) -> int:
     """The longest answer in tokens."""
     window = detector.spec.window
     limit = detector.family.answer_room(detector.spec.prompt, (window, window))
@@ -118,7 +116,7 @@ def _limit(detector: Detector, generation: Generation) -> int:
     return tokens
 
 
-def _automaton(detector: Detector) -> Any:
+def _automaton(detector: Loaded) -> Any:
     from lmm_detector._decoding._constrained import compile_grammar
 
     return compile_grammar(
@@ -141,7 +139,7 @@ class _Block:
         broken: Scenes whose files are.
     """
 
-    detector: Detector
+    detector: Loaded
     scenes: Sequence[Scene]
     generation: Generation
     decodings: Sequence[_families.Decoding]
@@ -249,7 +247,7 @@ def _seeded(seed: int, device: Any) -> Any:
     return stack
 
 
-def _answered(detector: Detector, window: tiling.Window, answer: _families.Answer, log: Any, rule: str) -> _Answered:
+def _answered(detector: Loaded, window: tiling.Window, answer: _families.Answer, log: Any, rule: str) -> _Answered:
     """What an answer says of its window."""
     size = (window.output_size, window.output_size)
     found = detector.codec.decode(
@@ -269,7 +267,7 @@ def _answered(detector: Detector, window: tiling.Window, answer: _families.Answe
     return _Answered(found, scores, about)
 
 
-def _prediction(detector: Detector, scene: Scene, answers: Sequence[_Answered]) -> Prediction:
+def _prediction(detector: Loaded, scene: Scene, answers: Sequence[_Answered]) -> Prediction:
     """One image's record out of the answers to its windows."""
     pairs = list(zip(answers, scene.windows, strict=True))
     boxes = np.concatenate([tiling.to_image(each.found.boxes, window) for each, window in pairs])

@@ -4,49 +4,36 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
-from rbox_formats import ClassNames, codecs, images, tiling
+from rbox_formats import images, tiling
 from rbox_formats.errors import ImageError
 
-from lmm_detector import _families, _ranks
-from lmm_detector._memory import enough_memory
+from lmm_detector import _families
 from lmm_detector._prediction._detection import check_generation, detect
 from lmm_detector._prediction._generation import Generation
+from lmm_detector._prediction._loaded import Loaded
 from lmm_detector._prediction._result import Prediction
 from lmm_detector._prediction._scenes import ImageLike, Scene, is_one_image
+from lmm_detector._runtime import _ranks
+from lmm_detector._runtime._memory import enough_memory
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
-__all__ = ["Detector", "Generation"]
 
-
-@dataclass(frozen=True)
-class Detector:
+class Detector(Loaded):
     """A model that writes the boxes of an image as text.
 
     >>> detector = Detector.from_pretrained("runs/dota/model")  # doctest: +SKIP
     >>> found = detector.predict("scene.png")  # doctest: +SKIP
     >>> found.boxes, found.names, found.scores, found.text  # doctest: +SKIP
     >>> found.plot()  # doctest: +SKIP
-
-    Attributes:
-        family: The model with its processor.
-        spec: What it was taught.
-        codec: The codec of its texts.
-        fingerprint: A hash of the checkpoint's weights, settings, tokenizer and processor.
     """
-
-    family: _families.Family
-    spec: DetectorSpec
-    codec: codecs.Codec
-    fingerprint: str
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, device: str | None = None, dtype: str = "float32") -> Detector:
@@ -75,11 +62,6 @@ class Detector:
                 f"expected a device for the model, got {device!r}: {str(error).splitlines()[0]}"
             ) from error
         return cls(family, spec, codec, _fingerprint(Path(path)))
-
-    @property
-    def class_names(self) -> ClassNames:
-        """The classes that it was taught; a label is an index into them."""
-        return self.spec.class_names
 
     def windows(self, path: str | Path) -> list[tiling.Window]:
         """The windows in which it sees an image file."""

@@ -9,15 +9,17 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rbox_formats import files, image_sources, images, predictions
-from rbox_formats.cli import progress, track
+from rbox_formats import files, images, predictions
 from rbox_formats.errors import ImageError, PredictionsError
+from rbox_formats.images import by_id
+from rbox_formats.progress import progress_bar, showing, track
 
-from lmm_detector import _ranks
 from lmm_detector._prediction._detection import check_generation, detect
-from lmm_detector._prediction._detector import Detector, Generation
+from lmm_detector._prediction._detector import Detector
+from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._result import Prediction
 from lmm_detector._prediction._scenes import Scene, blocks, shared
+from lmm_detector._runtime import _ranks
 
 logger = logging.getLogger("lmm_detector")
 
@@ -33,6 +35,7 @@ def predict(
     generation: Generation | None = None,
     dataset: Mapping[str, Any] | None = None,
     skip_broken: bool = False,
+    progress: bool = False,
 ) -> Path:
     """Writes the detections on image files to a predictions file, or goes on with one.
 
@@ -46,6 +49,7 @@ def predict(
         generation: How answers are generated.
         dataset: What the file's header says of the images.
         skip_broken: Leaves broken files out, and lists them at the end.
+        progress: Shows progress bars on standard error.
 
     Returns:
         The file; its images are in the order of `paths`.
@@ -57,30 +61,31 @@ def predict(
         ModelError: If the answers cannot be as long, or as short, as asked for, or memory runs out.
         PredictionsError: If the file belongs to another run.
     """
-    out = Path(out)
-    files.require_writable(out.parent)
-    if out.exists() and not out.is_file():
-        raise PredictionsError("expected a file to write, got something else", path=out)
-    generation = generation or Generation()
-    check_generation(detector, generation)
-    named = image_sources.by_id(paths)
-    broken = _broken_images(list(named.values()))
-    if not skip_broken:
-        image_sources.refuse(list(broken.values()))
-    scenes = [detector.scene(path) for path in named.values() if path not in broken]
-    header = _header(detector, generation, dataset)
+    with showing(progress):
+        out = Path(out)
+        files.require_writable(out.parent)
+        if out.exists() and not out.is_file():
+            raise PredictionsError("expected a file to write, got something else", path=out)
+        generation = generation or Generation()
+        check_generation(detector, generation)
+        named = images.by_id(paths)
+        broken = _broken_images(list(named.values()))
+        if not skip_broken:
+            images.refuse(list(broken.values()))
+        scenes = [detector.scene(path) for path in named.values() if path not in broken]
+        header = _header(detector, generation, dataset)
 
-    parts, done = _ranks.on_main(lambda: _held(out, header))
-    rank, count = _ranks.place()
-    if rank == 0 and (held := sum(scene.image_id in done for scene in scenes)):
-        logger.info("%s holds %d of %d images already", out, held, len(scenes))
-    if parts or count > 1:
-        outcome = _by_parts(detector, scenes, generation, out, header, done, skip_broken)
-    else:
-        todo = {scene.image_id for scene in scenes} - done
-        outcome = _run(detector, scenes, generation, out, header, todo, skip_broken)
-    _report(outcome, [*broken.values(), *outcome.broken])
-    return out
+        parts, done = _ranks.on_main(lambda: _held(out, header))
+        rank, count = _ranks.place()
+        if rank == 0 and (held := sum(scene.image_id in done for scene in scenes)):
+            logger.info("%s holds %d of %d images already", out, held, len(scenes))
+        if parts or count > 1:
+            outcome = _by_parts(detector, scenes, generation, out, header, done, skip_broken)
+        else:
+            todo = {scene.image_id for scene in scenes} - done
+            outcome = _run(detector, scenes, generation, out, header, todo, skip_broken)
+        _report(outcome, [*broken.values(), *outcome.broken])
+        return out
 
 
 def _broken_images(paths: Sequence[Path]) -> dict[Path, str]:
@@ -156,7 +161,7 @@ def _run(
     written = 0
     with (
         predictions.Writer(out, header) as writer,
-        progress("predicting", windows) as advance,
+        progress_bar("predicting", windows) as advance,
     ):
         for found in detect(detector, scenes, generation, wanted=todo, on_broken=on_broken if skip_broken else None):
             writer.write(found)
@@ -221,7 +226,7 @@ def read_predictions(path: str | Path, images: Iterable[str | Path] = ()) -> Ite
     Raises:
         PredictionsError: If the file is not a whole predictions file.
     """
-    named = image_sources.by_id(images)
+    named = by_id(images)
     found = predictions.read(path)
     for record in found:
         if not named or record.image_id in named:

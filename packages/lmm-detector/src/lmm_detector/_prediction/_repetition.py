@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 from rbox_formats import ImageRecord
-from rbox_formats._typing import BoxesOrQuadsN, LabelsN
 from rbox_formats.codecs import Decoded, Rejected
+from rbox_formats.typing import BoxesOrQuadsN, LabelsN
 
 
 class Repeat(NamedTuple):

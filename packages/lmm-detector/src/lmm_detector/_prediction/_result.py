@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, draw, images
-from rbox_formats._typing import Image
 from rbox_formats.errors import ImageError
+from rbox_formats.typing import Image
 
 if TYPE_CHECKING:
     from PIL import Image as PillowImage

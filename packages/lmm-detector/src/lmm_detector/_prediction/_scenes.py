@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from rbox_formats import images, tiling
-from rbox_formats._typing import Image
 from rbox_formats.errors import ImageError
+from rbox_formats.typing import Image
 
 # A path, a Pillow image, or an array (height, width, 3) uint8.
 ImageLike: TypeAlias = Any

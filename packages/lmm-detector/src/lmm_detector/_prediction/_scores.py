@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from rbox_formats._typing import NumbersN, NumberSpansN, ScoresN, SpansN
 from rbox_formats.codecs import Codec, Decoded
+from rbox_formats.typing import NumbersN, NumberSpansN, ScoresN, SpansN
 
 from lmm_detector.errors import ConfigError, ModelError
 

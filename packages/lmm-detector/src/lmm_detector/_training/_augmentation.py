@@ -24,7 +24,7 @@ from rbox_formats.errors import ImageError
 from lmm_detector.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rbox_formats._typing import BoxesOrQuadsN, FlagsN, Image, QuadsN
+    from rbox_formats.typing import BoxesOrQuadsN, FlagsN, Image, QuadsN
 
 Direction: TypeAlias = Literal["horizontal", "vertical", "diagonal"]
 

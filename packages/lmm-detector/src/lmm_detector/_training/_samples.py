@@ -10,9 +10,9 @@ from typing import Literal
 
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, images, tiling
-from rbox_formats.cli import track
 from rbox_formats.codecs import Codec
 from rbox_formats.errors import DatasetError
+from rbox_formats.progress import track
 
 from lmm_detector._families import Sample
 from lmm_detector._training._augmentation import Augmentation, sample_rng

@@ -11,9 +11,11 @@ from typing import cast
 
 from accelerate import PartialState
 from rbox_formats import ClassNames, ImageRecord, codecs, files, tiling
+from rbox_formats.progress import showing
 from transformers import TrainingArguments
 
-from lmm_detector import _families, _ranks
+from lmm_detector import _families
+from lmm_detector._runtime import _ranks
 from lmm_detector._sources import open_sources
 from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector._training import _config, _run_folder, _sharding
@@ -30,7 +32,7 @@ logger = logging.getLogger("lmm_detector")
 _GIB = 2**30
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, *, progress: bool = False) -> Path:
     """Fine-tunes a model, or goes on with a run that was stopped.
 
     Everything that can be checked is checked first; only then is anything written. In `config.out` are then
@@ -44,6 +46,7 @@ def train(config: TrainConfig) -> Path:
 
     Args:
         config: The settings.
+        progress: Shows progress bars on standard error.
 
     Returns:
         The detector's folder.
@@ -51,58 +54,61 @@ def train(config: TrainConfig) -> Path:
     Raises:
         RboxError: If a setting, the dataset or the model is not as expected.
     """
-    out = Path(config.out)
-    files.require_writable(out)
-    _run_folder.require_same_run(config)
-    if (out / "model" / FILE_NAME).is_file():
-        logger.info("%s: this run is finished, nothing is done again", out)
+    with showing(progress):
+        out = Path(config.out)
+        files.require_writable(out)
+        _run_folder.require_same_run(config)
+        if (out / "model" / FILE_NAME).is_file():
+            logger.info("%s: this run is finished, nothing is done again", out)
+            return out / "model"
+
+        codec = codecs.get(config.response_format, **config.codec_options)
+        arguments = arguments_of(config, out / "checkpoints")
+        class_names, records = open_sources(config.sources, config.class_names)
+        validation = held_out(config, class_names)
+        with _sharding.whole_weights(arguments):
+            family = prepared(config, codec)
+        spec = _spec(config, codec, class_names)
+        family.check(codec, spec.prompt, (spec.window, spec.window))
+        check_images([record.file for record in itertools.chain(*records, validation)])
+        samples, sizes = _samples(config, family, spec, records)
+        sampler = EpochSampler(sizes, config.dataset_mode, config.seed, config.batch_size)
+        trainer = FamilyTrainer(
+            family,
+            arguments,
+            samples,
+            sampler,
+            spec,
+            evaluate=evaluator(family, spec, validation, config) if validation else None,
+            patience=config.patience,
+        )
+
+        texts = samples.to_jsonl()
+        _run_folder.require_same_texts(out, texts)
+        together = PartialState()
+        newest = _ranks.on_main(lambda: _newest(out))
+        if newest is not None and not newest.is_dir():
+            raise RunError(
+                "expected --out in a folder that all machines see, found it on the first one only", path=newest
+            )
+        if together.is_main_process:
+            _run_folder.remove_unfinished(out / "checkpoints")
+            files.write_text(out / "settings.yaml", _config.to_yaml(config))
+            files.write_text(out / "texts.jsonl", texts)
+            for line in (*_about_texts(samples.items), *_about_model(family, spec), *_about_run(arguments, sampler)):
+                logger.info("%s", line)
+        together.wait_for_everyone()
+        if newest is None or not _is_over(newest, config):
+            if newest is not None:
+                logger.info("going on from %s", newest)
+            trainer.fit(newest)
+            newest = _newest(out)
+            if newest is None:
+                raise RunError("expected a checkpoint at the end of training, found none", path=out / "checkpoints")
+        if together.is_main_process:
+            _run_folder.finish(newest, _best(newest, config), out)
+        together.wait_for_everyone()
         return out / "model"
-
-    codec = codecs.get(config.response_format, **config.codec_options)
-    arguments = arguments_of(config, out / "checkpoints")
-    class_names, records = open_sources(config.sources, config.class_names)
-    validation = held_out(config, class_names)
-    with _sharding.whole_weights(arguments):
-        family = prepared(config, codec)
-    spec = _spec(config, codec, class_names)
-    family.check(codec, spec.prompt, (spec.window, spec.window))
-    check_images([record.file for record in itertools.chain(*records, validation)])
-    samples, sizes = _samples(config, family, spec, records)
-    sampler = EpochSampler(sizes, config.dataset_mode, config.seed, config.batch_size)
-    trainer = FamilyTrainer(
-        family,
-        arguments,
-        samples,
-        sampler,
-        spec,
-        evaluate=evaluator(family, spec, validation, config) if validation else None,
-        patience=config.patience,
-    )
-
-    texts = samples.to_jsonl()
-    _run_folder.require_same_texts(out, texts)
-    together = PartialState()
-    newest = _ranks.on_main(lambda: _newest(out))
-    if newest is not None and not newest.is_dir():
-        raise RunError("expected --out in a folder that all machines see, found it on the first one only", path=newest)
-    if together.is_main_process:
-        _run_folder.remove_unfinished(out / "checkpoints")
-        files.write_text(out / "settings.yaml", _config.to_yaml(config))
-        files.write_text(out / "texts.jsonl", texts)
-        for line in (*_about_texts(samples.items), *_about_model(family, spec), *_about_run(arguments, sampler)):
-            logger.info("%s", line)
-    together.wait_for_everyone()
-    if newest is None or not _is_over(newest, config):
-        if newest is not None:
-            logger.info("going on from %s", newest)
-        trainer.fit(newest)
-        newest = _newest(out)
-        if newest is None:
-            raise RunError("expected a checkpoint at the end of training, found none", path=out / "checkpoints")
-    if together.is_main_process:
-        _run_folder.finish(newest, _best(newest, config), out)
-    together.wait_for_everyone()
-    return out / "model"
 
 
 def _spec(config: TrainConfig, codec: codecs.Codec, class_names: ClassNames) -> DetectorSpec:

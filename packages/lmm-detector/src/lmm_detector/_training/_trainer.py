@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
-from rbox_formats.cli import Advance, progress
+from rbox_formats.progress import Advance, progress_bar
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
-from lmm_detector import _families, _ranks
-from lmm_detector._memory import enough_memory
+from lmm_detector import _families
+from lmm_detector._runtime import _ranks
+from lmm_detector._runtime._memory import enough_memory
 from lmm_detector._spec import DetectorSpec
 from lmm_detector._training import _config, _sharding
 from lmm_detector._training._config import TrainConfig
@@ -202,7 +203,7 @@ class _Watch(TrainerCallback):
         self.note = ""
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        self.advance = self.stack.enter_context(progress("training", state.max_steps))
+        self.advance = self.stack.enter_context(progress_bar("training", state.max_steps))
         self.advance(state.global_step)  # what a resumed run has behind it
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -14,7 +14,8 @@ from rbox_formats.errors import DatasetError
 
 from lmm_detector import _families
 from lmm_detector._evaluation._evaluate import score_detector
-from lmm_detector._prediction._detector import Detector, Generation
+from lmm_detector._prediction._detector import Detector
+from lmm_detector._prediction._generation import Generation
 from lmm_detector._sources import open_sources
 from lmm_detector._spec import DetectorSpec
 from lmm_detector._training._config import TrainConfig

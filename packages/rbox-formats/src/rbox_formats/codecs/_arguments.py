@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from rbox_formats._records import ClassNames
-from rbox_formats._typing import BoxesOrQuadsN, LabelsN
 from rbox_formats.codecs._coordinates import Size
 from rbox_formats.errors import CodecError
+from rbox_formats.typing import BoxesOrQuadsN, LabelsN
 
 
 def as_class_names(names: Iterable[str]) -> ClassNames:

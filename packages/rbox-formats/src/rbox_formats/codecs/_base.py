@@ -7,13 +7,13 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from rbox_formats._geometry import rbox_to_hbox
 from rbox_formats._records import ClassNames
-from rbox_formats._typing import BoxesOrQuadsN, LabelsN, NumbersN, ScoresN
 from rbox_formats.codecs._arguments import as_class_names, as_labels, as_shapes, check_sizes
 from rbox_formats.codecs._coordinates import Coordinates, Size
 from rbox_formats.codecs._decoded import Decoded, DecodeWarning, OnInvalid, Rejected, Status
@@ -22,6 +22,7 @@ from rbox_formats.codecs._stream import StreamDecoder
 from rbox_formats.codecs._syntax import END, IGNORED, Syntax, end_of, start_of
 from rbox_formats.codecs._template import escape
 from rbox_formats.errors import CodecError
+from rbox_formats.typing import BoxesOrQuadsN, LabelsN, NumbersN, ScoresN
 
 _ON_INVALID = get_args(OnInvalid)
 
@@ -198,7 +199,11 @@ class Codec(ABC):
     ) -> StreamDecoder:
         """A decoder for a text that arrives in pieces; see `decode` for the arguments."""
         check_sizes(image_size, input_size)
-        return StreamDecoder(self, class_names, image_size, input_size, near_match)
+        return StreamDecoder(
+            self.parser(class_names, near_match),
+            partial(self.coordinates.to_shapes, image_size=image_size, input_size=input_size),
+            partial(self.decoded, image_size=image_size, input_size=input_size),
+        )
 
     def grammar(self, class_names: Iterable[str], *, at_least_one: bool = False) -> str:
         """One regular expression, without anchors, that matches every text that `encode` can write.

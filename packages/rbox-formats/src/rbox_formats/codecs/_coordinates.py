@@ -9,9 +9,17 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from rbox_formats._conventions import LE90, Convention, convert
-from rbox_formats._geometry import canonical_quad, hbox_to_rbox, quad_to_rbox, rbox_to_hbox, rbox_to_quad
-from rbox_formats._typing import BoxesN, BoxesOrQuadsN, HBoxesN, NumbersN, QuadsN
+from rbox_formats._geometry import (
+    LE90,
+    Convention,
+    canonical_quad,
+    convert,
+    hbox_to_rbox,
+    quad_to_rbox,
+    rbox_to_hbox,
+    rbox_to_quad,
+)
+from rbox_formats.typing import BoxesN, BoxesOrQuadsN, HBoxesN, NumbersN, QuadsN
 
 Size: TypeAlias = tuple[int, int]
 Limits: TypeAlias = tuple[float, float]

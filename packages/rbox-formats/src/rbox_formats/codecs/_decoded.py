@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple, TypeAlias
 
 from rbox_formats._geometry import quad_to_rbox
-from rbox_formats._typing import BoxesN, BoxesOrQuadsN, LabelsN, NumberSpansN, QuadsN, SpansN
+from rbox_formats.typing import BoxesN, BoxesOrQuadsN, LabelsN, NumberSpansN, QuadsN, SpansN
 
 Status: TypeAlias = Literal["boxes", "empty", "truncated", "failed"]
 OnInvalid: TypeAlias = Literal["warn", "ignore", "raise"]

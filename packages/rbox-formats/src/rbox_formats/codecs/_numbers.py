@@ -8,7 +8,7 @@ from itertools import chain
 
 import numpy as np
 
-from rbox_formats._typing import NumbersN, NumberSpansN
+from rbox_formats.typing import NumbersN, NumberSpansN
 
 
 def any_numbers(boxes: Sequence[re.Match[str]], count: int) -> tuple[NumbersN, NumberSpansN]:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from rbox_formats._records import ClassNames
-from rbox_formats._typing import LabelsN, NumbersN, NumberSpansN, SpansN
 from rbox_formats.codecs._coordinates import Limits
 from rbox_formats.codecs._decoded import Rejected
 from rbox_formats.codecs._syntax import Span, Syntax, end_of, may_be_token, start_of
+from rbox_formats.typing import LabelsN, NumbersN, NumberSpansN, SpansN
 
 # So many characters of a text's beginning tell whether a list was opened.
 _OPENING = 32

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
 from rbox_formats._geometry import quad_to_rbox
-from rbox_formats.codecs._coordinates import Size
 from rbox_formats.codecs._decoded import Decoded
-from rbox_formats.codecs._parser import Found
-
-if TYPE_CHECKING:
-    from rbox_formats.codecs._base import Codec
+from rbox_formats.codecs._parser import Found, Parser
+from rbox_formats.typing import BoxesOrQuadsN, NumbersN
 
 # Once so many characters have come without a box, the next attempt waits until there are an eighth more of them: the
 # time stays linear in the length, whatever the text is.
@@ -53,14 +50,12 @@ class StreamDecoder:
 
     def __init__(
         self,
-        codec: Codec,
-        class_names: Iterable[str],
-        image_size: Size,
-        input_size: Size | None,
-        near_match: float | None,
+        parser: Parser,
+        to_shapes: Callable[[NumbersN], BoxesOrQuadsN],
+        finish: Callable[[Found, Parser, str], Decoded],
     ) -> None:
-        self._codec, self._sizes = codec, (image_size, input_size)
-        self._parser = codec.parser(class_names, near_match)
+        """Args: what reads the text; numbers to boxes or quads of the image; the result of what was found in a text."""
+        self._parser, self._to_shapes, self._finish = parser, to_shapes, finish
         self._chunks: list[str] = []
         self._pending: list[str] = []
         self._pending_length = 0
@@ -85,7 +80,7 @@ class StreamDecoder:
         self._closed = True
         columns = zip(*self._found, strict=True)
         found = Found(*(np.concatenate(column) for column in columns))
-        return self._codec.decoded(found, self._parser, "".join(self._chunks), *self._sizes)
+        return self._finish(found, self._parser, "".join(self._chunks))
 
     def _scan(self, *, final: bool) -> list[StreamedBox]:
         text = "".join(self._pending)
@@ -97,7 +92,7 @@ class StreamDecoder:
             self._found.append(found)
         if not len(found.labels):
             return []
-        shapes = self._codec.coordinates.to_shapes(found.numbers, *self._sizes)
+        shapes = self._to_shapes(found.numbers)
         quads = shapes if shapes.ndim == 3 else None
         boxes = shapes if quads is None else quad_to_rbox(quads)
         return [

@@ -15,7 +15,6 @@ from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 
-from rbox_formats._typing import NumbersN, NumberSpansN
 from rbox_formats.codecs._numbers import any_numbers, whole_numbers
 from rbox_formats.codecs._template import (
     READ_WHOLE,
@@ -27,6 +26,7 @@ from rbox_formats.codecs._template import (
     reading,
     strict,
 )
+from rbox_formats.typing import NumbersN, NumberSpansN
 
 Span: TypeAlias = tuple[int, int]
 Unit: TypeAlias = Literal["box", "name", "broken", "none", "junk"]

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from rbox_formats._typing import BoxesOrQuadsN, NumbersN, ScoresN
 from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._options import one_of
 from rbox_formats.codecs._syntax import Syntax
+from rbox_formats.typing import BoxesOrQuadsN, NumbersN, ScoresN
 
 
 def spelled(name: str) -> str:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from rbox_formats._conventions import OC
+from rbox_formats._geometry import OC
 from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._options import one_of

@@ -19,10 +19,10 @@ from typing import ClassVar
 import numpy as np
 
 from rbox_formats._geometry import hbox_to_rbox
-from rbox_formats._typing import BoxesOrQuadsN, NumbersN
 from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Coordinates, Limits, Size, as_hboxes
 from rbox_formats.codecs._syntax import Syntax
+from rbox_formats.typing import BoxesOrQuadsN, NumbersN
 
 _SIDE = 32
 

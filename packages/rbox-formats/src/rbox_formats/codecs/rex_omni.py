@@ -20,11 +20,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rbox_formats._typing import BoxesOrQuadsN, NumbersN, ScoresN
 from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs.qwen2_vl import TOKENS
+from rbox_formats.typing import BoxesOrQuadsN, NumbersN, ScoresN
 
 
 @dataclass(frozen=True)

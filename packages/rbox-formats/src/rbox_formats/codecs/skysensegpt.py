@@ -25,12 +25,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from rbox_formats._conventions import OC
-from rbox_formats._typing import BoxesOrQuadsN, LabelsN
+from rbox_formats._geometry import OC
 from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled, Size
 from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs._template import READ_ANY, Pattern, beginnings, escape, strict
+from rbox_formats.typing import BoxesOrQuadsN, LabelsN
 
 _MOST = 20
 _REST = ", and due to the context length, the remaining objects are not listed."

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, Literal
 
-from rbox_formats._conventions import LE90
+from rbox_formats._geometry import LE90
 from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled, Shape
 from rbox_formats.codecs._options import one_of

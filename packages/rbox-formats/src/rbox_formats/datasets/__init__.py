@@ -28,10 +28,11 @@ from rbox_formats.datasets import (
 )
 from rbox_formats.datasets._folders import images_by_split
 from rbox_formats.datasets._format import Format
+from rbox_formats.datasets._per_image import Annotation
 from rbox_formats.datasets._with_images import with_images
 from rbox_formats.errors import DatasetError
 
-__all__ = ["FORMATS", "Format", "get", "read", "with_images", "write"]
+__all__ = ["FORMATS", "Annotation", "Format", "get", "read", "with_images", "write"]
 
 FORMATS: dict[str, Format] = {
     "coco": Format(coco.read, coco.write, None, coco.images),

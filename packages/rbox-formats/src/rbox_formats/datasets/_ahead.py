@@ -17,7 +17,7 @@ AHEAD = 16
 """How many images are read before the first of them is handed out."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QuadDataset(Dataset):
     """A dataset whose boxes are the minimum-area rectangles of its quads.
 
@@ -33,7 +33,7 @@ class QuadDataset(Dataset):
     @classmethod
     def of(cls, class_names: ClassNames, sources: Sequence[Any], parse: Callable[[Any], dict[str, Any]]) -> QuadDataset:
         """A dataset, by how its sources are parsed."""
-        return cls(class_names, sources, partial(_load, parse=parse), parse)
+        return cls(class_names, sources, partial(_load, parse=parse), parse=parse)
 
     def __iter__(self) -> Iterator[ImageRecord]:
         for start in range(0, len(self.sources), AHEAD):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from rbox_formats import files, images
 from rbox_formats._records import ImageRecord
 from rbox_formats.datasets._folders import ImageFile
-from rbox_formats.datasets._json import Value
 from rbox_formats.errors import DatasetError
+from rbox_formats.parsing.json_values import Value
 
 
 def inside(name: str, root: Path, base: Path) -> Path:
@@ -26,7 +26,7 @@ def inside(name: str, root: Path, base: Path) -> Path:
         DatasetError: If the name is absolute, has a Windows drive, leaves `root`, or names a folder.
     """
     parts = list(base.relative_to(root).parts)
-    names = _slashes(name).split("/")
+    names = name.replace("\\", "/").split("/")
     if not names[0] or names[-1] in {"", ".", ".."}:
         raise DatasetError(f"expected the name of a file inside {root}, got {name!r}")
     for part in names:
@@ -38,15 +38,6 @@ def inside(name: str, root: Path, base: Path) -> Path:
             except DatasetError as error:
                 raise DatasetError(f"expected the name of a file inside {root}, got {name!r}") from error
     return root.joinpath(*parts)
-
-
-def stem_of(name: str) -> str:
-    """What an image is called that a file names: without folders, between '/' or Windows' backslash, and suffix."""
-    return PurePosixPath(_slashes(name)).stem
-
-
-def _slashes(name: str) -> str:
-    return name.replace("\\", "/")
 
 
 def find_image(name: str, root: Path, folders: Iterable[Path]) -> ImageFile:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rbox_formats._records import ClassNames, _normalised
-from rbox_formats.datasets._lines import read_text, split_lines
 from rbox_formats.errors import ClassNameError, DatasetError
+from rbox_formats.parsing.lines import read_text, split_lines
 
 # One entry: a number and a colon where it is a mapping's, and a name, plain or in quotes. No text can be matched in two
 # ways, so the time is linear.

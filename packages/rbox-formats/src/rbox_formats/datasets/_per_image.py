@@ -13,12 +13,12 @@ import numpy as np
 from rbox_formats import files
 from rbox_formats._geometry import quad_to_rbox
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats._typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
-from rbox_formats.datasets import _xml
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index
-from rbox_formats.datasets._lines import read_text, split_lines
-from rbox_formats.datasets._xml import Element
 from rbox_formats.errors import DatasetError
+from rbox_formats.parsing import xml_elements
+from rbox_formats.parsing.lines import read_text, split_lines
+from rbox_formats.parsing.xml_elements import Element
+from rbox_formats.typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
 
 
 class Annotation(NamedTuple):
@@ -156,7 +156,7 @@ def load(path: Path, image_files: dict[str, Path], class_names: ClassNames, pars
     Its image is the one of the same name, or else the one that it names. The image's size is that of the image file,
     and without one the size that the annotation says.
     """
-    annotation = _xml.read(path, lambda root: parse(root, class_names))
+    annotation = xml_elements.read(path, lambda root: parse(root, class_names))
     names = (path.stem, Path(annotation.file_name or "").stem, annotation.file_name or "")
     image = image_file(image_files, next((name for name in names if name in image_files), path.stem))
     return ImageRecord(

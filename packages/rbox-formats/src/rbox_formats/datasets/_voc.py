@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats.datasets import _names, _per_image, _xml
-from rbox_formats.datasets._lines import shortest
+from rbox_formats.datasets import _names, _per_image
 from rbox_formats.datasets._per_image import Annotation, Layout
-from rbox_formats.datasets._xml import Element, ElementError, Node
+from rbox_formats.parsing import xml_elements
+from rbox_formats.parsing.lines import shortest
+from rbox_formats.parsing.xml_elements import Element, ElementError, Node
 
 FIELDS = (
     "folder",
@@ -56,20 +57,20 @@ def parse(
         shape: Reads an object's box.
         has_quads: Whether an image without objects has an empty array of quads, or none.
     """
-    _xml.expect_root(root, "annotation")
+    xml_elements.expect_root(root, "annotation")
     if (objects := root.find("objects")) is not None:
         raise ElementError("expected <object> in <annotation>, got <objects>", objects, "Is this FAIR1M's format?")
     found = root.findall("object")
     shapes = [shape(element) for element in found]
     return Annotation.from_lists(
-        [_xml.label(element, "name", class_names) for element in found],
+        [xml_elements.label(element, "name", class_names) for element in found],
         boxes=_column(found, [shape.box for shape in shapes]),
         quads=_column(found, [shape.quad for shape in shapes]) if found or not has_quads else [],
-        difficult=[_xml.flag(element, "difficult") for element in found],
-        width=_xml.pixels(root, "size/width"),
-        height=_xml.pixels(root, "size/height"),
-        file_name=_xml.file_name(root, "filename"),
-        metadata=_xml.fields(root, FIELDS),
+        difficult=[xml_elements.flag(element, "difficult") for element in found],
+        width=xml_elements.pixels(root, "size/width"),
+        height=xml_elements.pixels(root, "size/height"),
+        file_name=xml_elements.file_name(root, "filename"),
+        metadata=xml_elements.fields(root, FIELDS),
     )
 
 
@@ -86,7 +87,9 @@ def class_names_in(paths: Iterable[Path]) -> ClassNames:
     """The names that files use for their objects, sorted; of names that differ only in case, '-', '_' or space, one."""
     used: set[str] = set()
     for path in paths:
-        used |= _xml.read(path, lambda root: {_xml.text(element, "name") for element in root.findall("object")})
+        used |= xml_elements.read(
+            path, lambda root: {xml_elements.text(element, "name") for element in root.findall("object")}
+        )
     return _names.used(used)
 
 
@@ -118,13 +121,13 @@ def write(
         known = _per_image.texts(record.metadata, FIELDS)
         known |= _per_image.size_texts(record, "size/width", "size/height")
         known["filename"] = _per_image.image_name(record, ".jpg")
-        nodes = _xml.nested([(field, known[field]) for field in _ORDER if field in known])
+        nodes = xml_elements.nested([(field, known[field]) for field in _ORDER if field in known])
         kind = [] if type_name is None else [("type", type_name)]
         for shape, label, difficult in zip(shapes(record), record.labels, record.difficult, strict=True):
             name = ("name", class_names[label])
             flags = [("pose", "Unspecified"), ("truncated", "0"), ("difficult", str(int(difficult)))]
             nodes.append(("object", [*kind, name, *flags, shape]))
-        _xml.write(path, ("annotation", nodes), _per_image.texts(record.metadata, attributes))
+        xml_elements.write(path, ("annotation", nodes), _per_image.texts(record.metadata, attributes))
 
     return _per_image.write(records, root, split, layout, write_record)
 
@@ -140,7 +143,7 @@ def upright_box(element: Element) -> list[float]:
     Raises:
         ElementError: If a number is missing, or the box ends before it begins.
     """
-    x0, y0, x1, y1 = (_xml.number(element, tag) for tag in UPRIGHT_TAGS)
+    x0, y0, x1, y1 = (xml_elements.number(element, tag) for tag in UPRIGHT_TAGS)
     if x1 < x0 or y1 < y0:
         raise ElementError(f"expected xmin <= xmax and ymin <= ymax, got {x0:g} {y0:g} {x1:g} {y1:g}", element)
     return [(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, 0.0]
@@ -153,5 +156,9 @@ def rotated_box(element: Element, tags: Sequence[str]) -> list[float]:
         ElementError: If one is missing or no number, or a side is negative.
     """
     cx, cy, w, h, angle = tags
-    centre = [_xml.number(element, tag) for tag in (cx, cy)]
-    return [*centre, *(_xml.number(element, tag, at_least=0) for tag in (w, h)), _xml.number(element, angle)]
+    centre = [xml_elements.number(element, tag) for tag in (cx, cy)]
+    return [
+        *centre,
+        *(xml_elements.number(element, tag, at_least=0) for tag in (w, h)),
+        xml_elements.number(element, angle),
+    ]

@@ -8,23 +8,27 @@ from pathlib import Path
 
 from rbox_formats import images
 from rbox_formats._records import Dataset, ImageRecord
-from rbox_formats.cli import track
 from rbox_formats.errors import DatasetError
+from rbox_formats.progress import showing, track
 
 _logger = logging.getLogger("rbox_formats")
 
 
-def with_images(dataset: Dataset, image_folder: str | Path | None = None) -> list[ImageRecord]:
+def with_images(
+    dataset: Dataset, image_folder: str | Path | None = None, *, progress: bool = False
+) -> list[ImageRecord]:
     """The dataset's records whose image is there.
 
     Args:
         dataset: The dataset.
         image_folder: Looks for the images there, by the records' ids. None: where the dataset has them.
+        progress: Shows progress bars on standard error.
 
     Raises:
         DatasetError: If there is none.
     """
-    records = list(track(dataset, "reading annotations"))
+    with showing(progress):
+        records = list(track(dataset, "reading annotations"))
     if image_folder is not None:
         if not Path(image_folder).is_dir():
             raise DatasetError("expected a folder with images, found none", path=image_folder)

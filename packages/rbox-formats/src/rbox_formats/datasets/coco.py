@@ -53,14 +53,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rbox_formats import files
-from rbox_formats._geometry import canonical_le90, quad_area, quad_to_hbox, quad_to_rbox, rbox_to_quad
+from rbox_formats._geometry import canonical_le90, quad_area, quad_around, quad_to_hbox, quad_to_rbox, rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets import _json, _names
-from rbox_formats.datasets._images import find_named, image_name, stem_of
-from rbox_formats.datasets._json import Value
-from rbox_formats.datasets._lines import CORRECT_OR_NAME
+from rbox_formats.datasets import _names
+from rbox_formats.datasets._images import find_named, image_name
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
-from rbox_formats.datasets._polygons import quad_around
+from rbox_formats.images import stem_of
+from rbox_formats.parsing import json_values
+from rbox_formats.parsing.json_values import Value
+from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
 _LAYOUT = Layout(
     by_split=(
@@ -108,7 +109,7 @@ def file_of(root: Path, split: str | None = None) -> Path:
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Opens a COCO file; see `rbox_formats.datasets.read`."""
     path, folder = annotation_file(root, split, _LAYOUT)
-    document = _json.read(path)
+    document = json_values.read(path)
     by_id = {}
     for category in document["categories"].items():
         number = category["id"].integer()
@@ -255,15 +256,15 @@ def write(
         stream.write('{"images": [')
         for index, record in enumerate(records):
             image_id = _image_id(record, used, free)
-            stream.write((",\n" if index else "\n") + _json.dump(_image(record, image_id)))
+            stream.write((",\n" if index else "\n") + json_values.dump(_image(record, image_id)))
             for entry in _annotations(record, image_id, rotated):
                 first = next(number)
-                waiting.write((",\n" if first > 1 else "\n") + _json.dump({"id": first, **entry}))
+                waiting.write((",\n" if first > 1 else "\n") + json_values.dump({"id": first, **entry}))
         stream.write('],\n"annotations": [')
         waiting.seek(0)
         shutil.copyfileobj(waiting, stream)
         categories = [{"id": label, "name": name} for label, name in enumerate(class_names, start=1)]
-        stream.write(f'],\n"categories": {_json.dump(categories)}}}\n')
+        stream.write(f'],\n"categories": {json_values.dump(categories)}}}\n')
     return path
 
 
@@ -281,7 +282,7 @@ def _image(record: ImageRecord, image_id: int) -> dict[str, Any]:
     entry: dict[str, Any] = {"id": image_id, "file_name": name}
     if record.width is not None and record.height is not None:
         entry |= {"width": record.width, "height": record.height}
-    return entry | {key: value for key, value in _json.holdable(record.metadata).items() if key not in entry}
+    return entry | {key: value for key, value in json_values.holdable(record.metadata).items() if key not in entry}
 
 
 def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[dict[str, Any]]:
@@ -294,13 +295,13 @@ def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[
         entry: dict[str, Any] = {
             "image_id": image_id,
             "category_id": int(record.labels[i]) + 1,
-            "bbox": _json.plain(places[i]),
+            "bbox": json_values.plain(places[i]),
             "area": area,
             "iscrowd": 0,
             "ignore": int(record.difficult[i]),
         }
         if not rotated or record.quads is not None:
-            entry["segmentation"] = [_json.plain(corners[i].ravel().tolist())]
+            entry["segmentation"] = [json_values.plain(corners[i].ravel().tolist())]
         if record.scores is not None:
             entry["score"] = float(record.scores[i])
         yield entry

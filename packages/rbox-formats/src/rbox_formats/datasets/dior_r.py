@@ -28,11 +28,12 @@ from functools import partial
 from pathlib import Path
 
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets import _per_image, _voc, _xml
+from rbox_formats.datasets import _per_image, _voc
 from rbox_formats.datasets._folders import image_index
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
-from rbox_formats.datasets._xml import Element, ElementError, Node
+from rbox_formats.parsing import xml_elements
+from rbox_formats.parsing.xml_elements import Element, ElementError, Node
 
 CLASS_NAMES = ClassNames(
     [
@@ -86,7 +87,7 @@ def _shape(element: Element) -> Shape:
         upright = element.find("bndbox")
         remedy = None if upright is None else 'These are horizontal boxes: read them as format "voc".'
         raise ElementError("expected <robndbox> in <object>, found none", element, remedy)
-    return Shape(quad=[_xml.number(box, corner) for corner in _CORNERS])
+    return Shape(quad=[xml_elements.number(box, corner) for corner in _CORNERS])
 
 
 def images(root: Path, split: str | None) -> Path:

@@ -31,7 +31,7 @@ from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._ahead import QuadDataset
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index, split_folder
-from rbox_formats.datasets._lines import (
+from rbox_formats.parsing.lines import (
     LARGEST,
     LineError,
     find_class,

@@ -36,12 +36,13 @@ from pathlib import Path
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets import _per_image, _xml
+from rbox_formats.datasets import _per_image
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_index, split_folder
-from rbox_formats.datasets._lines import shortest
 from rbox_formats.datasets._per_image import Annotation, Layout
-from rbox_formats.datasets._xml import Element, ElementError, Node
 from rbox_formats.errors import DatasetError
+from rbox_formats.parsing import xml_elements
+from rbox_formats.parsing.lines import shortest
+from rbox_formats.parsing.xml_elements import Element, ElementError, Node
 
 _AIRPLANES = ("Boeing737", "Boeing747", "Boeing777", "Boeing787", "C919", "A220", "A321", "A330", "A350", "ARJ21")
 _SHIPS = (
@@ -115,41 +116,41 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
     Raises:
         ElementError: If it is not as the format says.
     """
-    _xml.expect_root(root, "annotation")
-    found = _xml.child(root, "objects").findall("object")
+    xml_elements.expect_root(root, "annotation")
+    found = xml_elements.child(root, "objects").findall("object")
     scored = bool(found) and all(element.find("possibleresult/probability") is not None for element in found)
     return Annotation.from_lists(
-        [_xml.label(element, "possibleresult/name", class_names) for element in found],
+        [xml_elements.label(element, "possibleresult/name", class_names) for element in found],
         quads=[_corners(element) for element in found],
-        scores=[_xml.number(element, "possibleresult/probability") for element in found] if scored else None,
-        width=_xml.pixels(root, "size/width"),
-        height=_xml.pixels(root, "size/height"),
-        file_name=_xml.file_name(root, "source/filename"),
-        metadata=_xml.fields(root, FIELDS),
+        scores=[xml_elements.number(element, "possibleresult/probability") for element in found] if scored else None,
+        width=xml_elements.pixels(root, "size/width"),
+        height=xml_elements.pixels(root, "size/height"),
+        file_name=xml_elements.file_name(root, "source/filename"),
+        metadata=xml_elements.fields(root, FIELDS),
     )
 
 
 def _corners(element: Element) -> list[float]:
     kind = element.find("coordinate")
-    if kind is not None and _xml.text_of(kind).lower() not in ("", "pixel"):
-        raise ElementError(f"expected coordinates of the kind 'pixel', got {_xml.text_of(kind)!r}", kind)
-    points = [_point(point) for point in _xml.child(element, "points").findall("point")]
+    if kind is not None and xml_elements.text_of(kind).lower() not in ("", "pixel"):
+        raise ElementError(f"expected coordinates of the kind 'pixel', got {xml_elements.text_of(kind)!r}", kind)
+    points = [_point(point) for point in xml_elements.child(element, "points").findall("point")]
     if len(points) not in (4, 5):
         remedy = "A box has its four corners and the first one again."
-        raise ElementError(f"expected 4 or 5 points, got {len(points)}", _xml.child(element, "points"), remedy)
+        raise ElementError(f"expected 4 or 5 points, got {len(points)}", xml_elements.child(element, "points"), remedy)
     if len(points) == 5 and points[4] != points[0]:
         first, last = (" ".join(map(shortest, point)) for point in (points[0], points[4]))
         raise ElementError(
-            f"expected the last of 5 points to be the first, {first}, got {last}", _xml.child(element, "points")
+            f"expected the last of 5 points to be the first, {first}, got {last}", xml_elements.child(element, "points")
         )
     return [value for point in points[:4] for value in point]
 
 
 def _point(element: Element) -> list[float]:
-    values = _xml.text_of(element).split(",")
+    values = xml_elements.text_of(element).split(",")
     if len(values) != 2:
-        raise ElementError(f"expected x,y in <point>, got {_xml.text_of(element)!r}", element)
-    return [_xml.to_number(value.strip(), element, "point") for value in values]
+        raise ElementError(f"expected x,y in <point>, got {xml_elements.text_of(element)!r}", element)
+    return [xml_elements.to_number(value.strip(), element, "point") for value in values]
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
@@ -172,5 +173,5 @@ def _write_record(path: Path, record: ImageRecord, class_names: ClassNames) -> N
         points = [("point", ",".join(map(shortest, corner))) for corner in (*quad, quad[0])]
         kinds = [("coordinate", "pixel"), ("type", "rectangle"), ("description", "None")]
         objects.append(("object", [*kinds, ("possibleresult", result), ("points", points)]))
-    image = _xml.nested([(field, known[field]) for field in _ORDER if field in known])
-    _xml.write(path, ("annotation", [*image, ("objects", objects)]))
+    image = xml_elements.nested([(field, known[field]) for field in _ORDER if field in known])
+    xml_elements.write(path, ("annotation", [*image, ("objects", objects)]))

@@ -42,10 +42,10 @@ from typing import Any, NamedTuple
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats._typing import QuadsN
-from rbox_formats.datasets import _json
-from rbox_formats.datasets._lines import plain_digits, read_text, split_lines
 from rbox_formats.errors import DatasetError
+from rbox_formats.parsing import json_values
+from rbox_formats.parsing.lines import plain_digits, read_text, split_lines
+from rbox_formats.typing import QuadsN
 
 _GEOTIFF = (".tif", ".tiff")
 
@@ -99,7 +99,7 @@ def write(
     for record in records:
         name = files.safe_name(f"{record.image_id}.geojson", folder)
         placement = placement_of(record.file) if on_map else None
-        files.write_text(folder / name, _json.dump(collection(record, class_names, placement)) + "\n")
+        files.write_text(folder / name, json_values.dump(collection(record, class_names, placement)) + "\n")
     return folder
 
 
@@ -123,14 +123,14 @@ def collection(record: ImageRecord, class_names: ClassNames, placement: Placemen
         if record.scores is not None:
             properties["score"] = float(record.scores[i])
         ring = _ring(corners)
-        geometry = {"type": "Polygon", "coordinates": [[_json.plain(point) for point in ring]]}
+        geometry = {"type": "Polygon", "coordinates": [[json_values.plain(point) for point in ring]]}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     collection: dict[str, Any] = {
         "type": "FeatureCollection",
         "image_id": record.image_id,
         "width": record.width,
         "height": record.height,
-        "metadata": _json.holdable(record.metadata),
+        "metadata": json_values.holdable(record.metadata),
     }
     authority, _, code = (placement.crs or "" if placement else "").partition(":")
     if code and (authority, code) != ("EPSG", "4326"):

@@ -42,11 +42,12 @@ from typing import NamedTuple
 
 from rbox_formats._geometry import canonical_le90, rbox_to_hbox
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets import _per_image, _voc, _xml
-from rbox_formats.datasets._lines import shortest
+from rbox_formats.datasets import _per_image, _voc
 from rbox_formats.datasets._per_image import Annotation, Layout
-from rbox_formats.datasets._xml import Element, Node
 from rbox_formats.errors import DatasetError
+from rbox_formats.parsing import xml_elements
+from rbox_formats.parsing.lines import shortest
+from rbox_formats.parsing.xml_elements import Element, Node
 
 
 class Type(NamedTuple):
@@ -141,22 +142,22 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
     Raises:
         ElementError: If it is not as the format says.
     """
-    _xml.expect_root(root, "HRSC_Image")
+    xml_elements.expect_root(root, "HRSC_Image")
     found = root.findall("HRSC_Objects/HRSC_Object")
     annotation = Annotation.from_lists(
         [_label(element, class_names) for element in found],
         boxes=[_voc.rotated_box(element, _TAGS) for element in found],
-        difficult=[_xml.flag(element, "difficult") for element in found],
-        width=_xml.pixels(root, "Img_SizeWidth"),
-        height=_xml.pixels(root, "Img_SizeHeight"),
-        file_name=_xml.file_name(root, "Img_FileName"),
-        metadata=_xml.fields(root, FIELDS),
+        difficult=[xml_elements.flag(element, "difficult") for element in found],
+        width=xml_elements.pixels(root, "Img_SizeWidth"),
+        height=xml_elements.pixels(root, "Img_SizeHeight"),
+        file_name=xml_elements.file_name(root, "Img_FileName"),
+        metadata=xml_elements.fields(root, FIELDS),
     )
     return annotation._replace(boxes=canonical_le90(annotation.boxes))
 
 
 def _label(element: Element, class_names: ClassNames) -> int:
-    class_id = _xml.text(element, "Class_ID")
+    class_id = xml_elements.text(element, "Class_ID")
     number: int | None = _NUMBER_OF.get(class_id)
     if number is None and class_names == SHIP and class_id.isdigit():
         number = 1
@@ -167,7 +168,7 @@ def _label(element: Element, class_names: ClassNames) -> int:
             return label
         names.append(name)
     known = f" ({', '.join(names)})" if names else ""
-    raise _xml.unknown_class(f"{class_id}{known}", _xml.child(element, "Class_ID"), class_names)
+    raise xml_elements.unknown_class(f"{class_id}{known}", xml_elements.child(element, "Class_ID"), class_names)
 
 
 def images(root: Path, split: str | None) -> Path:
@@ -218,4 +219,4 @@ def _write_record(path: Path, record: ImageRecord, class_ids: list[str]) -> None
         }
         objects.append(("HRSC_Object", list(values.items())))
     image = [(field, known[field]) for field in _ORDER if field in known]
-    _xml.write(path, ("HRSC_Image", [*image, ("HRSC_Objects", objects)]))
+    xml_elements.write(path, ("HRSC_Image", [*image, ("HRSC_Objects", objects)]))

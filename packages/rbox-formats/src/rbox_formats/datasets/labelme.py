@@ -43,14 +43,15 @@ from typing import Any
 import numpy as np
 
 from rbox_formats import files
+from rbox_formats._geometry import quad_around, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets import _json, _names
+from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import ImageFile, annotation_files, image_file, image_index, split_folder
 from rbox_formats.datasets._images import find_named, image_name
-from rbox_formats.datasets._json import Value
-from rbox_formats.datasets._lines import CORRECT_OR_NAME
-from rbox_formats.datasets._polygons import quad_around, upright_quad
 from rbox_formats.errors import DatasetError
+from rbox_formats.parsing import json_values
+from rbox_formats.parsing.json_values import Value
+from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
 _VERSION = "5.5.0"
 
@@ -80,12 +81,12 @@ def images(root: Path, split: str | None) -> Path:
 
 
 def _labels_in(found: Iterable[Path]) -> ClassNames:
-    used = {shape["label"].text() for path in found for shape in _json.read(path)["shapes"].items()}
+    used = {shape["label"].text() for path in found for shape in json_values.read(path)["shapes"].items()}
     return _names.used(used)
 
 
 def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNames) -> ImageRecord:
-    document = _json.read(path)
+    document = json_values.read(path)
     quads, labels, difficult = [], [], []
     for shape in document["shapes"].items():
         label = class_names.find(shape["label"].text())
@@ -156,7 +157,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:
         name = files.safe_name(f"{record.image_id}.json", folder)
-        files.write_text(folder / name, _json.dump(_document(record, class_names)) + "\n")
+        files.write_text(folder / name, json_values.dump(_document(record, class_names)) + "\n")
     return folder
 
 
@@ -165,14 +166,14 @@ def _document(record: ImageRecord, class_names: ClassNames) -> dict[str, Any]:
     shapes = [
         {
             "label": class_names[label],
-            "points": [_json.plain(point) for point in quad],
+            "points": [json_values.plain(point) for point in quad],
             "group_id": None,
             "shape_type": "polygon",
             "flags": {"difficult": True} if difficult else {},
         }
         for quad, label, difficult in zip(quads.tolist(), record.labels, record.difficult, strict=True)
     ]
-    others = {key: value for key, value in _json.holdable(record.metadata).items() if key not in _KNOWN}
+    others = {key: value for key, value in json_values.holdable(record.metadata).items() if key not in _KNOWN}
     return {
         "version": _VERSION,
         "flags": {},

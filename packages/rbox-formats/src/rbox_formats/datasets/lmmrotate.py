@@ -38,12 +38,14 @@ from pathlib import Path
 from rbox_formats import codecs, files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.codecs import Codec
-from rbox_formats.datasets import _json, _names
-from rbox_formats.datasets._images import find_named, image_name, stem_of
-from rbox_formats.datasets._json import Value
-from rbox_formats.datasets._lines import CORRECT_OR_NAME
+from rbox_formats.datasets import _names
+from rbox_formats.datasets._images import find_named, image_name
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
 from rbox_formats.errors import CodecError, DatasetError
+from rbox_formats.images import stem_of
+from rbox_formats.parsing import json_values
+from rbox_formats.parsing.json_values import Value
+from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
 _LAYOUT = Layout(by_split=("{split}.json", "annotations/{split}.json"), whole=("annotations.json",))
 V2 = codecs.get("florence2")
@@ -60,7 +62,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, codec
         codec: What the responses are texts of.
     """
     path, folder = annotation_file(root, split, _LAYOUT)
-    entries = list(_json.read(path).items())
+    entries = list(json_values.read(path).items())
     stems: set[str] = set()
     for entry in entries:
         stem = stem_of(entry["file_name"].text())
@@ -154,8 +156,8 @@ def write(
             response = codec.encode(record.shapes, record.labels, class_names, (width, height))
             name = files.safe_name(image_name(record), Path("images"))
             entry = {"file_name": name, "width": width, "height": height, "response": response}
-            entry |= {key: value for key, value in _json.holdable(record.metadata).items() if key not in entry}
-            stream.write(between + _json.dump(entry))
+            entry |= {key: value for key, value in json_values.holdable(record.metadata).items() if key not in entry}
+            stream.write(between + json_values.dump(entry))
             between = ",\n"
         stream.write("]\n")
     return path

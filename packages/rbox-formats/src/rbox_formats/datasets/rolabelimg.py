@@ -38,7 +38,7 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image, _voc
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
-from rbox_formats.datasets._xml import Element, ElementError, Node
+from rbox_formats.parsing.xml_elements import Element, ElementError, Node
 
 _LAYOUT = Layout(("Annotations", "annotations", "."), ("ImageSets/Main", "ImageSets"))
 _WRITTEN = Layout((".",), ())

@@ -31,11 +31,12 @@ from pathlib import Path
 
 from rbox_formats._geometry import canonical_le90
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets import _per_image, _voc, _xml
+from rbox_formats.datasets import _per_image, _voc
 from rbox_formats.datasets._folders import image_index
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
-from rbox_formats.datasets._xml import Element, Node
+from rbox_formats.parsing import xml_elements
+from rbox_formats.parsing.xml_elements import Element, Node
 
 CLASS_NAMES = ClassNames(["ship"])
 
@@ -62,7 +63,7 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
 
 
 def _shape(element: Element) -> Shape:
-    cx, cy, h, w, angle = _voc.rotated_box(_xml.child(element, "robndbox"), _TAGS)
+    cx, cy, h, w, angle = _voc.rotated_box(xml_elements.child(element, "robndbox"), _TAGS)
     return Shape((cx, cy, max(w, h), min(w, h), angle))
 
 

@@ -36,12 +36,13 @@ from pathlib import Path
 import numpy as np
 
 from rbox_formats import files
-from rbox_formats._conventions import LE90, OC, convert
+from rbox_formats._geometry import LE90, OC, convert
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets import _per_image, _voc, _xml
+from rbox_formats.datasets import _per_image, _voc
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
-from rbox_formats.datasets._xml import Element, Node
+from rbox_formats.parsing import xml_elements
+from rbox_formats.parsing.xml_elements import Element, Node
 
 CLASS_NAMES = ClassNames(["ship"])
 
@@ -71,9 +72,9 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
 
 
 def _shape(element: Element) -> Shape:
-    box = _xml.child(element, "rotated_bndbox")
+    box = xml_elements.child(element, "rotated_bndbox")
     corners = any(box.find(tag) is not None for tag in _CORNERS)
-    return Shape(_voc.rotated_box(box, _TAGS), [_xml.number(box, tag) for tag in _CORNERS] if corners else None)
+    return Shape(_voc.rotated_box(box, _TAGS), [xml_elements.number(box, tag) for tag in _CORNERS] if corners else None)
 
 
 def images(root: Path, split: str | None) -> Path:

@@ -35,7 +35,8 @@ import numpy as np
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index
-from rbox_formats.datasets._lines import (
+from rbox_formats.errors import DatasetError
+from rbox_formats.parsing.lines import (
     LineError,
     find_class,
     one_field,
@@ -45,7 +46,6 @@ from rbox_formats.datasets._lines import (
     shortest,
     split_lines,
 )
-from rbox_formats.errors import DatasetError
 
 CLASS_NAMES = ClassNames(["car", "airplane"])
 

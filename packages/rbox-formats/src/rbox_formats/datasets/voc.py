@@ -27,11 +27,12 @@ from pathlib import Path
 
 from rbox_formats._geometry import canonical_le90, quad_to_hbox, rbox_to_hbox
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets import _per_image, _voc, _xml
+from rbox_formats.datasets import _per_image, _voc
 from rbox_formats.datasets._folders import image_index
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
-from rbox_formats.datasets._xml import Element, Node
+from rbox_formats.parsing import xml_elements
+from rbox_formats.parsing.xml_elements import Element, Node
 
 _LAYOUT = Layout(
     ("Annotations/Horizontal Bounding Boxes", "Annotations", "annotations", "."), ("ImageSets/Main", "ImageSets")
@@ -56,7 +57,9 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
     Raises:
         ElementError: If it is not as the format says.
     """
-    annotation = _voc.parse(root, class_names, lambda element: Shape(_voc.upright_box(_xml.child(element, "bndbox"))))
+    annotation = _voc.parse(
+        root, class_names, lambda element: Shape(_voc.upright_box(xml_elements.child(element, "bndbox")))
+    )
     return annotation._replace(boxes=canonical_le90(annotation.boxes))
 
 

@@ -45,7 +45,8 @@ from rbox_formats._geometry import canonical_le90
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._images import find_image, image_name, inside
-from rbox_formats.datasets._lines import (
+from rbox_formats.errors import DatasetError
+from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
     LineError,
     find_class,
@@ -56,7 +57,6 @@ from rbox_formats.datasets._lines import (
     shortest,
     split_lines,
 )
-from rbox_formats.errors import DatasetError
 
 _MOUNT = "/in/"
 _LINE = "A line reads: class_id, xmin, ymin, xmax, ymax, quality, rotate_angle"

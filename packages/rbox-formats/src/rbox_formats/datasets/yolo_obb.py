@@ -34,10 +34,12 @@ from pathlib import Path
 import numpy as np
 
 from rbox_formats import files, images
+from rbox_formats._geometry import quad_around, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import image_index
-from rbox_formats.datasets._lines import (
+from rbox_formats.errors import DatasetError
+from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
     LineError,
     find_class,
@@ -48,8 +50,6 @@ from rbox_formats.datasets._lines import (
     shortest,
     split_lines,
 )
-from rbox_formats.datasets._polygons import quad_around, upright_quad
-from rbox_formats.errors import DatasetError
 
 FARTHEST = 10.0
 """How many image sizes a corner may be outside."""

@@ -10,22 +10,30 @@ from pathlib import Path
 from PIL import Image
 
 from rbox_formats.draw._charts import bar_chart, histogram
-from rbox_formats.draw._colours import Colour, class_colour
+from rbox_formats.draw._colours import FAINT_INK, INK, PAPER, Colour, class_colour
+from rbox_formats.draw._labels import load_font, shortened
+from rbox_formats.draw._legend import draw_legend
 from rbox_formats.draw._marked import marked_page
 from rbox_formats.draw._pages import contact_sheet, panels, side_by_side
 from rbox_formats.draw._record import draw_record
 from rbox_formats.files import replacing
 
 __all__ = [
+    "FAINT_INK",
+    "INK",
+    "PAPER",
     "Colour",
     "bar_chart",
     "class_colour",
     "contact_sheet",
+    "draw_legend",
     "draw_record",
     "histogram",
+    "load_font",
     "marked_page",
     "panels",
     "save",
+    "shortened",
     "side_by_side",
 ]
 

@@ -11,12 +11,12 @@ from PIL import Image, ImageDraw
 
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats._typing import Image as ImageArray
 from rbox_formats.draw._colours import FAINT_INK, INK, PAPER
 from rbox_formats.draw._labels import load_font, shortened
 from rbox_formats.draw._legend import draw_legend
 from rbox_formats.draw._marks import draw_marks
 from rbox_formats.draw._record import as_picture, draw_record
+from rbox_formats.typing import Image as ImageArray
 
 _MARGIN, _TITLE_SIZE, _NOTE_SIZE, _NOTE_ROW = 12, 17, 13, 20
 _MOST_NOTES = 30

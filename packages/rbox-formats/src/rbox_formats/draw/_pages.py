@@ -10,12 +10,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats._typing import Image as ImageArray
 from rbox_formats.draw._colours import FAINT_INK, INK, PAPER, Colour
 from rbox_formats.draw._labels import load_font, shortened
 from rbox_formats.draw._legend import draw_legend
 from rbox_formats.draw._record import as_picture, draw_record, resized
 from rbox_formats.errors import FormatsError
+from rbox_formats.typing import Image as ImageArray
 
 _MARGIN = 12
 _CAPTION_SIZE, _TITLE_SIZE = 14, 17

@@ -9,10 +9,10 @@ from PIL import Image
 
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats._typing import Image as ImageArray
 from rbox_formats.draw._labels import draw_labels
 from rbox_formats.draw._outlines import draw_outlines, find_ticks
 from rbox_formats.errors import FormatsError
+from rbox_formats.typing import Image as ImageArray
 
 
 def draw_record(

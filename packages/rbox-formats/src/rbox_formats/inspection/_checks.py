@@ -15,7 +15,7 @@ import numpy as np
 
 from rbox_formats._geometry import quad_area, rbox_to_quad
 from rbox_formats._records import ImageRecord
-from rbox_formats._typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
+from rbox_formats.typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
 
 ZERO_WIDTH = 0.01
 """An object has no area where its smallest rectangle is less wide than this, px: corners on a line, up to rounding."""

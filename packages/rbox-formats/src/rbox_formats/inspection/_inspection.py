@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import numpy as np
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.errors import RboxError
 from rbox_formats.inspection._checks import CHECKS, THRESHOLDS, Objects, reaches_outside
+from rbox_formats.progress import showing, track
 
 SMALL, MEDIUM = 32.0**2, 96.0**2
 """COCO's bounds on an object's area, px²: small below the first, large from the second on. Here the area is that of the
@@ -253,24 +253,25 @@ def _summary(name: str, long: Any, short: Any, difficult: Any, images: int) -> C
     )
 
 
-def inspect(dataset: Dataset, progress: Callable[[Sequence[Any]], Iterable[Any]] = iter) -> Inspection:
+def inspect(dataset: Dataset, *, progress: bool = False) -> Inspection:
     """Goes through a dataset once, one image at a time.
 
     A file that cannot be read does not end it: it is listed, with the first fault in it, and the next one is read.
 
     Args:
         dataset: Opened by `datasets.read`.
-        progress: Gives the dataset's sources back one after the other, so that a caller sees them go by.
+        progress: Shows a progress bar on standard error.
     """
     inspector = Inspector(dataset.class_names)
-    for index, source in enumerate(progress(dataset.sources)):
-        file = file_of(source)
-        try:
-            record = dataset.load(source)
-        except (RboxError, OSError) as error:
-            inspector.add_broken(file or f"image {index}", error)
-        else:
-            inspector.add(record, index, file)
+    with showing(progress):
+        for index, source in enumerate(track(dataset.sources, "reading")):
+            file = file_of(source)
+            try:
+                record = dataset.load(source)
+            except (RboxError, OSError) as error:
+                inspector.add_broken(file or f"image {index}", error)
+            else:
+                inspector.add(record, index, file)
     return inspector.result()
 
 

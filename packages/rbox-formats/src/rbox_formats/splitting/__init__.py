@@ -16,7 +16,7 @@ several windows saw.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +26,7 @@ from rbox_formats import datasets
 from rbox_formats._records import Dataset, ImageRecord
 from rbox_formats.datasets._folders import images_by_split
 from rbox_formats.errors import DatasetError, FormatsError, RboxError
+from rbox_formats.progress import Advance, progress_bar, showing
 from rbox_formats.splitting import _workers
 from rbox_formats.splitting._folder import Done, Folder, fingerprint
 from rbox_formats.splitting._image import split_image
@@ -63,7 +64,7 @@ def split(
     format: str = "dota",
     part: str | None = None,
     workers: int = 1,
-    progress: Callable[[int], None] = lambda step: None,
+    progress: bool = False,
 ) -> Summary:
     """Cuts the images of a dataset into windows, and writes these as a dataset of its own.
 
@@ -74,7 +75,7 @@ def split(
         format: Of the annotations written, a name in `datasets.FORMATS`.
         part: The split to write, such as "train"; None: the dataset has no parts.
         workers: How many processes; see `_workers.run` for what more than one asks of a script.
-        progress: Called with the number of images that are done.
+        progress: Shows a progress bar on standard error.
 
     Returns:
         What is there now.
@@ -95,14 +96,15 @@ def split(
     values = {"format": format, "class_names": list(dataset.class_names), **asdict(settings), "gap": settings.overlap}
     folder = Folder(out, part, images, values)
     whole = hashlib.sha256("".join(source.fingerprint for source in found.values()).encode()).hexdigest()
-    progress(len(dataset) - len(found))
-    total = folder.finished(whole)
-    if total is not None:
-        progress(len(found))
-    else:
-        total = _run(dataset, found, settings, folder, workers, failures, progress)
-        datasets.write(format, folder.read(list(found)), out, part, dataset.class_names)
-        folder.finish(whole, total)
+    with showing(progress), progress_bar("splitting", len(dataset)) as advance:
+        advance(len(dataset) - len(found))
+        total = folder.finished(whole)
+        if total is not None:
+            advance(len(found))
+        else:
+            total = _run(dataset, found, settings, folder, workers, failures, advance)
+            datasets.write(format, folder.read(list(found)), out, part, dataset.class_names)
+            folder.finish(whole, total)
     return Summary(len(found), without_image, *total)
 
 
@@ -139,7 +141,7 @@ def _run(
     folder: Folder,
     workers: int,
     failures: list[str],
-    progress: Callable[[int], None],
+    advance: Advance,
 ) -> Done:
     """Splits the images that are not yet done.
 
@@ -150,7 +152,7 @@ def _run(
     before = {image_id: folder.done(image_id, source.fingerprint) for image_id, source in found.items()}
     done = [entry for entry in before.values() if entry is not None]
     todo = [image_id for image_id, entry in before.items() if entry is None]
-    progress(len(done))
+    advance(len(done))
     tasks = ((dataset[found[name].place], found[name].fingerprint, settings, folder) for name in todo)
     with closing(_workers.run(_split_one, tasks, max(1, min(workers, len(todo))))) as results:
         for result in results:
@@ -158,7 +160,7 @@ def _run(
                 failures.append(result)
             else:
                 done.append(result)
-            progress(1)
+            advance(1)
     if failures:
         lines = [f"{len(failures)} images or annotations cannot be read:", *sorted(failures)[:_NAMED]]
         lines += [f"... and {len(failures) - _NAMED} more"] if len(failures) > _NAMED else []

@@ -9,13 +9,13 @@ import numpy as np
 
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ImageRecord
-from rbox_formats._typing import Image
 from rbox_formats.errors import FormatsError
 from rbox_formats.synthetic._config import SceneConfig
 from rbox_formats.synthetic._ground import draw_ground
 from rbox_formats.synthetic._layout import place_objects
 from rbox_formats.synthetic._objects import CLASS_NAMES
 from rbox_formats.synthetic._painting import paint
+from rbox_formats.typing import Image
 
 __all__ = ["CLASS_NAMES", "SceneConfig", "scene"]
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from rbox_formats._typing import Image as ImageArray
 from rbox_formats.synthetic._ground import Ground
 from rbox_formats.synthetic._objects import KINDS, Colour, Object, scaled, turn
+from rbox_formats.typing import Image as ImageArray
 
 _SUPERSAMPLE = 6  # samples per pixel and axis, for objects
 _SHADOW_SUPERSAMPLE = 2

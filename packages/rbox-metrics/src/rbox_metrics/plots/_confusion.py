@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rbox_metrics.plots._style import COLUMN, GREY, new_figure, say_nothing_there, short_number, shortened, styled
+from rbox_metrics.plots.style import COLUMN, GREY, new_figure, say_nothing_there, short_number, shortened, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

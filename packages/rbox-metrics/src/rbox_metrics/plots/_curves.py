@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rbox_metrics.plots._style import (
+from rbox_metrics.plots.style import (
     COLUMN,
     LIGHT,
     PAGE,

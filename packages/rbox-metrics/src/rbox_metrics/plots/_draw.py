@@ -15,8 +15,8 @@ from rbox_metrics.plots._confusion import heat_map
 from rbox_metrics.plots._curves import class_curves, mean_curves
 from rbox_metrics.plots._errors import costs
 from rbox_metrics.plots._placement import histograms
-from rbox_metrics.plots._style import save
 from rbox_metrics.plots._sweep import thresholds
+from rbox_metrics.plots.style import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rbox_metrics._lmmrotate import F1_THRESHOLDS, MAP_NC_THRESHOLDS
-from rbox_metrics.plots._style import (
+from rbox_metrics._scores import F1_THRESHOLDS, MAP_NC_THRESHOLDS
+from rbox_metrics.plots.style import (
     COLUMN,
     GREY,
     PAGE,

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rbox_formats import ClassNames, Dataset, ImageRecord, files, images
 
-from rbox_metrics._figures import least_overlaps
-from rbox_metrics._matching import ANY_SCORE, FALSE_POSITIVE, TRUE_POSITIVE, match_once, partners
-from rbox_metrics._paired import pair
-from rbox_metrics._protocols import choose
-from rbox_metrics._typing import FlagsN, FlagsT, Geometry, ProtocolName
+from rbox_metrics._matching import ANY_SCORE, FALSE_POSITIVE, TRUE_POSITIVE, choose, match_once, pair, partners
+from rbox_metrics._scores import least_overlaps
 from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import FlagsN, FlagsT, Geometry, ProtocolName
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from rbox_metrics._placement import Placement
+    from rbox_metrics._scores import Placement
 
 # What an outline says: its name, and its colour as the label of a class. Of the four least alike of the drawing
 # module's first dozen, with any colour vision, the brightest is for what was missed; errors have thick lines besides.
@@ -222,8 +220,7 @@ def window(corners: np.ndarray, width: int, height: int) -> tuple[int, int, int,
 def _tile(judged: Judged, class_names: ClassNames, counts: str) -> Image.Image:
     """The picture of one image, or of a part of it, under its name and counts."""
     from PIL import Image, ImageDraw
-    from rbox_formats.draw._colours import FAINT_INK, INK, PAPER
-    from rbox_formats.draw._labels import load_font, shortened
+    from rbox_formats.draw import FAINT_INK, INK, PAPER, load_font, shortened
 
     record = judged.truth
     with images.open_rows(record.file) as rows:
@@ -301,8 +298,7 @@ def _names(class_names: ClassNames) -> ClassNames:
 def _under_legend(sheet: Image.Image) -> Image.Image:
     """The sheet below what its colours mean."""
     from PIL import Image
-    from rbox_formats.draw._colours import PAPER
-    from rbox_formats.draw._legend import draw_legend
+    from rbox_formats.draw import PAPER, draw_legend
 
     margin = 12
     legend = draw_legend(sheet.width - 2 * margin, {_COLOURS[outcome]: text for outcome, text in _MEANING.items()})

@@ -1,0 +1,1 @@
+"""What stands beside training and prediction: results, logs, curves, pictures of the data, facts of a model."""

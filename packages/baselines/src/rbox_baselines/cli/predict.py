@@ -1,0 +1,104 @@
+"""`rbox-baselines predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rbox_baselines.cli._common import set_up_output
+from rbox_formats.cli import dataset_options
+
+VIEWS = ("window", "gap", "flips", "scales", "score_threshold")
+
+_MODEL_OPTIONS = (
+    click.option("--config", help="A preset, a zoo config or a file. [default: the one that the checkpoint carries]"),
+    click.option(
+        "--window",
+        type=click.IntRange(min=0),
+        help="Looks at windows of this side in pixels; 0: at whole images. [default: windows of the model's input size "
+        "on images more than twice as large]",
+    ),
+    click.option("--gap", default=200, show_default=True, help="How far windows overlap, in pixels."),
+    click.option(
+        "--flip",
+        "flips",
+        multiple=True,
+        type=click.Choice(["horizontal", "vertical", "diagonal"]),
+        help="Detects on mirrored images as well; more than one may be given.",
+    ),
+    click.option(
+        "--scale",
+        "scales",
+        multiple=True,
+        type=float,
+        default=(1.0,),
+        show_default=True,
+        help="Detects on images so many times as large; more than one may be given.",
+    ),
+    click.option("--score-threshold", default=0.05, show_default=True, help="Leaves out what scores less."),
+    click.option("--batch-size", default=1, show_default=True, type=click.IntRange(min=1), help="Windows at a time."),
+    click.option("--device", help="Such as cpu or cuda:0. [default: the GPU, where there is one]"),
+)
+
+
+def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options that say how a checkpoint is loaded and how images are looked at."""
+    for option in reversed(_MODEL_OPTIONS):
+        function = option(function)
+    return function
+
+
+def load_detector(checkpoint: Path, settings: dict[str, Any]) -> Any:
+    """The detector of a checkpoint, as `model_options` say."""
+    from rbox_baselines import Detector
+
+    return Detector.from_checkpoint(checkpoint, settings["config"], device=settings["device"])
+
+
+def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path, **more: Any) -> None:
+    """Predicts as `model_options` say."""
+    from rbox_baselines import Views, predict
+
+    views = Views(**{name: settings[name] for name in VIEWS})
+    predict(detector, paths, out, views=views, batch_size=settings["batch_size"], **more)
+
+
+@click.command()
+@click.argument("images", nargs=-1)
+@click.option("--checkpoint", type=Path, required=True, help="What `train` wrote, or a file that MMRotate published.")
+@dataset_options(required=False)
+@click.option("--out", type=Path, required=True, help="The predictions file to write, or to go on with.")
+@click.option("--pictures", type=Path, help="A folder for pictures of the images with their boxes.")
+@model_options
+def predict(
+    images: tuple[str, ...],
+    checkpoint: Path,
+    data: Path | None,
+    format: str,
+    split: str | None,
+    out: Path,
+    pictures: Path | None,
+    **settings: Any,
+) -> None:
+    """Detect the objects on a dataset's images (--data), or on IMAGES.
+
+    These are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list). What several
+    windows, flips or scales show of one object is joined. Given again, the command goes on where a stopped run was.
+    """
+    if bool(images) == bool(data):
+        raise click.UsageError("Give either --data, or images.")
+    set_up_output()
+    from rbox_formats import datasets
+    from rbox_formats.images import find_images
+
+    if data:
+        paths = [record.file for record in datasets.with_images(datasets.read(format, data, split))]
+        description: dict[str, Any] = {"format": format, "data": str(data), "split": split}
+    else:
+        paths = find_images(images)
+        description = {"images": list(images)}
+    detector = load_detector(checkpoint, settings)
+    run_detector(detector, settings, paths, out, dataset=description, pictures=pictures)
+    click.echo(f"The predictions are in {out}" + (f", the pictures in {pictures}." if pictures else "."))

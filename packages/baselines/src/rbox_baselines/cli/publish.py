@@ -1,0 +1,33 @@
+"""`rbox-baselines publish`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("checkpoint", type=Path)
+@click.option(
+    "--out",
+    type=Path,
+    required=True,
+    help="A folder, or a file ending in .pth; the name gets 8 digits of the file's hash.",
+)
+def publish(checkpoint: Path, out: Path) -> None:
+    """Write CHECKPOINT for others: weights, classes and config, without optimiser, schedule and log.
+
+    Of a model trained with an average of its weights (EMA) the average is kept, which is what was validated.
+    """
+    from rbox_baselines._tools._publish import publish as run
+    from rbox_formats import files
+
+    files.require_writable(out.parent if out.suffix == ".pth" else out)
+    before = checkpoint.stat().st_size if checkpoint.is_file() else 0
+    published = run(checkpoint, out)
+    if published.dropped:
+        click.echo(f"Left out: {', '.join(published.dropped)}.")
+    if published.is_average:
+        click.echo("The weights are the average over training (EMA).")
+    click.echo(f"The checkpoint is in {published.path} ({published.size / 1e6:.1f} MB of {before / 1e6:.1f}).")

@@ -1,0 +1,1 @@
+"""The demonstration: a tiny model that learns drawn scenes by heart."""

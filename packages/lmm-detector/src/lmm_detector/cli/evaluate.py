@@ -1,0 +1,159 @@
+"""`lmm-detector evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from lmm_detector._prediction._generation import Generation
+from lmm_detector.cli._common import generation_options, open_truth, set_up_output
+from rbox_formats.cli import class_names_option, dataset_options, show_messages
+from rbox_metrics.cli import check_outputs, output_options, say_if_compiling, score, scoring_options
+
+if TYPE_CHECKING:
+    from lmm_detector._evaluation._comparison import Scored
+
+# Options of `predict` that are not about its images and its file.
+_GENERATION = tuple(field.name for field in fields(Generation))
+_LOADING = ("device", "dtype")
+
+
+@click.command()
+@dataset_options()
+@class_names_option
+@click.option(
+    "--predictions",
+    "predictions_paths",
+    type=Path,
+    multiple=True,
+    help="A predictions file; more than one may be given.",
+)
+@click.option(
+    "--model",
+    "models",
+    type=Path,
+    multiple=True,
+    help="A detector to predict with first: its folder, or its run's; more than one may be given.",
+)
+@click.option("--intermediate", is_flag=True, help="Of each --model, a run, all checkpoints as well.")
+@click.option("--clip-num", type=click.IntRange(min=1), help="Takes so many images, drawn by chance.")
+@click.option("--shuffle-seed", default=42, show_default=True, help="The seed that --clip-num draws with.")
+@click.option("--no-score", is_flag=True, help="Predicts alone.")
+@click.option("--pictures", is_flag=True, help="Draws truth beside predictions.")
+@generation_options
+@scoring_options
+@output_options
+def evaluate(
+    data: Path,
+    format: str,
+    split: str | None,
+    class_names: tuple[str, ...] | None,
+    predictions_paths: tuple[Path, ...],
+    models: tuple[Path, ...],
+    intermediate: bool,
+    clip_num: int | None,
+    shuffle_seed: int,
+    no_score: bool,
+    pictures: bool,
+    out: tuple[Path, ...],
+    plots: Path | None,
+    **options: Any,
+) -> None:
+    """Score predictions, or checkpoints, against a dataset's annotations.
+
+    One predictions file is scored in full: --out names files for the report. Of several, or of checkpoints (--model),
+    --out is a folder: with a folder for each checkpoint, one table of all, and one plot against the training step.
+    Given again, nothing is predicted twice.
+
+    Images count whose file is there, as in `predict` and `train`. `rbox-metrics evaluate --only-with-images` does the
+    same, for predictions of other kinds too.
+    """
+    settings = {name: options.pop(name) for name in (*_GENERATION, *_LOADING)}
+    if bool(models) == bool(predictions_paths):
+        raise click.UsageError("Give either --model, or --predictions.")
+    if predictions_paths and (intermediate or no_score):
+        raise click.UsageError("--intermediate and --no-score go with --model.")
+    several = len(predictions_paths) > 1 or bool(models) or clip_num is not None or pictures
+    if not several:
+        show_messages("rbox_metrics")
+        [path] = predictions_paths
+        truth = (
+            open_truth(format, data, split, path) if class_names is None else _read(format, data, split, class_names)
+        )
+        score(truth, path, only_with_images=True, out=out, plots=plots, **options)
+        return
+
+    folder = _one_folder(out, required=bool(models) or pictures)
+    check_outputs((), pictures=plots)
+    set_up_output()
+    from lmm_detector._evaluation import _evaluate as _evaluation
+    from lmm_detector._runtime import _ranks
+    from rbox_formats import files, predictions
+
+    scoring: dict[str, Any] = {"protocol": options["protocol"], "geometry": options["geometry"]}
+    scoring |= {name: options[name] or None for name in ("iou_thresholds", "max_dets")}
+    if not no_score:
+        say_if_compiling()
+    if folder is not None:
+        files.require_writable(folder)
+    clip: dict[str, Any] = {"clip_num": clip_num, "shuffle_seed": shuffle_seed}
+    if models:
+        generation = Generation(**{name: settings[name] for name in _GENERATION})
+        found = _evaluation.evaluate_checkpoints(
+            models,
+            data,
+            folder or "",
+            format=format,
+            split=split,
+            class_names=class_names,
+            intermediate=intermediate,
+            generation=generation,
+            score=not no_score,
+            pictures=pictures,
+            **clip,
+            **{name: settings[name] for name in _LOADING},
+            **scoring,
+        )
+    else:
+        names = class_names or predictions.read(predictions_paths[0]).class_names
+        truth = _evaluation.annotated(data, format, split, names, **clip)
+        found = _evaluation.score_files(predictions_paths, truth, out=folder, pictures=pictures, **scoring)
+    _ranks.on_main(lambda: _show(found, folder, plots, scored=not no_score))
+    _ranks.leave()
+
+
+def _show(found: list[Scored], folder: Path | None, plots: Path | None, *, scored: bool) -> None:
+    """Writes table and plot, and prints the table."""
+    from lmm_detector._evaluation import _comparison
+    from rich.console import Console
+
+    if not scored:
+        click.echo(f"The predictions of {len(found)} checkpoints are in {folder}.")
+        return
+    written = _comparison.save(found, folder) if folder is not None else []
+    if plots is not None:
+        from rbox_metrics.plots import draw
+
+        draw({each.name: each.report.to_dict() for each in found if each.report is not None}, plots)
+    Console().print(_comparison.table(found))
+    if written:
+        click.echo(f"The table is in {', '.join(map(str, written))}.")
+    if plots is not None:
+        click.echo(f"The pictures of the reports are in {plots}.")
+
+
+def _one_folder(out: tuple[Path, ...], *, required: bool) -> Path | None:
+    """The folder that --out names where several checkpoints are evaluated."""
+    if len(out) > 1 or (required and not out):
+        raise click.UsageError(f"Give one --out, a folder; got {len(out)}.")
+    if out and not out[0].is_dir() and out[0].suffix.lower() in (".json", ".md", ".csv"):
+        raise click.BadParameter(f"expected a folder, got the file {out[0]}", param_hint="--out")
+    return out[0] if out else None
+
+
+def _read(format: str, data: Path, split: str | None, class_names: tuple[str, ...]) -> Any:
+    from rbox_formats import datasets
+
+    return datasets.read(format, data, split, class_names)

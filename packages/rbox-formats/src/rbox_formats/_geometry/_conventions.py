@@ -1,0 +1,183 @@
+"""The ways in which the field writes a rotated box's angle, and the way from each to each.
+
+Within the package a box is (cx, cy, w, h, angle) in `LE90`; every other convention is converted where it enters or
+leaves. The four are those of MMRotate's documentation (`docs/en/intro.md` @0120705), which measures the angle in
+radians and clockwise on the screen; each is to be had in degrees and counter-clockwise too:
+
+    convert(boxes, OC.degrees, LE90)
+    convert(boxes, LE90, LE135.degrees.counter_clockwise)
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any, Literal, NamedTuple
+
+from array_api_compat import array_namespace
+
+from rbox_formats.errors import FormatsError
+from rbox_formats.typing import Boxes
+
+_QUARTER_TURN = {"rad": math.pi / 2, "deg": 90.0}
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How an angle is measured, and which of a rectangle's equal descriptions is taken.
+
+    A rectangle is the same when its sides are exchanged and its angle is changed by a quarter turn. A convention takes
+    one of its descriptions: by the longer side (the angle has a range of half a turn) or by the angle alone (the range
+    is a quarter turn, w and h fall as they may).
+
+    Attributes:
+        name: What the field calls it.
+        low: The lower end of the range in degrees, whatever the unit.
+        closed: Which end belongs to the range.
+        long_side: Whether w >= h. Squares, which have no longer side, then have their angle in [-45, 45) degrees.
+        unit: Of the angle, "rad" or "deg".
+        clockwise: Whether a positive angle turns clockwise on the screen (x to the right, y down), so that it takes the
+            x axis towards the y axis.
+    """
+
+    name: str
+    low: float
+    closed: Literal["low", "high"]
+    long_side: bool
+    unit: Literal["rad", "deg"] = "rad"
+    clockwise: bool = True
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The ends of the range in the convention's unit; `closed` says which of them belongs to it."""
+        quarter = _QUARTER_TURN[self.unit]
+        low = self.low / 90 * quarter
+        return low, low + quarter * (2 if self.long_side else 1)
+
+    @property
+    def degrees(self) -> Convention:
+        """The same with the angle in degrees."""
+        return replace(self, unit="deg")
+
+    @property
+    def counter_clockwise(self) -> Convention:
+        """The same range with the angle measured counter-clockwise on the screen."""
+        return replace(self, clockwise=False)
+
+
+LE90 = Convention("le90", low=-90, closed="low", long_side=True)
+"""The long side's angle in [-90, 90) degrees, w >= h: this package's own. Not OpenCV's in any version."""
+
+LE135 = Convention("le135", low=-45, closed="low", long_side=True)
+"""The long side's angle in [-45, 135) degrees, w >= h. Not OpenCV's in any version."""
+
+OC = Convention("oc", low=0, closed="high", long_side=False)
+"""(0, 90] degrees: what `cv2.minAreaRect` of OpenCV 4.5.1 to 4.12 gives (and of 3.4.13 on in the 3.4 series).
+
+MMRotate's D_oc'. For flat quads those versions may give angles beyond the range (-90, 180).
+"""
+
+OC_OLD = Convention("oc_old", low=-90, closed="low", long_side=False)
+"""[-90, 0) degrees: what `cv2.minAreaRect` gives before OpenCV 4.5.1, and again from 4.13 on, 5.0 included.
+
+MMRotate's D_oc. OpenCV went back to it with pull request 28051.
+"""
+
+CONVENTIONS = {convention.name: convention for convention in (LE90, LE135, OC, OC_OLD)}
+"""The four by name: radians, clockwise."""
+
+
+def convert(boxes: Boxes, source: Convention | str, target: Convention | str) -> Boxes:
+    """The same rectangles in another convention.
+
+    Args:
+        boxes: (..., 5) as (cx, cy, w, h, angle), the angle in the source's unit and direction. Any finite angle and any
+            order of sides is understood, also outside the source's range.
+        source: The convention of the boxes, or its name in `CONVENTIONS`.
+        target: The convention that is wanted, or its name.
+
+    Returns:
+        (..., 5) in the target's range, which holds exactly in the array's dtype: an angle that reaches the open end by
+        rounding is put at the closed one. A description that is in the range already is left as it is. Where the target
+        goes by the longer side, sides that differ by rounding only (by less than 1e-9 of them in float64, 2e-5 in
+        float32) are a square's. A box of size zero is a square, one with h = 0 a line along its angle.
+
+    Raises:
+        FormatsError: If a name is not known.
+    """
+    source, target = _named(source), _named(target)
+    xp = array_namespace(boxes)
+    cx, cy, w, h, angle = (boxes[..., i] for i in range(5))
+    factor = _QUARTER_TURN[target.unit] / _QUARTER_TURN[source.unit]
+    if source.clockwise != target.clockwise:
+        factor = -factor
+    if factor != 1:
+        angle = angle * factor
+    slack = 4 * precision(angle.dtype, xp).eps
+    return xp.stack([cx, cy, *in_convention(w, h, angle, target, xp, slack=slack)], axis=-1)
+
+
+def _named(convention: Convention | str) -> Convention:
+    if isinstance(convention, Convention):
+        return convention
+    if convention not in CONVENTIONS:
+        raise FormatsError(f"expected one of the conventions {', '.join(CONVENTIONS)}, got {convention!r}")
+    return CONVENTIONS[convention]
+
+
+class Precision(NamedTuple):
+    """Of a floating dtype."""
+
+    eps: float
+    smallest: float
+
+
+@cache
+def precision(dtype: Any, xp: Any) -> Precision:
+    """What `finfo` says, which takes longer to ask than it takes to turn a hundred boxes."""
+    info = xp.finfo(dtype)
+    return Precision(float(info.eps), float(info.smallest_normal))
+
+
+def in_convention(
+    w: Any, h: Any, angle: Any, convention: Convention, xp: Any, *, slack: float = 0.0
+) -> tuple[Any, Any, Any]:
+    """Sides and angles (...,) of the same rectangles in a convention whose unit and direction they have already.
+
+    An angle that is moved, and lands within `slack` times its way of an end of the range, is put at the closed one.
+    """
+    quarter = _QUARTER_TURN[convention.unit]
+    middle = convention.low / 90 * quarter + (quarter if convention.long_side else quarter / 2)
+    if not convention.long_side:
+        # A range that is closed above is, seen from the other side, one that is closed below.
+        sign = 1 if convention.closed == "low" else -1
+        periods = xp.zeros_like(angle) + quarter
+        angle, turns, at_high = _folded(sign * angle, sign * middle, periods, slack, xp)
+        odd = (xp.remainder(turns, 2) == 1) != at_high
+        return xp.where(odd, h, w), xp.where(odd, w, h), sign * angle
+    # Sums of products with 0 and 1 where a choice by `where` would do: several times faster in numpy.
+    angle = angle + xp.astype(h > w, angle.dtype) * quarter
+    long, short = xp.maximum(w, h), xp.minimum(w, h)
+    is_square = xp.astype(short >= long * (1 - math.sqrt(precision(angle.dtype, xp).eps) / 16), angle.dtype)
+    periods = 2 * quarter - is_square * quarter
+    middles = middle - is_square * middle if middle else 0.0
+    return long, short, _folded(angle, middles, periods, slack, xp)[0]
+
+
+def _folded(angle: Any, middle: Any, period: Any, slack: float, xp: Any) -> tuple[Any, Any, Any]:
+    """The angle in [middle - period / 2, middle + period / 2) and how many periods were taken off.
+
+    The third value is where one period more was taken off, for what reached the upper end. What is in the range already
+    is left as it is, to the last bit.
+    """
+    turns = xp.round((angle - middle) / period)  # a half goes to the even side, so that both ends have none
+    folded = angle - turns * period
+    low = middle - period / 2
+    high = low + period
+    if slack:
+        hair = xp.abs(turns) * (period * slack)
+        folded = xp.where(folded < low + hair, low, folded)
+        high = high - hair
+    at_high = folded >= high
+    return xp.maximum(xp.where(at_high, low, folded), low), turns, at_high

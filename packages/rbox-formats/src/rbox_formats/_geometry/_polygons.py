@@ -1,0 +1,79 @@
+"""Outlines of any number of corners as quads: the corners of the least rectangle around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from rbox_formats._geometry._shapes import canonical_le90, rbox_to_quad
+
+
+def quad_around(corners: Sequence[float]) -> list[float]:
+    """An outline as a quad: itself where it has four corners, else the corners of the least rectangle around it.
+
+    A side of that rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Along the hull the edges'
+    directions only turn one way, so that the farthest corner in a direction is found by halving: O(n log n) in all.
+
+    An outline is closed whether or not it ends where it began: of five corners or more a last one that is the first
+    again is left out. Four are a quad as they stand, also where two of them are the same.
+
+    Args:
+        corners: x1, y1, x2, y2, ... of at least one corner.
+
+    Returns:
+        Eight numbers. Of two corners or a line, a rectangle without height; of one, that point four times.
+    """
+    if len(corners) > 8 and corners[:2] == corners[-2:]:
+        corners = corners[:-2]
+    if len(corners) == 8:
+        return list(corners)
+    hull = _hull(corners)
+    if len(hull) == 1:
+        return [*hull[0].tolist()] * 4
+    points = hull - hull[0]
+    edges = np.roll(points, -1, axis=0) - points
+    u = edges / np.hypot(edges[:, 0], edges[:, 1])[:, None]
+    v = np.stack([-u[:, 1], u[:, 0]], axis=-1)
+    turned = np.mod(np.arctan2(edges[:, 1], edges[:, 0]) - math.atan2(edges[0, 1], edges[0, 0]), 2 * math.pi)
+
+    def farthest(directions: np.ndarray, turn: float) -> np.ndarray:
+        """How far the hull reaches in each direction; they are the edges', turned."""
+        # It is farthest where the edges pass the direction's perpendicular: there, or beside it as angles round.
+        at = np.searchsorted(turned, np.mod(turned + turn + math.pi / 2, 2 * math.pi))
+        near = points[(at[:, None] + np.array([-1, 0, 1])) % len(points)]
+        return np.sum(near * directions[:, None], axis=-1).max(axis=1)
+
+    u1, v1 = farthest(u, 0), farthest(v, math.pi / 2)
+    u0, v0 = -farthest(-u, math.pi), -farthest(-v, math.pi * 1.5)
+    w, h = u1 - u0, v1 - v0
+    i = int((w * h).argmin())
+    centre = hull[0] + u[i] * (u0[i] + u1[i]) / 2 + v[i] * (v0[i] + v1[i]) / 2
+    box = canonical_le90(np.array([*centre, w[i], h[i], math.atan2(u[i, 1], u[i, 0])]))
+    return [float(value) for value in rbox_to_quad(box).ravel()]
+
+
+def upright_quad(x0: float, y0: float, x1: float, y1: float) -> list[float]:
+    """The corners of an upright box, clockwise on the screen from its upper left one: eight numbers."""
+    return [x0, y0, x1, y0, x1, y1, x0, y1]
+
+
+def _hull(corners: Sequence[float]) -> np.ndarray:
+    """The corners (N, 2) of the convex hull, from x towards y (Andrew's monotone chain)."""
+    ordered = sorted(set(zip(corners[0::2], corners[1::2], strict=True)))
+    if len(ordered) < 3:
+        return np.array(ordered, dtype=np.float64)
+
+    def half(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        chain: list[tuple[float, float]] = []
+        for x, y in points:
+            while len(chain) >= 2:
+                (ax, ay), (bx, by) = chain[-2:]
+                if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0:
+                    break
+                chain.pop()
+            chain.append((x, y))
+        return chain
+
+    return np.array(half(ordered)[:-1] + half(ordered[::-1])[:-1], dtype=np.float64)

@@ -1,0 +1,201 @@
+"""Rotated boxes, quads and upright boxes, from one to the other.
+
+A box is (cx, cy, w, h, angle): pixels, radians, x to the right, y down, angle positive clockwise on the screen, in
+`le90`: w >= h and the angle in [-pi/2, pi/2); a square's in [-pi/4, pi/4). Every function keeps leading shapes, works
+on numpy arrays and torch tensors through the array API, and gives back the kind that it got.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from array_api_compat import array_namespace, device
+
+from rbox_formats._geometry._conventions import LE90, convert
+from rbox_formats._geometry._minimum_rectangle import around_quads, in_blocks
+from rbox_formats.errors import FormatsError
+from rbox_formats.typing import Boxes, HBoxes, Quads, Values
+
+# Quads that numpy works on at a time: what each step leaves behind is still in the processor's cache at the next.
+_BLOCK = 4096
+
+
+# Of the corner that a quad may begin with: which coordinate is least, and which decides among equals.
+_STARTS = {"topmost": (1, 0), "leftmost": (0, 1)}
+
+
+def _unstack(array: Any) -> tuple[Any, ...]:
+    return tuple(array[..., i] for i in range(array.shape[-1]))
+
+
+def canonical_le90(boxes: Boxes) -> Boxes:
+    """The same rectangles in the `le90` range.
+
+    Args:
+        boxes: (..., 5), any finite angle, sides in any order.
+
+    Returns:
+        (..., 5) with w >= h, angle in [-pi/2, pi/2), and in [-pi/4, pi/4) where w equals h up to rounding; see
+        `convert`.
+    """
+    return convert(boxes, LE90, LE90)
+
+
+def rbox_to_quad(boxes: Boxes) -> Quads:
+    """The corners of rotated boxes.
+
+    Args:
+        boxes: (..., 5) as (cx, cy, w, h, angle).
+
+    Returns:
+        (..., 4, 2): the corners (-w,-h), (w,-h), (w,h), (-w,h) over two, turned by the angle, around the centre; that
+        is clockwise on the screen. Differentiable.
+    """
+    xp = array_namespace(boxes)
+    cx, cy, w, h, angle = _unstack(boxes)
+    half_cos, half_sin = xp.cos(angle) / 2, xp.sin(angle) / 2
+    ux, uy, vx, vy = w * half_cos, w * half_sin, h * half_sin, h * half_cos
+    left, right, top, bottom = cx - ux, cx + ux, cy - uy, cy + uy  # the middles of the short sides
+    corners = (left + vx, top - vy, right + vx, bottom - vy, right - vx, bottom + vy, left - vx, top + vy)
+    return xp.reshape(xp.stack(corners, axis=-1), (*boxes.shape[:-1], 4, 2))
+
+
+def quad_to_rbox(quads: Quads) -> Boxes:
+    """The rotated rectangle of least area around each quad.
+
+    It depends on the corners and not on their order: clockwise, counter-clockwise, concave and self-crossing quads are
+    held by the rectangle around their convex hull. Of several of the same area (those around an acute triangle, which a
+    concave quad's hull is) it is one of them. Corners on a line give a box of height zero along it, four equal corners
+    one of size zero at angle zero.
+
+    See `_minimum_rectangle` for the method. In numpy it holds a few megabytes beside its result, whatever N.
+
+    Args:
+        quads: (..., 4, 2), finite.
+
+    Returns:
+        (..., 5) in `le90`. Differentiable where the sides are not equal and the area is not zero.
+    """
+    xp = array_namespace(quads)
+    boxes = in_blocks(lambda rows: around_quads(rows, xp), xp.reshape(quads, (-1, 4, 2)), _BLOCK, xp)
+    return xp.reshape(boxes, (*quads.shape[:-2], 5))
+
+
+def rbox_to_hbox(boxes: Boxes) -> HBoxes:
+    """The upright boxes around rotated ones.
+
+    Args:
+        boxes: (..., 5) as (cx, cy, w, h, angle).
+
+    Returns:
+        (..., 4) as (x_min, y_min, x_max, y_max).
+    """
+    xp = array_namespace(boxes)
+    cx, cy, w, h, angle = _unstack(boxes)
+    cos, sin = xp.abs(xp.cos(angle)), xp.abs(xp.sin(angle))
+    half_w, half_h = (w * cos + h * sin) / 2, (w * sin + h * cos) / 2
+    return xp.stack([cx - half_w, cy - half_h, cx + half_w, cy + half_h], axis=-1)
+
+
+def quad_to_hbox(quads: Quads) -> HBoxes:
+    """The upright boxes around quads.
+
+    Args:
+        quads: (..., 4, 2).
+
+    Returns:
+        (..., 4) as (x_min, y_min, x_max, y_max).
+    """
+    xp = array_namespace(quads)
+    return xp.concat([xp.min(quads, axis=-2), xp.max(quads, axis=-2)], axis=-1)
+
+
+def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
+    """Upright boxes as rotated ones.
+
+    Args:
+        hboxes: (..., 4) as (x_min, y_min, x_max, y_max).
+
+    Returns:
+        (..., 5) in `le90`: a box taller than wide lies at -pi/2.
+    """
+    xp = array_namespace(hboxes)
+    x0, y0, x1, y1 = _unstack(hboxes)
+    return canonical_le90(xp.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, xp.zeros_like(x0)], axis=-1))
+
+
+def rbox_area(boxes: Boxes) -> Values:
+    """The area (...,) of rotated boxes (..., 5)."""
+    return boxes[..., 2] * boxes[..., 3]
+
+
+def quad_area(quads: Quads) -> Values:
+    """The area inside quads by the shoelace formula.
+
+    Args:
+        quads: (..., 4, 2), clockwise or counter-clockwise. The two halves of a self-crossing one count against each
+            other.
+
+    Returns:
+        (...,), never negative.
+    """
+    xp = array_namespace(quads)
+    # The diagonals' cross product over two is the shoelace sum of four corners, free of far-off coordinates.
+    p, q = quads[..., 2, :] - quads[..., 0, :], quads[..., 3, :] - quads[..., 1, :]
+    return xp.abs(p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]) / 2
+
+
+def canonical_quad(
+    quads: Quads, *, clockwise: bool = True, start: Literal["topmost", "leftmost", "first"] = "topmost"
+) -> Quads:
+    """Quads with their corners in a defined order.
+
+    The corners are sorted by their angle around their mean, as LMMRotate does (`normalize_polygon` in
+    `playground/convert_dota_for_sft.py`, Li-Qingyun/mllm-mmrotate @f0e3706): a convex quad keeps its outline, a
+    self-crossing one loses its crossing, and a concave one may get another outline with the same corners. Corners at
+    the same angle keep their order.
+
+    Args:
+        quads: (..., 4, 2), finite.
+        clockwise: The winding on the screen (x right, y down); LMMRotate's texts are counter-clockwise.
+        start: The corner that comes first: the "topmost" (least y, of equals the leftmost), the "leftmost" (least x, of
+            equals the topmost), or the "first" as given.
+
+    Returns:
+        (..., 4, 2): the same corners.
+
+    Raises:
+        FormatsError: If the start is not one of the three.
+    """
+    if start not in ("first", *_STARTS):
+        raise FormatsError(f"expected the start 'first', {', '.join(map(repr, _STARTS))} of a quad, got {start!r}")
+    xp = array_namespace(quads)
+    corners = xp.reshape(quads, (-1, 4, 2))
+    centred = corners - xp.mean(corners, axis=1, keepdims=True)
+    around = xp.atan2(centred[..., 1], centred[..., 0])
+    order = xp.argsort(around if clockwise else -around, axis=1, stable=True)
+    if start == "first":
+        is_start = order == 0
+    else:
+        ordered = _take_corners(corners, order, xp)
+        major, minor = _STARTS[start]
+        values, others = ordered[..., major], ordered[..., minor]
+        is_least = values == xp.min(values, axis=1, keepdims=True)
+        # Those that are out of it stand behind all others.
+        others = xp.where(is_least, others, xp.max(others, axis=1, keepdims=True) + 1)
+        is_start = is_least & (others == xp.min(others, axis=1, keepdims=True))
+    first = xp.argmax(xp.astype(is_start, order.dtype), axis=1, keepdims=True)
+    turned = (first + xp.arange(4, device=device(quads))) % 4
+    order = xp.reshape(xp.take(xp.reshape(order, (-1,)), _flat(turned, xp)), order.shape)
+    return xp.reshape(_take_corners(corners, order, xp), quads.shape)
+
+
+def _take_corners(quads: Any, order: Any, xp: Any) -> Any:
+    """The corners (n, 4, 2) in the order (n, 4)."""
+    return xp.reshape(xp.take(xp.reshape(quads, (-1, 2)), _flat(order, xp), axis=0), quads.shape)
+
+
+def _flat(order: Any, xp: Any) -> Any:
+    """Places within rows of four (n, 4) as places in all of them (4 n,)."""
+    rows = xp.arange(order.shape[0], device=device(order))
+    return xp.reshape(rows[:, None] * 4 + order, (-1,))

@@ -1,0 +1,159 @@
+"""Boxes and quads as an image is flipped, turned, scaled and moved.
+
+Coordinates are those of pixel edges: an image of width W spans [0, W], the middle of its first pixel lies at 0.5, and a
+flip takes x to W - x. (Where pixels' middles are whole numbers a flip takes x to W - 1 - x: add half a pixel before and
+take it off after.) An image whose pixels are turned by `numpy.rot90(image, -turns)` has its boxes turned by
+`rotate90(boxes, size, turns)`.
+
+Every function takes boxes (..., 5) in `le90` or quads (..., 4, 2), of numpy, torch or another array library, and gives
+back what it got. The corners of a quad keep their order, so that the first one stays the object's first; a flip turns a
+clockwise quad into a counter-clockwise one (`canonical_quad` defines it anew).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, TypeAlias
+
+from array_api_compat import array_namespace
+
+from rbox_formats._geometry._shapes import canonical_le90, quad_to_rbox, rbox_to_quad
+from rbox_formats.errors import FormatsError
+from rbox_formats.typing import BoxesOrQuads
+
+_Matrix: TypeAlias = tuple[float, float, float, float]
+
+# What x and y are multiplied by.
+_FLIPS = {
+    "horizontal": (-1.0, 1.0),
+    "vertical": (1.0, -1.0),
+    "diagonal": (-1.0, -1.0),
+}
+
+# Cosine and sine of 0 to 3 quarter turns, without the rounding of pi.
+_QUARTERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
+
+
+def flip(
+    shapes: BoxesOrQuads, image_size: tuple[float, float], direction: Literal["horizontal", "vertical", "diagonal"]
+) -> BoxesOrQuads:
+    """Shapes of the mirrored image.
+
+    Args:
+        shapes: Boxes (..., 5) or quads (..., 4, 2).
+        image_size: (width, height) in pixels.
+        direction: "horizontal" exchanges left and right, "vertical" top and bottom, "diagonal" both, which is half a
+            turn.
+
+    Returns:
+        Of the shape and kind of what was given.
+    """
+    width, height = image_size
+    x, y = _FLIPS[direction]
+    target = (width if x < 0 else 0.0, height if y < 0 else 0.0)
+    return _placed(shapes, (x, 0.0, 0.0, y), (0.0, 0.0), target, mirrored=x != y)
+
+
+def rotate90(
+    shapes: BoxesOrQuads, image_size: tuple[float, float], turns: int = 1
+) -> tuple[BoxesOrQuads, tuple[float, float]]:
+    """Shapes of the image turned by quarter turns.
+
+    Args:
+        shapes: Boxes (..., 5) or quads (..., 4, 2).
+        image_size: (width, height) in pixels.
+        turns: How many, clockwise on the screen; any whole number, negative ones are counter-clockwise.
+
+    Returns:
+        The shapes, and the turned image's (width, height).
+    """
+    width, height = image_size
+    turns %= 4
+    cos, sin = _QUARTERS[turns]
+    target = ((0.0, 0.0), (height, 0.0), (width, height), (0.0, width))[turns]
+    turned = _placed(shapes, (cos, -sin, sin, cos), (0.0, 0.0), target, turn=turns * math.pi / 2)
+    return turned, (width, height) if turns % 2 == 0 else (height, width)
+
+
+def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> BoxesOrQuads:
+    """Shapes turned around a point.
+
+    Args:
+        shapes: Boxes (..., 5) or quads (..., 4, 2).
+        angle: In radians, positive = clockwise on the screen.
+        centre: (x, y) of what stays in its place, in pixels.
+
+    Returns:
+        Of the shape and kind of what was given.
+    """
+    cos, sin = math.cos(angle), math.sin(angle)
+    return _placed(shapes, (cos, -sin, sin, cos), centre, centre, turn=angle)
+
+
+def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOrQuads:
+    """Shapes of the resized image.
+
+    Args:
+        shapes: Boxes (..., 5) or quads (..., 4, 2).
+        factors: New size by old one, one factor or those of x and y.
+
+    Returns:
+        Of the shape and kind of what was given. By unequal factors a turned box becomes a parallelogram; what is given
+        back is the rectangle of least area around it, which is larger: scaling back does not undo it. Quads lose
+        nothing.
+
+    Raises:
+        FormatsError: If a factor is not positive and finite.
+    """
+    x, y = (factors, factors) if isinstance(factors, (int, float)) else factors
+    if not (0 < x < math.inf and 0 < y < math.inf):
+        raise FormatsError(f"expected positive factors to scale by, got {x} and {y}")
+    if x != y and _are_boxes(shapes):
+        return quad_to_rbox(scale(rbox_to_quad(shapes), (x, y)))
+    return _placed(shapes, (x, 0.0, 0.0, y), (0.0, 0.0), (0.0, 0.0), size=x)
+
+
+def translate(shapes: BoxesOrQuads, offset: tuple[float, float]) -> BoxesOrQuads:
+    """Shapes moved by (x, y) pixels."""
+    return _placed(shapes, (1.0, 0.0, 0.0, 1.0), (0.0, 0.0), offset)
+
+
+def _are_boxes(shapes: Any) -> bool:
+    shape = tuple(shapes.shape)
+    if shape[-1:] == (5,):
+        return True
+    if shape[-2:] == (4, 2):
+        return False
+    raise FormatsError(f"expected boxes (..., 5) or quads (..., 4, 2), got an array of shape {shape}")
+
+
+def _placed(
+    shapes: Any,
+    matrix: _Matrix,
+    source: tuple[float, float],
+    target: tuple[float, float],
+    *,
+    mirrored: bool = False,
+    turn: float = 0.0,
+    size: float = 1.0,
+) -> Any:
+    """Shapes with their places multiplied by a matrix about `source`, which comes to lie at `target`.
+
+    Args:
+        shapes: Boxes or quads.
+        matrix: (xx, xy, yx, yy): a similarity if they are boxes.
+        source: (x, y) of a point.
+        target: Where it goes.
+        mirrored: Whether the matrix turns left into right; of boxes, as the next two.
+        turn: The angle by which it turns, after mirroring.
+        size: The factor by which lengths grow.
+    """
+    xp = array_namespace(shapes)
+    xx, xy, yx, yy = matrix
+    are_boxes = _are_boxes(shapes)
+    x, y = shapes[..., 0] - source[0], shapes[..., 1] - source[1]
+    moved = [xx * x + xy * y + target[0], yx * x + yy * y + target[1]]
+    if not are_boxes:
+        return xp.stack(moved, axis=-1)
+    w, h, angle = shapes[..., 2] * size, shapes[..., 3] * size, shapes[..., 4]
+    return canonical_le90(xp.stack([*moved, w, h, (-angle if mirrored else angle) + turn], axis=-1))

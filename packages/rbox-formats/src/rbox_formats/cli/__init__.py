@@ -1,0 +1,30 @@
+"""What the four packages' command lines share: how errors end a command, and options of the same name.
+
+The command `rbox-formats` itself is in `main`, with a file for each subcommand.
+"""
+
+from rbox_formats.cli._group import Group, Listing, show_messages
+from rbox_formats.cli._options import (
+    class_names_option,
+    codec_options,
+    codec_settings_option,
+    dataset_options,
+    input_size_option,
+    parse_class_names,
+    parse_options,
+    parse_size,
+)
+
+__all__ = [
+    "Group",
+    "Listing",
+    "class_names_option",
+    "codec_options",
+    "codec_settings_option",
+    "dataset_options",
+    "input_size_option",
+    "parse_class_names",
+    "parse_options",
+    "parse_size",
+    "show_messages",
+]

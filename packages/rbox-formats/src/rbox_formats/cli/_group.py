@@ -1,0 +1,69 @@
+"""The commands themselves: how errors and warnings are shown, and what a help text lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from rbox_formats.errors import RboxError
+from rbox_formats.progress import is_first_process, showing
+
+
+class Group(click.Group):
+    """A click group whose commands answer bad input with one message and exit code 1, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; turns the packages' own errors, and files that the system refuses, into click's."""
+        try:
+            with _plain_warnings(), showing():
+                return super().invoke(ctx)
+        except (RboxError, OSError) as error:
+            # OSError: a file that cannot be read or written, a full disk; its words name the file where there is one.
+            raise click.ClickException(str(error)) from error
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Shows warnings without the place in the code that they come from."""
+    import warnings
+
+    with warnings.catch_warnings():  # which puts the function back
+        warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
+        yield
+
+
+class Listing(click.Command):
+    """A command whose help ends with the formats and codecs that its options take."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Loads them only now."""
+        from dataclasses import fields
+
+        from rbox_formats import codecs, datasets
+
+        names = {parameter.name for parameter in self.params}
+        with formatter.section("Names"):
+            rows = []
+            if "format" in names:
+                rows.append(("formats", ", ".join(name for name, entry in datasets.FORMATS.items() if entry.read)))
+            if "to" in names or "out_format" in names:
+                rows.append(("written only", ", ".join(n for n, entry in datasets.FORMATS.items() if not entry.read)))
+            if "codec" in names:
+                options = {name: [field.name for field in fields(codec)] for name, codec in codecs.CODECS.items()}
+                listed = (f"{name} ({', '.join(own)})" if own else name for name, own in options.items())
+                rows.append(("codecs (options)", ", ".join(listed)))
+            formatter.write_dl(rows)
+
+
+def show_messages(*names: str) -> None:
+    """Shows the messages of packages' loggers on standard error; of other processes than the first, errors only."""
+    import logging
+
+    for name in names:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO if is_first_process() else logging.ERROR)
+        if not logger.handlers:
+            logger.addHandler(logging.StreamHandler())

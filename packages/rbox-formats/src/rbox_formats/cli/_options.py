@@ -1,0 +1,107 @@
+"""Options of the same name on every command, and their values from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rbox_formats._records import ClassNames
+
+# How a name that is meant as a file ends.
+_NAME_FILES = (".txt", ".names", ".list", ".csv")
+
+
+def dataset_options(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds `--data`, `--format` and `--split`."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        function = click.option("--split", help="The part of the dataset, where it has parts, such as 'val'.")(function)
+        function = click.option("--format", default="dota", show_default=True, help="The dataset's format.")(function)
+        return click.option("--data", type=Path, required=required, help="The dataset's folder.")(function)
+
+    return add
+
+
+def codec_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--codec`, and its `--codec-option`."""
+    codec = click.option("--codec", default="florence2", show_default=True, help="The text format.")
+    return codec(codec_settings_option(function))
+
+
+def codec_settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--codec-option NAME=VALUE`, which may be given often and comes as the dict `codec_options`."""
+    return click.option(
+        "--codec-option",
+        "codec_options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda _context, _option, value: parse_options(value),
+        help="An option of the codec, such as version=3; more than one may be given.",
+    )(function)
+
+
+def input_size_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--input-size WIDTHxHEIGHT`, which comes as a pair or None."""
+    return click.option(
+        "--input-size",
+        metavar="WIDTHxHEIGHT",
+        callback=lambda _context, _option, value: None if value is None else parse_size(value),
+        help="What the model sees, in pixels, for codecs that count in those. [default: the image's own size]",
+    )(function)
+
+
+def parse_size(value: str) -> tuple[int, int]:
+    """A (width, height) from the command line."""
+    width, _, height = value.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise click.BadParameter(f"expected WIDTHxHEIGHT in pixels, such as 1008x1008, got {value!r}")
+    return int(width), int(height)
+
+
+def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs from the command line; a value that reads as JSON is taken as such, others as text."""
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
+def class_names_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--class-names`, as a comma-separated list or a file with a name per line; None where it is not given."""
+    return click.option(
+        "--class-names",
+        callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
+        help="The classes: a comma-separated list, a file with one name per line, or a dataset format that has a list. "
+        "[default: those of --format]",
+    )(function)
+
+
+def parse_class_names(value: str) -> ClassNames:
+    """Class names from the command line: between commas, a file with a name per line, or a format that has a list."""
+    from rbox_formats import datasets
+    from rbox_formats._records import ClassNames
+
+    if value in datasets.FORMATS and (listed := datasets.FORMATS[value].class_names):
+        return listed
+    is_file = "," not in value and Path(value).is_file()
+    if not is_file and "," not in value and ("/" in value or Path(value).suffix in _NAME_FILES):
+        raise click.BadParameter(f"expected a file of class names, found none: {value}")
+    try:
+        names = Path(value).read_text(encoding="utf-8-sig").splitlines() if is_file else value.split(",")
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"expected UTF-8 text in {value}, got {error}") from error
+    found = ClassNames(name.strip() for name in names if name.strip())
+    if not found:
+        raise click.BadParameter(f"expected class names, got none in {value!r}")
+    return found

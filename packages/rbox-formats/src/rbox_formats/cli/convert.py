@@ -1,0 +1,255 @@
+"""`rbox-formats convert`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rbox_formats._records import ClassNames
+from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.progress import track
+
+if TYPE_CHECKING:
+    from rbox_formats import Dataset, ImageRecord
+    from rbox_formats.cli._conversion import ClassMap
+
+
+def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+    renamed: dict[str, str] = {}
+    for pair in pairs:
+        old, equals, new = (part.strip() for part in pair.partition("="))
+        if not (old and equals and new):
+            raise click.BadParameter(f"expected OLD=NEW, got {pair!r}")
+        if renamed.setdefault(old, new) != new:
+            raise click.BadParameter(f"expected one new name for {old!r}, got {renamed[old]!r} and {new!r}")
+    return renamed
+
+
+@click.command()
+@dataset_options()
+@class_names_option
+@click.option("--to", required=True, help="The format to write.")
+@click.option("--out", type=Path, required=True, help="The new dataset's folder.")
+@click.option("--out-split", help="The part of the new dataset to write; '' for none.  [default: as --split]")
+@click.option("--map", "renamed", multiple=True, metavar="OLD=NEW", callback=_renamed, help="Rename a class.")
+@click.option("--drop", multiple=True, metavar="NAME", help="Leave a class's objects out.")
+@click.option("--skip-missing", is_flag=True, help="Leave out annotations whose image is not there.")
+@click.option(
+    "--images",
+    type=click.Choice(["none", "copy", "link"]),
+    default="none",
+    show_default=True,
+    help="Whether to copy the images to where the new dataset has them, or to link them (symbolic links).",
+)
+@click.option("--check/--no-check", default=True, help="Whether to read what was written and compare it.")
+def convert(
+    data: Path,
+    format: str,
+    split: str | None,
+    class_names: ClassNames | None,
+    to: str,
+    out: Path,
+    out_split: str | None,
+    renamed: dict[str, str],
+    drop: tuple[str, ...],
+    skip_missing: bool,
+    images: str,
+    check: bool,
+) -> None:
+    """Write a dataset's annotations in another format.
+
+    --map and --drop may be given more than once; classes renamed alike become one. What was written is read back and
+    compared with the original: what the new format cannot hold is said, with how much of it there was.
+    """
+    from rbox_formats import datasets
+    from rbox_formats.cli import _output
+    from rbox_formats.cli._conversion import class_map, relabelled
+    from rbox_formats.errors import DatasetError, FormatsError
+
+    dataset = datasets.read(format, data, split, class_names)
+    target = datasets.get(to)
+    classes = class_map(dataset.class_names, target.class_names, renamed, drop)
+    out_split = (split if out_split is None else out_split) or None
+    _output.refuse_inputs(out, data, split, dataset)
+    folder = target.images(out, out_split) if target.images else None
+    if images != "none" and folder is None:
+        raise DatasetError(
+            f"expected a format that says where its images are, got {to!r}", remedy="Use --images none, and place them."
+        )
+    written: dict[str, int] = {}
+    counts = {"objects": 0, "dropped": 0, "missing": 0}
+    used: set[int] = set()
+    in_hand: list[ImageRecord] = []
+
+    def records(staged_folder: Path | None) -> Iterator[ImageRecord]:
+        for index, record in enumerate(track(dataset, "converting")):
+            if skip_missing and record.path is None:
+                counts["missing"] += 1
+                continue
+            if record.image_id in written:
+                raise DatasetError(
+                    f"expected one image of each name, got {record.image_id!r} twice",
+                    path=data,
+                    remedy="Convert the folders that they are in one by one (--split).",
+                )
+            new = relabelled(record, classes)
+            if folder and staged_folder and images != "none" and record.path is not None:
+                place = folder / _image_name(record, folder)
+                if not (place.exists() and place.samefile(record.path)):
+                    _place(record.path, staged_folder / place.name, link=images == "link")
+            written[record.image_id] = index
+            counts["objects"] += len(new)
+            counts["dropped"] += len(record) - len(new)
+            used.update(new.labels.tolist())
+            in_hand[:] = [new]
+            yield new
+            in_hand.clear()
+
+    with _output.staged(out) as staged:
+        shared = _require_free(to, out, out_split, classes.names, staged)
+        _take_along(out, staged)
+        staged_folder = target.images(staged, out_split) if target.images else None
+        try:
+            where = datasets.write(to, records(staged_folder), staged, out_split, classes.names)
+        except FormatsError as error:
+            # The record itself says what it has not, and no format does.
+            if type(error) is FormatsError and in_hand and in_hand[0].path is None:
+                raise DatasetError(
+                    str(error), remedy="Put the image there, or leave out annotations without theirs (--skip-missing)."
+                ) from error
+            raise
+        if shared:
+            _refuse_taken(where, staged, out)
+        if folder and staged_folder and staged_folder.exists():
+            _output.move(staged_folder, folder)
+        where, new_place = out / where.relative_to(staged), where
+        if new_place.exists():
+            _output.move(new_place, where)
+        if staged.exists():  # a list of the images comes last: readers go by it
+            _output.move(staged, out)
+    click.echo(f"{counts['objects']} objects on {len(written)} images are in {where}.")
+    if counts["missing"]:
+        click.echo(f"Annotations left out because they have no image: {counts['missing']}.")
+    if drop:
+        click.echo(f"Objects of dropped classes left out: {counts['dropped']}.")
+    if foreign := [name for name in classes.foreign if classes.names.find(name) in used]:
+        click.echo(
+            f"{to} has no {', '.join(foreign)}: read the new files with --class-names {','.join(classes.names)!r}."
+        )
+    if images == "none" and folder is not None:
+        click.echo(f"Images belong in {folder}; none were copied (--images).")
+    if check:
+        _check(to, out, out_split, dataset, classes, written)
+
+
+def _require_free(to: str, out: Path, split: str | None, names: ClassNames, staged: Path) -> bool:
+    """Makes sure that there is room for the new annotations, and that the format has a place for their classes.
+
+    Where they will be is told by the format itself, which writes a dataset without images beside.
+
+    Returns:
+        Whether the parts of the dataset share a folder of annotations, so that some may be there.
+
+    Raises:
+        DatasetError: If there are annotations, or a class is none of the format's.
+    """
+    from rbox_formats import datasets, files, images
+    from rbox_formats.errors import DatasetError
+
+    def probe(names: ClassNames, part: str) -> tuple[Path, Path]:
+        root = staged.parent / "probe" / part / staged.name
+        root.parent.mkdir(parents=True)
+        return datasets.write(to, [], root, split, names), root
+
+    def refused(name: str, part: str) -> bool:
+        try:
+            probe(ClassNames([name]), part)
+        except DatasetError:
+            return True
+        return False
+
+    try:
+        written, root = probe(names, "all")
+    except DatasetError as error:
+        unknown = [name for label, name in enumerate(names) if refused(name, str(label))]
+        if not unknown:
+            raise
+        raise DatasetError(
+            str(error).partition("\n")[0],
+            remedy=f"{to} does not have {', '.join(unknown)}: rename each (--map OLD=NEW), or leave its objects out "
+            "(--drop NAME).",
+        ) from error
+    place = written.relative_to(root)
+    where = out / place
+    shared = split is not None and split not in place.as_posix()
+    if shared:
+        _refuse_taken(root, root, out, but=("*.yaml",))
+    elif where.is_file() or any(path.is_file() and path.suffix not in images.SUFFIXES for path in files.visible(where)):
+        raise DatasetError(
+            "expected an empty folder for the new annotations, got one that holds some",
+            path=where,
+            remedy="Choose another --out, or remove it.",
+        )
+    return shared
+
+
+def _refuse_taken(new: Path, staged: Path, out: Path, but: tuple[str, ...] = ()) -> None:
+    """Makes sure that no new file takes the place of one that is there."""
+    from rbox_formats.errors import DatasetError
+
+    for path in (path for path in sorted(new.rglob("*")) if path.is_file()):
+        old = out / path.relative_to(staged)
+        if old.exists() and not any(path.match(pattern) for pattern in but):
+            raise DatasetError(
+                "expected no annotations of these images, found some",
+                path=old,
+                remedy="Choose another --out, or remove them.",
+            )
+
+
+def _take_along(out: Path, staged: Path) -> None:
+    """Copies what formats add to when another part of a dataset is written: the YAML file with the class names."""
+    if out.is_dir():
+        for path in out.glob("*.yaml"):
+            staged.mkdir(exist_ok=True)
+            shutil.copyfile(path, staged / path.name)
+
+
+def _image_name(record: ImageRecord, folder: Path) -> str:
+    """The image's file name in the new dataset, where images are found by their id."""
+    from rbox_formats import files
+
+    return files.safe_name(f"{record.image_id}{record.file.suffix}", folder)
+
+
+def _place(image: Path, target: Path, *, link: bool) -> None:
+    """Copies an image, or makes a symbolic link to it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        target.symlink_to(image.resolve())
+    else:
+        shutil.copyfile(image, target)
+
+
+def _check(to: str, out: Path, split: str | None, dataset: Dataset, classes: ClassMap, written: dict[str, int]) -> None:
+    from rbox_formats import datasets
+    from rbox_formats.cli._conversion import compare
+    from rbox_formats.errors import RboxError
+
+    if datasets.get(to).read is None:
+        click.echo(f"{to} is only written, never read: what was lost is not known.")
+        return
+    try:
+        new: Any = datasets.read(to, out, split, classes.names)
+        losses = compare(written.items(), dataset, track(new, "comparing"), classes)
+    except RboxError as error:
+        click.echo(f"The new files could not be compared with the old ones: {error}")
+        return
+    lines = losses.lines()
+    click.echo("Read back, it is the same." if not lines else "Read back, it is not the same:")
+    for line in lines:
+        click.echo(f"  {line}")

@@ -1,0 +1,220 @@
+"""`rbox-formats inspect`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rbox_formats._records import ClassNames
+from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.progress import progress_bar
+
+if TYPE_CHECKING:
+    from rbox_formats import Dataset, ImageRecord
+    from rbox_formats.inspection import Broken, Inspection
+
+_BAR = 40
+
+
+@click.command()
+@dataset_options()
+@class_names_option
+@click.option("--out", type=Path, help="A folder for inspection.json, summary.png, and pictures of images.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=50,
+    show_default=True,
+    help="How many images to draw: those with suspicious objects first, then a sample of the others.",
+)
+@click.option(
+    "--max-side", type=click.IntRange(64), default=2048, show_default=True, help="Larger images are drawn smaller, px."
+)
+@click.option(
+    "--show",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="How many suspicious objects of each kind, and broken files, to list here; inspection.json has all.",
+)
+@click.pass_context
+def inspect(
+    context: click.Context,
+    data: Path,
+    format: str,
+    split: str | None,
+    class_names: ClassNames | None,
+    out: Path | None,
+    limit: int,
+    max_side: int,
+    show: int,
+) -> None:
+    """Count a dataset's objects, find what is odd about them, and draw them.
+
+    Suspicious is an object that lies outside its image, has no area, is larger than its image, crosses itself, is not
+    rectangular (fills less than 0.7 of its smallest rectangle), is thin (less than 1 px wide, or 80 times as long as
+    wide), or repeats another of its class (each corner within a tenth of its width).
+
+    Files that cannot be read are listed, each with its first fault, and the others counted; the exit code is then 1.
+    Images are decoded only to be drawn (--out).
+    """
+    from rbox_formats import datasets, draw, files, inspection
+    from rbox_formats.cli import _output
+
+    dataset = datasets.read(format, data, split, class_names)
+    if out:
+        report = out / "inspection.json"
+        sources = map(inspection.file_of, dataset.sources)
+        files.not_an_input(report, *(path for path in sources if path is not None and path.name == report.name))
+        _output.require_writable(out)
+    found = inspection.inspect(dataset, progress=True)
+    nothing = bool(found.broken) and not len(found.objects_per_image)
+    if not nothing:
+        _print(found, show)
+    unreadable: tuple[Broken, ...] = ()
+    if out:
+        asked = {"data": str(data), "format": format, "split": split}
+        _write(report, asked | found.to_dict())
+    if out and nothing:
+        click.echo(f"No file could be read. What is wrong with each is in {report}.")
+    elif out:
+        title = f"{data}" + (f" / {split}" if split else "")
+        draw.save(inspection.summary_picture(found, title), out / "summary.png")
+        count, unreadable = _draw(dataset, found, out / "pictures", limit, max_side)
+        if unreadable:
+            _write(report, asked | found.to_dict() | {"broken": [each._asdict() for each in found.broken + unreadable]})
+        click.echo(f"All of it is in {report}, charts are in {out / 'summary.png'}.")
+        click.echo(f"Pictures of images in {out / 'pictures'}: {count}.")
+    if broken := found.broken + unreadable:
+        _print_broken(broken, show)
+        context.exit(1)
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    from rbox_formats import files
+
+    files.write_text(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+
+
+def _print(found: Inspection, show: int) -> None:
+    import numpy as np
+    from rich.console import Console
+    from rich.table import Table
+
+    from rbox_formats import inspection
+
+    console = Console()
+    counts, sizes = Table("class"), Table("class")
+    for name in ("objects", "difficult", "images", "small", "medium", "large"):
+        counts.add_column(name, justify="right")
+    for name in ("shortest", "median", "longest", "short side, median"):
+        sizes.add_column(name, justify="right")
+    for each in found.classes:
+        if each.objects:
+            counts.add_row(each.name, *map(str, (each.objects, each.difficult, each.images, *each[-3:])))
+            sizes.add_row(each.name, *(f"{side:.1f}" for side in each[4:8]))
+    click.echo("Objects by class; small and large by their boxes' areas, below 32² and from 96² px² on:")
+    console.print(counts)
+    click.echo("Long sides, px:")
+    console.print(sizes)
+    if absent := [each.name for each in found.classes if not each.objects]:
+        click.echo(f"No objects of: {', '.join(absent)}.")
+
+    # Three neighbours together, around multiples of 15 degrees: -90 has its neighbours at both ends.
+    angles = np.roll(found.angles, 1).reshape(-1, 3).sum(axis=1).tolist()
+    click.echo("\nAngles (le90, clockwise), to the nearest 15 degrees; -90 and 90 are the same:")
+    mark = "#" if console.options.ascii_only else "█"
+    for angle, count in zip(range(-90, 90, 15), angles, strict=True):
+        bar = mark * max(round(_BAR * count / max(max(angles), 1)), count > 0)
+        click.echo(f"{angle:4d}  {bar.ljust(_BAR)}  {count}".rstrip())
+
+    click.echo()
+    per_image = found.objects_per_image
+    if len(per_image):
+        empty = int(np.count_nonzero(per_image == 0))
+        spread = f"{per_image.min()} to {per_image.max()}, median {np.median(per_image):g}"
+        click.echo(f"Objects on an image: {spread}. Images without any: {empty}.")
+    if found.smallest_image and found.largest_image:
+        (w0, h0), (w1, h1) = found.smallest_image, found.largest_image
+        click.echo(f"Images: {w0}x{h0} to {w1}x{h1} px.")
+    if found.without_size:
+        click.echo(f"Images of unknown size, where nothing is known to lie outside: {found.without_size}.")
+    if found.partly_outside:
+        click.echo(f"Objects that reach beyond their image: {found.partly_outside}.")
+    _print_suspicious(found, show)
+    click.echo(inspection.headline(found))
+
+
+def _print_suspicious(found: Inspection, show: int) -> None:
+    for kind, count in found.kinds.items():
+        if not count:
+            continue
+        click.echo(f"Suspicious, {kind}: {count}")
+        its = [each for each in found.suspicious if each.kind == kind]
+        for each in its[:show]:
+            x, y = each.centre
+            where = each.file or each.image_id
+            click.echo(f"  {where}: object {each.object_index}, {each.class_name} at ({x:.0f}, {y:.0f}): {each.reason}")
+        if count > show:
+            click.echo(f"  and {count - show} more")
+    if not found.suspicious:
+        click.echo("Nothing is suspicious.")
+
+
+def _print_broken(broken: tuple[Broken, ...], show: int) -> None:
+    click.echo(f"\nFiles that cannot be read: {len(broken)}", err=True)
+    for each in broken[:show]:
+        said = each.error if each.file in each.error else f"{each.file}: {each.error}"
+        click.echo("  " + said.replace("\n", "\n    "), err=True)
+    if len(broken) > show:
+        click.echo(f"  and {len(broken) - show} more", err=True)
+
+
+def _draw(
+    dataset: Dataset, found: Inspection, folder: Path, limit: int, max_side: int
+) -> tuple[int, tuple[Broken, ...]]:
+    """Draws up to so many images; how many it drew, and the image files that it could not read."""
+    import random
+
+    from rbox_formats import draw, files, images
+    from rbox_formats.errors import RboxError
+    from rbox_formats.inspection import Broken
+
+    marks: dict[int, dict[int, str]] = {}
+    for each in found.suspicious:
+        its = marks.setdefault(each.image_index, {})
+        said = f"{each.kind}, {each.reason}"
+        its[each.object_index] = f"{its[each.object_index]}; {said}" if each.object_index in its else said
+    others = [index for index in range(len(dataset)) if index not in marks]
+    drawn, broken = 0, []
+    there = len(found.objects_per_image) - found.without_file
+    with progress_bar("drawing", min(limit, there)) as advance:
+        for index in [*marks, *random.Random(0).sample(others, len(others))]:
+            if drawn == limit:
+                break
+            try:
+                record = dataset[index]
+            except (RboxError, OSError):
+                continue  # listed before
+            if record.path is None:
+                continue
+            try:
+                pixels = images.load(record.path)
+                page = draw.marked_page(pixels, record, dataset.class_names, marks.get(index), max_side=max_side)
+            except (RboxError, OSError) as error:
+                broken.append(Broken(str(record.path), str(error)))
+                continue
+            draw.save(page, files.not_an_input(folder / _picture_name(record, folder), record.path))
+            drawn += 1
+            advance(1)
+    return drawn, tuple(broken)
+
+
+def _picture_name(record: ImageRecord, folder: Path) -> str:
+    """The image's id as a file name: one that has folders in it keeps them as underscores."""
+    from rbox_formats import files
+
+    return files.safe_name(record.image_id.replace("/", "_").replace("\\", "_") + ".png", folder)

@@ -1,0 +1,23 @@
+"""The command `rbox-formats`: a file for each subcommand."""
+
+from __future__ import annotations
+
+import click
+
+from rbox_formats import __version__
+from rbox_formats.cli._group import Group
+from rbox_formats.cli.convert import convert
+from rbox_formats.cli.decode import decode
+from rbox_formats.cli.encode import encode
+from rbox_formats.cli.inspect import inspect
+from rbox_formats.cli.split import split
+
+
+@click.group(cls=Group)
+@click.version_option(__version__)
+def main() -> None:
+    """Rotated boxes in aerial images: look at datasets, write boxes as text, read them back."""
+
+
+for _command in (inspect, convert, split, encode, decode):
+    main.add_command(_command)

@@ -1,0 +1,102 @@
+"""Image files by their names: folders, patterns and lists."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from rbox_formats.errors import DatasetError, ImageError
+from rbox_formats.images._images import SUFFIXES, find
+
+_LIST_SUFFIX = ".txt"
+
+
+def find_images(sources: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Image files by their names.
+
+    Args:
+        sources: Each is a file; a folder, whose images are taken by their suffix and in order of their names, without
+            its subfolders; a pattern such as "scenes/*.tif" or "scenes/**/*.png" (`**`: all subfolders), likewise; or a
+            list of files, "list.txt" or "@list", in UTF-8 with a path on each line, relative to the list's own folder.
+            Empty lines and lines that begin with # are passed over.
+
+    Returns:
+        The files in this order, each once.
+
+    Raises:
+        DatasetError: If a source, or a line of a list, names no image.
+    """
+    if isinstance(sources, str | Path):
+        sources = [sources]
+    found: dict[Path, Path] = {}
+    for source in sources:
+        paths = list(_named(str(source)))
+        if not paths:
+            raise DatasetError(f"expected images ({', '.join(SUFFIXES)}), found none", path=source)
+        for path in paths:
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _named(source: str) -> Iterator[Path]:
+    path = Path(source)
+    if path.is_dir():
+        yield from find(path)
+    elif path.is_file():
+        yield from _listed(path) if path.suffix.lower() == _LIST_SUFFIX else [path]
+    elif source.startswith("@"):
+        yield from _listed(Path(source[1:]))
+    elif glob.has_magic(source):
+        # Path.glob takes no absolute patterns.
+        matches = (Path(name) for name in sorted(glob.glob(source, recursive=True)))  # noqa: PTH207
+        yield from (match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file())
+
+
+def _listed(path: Path) -> Iterator[Path]:
+    """The files that a list names."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise DatasetError("expected a list of images, found no file", path=path) from error
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"expected a list of images in UTF-8, got {error}", path=path) from error
+    for number, line in enumerate(map(str.strip, lines), start=1):
+        if line and not line.startswith("#"):
+            file = path.parent / line
+            if not file.is_file():
+                remedy = f"Paths are relative to {path.parent.resolve()}, or absolute."
+                raise DatasetError(f"expected an image, found no file {line!r}", path=path, line=number, remedy=remedy)
+            yield file
+
+
+def stem_of(name: str) -> str:
+    """What an image is called that a file names: without folders, between '/' or Windows' backslash, and suffix."""
+    return PurePosixPath(name.replace("\\", "/")).stem
+
+
+def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
+    """The files by their images' ids, which are their names without suffix; a file that comes twice once.
+
+    Raises:
+        DatasetError: If two files have the same name.
+    """
+    found: dict[str, Path] = {}
+    for path in map(Path, paths):
+        other = found.setdefault(path.stem, path)
+        if other != path and other.resolve() != path.resolve():
+            remedy = "An image is known by its file's name without suffix: predict one of them into another file."
+            raise DatasetError(f"expected images of different names, got {other} and {path}", remedy=remedy)
+    return found
+
+
+def refuse(broken: Sequence[str]) -> None:
+    """Says that images are broken, all of them.
+
+    Raises:
+        ImageError: If there are any.
+    """
+    if broken:
+        rest = f"\nand {len(broken) - 1} more:\n" + "\n".join(broken[1:]) if len(broken) > 1 else ""
+        remedy = "Fetch the files again, or leave them out: --skip-broken."
+        raise ImageError(f"{broken[0]}{rest}", remedy=remedy)

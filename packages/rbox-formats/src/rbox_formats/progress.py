@@ -1,0 +1,129 @@
+"""Progress bars on standard error, for whoever asks for them.
+
+A library function that takes long has a parameter `progress=False` and runs its work within `showing(progress)`; a
+command runs within `showing()`. Outside of such a block `track` and `progress_bar` draw nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+__all__ = ["Advance", "SizedIterable", "is_first_process", "progress_bar", "showing", "track"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+@runtime_checkable
+class SizedIterable(Protocol[T_co]):
+    """What can be gone through and knows how many there are: lists, datasets."""
+
+    def __len__(self) -> int:
+        """How many."""
+
+    def __iter__(self) -> Iterator[T_co]:
+        """One after the other."""
+
+
+@runtime_checkable
+class Advance(Protocol):
+    """Moves a progress bar."""
+
+    def __call__(self, step: int, note: str = "") -> None:
+        """By so many steps; the note stands at its end."""
+
+
+def is_first_process() -> bool:
+    """Whether this is the only process, or the first of those that torchrun or SLURM started: the one that speaks."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+
+
+def track(items: SizedIterable[T], description: str) -> Iterator[T]:
+    """Yields the items, and moves a progress bar on after each.
+
+    Args:
+        items: What to go through.
+        description: What is being done, for the bar's left.
+    """
+    with progress_bar(description, len(items)) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+# Whether anyone has asked for bars.
+_asked_for: ContextVar[bool] = ContextVar("_asked_for", default=False)
+
+
+@contextmanager
+def showing(wanted: bool = True) -> Iterator[None]:
+    """Shows the progress bars of the block.
+
+    Args:
+        wanted: False changes nothing: bars that someone farther out has asked for are still shown.
+    """
+    before = _asked_for.get()
+    _asked_for.set(before or wanted)
+    try:
+        yield
+    finally:
+        _asked_for.set(before)  # not by a token, which is of one context: a generator may be closed from another
+
+
+# The bars that are shown: one inside another stands below it.
+_shown: ContextVar[Any] = ContextVar("_shown", default=None)
+
+
+@contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Advance]:
+    """Shows a progress bar; yields the function that moves it on by so many, with a note at its end.
+
+    Args:
+        description: What is being done, for the bar's left.
+        total: How many steps there are.
+    """
+    if not _asked_for.get():
+        yield lambda step, note="": None
+        return
+    with _bars() as bars:
+        task = bars.add_task(description, total=total, note="")
+
+        def advance(step: int, note: str = "") -> None:
+            bars.update(task, advance=step, note=note)
+
+        outermost = len(bars.tasks) == 1
+        try:
+            yield advance
+        finally:
+            if not outermost:
+                bars.remove_task(task)
+
+
+@contextmanager
+def _bars() -> Iterator[Any]:
+    """Those that are shown already, or new ones."""
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    if (shown := _shown.get()) is not None:
+        yield shown
+        return
+    columns = (
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
+        rich_progress.TextColumn("left"),
+        rich_progress.TextColumn("{task.fields[note]}"),
+    )
+    with rich_progress.Progress(*columns, console=Console(stderr=True), disable=not is_first_process()) as bars:
+        _shown.set(bars)
+        try:
+            yield bars
+        finally:
+            _shown.set(None)

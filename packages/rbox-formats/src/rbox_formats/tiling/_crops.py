@@ -1,0 +1,90 @@
+"""The pixels of windows over an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+
+from rbox_formats import images
+from rbox_formats.tiling._windows import Window
+from rbox_formats.typing import Image
+
+# What lies beyond the image's border, as in DOTA's windows: RGB of MMRotate's padding value.
+PADDING = (104, 116, 124)
+
+_ROWS_AT_ONCE = 256
+
+
+def crop(image: Image, window: Window, *, padding: bool = True) -> Image:
+    """A window's pixels.
+
+    Args:
+        image: (height, width, 3) uint8.
+        window: The window.
+        padding: Whether what lies beyond the image's border is filled with `PADDING`, or left out.
+
+    Returns:
+        (output_size, output_size, 3) uint8, or less at the border without padding: at scales other than 1 resized
+        bilinearly, over all pixels that fall into one where it gets smaller.
+    """
+    piece = image[window.y : window.y + window.size, window.x : window.x + window.size]
+    if padding and piece.shape[:2] != (window.size, window.size):
+        padded = np.empty((window.size, window.size, 3), dtype=image.dtype)
+        padded[:] = PADDING
+        padded[: piece.shape[0], : piece.shape[1]] = piece
+        piece = padded
+    if window.output_size == window.size:
+        return piece
+    from PIL import Image as PillowImage
+
+    height, width = (max(round(side * window.scale), 1) for side in piece.shape[:2])
+    resized = PillowImage.fromarray(piece).resize((width, height), PillowImage.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def crops(path: str | Path, places: Iterable[Window], *, padding: bool = True) -> Iterator[tuple[Window, Image]]:
+    """The pixels of windows of an image file, which is read once, from above to below.
+
+    Memory is that of a band as high as the largest window and as wide as the image, where `images.open_rows` reads the
+    image part by part.
+
+    Args:
+        path: The image's file.
+        places: Windows of any scales, in any order.
+        padding: As in `crop`.
+
+    Yields:
+        Each window with its pixels, in the order in which windows end.
+
+    Raises:
+        ImageError: If the file is not a whole image, or too large without rasterio.
+    """
+    with images.open_rows(path) as rows:
+        order = sorted(places, key=lambda window: (min(window.y + window.size, rows.height), window.y, window.x))
+        ends = [min(window.y + window.size, rows.height) for window in order]
+        # The first row that is still needed at each window: no later one begins above it.
+        lows = list(accumulate(reversed([min(window.y, rows.height) for window in order]), min))[::-1]
+        capacity = max((end - low for end, low in zip(ends, lows, strict=True)), default=0)
+        band = np.empty((capacity, rows.width, 3), dtype=np.uint8)
+        first = stop = 0  # the image's rows in the band
+        for window, low, end in zip(order, lows, ends, strict=True):
+            if end > stop:
+                _move_up(band, low - first, max(stop - low, 0))
+                first, stop = low, max(stop, low)
+                for row in range(stop, end, _ROWS_AT_ONCE):
+                    next_row = min(row + _ROWS_AT_ONCE, end)
+                    band[row - first : next_row - first] = rows.read(row, next_row)
+                stop = end
+            piece = crop(band[: end - first], window._replace(y=window.y - first), padding=padding)
+            yield window, piece.copy()  # the band's rows move
+
+
+def _move_up(band: Image, by: int, count: int) -> None:
+    """Moves `count` rows to the top, in pieces that do not overlap their places: numpy would copy the whole first."""
+    at_once = min(by, _ROWS_AT_ONCE)
+    for row in range(0, count if by else 0, at_once or 1):
+        next_row = min(row + at_once, count)
+        band[row:next_row] = band[row + by : next_row + by]

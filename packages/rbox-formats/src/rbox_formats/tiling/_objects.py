@@ -1,0 +1,135 @@
+"""Which of an image's objects a window holds, and the way to and from its pixels."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from rbox_formats._geometry import area_inside, clip_to_rbox, quad_area, rbox_to_quad
+from rbox_formats._records import ImageRecord
+from rbox_formats.errors import FormatsError
+from rbox_formats.tiling._windows import Window
+from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, QuadsN, ScoresN
+
+Border: TypeAlias = Literal["keep", "clip"]
+Below: TypeAlias = Literal["drop", "difficult"]
+
+# Shares of an object's area that differ by less are the same number, rounded otherwise, and one below is none: areas
+# inside a large window are sums of far larger numbers.
+_ROUNDING = 1e-9
+
+
+def belonging(record: ImageRecord, window: Window, iof_threshold: float = 0.7) -> FlagsN:
+    """Which of an image's objects belong to a window (N,); see `clip_to_window`."""
+    share, by_centre = _shares(record.corners, record, window)
+    return by_centre | _is_enough(share, iof_threshold)
+
+
+def clip_to_window(
+    record: ImageRecord,
+    window: Window,
+    iof_threshold: float = 0.7,
+    *,
+    border: Border = "keep",
+    below: Below = "drop",
+) -> ImageRecord:
+    """What of an image's objects belongs to a window, in the pixels of the window as it is seen.
+
+    Args:
+        record: The image.
+        window: The window.
+        iof_threshold: The least share of an object's area on the image that lies inside the window; an object without
+            area there counts by its centre.
+        border: What becomes of an outline that the window's border cuts: "keep" leaves it whole, also beyond the
+            border; "clip" takes the minimum-area rectangle of the part that is inside the window and on the image,
+            as box and as quad.
+        below: What becomes of objects that are inside with less than the threshold: "drop" leaves them out,
+            "difficult" takes them as difficult.
+
+    Returns:
+        A record of width and height `window.output_size`.
+
+    Raises:
+        FormatsError: If the threshold is not in [0, 1].
+    """
+    quads = record.corners
+    share, by_centre = _shares(quads, record, window)
+    enough = by_centre | _is_enough(share, iof_threshold)
+    chosen = np.flatnonzero(enough | _is_enough(share, 0.0) if below == "difficult" else enough)
+    part = record.select(chosen)
+    boxes, own_quads = part.boxes, part.quads
+    if border == "clip":
+        boxes, own_quads = _clipped(part, quads[chosen], share[chosen] > 0, window, record)
+    return ImageRecord(
+        image_id=part.image_id,
+        boxes=_moved(boxes, window),
+        labels=part.labels,
+        quads=None if own_quads is None else _moved(own_quads, window),
+        difficult=part.difficult | ~enough[chosen],
+        scores=part.scores,
+        path=part.path,
+        width=window.output_size,
+        height=window.output_size,
+        metadata=part.metadata,
+    )
+
+
+def to_image(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
+    """Boxes (N, 5) or quads (N, 4, 2) of a window as it is seen, in the image's coordinates."""
+    corner = np.array([window.x, window.y], dtype=np.float64)
+    if shapes.ndim == 3:
+        return shapes / window.scale + corner
+    centres = shapes[:, :2] / window.scale + corner
+    return np.concatenate([centres, shapes[:, 2:4] / window.scale, shapes[:, 4:]], axis=1)
+
+
+def _moved(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
+    """The other way round: from the image to the window as it is seen."""
+    corner = np.array([window.x, window.y], dtype=np.float64)
+    if shapes.ndim == 3:
+        return (shapes - corner) * window.scale
+    centres = (shapes[:, :2] - corner) * window.scale
+    return np.concatenate([centres, shapes[:, 2:4] * window.scale, shapes[:, 4:]], axis=1)
+
+
+def _is_enough(share: ScoresN, iof_threshold: float) -> FlagsN:
+    """Which shares reach a threshold; one of zero asks for something."""
+    if not 0 <= iof_threshold <= 1:
+        raise FormatsError(f"expected a share of an object as threshold, from 0 to 1, got {iof_threshold}")
+    return share >= max(iof_threshold * (1 - _ROUNDING), _ROUNDING)
+
+
+def _seen(record: ImageRecord, window: Window) -> Any:
+    """The window's part on the image as (x0, y0, x1, y1), and the whole window where the image's size is unknown."""
+    low, high = np.array(window.corners, dtype=np.float64).reshape(2, 2)
+    if record.width is not None and record.height is not None:
+        low = np.maximum(low, 0)
+        high = np.maximum(np.minimum(high, [record.width, record.height]), low)
+    return np.concatenate([low, high])
+
+
+def _shares(quads: QuadsN, record: ImageRecord, window: Window) -> tuple[ScoresN, FlagsN]:
+    """The share of each object's area on the image that is inside (N,), and which are inside by their centre (N,)."""
+    inside, whole = area_inside(quads, _seen(record, window)), quad_area(quads)
+    on_image = whole
+    if record.width is not None and record.height is not None:
+        on_image = area_inside(quads, (0.0, 0.0, float(record.width), float(record.height)))
+    has_area = on_image > _ROUNDING * whole
+    centres, corners = quads.mean(axis=1), np.array(window.corners)
+    by_centre = ~has_area & ((centres >= corners[:2]) & (centres < corners[2:])).all(axis=1)
+    return np.divide(inside, on_image, out=np.zeros_like(inside), where=has_area), by_centre
+
+
+def _clipped(
+    part: ImageRecord, quads: QuadsN, has_area: FlagsN, window: Window, image: ImageRecord
+) -> tuple[BoxesN, QuadsN | None]:
+    """Boxes and quads of which those that the border cuts are the minimum-area rectangles of what is left."""
+    seen = _seen(image, window)
+    # A line or a point, which counts by its centre, stays as it is.
+    cut = np.flatnonzero(has_area & ((quads < seen[:2]) | (quads > seen[2:])).any(axis=(1, 2)))
+    boxes, own_quads = part.boxes.copy(), None if part.quads is None else part.quads.copy()
+    boxes[cut] = clip_to_rbox(quads[cut], seen)
+    if own_quads is not None:
+        own_quads[cut] = rbox_to_quad(boxes[cut])
+    return boxes, own_quads

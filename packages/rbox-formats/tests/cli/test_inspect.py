@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from rbox_formats.cli.main import main
+from rbox_formats.draw import class_colour
+from rbox_testing.places import SHARED
+
+EXAMPLE = SHARED / "data/dota-example"
+GROUND = (40, 60, 80)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, ["inspect", *map(str, arguments)], catch_exceptions=False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    (root / "labelTxt").mkdir(parents=True)
+    (root / "images").mkdir()
+    (root / "labelTxt" / "P1.txt").write_text("10 20 50 20 50 30 10 30 ship 1\n100 90 140 90 140 130 100 130 plane 0\n")
+    (root / "labelTxt" / "P2.txt").write_text("1 1 9 1 9 3 1 3 ship 0\n")
+    Image.new("RGB", (200, 160), GROUND).save(root / "images" / "P1.png")
+    return root
+
+
+def add_odd(data: Path, name: str = "P3") -> None:
+    """An image with a bow tie, and a repeated object beside the image."""
+    lines = ["10 10 30 30 30 10 10 30 plane 0", *["300 10 340 10 340 20 300 20 ship 0"] * 2]
+    (data / "labelTxt" / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    Image.new("RGB", (200, 160), GROUND).save(data / "images" / f"{name}.png")
+
+
+def test_counts_and_sizes_are_shown(data: Path) -> None:
+    result = run("--data", data)
+    assert result.exit_code == 0, result.output
+    counts, sizes = (
+        [word for word in line.split() if word[0].isdigit()] for line in result.output.splitlines() if "ship" in line
+    )
+    # Objects, difficult, images, small, medium, large; long sides; short side.
+    assert counts == ["2", "1", "2", "2", "0", "0"]
+    assert sizes == ["8.0", "24.0", "40.0", "6.0"]
+    assert "3 objects on 2 images, 1 of them without their file." in result.output
+    assert "Nothing is suspicious." in result.output
+    assert "Images of unknown size, where nothing is known to lie outside: 1." in result.output
+    assert re.search(r"^   0  \S+ +3$", result.output, re.MULTILINE)
+    assert not list(data.parent.glob("*.json"))
+
+
+def test_suspicious_objects_are_listed(data: Path) -> None:
+    add_odd(data)
+    result = run("--data", data)
+    assert result.exit_code == 0, result.output
+    file = data / "labelTxt" / "P3.txt"
+    for line in (
+        "Suspicious, outside: 2",
+        f"  {file}: object 1, ship at (320, 15): lies in x 300 to 340, y 10 to 20 of an image of 200x160",
+        "Suspicious, self-crossing: 1",
+        f"  {file}: object 0, plane at (20, 20): two of its sides cross: its corners are out of order",
+        "Suspicious, duplicate: 1",
+        f"  {file}: object 2, ship at (320, 15): the same as object 1",
+    ):
+        assert line in result.output.splitlines()
+    short = run("--data", data, "--show", 1).output.splitlines()
+    assert "  and 1 more" in short
+    assert len([line for line in short if "object 1, ship" in line]) == 1
+
+
+def test_the_report_has_all_of_it(data: Path, tmp_path: Path) -> None:
+    for i in range(3, 8):
+        add_odd(data, f"P{i}")
+    result = run("--data", data, "--show", 0, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "out" / "inspection.json").read_text())
+    assert (report["data"], report["format"], report["split"]) == (str(data), "dota", None)
+    assert report["kinds"]["outside"] == 10
+    assert [each["object_index"] for each in report["suspicious"] if each["image_id"] == "P5"] == [1, 2, 0, 2]
+    assert report["broken"] == []
+    assert (tmp_path / "out" / "summary.png").is_file()
+
+
+def test_broken_files_do_not_end_it(data: Path, tmp_path: Path) -> None:
+    (data / "labelTxt" / "P0.txt").write_text("1 1 9 1 9 3 1 3 tram 0\n")
+    (data / "labelTxt" / "P4.txt").write_bytes(b"\xff\xfe")
+    result = run("--data", data, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "3 objects on 2 images, 1 of them without their file, 2 files that cannot be read." in result.output
+    assert "Files that cannot be read: 2" in result.output
+    assert "P0.txt:1: expected a class among" in result.output
+    assert "P4.txt: expected UTF-8 text" in result.output
+    report = json.loads((tmp_path / "out" / "inspection.json").read_text())
+    assert [Path(each["file"]).name for each in report["broken"]] == ["P0.txt", "P4.txt"]
+    assert "and 1 more" in run("--data", data, "--show", 1).output
+
+
+def test_images_that_cannot_be_drawn_are_broken_too(data: Path, tmp_path: Path) -> None:
+    path = data / "images" / "P1.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (160, 200, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:20_000])
+    assert run("--data", data).exit_code == 0
+    result = run("--data", data, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"{path}: expected a whole image" in result.output
+    report = json.loads((tmp_path / "out" / "inspection.json").read_text())
+    assert [each["file"] for each in report["broken"]] == [str(path)]
+    assert report["objects"] == 3
+
+
+def test_a_dataset_without_anything_readable(tmp_path: Path) -> None:
+    (tmp_path / "labelTxt").mkdir()
+    (tmp_path / "labelTxt" / "P1.txt").write_text("nonsense\n")
+    result = run("--data", tmp_path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "P1.txt:1: expected" in result.output
+    assert "suspicious" not in result.output
+    assert "class" not in result.output.partition("P1.txt")[0]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["inspection.json"]
+    assert len(json.loads((tmp_path / "out" / "inspection.json").read_text())["broken"]) == 1
+    assert run("--data", tmp_path / "nowhere").exit_code == 1
+
+
+@pytest.mark.parametrize("out", ["file", "file/out", "/proc/out"])
+def test_a_report_that_cannot_be_written_is_said_before_the_work(data: Path, tmp_path: Path, out: str) -> None:
+    (tmp_path / "file").write_text("text")
+    result = run("--data", data, "--out", tmp_path / out)
+    assert result.exit_code == 1
+    assert result.output.startswith(f"Error: {tmp_path / out}: expected a folder ")
+    assert "Choose another --out." in result.output
+
+
+def test_pictures_show_boxes_and_marks(data: Path, tmp_path: Path) -> None:
+    add_odd(data)
+    assert run("--data", data, "--out", tmp_path / "out").exit_code == 0
+    folder = tmp_path / "out" / "pictures"
+    assert sorted(path.name for path in folder.iterdir()) == ["P1.png", "P3.png"]
+    plain, marked = (np.asarray(Image.open(folder / name)) for name in ("P1.png", "P3.png"))
+    for label in (0, 6):
+        assert np.all(plain == class_colour(label), axis=2).sum() > 50
+    assert marked.shape[0] > plain.shape[0]  # the list of what is odd
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 3, 100])
+def test_suspicious_images_are_drawn_first(data: Path, tmp_path: Path, limit: int) -> None:
+    for name in ("P3", "P4"):
+        add_odd(data, name)
+    for name in ("P5", "P6"):
+        (data / "labelTxt" / f"{name}.txt").write_text("")
+        Image.new("RGB", (64, 64), GROUND).save(data / "images" / f"{name}.png")
+    assert run("--data", data, "--out", tmp_path / "out", "--limit", limit).exit_code == 0
+    drawn = {path.stem for path in (tmp_path / "out" / "pictures").glob("*.png")}
+    assert len(drawn) == min(limit, 5)
+    assert len(drawn & {"P3", "P4"}) == min(limit, 2)
+
+
+def test_large_images_are_drawn_smaller(data: Path, tmp_path: Path) -> None:
+    assert run("--data", data, "--out", tmp_path / "out", "--max-side", 100).exit_code == 0
+    with Image.open(tmp_path / "out" / "pictures" / "P1.png") as picture:
+        assert picture.height < 200
+
+
+def test_images_are_never_drawn_over(data: Path) -> None:
+    (data / "pictures").mkdir()
+    (data / "images").rename(data / "elsewhere")
+    (data / "images").symlink_to(data / "pictures")
+    (data / "elsewhere" / "P1.png").rename(data / "pictures" / "P1.png")
+    before = (data / "pictures" / "P1.png").read_bytes()
+    result = run("--data", data, "--out", data)
+    assert result.exit_code == 1
+    assert "this one is read" in result.output
+    assert (data / "pictures" / "P1.png").read_bytes() == before
+
+
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="needs the example images of DOTA")
+def test_the_example_images_of_dota(tmp_path: Path) -> None:
+    result = run("--data", EXAMPLE, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "682 objects on 5 images, 3 of them without their file." in result.output
+    ship = next(line for line in result.output.splitlines() if " ship " in line)
+    assert [word for word in ship.split() if word.isdigit()] == ["531", "6", "1", "507", "24", "0"]
+    assert "Nothing is suspicious." in result.output
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["P0706.png", "P1888.png"]

@@ -1,0 +1,27 @@
+"""All of it at once: from data and predictions to a report, to intervals, to a torchmetrics metric."""
+
+from rbox_metrics._evaluation._bootstrap import Comparison, Difference, Interval, Intervals, bootstrap, compare
+from rbox_metrics._evaluation._evaluate import evaluate
+from rbox_metrics._evaluation._files import evaluate_file, load_pair
+from rbox_metrics._evaluation._resampling import FIGURES, Tables, draws, exchanges, figures_of, image_count
+from rbox_metrics._evaluation._submissions import write_dota_submission, write_fair1m_submission
+
+__all__ = [
+    "FIGURES",
+    "Comparison",
+    "Difference",
+    "Interval",
+    "Intervals",
+    "Tables",
+    "bootstrap",
+    "compare",
+    "draws",
+    "evaluate",
+    "evaluate_file",
+    "exchanges",
+    "figures_of",
+    "image_count",
+    "load_pair",
+    "write_dota_submission",
+    "write_fair1m_submission",
+]

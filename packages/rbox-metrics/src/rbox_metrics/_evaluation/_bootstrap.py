@@ -1,0 +1,299 @@
+"""How far figures could be off by the choice of images, and whether two runs differ by more than that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from rbox_formats import ImageRecord
+
+from rbox_metrics._evaluation._resampling import (
+    FIGURES,
+    Figures,
+    Tables,
+    as_it_is,
+    draws,
+    exchanges,
+    figures_of,
+    image_count,
+)
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, from_records
+from rbox_metrics._matching import PROTOCOLS, Paired, Protocol, choose, pair
+from rbox_metrics._plain import plain
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import FloatsR, Geometry, ProtocolName
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure, and where it is likely to lie on images of the same kind.
+
+    Attributes:
+        value: Of the images as they are.
+        low: The lower end of the interval.
+        high: The upper end.
+        error: The standard error: the standard deviation over the resamples.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Confidence intervals over images; NaN where a figure is not defined.
+
+    Attributes:
+        confidence: The share of the resamples inside.
+        resamples: How often the images were drawn.
+        figures: Of each of `FIGURES`.
+        classes: Of the average precision of each class.
+    """
+
+    confidence: float
+    resamples: int
+    figures: dict[str, Interval]
+    classes: dict[str, Interval]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON: NaN is None."""
+        return plain(asdict(self))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of two runs.
+
+    Attributes:
+        a: Of the first.
+        b: Of the second.
+        difference: b - a.
+        low: The lower end of the interval of the difference.
+        high: The upper end.
+        p_value: How often runs that differ by chance alone differ as much, either way.
+    """
+
+    a: float
+    b: float
+    difference: float
+    low: float
+    high: float
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs on the same images, as `compare` defines it; NaN where a figure is not defined.
+
+    Attributes:
+        confidence: The share of the resamples inside the intervals.
+        resamples: How often the images were drawn, and how often the runs were swapped.
+        figures: Of each of `FIGURES`.
+        classes: Of the average precision of each class.
+    """
+
+    confidence: float
+    resamples: int
+    figures: dict[str, Difference]
+    classes: dict[str, Difference]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON: NaN is None."""
+        return plain(asdict(self))
+
+
+def bootstrap(
+    truth: Iterable[ImageRecord] | FlatBoxes,
+    predictions: Iterable[ImageRecord] | FlatBoxes,
+    class_names: Iterable[str],
+    *,
+    iou_thresholds: Sequence[float] | None = None,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    protocol: ProtocolName = "voc07",
+    geometry: Geometry | None = None,
+) -> Intervals:
+    """Confidence intervals of the figures of `evaluate`, by drawing as many images as there are, with replacement.
+
+    The interval holds the middle `confidence` of the figures of the drawn sets (the percentile method: Efron and
+    Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3). A drawn set may lack the truths of a class,
+    which is then in no mean over classes, and in the class's own interval the set is left out.
+
+    It is about images alone: that the detector was trained but once, and the annotations hold errors, is not in it.
+    Images must be independent: tiles of one picture are not. Of few images the interval is too narrow.
+
+    Args:
+        truth: As in `evaluate`. Of flat arrays without image ids, all images up to the last with a box are taken.
+        predictions: As in `evaluate`.
+        class_names: What the labels of both index.
+        iou_thresholds: As in `evaluate`; figures are the mean over them.
+        resamples: How often images are drawn, from 2.
+        confidence: Above 0, below 1.
+        seed: Of the random numbers: the same seed, the same intervals, whatever the order of images and boxes.
+        protocol: As in `evaluate`, `coco` with its 1000 best detections of an image.
+        geometry: As in `evaluate`.
+
+    Raises:
+        MetricsError: As in `evaluate`, and if `resamples` or `confidence` is out of its range.
+    """
+    chosen, geometry = choose(protocol, geometry)
+    thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)
+    paired = pair(truth, predictions, class_names, geometry=geometry, least=min(thresholds), across=False)
+    return bootstrap_of(
+        paired, iou_thresholds=thresholds, resamples=resamples, confidence=confidence, seed=seed, protocol=chosen
+    )
+
+
+def bootstrap_of(
+    paired: Paired,
+    *,
+    iou_thresholds: Sequence[float] = (0.5,),
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    protocol: Protocol = PROTOCOLS["voc07"],
+) -> Intervals:
+    """The intervals of what was paired, at the IoU thresholds or lower ones."""
+    _check(resamples, confidence)
+    images = image_count((paired,))
+    tables = Tables.of((paired,), protocol, iou_thresholds, images)
+    values = figures_of(tables, as_it_is(tables))
+    drawn = figures_of(tables, draws(tables, resamples, seed))
+
+    def interval(of: Callable[[Figures], FloatsR]) -> Interval:
+        samples = of(drawn)
+        low, high = _percentiles(samples, confidence)
+        known = samples[~np.isnan(samples)]
+        return Interval(float(of(values)[0]), low, high, float(known.std(ddof=1)) if len(known) > 1 else float("nan"))
+
+    return Intervals(
+        confidence,
+        resamples,
+        {name: interval(partial(Figures.of, name=name)) for name in FIGURES},
+        {name: interval(partial(Figures.of_class, label=c)) for c, name in enumerate(paired.names)},
+    )
+
+
+def compare(
+    truth: Iterable[ImageRecord] | FlatBoxes,
+    predictions_a: Iterable[ImageRecord] | FlatBoxes,
+    predictions_b: Iterable[ImageRecord] | FlatBoxes,
+    class_names: Iterable[str],
+    *,
+    iou_thresholds: Sequence[float] | None = None,
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    protocol: ProtocolName = "voc07",
+    geometry: Geometry | None = None,
+) -> Comparison:
+    """Whether two runs on the same images differ by more than chance.
+
+    The interval of the difference, b's figure less a's, is as in `bootstrap`, with the same drawn images for both: what
+    makes an image hard for both of them cancels.
+
+    The p-value is that of a paired permutation test. Its null hypothesis: on each image it is a toss-up which of the
+    two outputs is a's and which b's. So the outputs of about half of the images, picked at random, change hands, and
+    the p-value is the share of these exchanges, the true assignment among them, after which the figures differ by as
+    much or more, either way: (1 + how many) / (1 + resamples), never 0 (Phipson and Smyth, "Permutation P-values should
+    never be zero", 2010; the test: Noreen, "Computer-Intensive Methods for Testing Hypotheses", 1989). It is exact for
+    that hypothesis, which includes that both runs' scores are of one scale: where one run's scores are calibrated
+    otherwise, or it has none, what `map` makes of mixed outputs says little, and the interval is to be read instead.
+    Ten classes and four figures are many tests: one in twenty is below 0.05 by chance.
+
+    Args:
+        truth: As in `bootstrap`.
+        predictions_a: As predictions in `evaluate`.
+        predictions_b: Likewise.
+        class_names: What all labels index.
+        iou_thresholds: As in `bootstrap`.
+        resamples: How often images are drawn, and how often outputs change hands, from 2.
+        confidence: Above 0, below 1.
+        seed: As in `bootstrap`.
+        protocol: As in `bootstrap`.
+        geometry: As in `evaluate`.
+
+    Raises:
+        MetricsError: As in `bootstrap`.
+    """
+    chosen, geometry = choose(protocol, geometry)
+    thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)
+    truths = truth if isinstance(truth, FlatBoxes) else from_records(truth)
+    names = tuple(class_names)
+    runs = [
+        pair(truths, predictions, names, geometry=geometry, least=min(thresholds), across=False)
+        for predictions in (predictions_a, predictions_b)
+    ]
+    return compare_of(
+        runs[0],
+        runs[1],
+        iou_thresholds=thresholds,
+        resamples=resamples,
+        confidence=confidence,
+        seed=seed,
+        protocol=chosen,
+    )
+
+
+def compare_of(
+    paired_a: Paired,
+    paired_b: Paired,
+    *,
+    iou_thresholds: Sequence[float] = (0.5,),
+    resamples: int = RESAMPLES,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+    protocol: Protocol = PROTOCOLS["voc07"],
+) -> Comparison:
+    """The comparison of two runs that were paired with the same truth, at the IoU thresholds or lower ones."""
+    _check(resamples, confidence)
+    runs = (paired_a, paired_b)
+    images = image_count(runs)
+    # One after the other: a table is as large as the run.
+    drawn, as_given = [], []
+    for run in runs:
+        tables = Tables.of((run,), protocol, iou_thresholds, images)
+        as_given.append(figures_of(tables, as_it_is(tables)))
+        drawn.append(figures_of(tables, draws(tables, resamples, seed)))
+    both = Tables.of(runs, protocol, iou_thresholds, images)
+    swapped = [figures_of(both, exchanges(both, resamples, seed, second)) for second in (False, True)]
+
+    def difference(of: Callable[[Figures], FloatsR]) -> Difference:
+        a, b = (float(of(figures)[0]) for figures in as_given)
+        low, high = _percentiles(of(drawn[1]) - of(drawn[0]), confidence)
+        by_chance = of(swapped[1]) - of(swapped[0])
+        # Sums in another order differ in the last bits.
+        as_much = np.count_nonzero(np.abs(by_chance) >= abs(b - a) - 1e-12)
+        p_value = float("nan") if np.isnan(b - a) else (1 + as_much) / (1 + resamples)
+        return Difference(a, b, b - a, low, high, p_value)
+
+    return Comparison(
+        confidence,
+        resamples,
+        {name: difference(partial(Figures.of, name=name)) for name in FIGURES},
+        {name: difference(partial(Figures.of_class, label=c)) for c, name in enumerate(paired_a.names)},
+    )
+
+
+def _check(resamples: int, confidence: float) -> None:
+    if resamples < 2:
+        raise MetricsError(f"expected 2 resamples or more, got {resamples}")
+    if not 0 < confidence < 1:
+        raise MetricsError(f"expected a confidence above 0 and below 1, got {confidence}")
+
+
+def _percentiles(samples: FloatsR, confidence: float) -> tuple[float, float]:
+    known = samples[~np.isnan(samples)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)

@@ -1,0 +1,140 @@
+"""What the servers of DOTA and FAIR1M take: zips of detections.
+
+Both are written whole or not at all, and the same detections give the same bytes. Coordinates have six decimals, more
+than any annotation and enough that no overlap changes by 1e-6 on a side of a pixel; scores all their digits, so that
+none become equal.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rbox_formats import ClassNames, ImageRecord, files
+
+from rbox_metrics._inputs import check_indices, check_quads, check_scores
+from rbox_metrics.errors import MetricsError
+
+_DECIMALS = 6
+
+# What FAIR1M's annotations say of themselves, and results in public repositories too.
+_FAIR1M_FIELDS = {
+    "source/origin": "GF2/GF3",
+    "research/version": "1.0",
+    "research/provider": "unknown",
+    "research/author": "unknown",
+    "research/pluginname": "FAIR1M",
+    "research/pluginclass": "object detection",
+    "research/time": "2021-03",
+}
+
+
+def write_dota_submission(path: str | Path, predictions: Iterable[ImageRecord], class_names: Iterable[str]) -> Path:
+    """Writes a zip for DOTA's server (Task 1, oriented boxes).
+
+    A file `Task1_<class>.txt` for every class, also those without detections, directly in the zip; a line per
+    detection, `image score x1 y1 x2 y2 x3 y3 x4 y4`, images in their order. Spaces in a class's name become '-'.
+
+    Args:
+        path: The zip.
+        predictions: Gone through once. Quads are written where a record has them, else the boxes' corners. Without
+            scores, each is 1.
+        class_names: What the labels index.
+
+    Returns:
+        The zip.
+
+    Raises:
+        RboxError: If an image comes twice or its id has a space, a label is out of range, or a number is not finite.
+    """
+    from rbox_formats.parsing.lines import one_field, shortest
+
+    names = ClassNames(class_names)
+    lines: list[list[str]] = [[] for _ in names]
+    for record, quads, scores in _checked(predictions, names):
+        if len(record.image_id.split()) != 1:
+            raise MetricsError(f"expected an image id without spaces, got {record.image_id!r}")
+        rows = quads.reshape(-1, 8).tolist()
+        for label, score, numbers in zip(record.labels.tolist(), scores.tolist(), rows, strict=True):
+            lines[label].append(" ".join([record.image_id, *map(shortest, (score, *numbers))]))
+    folder = Path("Task1")
+    members = {
+        files.safe_name(f"Task1_{one_field(name)}.txt", folder): "".join(f"{line}\n" for line in of_class).encode()
+        for name, of_class in zip(names, lines, strict=True)
+    }
+    return _write_zip(Path(path), members.items())
+
+
+def write_fair1m_submission(
+    path: str | Path,
+    predictions: Iterable[ImageRecord],
+    class_names: Iterable[str],
+    *,
+    details: Mapping[str, str] | None = None,
+) -> Path:
+    """Writes a zip for FAIR1M's server: `test/<image_id>.xml`, one per image, also where nothing was found.
+
+    The XML is that of FAIR1M's annotations (see `rbox_formats.datasets.fair1m`) with a `<probability>`. The server's
+    page is no longer public; the layout is the one that public writers of such results agree on (forks of MMRotate with
+    a FAIR1MDataset, JDet's `dota_to_fair`).
+
+    Args:
+        path: The zip; such writers call it `test.zip`.
+        predictions: As in `write_dota_submission`; their number is that of the files.
+        class_names: What the labels index.
+        details: What the files say of the sender: "provider", "author", and the other elements of `<research>`.
+
+    Returns:
+        The zip.
+
+    Raises:
+        RboxError: As `write_dota_submission`, or if `details` has another key.
+    """
+    from rbox_formats import datasets
+
+    names = ClassNames(class_names)
+    known = [field.removeprefix("research/") for field in _FAIR1M_FIELDS if field.startswith("research/")]
+    given = dict(details or {})
+    if unknown := sorted(given.keys() - set(known)):
+        raise MetricsError(f"expected details among {', '.join(known)}, got {', '.join(unknown)}")
+
+    def completed() -> Iterator[ImageRecord]:
+        for record, quads, scores in _checked(predictions, names):
+            metadata = {**_FAIR1M_FIELDS, **record.metadata}
+            metadata |= {f"research/{key}": value for key, value in given.items()}
+            yield replace(record, quads=quads, scores=scores, metadata=metadata)
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = datasets.write("fair1m", completed(), Path(scratch), None, names)
+        found = sorted(folder.glob("*.xml"), key=lambda file: file.name)
+        return _write_zip(Path(path), ((f"test/{file.name}", file.read_bytes()) for file in found))
+
+
+def _checked(predictions: Iterable[ImageRecord], names: ClassNames) -> Iterator[tuple[ImageRecord, Any, Any]]:
+    """Records with their corners (N, 4, 2), rounded, and scores (N,)."""
+    seen: set[str] = set()
+    for record in predictions:
+        if record.image_id in seen:
+            raise MetricsError(f"expected each image once, got {record.image_id!r} again")
+        seen.add(record.image_id)
+        n, image = len(record), f"image {record.image_id!r}"
+        scores = np.ones(n) if record.scores is None else record.scores
+        check_indices(record.labels, n, f"the labels of {image}", below=len(names))
+        quads = check_quads(record.corners, f"the corners on {image}")
+        check_scores(scores, n, lambda index: f"box {index} of {image}")  # noqa: B023  # called at once
+        yield record, np.round(quads, _DECIMALS) + 0.0, scores  # plus zero: -0 is 0
+
+
+def _write_zip(path: Path, members: Iterable[tuple[str, bytes]]) -> Path:
+    with files.replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in members:
+            # The same time and rights for all: the bytes depend on the detections alone.
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            archive.writestr(info, content, compress_type=zipfile.ZIP_DEFLATED)
+    return path

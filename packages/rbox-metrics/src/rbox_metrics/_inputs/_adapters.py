@@ -1,0 +1,197 @@
+"""Boxes as other libraries hold them, to `FlatBoxes`; none of those libraries is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from rbox_formats import LE90, Convention, convert, quad_to_rbox, rbox_to_quad
+
+from rbox_metrics._inputs._check import check_boxes, check_flags, check_indices, check_quads, check_scores
+from rbox_metrics._inputs._flat import FlatBoxes, from_arrays
+from rbox_metrics.errors import MetricsError
+
+# What torchmetrics calls a truth that is not to be found, and what this package does.
+_DIFFICULT = ("difficult", "iscrowd")
+
+
+class _Image(NamedTuple):
+    """One image's boxes (N, 5), labels, quads (N, 4, 2) or None, scores or None, and difficult ones."""
+
+    boxes: Any
+    labels: Any
+    quads: Any
+    scores: Any
+    difficult: Any
+
+
+def from_dicts(
+    images: Iterable[Mapping[str, Any]],
+    image_ids: Sequence[str] | None = None,
+    *,
+    convention: Convention | str = LE90,
+) -> FlatBoxes:
+    """Reads per-image dictionaries as torchmetrics takes them.
+
+    Args:
+        images: For each image `boxes`, (N, 5) as (cx, cy, w, h, angle), or corners (N, 4, 2) or (N, 8); `labels` (N,);
+            and perhaps `scores` (N,), and `difficult` or `iscrowd` (N,). Torch tensors on any device, numpy arrays, or
+            lists. An image without boxes may have arrays of any shape with no elements.
+        image_ids: Names of the images, in their order. None: they are numbered.
+        convention: How boxes of five numbers give their angle. Radians, clockwise on the screen, of any range and any
+            order of sides, unless told otherwise.
+
+    Raises:
+        MetricsError: If a key is missing, shapes differ, a value is not a number, or only some images have scores.
+    """
+    found = [_from_dict(image, f"images[{index}]", convention) for index, image in enumerate(_sequence(images))]
+    return _joined(found, image_ids)
+
+
+def from_supervision(detections: Iterable[Any], image_ids: Sequence[str] | None = None) -> FlatBoxes:
+    """Reads supervision's `Detections` of oriented boxes, one per image.
+
+    Args:
+        detections: Objects with `data["xyxyxyxy"]` (N, 4, 2), the corners in pixels, `class_id` (N,) and `confidence`
+            (N,) or None (annotations). `xyxy`, the upright box around, is not read.
+        image_ids: As in `from_dicts`.
+
+    Raises:
+        MetricsError: If one has no oriented boxes or no classes, and otherwise as `from_dicts`.
+    """
+    return _joined([_from_detections(one, index) for index, one in enumerate(_sequence(detections))], image_ids)
+
+
+def from_ultralytics(results: Iterable[Any], image_ids: Sequence[str] | None = None) -> FlatBoxes:
+    """Reads ultralytics' results of oriented boxes, one per image.
+
+    Their angle is in radians and clockwise on the screen like this package's; width may be less than height, and the
+    angle of any range (`xywhr2xyxyxyxy` in ultralytics 8.4 ultralytics/utils/ops.py turns by it as it is).
+
+    Args:
+        results: Objects with `.obb`, or what stands there: `xywhr` (N, 5), `cls` (N,) and `conf` (N,), as attributes or
+            in a dictionary, where `conf` may be missing. Tensors on any device, or numpy.
+        image_ids: As in `from_dicts`.
+
+    Raises:
+        MetricsError: If a result has no oriented boxes, and otherwise as `from_dicts`.
+    """
+    return _joined([_from_result(one, index) for index, one in enumerate(_sequence(results))], image_ids)
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """A torch tensor on any device and of any float type, or anything that numpy takes, as an array."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        # numpy has no bfloat16.
+        return np.asarray(value.float().numpy() if "bfloat16" in str(value.dtype) else value.numpy())
+    return np.asarray(value)
+
+
+def _sequence(images: Iterable[Any]) -> list[Any]:
+    # One image's object can be gone through as well, box by box, and would be taken for many images.
+    if isinstance(images, Mapping) or hasattr(images, "class_id") or hasattr(images, "obb"):
+        raise MetricsError("expected a list, of one object per image, got a single object", remedy="Put it in a list.")
+    return list(images)
+
+
+def _from_dict(image: Mapping[str, Any], where: str, convention: Convention | str) -> _Image:
+    missing = [key for key in ("boxes", "labels") if key not in image]
+    if missing:
+        raise MetricsError(f"expected keys 'boxes' and 'labels', got {', '.join(map(repr, image))} in {where}")
+    flags = [image[key] for key in _DIFFICULT if image.get(key) is not None]
+    return _image(
+        image["boxes"],
+        image["labels"],
+        image.get("scores"),
+        np.logical_or.reduce([to_numpy(flag).astype(bool) for flag in flags]) if flags else None,
+        where,
+        convention,
+    )
+
+
+def _from_detections(one: Any, index: int) -> _Image:
+    where = f"detections[{index}]"
+    corners = one.data.get("xyxyxyxy")
+    if not len(one.xyxy):
+        return _image([], [], None, None, where, LE90)
+    if corners is None:
+        raise MetricsError(
+            f"expected oriented boxes in data['xyxyxyxy'], found none in {where}",
+            remedy="The detector must be one of oriented boxes; upright ones can be given to from_dicts as corners.",
+        )
+    if one.class_id is None:
+        raise MetricsError(f"expected class_id, found none in {where}")
+    return _image(corners, one.class_id, one.confidence, None, where, LE90)
+
+
+def _from_result(one: Any, index: int) -> _Image:
+    where = f"results[{index}]"
+    if not isinstance(one, Mapping) and hasattr(one, "obb"):
+        one = one.obb
+    if one is None:
+        raise MetricsError(
+            f"expected oriented boxes in .obb, found none in {where}",
+            remedy="The model must be one for oriented boxes.",
+        )
+    get: Callable[[str], Any] = one.get if isinstance(one, Mapping) else lambda key: getattr(one, key, None)
+    boxes, classes = get("xywhr"), get("cls")
+    if boxes is None or classes is None:
+        raise MetricsError(f"expected xywhr and cls, found not both in {where}")
+    labels = to_numpy(classes)  # in floats, as ultralytics has them beside the boxes
+    if labels.dtype.kind == "f":
+        if (labels != np.round(labels)).any():
+            raise MetricsError(f"expected whole numbers in cls, got {labels[labels != np.round(labels)][0]} in {where}")
+        labels = labels.astype(np.int64)
+    return _image(boxes, labels, get("conf"), None, where, LE90)
+
+
+def _image(boxes: Any, labels: Any, scores: Any, difficult: Any, where: str, convention: Convention | str) -> _Image:
+    array = to_numpy(boxes)
+    quads = None
+    if not array.size:
+        array = np.zeros((0, 5))
+    elif array.ndim == 3 or (array.ndim == 2 and array.shape[1] == 8):
+        quads = check_quads(array.reshape(len(array), -1, 2), f"the boxes of {where}")
+        array = quad_to_rbox(quads)
+    else:
+        radians = not isinstance(convention, Convention) or convention.unit == "rad"
+        # The warning about angles beyond a full turn is about radians.
+        array = check_boxes(array if radians else convert(array.astype(np.float64), convention, LE90), where)
+        array = convert(array, convention if radians else LE90, LE90)
+    n = len(array)
+    return _Image(
+        array,
+        check_indices(to_numpy(labels).reshape(-1) if not n else to_numpy(labels), n, f"the labels of {where}"),
+        quads,
+        None if scores is None else check_scores(to_numpy(scores), n, lambda i: f"box {i} of {where}"),
+        np.zeros(n, bool) if difficult is None else check_flags(difficult, n, f"the difficult ones of {where}"),
+    )
+
+
+def _joined(images: list[_Image], image_ids: Sequence[str] | None) -> FlatBoxes:
+    if image_ids is not None and (len(set(image_ids)) != len(image_ids) or len(image_ids) != len(images)):
+        raise MetricsError(
+            f"expected {len(images)} different image ids, one per image, got {len(image_ids)}, of which "
+            f"{len(set(image_ids))} differ"
+        )
+    filled = [image for image in images if len(image.boxes)]
+    without = [image.scores is None for image in filled]
+    if any(without) and not all(without):
+        raise MetricsError("expected scores on every image or on none, got them on some")
+    drawn = any(image.quads is not None for image in filled)
+    flat = from_arrays(
+        np.concatenate([np.zeros((0, 5)), *(image.boxes for image in filled)]),
+        np.concatenate([np.zeros(0, np.int64), *(image.labels for image in filled)]),
+        np.repeat(np.arange(len(images)), [len(image.boxes) for image in images]),
+        np.concatenate([image.scores for image in filled]) if filled and not without[0] else None,
+        np.concatenate([np.zeros(0, bool), *(image.difficult for image in filled)]),
+    )
+    quads = [rbox_to_quad(image.boxes) if image.quads is None else image.quads for image in filled]
+    return replace(
+        flat,
+        image_ids=None if image_ids is None else tuple(image_ids),
+        quads=np.concatenate(quads) if drawn else None,
+    )

@@ -1,0 +1,165 @@
+"""From the classes that a detector knows to those that a dataset has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from rbox_formats import ClassNames, Dataset, ImageRecord
+
+from rbox_metrics._inputs._flat import FlatBoxes
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import IntsC
+
+_DROPPED = -1
+
+
+@overload
+def map_classes(  # type: ignore[overload-overlap]  # a dataset is records too, and stays one
+    predictions: Dataset,
+    source_names: Iterable[str],
+    target_names: Iterable[str],
+    mapping: Mapping[str, str | None] | None = None,
+) -> Dataset: ...
+@overload
+def map_classes(
+    predictions: FlatBoxes,
+    source_names: Iterable[str],
+    target_names: Iterable[str],
+    mapping: Mapping[str, str | None] | None = None,
+) -> FlatBoxes: ...
+@overload
+def map_classes(
+    predictions: Iterable[ImageRecord],
+    source_names: Iterable[str],
+    target_names: Iterable[str],
+    mapping: Mapping[str, str | None] | None = None,
+) -> list[ImageRecord]: ...
+def map_classes(
+    predictions: Dataset | FlatBoxes | Iterable[ImageRecord],
+    source_names: Iterable[str],
+    target_names: Iterable[str],
+    mapping: Mapping[str, str | None] | None = None,
+) -> Dataset | FlatBoxes | list[ImageRecord]:
+    """Detections of a detector that has its own classes, as detections of a dataset's classes.
+
+    A class that `mapping` does not name goes to the target of the same name, as `ClassNames` looks names up: without
+    regard to case, '-', '_' and spaces. Two classes may go to one.
+
+    Args:
+        predictions: A dataset, flat boxes, or records.
+        source_names: What their labels index.
+        target_names: What the labels are to index.
+        mapping: From a source class to a target class, or to None: its boxes are left out.
+
+    Returns:
+        The same kind as `predictions`, records as a list; a dataset is mapped as it is read, and has the target names.
+
+    Raises:
+        MetricsError: If a source class has no target, `mapping` names a class that is not in its list, or a label is
+            not in the source names.
+    """
+    source, target = ClassNames(source_names), ClassNames(target_names)
+    table = _table(source, target, mapping or {})
+    if isinstance(predictions, FlatBoxes):
+        return _map_flat(predictions, table)
+    if isinstance(predictions, Dataset):
+        return replace(predictions, class_names=target, load=partial(_load, load=predictions.load, table=table))
+    return [_map_record(record, table) for record in predictions]
+
+
+def read_class_mapping(path: str | Path) -> dict[str, str | None]:
+    """A mapping for `map_classes` from a JSON file: `{"small vehicle": "vehicle", "helipad": null}`.
+
+    Raises:
+        MetricsError: If it cannot be read, or holds something else.
+    """
+    path = Path(path)
+    remedy = 'It reads {"class of the detector": "class of the dataset", "class to leave out": null}.'
+    try:
+        values = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=list)
+    except OSError as error:
+        raise MetricsError(f"expected a file that can be read, got: {error.strerror}", path=path) from error
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        raise MetricsError(f"expected JSON, got {error}", path=path, line=line, remedy=remedy) from error
+    # An object comes as a list of pairs, an array as a list of values: so that a key that comes twice is seen.
+    if not isinstance(values, list) or not all(isinstance(pair, tuple) for pair in values):
+        raise MetricsError("expected a JSON object of class names", path=path, remedy=remedy)
+    wrong = [key for key, value in values if not isinstance(value, str | None)]
+    if wrong:
+        raise MetricsError(f"expected a class name or null for {wrong[0]!r}", path=path, remedy=remedy)
+    if len(dict(values)) < len(values):
+        raise MetricsError("expected each class once", path=path, remedy=remedy)
+    return dict(values)
+
+
+def _table(source: ClassNames, target: ClassNames, mapping: Mapping[str, str | None]) -> IntsC:
+    """The target's label of each source label, `_DROPPED` for those that are left out."""
+    table = np.array([_DROPPED if (label := target.find(name)) is None else label for name in source], dtype=np.int64)
+    without = {label for label, to in enumerate(table) if to == _DROPPED}
+    named: dict[int, str] = {}
+    for name, to in mapping.items():
+        label = source.find(name)
+        if label is None:
+            raise MetricsError(f"expected a class of the detector to map from, among {', '.join(source)}, got {name!r}")
+        if label in named:
+            raise MetricsError(f"expected each class once in the mapping, got {named[label]!r} and {name!r}")
+        named[label] = name
+        found = _DROPPED if to is None else target.find(to)
+        if found is None:
+            raise MetricsError(
+                f"expected a class of the dataset to map {name!r} to, among {', '.join(target)}, got {to!r}"
+            )
+        table[label] = found
+    if unnamed := sorted(without - named.keys()):
+        some = ", ".join(repr(source[label]) for label in unnamed)
+        raise MetricsError(
+            f"expected a class of the dataset for each of the detector's, found none for {some}; the dataset has "
+            f"{', '.join(target)}",
+            remedy="Name each in the class mapping, with the class that it is there, or null to leave its boxes out.",
+        )
+    return table
+
+
+def _mapped(labels: Any, table: IntsC, name: str) -> Any:
+    """The labels (N,) in the target's list, `_DROPPED` for boxes to leave out."""
+    bad = (labels < 0) | (labels >= len(table))
+    if bad.any():
+        raise MetricsError(f"expected labels of {len(table)} classes, from 0, got {labels[bad][0]} {name}")
+    return table[labels]
+
+
+def _map_flat(boxes: FlatBoxes, table: IntsC) -> FlatBoxes:
+    labels = _mapped(boxes.labels, table, "in the flat boxes")
+    keep = labels != _DROPPED
+
+    def pick(column: Any) -> Any:
+        return None if column is None else column[keep]
+
+    return FlatBoxes(
+        boxes=boxes.boxes[keep],
+        labels=labels[keep],
+        image_index=boxes.image_index[keep],
+        scores=pick(boxes.scores),
+        difficult=boxes.difficult[keep],
+        image_ids=boxes.image_ids,
+        quads=pick(boxes.quads),
+    )
+
+
+def _map_record(record: ImageRecord, table: IntsC) -> ImageRecord:
+    labels = _mapped(record.labels, table, f"on {record.image_id!r}")
+    if (labels == _DROPPED).any():
+        keep = labels != _DROPPED
+        record, labels = record.select(keep), labels[keep]
+    return replace(record, labels=labels)
+
+
+def _load(source: Any, load: Any, table: IntsC) -> ImageRecord:
+    return _map_record(load(source), table)

@@ -1,0 +1,165 @@
+"""A whole dataset's boxes as flat arrays: what everything that scores works on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from rbox_formats import ImageRecord, quad_to_rbox, rbox_to_quad
+
+from rbox_metrics._inputs._check import as_array, check_boxes, check_flags, check_indices, check_quads, check_scores
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import BoxesN, FlagsN, FloatsN, IntsM, IntsN, QuadsN
+
+# How many of the offending image ids an error names.
+_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class FlatBoxes:
+    """The boxes of many images one after the other. Made by `from_arrays` or `from_records`, which check them.
+
+    Attributes:
+        boxes: (N, 5) float64 as (cx, cy, w, h, angle), pixels of their image, radians.
+        labels: (N,) int64.
+        image_index: (N,) int64, which image each is on, from 0. Truth and predictions number the images alike.
+        scores: (N,) float64, or None.
+        difficult: (N,) bool; of no effect on predictions.
+        image_ids: The images' names by their number, or None where they have none.
+        quads: (N, 4, 2) float64, the corners as annotated, or None where the boxes are all that there is.
+        image_numbers: (M,) the images' numbers as they were given, where those were too far apart to count up to.
+    """
+
+    boxes: BoxesN
+    labels: IntsN
+    image_index: IntsN
+    scores: FloatsN | None
+    difficult: FlagsN
+    image_ids: tuple[str, ...] | None = None
+    quads: QuadsN | None = None
+    image_numbers: IntsM | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def corners(self) -> QuadsN:
+        """(N, 4, 2): the quads, or the corners of the boxes where there are none."""
+        return rbox_to_quad(self.boxes) if self.quads is None else self.quads
+
+    def numbers(self, which: IntsN) -> list[FloatsN]:
+        """What sets some of the boxes in an order of their own: their five numbers, then those of their quads."""
+        columns = list(self.boxes[which].T)
+        return columns if self.quads is None else [*columns, *self.quads[which].reshape(-1, 8).T]
+
+    def name_of(self, index: int) -> str:
+        """A box as an error names it."""
+        return f"boxes[{index}]" if self.image_ids is None else _box_name(self.image_ids, self.image_index, index)
+
+
+def from_arrays(
+    boxes: ArrayLike,
+    labels: ArrayLike,
+    image_index: ArrayLike,
+    scores: ArrayLike | None = None,
+    difficult: ArrayLike | None = None,
+) -> FlatBoxes:
+    """Flat arrays, checked.
+
+    Args:
+        boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians, or quads (N, 4, 2), whose boxes are their
+            minimum-area rectangles.
+        labels: (N,) whole numbers.
+        image_index: (N,) whole numbers from 0, in any order.
+        scores: (N,), or None.
+        difficult: (N,) bool. None: none is.
+
+    Raises:
+        MetricsError: If a value is not a number, a side or an image index is negative, a score is infinite, or the
+            lengths differ.
+    """
+    given = as_array(boxes, np.float64, "boxes")
+    quads = check_quads(given, "boxes") if given.ndim == 3 else None
+    checked = check_boxes(given if quads is None else quad_to_rbox(quads), "boxes")
+    n = len(checked)
+    index = check_indices(image_index, n, "image_index")
+    if n and index.min() < 0:
+        raise MetricsError(f"expected image indices from 0, got {index.min()} at image_index[{index.argmin()}]")
+    return FlatBoxes(
+        boxes=checked,
+        labels=check_indices(labels, n, "labels"),
+        image_index=index,
+        scores=None if scores is None else check_scores(scores, n),
+        difficult=np.zeros(n, dtype=bool) if difficult is None else check_flags(difficult, n, "difficult"),
+        quads=quads,
+    )
+
+
+def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None = None) -> FlatBoxes:
+    """Records of images as flat arrays, images in the order of `image_ids` whatever the order of the records.
+
+    Args:
+        records: One per image at most; gone through once. Those of `image_ids` without one have no boxes.
+        image_ids: The images there are. None: the records' own, in their order.
+
+    Raises:
+        MetricsError: If an image comes twice or is not in `image_ids`, only some of the images have scores, or a box
+            is not a number or has a negative side.
+    """
+    found = list(records)
+    names = [record.image_id for record in found]
+    ids = tuple(names if image_ids is None else image_ids)
+    _require_once(names, "records")
+    _require_once(ids, "image_ids")
+    number = {image_id: index for index, image_id in enumerate(ids)}
+    unknown = [name for name in names if name not in number]
+    if unknown:
+        raise MetricsError(
+            f"expected images that the truth has, got {_some(unknown)}",
+            remedy="Predictions and truth must be of the same split, and name their images alike.",
+        )
+    found = sorted((record for record in found if len(record)), key=lambda record: number[record.image_id])
+    without = [record.image_id for record in found if record.scores is None]
+    if without and len(without) != len(found):
+        raise MetricsError(f"expected scores on every image or on none, got none on {_some(without)}")
+    image_index = np.repeat(
+        np.array([number[record.image_id] for record in found], dtype=np.int64), [len(record) for record in found]
+    )
+    n = len(image_index)
+    scores = np.concatenate([np.zeros(0), *(record.scores for record in found)]) if found and not without else None
+
+    def where(index: int) -> str:
+        return _box_name(ids, image_index, index)
+
+    quads = None
+    if any(record.quads is not None for record in found):
+        quads = check_quads(np.concatenate([record.corners for record in found]), "quads", where)
+    return FlatBoxes(
+        boxes=check_boxes(np.concatenate([np.zeros((0, 5)), *(record.boxes for record in found)]), "boxes", where),
+        labels=check_indices(np.concatenate([np.zeros(0, np.int64), *(r.labels for r in found)]), n, "labels"),
+        image_index=image_index,
+        scores=None if scores is None else check_scores(scores, n, where=where),
+        difficult=check_flags(np.concatenate([np.zeros(0, bool), *(r.difficult for r in found)]), n, "difficult"),
+        image_ids=ids,
+        quads=quads,
+    )
+
+
+def _box_name(image_ids: Sequence[str], image_index: IntsN, index: int) -> str:
+    """A box by its image and its place there; the image numbers never fall."""
+    image = image_index[index]
+    return f"box {index - int(np.searchsorted(image_index, image))} of image {image_ids[image]!r}"
+
+
+def _require_once(names: Sequence[str], what: str) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise MetricsError(f"expected each image once in the {what}, got {_some(twice)} more than once")
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(repr(name) for name in names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

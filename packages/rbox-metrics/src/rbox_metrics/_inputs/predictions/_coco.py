@@ -1,0 +1,186 @@
+"""COCO's results: a JSON array of detections.
+
+    [{"image_id": 7, "category_id": 1, "bbox": [...], "score": 0.9}, ...]
+
+A detection's place is read from
+
+- `bbox` of five numbers, [cx, cy, w, h, angle]: a rotated box, its angle as `convention` says: radians, clockwise, as
+  MMRotate's RotatedCocoMetric writes, unless told otherwise (detectron2: `LE90.degrees.counter_clockwise`); `rbox`
+  means the same, as ultralytics writes it;
+- `bbox` of eight numbers, or `poly`: four corners, as MMRotate writes quads and ultralytics its boxes;
+- `segmentation`, a list of outlines: one of four corners is the quad, of any other number the least rectangle around
+  them is taken; a mask in run lengths is not read;
+- `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else.
+
+`image_id`, a text: the image's id in the truth. A number: the image of that `id` in the truth's COCO file; in a truth
+of another format, the image whose name is that number (ultralytics writes numeric names so). `category_id`: the id in
+the truth's COCO file. Where only a list of class names is known, ids count from 0 (MMRotate with datasets other than
+COCO) or from 1 (ultralytics); if neither 0 nor the largest is used, nothing tells which, and that is an error.
+
+An image without detections is not in the file. Without a truth, an image's id is its number as a text.
+
+Source: cocodataset.org/#format-results; open-mmlab/mmrotate@1eec447 mmrotate/evaluation/metrics/rotated_coco_metric.py
+(`results2json`), dota_metric.py; ultralytics 8.4 ultralytics/models/yolo/obb/val.py (`pred_to_json`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from rbox_formats import ClassNames, ImageRecord, convert, quad_around, quad_to_rbox, rbox_to_quad
+from rbox_formats.parsing import json_values
+from rbox_formats.parsing.json_values import Value
+
+from rbox_metrics._inputs.predictions._source import MIXED_REMEDY, Context, Predictions, Source
+from rbox_metrics.errors import MetricsError
+
+_ANNOTATIONS_REMEDY = (
+    "Name the truth's COCO file (--annotations, in Python annotations=), which says whose number that is."
+)
+
+
+class _Detection(NamedTuple):
+    image: str
+    label: int
+    score: float | None
+    box: list[float] | None
+    quad: list[float] | None
+
+
+def read(source: Source) -> Predictions:
+    """Reads a results file; see `read_predictions`."""
+    document = json_values.read(source.path)
+    entries = list(document.items())
+    names, labels = _classes(entries, source.context, document)
+    found = [_detection(entry, source.context.image_ids, labels) for entry in entries]
+    scored = sum(detection.score is not None for detection in found)
+    if scored not in (0, len(found)):
+        first = next(entry for entry, detection in zip(entries, found, strict=True) if detection.score is None)
+        raise first.error("a key 'score'", MIXED_REMEDY)
+    records = _records(found, source.context) if found else []
+    return Predictions.of(names, records, "coco-results", has_empty_images=False)
+
+
+def _classes(entries: list[Value], context: Context, document: Value) -> tuple[ClassNames, dict[int, int]]:
+    """The class names, and the label of each category id in use."""
+    used = dict.fromkeys(entry["category_id"].integer() for entry in entries)
+    if context.categories is not None:
+        names = context.class_names or ClassNames(context.categories[key] for key in sorted(context.categories))
+        found = {key: names.find(name) for key, name in context.categories.items()}
+        return names, {key: label for key, label in found.items() if label is not None}
+    if context.class_names is None:
+        raise MetricsError(
+            "expected the truth or the class names with COCO results, which have only numbers for classes",
+            path=document.path,
+            remedy="Name the truth's COCO file (--annotations, in Python annotations=), or the classes.",
+        )
+    count = len(context.class_names)
+    first = 1 if 0 not in used else 0
+    if entries and 0 not in used and count not in used:
+        raise MetricsError(
+            f"expected category ids that tell whether they count from 0 or 1, got neither 0 nor {count} among them",
+            path=document.path,
+            remedy=_ANNOTATIONS_REMEDY,
+        )
+    return context.class_names, {label + first: label for label in range(count)}
+
+
+def _detection(entry: Value, image_ids: Mapping[int, str] | None, labels: Mapping[int, int]) -> _Detection:
+    category = entry["category_id"]
+    label = labels.get(category.integer())
+    if label is None:
+        raise category.error(f"a category id among {', '.join(map(str, sorted(labels)))}", _ANNOTATIONS_REMEDY)
+    box, quad = _place(entry)
+    score = entry["score"].number() if entry.has("score") else None
+    return _Detection(_image(entry["image_id"], image_ids), label, score, box, quad)
+
+
+def _image(value: Value, image_ids: Mapping[int, str] | None) -> str:
+    if isinstance(value.value, str):
+        return value.text()
+    number = value.integer()
+    if image_ids is None:
+        return str(number)
+    if number not in image_ids:
+        raise value.error("the number of one of the truth's images", _ANNOTATIONS_REMEDY)
+    return image_ids[number]
+
+
+def _place(entry: Value) -> tuple[list[float] | None, list[float] | None]:
+    """The box (5 numbers) and the quad (8 numbers) of a detection, one of them at least."""
+    box, quad = None, None
+    if entry.has("segmentation"):
+        quad = _outline(entry["segmentation"])
+    if entry.has("poly"):
+        quad = _of_length(entry["poly"], 8)
+    if entry.has("rbox"):
+        box = _sides(_of_length(entry["rbox"], 5), entry["rbox"])
+    elif entry.has("bbox"):
+        numbers = entry["bbox"].numbers()
+        if len(numbers) == 8:
+            quad = quad or numbers
+        elif len(numbers) == 5:
+            box = _sides(numbers, entry["bbox"])
+        elif len(numbers) == 4:
+            x, y, w, h = _sides(numbers, entry["bbox"])
+            # Where there is an outline too, this is only the upright box around it.
+            quad = quad or [x, y, x + w, y, x + w, y + h, x, y + h]
+        else:
+            raise entry["bbox"].error("4 numbers (x, y, w, h), 5 (cx, cy, w, h, angle) or 8 (four corners)")
+    if box is None and quad is None:
+        raise entry.error("a bbox or a segmentation with outlines")
+    return box, quad
+
+
+def _of_length(value: Value, length: int) -> list[float]:
+    numbers = value.numbers()
+    if len(numbers) != length:
+        raise value.error(f"{length} numbers")
+    return numbers
+
+
+def _sides(numbers: list[float], value: Value) -> list[float]:
+    if min(numbers[2:4]) < 0:
+        raise value.error("a width and a height that are not negative")
+    return numbers
+
+
+def _outline(segmentation: Value) -> list[float] | None:
+    """The quad of a list of outlines; None for an empty one and for a mask in run lengths."""
+    if isinstance(segmentation.value, dict):
+        return None
+    corners: list[float] = []
+    for outline in segmentation.items():
+        numbers = outline.numbers()
+        if len(numbers) < 6 or len(numbers) % 2:
+            raise outline.error("x and y of at least 3 corners")
+        corners += numbers
+    return quad_around(corners) if corners else None
+
+
+def _records(found: list[_Detection], context: Context) -> list[ImageRecord]:
+    """A record per image, in the order in which the file first names them."""
+    boxes = np.array([d.box or [0.0] * 5 for d in found], dtype=np.float64)
+    turned = np.array([d.box is not None for d in found], dtype=bool)
+    boxes[turned] = convert(boxes[turned], context.convention, "le90")
+    quads = None
+    if any(d.quad is not None for d in found):
+        quads = rbox_to_quad(boxes)
+        drawn = np.array([d.quad is not None for d in found], dtype=bool)
+        quads[drawn] = np.array([d.quad for d in found if d.quad is not None]).reshape(-1, 4, 2)
+        boxes[~turned] = quad_to_rbox(quads[~turned])
+    labels = np.array([d.label for d in found], dtype=np.int64)
+    scores = None if found[0].score is None else np.array([d.score for d in found], dtype=np.float64)
+    rows: dict[str, list[int]] = {}
+    for index, detection in enumerate(found):
+        rows.setdefault(detection.image, []).append(index)
+
+    def pick(column: Any, which: list[int]) -> Any:
+        return None if column is None else column[which]
+
+    return [
+        ImageRecord(image_id, boxes[which], labels[which], quads=pick(quads, which), scores=pick(scores, which))
+        for image_id, which in rows.items()
+    ]

@@ -1,0 +1,190 @@
+"""`read_predictions`, and what kinds of files there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+
+from rbox_formats import LE90, ClassNames, Convention, Dataset
+
+from rbox_metrics._inputs.predictions import _members
+from rbox_metrics._inputs.predictions._source import Context, Predictions, Source
+from rbox_metrics.errors import MetricsError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of predictions file.
+
+    Attributes:
+        module: What reads it, loaded when it is needed.
+        text: What it is, for an error's remedy.
+    """
+
+    module: str
+    text: str
+
+    @property
+    def read(self) -> Callable[[Source], Predictions]:
+        """Its reader."""
+        return import_module(f"rbox_metrics._inputs.predictions.{self.module}").read
+
+
+KINDS: dict[str, Kind] = {
+    "predictions": Kind("_jsonl", "predictions.jsonl, as the detectors of this house write it"),
+    "dota-task1": Kind("_task1", "DOTA's Task1_<class>.txt, in a folder or a zip"),
+    "coco-results": Kind("_coco", "COCO's results, a JSON array"),
+    "fair1m-results": Kind("_fair1m", "FAIR1M's XML with <probability>, in a folder or a zip"),
+}
+"""The kinds that are told apart by what they are. Any dataset format can be named instead."""
+
+
+def read_predictions(
+    path: str | Path,
+    truth: Dataset | None = None,
+    *,
+    class_names: Iterable[str] | None = None,
+    format: str | None = None,
+    split: str | None = None,
+    annotations: str | Path | None = None,
+    convention: Convention | str = LE90,
+) -> Predictions:
+    """Reads detections of any kind.
+
+    Args:
+        path: A file, a zip or a folder.
+        truth: What they are to be compared with: it gives COCO results the names of images, and of classes where
+            `class_names` does not. Other kinds name both themselves.
+        class_names: The classes that the detections' labels mean, in order: the detector's, where they differ from the
+            truth's (`map_classes` leads from one to the other). None: those that the file names: the header of
+            predictions.jsonl, the names of Task1 files in alphabetical order, FAIR1M's own list, a dataset format's.
+        format: The kind: a name in `KINDS`, or a dataset format in `rbox_formats.datasets.FORMATS`, whose labels may
+            have scores or none. None: told from the content; a dataset's folder must be named.
+        split: The part of a dataset, where `format` is one.
+        annotations: The truth's COCO file, which says whose the numbers in COCO results are.
+        convention: How COCO results give angles; others say so themselves.
+
+    Returns:
+        A dataset of an `ImageRecord` per image; `.kind` says what it was read as. Images that the file does not name
+        are absent.
+
+    Raises:
+        RboxError: If there is no such file, its kind is not clear, or something in it is not as its kind says: with
+            file, line or place, what was expected, and what to do.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MetricsError("expected a predictions file or folder, found none", path=path)
+    kind = kind_of(path) if format is None else format
+    if annotations is not None and kind != "coco-results":
+        raise MetricsError(f"expected COCO results where a COCO file of annotations is named, got {kind}", path=path)
+    if kind in KINDS:
+        names = None if class_names is None else ClassNames(class_names)
+        context = Context(class_names=names, convention=convention, split=split)
+        if kind == "coco-results":
+            context = _with_ids(context, truth, annotations)
+        return KINDS[kind].read(Source(path, context))
+    return _read_dataset(kind, path, split, class_names)
+
+
+def _read_dataset(format: str, path: Path, split: str | None, class_names: Iterable[str] | None) -> Predictions:
+    from rbox_formats import datasets
+
+    if format not in datasets.FORMATS:
+        raise MetricsError(
+            f"expected a kind of predictions among {', '.join(KINDS)}, or a dataset format among "
+            f"{', '.join(datasets.FORMATS)}, got {format!r}"
+        )
+    found = datasets.read(format, path, split, class_names)
+    return Predictions(found.class_names, found.sources, found.load, kind=format, has_empty_images=True)
+
+
+def kind_of(path: Path) -> str:
+    """The kind of a file or folder, by its content.
+
+    Raises:
+        MetricsError: If it is not clear.
+    """
+    if path.is_dir():
+        names = [file.name for folder in (path, path / "test", path / "labelXml") for file in _visible(folder)]
+    elif _members.is_archive(path):
+        names = _members.names(path)
+    else:
+        return _kind_of_file(path)
+    if any(name.startswith("Task1_") and name.lower().endswith(".txt") for name in names):
+        return "dota-task1"
+    if any(name.lower().endswith(".xml") for name in names):
+        return "fair1m-results"
+    raise _unclear(path)
+
+
+def _visible(folder: Path) -> list[Path]:
+    from rbox_formats import files
+
+    return files.visible(folder)
+
+
+def _kind_of_file(path: Path) -> str:
+    if path.suffix.lower() == ".xml":
+        return "fair1m-results"
+    if path.name.startswith("Task1_"):
+        return "dota-task1"
+    with path.open("rb") as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"["):
+        return "coco-results"
+    if path.suffix.lower() == ".zip":
+        raise MetricsError("expected a zip, got a file that is none or is cut short", path=path)
+    # An empty file is what is left of a run that was stopped at once; its reader says so.
+    if not start or b'"schema_version"' in start or path.suffix.lower() == ".jsonl":
+        return "predictions"
+    raise _unclear(path)
+
+
+def _unclear(path: Path) -> MetricsError:
+    kinds = "; ".join(f"{name}: {kind.text}" for name, kind in KINDS.items())
+    inside = [file.name for file in _visible(path)[:3]] if path.is_dir() else []
+    got = f"a folder with {', '.join(inside) or 'nothing'} in it" if path.is_dir() else "a file of another"
+    return MetricsError(
+        f"expected predictions of a kind that can be told from the content, got {got}",
+        path=path,
+        remedy="Name the kind (--predictions-format, in Python format=). "
+        f"Kinds are {kinds}; or any dataset format, such as dota or coco.",
+    )
+
+
+def _with_ids(context: Context, truth: Dataset | None, annotations: str | Path | None) -> Context:
+    """With what the numbers in COCO results mean."""
+    if annotations is not None:
+        image_ids, categories = _ids_of_file(Path(annotations))
+        return replace(context, image_ids=image_ids, categories=categories)
+    if truth is None:
+        return context
+    names = truth.class_names if context.class_names is None else context.class_names
+    return replace(context, class_names=names, image_ids=_ids_of_truth(truth))
+
+
+def _ids_of_file(path: Path) -> tuple[dict[int, str], dict[int, str]]:
+    """The images and the categories of a COCO file by their ids; images are named as `datasets.read` names them."""
+    from rbox_formats.images import stem_of
+    from rbox_formats.parsing import json_values
+
+    document = json_values.read(path)
+    images = {image["id"].integer(): stem_of(image["file_name"].text()) for image in document["images"].items()}
+    return images, {entry["id"].integer(): entry["name"].text() for entry in document["categories"].items()}
+
+
+def _ids_of_truth(truth: Dataset) -> dict[int, str]:
+    """The truth's images by their ids, which a COCO dataset keeps in the metadata, or by names that are numbers."""
+    by_id: dict[int, str] = {}
+    by_name: dict[int, list[str]] = {}
+    for record in truth:
+        number = record.metadata.get("id")
+        if isinstance(number, int) and not isinstance(number, bool):
+            by_id[number] = record.image_id
+        if record.image_id.isascii() and record.image_id.isdecimal():
+            by_name.setdefault(int(record.image_id), []).append(record.image_id)
+    # Of 7 and 007 neither is meant more than the other.
+    return by_id or {number: names[0] for number, names in by_name.items() if len(names) == 1}

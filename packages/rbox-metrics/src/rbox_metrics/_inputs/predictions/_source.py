@@ -1,0 +1,61 @@
+"""What a reader of predictions is given, and what it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbox_formats import LE90, ClassNames, Convention, Dataset, ImageRecord
+
+# A detection without a score among others with one has no place in their order; without any, all have the same.
+MIXED_REMEDY = "Either all detections of a file have a score, or none has."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions(Dataset):
+    """Detections from a file, an image a record.
+
+    Attributes:
+        kind: The name of the file's kind in `KINDS`, or of a dataset format.
+        has_empty_images: Whether the kind can say that an image was seen and nothing found on it. Where it cannot, an
+            image without detections is one that the file does not name.
+    """
+
+    kind: str
+    has_empty_images: bool
+
+    @classmethod
+    def of(
+        cls, class_names: ClassNames, records: list[ImageRecord], kind: str, *, has_empty_images: bool
+    ) -> Predictions:
+        """From records that are all read."""
+        return cls(class_names, records, kind=kind, has_empty_images=has_empty_images)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What is known beside the file.
+
+    Attributes:
+        class_names: What the detections' labels index, or None where nobody said.
+        image_ids: The truth's names of images by the numbers that its COCO file has for them, and by the numbers that
+            are their names.
+        categories: The names of classes by the numbers that the truth's COCO file has for them, or None without one.
+        convention: How boxes of five numbers give their angle, for kinds that do not say.
+        split: The part of a dataset.
+    """
+
+    class_names: ClassNames | None = None
+    image_ids: Mapping[int, str] | None = None
+    categories: Mapping[int, str] | None = None
+    convention: Convention | str = LE90
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or folder to read, and what is known beside it."""
+
+    path: Path
+    context: Context

@@ -1,0 +1,285 @@
+"""Truth and detections side by side: the overlaps and the orders that every figure is derived from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from rbox_formats import ClassNames, ImageRecord
+
+from rbox_metrics._inputs import FlatBoxes, from_records
+from rbox_metrics._matching._matching import falling_within, rank_pairs, sort_within, tied_runs
+from rbox_metrics._overlaps import Pairs, overlapping_pairs, stable_order
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import Bounds, FloatsN, FloatsT, Geometry, IntsC, IntsM, IntsN
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """A dataset's truths and detections, and which of them overlap.
+
+    Nothing here depends on the order of images, files or boxes but `by_input`, and the numbers of the detections.
+
+    Attributes:
+        truths: In the order of their image ids, then of their boxes' and quads' numbers.
+        detections: As given.
+        names: What the labels of both index.
+        geometry: Which overlaps: of boxes or of quads.
+        scores: (D,) the detections' scores, 1 where they have none.
+        pairs: Detections and truths on the same image of the same class, by detection, then falling IoU.
+        starts: (D + 1,) where each detection's pairs begin.
+        others: Detections and truths on the same image of different classes, likewise; empty unless asked for.
+        order: (D,) detections by class, then falling score, then image id, then their boxes' numbers.
+        bounds: (C + 1,) in `order` and `by_input` class c has the places bounds[c] to bounds[c + 1].
+    """
+
+    truths: FlatBoxes
+    detections: FlatBoxes
+    names: ClassNames
+    geometry: Geometry
+    scores: FloatsN
+    pairs: Pairs
+    starts: Bounds
+    others: Pairs
+    order: IntsN
+    bounds: Bounds
+
+    @classmethod
+    def of(
+        cls, truths: FlatBoxes, detections: FlatBoxes, names: ClassNames, geometry: Geometry, least: float, across: bool
+    ) -> Paired:
+        """Finds the overlaps of `least`, above zero, or more: in one search, across classes too where asked for."""
+        classes = len(names)
+        image_rank = _image_ranks(truths)
+        truths = _select(truths, _by_content(truths, image_rank))
+        groups = [
+            flat.image_index if across else flat.image_index * classes + flat.labels for flat in (detections, truths)
+        ]
+        shapes = [flat.boxes if geometry == "rbox" else flat.corners for flat in (detections, truths)]
+        found = overlapping_pairs(shapes[0], groups[0], shapes[1], groups[1], least)
+        same = detections.labels[found.detection] == truths.labels[found.truth]
+        pairs, others = (found.select(same), found.select(~same)) if across else (found, found.select(np.arange(0)))
+        starts = _starts(pairs, len(detections))
+        scores = np.ones(len(detections)) if detections.scores is None else detections.scores
+        per_class = np.bincount(detections.labels, minlength=classes)
+        return cls(
+            truths=truths,
+            detections=detections,
+            names=names,
+            geometry=geometry,
+            scores=scores,
+            pairs=sort_within(starts, pairs),
+            starts=starts,
+            others=sort_within(_starts(others, len(detections)), others),
+            order=_by_score(detections, scores, image_rank),
+            bounds=np.concatenate([np.zeros(1, np.int64), np.cumsum(per_class)]),
+        )
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.names)
+
+    @cached_property
+    def truth_counts(self) -> IntsC:
+        """(C,) truths of each class to be found, without the difficult ones."""
+        return np.bincount(self.truths.labels[~self.truths.difficult], minlength=self.classes)
+
+    @cached_property
+    def difficult_counts(self) -> IntsC:
+        """(C,) the difficult ones."""
+        return np.bincount(self.truths.labels[self.truths.difficult], minlength=self.classes)
+
+    @cached_property
+    def place(self) -> IntsN:
+        """(D,) where in `order` each detection stands."""
+        place = np.empty(len(self.order), dtype=np.int64)
+        place[self.order] = np.arange(len(self.order))
+        return place
+
+    @cached_property
+    def by_input(self) -> IntsN:
+        """(D,) detections by class, then by image in the order of the truth, then in the order of the input."""
+        images = self.detections.image_index
+        order = np.argsort(images, kind="stable") if (np.diff(images) < 0).any() else np.arange(len(images))
+        return order[stable_order(self.detections.labels[order], self.classes)]
+
+    @cached_property
+    def rank(self) -> IntsN:
+        """(D,) how many detections of the same image and class come before each in `order`."""
+        group = (self.detections.image_index * self.classes + self.detections.labels)[self.order]
+        grouped = np.argsort(group, kind="stable")
+        _, first, count = np.unique(group[grouped], return_index=True, return_counts=True)
+        rank = np.empty(len(group), dtype=np.int64)
+        rank[self.order[grouped]] = np.arange(len(group)) - np.repeat(first, count)
+        return rank
+
+    @cached_property
+    def ranked(self) -> Pairs:
+        """Pairs of the same class by image, then falling score, then falling IoU."""
+        return self._ranked(self.scores)
+
+    @cached_property
+    def ranked_by_iou(self) -> Pairs:
+        """Pairs of the same class by image, then falling IoU."""
+        return self._ranked(np.ones(len(self.scores)))
+
+    def _ranked(self, scores: FloatsN) -> Pairs:
+        return rank_pairs(self.pairs, scores, self.detections, self.truths)
+
+    @cached_property
+    def areas(self) -> tuple[FloatsN, FloatsT]:
+        """(D,) and (T,) the areas of detections and truths, in square pixels."""
+        detections, truths = (_areas(flat, self.geometry) for flat in (self.detections, self.truths))
+        return detections, truths
+
+
+def pair(
+    truth: Iterable[ImageRecord] | FlatBoxes,
+    predictions: Iterable[ImageRecord] | FlatBoxes,
+    class_names: Iterable[str],
+    *,
+    geometry: Geometry = "rbox",
+    least: float = 0.1,
+    across: bool = True,
+) -> Paired:
+    """Truth and detections, checked, and their overlaps.
+
+    Args:
+        truth: Records, such as an `rbox_formats.Dataset`, or flat arrays.
+        predictions: Likewise. Records may come in any order and may be fewer than the truth's.
+        class_names: What the labels of both index.
+        geometry: Compares boxes ("rbox"), or quads as annotated ("quad").
+        least: Overlaps below it, above 0, are left out.
+        across: Whether overlaps between different classes are looked for too.
+
+    Raises:
+        MetricsError: If the predictions have an image that the truth lacks, an image comes twice, a label is out of
+            range, a box or score is not a number, or both have image ids and these differ.
+    """
+    names = ClassNames(class_names)
+    truths, detections = _flat(truth, predictions)
+    _check_labels(truths, len(names), "truth")
+    _check_labels(detections, len(names), "predictions")
+    return Paired.of(truths, detections, names, geometry, least, across)
+
+
+def _flat(
+    truth: Iterable[ImageRecord] | FlatBoxes, predictions: Iterable[ImageRecord] | FlatBoxes
+) -> tuple[FlatBoxes, FlatBoxes]:
+    """Both as flat arrays whose images are numbered alike."""
+    truths = truth if isinstance(truth, FlatBoxes) else from_records(truth)
+    if isinstance(predictions, FlatBoxes):
+        detections = predictions
+    elif truths.image_ids is None:
+        raise MetricsError(
+            "expected predictions as flat arrays, like the truth, got records",
+            remedy="Turn both into flat arrays by from_records(records, image_ids).",
+        )
+    else:
+        detections = from_records(predictions, truths.image_ids)
+    if None not in (truths.image_ids, detections.image_ids) and truths.image_ids != detections.image_ids:
+        raise MetricsError(
+            "expected the same images in the same order in truth and predictions, got others",
+            remedy="Make the predictions' flat arrays by from_records(predictions, truth.image_ids).",
+        )
+    if truths.image_ids is None:
+        return _renumbered(truths, detections)
+    count = len(truths.image_ids)
+    if len(detections) and detections.image_index.max() >= count:
+        raise MetricsError(f"expected image indices below {count}, got {detections.image_index.max()}")
+    return truths, detections
+
+
+def _renumbered(truths: FlatBoxes, detections: FlatBoxes) -> tuple[FlatBoxes, FlatBoxes]:
+    """Images numbered without great gaps, as what counts by image needs; those that lie far apart get other numbers."""
+    most = max(int(flat.image_index.max(initial=-1)) for flat in (truths, detections))
+    if most <= 4 * (len(truths) + len(detections)) + 1000:
+        return truths, detections
+    numbers, index = np.unique(np.concatenate([truths.image_index, detections.image_index]), return_inverse=True)
+    parts = np.split(index, [len(truths)])
+    renumbered = (
+        replace(flat, image_index=part, image_numbers=numbers)
+        for flat, part in zip((truths, detections), parts, strict=True)
+    )
+    return tuple(renumbered)  # type: ignore[return-value]  # two of them
+
+
+def _check_labels(boxes: FlatBoxes, classes: int, what: str) -> None:
+    bad = (boxes.labels < 0) | (boxes.labels >= classes)
+    if bad.any():
+        first = int(bad.argmax())
+        raise MetricsError(
+            f"expected labels of {classes} classes, from 0, in the {what}, got {boxes.labels[first]} "
+            f"at {boxes.name_of(first)}"
+        )
+
+
+def _image_ranks(truths: FlatBoxes) -> IntsM | None:
+    """The rank of each image's id among all ids; None where the images have no ids and their numbers stand for them."""
+    if truths.image_ids is None:
+        return None
+    rank = np.empty(len(truths.image_ids), dtype=np.int64)
+    rank[np.argsort(np.array(truths.image_ids, dtype=np.str_), kind="stable")] = np.arange(len(rank))
+    return rank
+
+
+def _images(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
+    return flat.image_index if image_rank is None else image_rank[flat.image_index]
+
+
+def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
+    """By image, then the boxes' and quads' numbers, then label and flag."""
+    images = _images(flat, image_rank)
+    order, starts = _grouped(images)
+    x, y = flat.boxes[order, 0], flat.boxes[order, 1]
+    order = order[falling_within(starts, -x, -y)]
+    boxes, images = flat.boxes[order], images[order]
+    tied = (np.diff(images) == 0) & (np.diff(boxes[:, :2], axis=0) == 0).all(axis=1)
+    members, run = tied_runs(tied, len(order))
+    chosen = order[members]
+    keys = (flat.difficult[chosen], flat.labels[chosen], *flat.numbers(chosen)[:1:-1], run)
+    order[members] = chosen[np.lexsort(keys)]
+    return order
+
+
+def _by_score(detections: FlatBoxes, scores: FloatsN, image_rank: IntsM | None) -> IntsN:
+    """By class, then falling score; only what ties in both is put in order by image and box."""
+    order, starts = _grouped(detections.labels)
+    sorted_scores = scores[order]
+    order = order[falling_within(starts, sorted_scores, np.zeros(len(order)))]
+    labels, sorted_scores = detections.labels[order], scores[order]
+    members, run = tied_runs((np.diff(labels) == 0) & (np.diff(sorted_scores) == 0), len(order))
+    tied = order[members]
+    keys = (*detections.numbers(tied)[::-1], _images(detections, image_rank)[tied], run)
+    order[members] = tied[np.lexsort(keys)]
+    return order
+
+
+def _grouped(groups: IntsN) -> tuple[IntsN, Bounds]:
+    """The order of rising groups, which are numbered from 0, and where each begins in it."""
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(groups))])
+    return stable_order(groups, len(starts) - 2), starts
+
+
+def _starts(pairs: Pairs, count: int) -> Bounds:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(pairs.detection, minlength=count))])
+
+
+def _select(flat: FlatBoxes, which: IntsN) -> FlatBoxes:
+    columns: dict[str, Any] = {
+        name: None if (column := getattr(flat, name)) is None else column[which]
+        for name in ("boxes", "labels", "image_index", "scores", "difficult", "quads")
+    }
+    return replace(flat, **columns)
+
+
+def _areas(flat: FlatBoxes, geometry: Geometry) -> FloatsN:
+    if geometry == "rbox":
+        return flat.boxes[:, 2] * flat.boxes[:, 3]
+    from rbox_formats import quad_area
+
+    return quad_area(flat.corners)

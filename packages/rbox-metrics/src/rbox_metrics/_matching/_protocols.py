@@ -1,0 +1,88 @@
+"""The protocols: who scores how, and where that is written down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import FloatsR, Geometry, ProtocolName
+
+# PASCAL VOC 2007's eleven recalls, as its successors compute them: 0.3, 0.6 and 0.7 come out a hair above, so that a
+# recall of exactly 3/10 does not reach the fourth. DOTA's kit writes arange(0, 1.1, 0.1), which are the same numbers.
+ELEVEN_RECALLS = np.arange(0, 1 + 1e-3, 0.1)
+
+# COCO's recalls.
+HUNDRED_AND_ONE_RECALLS = np.linspace(0, 1, 101)
+
+# In place of recalls: the area under the curve.
+AREA = np.zeros(0)
+
+# COCO's overlaps, as pycocotools makes them.
+COCO_THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
+
+# COCO's least and greatest areas, in square pixels, both within the range.
+AREA_RANGES = {
+    "all": (0.0, 1e10),
+    "small": (0.0, 32.0**2),
+    "medium": (32.0**2, 96.0**2),
+    "large": (96.0**2, 1e10),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Protocol:
+    """How average precisions are taken.
+
+    Attributes:
+        recalls: What precisions are averaged over, as in `average_precisions`.
+        greedy: Whether a detection takes the free truth that it overlaps most, as in COCO, or claims the truth that it
+            overlaps most, free or not, as in VOC.
+        strict: Whether the overlap must be more than the threshold, or just as much is enough.
+        forgets_difficult: Whether difficult truths are forgotten on images that have no others, of any class: what
+            lies on them is a false positive there.
+        geometry: What is compared where nobody says: boxes, or quads as annotated.
+        iou_thresholds: Where nobody says.
+        max_dets: How many detections of a class count on an image, each number for a recall; the last for precision.
+            None: all of them.
+    """
+
+    recalls: FloatsR
+    greedy: bool = False
+    strict: bool = False
+    forgets_difficult: bool = False
+    geometry: Geometry = "rbox"
+    iou_thresholds: tuple[float, ...] = (0.5,)
+    max_dets: tuple[int, ...] | None = None
+
+
+PROTOCOLS: dict[ProtocolName, Protocol] = {
+    # `eval_rbbox_map` in mmrotate/evaluation/functional/mean_ap.py, open-mmlab/mmrotate 1.0.0rc1, which `DOTAMetric`
+    # calls; its `get_cls_results` reads the difficult truths only of images that have ordinary ones.
+    "voc07": Protocol(ELEVEN_RECALLS, forgets_difficult=True),
+    "voc": Protocol(AREA, forgets_difficult=True),
+    # `voc_eval` in dota_evaluation_task1.py, CAPTAIN-WHU/DOTA_devkit, as its `main` calls it.
+    "dota": Protocol(ELEVEN_RECALLS, strict=True, geometry="quad"),
+    # `RotatedCocoMetric` in mmrotate/evaluation/metrics/rotated_coco_metric.py, open-mmlab/mmrotate 1.0.0rc1, with
+    # pycocotools' COCOeval; its difficult truths are crowds.
+    "coco": Protocol(HUNDRED_AND_ONE_RECALLS, greedy=True, iou_thresholds=COCO_THRESHOLDS, max_dets=(100, 300, 1000)),
+    # `FAIRMetric` in lmmrotate/modules/fair_metric.py, VisionXLab/mllm-mmrotate at 9475a93, which calls MMRotate's
+    # `eval_rbbox_map`, as other public code does. What the benchmark's server computes is not published.
+    "fair1m": Protocol(ELEVEN_RECALLS, forgets_difficult=True),
+}
+
+
+def choose(protocol: str, geometry: str | None) -> tuple[Protocol, Geometry]:
+    """A protocol by its name, and the geometry asked for or else its own.
+
+    Raises:
+        MetricsError: If there is no such protocol or geometry.
+    """
+    if protocol not in PROTOCOLS:
+        raise MetricsError(f"expected a protocol among {', '.join(map(repr, PROTOCOLS))}, got {protocol!r}")
+    if geometry not in (None, "rbox", "quad"):
+        raise MetricsError(f"expected geometry 'rbox' or 'quad', got {geometry!r}")
+    chosen = PROTOCOLS[protocol]
+    return chosen, cast("Geometry | None", geometry) or chosen.geometry

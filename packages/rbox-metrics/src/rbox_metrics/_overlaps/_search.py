@@ -1,0 +1,146 @@
+"""Boxes of the same group that overlap, found by a grid over each group: time and memory linear in boxes and pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+
+from rbox_metrics._jit import threads_for
+from rbox_metrics._overlaps import _grid_kernels, _kernels, _quad_kernels
+from rbox_metrics.typing import BoxesN, BoxesT, FloatsN, IntsN, IntsT, QuadsN, QuadsT
+
+# Detections searched for at a time: the memory for what is only near does not grow with the dataset.
+_AT_A_TIME = 2**17
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Detections and truths of the same group that overlap.
+
+    Attributes:
+        detection: (K,) indices of detections, never falling.
+        truth: (K,) indices of truths.
+        iou: (K,) their overlaps.
+    """
+
+    detection: IntsN
+    truth: IntsN
+    iou: FloatsN
+
+    def select(self, which: np.ndarray | slice) -> Pairs:
+        """Some of the pairs: a mask (K,), indices or a slice."""
+        return Pairs(self.detection[which], self.truth[which], self.iou[which])
+
+
+@dataclass(frozen=True, eq=False)
+class Index:
+    """Boxes or quads by group and place.
+
+    Attributes:
+        groups: (G,) the groups, rising; None where they are numbered from `lowest` on without great gaps.
+        lowest: The lowest group; 0 where they are listed.
+        grid: Where the boxes of each are.
+    """
+
+    groups: IntsN | None
+    lowest: int
+    grid: _grid_kernels.Grid
+
+    @classmethod
+    def of(cls, extents: np.ndarray, group: IntsN) -> Index:
+        """Sorts extents (M, 5) of groups (M,)."""
+        lowest, highest = (int(group.min()), int(group.max())) if len(group) else (0, -1)
+        groups = None
+        if highest - lowest > 4 * len(group) + 1000:
+            groups, group = np.unique(group, return_inverse=True)
+            lowest, highest = 0, len(groups) - 1
+        members = stable_order(group - lowest, highest - lowest)
+        starts = np.searchsorted(group[members], np.arange(lowest, highest + 2))
+        extents = extents[members]
+        corners, frames, sizes, bases, cells = _grid_kernels.lay_out(extents, members, starts)
+        entries = _grid_kernels.fill_cells(extents, starts, corners, frames, sizes, bases, cells)
+        grid = _grid_kernels.Grid(members, starts, extents, corners, frames, sizes, bases, cells, entries)
+        return cls(groups, lowest, grid)
+
+    def near(self, extents: np.ndarray, group: IntsN, least: float) -> tuple[np.ndarray, np.ndarray]:
+        """The pairs of extents (N, 5) and boxes of their groups (N,) whose IoU may be `least` or more.
+
+        Returns:
+            (K,) numbers of the extents, never falling, and (K,) of the boxes.
+        """
+        return _grid_kernels.near_pairs(extents, self._slots(group), self.lowest, self.grid, float(least))
+
+    def by_group(self, group: IntsN) -> IntsN | None:
+        """The order in which a search for boxes of groups (N,) is fastest: one grid after the other, each in the cache.
+
+        None: in the order that they have.
+        """
+        if (group[1:] >= group[:-1]).all():
+            return None
+        count = len(self.grid.sizes)
+        return stable_order(np.clip(self._slots(group) - self.lowest, -1, count) + 1, count + 1)
+
+    def _slots(self, group: IntsN) -> IntsN:
+        """The groups (N,) as the grid numbers them, from `lowest` on; others lie outside."""
+        if self.groups is None:
+            return group
+        slot = np.searchsorted(self.groups, group)
+        return np.where(self.groups[np.minimum(slot, len(self.groups) - 1)] == group, slot, -1)
+
+
+def overlapping_pairs(
+    detections: BoxesN | QuadsN, detection_group: IntsN, truths: BoxesT | QuadsT, truth_group: IntsT, least: float
+) -> Pairs:
+    """The pairs of a detection and a truth of one group whose IoU is `least`, above zero, or more.
+
+    Args:
+        detections: (N, 5) boxes or (N, 4, 2) quads, checked.
+        detection_group: (N,) whole numbers.
+        truths: (T, 5) or (T, 4, 2), of the same kind.
+        truth_group: (T,).
+        least: Above 0, at most 1.
+
+    Returns:
+        The pairs by detection; the truths of one in an order that depends on the truths alone.
+    """
+    kernels = kernels_for(truths)
+    with threads_for(len(detections)):
+        shapes = kernels.shapes(truths)
+        index = Index.of(kernels.extents(shapes), truth_group)
+        order = index.by_group(detection_group)
+        parts = []
+        for start in range(0, max(len(detections), 1), _AT_A_TIME):
+            part = slice(start, start + _AT_A_TIME) if order is None else order[start : start + _AT_A_TIME]
+            first, second, iou = _overlapping(kernels, detections[part], detection_group[part], shapes, index, least)
+            parts.append((first + start if order is None else order[first + start], second, iou))
+        pairs = Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+        if order is None:
+            return pairs
+        return pairs.select(stable_order(pairs.detection, len(detections)))
+
+
+def kernels_for(boxes: np.ndarray) -> ModuleType:
+    """The compiled functions for boxes (N, 5) or quads (N, 4, 2)."""
+    return _kernels if boxes.ndim == 2 else _quad_kernels
+
+
+def _overlapping(
+    kernels: ModuleType, boxes: np.ndarray, group: IntsN, truths: np.ndarray, index: Index, least: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pairs of some of the detections, and their overlaps."""
+    shapes = kernels.shapes(boxes)
+    first, second = index.near(kernels.extents(shapes), group, least)
+    iou = kernels.overlaps_of_pairs(shapes, truths, first, second, False)
+    enough = np.flatnonzero(iou >= least)
+    return first[enough], second[enough], iou[enough]
+
+
+def stable_order(keys: np.ndarray, most: int) -> np.ndarray:
+    """The order of rising keys from 0 to `most`; what ties stays as it was. In linear time, sixteen bits at a time."""
+    order = np.argsort(keys.astype(np.uint16), kind="stable")
+    while (most := most >> 16) > 0:
+        keys = keys >> 16
+        order = order[np.argsort(keys[order].astype(np.uint16), kind="stable")]
+    return order

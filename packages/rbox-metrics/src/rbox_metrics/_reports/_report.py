@@ -1,0 +1,204 @@
+"""What an evaluation found: figures by name, a table, and a file."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rbox_formats import files
+
+from rbox_metrics._plain import plain
+from rbox_metrics._reports import _render
+from rbox_metrics._scores import AtThreshold, ClassFigures, CocoFigures
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.tables import csv_table, markdown_table, percent
+from rbox_metrics.typing import Geometry, ProtocolName
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from rbox_metrics._scores import Calibration, Confusion, Curves, ErrorBreakdown, Placement, Sweep
+
+# The figures of a threshold that a report also has as one number: the mean over its thresholds.
+_SUMMARY = (
+    "map",
+    "map_nc",
+    "map_nc_tied",
+    "map_nc_random",
+    "map_nc_spread",
+    "f1_micro",
+    "f1_macro",
+    "precision_micro",
+    "recall_micro",
+)
+
+# What only full reports have.
+_PARTS = ("sweep", "confusion", "errors", "curves", "calibration", "placement")
+
+# The thresholds whose `map` has a key of its own, as in torchmetrics.
+_KEYS = {0.5: "map_50", 0.75: "map_75"}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `evaluate` found.
+
+    Attributes:
+        protocol: How the average precision was taken.
+        geometry: Whether boxes or quads were compared.
+        class_names: What the labels index.
+        images: How many images the truth has, or None where it came as arrays without image ids.
+        at: The figures at each IoU threshold, rising.
+        coco: What only COCO's protocol has.
+        sweep: The figures over score thresholds; this and what follows only in full reports, and at the lowest IoU
+            threshold.
+        confusion: Which classes are taken for which.
+        errors: What goes wrong, and what it costs.
+        curves: Precision over recall.
+        calibration: Whether scores are what they say.
+        placement: How well what was found is placed, and what each image has right and wrong.
+    """
+
+    protocol: ProtocolName
+    geometry: Geometry
+    class_names: tuple[str, ...]
+    images: int | None
+    at: tuple[AtThreshold, ...]
+    coco: CocoFigures | None = None
+    sweep: Sweep | None = None
+    confusion: Confusion | None = None
+    errors: ErrorBreakdown | None = None
+    curves: Curves | None = None
+    calibration: Calibration | None = None
+    placement: Placement | None = None
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The figures under torchmetrics' keys and their kin.
+
+        `map`, `map_nc`, `map_nc_tied`, `map_nc_random`, `map_nc_spread`, `f1_micro`, `f1_macro`, `precision_micro`,
+        `recall_micro`: the mean over the thresholds asked for, so the figure itself where one was. `map_50` and
+        `map_75`, where those were asked for. `map_per_class`: a list, the mean over the thresholds of each class's
+        average precision. `classes`: the labels that it belongs to. For `coco` also `map_small`, `map_medium`,
+        `map_large`, `mar_N`, `mar_small`, `mar_medium`, `mar_large` and `mar_N_per_class`.
+        """
+        per_class = zip(*(at.classes for at in self.at), strict=True)
+        return {
+            **{key: _mean([getattr(at, key) for at in self.at]) for key in _SUMMARY},
+            **{_KEYS[at.iou_threshold]: at.map for at in self.at if at.iou_threshold in _KEYS},
+            "map_per_class": [_mean([figures.ap for figures in of_class]) for of_class in per_class],
+            "classes": list(range(len(self.class_names))),
+            **(self.coco.figures if self.coco else {}),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in the report, ready for JSON: NaN is None."""
+        whole = {
+            "protocol": self.protocol,
+            "geometry": self.geometry,
+            "class_names": list(self.class_names),
+            "images": self.images,
+            "iou_thresholds": [at.iou_threshold for at in self.at],
+            **self.figures,
+            "at": [asdict(at) for at in self.at],
+            **{name: part.to_dict() for name in _PARTS if (part := getattr(self, name)) is not None},
+        }
+        return plain(whole)
+
+    def save(self, path: str | Path) -> None:
+        """Writes a file, whole or not at all: by its ending `to_dict` as JSON, Markdown (.md) or CSV (.csv).
+
+        The folder is made where it is missing.
+
+        Raises:
+            MetricsError: If the ending is another.
+        """
+        texts = {".json": self.to_json, ".md": self.to_markdown, ".csv": self.to_csv}
+        ending = Path(path).suffix.lower()
+        if ending not in texts:
+            raise MetricsError(f"expected a report's file to end in {', '.join(texts)}, got {str(path)!r}")
+        files.write_text(path, texts[ending]())
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def table(self, iou_threshold: float | None = None) -> Table:
+        """The figures of one IoU threshold as a table for the terminal, a row per class, in percent.
+
+        Args:
+            iou_threshold: One of those asked for. None: the first.
+
+        Raises:
+            MetricsError: If it was not asked for.
+        """
+        chosen = [at for at in self.at if iou_threshold is None or at.iou_threshold == iou_threshold]
+        if not chosen:
+            asked = ", ".join(f"{at.iou_threshold:g}" for at in self.at)
+            raise MetricsError(f"expected an IoU threshold among {asked}, got {iou_threshold:g}")
+        return _render.table(self._title(chosen[0]), chosen[0])
+
+    def summary(self) -> list[tuple[str, str]]:
+        """What stands besides the table: names and values, in the order in which they are of interest.
+
+        Over all IoU thresholds first, then, under a name of its own, what is of the lowest alone.
+        """
+        at, lines = self.at[0], []
+        if len(self.at) > 1:
+            lines.append((f"mAP over {len(self.at)} IoU thresholds", percent(self.figures["map"])))
+        if self.coco:
+            lines += [
+                (name, percent(value)) for name, value in self.coco.figures.items() if not isinstance(value, list)
+            ]
+        if len(self.at) > 1:
+            lines.append(("from here on, the IoU threshold is", f"{at.iou_threshold:g}"))
+        lines.append(("mAP_nc, mean of random orders", f"{percent(at.map_nc_random)} ± {percent(at.map_nc_spread)}"))
+        if self.sweep:
+            lines += _render.best_lines(self.sweep)
+        if self.placement and len(self.placement.iou):
+            lines.append(("mean IoU of matches", percent(float(self.placement.iou.mean()))))
+            degrees = math.degrees(float(np.median(self.placement.angle_error)))
+            lines.append(("median angle error of matches", f"{degrees:.2f} degrees"))
+        if self.calibration:
+            lines.append(("expected calibration error", percent(self.calibration.ece)))
+        return lines
+
+    def to_markdown(self) -> str:
+        """The report as Markdown: a table for each IoU threshold, then what stands besides."""
+        parts = []
+        for at in self.at:
+            per_class, totals = _render.class_rows(at)
+            header = ["class", *(name for name, _ in _render.COLUMNS)]
+            parts.append(f"## {self._title(at)}\n\n" + markdown_table(header, [*per_class, *totals]))
+        parts.append("## Besides\n\n" + markdown_table(["figure", "value"], self.summary()))
+        if self.sweep:
+            parts.append("## Over score thresholds, percent\n\n" + markdown_table(*_render.sweep_rows(self.sweep)))
+        if self.errors:
+            parts.append(
+                "## Errors, and the AP that each kind costs, percent\n\n"
+                + markdown_table(*_render.error_rows(self.errors))
+            )
+        if self.confusion:
+            parts.append(
+                "## Which class was taken for which\n\n" + markdown_table(*_render.confusion_rows(self.confusion))
+            )
+        return "\n".join(parts)
+
+    def to_csv(self) -> str:
+        """A row for each IoU threshold and class, with all its figures; empty cells for NaN."""
+        names = [field.name for field in fields(ClassFigures)]
+        body = [
+            [at.iou_threshold, *(getattr(figures, name) for name in names)] for at in self.at for figures in at.classes
+        ]
+        return csv_table(["iou_threshold", *names], body)
+
+    def _title(self, at: AtThreshold) -> str:
+        return f"{self.protocol}, IoU {at.iou_threshold:g}, percent"
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

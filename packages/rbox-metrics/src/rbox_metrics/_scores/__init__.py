@@ -1,0 +1,59 @@
+"""What is counted from a matching: a file for each kind of result."""
+
+from rbox_metrics._scores._averages import eleven_points_of_one, precision_recall_f1, ratio
+from rbox_metrics._scores._calibration import Calibration, calibration, calibration_of
+from rbox_metrics._scores._confusion import Confusion, confusion_matrix, confusion_of
+from rbox_metrics._scores._curves import ClassCurve, Curves, curves_of, precision_recall_curves, protocol_outcomes
+from rbox_metrics._scores._error_breakdown import (
+    FALSE_POSITIVE_KINDS,
+    KINDS,
+    TRUTH_KINDS,
+    ErrorBreakdown,
+    Errors,
+    breakdown_of,
+    error_breakdown,
+)
+from rbox_metrics._scores._figures import figures_at, least_overlaps, matches
+from rbox_metrics._scores._lmmrotate import F1_THRESHOLDS, MAP_NC_THRESHOLDS
+from rbox_metrics._scores._placement import Placement, placement_of
+from rbox_metrics._scores._results import AtThreshold, ClassFigures, CocoFigures
+from rbox_metrics._scores._sweep import GRID, Best, Sweep, sweep_of, sweep_scores
+
+__all__ = [
+    "F1_THRESHOLDS",
+    "FALSE_POSITIVE_KINDS",
+    "GRID",
+    "KINDS",
+    "MAP_NC_THRESHOLDS",
+    "TRUTH_KINDS",
+    "AtThreshold",
+    "Best",
+    "Calibration",
+    "ClassCurve",
+    "ClassFigures",
+    "CocoFigures",
+    "Confusion",
+    "Curves",
+    "ErrorBreakdown",
+    "Errors",
+    "Placement",
+    "Sweep",
+    "breakdown_of",
+    "calibration",
+    "calibration_of",
+    "confusion_matrix",
+    "confusion_of",
+    "curves_of",
+    "eleven_points_of_one",
+    "error_breakdown",
+    "figures_at",
+    "least_overlaps",
+    "matches",
+    "placement_of",
+    "precision_recall_curves",
+    "precision_recall_f1",
+    "protocol_outcomes",
+    "ratio",
+    "sweep_of",
+    "sweep_scores",
+]

@@ -1,0 +1,178 @@
+"""Whether scores are the probabilities that they look like."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from rbox_formats import ImageRecord
+
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds
+from rbox_metrics._matching import IGNORED, PROTOCOLS, TRUE_POSITIVE, Paired, Protocol, choose, pair
+from rbox_metrics._plain import plain
+from rbox_metrics._scores._figures import least_overlaps, matches
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import FloatsC, FloatsEdges, FloatsG, FloatsN, Geometry, IntsG, IntsN, ProtocolName
+
+logger = logging.getLogger("rbox_metrics")
+
+Binning = Literal["width", "mass"]
+
+# As many as in the tables of Guo et al. 2017.
+BINS = 15
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Scores beside the share of detections that are right, in G bins of scores.
+
+    Attributes:
+        iou_threshold: The overlap that makes a detection right.
+        class_names: C of them.
+        ece: The expected calibration error: the mean over detections of the gap between confidence and accuracy of
+            their bin. NaN without detections that count, or without scores.
+        mce: The greatest gap of a bin; NaN likewise.
+        ece_per_class: (C,) each with the same bins; NaN for classes without detections that count.
+        counts: (G,) detections in each bin.
+        edges: (G + 1,) bin g holds the scores above edges[g], up to edges[g + 1]; the first one edges[0] too.
+        confidence: (G,) their mean score; NaN in an empty bin.
+        accuracy: (G,) the share of them that are right; NaN in an empty bin.
+    """
+
+    iou_threshold: float
+    class_names: tuple[str, ...]
+    ece: float
+    mce: float
+    ece_per_class: FloatsC
+    counts: IntsG
+    edges: FloatsEdges
+    confidence: FloatsG
+    accuracy: FloatsG
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON: NaN is None."""
+        return plain(vars(self))
+
+
+def calibration(
+    truth: Iterable[ImageRecord] | FlatBoxes,
+    predictions: Iterable[ImageRecord] | FlatBoxes,
+    class_names: Iterable[str],
+    *,
+    iou_threshold: float = 0.5,
+    bins: int = BINS,
+    binning: Binning = "width",
+    protocol: ProtocolName = "voc07",
+    geometry: Geometry | None = None,
+) -> Calibration:
+    """The reliability curve of the scores, and their expected calibration error.
+
+    A detection is right where the one-to-one matching of `evaluate`'s precision, by falling score, gives it a truth of
+    its class; duplicates are wrong. Detections on difficult truths are left out. What was not detected is not asked
+    after: a detector may be calibrated and find little.
+
+    Predictions without scores have no calibration: counts of 0, and NaN for the rest.
+
+    Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017: equations 3 (ECE) and 5
+    (MCE), bins ((g - 1) / G, g / G]. There a sample is right where its class is; here a detection where it is a true
+    positive, as in Küppers et al., "Multivariate Confidence Calibration for Object Detection", CVPR workshops 2020.
+
+    Args:
+        truth: As in `evaluate`.
+        predictions: As in `evaluate`.
+        class_names: What the labels of both index.
+        iou_threshold: Above 0, up to 1.
+        bins: How many, from 1.
+        binning: Bins of equal "width", or of equal "mass": between the quantiles of the scores, where scores that tie
+            share a bin, and another may stay empty.
+        protocol: Says, as in `evaluate`, which geometry is compared, and whether the IoU must exceed its threshold.
+        geometry: As in `evaluate`.
+
+    Raises:
+        MetricsError: As in `evaluate`, and if a score is not from 0 to 1 or there are no bins.
+    """
+    chosen, geometry = choose(protocol, geometry)
+    check_iou_thresholds((iou_threshold,))
+    if binning not in ("width", "mass"):
+        raise MetricsError(f"expected binning 'width' or 'mass', got {binning!r}")
+    if bins < 1:
+        raise MetricsError(f"expected 1 bin or more, got {bins}")
+    paired = pair(truth, predictions, class_names, geometry=geometry, least=iou_threshold, across=False)
+    bad = _not_probabilities(paired)
+    if bad.any():
+        first = int(bad.argmax())
+        raise MetricsError(
+            f"expected scores from 0 to 1, got {paired.scores[first]:g} at {paired.detections.name_of(first)}",
+            remedy="Turn what the model gives into probabilities first: logits by a sigmoid, percent by / 100.",
+        )
+    return calibration_of(paired, iou_threshold=iou_threshold, bins=bins, binning=binning, protocol=chosen)
+
+
+def calibration_of(
+    paired: Paired,
+    *,
+    iou_threshold: float = 0.5,
+    bins: int = BINS,
+    binning: Binning = "width",
+    protocol: Protocol = PROTOCOLS["voc07"],
+) -> Calibration:
+    """The calibration of what was paired, at the IoU threshold or a lower one.
+
+    Scores that are no probabilities have none, as if there were no scores: a report need not fail for them.
+    """
+    bad = _not_probabilities(paired)
+    if bad.any():
+        logger.warning(
+            "%d of %d scores are not from 0 to 1, the first %g: the report has no calibration",
+            int(bad.sum()),
+            len(bad),
+            paired.scores[bad.argmax()],
+        )
+    if paired.detections.scores is None or bad.any():
+        chosen = np.zeros(0, np.int64)
+        right = np.zeros(0, bool)
+    else:
+        (outcomes,) = matches(paired, least_overlaps((iou_threshold,), protocol))
+        chosen = paired.order[outcomes != IGNORED]
+        right = outcomes[outcomes != IGNORED] == TRUE_POSITIVE
+    scores, labels = paired.scores[chosen], paired.detections.labels[chosen]
+    edges = np.linspace(0, 1, bins + 1)
+    if binning == "mass" and len(scores):
+        edges = np.quantile(scores, edges)
+    bin_of = np.searchsorted(edges[1:-1], scores, side="left")
+    counts, confidence, accuracy = _curve(bin_of, scores, right, bins)
+    gaps = np.abs(confidence - accuracy)
+    of_classes = _curve(labels * bins + bin_of, scores, right, paired.classes * bins)
+    class_counts, class_confidence, class_accuracy = (values.reshape(-1, bins) for values in of_classes)
+    return Calibration(
+        iou_threshold=iou_threshold,
+        class_names=tuple(paired.names),
+        ece=float(_expected(counts[None], gaps[None])[0]),
+        mce=float(np.nanmax(gaps)) if len(scores) else float("nan"),
+        ece_per_class=_expected(class_counts, np.abs(class_confidence - class_accuracy)),
+        counts=counts,
+        edges=edges,
+        confidence=confidence,
+        accuracy=accuracy,
+    )
+
+
+def _not_probabilities(paired: Paired) -> np.ndarray:
+    return (paired.scores < 0) | (paired.scores > 1)
+
+
+def _curve(bin_of: IntsN, scores: FloatsN, right: np.ndarray, bins: int) -> tuple[IntsG, FloatsG, FloatsG]:
+    """(G,) counts, (G,) mean scores and (G,) shares of those that are right; NaN in an empty bin."""
+    counts = np.bincount(bin_of, minlength=bins)
+    sums = (np.bincount(bin_of, weights=values, minlength=bins) for values in (scores, right))
+    confidence, accuracy = (np.where(counts > 0, total / np.maximum(counts, 1), np.nan) for total in sums)
+    return counts, confidence, accuracy
+
+
+def _expected(counts: np.ndarray, gaps: np.ndarray) -> FloatsC:
+    """(C,) the mean gap of the bins (C, G), each weighed by its count; NaN where all are empty."""
+    total = counts.sum(axis=1)
+    return np.where(total > 0, np.where(counts > 0, counts * gaps, 0).sum(axis=1) / np.maximum(total, 1), np.nan)

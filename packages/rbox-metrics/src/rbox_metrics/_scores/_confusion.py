@@ -1,0 +1,180 @@
+"""Which class was taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rbox_formats import ImageRecord
+
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds
+from rbox_metrics._matching import PROTOCOLS, Paired, Protocol, by_falling, choose, pair, partners, tied_runs
+from rbox_metrics._overlaps import Pairs
+from rbox_metrics._plain import plain
+from rbox_metrics._scores._figures import least_overlaps
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import CountsLL, FlagsN, FlagsT, Geometry, ProtocolName, SharesLL
+
+# What the last row and the last column are called.
+BACKGROUND_LABEL = "background"
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """How many truths of each class were detected as which: rows are truths, columns are detections.
+
+    The last row holds the detections that found no truth, the last column the truths that no detection found.
+
+    Attributes:
+        iou_threshold: The overlap that a detection needs.
+        score_threshold: Detections of this score or a higher one count. None: all.
+        class_names: C of them.
+        counts: (C + 1, C + 1) int64; the last corner is 0.
+    """
+
+    iou_threshold: float
+    score_threshold: float | None
+    class_names: tuple[str, ...]
+    counts: CountsLL
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of rows and columns: the classes, then the background."""
+        return (*self.class_names, BACKGROUND_LABEL)
+
+    @property
+    def by_truth(self) -> SharesLL:
+        """(C + 1, C + 1) each row over its sum, the diagonal being the recall; NaN in a row without truths.
+
+        The last row tells how what found no truth is spread over the classes.
+        """
+        return _shares(self.counts, self.counts.sum(axis=1, keepdims=True))
+
+    @property
+    def by_detection(self) -> SharesLL:
+        """(C + 1, C + 1) each column over its sum, the diagonal being the precision; NaN in one without detections.
+
+        The last column tells how the truths that nothing found are spread over the classes.
+        """
+        return _shares(self.counts, self.counts.sum(axis=0, keepdims=True))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return plain(
+            {
+                "iou_threshold": self.iou_threshold,
+                "score_threshold": self.score_threshold,
+                "labels": self.labels,
+                "counts": self.counts,
+            }
+        )
+
+
+def confusion_matrix(
+    truth: Iterable[ImageRecord] | FlatBoxes,
+    predictions: Iterable[ImageRecord] | FlatBoxes,
+    class_names: Iterable[str],
+    *,
+    iou_threshold: float = 0.5,
+    score_threshold: float | None = None,
+    protocol: ProtocolName = "voc07",
+    geometry: Geometry | None = None,
+) -> Confusion:
+    """Counts which class was taken for which.
+
+    Detections and truths are matched one to one, in two rounds. First within each class, by falling score, then by
+    falling IoU: exactly the matching of `evaluate`'s precision and recall, which are the diagonal over the sums of
+    columns and rows. Then what is left, across classes, by falling IoU (then score, then the boxes' numbers). So no
+    detection of another class takes a truth that one of its own class finds, however well it lies on it. (Matching all
+    classes at once by falling IoU, as the confusion matrix of YOLOv5 and its successors does, counts such a truth as
+    confused and the right detection as background.)
+
+    Difficult truths are in no row, and a detection that overlaps one of its own class by the threshold and finds no
+    other is in no column. On a difficult truth of another class it has found nothing, as in every protocol.
+
+    Args:
+        truth: As in `evaluate`.
+        predictions: As in `evaluate`.
+        class_names: What the labels of both index.
+        iou_threshold: Above 0, up to 1.
+        score_threshold: Counts detections of this score or a higher one. None: all that were given. A detector that
+            gives out boxes down to tiny scores, as for average precision, is to be looked at from some score on, such
+            as the best one for F1 that `sweep_scores` finds.
+        protocol: Says, as in `evaluate`, which geometry is compared, and whether the IoU must exceed its threshold.
+        geometry: As in `evaluate`.
+
+    Raises:
+        MetricsError: As in `evaluate`, and if the score threshold is no number.
+    """
+    chosen, geometry = choose(protocol, geometry)
+    check_iou_thresholds((iou_threshold,))
+    paired = pair(truth, predictions, class_names, geometry=geometry, least=iou_threshold)
+    return confusion_of(paired, iou_threshold=iou_threshold, score_threshold=score_threshold, protocol=chosen)
+
+
+def confusion_of(
+    paired: Paired,
+    *,
+    iou_threshold: float = 0.5,
+    score_threshold: float | None = None,
+    protocol: Protocol = PROTOCOLS["voc07"],
+) -> Confusion:
+    """The confusion matrix of what was paired, across classes too, at the IoU threshold or a lower one."""
+    if score_threshold is not None and np.isnan(score_threshold):
+        raise MetricsError("expected a number for the score threshold, got NaN")
+    (least,) = least_overlaps((iou_threshold,), protocol).tolist()
+    truths, detections, background = paired.truths, paired.detections, paired.classes
+    counted = np.ones(len(detections), bool) if score_threshold is None else paired.scores >= score_threshold
+
+    # Whoever has a lower score comes later and changes nothing for those above the threshold.
+    partner, _ = partners(paired.ranked, truths.difficult, least, len(detections))
+    partner[~counted] = -1
+    on_difficult = paired.pairs.detection[truths.difficult[paired.pairs.truth] & (paired.pairs.iou >= least)]
+    counted[on_difficult[partner[on_difficult] < 0]] = False
+    free = ~truths.difficult
+    free[partner[partner >= 0]] = False
+    left = _across(paired, counted & (partner < 0), free, least)
+    confused, _ = partners(left, ~free, least, len(detections))
+    partner = np.where(confused >= 0, confused, partner)
+    free[partner[partner >= 0]] = False
+
+    rows = np.where(partner >= 0, np.append(truths.labels, background)[partner], background)
+    size = background + 1
+    cells = np.concatenate([(rows * size + detections.labels)[counted], truths.labels[free] * size + background])
+    return Confusion(
+        iou_threshold=iou_threshold,
+        score_threshold=score_threshold,
+        class_names=tuple(paired.names),
+        counts=np.bincount(cells, minlength=size * size).reshape(size, size),
+    )
+
+
+def _across(paired: Paired, loose: FlagsN, free: FlagsT, least: float) -> Pairs:
+    """Pairs of different classes of detections and truths without partners: by falling IoU, then falling score.
+
+    Of equal ones by the labels and the boxes themselves, never by their place. Where those agree too, it is the same
+    cells that are counted up whichever goes first.
+    """
+    others = paired.others
+    pairs = others.select((others.iou >= least) & loose[others.detection] & free[others.truth])
+    score = paired.scores[pairs.detection]
+    order = by_falling(pairs.iou, score)
+    tied = (np.diff(pairs.iou[order]) == 0) & (np.diff(score[order]) == 0)
+    members, run = tied_runs(tied, len(order))
+    chosen = pairs.select(order[members])
+    detections, truths = paired.detections, paired.truths
+    keys = (
+        *truths.numbers(chosen.truth)[::-1],
+        *detections.numbers(chosen.detection)[::-1],
+        truths.labels[chosen.truth],
+        detections.labels[chosen.detection],
+        run,
+    )
+    order[members] = order[members][np.lexsort(keys)]
+    return pairs.select(order)
+
+
+def _shares(counts: np.ndarray, whole: np.ndarray) -> SharesLL:
+    return np.where(whole > 0, counts / np.maximum(whole, 1), np.nan)

@@ -1,0 +1,169 @@
+"""Precision over recall, detection by detection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rbox_formats import ImageRecord
+
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds
+from rbox_metrics._matching import (
+    AREA_RANGES,
+    HUNDRED_AND_ONE_RECALLS,
+    IGNORED,
+    PROTOCOLS,
+    Paired,
+    Protocol,
+    choose,
+    claim,
+    match_greedily,
+    pair,
+)
+from rbox_metrics._plain import plain
+from rbox_metrics._scores._averages import average_precisions, precision_recall
+from rbox_metrics._scores._figures import claims, least_overlaps
+from rbox_metrics.typing import FloatsN, FloatsR, FloatsS, Geometry, OutcomesSN, ProtocolName
+
+
+@dataclass(frozen=True, eq=False)
+class ClassCurve:
+    """One class: a point after each of its N detections that count, from the best score to the worst.
+
+    Attributes:
+        name: The class.
+        truths: How many there are to find.
+        average_precision: By the protocol; NaN without truth.
+        scores: (N,) never rising.
+        precision: (N,) of the detections up to this one.
+        recall: (N,) of them, never falling; NaN without truth.
+    """
+
+    name: str
+    truths: int
+    average_precision: float
+    scores: FloatsN
+    precision: FloatsN
+    recall: FloatsN
+
+    def sampled(self, recalls: FloatsR = HUNDRED_AND_ONE_RECALLS) -> FloatsR:
+        """(R,) the best precision at each recall or a higher one, 0 where none is reached; NaN without truth.
+
+        The mean over `recalls` is the average precision that takes the precision there: COCO's at the default ones.
+        """
+        if not self.truths:
+            return np.full(len(recalls), np.nan)
+        best = np.maximum.accumulate(self.precision[::-1])[::-1]
+        return np.concatenate([best, np.zeros(1)])[np.searchsorted(self.recall, recalls, side="left")]
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """The precision-recall curves at one IoU threshold.
+
+    Attributes:
+        iou_threshold: The overlap that a detection needs.
+        classes: In the order of their labels.
+    """
+
+    iou_threshold: float
+    classes: tuple[ClassCurve, ...]
+
+    def mean(self, recalls: FloatsR = HUNDRED_AND_ONE_RECALLS) -> FloatsR:
+        """(R,) the mean of the sampled precisions over the classes with truth; NaN without any."""
+        sampled = [curve.sampled(recalls) for curve in self.classes if curve.truths]
+        return np.mean(sampled, axis=0) if sampled else np.full(len(recalls), np.nan)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON: the precisions at the recalls 0, 0.01, ..., 1; NaN is None."""
+        return plain(
+            {
+                "iou_threshold": self.iou_threshold,
+                "recalls": HUNDRED_AND_ONE_RECALLS,
+                "mean_precision": self.mean(),
+                "classes": [
+                    {
+                        "name": curve.name,
+                        "truths": curve.truths,
+                        "average_precision": curve.average_precision,
+                        "precision": curve.sampled(),
+                    }
+                    for curve in self.classes
+                ],
+            }
+        )
+
+
+def precision_recall_curves(
+    truth: Iterable[ImageRecord] | FlatBoxes,
+    predictions: Iterable[ImageRecord] | FlatBoxes,
+    class_names: Iterable[str],
+    *,
+    iou_threshold: float = 0.5,
+    protocol: ProtocolName = "voc07",
+    geometry: Geometry | None = None,
+) -> Curves:
+    """The curves below which the average precisions of `evaluate` are taken.
+
+    Of detections with the same score, such as those without scores, those on the image whose id comes first go first,
+    as in `evaluate`: the points between them tell nothing.
+
+    Args:
+        truth: As in `evaluate`.
+        predictions: As in `evaluate`.
+        class_names: What the labels of both index.
+        iou_threshold: Above 0, up to 1.
+        protocol: How detections find truths, as in `evaluate`; `coco` with its 1000 best detections of an image.
+        geometry: As in `evaluate`.
+
+    Raises:
+        MetricsError: As in `evaluate`.
+    """
+    chosen, geometry = choose(protocol, geometry)
+    check_iou_thresholds((iou_threshold,))
+    paired = pair(truth, predictions, class_names, geometry=geometry, least=iou_threshold, across=False)
+    return curves_of(paired, iou_threshold=iou_threshold, protocol=chosen)
+
+
+def curves_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol = PROTOCOLS["voc07"]) -> Curves:
+    """The curves of what was paired, at the IoU threshold or a lower one."""
+    outcomes = protocol_outcomes(paired, protocol, least_overlaps((iou_threshold,), protocol))
+    (averages,) = average_precisions(outcomes, paired.bounds, paired.truth_counts, protocol.recalls)
+    curves = []
+    for c, name in enumerate(paired.names):
+        places = np.arange(paired.bounds[c], paired.bounds[c + 1])
+        places = places[outcomes[0, places] != IGNORED]
+        truths = int(paired.truth_counts[c])
+        precision, recall = precision_recall(outcomes[0, places], max(truths, 1))
+        curves.append(
+            ClassCurve(
+                name=name,
+                truths=truths,
+                average_precision=float(averages[c]),
+                scores=paired.scores[paired.order[places]],
+                precision=precision,
+                recall=recall if truths else np.full(len(places), np.nan),
+            )
+        )
+    return Curves(iou_threshold, tuple(curves))
+
+
+def protocol_outcomes(paired: Paired, protocol: Protocol, thresholds: FloatsS) -> OutcomesSN:
+    """What becomes of each detection by the protocol's own matching at rising thresholds: (S, D), by place in order."""
+    if not protocol.greedy:
+        return claim(claims(paired, protocol, thresholds).take(paired.order), paired.bounds)
+    area, truth_area = paired.areas
+    return match_greedily(
+        paired.order,
+        paired.starts,
+        paired.pairs,
+        paired.truths.difficult,
+        truth_area,
+        area,
+        paired.rank,
+        (protocol.max_dets or (len(area) + 1,))[-1],
+        thresholds,
+        np.tile(np.array(AREA_RANGES["all"]), (len(thresholds), 1)),
+    )

@@ -1,0 +1,129 @@
+"""How well the detections that found a truth lie on it, and how many each image has right and wrong."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rbox_formats import LE90, convert
+
+from rbox_metrics._matching import (
+    ANY_SCORE,
+    FALSE_POSITIVE,
+    PROTOCOLS,
+    TRUE_POSITIVE,
+    Paired,
+    Protocol,
+    match_once,
+    partners,
+)
+from rbox_metrics._scores._averages import precision_recall_f1
+from rbox_metrics._scores._figures import least_overlaps
+from rbox_metrics.typing import FloatsK, FloatsM, IntsM
+
+# Sides that differ by less are taken for a square's, whose angle is any of four.
+_SQUARE = 1.05
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """The detections that were matched one to one, and the images that they are on.
+
+    Attributes:
+        iou_threshold: The overlap that was enough.
+        iou: (K,) of each matched detection and its truth.
+        angle_error: (K,) radians from 0 to pi / 2, between the directions of their longer sides; to pi / 4 where one of
+            them is a square or nearly so (sides within 5 %).
+        images: The images' ids, or their numbers as text.
+        hits: (M,) true positives on each.
+        misses: (M,) false positives.
+        missed: (M,) truths that no detection found.
+    """
+
+    iou_threshold: float
+    iou: FloatsK
+    angle_error: FloatsK
+    images: tuple[str, ...]
+    hits: IntsM
+    misses: IntsM
+    missed: IntsM
+
+    @property
+    def f1(self) -> FloatsM:
+        """(M,) of each image; 1 where there is nothing to find and nothing was detected."""
+        _, _, f1 = precision_recall_f1(self.hits, self.misses, self.hits + self.missed)
+        return np.where(self.hits + self.misses + self.missed == 0, 1.0, f1)
+
+    def worst(self, count: int) -> list[int]:
+        """The numbers of the images with the lowest F1, of equal ones those with the most errors, then as they come.
+
+        Images without errors are not among them.
+        """
+        errors = self.misses + self.missed
+        order = np.lexsort((-errors, self.f1))
+        return order[errors[order] > 0][:count].tolist()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Means and histograms of 20 bins, and the counts of each image."""
+        edges = np.linspace(self.iou_threshold, 1, 21)
+        degrees = np.degrees(self.angle_error)
+        return {
+            "iou_threshold": self.iou_threshold,
+            "matched": len(self.iou),
+            "iou_mean": float(self.iou.mean()) if len(self.iou) else float("nan"),
+            "iou_histogram": {"edges": edges.tolist(), "counts": np.histogram(self.iou, edges)[0].tolist()},
+            "angle_error_median_degrees": float(np.median(degrees)) if len(degrees) else float("nan"),
+            "angle_error_histogram_degrees": {
+                "edges": np.linspace(0, 90, 19).tolist(),
+                "counts": np.histogram(degrees, np.linspace(0, 90, 19))[0].tolist(),
+            },
+            "images": [
+                {"image_id": image, "true_positives": int(tp), "false_positives": int(fp), "missed": int(fn)}
+                for image, tp, fp, fn in zip(self.images, self.hits, self.misses, self.missed, strict=True)
+            ],
+        }
+
+
+def placement_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol = PROTOCOLS["voc07"]) -> Placement:
+    """Matches detections and truths one to one by falling score, as F1 does, and looks at each match."""
+    truths, detections = paired.truths, paired.detections
+    least = least_overlaps((iou_threshold,), protocol)
+    (outcome,) = match_once(
+        paired.ranked,
+        np.arange(len(detections)),
+        truths.difficult,
+        paired.scores,
+        least,
+        np.array([ANY_SCORE]),
+    )
+    partner, iou = partners(paired.ranked, truths.difficult, float(least[0]), len(detections))
+    matched = np.flatnonzero(partner >= 0)
+    ids, numbers = truths.image_ids, truths.image_numbers
+    count = int(max(f.image_index.max(initial=-1) for f in (truths, detections))) + 1 if ids is None else len(ids)
+    wanted = np.bincount(truths.image_index[~truths.difficult], minlength=count)
+    hits, misses = (
+        np.bincount(detections.image_index[outcome == kind], minlength=count)
+        for kind in (TRUE_POSITIVE, FALSE_POSITIVE)
+    )
+    return Placement(
+        iou_threshold=iou_threshold,
+        iou=iou[matched],
+        angle_error=_angle_error(detections.boxes[matched], truths.boxes[partner[matched]]),
+        images=tuple(map(str, range(count) if numbers is None else numbers)) if ids is None else ids,
+        hits=hits,
+        misses=misses,
+        missed=wanted - hits,
+    )
+
+
+def _angle_error(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:
+    """(K,) between the longer sides of (K, 5) boxes."""
+    boxes1, boxes2 = convert(boxes1, LE90, LE90), convert(boxes2, LE90, LE90)
+    square = np.zeros(len(boxes1), dtype=bool)
+    for boxes in (boxes1, boxes2):
+        square |= boxes[:, 2:4].max(axis=1) <= _SQUARE * boxes[:, 2:4].min(axis=1)
+    period = np.where(square, math.pi / 2, math.pi)
+    turned = np.mod(boxes1[:, 4] - boxes2[:, 4], period)
+    return np.minimum(turned, period - turned)

@@ -1,0 +1,83 @@
+"""The figures at an IoU threshold, of all classes and of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class ClassFigures:
+    """One class at one IoU threshold. Figures are from 0 to 1, and NaN for a class without truth.
+
+    Attributes:
+        name: The class.
+        truths: How many there are to find, without the difficult ones.
+        difficult: How many difficult ones there are.
+        detections: How many were given, ignored ones included.
+        ap: Average precision by the protocol.
+        ap_nc: The same by VOC07 with every score 1, in the order of the input.
+        ap_nc_tied: The same with all detections as one point of the curve.
+        ap_nc_random: The same in random orders, the mean over them.
+        precision: Of all detections given, matched one to one.
+        recall: Likewise.
+        f1: Likewise.
+    """
+
+    name: str
+    truths: int
+    difficult: int
+    detections: int
+    ap: float
+    ap_nc: float
+    ap_nc_tied: float
+    ap_nc_random: float
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """The figures at one IoU threshold, as `evaluate` defines them; NaN where there is no truth."""
+
+    iou_threshold: float
+    map: float
+    map_nc: float
+    map_nc_tied: float
+    map_nc_random: float
+    map_nc_spread: float
+    f1_micro: float
+    f1_macro: float
+    precision_micro: float
+    recall_micro: float
+    classes: tuple[ClassFigures, ...]
+
+
+@dataclass(frozen=True)
+class CocoFigures:
+    """What only COCO's protocol has: means over classes with truth and IoU thresholds, NaN where there is none.
+
+    Attributes:
+        max_dets: How many detections of a class count on an image; the last where no other is named.
+        map_by_area: Average precision for truths that are "small", "medium" and "large".
+        mar: Recall with each of `max_dets`.
+        mar_by_area: Recall for truths of each size.
+        mar_per_class: Recall of each class, the mean over IoU thresholds.
+    """
+
+    max_dets: tuple[int, ...]
+    map_by_area: dict[str, float]
+    mar: dict[int, float]
+    mar_by_area: dict[str, float]
+    mar_per_class: tuple[float, ...]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The figures under torchmetrics' keys."""
+        return {
+            **{f"map_{name}": value for name, value in self.map_by_area.items()},
+            **{f"mar_{limit}": value for limit, value in self.mar.items()},
+            **{f"mar_{name}": value for name, value in self.mar_by_area.items()},
+            f"mar_{self.max_dets[-1]}_per_class": list(self.mar_per_class),
+        }

@@ -1,0 +1,218 @@
+"""Suppression of overlapping boxes: within one set, and between the windows that an image was cut into."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from rbox_metrics._inputs import (
+    check_backend,
+    check_boxes,
+    check_fraction,
+    check_indices,
+    check_scores,
+    check_windows,
+    like,
+    to_numpy,
+)
+from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import Backend, BoxesN, FlagsN, FloatsN, IntsN
+
+# The least overlap that counts as one: no product with 1 less it, or with the Gaussian of it, differs from the factor.
+_ANY_OVERLAP = 1e-20
+
+# The best boxes, whose rivals are looked for first; then those of twice as many, and so on up to the most at a time:
+# what goes meanwhile is not asked for its own, and where boxes crowd the first few take away most.
+_FIRST_TURN, _LARGEST_TURN = 128, 4096
+
+
+def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = None, *, backend: Backend = "auto") -> Any:
+    """Greedy non-maximum suppression: a box goes where a better one that stays overlaps it by more than the threshold.
+
+    >>> boxes = [[50, 40, 20, 10, 0.0], [52, 40, 20, 10, 0.0], [90, 40, 20, 10, 0.0]]
+    >>> nms_rotated(boxes, [0.5, 0.9, 0.7], iou_threshold=0.5).tolist()
+    [1, 2]
+
+    Args:
+        boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians. An array, a list or a torch tensor.
+        scores: (N,). Of equal ones the first in the input is the better.
+        iou_threshold: From 0 to 1; an IoU equal to it does not suppress.
+        labels: (N,) whole numbers: boxes suppress only boxes of their own label. None: each suppresses any.
+        backend: As in `box_iou_rotated`, but "auto" is always "numba": boxes go one after the other, which is the CPU's
+            work. "reference" takes memory for every pair.
+
+    Returns:
+        The indices of the boxes that stay, best first. Torch tensors give a tensor on their device.
+
+    Raises:
+        MetricsError: If a box or score is not a number, or the lengths differ.
+    """
+    checked, score, group = _checked(boxes, scores, labels)
+    best_first = np.argsort(-score, kind="stable")
+    # Each box in a window of its own: any other may suppress it.
+    keep = _kept(checked, best_first, group, np.arange(len(checked)), iou_threshold, backend)
+    return like(best_first[keep[best_first]], boxes, scores)
+
+
+def soft_nms_rotated(
+    boxes: Any,
+    scores: Any,
+    labels: Any = None,
+    *,
+    method: Literal["linear", "gaussian"] = "linear",
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    score_threshold: float = 0.001,
+    backend: Backend = "auto",
+) -> tuple[Any, Any]:
+    """Soft-NMS: overlapping boxes lose score instead of going.
+
+    After Bodla et al., "Soft-NMS -- Improving Object Detection With One Line of Code", ICCV 2017, figure 2 and
+    equations 2 and 3: the best box is picked, the scores of its rivals are multiplied by 1 - IoU ("linear", where the
+    IoU is `iou_threshold` or more) or by exp(-IoU^2 / sigma) ("gaussian"), and the best of the rest is picked next.
+
+    >>> boxes = [[50, 40, 20, 10, 0.0], [55, 40, 20, 10, 0.0], [90, 40, 20, 10, 0.0]]
+    >>> kept, scores = soft_nms_rotated(boxes, [0.5, 1.0, 0.75])
+    >>> kept.tolist(), scores.round(3).tolist()
+    ([1, 2, 0], [1.0, 0.75, 0.2])
+
+    Args:
+        boxes: As in `nms_rotated`.
+        scores: (N,) of 0 or more. Of equal ones the first in the input is picked first.
+        labels: As in `nms_rotated`.
+        method: "linear" or "gaussian".
+        iou_threshold: From 0 to 1, for "linear".
+        sigma: Above 0, for "gaussian".
+        score_threshold: Boxes whose score is or falls below it go.
+        backend: As in `nms_rotated`. Memory grows with the number of pairs that overlap.
+
+    Returns:
+        The indices of the boxes that stay, as picked, and their new scores, which never rise. Torch tensors give
+        tensors on their device.
+
+    Raises:
+        MetricsError: If a box or score is not a number, a score is negative, or the lengths differ.
+    """
+    if method not in ("linear", "gaussian"):
+        raise MetricsError(f"expected method 'linear' or 'gaussian', got {method!r}")
+    if not (math.isfinite(sigma) and sigma > 0):
+        raise MetricsError(f"expected sigma above 0, got {sigma}")
+    check_fraction(iou_threshold, "iou_threshold")
+    _check_cpu_backend(backend)
+    checked, score, group = _checked(boxes, scores, labels)
+    if (score < 0).any():
+        raise MetricsError(f"expected scores of 0 or more, got {score.min()} at scores[{score.argmin()}]")
+    options = (method == "linear", float(iou_threshold), float(sigma), float(score_threshold))
+    if backend == "reference":
+        from rbox_metrics._overlaps import _reference
+
+        picked, lowered = _reference.softened(checked, score, group, *options)
+    else:
+        from rbox_metrics._overlaps import overlapping_pairs
+        from rbox_metrics._suppression import _nms_kernels
+
+        # Every pair that overlaps at all; in which order they lose to one box is no matter.
+        pairs = overlapping_pairs(checked, group, checked, group, _ANY_OVERLAP)
+        starts = np.searchsorted(pairs.detection, np.arange(len(checked) + 1))
+        lowered = score.copy()
+        picked = _nms_kernels.soften(starts, pairs.truth, pairs.iou, lowered, *options)
+        lowered = lowered[picked]
+    return like(picked, boxes, scores), like(lowered, boxes, scores)
+
+
+def merge_windows(
+    boxes: ArrayLike,
+    labels: ArrayLike,
+    scores: ArrayLike | None,
+    window_index: ArrayLike,
+    windows: ArrayLike,
+    *,
+    iou_threshold: float = 0.1,
+    backend: Backend = "auto",
+) -> IntsN:
+    """Joins the detections of overlapping windows over one image.
+
+    What two windows both saw is kept once. Greedy suppression within each class, where a box that stays suppresses
+    boxes of other windows only: duplicates within one window are the detector's own, and stay. The better of two boxes
+    is that of the higher score; then that whose centre lies further inside its window, since a box seen whole is better
+    than one cut by a border; then the first in the input.
+
+    Args:
+        boxes: (N, 5) as (cx, cy, w, h, angle), in pixels of the image and radians.
+        labels: (N,) whole numbers.
+        scores: (N,), or None where the detector gives none.
+        window_index: (N,) which window each box was seen in.
+        windows: (M, 4) as (x0, y0, x1, y1), in pixels of the image.
+        iou_threshold: From 0 to 1; an IoU equal to it does not suppress.
+        backend: As in `box_iou_rotated`.
+
+    Returns:
+        The indices of the boxes that stay, in the order of the input.
+
+    Raises:
+        MetricsError: If a box, score or window is not a number, a window index has no window, or the lengths differ.
+    """
+    checked = check_boxes(boxes, "boxes")
+    n = len(checked)
+    corners = check_windows(windows)
+    window = check_indices(window_index, n, "window_index", below=len(corners))
+    score = np.zeros(n) if scores is None else check_scores(scores, n)
+    centre, own = checked[:, :2], corners[window]
+    inside = np.minimum(centre - own[:, :2], own[:, 2:] - centre).min(axis=1)
+    best_first = np.lexsort((-inside, -score))
+    keep = _kept(checked, best_first, check_indices(labels, n, "labels"), window, iou_threshold, backend)
+    return np.flatnonzero(keep)
+
+
+def _kept(
+    boxes: BoxesN, best_first: IntsN, group: IntsN, window: IntsN, iou_threshold: float, backend: Backend
+) -> FlagsN:
+    """Which boxes stay, where a box that stays suppresses those of its group and of other windows."""
+    check_fraction(iou_threshold, "iou_threshold")
+    _check_cpu_backend(backend)
+    if backend == "reference":
+        from rbox_metrics._overlaps import _reference
+
+        return _reference.kept(boxes, best_first, group, window, iou_threshold)
+    from rbox_metrics._jit import threads_for
+    from rbox_metrics._overlaps import Index, _kernels
+    from rbox_metrics._suppression import _nms_kernels
+
+    suppressed = np.zeros(len(boxes), dtype=bool)
+    rank = np.empty(len(boxes), dtype=np.int64)
+    rank[best_first] = np.arange(len(boxes))
+    with threads_for(len(boxes)):
+        shapes = _kernels.shapes(boxes)
+        extents = _kernels.extents(shapes)
+        index = Index.of(extents, group)
+        start, size = 0, _FIRST_TURN
+        while start < len(boxes):
+            turn = best_first[start : start + size]
+            start, size = start + size, min(2 * size, _LARGEST_TURN)
+            turn = turn[~suppressed[turn]]
+            place, second = index.near(extents[turn], group[turn], iou_threshold)
+            first = turn[place]
+            rivals = (rank[second] > rank[first]) & (window[second] != window[first]) & ~suppressed[second]
+            first, second = first[rivals], second[rivals]
+            too_much = _kernels.overlaps_of_pairs(shapes, shapes, first, second, False) > iou_threshold
+            _nms_kernels.suppress(first[too_much], second[too_much], suppressed)
+    return ~suppressed
+
+
+def _checked(boxes: Any, scores: Any, labels: Any) -> tuple[BoxesN, FloatsN, IntsN]:
+    checked = check_boxes(to_numpy(boxes), "boxes")
+    n = len(checked)
+    group = np.zeros(n, dtype=np.int64) if labels is None else check_indices(to_numpy(labels), n, "labels")
+    return checked, check_scores(to_numpy(scores), n), group
+
+
+def _check_cpu_backend(backend: str) -> None:
+    check_backend(backend)
+    if backend == "triton":
+        raise MetricsError(
+            "expected backend 'auto', 'reference' or 'numba' for suppression, got 'triton'",
+            remedy="Leave it at 'auto': tensors on a GPU are taken and given back.",
+        )

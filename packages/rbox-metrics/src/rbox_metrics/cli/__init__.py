@@ -1,0 +1,14 @@
+"""What commands that score detections share, of this package and of the detectors'.
+
+The command `rbox-metrics` itself is in `main`, with a file for each subcommand.
+"""
+
+from rbox_metrics.cli._scoring import (
+    check_outputs,
+    output_options,
+    say_if_compiling,
+    score,
+    scoring_options,
+)
+
+__all__ = ["check_outputs", "output_options", "say_if_compiling", "score", "scoring_options"]

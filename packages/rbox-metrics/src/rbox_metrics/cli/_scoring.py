@@ -1,0 +1,303 @@
+"""What commands that score detections share: their options, and how they show the report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rbox_formats.cli import parse_class_names
+
+from rbox_metrics.errors import MetricsError
+
+if TYPE_CHECKING:
+    from rbox_formats import ClassNames, Dataset
+
+    from rbox_metrics._reports import Report
+    from rbox_metrics.typing import Geometry, ProtocolName
+
+logger = logging.getLogger("rbox_metrics")
+
+Command = Callable[..., Any]
+
+
+def add_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """One decorator for several options, listed in the help in the order given."""
+
+    def add(function: Command) -> Command:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+truth_options = add_options(
+    click.option("--truth", type=Path, required=True, help="The annotated dataset's folder."),
+    click.option("--format", default="dota", show_default=True, help="The dataset's format."),
+    click.option("--split", help="The part of the dataset, where it has parts, such as 'val'."),
+    click.option(
+        "--only-with-images",
+        is_flag=True,
+        help="Leaves out images whose file is not there, where others have one. [default: all count]",
+    ),
+    click.option(
+        "--class-names",
+        callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
+        help="The dataset's classes: a comma-separated list, a file with one name per line, or a dataset format that "
+        "has a list. [default: those of a predictions.jsonl, unless a mapping is given; else those of --format]",
+    ),
+)
+
+predictions_options = add_options(
+    click.option(
+        "--predictions",
+        "predictions_path",
+        type=Path,
+        required=True,
+        help="The detections: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a folder or a zip), COCO results, "
+        "or a dataset.",
+    ),
+    click.option(
+        "--predictions-format", help="What they are, where that cannot be told: a dataset format, for instance."
+    ),
+    click.option("--annotations", type=Path, help="The COCO file whose numbers COCO results use."),
+    click.option(
+        "--class-mapping",
+        type=Path,
+        help='A JSON file that leads the detector\'s classes to the dataset\'s: {"van": "vehicle", "helipad": null}.',
+    ),
+)
+
+protocol_option = click.option(
+    "--protocol",
+    type=click.Choice(["voc07", "voc", "dota", "coco", "fair1m"]),
+    default="voc07",
+    show_default=True,
+    help="Whose average precision: MMRotate's by eleven points or as an area, DOTA's kit's, COCO's, FAIR1M's.",
+)
+
+geometry_option = click.option(
+    "--geometry",
+    type=click.Choice(["rbox", "quad"]),
+    help="Compares boxes, or quads as annotated. [default: quad for dota, else rbox]",
+)
+
+iou_option = click.option(
+    "--iou",
+    "iou_threshold",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="The overlap that a detection needs.",
+)
+
+scoring_options = add_options(
+    protocol_option,
+    geometry_option,
+    click.option(
+        "--iou",
+        "iou_thresholds",
+        type=float,
+        multiple=True,
+        help="The overlap that a detection needs; more than one may be given. [default: 0.5; for coco 0.5 to 0.95]",
+    ),
+    click.option(
+        "--max-dets",
+        type=int,
+        multiple=True,
+        help="For coco: how many detections of a class count on an image. [default: 100, 300, 1000]",
+    ),
+)
+
+output_options = add_options(
+    click.option(
+        "--out",
+        type=Path,
+        multiple=True,
+        help="A file for the report, by its ending JSON, Markdown (.md) or CSV; more than one may be given.",
+    ),
+    click.option("--plots", type=Path, help="A folder for the report's pictures."),
+)
+
+
+def read_mapping(path: Path | None) -> dict[str, str | None] | None:
+    """The class mapping in a file, if there is one."""
+    if path is None:
+        return None
+    from rbox_metrics import read_class_mapping
+
+    return read_class_mapping(path)
+
+
+def open_truth(
+    truth: Path,
+    format: str,
+    split: str | None,
+    class_names: ClassNames | None,
+    predictions_path: Path,
+    class_mapping: Path | None,
+) -> Dataset:
+    """The dataset, with the classes asked for; else, without a mapping, those that a predictions.jsonl names.
+
+    All of it is read: what is wrong with it is said before any work, and nothing is read twice.
+    """
+    from rbox_formats import Dataset, datasets, predictions
+    from rbox_formats.errors import DatasetError
+    from rbox_formats.progress import track
+
+    borrowed = class_names is None and class_mapping is None and predictions_path.suffix == ".jsonl"
+    if borrowed:
+        class_names = predictions.read(predictions_path).class_names
+    found = datasets.read(format, truth, split, class_names)
+    try:
+        records = list(track(found, "reading annotations"))
+    except DatasetError as error:
+        if borrowed and "expected a class among" in str(error):
+            raise MetricsError(
+                f"expected a dataset with the classes of the predictions, got others: {str(error).splitlines()[0]}",
+                path=predictions_path,
+                remedy="Name the dataset's own classes (--class-names), and where the detector's go (--class-mapping).",
+            ) from error
+        raise
+    return Dataset(found.class_names, records)
+
+
+def annotations_for(
+    annotations: Path | None, truth: Path, format: str, split: str | None, predictions_path: Path, kind: str | None
+) -> Path | None:
+    """The COCO file that says what the numbers in COCO results mean: the one named, or the truth's own."""
+    from rbox_formats.datasets import coco
+
+    from rbox_metrics._inputs.predictions import kind_of
+
+    if annotations is not None or format not in ("coco", "coco-rotated") or not predictions_path.exists():
+        return annotations
+    return coco.file_of(truth, split) if (kind or kind_of(predictions_path)) == "coco-results" else None
+
+
+def check_outputs(
+    out: tuple[Path, ...], *inputs: Path | None, archives: tuple[Path | None, ...] = (), pictures: Path | None = None
+) -> None:
+    """Refuses, before any work, what could not be written at its end.
+
+    Args:
+        out: Files for a table or a report.
+        inputs: What is read.
+        archives: Other files, of any ending.
+        pictures: A folder for pictures.
+    """
+    from rbox_formats import files
+
+    for path in (*out, *filter(None, archives)):
+        files.not_an_input(path, *inputs)
+        if path in out and path.suffix.lower() not in (".json", ".md", ".csv"):
+            raise click.BadParameter(f"expected a file ending in .json, .md or .csv, got {path}", param_hint="--out")
+        if path.is_dir():
+            raise MetricsError("expected a file to write, got a folder", path=path)
+        files.require_writable(path.parent)
+    if pictures is not None:
+        from importlib.util import find_spec
+
+        if pictures.exists() and not pictures.is_dir():
+            raise MetricsError("expected a folder for pictures, got a file", path=pictures)
+        files.require_writable(pictures)
+        if find_spec("matplotlib") is None:
+            raise MetricsError("expected matplotlib for pictures, found none: pip install 'rbox-metrics[plot]'")
+
+
+def say_if_compiling() -> None:
+    """Says that the first run on a machine takes longer."""
+    from rbox_metrics._jit import is_cached
+    from rbox_metrics._matching import match_once  # noqa: F401  # loads what is compiled
+
+    if not is_cached():
+        logger.info("compiling for this machine: this first run takes a minute or two longer than the next ones")
+
+
+def score(
+    truth: Dataset,
+    predictions_path: Path,
+    *,
+    out: tuple[Path, ...],
+    plots: Path | None,
+    iou_thresholds: tuple[float, ...],
+    max_dets: tuple[int, ...],
+    protocol: ProtocolName,
+    geometry: Geometry | None,
+    **reading: Any,
+) -> Dataset:
+    """Scores a predictions file in full, writes the report where a file or a folder is named, and prints it.
+
+    Args:
+        truth: The dataset.
+        predictions_path: The detections.
+        out: Files for the report.
+        plots: A folder for its pictures.
+        iou_thresholds: As in `evaluate`; none: the protocol's.
+        max_dets: As in `evaluate`; none: the protocol's.
+        protocol: As in `evaluate`.
+        geometry: As in `evaluate`.
+        **reading: How the detections are read, as in `load_pair`.
+
+    Returns:
+        The detections.
+
+    Raises:
+        RboxError: If the inputs do not fit, or an output is one of them.
+    """
+    from rbox_metrics import evaluate
+    from rbox_metrics._evaluation import load_pair
+
+    check_outputs(out, predictions_path, pictures=plots)
+    say_if_compiling()
+    records, detections = load_pair(truth, predictions_path, **reading)
+    report = evaluate(
+        records,
+        detections,
+        truth.class_names,
+        protocol=protocol,
+        geometry=geometry,
+        iou_thresholds=iou_thresholds or None,
+        max_dets=max_dets or None,
+        full=True,
+    )
+    # Files first: whoever reads what is printed may stop before its end.
+    for path in out:
+        report.save(path)
+    if plots:
+        from rbox_metrics.plots import draw, worst_images
+
+        draw({predictions_path.stem: report.to_dict()}, plots)
+        worst_images(
+            truth,
+            detections,
+            report.placement,
+            plots / "worst-images.png",
+            protocol=report.protocol,
+            geometry=report.geometry,
+        )
+    show(report)
+    for path in out:
+        click.echo(f"The report is in {path}.")
+    if plots:
+        click.echo(f"The pictures are in {plots}.")
+    return detections
+
+
+def show(report: Report) -> None:
+    """Prints a table of classes for each IoU threshold, up to three, and the figures besides."""
+    from rich.console import Console
+
+    from rbox_metrics._reports import error_rows
+    from rbox_metrics.tables import simple_table
+
+    console = Console()
+    for at in report.at[:3]:
+        console.print(report.table(at.iou_threshold))
+    if report.errors:
+        console.print(simple_table("errors, and the AP that each kind costs", *error_rows(report.errors)))
+    for name, value in report.summary():
+        console.print(f"{name}: {value}", highlight=False, markup=False)

@@ -1,0 +1,97 @@
+"""Tables of one figure over many thresholds or classes: opened, printed and written alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rbox_formats import files
+from rbox_formats.cli import show_messages
+
+from rbox_metrics.cli._scoring import annotations_for, open_truth, read_mapping, say_if_compiling
+
+if TYPE_CHECKING:
+    from rbox_formats import ClassNames, Dataset, ImageRecord
+
+    from rbox_metrics.tables import Cell
+
+out_option = click.option(
+    "--out",
+    type=Path,
+    multiple=True,
+    help="A file for the table, by its ending JSON, Markdown (.md) or CSV; more than one may be given.",
+)
+
+
+def open_runs(
+    *paths: Path,
+    truth: Path,
+    format: str,
+    split: str | None,
+    only_with_images: bool,
+    class_names: ClassNames | None,
+    predictions_format: str | None,
+    annotations: Path | None,
+    class_mapping: Path | None,
+) -> tuple[list[ImageRecord], list[Dataset], ClassNames]:
+    """The images that count, the detections of each run on them, and the classes that all have."""
+    from rbox_metrics._evaluation import load_pair
+
+    show_messages("rbox_metrics")
+    say_if_compiling()
+    annotated = open_truth(truth, format, split, class_names, paths[0], class_mapping)
+    pairs = [
+        load_pair(
+            annotated,
+            path,
+            format=predictions_format,
+            class_mapping=read_mapping(class_mapping),
+            annotations=annotations_for(annotations, truth, format, split, path, predictions_format),
+            only_with_images=only_with_images,
+        )
+        for path in paths
+    ]
+    return pairs[0][0], [detections for _, detections in pairs], annotated.class_names
+
+
+def run_names(paths: Sequence[Path]) -> list[str]:
+    """What to call runs: by their files' names, with as many folders as tell them apart."""
+    longest = max(len(path.parts) for path in paths)
+    for count in range(1, longest + 1):
+        names = ["/".join((*path.parent.parts, path.stem)[-count:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{name} ({number})" for number, name in enumerate(map(str, paths), start=1)]
+
+
+def put(
+    title: str,
+    header: Sequence[str],
+    body: Sequence[Sequence[Cell]],
+    values: dict[str, Any],
+    out: tuple[Path, ...],
+    *,
+    narrow: tuple[Sequence[str], Sequence[Sequence[Cell]]] | None = None,
+) -> None:
+    """Writes a table, or all values as JSON, to each file, and prints it, or another in its stead that is narrower."""
+    import json
+
+    from rich.console import Console
+
+    from rbox_metrics import tables
+    from rbox_metrics._plain import plain
+
+    for path in out:
+        ending = path.suffix.lower()
+        if ending == ".json":
+            text = json.dumps(plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        elif ending == ".md":
+            text = f"## {title}\n\n{tables.markdown_table(header, body)}"
+        else:
+            text = tables.csv_table(header, body)
+        files.write_text(path, text)
+    Console().print(tables.simple_table(title, *(narrow or (header, body))))
+    for path in out:
+        click.echo(f"The table is in {path}.")

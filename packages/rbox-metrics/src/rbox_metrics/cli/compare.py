@@ -1,0 +1,73 @@
+"""`rbox-metrics compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rbox_metrics.cli._scoring import (
+    check_outputs,
+    geometry_option,
+    iou_option,
+    predictions_options,
+    protocol_option,
+    truth_options,
+)
+from rbox_metrics.cli._tables import open_runs, out_option, put, run_names
+from rbox_metrics.typing import Geometry, ProtocolName
+
+
+@click.command()
+@truth_options
+@predictions_options
+@click.option("--other", type=Path, required=True, help="The detections to compare with, of the same kind.")
+@protocol_option
+@geometry_option
+@iou_option
+@click.option("--resamples", type=int, default=1000, show_default=True, help="How often images are drawn.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@out_option
+def compare(
+    predictions_path: Path,
+    other: Path,
+    protocol: ProtocolName,
+    geometry: Geometry | None,
+    iou_threshold: float,
+    resamples: int,
+    seed: int,
+    out: tuple[Path, ...],
+    **inputs: Any,
+) -> None:
+    """Whether other detections are better than the first by more than chance.
+
+    Intervals of the difference are bootstrapped over images; p-values are of a paired permutation test.
+    """
+    from rbox_metrics import compare as compared
+
+    check_outputs(out, predictions_path, other, inputs["class_mapping"])
+    records, (first, second), class_names = open_runs(predictions_path, other, **inputs)
+    found = compared(
+        records,
+        first,
+        second,
+        class_names,
+        iou_thresholds=(iou_threshold,),
+        resamples=resamples,
+        seed=seed,
+        protocol=protocol,
+        geometry=geometry,
+    )
+    body: list[list[str | float]] = [
+        [
+            name,
+            *(item.a, item.b, item.difference, item.low, item.high),
+            "-" if item.p_value != item.p_value else f"{item.p_value:.4f}",
+        ]
+        for name, item in (*found.figures.items(), *((f"AP {name}", item) for name, item in found.classes.items()))
+        if item.a == item.a  # classes without truth have nothing to compare
+    ]
+    share = f"{100 * found.confidence:g} %"
+    header = ["figure", *run_names([predictions_path, other]), "difference", f"{share} from", "to", "p"]
+    put(f"IoU {iou_threshold:g}, percent", header, body, found.to_dict(), out)

@@ -1,0 +1,56 @@
+"""`rbox-metrics confusion`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rbox_metrics.cli._scoring import (
+    check_outputs,
+    geometry_option,
+    iou_option,
+    predictions_options,
+    protocol_option,
+    truth_options,
+)
+from rbox_metrics.cli._tables import open_runs, out_option, put
+from rbox_metrics.typing import Geometry, ProtocolName
+
+
+@click.command()
+@truth_options
+@predictions_options
+@protocol_option
+@geometry_option
+@iou_option
+@click.option("--score", type=float, help="Detections from this score on count. [default: all]")
+@out_option
+def confusion(
+    predictions_path: Path,
+    protocol: ProtocolName,
+    geometry: Geometry | None,
+    iou_threshold: float,
+    score: float | None,
+    out: tuple[Path, ...],
+    **inputs: Any,
+) -> None:
+    """Which class was taken for which, and for the background: a row for each true class."""
+    from rbox_metrics import confusion_matrix
+    from rbox_metrics._reports import confusion_rows, numbered
+
+    check_outputs(out, predictions_path, inputs["class_mapping"])
+    records, (detections,), class_names = open_runs(predictions_path, **inputs)
+    found = confusion_matrix(
+        records,
+        detections,
+        class_names,
+        iou_threshold=iou_threshold,
+        score_threshold=score,
+        protocol=protocol,
+        geometry=geometry,
+    )
+    title = f"IoU {iou_threshold:g}" + ("" if score is None else f", scores from {score:g}")
+    table = confusion_rows(found)
+    put(title, *table, found.to_dict(), out, narrow=numbered(*table))

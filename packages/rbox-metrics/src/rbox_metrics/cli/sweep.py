@@ -1,0 +1,63 @@
+"""`rbox-metrics sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rbox_metrics.cli._scoring import (
+    check_outputs,
+    geometry_option,
+    iou_option,
+    predictions_options,
+    protocol_option,
+    truth_options,
+)
+from rbox_metrics.cli._tables import open_runs, out_option, put
+from rbox_metrics.typing import Geometry, ProtocolName
+
+
+@click.command()
+@truth_options
+@predictions_options
+@protocol_option
+@geometry_option
+@iou_option
+@click.option(
+    "--score",
+    "thresholds",
+    type=float,
+    multiple=True,
+    help="A score threshold; more than one, rising. [default: 0 to 0.95]",
+)
+@out_option
+def sweep(
+    predictions_path: Path,
+    protocol: ProtocolName,
+    geometry: Geometry | None,
+    iou_threshold: float,
+    thresholds: tuple[float, ...],
+    out: tuple[Path, ...],
+    **inputs: Any,
+) -> None:
+    """Precision, recall, F1 and mAP_nc where only detections from some score on are kept."""
+    from rbox_metrics import sweep_scores
+    from rbox_metrics._reports import best_lines, sweep_rows
+    from rbox_metrics._scores import GRID
+
+    check_outputs(out, predictions_path, inputs["class_mapping"])
+    records, (detections,), class_names = open_runs(predictions_path, **inputs)
+    found = sweep_scores(
+        records,
+        detections,
+        class_names,
+        thresholds=thresholds or GRID,
+        iou_threshold=iou_threshold,
+        protocol=protocol,
+        geometry=geometry,
+    )
+    put(f"IoU {iou_threshold:g}, percent", *sweep_rows(found), found.to_dict(), out)
+    for name, value in best_lines(found):
+        click.echo(f"{name}: {value}")

@@ -1,0 +1,324 @@
+"""Random models of all families with some ten thousand parameters, and tokenizers trained on the spot: for tests.
+
+Like `lmm_detector._demo._tiny`'s, they are written to a folder like any checkpoint and loaded from there like any
+other. Their chat template is our own, in the manner of ChatML.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lmm_detector._demo._tiny import save_tiny_florence2
+from rbox_formats import ClassNames
+from rbox_formats.codecs import Codec
+
+WIDTH = 32
+_PATCH = 14
+SIDE = 4 * _PATCH  # of an image, or of a tile of one: four by four patches
+
+_CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for content in message.content %}"
+    "{% if content.type == 'image' %}IMAGE{% else %}{{ content.text }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_TURNS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+
+_Saved = tuple[Any, Any]  # model and processor
+
+
+def save_tiny(
+    model_type: str, folder: str | Path, class_names: ClassNames, codec: Codec, *, tied: bool = True, seed: int = 0
+) -> Path:
+    """Writes a tiny, randomly initialised model of a type with its processor.
+
+    Args:
+        model_type: One of `lmm_detector._families.FAMILIES`.
+        folder: Where to.
+        class_names: The names that its tokenizer learns.
+        codec: The codec whose prompt, and names of classes, its tokenizer learns; its added tokens are not there, but
+            in Florence-2's and PaliGemma's.
+        tied: Whether the output head is the table of embeddings.
+        seed: Of the weights.
+
+    Returns:
+        The folder.
+    """
+    import torch
+
+    if model_type == "florence2":
+        return save_tiny_florence2(folder, class_names, codec, image_size=64, seed=seed)
+    texts = [codec.question(class_names), *class_names, *(name.replace("-", " ").lower() for name in class_names)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, processor = _MAKERS[model_type](texts, tied)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return Path(folder)
+
+
+def _qwen2_vl(texts: Sequence[str], tied: bool) -> _Saved:
+    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    return _qwen(
+        "qwen2_vl",
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLConfig,
+        {"embed_dim": WIDTH, "hidden_size": WIDTH, "depth": 2, "num_heads": 2, "mlp_ratio": 2, "patch_size": _PATCH},
+        texts,
+        tied,
+    )
+
+
+def _qwen2_5_vl(texts: Sequence[str], tied: bool) -> _Saved:
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    return _qwen(
+        "qwen2_5_vl",
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2_5_VLConfig,
+        {
+            "hidden_size": WIDTH,
+            "out_hidden_size": WIDTH,
+            "intermediate_size": 2 * WIDTH,
+            "depth": 2,
+            "num_heads": 2,
+            "patch_size": _PATCH,
+            "window_size": 2 * _PATCH,
+            "fullatt_block_indexes": [1],
+        },
+        texts,
+        tied,
+    )
+
+
+def _qwen3_vl(texts: Sequence[str], tied: bool) -> _Saved:
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    return _qwen(
+        "qwen3_vl",
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLConfig,
+        {
+            "hidden_size": WIDTH,
+            "out_hidden_size": WIDTH,
+            "intermediate_size": 2 * WIDTH,
+            "depth": 2,
+            "num_heads": 2,
+            "patch_size": _PATCH,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+        },
+        texts,
+        tied,
+        head_dim=WIDTH // 2,
+    )
+
+
+def _qwen(
+    model_type: str,
+    model_class: Any,
+    config_class: Any,
+    vision: dict[str, Any],
+    texts: Sequence[str],
+    tied: bool,
+    **text: Any,
+) -> _Saved:
+    """Qwen-VL: of each version its own vision, the same text model but for its settings."""
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    tokenizer = _byte_level(texts, (*_TURNS, *marks))
+    start, end, image, video = tokenizer.convert_tokens_to_ids(list(marks))
+    config = config_class(
+        vision_config=vision,
+        text_config={
+            **_text_config(tokenizer, tied),
+            **text,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2]},
+        },
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+        tie_word_embeddings=tied,
+    )
+    image_processor = Qwen2VLImageProcessorPil(
+        patch_size=_PATCH, size={"shortest_edge": (2 * _PATCH) ** 2, "longest_edge": (8 * _PATCH) ** 2}
+    )
+    template = _CHATML.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
+    return model_class(config), _processor(model_type, image_processor, tokenizer, template)
+
+
+def _internvl(texts: Sequence[str], tied: bool) -> _Saved:
+    from transformers import InternVLConfig, InternVLForConditionalGeneration
+    from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import GotOcr2ImageProcessorPil
+
+    marks = {
+        "start_image_token": "<img>",
+        "end_image_token": "</img>",
+        "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    }
+    tokenizer = _byte_level(texts, _TURNS, marks)
+    config = InternVLConfig(
+        vision_config={**_vision_config(), "image_size": (SIDE, SIDE), "patch_size": (_PATCH, _PATCH)},
+        text_config={**_text_config(tokenizer, tied), "model_type": "qwen2"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<IMG_CONTEXT>"),
+        image_seq_length=4,
+        tie_word_embeddings=tied,
+    )
+    image_processor = GotOcr2ImageProcessorPil(size={"height": SIDE, "width": SIDE}, min_patches=1, max_patches=4)
+    template = _CHATML.replace("IMAGE", "<IMG_CONTEXT>\n")
+    processor = _processor("internvl", image_processor, tokenizer, template, image_seq_length=4)
+    return InternVLForConditionalGeneration(config), processor
+
+
+def _llava_onevision(texts: Sequence[str], tied: bool) -> _Saved:
+    from transformers import LlavaOnevisionConfig, LlavaOnevisionForConditionalGeneration
+    from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
+
+    grids = [[SIDE, SIDE], [SIDE, 2 * SIDE], [2 * SIDE, SIDE], [2 * SIDE, 2 * SIDE]]
+    tokenizer = _byte_level(texts, (*_TURNS, "<image>", "<video>"))
+    image, video = tokenizer.convert_tokens_to_ids(["<image>", "<video>"])
+    config = LlavaOnevisionConfig(
+        vision_config={**_vision_config(), "model_type": "siglip_vision_model", "vision_use_head": False},
+        text_config={**_text_config(tokenizer, tied), "model_type": "qwen2"},
+        image_token_index=image,
+        video_token_index=video,
+        image_grid_pinpoints=grids,
+        vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_4",
+        tie_word_embeddings=tied,
+    )
+    processor = _processor(
+        "llava_onevision",
+        LlavaOnevisionImageProcessorPil(size={"height": SIDE, "width": SIDE}, image_grid_pinpoints=grids),
+        tokenizer,
+        _CHATML.replace("IMAGE", "<image>\n"),
+        num_image_tokens=16,
+        vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_4",
+    )
+    return LlavaOnevisionForConditionalGeneration(config), processor
+
+
+def _paligemma(texts: Sequence[str], tied: bool) -> _Saved:
+    """PaliGemma 2: with Gemma 2's bounded logits and its sliding windows."""
+    from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    image_processor: Any = SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    image_processor.image_seq_length = 16
+    # The processor adds its tokens to the tokenizer.
+    processor = PaliGemmaProcessor(image_processor=image_processor, tokenizer=_pieces(texts))
+    tokenizer = processor.tokenizer
+    config = PaliGemmaConfig(
+        vision_config={**_vision_config(), "model_type": "siglip_vision_model", "vision_use_head": False},
+        text_config={
+            **_text_config(tokenizer, tied),
+            "model_type": "gemma2",
+            "head_dim": WIDTH // 2,
+            "sliding_window": 8,
+            "query_pre_attn_scalar": WIDTH // 2,
+            "final_logit_softcapping": 10.0,  # a third of Gemma 2's: it shows in the logits of small weights
+        },
+        image_token_index=processor.image_token_id,
+        projection_dim=WIDTH,
+        hidden_size=WIDTH,
+        tie_word_embeddings=tied,
+    )
+    return PaliGemmaForConditionalGeneration(config), processor
+
+
+_MAKERS: dict[str, Callable[[Sequence[str], bool], _Saved]] = {
+    "qwen2_vl": _qwen2_vl,
+    "qwen2_5_vl": _qwen2_5_vl,
+    "qwen3_vl": _qwen3_vl,
+    "internvl": _internvl,
+    "llava_onevision": _llava_onevision,
+    "paligemma": _paligemma,
+}
+
+
+def _vision_config() -> dict[str, Any]:
+    return {
+        "hidden_size": WIDTH,
+        "intermediate_size": 2 * WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": SIDE,
+        "patch_size": _PATCH,
+    }
+
+
+def _text_config(tokenizer: Any, tied: bool) -> dict[str, Any]:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": WIDTH,
+        "intermediate_size": 2 * WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 1024,
+        "initializer_range": 0.1,  # larger than usual: the answers of smaller weights are one token again and again
+        "tie_word_embeddings": tied,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _processor(model_type: str, image_processor: Any, tokenizer: Any, template: str, **options: Any) -> Any:
+    from lmm_detector._families.chat import processor_class
+
+    return processor_class(model_type)(
+        image_processor=image_processor, tokenizer=tokenizer, chat_template=template, **options
+    )
+
+
+def _byte_level(texts: Sequence[str], special: Sequence[str], named: dict[str, str] | None = None) -> Any:
+    """A byte-level BPE tokenizer in Qwen's manner: no start, a turn's end as end-of-text."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=list(special),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        extra_special_tokens=named or {},
+    )
+
+
+def _pieces(texts: Sequence[str]) -> Any:
+    """A BPE tokenizer of pieces with bytes to fall back on, in Gemma's manner."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    space = "\u2581"
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.Replace(" ", space)
+    trained.pre_tokenizer = pre_tokenizers.Split(Regex(f"(?={space})"), "isolated")
+    trained.train_from_iterator([*texts, "0123456789;\n"], trainers.BpeTrainer(vocab_size=150, show_progress=False))
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    learnt = sorted(trained.get_vocab().items(), key=lambda item: item[1])
+    vocabulary = {token: place for place, token in enumerate([*special, *(token for token, _ in learnt)])}
+    merges = [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
+    tokenizer.normalizer = normalizers.Replace(" ", space)
+    tokenizer.decoder = decoders.Sequence([decoders.Replace(space, " "), decoders.ByteFallback(), decoders.Fuse()])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>"
+    )
