@@ -66,7 +66,8 @@ CHANGED = """
 ## What was mended
 
 Configs that no longer work as they are, and what `rbox_baselines` does about them when it reads them (`CHANGES` in
-`rbox_baselines/_configs/_zoo.py`). Mends of MMRotate's code are in `rbox_baselines/_stack/_mends.py`, each with its reason.
+`rbox_baselines/_configs/_zoo.py`). Mends of MMRotate's code are in `rbox_baselines/_stack/_mends.py`, each with its
+reason.
 """
 
 SAME = """
