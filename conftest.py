@@ -29,7 +29,7 @@ LONG = [
     "packages/lmm-detector/tests/_runtime/test_ranks.py",
     "packages/lmm-detector/tests/_families/test_every_family.py",
     "packages/lmm-detector/tests/_prediction/test_predict.py",
-    "packages/baselines/tests/_engine/test_train.py",
+    "packages/baselines/tests/_training/test_train.py",
     "packages/baselines/tests/_configs/test_zoo.py",
     "packages/rbox-formats/tests/test_splitting.py",
     "packages/rbox-metrics/tests/test_jit.py",

@@ -117,3 +117,16 @@ def test_python_of_the_readmes_runs(path: Path, tmp_path: Path, monkeypatch: pyt
 def test_versions_are_said(command: str) -> None:
     result = CliRunner().invoke(COMMANDS[command], ["--version"])
     assert re.search(r"version \d+\.\d+\.\d+", result.output)
+
+
+def test_the_packages_carry_one_version_and_bounds_that_hold() -> None:
+    """Each takes the others of its own version, and of none that may have other names."""
+    versions = {
+        re.search(r'__version__ = "(.*)"', path.read_text())[1] for path in ROOT.glob("packages/*/src/*/__init__.py")
+    }  # type: ignore[index]
+    assert len(versions) == 1
+    major, minor, _ = map(int, versions.pop().split("."))
+    for path in ROOT.glob("packages/*/pyproject.toml"):
+        for requirement in tomllib.loads(path.read_text())["project"]["dependencies"]:
+            if requirement.startswith(("rbox-", "lmm-")):
+                assert requirement.endswith(f">={major}.{minor},<{major}.{minor + 1}"), (path, requirement)

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
     from rbox_baselines._configs._load import Data
     from rbox_baselines._configs._load import load as load_config
-    from rbox_baselines._engine._train import train
     from rbox_baselines._prediction._detector import Detector
     from rbox_baselines._prediction._predict import Views, predict
     from rbox_baselines._stack._mmcv import enable_mmcv_ops
     from rbox_baselines._tools._results import load_results
+    from rbox_baselines._training._train import train
 
 __version__ = "0.1.0"
 
@@ -40,7 +40,7 @@ _HOMES = {
     "load_config": ("rbox_baselines._configs._load", "load"),
     "load_results": ("rbox_baselines._tools._results", "load_results"),
     "predict": ("rbox_baselines._prediction._predict", "predict"),
-    "train": ("rbox_baselines._engine._train", "train"),
+    "train": ("rbox_baselines._training._train", "train"),
 }
 
 

@@ -129,7 +129,7 @@ def set_up() -> None:
     """Makes mmcv's operators, and the classes of MMRotate and ours, known. Doing it again changes nothing."""
     from mmengine.registry import init_default_scope
 
-    from rbox_baselines._engine import register
+    from rbox_baselines._parts import register
     from rbox_baselines._stack._mmcv import enable_mmcv_ops
 
     enable_mmcv_ops()

@@ -60,7 +60,7 @@ CHANGES: dict[str, Change] = {
     "*_convnext-tiny_*": Change(
         "It takes its backbone from mmcls, which does not go with mmdet 3.1.0: the backbone is rbox_baselines' own, "
         "which loads the same weights.",
-        set={"custom_imports.imports": ["rbox_baselines._configs._convnext"], "model.backbone.type": "ConvNeXt"},
+        set={"custom_imports.imports": ["rbox_baselines._parts._convnext"], "model.backbone.type": "ConvNeXt"},
     ),
     "sasm-reppoints-*": Change(
         "Its loss works on a GPU alone and its assigner on images of 384 px and more: "

@@ -16,7 +16,7 @@ from rbox_formats import ClassNames, ImageRecord
 from rbox_formats.typing import Image
 
 from rbox_baselines._configs._pipelines import innermost, kind_of
-from rbox_baselines._prediction._records import to_record
+from rbox_baselines._parts._records import to_record
 from rbox_baselines.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:

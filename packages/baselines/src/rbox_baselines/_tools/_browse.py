@@ -14,7 +14,7 @@ from rbox_formats import ClassNames, ImageRecord, draw, files, images
 from rbox_formats.errors import RboxError
 from rbox_formats.progress import showing, track
 
-from rbox_baselines._prediction._records import to_record
+from rbox_baselines._parts._records import to_record
 from rbox_baselines.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class _Stage(NamedTuple):
 
 
 def _dataset(config: Config) -> Any:
-    from rbox_baselines._engine._dataset import opened
+    from rbox_baselines._parts._dataset import opened
 
     loader = config.get("train_dataloader")
     if not loader:

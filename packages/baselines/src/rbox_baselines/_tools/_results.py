@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, files, predictions
 
-from rbox_baselines._prediction._records import to_record
+from rbox_baselines._parts._records import to_record
 from rbox_baselines._tools import _unpickling
 from rbox_baselines._tools._unpickling import Array
 from rbox_baselines.errors import ResultsError

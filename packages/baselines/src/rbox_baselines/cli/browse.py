@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_baselines.cli._common import config_options_option, set_up_output, training_data
 from rbox_formats.cli import class_names_option
+
+from rbox_baselines.cli._common import config_options_option, set_up_output, training_data
 
 
 @click.command()
@@ -41,9 +42,10 @@ def browse(
     """
     source = training_data(config, data, format, split, None if data is None else "none")
     set_up_output()
+    from rbox_formats import files
+
     from rbox_baselines import load_config
     from rbox_baselines._tools._browse import browse as run
-    from rbox_formats import files
 
     files.require_writable(out)
     loaded = load_config(config, data=source, class_names=class_names, options=options)

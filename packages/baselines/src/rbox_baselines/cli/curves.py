@@ -22,11 +22,12 @@ def curves(runs: tuple[Path, ...], out: Path, keys: tuple[str, ...], table: Path
     A run that was stopped and resumed is one curve. The table tells how long an iteration took (the mean over epochs,
     its spread, the slowest and the fastest epoch, each without its first line), and each score, last and best.
     """
-    from rbox_baselines._tools import _curves, _logs
     from rbox_formats import files
     from rbox_metrics import tables
     from rbox_metrics.plots.style import save
     from rich.console import Console
+
+    from rbox_baselines._tools import _curves, _logs
 
     if out.suffix.lower() != ".png":
         raise click.BadParameter(f"expected a file ending in .png, got {out}", param_hint="--out")

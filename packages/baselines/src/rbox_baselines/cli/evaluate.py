@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_baselines.cli._common import set_up_output
-from rbox_baselines.cli.predict import VIEWS, load_detector, model_options, run_detector
 from rbox_formats.cli import class_names_option, dataset_options
 from rbox_metrics.cli import check_outputs, output_options, score, scoring_options
+
+from rbox_baselines.cli._common import set_up_output
+from rbox_baselines.cli.predict import VIEWS, load_detector, model_options, run_detector
 
 
 @click.command()
@@ -48,8 +49,9 @@ def evaluate(
     """
     check_outputs(out, pictures=plots)
     set_up_output()
-    from rbox_baselines import _sources
     from rbox_formats import datasets, predictions
+
+    from rbox_baselines._parts import _sources
 
     settings = {name: options.pop(name) for name in (*VIEWS, "config", "batch_size", "device")}
     detector = None if checkpoint is None else load_detector(checkpoint, settings)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_baselines.cli._common import set_up_output
 from rbox_formats.cli import parse_size
+
+from rbox_baselines.cli._common import set_up_output
 
 
 @click.command()
@@ -38,10 +39,11 @@ def info(
     set_up_output()
     import json
 
-    from rbox_baselines._tools._info import measure
     from rbox_formats import files
     from rbox_metrics import tables
     from rich.console import Console
+
+    from rbox_baselines._tools._info import measure
 
     if out is not None:
         files.not_an_input(out, checkpoint, Path(config))

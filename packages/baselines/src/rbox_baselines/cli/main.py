@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import click
+from rbox_formats.cli import Group
+
 from rbox_baselines import __version__
 from rbox_baselines.cli.browse import browse
 from rbox_baselines.cli.curves import curves
@@ -12,7 +14,6 @@ from rbox_baselines.cli.predict import predict
 from rbox_baselines.cli.publish import publish
 from rbox_baselines.cli.results import results
 from rbox_baselines.cli.train import train
-from rbox_formats.cli import Group
 
 
 @click.group(cls=Group)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_baselines.cli._common import set_up_output
 from rbox_formats.cli import dataset_options
+
+from rbox_baselines.cli._common import set_up_output
 
 VIEWS = ("window", "gap", "flips", "scales", "score_threshold")
 

@@ -20,8 +20,9 @@ def publish(checkpoint: Path, out: Path) -> None:
 
     Of a model trained with an average of its weights (EMA) the average is kept, which is what was validated.
     """
-    from rbox_baselines._tools._publish import publish as run
     from rbox_formats import files
+
+    from rbox_baselines._tools._publish import publish as run
 
     files.require_writable(out.parent if out.suffix == ".pth" else out)
     before = checkpoint.stat().st_size if checkpoint.is_file() else 0

@@ -51,8 +51,9 @@ def results(
     """
     import tempfile
 
-    from rbox_baselines._tools._results import check_images, load_results, write_predictions
     from rbox_formats import Dataset, datasets, files
+
+    from rbox_baselines._tools._results import check_images, load_results, write_predictions
 
     show_messages("rbox_metrics")
     check_outputs(report, pickle, image_ids, archives=(out,), pictures=plots)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_baselines.cli._common import config_options_option, set_up_output, training_data, training_data_options
 from rbox_formats.cli import class_names_option
 from rbox_formats.progress import is_first_process
+
+from rbox_baselines.cli._common import config_options_option, set_up_output, training_data, training_data_options
 
 
 def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> None:

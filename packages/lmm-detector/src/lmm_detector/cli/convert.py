@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from lmm_detector.cli._common import set_up_output
 from rbox_formats.cli import codec_options, parse_class_names
+
+from lmm_detector.cli._common import set_up_output
 
 
 @click.command()

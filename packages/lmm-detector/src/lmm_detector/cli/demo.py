@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from lmm_detector.cli._common import set_up_output
 
 
@@ -16,8 +17,9 @@ from lmm_detector.cli._common import set_up_output
 def demo(out: Path, scenes: int, steps: int, seed: int) -> None:
     """Show the whole loop on synthetic scenes: data, texts, fine-tuning, prediction, scores, pictures."""
     set_up_output()
-    from lmm_detector._demo._demo import demo as run
     from rich.console import Console
+
+    from lmm_detector._demo._demo import demo as run
 
     result = run(out, scenes=scenes, steps=steps, seed=seed)
     console = Console()

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from lmm_detector._prediction._generation import Generation
-from lmm_detector.cli._common import generation_options, open_truth, set_up_output
 from rbox_formats.cli import class_names_option, dataset_options, show_messages
 from rbox_metrics.cli import check_outputs, output_options, say_if_compiling, score, scoring_options
+
+from lmm_detector._prediction._generation import Generation
+from lmm_detector.cli._common import generation_options, open_truth, set_up_output
 
 if TYPE_CHECKING:
     from lmm_detector._evaluation._comparison import Scored
@@ -88,9 +89,10 @@ def evaluate(
     folder = _one_folder(out, required=bool(models) or pictures)
     check_outputs((), pictures=plots)
     set_up_output()
+    from rbox_formats import files, predictions
+
     from lmm_detector._evaluation import _evaluate as _evaluation
     from lmm_detector._runtime import _ranks
-    from rbox_formats import files, predictions
 
     scoring: dict[str, Any] = {"protocol": options["protocol"], "geometry": options["geometry"]}
     scoring |= {name: options[name] or None for name in ("iou_thresholds", "max_dets")}
@@ -126,8 +128,9 @@ def evaluate(
 
 def _show(found: list[Scored], folder: Path | None, plots: Path | None, *, scored: bool) -> None:
     """Writes table and plot, and prints the table."""
-    from lmm_detector._evaluation import _comparison
     from rich.console import Console
+
+    from lmm_detector._evaluation import _comparison
 
     if not scored:
         click.echo(f"The predictions of {len(found)} checkpoints are in {folder}.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import click
+from rbox_formats.cli import Group
+
 from lmm_detector import __version__
 from lmm_detector.cli.convert import convert
 from lmm_detector.cli.demo import demo
@@ -11,7 +13,6 @@ from lmm_detector.cli.merge import merge
 from lmm_detector.cli.predict import predict
 from lmm_detector.cli.train import train
 from lmm_detector.cli.visualize import visualize
-from rbox_formats.cli import Group
 
 
 @click.group(cls=Group)

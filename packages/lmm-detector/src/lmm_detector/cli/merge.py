@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+
 from lmm_detector.cli._common import set_up_output
 
 

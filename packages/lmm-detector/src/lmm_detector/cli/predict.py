@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from lmm_detector.cli._common import generation_options, set_up_output
 from rbox_formats.cli import dataset_options
+
+from lmm_detector.cli._common import generation_options, set_up_output
 
 
 @click.command()
@@ -45,6 +46,9 @@ def predict(
     if bool(images) == bool(data):
         raise click.UsageError("Give either --data, or images.")
     set_up_output()
+    from rbox_formats import datasets
+    from rbox_formats.images import find_images
+
     from lmm_detector import Detector
     from lmm_detector import predict as run
     from lmm_detector._prediction import _geojson, _scores
@@ -52,8 +56,6 @@ def predict(
     from lmm_detector._prediction._predict import read_predictions
     from lmm_detector._runtime import _ranks
     from lmm_detector._spec import DetectorSpec
-    from rbox_formats import datasets
-    from rbox_formats.images import find_images
 
     # What takes no model first.
     generation = Generation(**settings)

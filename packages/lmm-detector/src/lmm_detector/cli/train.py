@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rbox_formats.cli import class_names_option, codec_settings_option, parse_options
+from rbox_formats.progress import is_first_process
+
 from lmm_detector._training import _presets as presets
 from lmm_detector._training._config import TrainConfig, load
 from lmm_detector.cli._common import set_up_output
-from rbox_formats.cli import class_names_option, codec_settings_option, parse_options
-from rbox_formats.progress import is_first_process
 
 # Fields that the command line writes in another way than as one value; they have options of their own below.
 _OWN_OPTIONS = ("class_names", "codec_options", "augmentation")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from lmm_detector.cli._common import open_truth, predictions_option
 from rbox_formats.cli import dataset_options
+
+from lmm_detector.cli._common import open_truth, predictions_option
 
 
 @click.command()

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from rbox_baselines._prediction._records import to_record
+from rbox_baselines._parts._records import to_record
 from rbox_formats import rbox_to_quad
 
 BOXES = torch.tensor([[50.0, 40.0, 10.0, 30.0, 2.0], [20.0, 30.0, 8.0, 4.0, -3.0], [5.0, 6.0, 7.0, 3.0, 0.0]])

@@ -162,7 +162,7 @@ def _run(config: Config) -> Path:
 
 def _check_data(config: Config) -> None:
     """Opens the datasets, and looks at each image."""
-    from rbox_baselines._engine._dataset import opened
+    from rbox_baselines._parts._dataset import opened
     from rbox_baselines._prediction._predict import check_images
 
     seen: dict[Path, None] = {}

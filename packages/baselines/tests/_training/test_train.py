@@ -229,7 +229,7 @@ def test_images_without_any_object_are_named(scenes: Path, tmp_path: Path) -> No
 
 def test_half_precision_of_a_config_gives_way_on_a_cpu(scenes: Path, tmp_path: Path) -> None:
     from rbox_baselines import load_config
-    from rbox_baselines._engine._train import _set_precision
+    from rbox_baselines._training._train import _set_precision
 
     config = load_config("rotated-retinanet-rbox-le90_r50_fpn_amp-1x_dota")
     assert config.optim_wrapper.type == "AmpOptimWrapper"

@@ -23,7 +23,7 @@ NAMES = {
 
 
 def test_features_are_those_of_transformers_on_the_same_weights(mmrotate: ModuleType) -> None:
-    from rbox_baselines._configs._convnext import SIZES, ConvNeXt
+    from rbox_baselines._parts._convnext import SIZES, ConvNeXt
 
     torch.manual_seed(0)
     ours = ConvNeXt("tiny", layer_scale_init_value=1.0).eval()
@@ -54,7 +54,7 @@ def _renamed(name: str) -> str:
 
 
 def test_blocks_are_left_out_in_training_alone(mmrotate: ModuleType) -> None:
-    from rbox_baselines._configs._convnext import ConvNeXt
+    from rbox_baselines._parts._convnext import ConvNeXt
 
     torch.manual_seed(0)
     model = ConvNeXt("tiny", out_indices=[3], drop_path_rate=0.9, layer_scale_init_value=1.0)

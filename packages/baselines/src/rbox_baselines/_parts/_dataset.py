@@ -10,7 +10,7 @@ from mmrotate.registry import DATASETS
 from rbox_formats import ImageRecord, datasets
 from rbox_formats.errors import DatasetError, RboxError
 
-from rbox_baselines import _sources
+from rbox_baselines._parts import _sources
 from rbox_baselines.errors import ConfigError
 
 

@@ -12,7 +12,7 @@ from mmengine.evaluator import BaseMetric
 from mmrotate.registry import METRICS
 from rbox_formats import ImageRecord
 
-from rbox_baselines._prediction._records import to_record
+from rbox_baselines._parts._records import to_record
 
 
 @METRICS.register_module()

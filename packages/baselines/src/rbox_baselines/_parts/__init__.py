@@ -1,4 +1,4 @@
-"""What mmengine trains and scores with: the dataset, the metric, the run."""
+"""What mmengine's registries must know of ours: the dataset, the metric, the progress bar, a backbone."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ def register() -> None:
     register_mmdet(init_default_scope=False)
     register_mmrotate(init_default_scope=False)
 
-    from rbox_baselines._configs import _convnext  # noqa: F401  # for checkpoints, whose config says no more of it
-    from rbox_baselines._engine import _dataset, _metric, _progress  # noqa: F401  # they register themselves
+    # They register themselves; the backbone for checkpoints, whose config says no more of it.
+    from rbox_baselines._parts import _convnext, _dataset, _metric, _progress  # noqa: F401

@@ -1,0 +1,1 @@
+"""The command `rbox-baselines`: `main`, and a file for each subcommand."""

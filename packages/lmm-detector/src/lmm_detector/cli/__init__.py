@@ -1,0 +1,1 @@
+"""The command `lmm-detector`: `main`, and a file for each subcommand."""
