@@ -1,4 +1,4 @@
-"""Checks the shape annotations of rbox_formats and rbox_metrics on every call that a test makes."""
+"""What all tests have in common: the examples that they draw, the order of their files, and shapes, where asked for."""
 
 from __future__ import annotations
 
@@ -7,34 +7,36 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-
-os.environ["RBOX_CHECK_SHAPES"] = "1"
-
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
-# An example's time depends on what else the machine does; tests that are about time measure it themselves.
-settings.register_profile("workspace", deadline=None)
-settings.load_profile("workspace")
+# The same examples each time, so that a run is red for what was changed and not by luck; `hatch run test-random` draws
+# others. An example's time depends on what else the machine does.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile("same")
 
-# An int is a float here, as in Python's type hints (PEP 484).
-install_import_hook(
-    ["rbox_formats", "rbox_metrics"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
+# `hatch run test-shapes`: every call is held to its shape annotations. It takes some four times as long.
+if "RBOX_CHECK_SHAPES" in os.environ:
+    from jaxtyping import install_import_hook
 
-# The files of tests that take longest, from half a minute to a quarter of one, the longest first.
+    # An int is a float here, as in Python's type hints (PEP 484).
+    install_import_hook(
+        ["rbox_formats", "rbox_metrics"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+    )
+
+# The files of tests that take longest, from a quarter of a minute to a few seconds, the longest first.
 LONG = [
-    "tests/test_demo.py",
     "packages/lmm-detector/tests/_training/test_train.py",
-    "packages/lmm-detector/tests/_runtime/test_ranks.py",
-    "packages/lmm-detector/tests/_families/test_every_family.py",
-    "packages/lmm-detector/tests/_prediction/test_predict.py",
     "packages/baselines/tests/_training/test_train.py",
-    "packages/baselines/tests/_configs/test_zoo.py",
+    "tests/test_demo.py",
+    "packages/lmm-detector/tests/_training/test_validation.py",
     "packages/rbox-formats/tests/test_splitting.py",
-    "packages/rbox-metrics/tests/test_jit.py",
+    "packages/lmm-detector/tests/_families/test_every_family.py",
+    "packages/baselines/tests/_configs/test_zoo.py",
+    "packages/lmm-detector/tests/_runtime/test_ranks.py",
+    "packages/lmm-detector/tests/_prediction/test_predict.py",
+    "packages/rbox-metrics/tests/plots/test_draw.py",
     "tests/test_house.py",
-    "tests/test_real_input.py",
 ]
 
 
@@ -43,11 +45,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     What the commands of rbox-baselines keep from the user is no error in its tests either; everything else is.
     """
-    from rbox_baselines._stack import _mends  # which imports rbox_formats: not before the hook above
-
     root = Path(config.rootpath)
-    for item in items:
-        if {root / "packages" / "baselines", root / "tests"} & {*item.path.parents}:
+    quiet = [item for item in items if {root / "packages" / "baselines", root / "tests"} & {*item.path.parents}]
+    if quiet:
+        from rbox_baselines._stack import _mends  # which imports rbox_formats: not before the hook above
+
+        for item in quiet:
             for noise in _mends.NOISE:
                 item.add_marker(pytest.mark.filterwarnings(f"ignore:{noise.message}:{noise.category.__name__}"))
     ranks = {root / name: rank for rank, name in enumerate(LONG)}

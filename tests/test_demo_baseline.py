@@ -37,6 +37,7 @@ def run(out: Path, multimodal: Path, *options: str) -> str:
     return result.output
 
 
+@pytest.mark.slow
 def test_both_models_stand_in_one_table_and_one_picture(multimodal: Path, tmp_path: Path) -> None:
     out = tmp_path / "baseline"
     printed = run(out, multimodal, "--scenes", "8", "--held-out", "3", "--epochs", "1")

@@ -92,7 +92,15 @@ QUICK_BASELINE = """image_size=64, backbone="none", options={
 }"""
 
 
-@pytest.mark.parametrize("path", [p for p in READMES if blocks(p, "python")], ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path",
+    # The baselines' builds a whole ResNet.
+    [
+        pytest.param(path, marks=[pytest.mark.slow] if path.parent.name == "baselines" else [], id=path.parent.name)
+        for path in READMES
+        if blocks(path, "python")
+    ],
+)
 def test_python_of_the_readmes_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On synthetic scenes in the place of DOTA, a tiny model in that of Florence-2, two steps in that of many."""
     monkeypatch.chdir(tmp_path)
@@ -121,9 +129,8 @@ def test_versions_are_said(command: str) -> None:
 
 def test_the_packages_carry_one_version_and_bounds_that_hold() -> None:
     """Each takes the others of its own version, and of none that may have other names."""
-    versions = {
-        re.search(r'__version__ = "(.*)"', path.read_text())[1] for path in ROOT.glob("packages/*/src/*/__init__.py")
-    }  # type: ignore[index]
+    sources = "\n".join(path.read_text() for path in ROOT.glob("packages/*/src/*/__init__.py"))
+    versions = set(re.findall(r'^__version__ = "(.*)"', sources, re.MULTILINE))
     assert len(versions) == 1
     major, minor, _ = map(int, versions.pop().split("."))
     for path in ROOT.glob("packages/*/pyproject.toml"):

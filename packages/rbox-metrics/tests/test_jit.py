@@ -38,7 +38,11 @@ print("torch" in sys.modules)
 
 @pytest.mark.parametrize(
     "home_is_writable, kernel",
-    [(True, "overlaps"), (False, "suppression"), pytest.param(False, "overlaps", marks=pytest.mark.slow)],
+    [
+        pytest.param(True, "overlaps", marks=pytest.mark.slow),
+        (False, "suppression"),
+        pytest.param(False, "overlaps", marks=pytest.mark.slow),
+    ],
 )
 def test_kernels_run_where_the_package_cannot_be_written(home_is_writable: bool, kernel: str, tmp_path: Path) -> None:
     """A file in the way of each cache folder stops every user, root included."""

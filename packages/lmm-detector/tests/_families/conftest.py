@@ -33,7 +33,14 @@ def save(tmp_path_factory: pytest.TempPathFactory, class_names: ClassNames) -> S
     return save
 
 
-@pytest.fixture(scope="session", params=FAMILIES)
+# One of each class of families; the others are types of the same class.
+BY_DEFAULT = ("florence2", "paligemma", "qwen2_5_vl")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in FAMILIES],
+)
 def model_type(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

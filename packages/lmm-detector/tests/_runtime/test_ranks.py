@@ -55,6 +55,7 @@ def test_two_processes_predict_what_one_does(
     assert list(tmp_path.glob("two.jsonl*")) == [both]
 
 
+@pytest.mark.slow
 def test_one_process_goes_on_for_two_that_were_killed(
     start_two: Callable[..., Any], detector: Detector, source: Path, alone: Path, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def losses_of(config: TrainConfig, out: Path, **changes: Any) -> list[float]:
     return [loss for _, loss in losses(config.out)]
 
 
+@pytest.mark.slow
 def test_what_changes_losses_and_what_does_not(config: TrainConfig, tmp_path: Path) -> None:
     config = dataclasses.replace(config, steps=3, batch_size=2, device_batch_size=2)
     first = losses_of(config, tmp_path / "1")
@@ -225,6 +226,7 @@ def test_settings_out_of_range(name: str, value: Any, config: TrainConfig) -> No
         dataclasses.replace(config, **{name: value})
 
 
+@pytest.mark.slow
 def test_several_datasets_are_mixed_and_a_killed_run_finds_its_place(
     config: TrainConfig, scenes: Path, tmp_path: Path
 ) -> None:

@@ -10,10 +10,11 @@ import pytest
 import shapely
 import shapely.affinity
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rbox_formats import canonical_le90, flip, quad_to_rbox, rbox_to_quad, rotate, rotate90, scale, translate
 from rbox_formats.errors import FormatsError
+from rbox_testing.shapes import apart
 
 SIZE = (300, 200)
 coordinates = st.floats(-50, 350)
@@ -22,11 +23,6 @@ boxes = st.tuples(coordinates, coordinates, st.floats(1, 90), st.floats(1, 90), 
 )
 directions = st.sampled_from(["horizontal", "vertical", "diagonal"])
 ARRAY_FLIPS = {"horizontal": np.fliplr, "vertical": np.flipud, "diagonal": lambda image: np.rot90(image, 2)}
-
-
-def same_polygon(box: np.ndarray, polygon: shapely.Polygon) -> bool:
-    ours = shapely.Polygon(rbox_to_quad(box))
-    return ours.intersection(polygon).area / ours.union(polygon).area > 1 - 1e-9
 
 
 def pixels(quad: np.ndarray, size: tuple[float, float]) -> np.ndarray:
@@ -94,7 +90,7 @@ def test_a_flip_twice_is_none(box: np.ndarray, direction: str) -> None:
 def test_boxes_and_quads_flip_alike(box: np.ndarray, direction: str) -> None:
     flipped = flip(box, SIZE, direction)
     assert -math.pi / 2 <= flipped[0, 4] < math.pi / 2
-    assert same_polygon(flipped[0], shapely.Polygon(flip(rbox_to_quad(box), SIZE, direction)[0]))
+    assert apart(rbox_to_quad(flipped)[0], flip(rbox_to_quad(box), SIZE, direction)[0]) < 1e-9
 
 
 @given(boxes, st.floats(-10, 10), st.tuples(coordinates, coordinates))
@@ -104,11 +100,12 @@ def test_rotation_is_shapelys(box: np.ndarray, angle: float, centre: tuple[float
     turned = rotate(box, angle, centre)
     assert turned[0, 2] >= turned[0, 3]
     assert -math.pi / 2 <= turned[0, 4] < math.pi / 2
-    assert same_polygon(turned[0], polygon)
+    assert apart(rbox_to_quad(turned)[0], polygon.exterior.coords[:4]) < 1e-9
     np.testing.assert_allclose(rotate(rbox_to_quad(box), angle, centre)[0], polygon.exterior.coords[:4], atol=1e-8)
 
 
 @given(boxes, st.integers(-8, 8))
+@example(np.array([[0, 0.06372320061956566, 17, 1, 1.3208114373246949]]), 3)  # where the areas tell nothing
 def test_quarter_turns_add_up(box: np.ndarray, turns: int) -> None:
     step = (box, SIZE)
     for _ in range(abs(turns)):
@@ -116,7 +113,7 @@ def test_quarter_turns_add_up(box: np.ndarray, turns: int) -> None:
     turned, size = rotate90(box, SIZE, turns)
     assert size == step[1]
     np.testing.assert_allclose(rbox_to_quad(turned).mean(axis=1), rbox_to_quad(step[0]).mean(axis=1), atol=1e-9)
-    assert same_polygon(turned[0], shapely.Polygon(rbox_to_quad(step[0])[0]))
+    assert apart(rbox_to_quad(turned)[0], rbox_to_quad(step[0])[0]) < 1e-9
 
 
 @given(boxes, st.floats(0.1, 10), st.floats(0.1, 10))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from rbox_formats import ClassNames, codecs, quad_to_rbox, rbox_to_quad
 from rbox_formats.codecs import Decoded, DecodeWarning
 from rbox_formats.errors import CodecError
+from rbox_testing.work import calls
 
 NAMES = ClassNames(["ship", "plane", "small-vehicle", "Roundabout"])
 SIZE = (1024, 1024)
@@ -190,19 +191,10 @@ def test_no_text_breaks_decoding(text: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["<", "<loc_1>", "<loc_1", "ship<", "<sep>", "a ", "<loc_1> " * 7 + "<sep>"])
-def test_time_is_linear(unit: str) -> None:
-    """A text eight times as long may not take much more than eight times as long."""
-
-    def seconds(repeats: int) -> float:
-        text = unit * repeats
-        best = float("inf")
-        for _ in range(3):
-            start = time.perf_counter()
-            decode(text)
-            best = min(best, time.perf_counter() - start)
-        return best
-
-    assert seconds(4_000) < 30 * max(seconds(500), 1e-3)
+def test_work_is_linear(unit: str) -> None:
+    """A text eight times as long may not take much more than eight times the work."""
+    short, long = (calls(partial(decode, unit * repeats)) for repeats in (500, 4_000))
+    assert long < 10 * short + 100
 
 
 boxes_in_image = st.lists(
