@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL import __version__ as PILLOW
 from rbox_formats import images
 from rbox_formats.errors import ImageError
 from rbox_formats.images import _rows
@@ -132,7 +133,9 @@ PARTS = [
 # Files that it reads in a way of its own: small ones are Pillow's whether it is there or not.
 WHOLE = [
     *[("jpg", saved(mode)) for mode in ("L", "RGB", "CMYK")],
-    *[("tif", saved(mode)) for mode in ("CMYK", "YCbCr")],
+    ("tif", saved("CMYK")),
+    # Pillow before 13 cannot read what it writes itself.
+    *([("tif", saved("YCbCr"))] if int(PILLOW.split(".")[0]) >= 13 else []),
     ("tif", saved("RGB", compression="jpeg")),
     ("tif", saved("RGB", tiffinfo={0x112: 6})),  # to be turned by a quarter
 ]
