@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The same examples each time, so that a run is red for what was changed and not by luck; `hatch run test-random` draws
-# others. An example's time depends on what else the machine does.
+# The same examples each time, so that a run is red for what was changed and not by luck; --hypothesis-profile=random
+# draws others. An example's time depends on what else the machine does.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile("same")
