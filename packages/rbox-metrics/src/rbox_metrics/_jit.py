@@ -56,7 +56,6 @@ def jit(function: F) -> F:
     except RuntimeError:
         # Neither the package's folder nor the user's cache can be written: compile anew in each process.
         compiled = _compiler()(function)
-    _dispatchers.append(compiled)
     return compiled
 
 
@@ -137,14 +136,25 @@ def _helpers(work_off: Callable[[], None], count: int) -> Sequence[Future[None]]
         return ()
 
 
-def is_cached() -> bool:
-    """Whether what was compiled on this machine is at hand, of any of the functions that there are so far."""
-    return any(_cached(dispatcher) for dispatcher in _dispatchers)
+def uncompiled(kernels: Sequence[Any]) -> list[Any]:
+    """Those that neither this process has compiled nor an earlier one has left on disk, for this source and machine."""
+    return [kernel for kernel in kernels if not kernel.overloads and not _is_on_disk(kernel)]
 
 
-def _cached(dispatcher: Any) -> bool:
-    folder = dispatcher.stats.cache_path
-    return folder is not None and any(Path(folder).glob(f"*{dispatcher.__name__}*.nbi"))
+def has_cache(kernel: Any) -> bool:
+    """Whether there is a folder in which what was compiled outlasts the process."""
+    return kernel.stats.cache_path is not None
 
 
-_dispatchers: list[Any] = []
+def _is_on_disk(kernel: Any) -> bool:
+    folder = kernel.stats.cache_path
+    if folder is None:
+        return False
+    try:
+        # Numba's index of the function, empty where its file or numba is another; each entry names the signature, the
+        # machine and the code.
+        wanted = kernel._cache._index_key((), kernel.targetctx.codegen())[1:]
+        return any(key[1:] == wanted for key in kernel._cache._cache_file._load_index())
+    except AttributeError:
+        # Another numba, whose inside is another.
+        return any(Path(folder).glob(f"*{kernel.__name__}*.nbi"))
