@@ -12,12 +12,12 @@ import pytest
 import rbox_formats
 import rbox_metrics
 
-# Kernels for all threads, which take long to compile, and one for a single thread: a call, its result, a dispatcher.
+# A kernel that calls another, and one that stands alone: a call, its result, a dispatcher.
 CODES = {
     "overlaps": (
         "rbox_metrics.box_iou_rotated([[0, 0, 2, 2, 0.0]], [[0.5, 0, 1, 2, 0.0]])[0, 0]",
         "0.5",
-        "rbox_metrics._overlaps._kernels.overlaps_dense",
+        "rbox_metrics._overlaps._kernels._overlaps_dense",
     ),
     "suppression": (
         "rbox_metrics._suppression._nms_kernels.suppress(*np.array([[0], [1]]), gone := np.zeros(2, dtype=bool))"

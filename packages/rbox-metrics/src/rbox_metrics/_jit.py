@@ -2,76 +2,159 @@
 
 Numba infers the types of what it compiles: its functions carry none, and are marked `no_type_check`, since what wraps a
 function to check its annotations while tests run would be compiled in its stead.
+
+Compiling is what a first call waits for. Numba's own loops for all threads take three to ten times as long to compile
+as plain ones, and allocating an array, filling or sorting it inside of a compiled function as long as the function
+itself. So kernels are plain loops over a part of the work, from `begin` to `end`, that write into arrays that numpy
+made, and `in_parts` shares the parts among threads. A number that a function of its own is called with begins as
+`np.int64(0)`: for a literal 0 the function would be compiled once more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
+from numba.np.ufunc import parallel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# About a millisecond's work of the cheapest kernel.
+# About a millisecond's work of the cheapest kernel, for which a second thread is worth while; and a part's.
 _WORTH_THREADS = 10_000
+
+# Parts of the work for each thread: where other work has a core, the other threads take what it does not come to.
+_PARTS = 4
+
+# Numba's settings, from the environment.
+_settings: Any = numba.config
+
+# Without fastmath: overlaps are to be the same on every machine, and NaN is to stay NaN.
+# A division by zero gives infinity or NaN, as in numpy: a test for it would be a branch in every loop.
+# Nothing takes the address of a function.
+_compiler = partial(numba.jit, nopython=True, nogil=True, fastmath=False, error_model="numpy", no_cfunc_wrapper=True)
 
 
 def inlined(function: F) -> F:
     """Makes a function part of the compiled functions of its file that call it."""
-    compiled: Any = numba.jit(nopython=True, fastmath=False, error_model="numpy", forceinline=True)(function)
+    # Nobody calls it from Python.
+    compiled: Any = _compiler(forceinline=True, no_cpython_wrapper=True)(function)
     return compiled
 
 
 def jit(function: F) -> F:
-    """Compiles a function on its first call, for one thread."""
-    return _compiled(function, parallel=False)
-
-
-def parallel_jit(function: F) -> F:
-    """Compiles a function on its first call, its `prange` loops for all threads."""
-    return _compiled(function, parallel=True)
-
-
-@contextmanager
-def threads_for(items: int) -> Iterator[None]:
-    """Runs the kernels in the block on one thread where there are few items.
-
-    Where other work has the cores, waiting for a second thread takes up to a hundred times as long as few items do.
-    """
-    threads = numba.get_num_threads()
-    numba.set_num_threads(threads if items >= _WORTH_THREADS else 1)
-    try:
-        yield
-    finally:
-        numba.set_num_threads(threads)
-
-
-def is_cached() -> bool:
-    """Whether what was compiled on this machine is at hand, of any of the functions that there are so far."""
-    return any(_cached(dispatcher) for dispatcher in _dispatchers)
-
-
-def _cached(dispatcher: Any) -> bool:
-    folder = dispatcher.stats.cache_path
-    return folder is not None and any(Path(folder).glob(f"*{dispatcher.__name__}*.nbi"))
-
-
-_dispatchers: list[Any] = []
-
-
-def _compiled(function: F, parallel: bool) -> F:
-    # Without fastmath: overlaps are to be the same on every machine, and NaN is to stay NaN.
-    # A division by zero gives infinity or NaN, as in numpy: a test for it would be a branch in every loop.
-    compiler = partial(numba.jit, nopython=True, fastmath=False, error_model="numpy", parallel=parallel)
+    """Compiles a function on its first call. It does not hold the interpreter's lock."""
     compiled: Any
     try:
-        compiled = compiler(cache=True)(function)
+        compiled = _compiler(cache=True)(function)
     except RuntimeError:
         # Neither the package's folder nor the user's cache can be written: compile anew in each process.
-        compiled = compiler()(function)
-    _dispatchers.append(compiled)
+        compiled = _compiler()(function)
     return compiled
+
+
+def in_parts(
+    kernel: Callable[..., None], count: int, work: int, *arguments: Any, bounds: np.ndarray | None = None
+) -> None:
+    """Runs `kernel(begin, end, *arguments)` for parts of 0 to `count`, on all threads where there is much to do.
+
+    Which thread works off which part, and how many there are, changes nothing in what kernels write.
+
+    Args:
+        kernel: Compiled by `jit`; what it writes for one number depends on no other.
+        count: How many there are.
+        work: The steps of all of them together.
+        *arguments: Arrays and numbers. What is written are arrays of our own making.
+        bounds: (count + 1,) number k's share of the work is from bounds[k] to bounds[k + 1]. None: all have the same.
+    """
+    if count == 0:
+        return
+    # Of arrays for which a kernel would be compiled anew, strided or not to be written, copies.
+    given = [value.copy() if type(value) is np.ndarray and not value.flags.carray else value for value in arguments]
+    if work < _WORTH_THREADS or (threads := _threads()) == 1:
+        kernel(0, count, *given)
+        return
+    parts = _cut(count, min(_PARTS * threads, work // (_WORTH_THREADS // _PARTS)), bounds)
+
+    def work_off() -> None:
+        while True:
+            try:
+                begin, end = parts.pop()
+            except IndexError:
+                return
+            kernel(begin, end, *given)
+
+    helpers = _helpers(work_off, min(threads, len(parts)) - 1)
+    try:
+        work_off()
+    finally:
+        parts.clear()
+        # Those that have not begun need not begin: a busy core is not waited for.
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
+
+
+def _cut(count: int, parts: int, bounds: np.ndarray | None) -> list[tuple[int, int]]:
+    """About so many parts of 0 to `count`, from the last to the first."""
+    if bounds is None:
+        cuts = np.linspace(0, count, min(parts, count) + 1).astype(np.int64)
+    else:
+        shares = np.linspace(bounds[0], bounds[-1], parts + 1)[1:-1]
+        cuts = np.unique(np.concatenate([[0], np.searchsorted(bounds[1:-1], shares) + 1, [count]]))
+    edges = cuts.tolist()
+    return list(pairwise(edges))[::-1]
+
+
+def _threads() -> int:
+    """As many as numba would use: NUMBA_NUM_THREADS, or what was asked for since then."""
+    # To ask numba for its number starts its threads.
+    return numba.get_num_threads() if getattr(parallel, "_is_initialized", False) else _settings.NUMBA_NUM_THREADS
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max(1, _settings.NUMBA_NUM_THREADS - 1), "rbox_metrics")
+
+
+# A child has none of its parent's threads.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def _helpers(work_off: Callable[[], None], count: int) -> Sequence[Future[None]]:
+    try:
+        return [_pool().submit(work_off) for _ in range(count)]
+    except RuntimeError:
+        # While the interpreter shuts down no thread can be started.
+        return ()
+
+
+def uncompiled(kernels: Sequence[Any]) -> list[Any]:
+    """Those that neither this process has compiled nor an earlier one has left on disk, for this source and machine."""
+    return [kernel for kernel in kernels if not kernel.overloads and not _is_on_disk(kernel)]
+
+
+def has_cache(kernel: Any) -> bool:
+    """Whether there is a folder in which what was compiled outlasts the process."""
+    return kernel.stats.cache_path is not None
+
+
+def _is_on_disk(kernel: Any) -> bool:
+    folder = kernel.stats.cache_path
+    if folder is None:
+        return False
+    try:
+        # Numba's index of the function, empty where its file or numba is another; each entry names the signature, the
+        # machine and the code.
+        wanted = kernel._cache._index_key((), kernel.targetctx.codegen())[1:]
+        return any(key[1:] == wanted for key in kernel._cache._cache_file._load_index())
+    except AttributeError:
+        # Another numba, whose inside is another.
+        return any(Path(folder).glob(f"*{kernel.__name__}*.nbi"))

@@ -97,7 +97,7 @@ def evaluate(
     scoring: dict[str, Any] = {"protocol": options["protocol"], "geometry": options["geometry"]}
     scoring |= {name: options[name] or None for name in ("iou_thresholds", "max_dets")}
     if not no_score:
-        say_if_compiling()
+        say_if_compiling("evaluate", options["protocol"], options["geometry"])
     if folder is not None:
         files.require_writable(folder)
     clip: dict[str, Any] = {"clip_num": clip_num, "shuffle_seed": shuffle_seed}

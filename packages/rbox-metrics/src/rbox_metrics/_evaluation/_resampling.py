@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import no_type_check
 
 import numpy as np
-from numba import prange
 
-from rbox_metrics._jit import parallel_jit
+from rbox_metrics._jit import in_parts, jit
 from rbox_metrics._matching import ANY_SCORE, FALSE_POSITIVE, TRUE_POSITIVE, Paired, Protocol, match_once
 from rbox_metrics._scores import (
     eleven_points_of_one,
@@ -36,12 +35,16 @@ _BLOCK = 4_000_000
 _LANES = 64
 
 
-@parallel_jit
+@jit
 @no_type_check
-def _weighted_averages(outcomes, starts, run_image, bounds, weights, hits, counted, truths, recalls):
+def _weighted_averages(
+    begin, end, outcomes, starts, run_image, bounds, weights, hits, counted, truths, recalls, result
+):
     """As `_averages` in the file of that name, with the detections of each image as often as its weight says.
 
     Args:
+        begin: The first of the numbers that each class has at each setting in each `_LANES` resamples,
+        end: and behind the last.
         outcomes: (S, D) by class, then falling score, then image.
         starts: (G + 1,) where each run of detections with one class, score and image begins.
         run_image: (G,) the image of each run.
@@ -51,32 +54,30 @@ def _weighted_averages(outcomes, starts, run_image, bounds, weights, hits, count
         counted: (R, S, C) and true and false ones.
         truths: (R, C)
         recalls: As in `average_precisions`.
-
-    Returns:
-        (R, S, C)
+        result: (R, S, C) NaN.
     """
     resamples, settings, classes = hits.shape
-    result = np.full((resamples, settings, classes), np.nan)
-    for job in prange((resamples + _LANES - 1) // _LANES * settings * classes):
+    hit, count, level = np.empty(_LANES, np.int64), np.empty(_LANES, np.int64), np.empty(_LANES, np.int64)
+    total, best = np.empty(_LANES), np.empty(_LANES)
+    for job in range(begin, end):
         first, s, c = job // (settings * classes) * _LANES, job // classes % settings, job % classes
         lanes = min(_LANES, resamples - first)
-        hit, count = hits[first : first + lanes, s, c].copy(), counted[first : first + lanes, s, c].copy()
-        whole = truths[first : first + lanes, c]
-        total, best = np.zeros(lanes), np.zeros(lanes)
-        level = np.full(lanes, len(recalls) - 1)
+        for r in range(lanes):
+            hit[r], count[r] = hits[first + r, s, c], counted[first + r, s, c]
+            total[r], best[r], level[r] = 0.0, 0.0, len(recalls) - 1
         for run in range(bounds[c + 1] - 1, bounds[c] - 1, -1):
             start, stop = starts[run], starts[run + 1]
-            weight = weights[run_image[run], first : first + lanes]
+            image = run_image[run]
             if stop - start == 1 and outcomes[s, start] == FALSE_POSITIVE:
                 for r in range(lanes):
-                    count[r] -= weight[r]
+                    count[r] -= weights[image, first + r]
                 continue
             for r in range(lanes):
                 # The copies of an image come one after the other, as images of their own would.
-                for _ in range(weight[r]):
+                for _ in range(weights[image, first + r]):
                     for place in range(stop - 1, start - 1, -1):
                         if outcomes[s, place] == TRUE_POSITIVE:
-                            recall = hit[r] / whole[r]
+                            recall = hit[r] / truths[first + r, c]
                             while level[r] >= 0 and recalls[level[r]] > recall:
                                 total[r] += best[r]
                                 level[r] -= 1
@@ -87,11 +88,11 @@ def _weighted_averages(outcomes, starts, run_image, bounds, weights, hits, count
                             hit[r] -= 1
                         count[r] -= outcomes[s, place] >= FALSE_POSITIVE
         for r in range(lanes):
-            if whole[r] > 0:
+            whole = truths[first + r, c]
+            if whole > 0:
                 # What lies between 0 and the recall of the first true positive, and the recall 0 itself.
                 total[r] += (level[r] + 1) * best[r]
-                result[first + r, s, c] = total[r] / (len(recalls) or whole[r])
-    return result
+                result[first + r, s, c] = total[r] / (len(recalls) or whole)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,16 +202,22 @@ def _of_block(tables: Tables, weights: np.ndarray) -> Figures:
         weights.reshape(len(weights), tables.claimed.shape[1] // max(images, 1), images).sum(axis=1),
         tables.truths[None],
     )[:, 0]
-    averages = _weighted_averages(
+    hits, counted = _weighed(weights, tables.claimed), _weighed(weights, tables.counted)
+    averages = np.full(hits.shape, np.nan)
+    in_parts(
+        _weighted_averages,
+        -(-len(weights) // _LANES) * hits.shape[1] * hits.shape[2],
+        len(weights) * tables.outcomes.size,
         tables.outcomes,
         tables.starts,
         tables.run_image,
         tables.bounds,
         np.ascontiguousarray(weights.T, dtype=np.int32),
-        _weighed(weights, tables.claimed),
-        _weighed(weights, tables.counted),
+        hits,
+        counted,
         truths,
         tables.recalls,
+        averages,
     )
     wanted = truths[:, None]
     hits, misses = (_weighed(weights, table) for table in tables.once)

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from typing import no_type_check
 
 import numpy as np
-from numba import prange
 
-from rbox_metrics._jit import jit, parallel_jit
+from rbox_metrics._jit import in_parts, jit
 from rbox_metrics._matching._matching import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE
-from rbox_metrics.typing import Bounds, FlagsT, FloatsN, FloatsR, FloatsS, FloatsSC, IntsC, IntsN, OutcomesSN
+from rbox_metrics.typing import Bounds, FlagsT, FloatsN, FloatsR, FloatsS, FloatsSC, IntsC, IntsN, IntsT, OutcomesSN
 
 # In place of a truth that a detection claims.
 NO_TRUTH = -1
@@ -37,38 +36,40 @@ def _shuffle(target, passed, bounds, seed):
             passed[k], passed[j] = passed[j], passed[k]
 
 
-@parallel_jit
+@jit
 @no_type_check
-def _claims(bounds, target, passed, truths, settings, beyond):
-    outcomes = np.full((settings, len(target)), beyond, dtype=np.int8)
+def _claims(begin, end, bounds, target, passed, beyond, claimed, outcomes):
     # At the first so many settings the truth was claimed already. Classes share no truth.
-    claimed = np.zeros(truths, dtype=passed.dtype)
-    for c in prange(len(bounds) - 1):
+    for c in range(begin, end):
         for place in range(bounds[c], bounds[c + 1]):
             t, last = target[place], passed[place]
             first = last if t < 0 else min(claimed[t], last)
-            for s in range(first):
-                outcomes[s, place] = IGNORED if t == DIFFICULT else FALSE_POSITIVE
-            for s in range(first, last):
-                outcomes[s, place] = TRUE_POSITIVE
+            for s in range(len(outcomes)):
+                if s >= last:
+                    outcomes[s, place] = beyond
+                elif s >= first:
+                    outcomes[s, place] = TRUE_POSITIVE
+                else:
+                    outcomes[s, place] = IGNORED if t == DIFFICULT else FALSE_POSITIVE
             if t >= 0:
                 claimed[t] = max(claimed[t], last)
-    return outcomes
 
 
-@parallel_jit
+@jit
 @no_type_check
-def _averages(bounds, target, passed, truths, settings, beyond, wanted, recalls):
-    result = np.full((settings, len(bounds) - 1), np.nan)
-    claimed = np.zeros(truths, dtype=passed.dtype)
-    for c in prange(len(bounds) - 1):
+def _averages(begin, end, bounds, target, passed, beyond, wanted, recalls, claimed, result):
+    settings = len(result)
+    hits, up_to = np.empty(settings, dtype=np.int64), np.empty(settings + 1, dtype=np.int64)
+    for c in range(begin, end):
         if wanted[c] == 0:
             continue
         # The precision at each hit, and how many there are.
-        precision = np.zeros((settings, wanted[c]))
-        hits = np.zeros(settings, dtype=np.int64)
+        precision = np.empty(settings * wanted[c])
+        for s in range(settings):
+            hits[s] = 0
         # How many are up to so many settings: of all that count, or where all but the difficult do, of those.
-        up_to = np.zeros(settings + 1, dtype=np.int64)
+        for s in range(settings + 1):
+            up_to[s] = 0
         for place in range(bounds[c], bounds[c + 1]):
             t, last = target[place], passed[place]
             if (t == DIFFICULT) == (beyond == FALSE_POSITIVE):
@@ -80,7 +81,7 @@ def _averages(bounds, target, passed, truths, settings, beyond, wanted, recalls)
                 running += up_to[s + 1]
                 if s < last:
                     counted = place + 1 - bounds[c] - running if beyond == FALSE_POSITIVE else running
-                    precision[s, hits[s]] = (hits[s] + 1) / counted
+                    precision[s * wanted[c] + hits[s]] = (hits[s] + 1) / counted
                     hits[s] += 1
             claimed[t] = last
         for s in range(settings):
@@ -89,7 +90,7 @@ def _averages(bounds, target, passed, truths, settings, beyond, wanted, recalls)
             while level >= 0 and recalls[level] > hits[s] / wanted[c]:
                 level -= 1
             for h in range(hits[s] - 1, -1, -1):
-                best = max(best, precision[s, h])
+                best = max(best, precision[s * wanted[c] + h])
                 while level >= 0 and recalls[level] > h / wanted[c]:
                     total += best
                     level -= 1
@@ -97,7 +98,6 @@ def _averages(bounds, target, passed, truths, settings, beyond, wanted, recalls)
                     total += best
             total += (level + 1) * best
             result[s, c] = total / (len(recalls) or wanted[c])
-    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,7 +186,20 @@ def claim(claims: Claims, bounds: Bounds) -> OutcomesSN:
     Returns:
         (S, D) int8, in the order of the claims.
     """
-    return _claims(bounds, claims.target, claims.passed, claims.truths, claims.settings, claims.beyond)
+    outcomes = np.empty((claims.settings, len(claims.target)), dtype=np.int8)
+    in_parts(
+        _claims,
+        len(bounds) - 1,
+        outcomes.size,
+        bounds,
+        claims.target,
+        claims.passed,
+        claims.beyond,
+        _unclaimed(claims),
+        outcomes,
+        bounds=bounds,
+    )
+    return outcomes
 
 
 def _targets(best: IntsN, difficult: FlagsT) -> IntsN:
@@ -205,6 +218,24 @@ def claimed_averages(claims: Claims, bounds: Bounds, wanted: IntsC, recalls: Flo
     Returns:
         (S, C)
     """
-    return _averages(
-        bounds, claims.target, claims.passed, claims.truths, claims.settings, claims.beyond, wanted, recalls
+    result = np.full((claims.settings, len(wanted)), np.nan)
+    in_parts(
+        _averages,
+        len(wanted),
+        len(claims.target) * claims.settings,
+        bounds,
+        claims.target,
+        claims.passed,
+        claims.beyond,
+        wanted,
+        recalls,
+        _unclaimed(claims),
+        result,
+        bounds=bounds,
     )
+    return result
+
+
+def _unclaimed(claims: Claims) -> IntsT:
+    """(T,) at how many settings each truth was claimed so far."""
+    return np.zeros(claims.truths, dtype=claims.passed.dtype)

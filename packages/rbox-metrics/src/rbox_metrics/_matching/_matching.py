@@ -11,10 +11,9 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from numba import prange
 
 from rbox_metrics._inputs import FlatBoxes
-from rbox_metrics._jit import jit, parallel_jit
+from rbox_metrics._jit import in_parts, inlined, jit
 from rbox_metrics._overlaps import Pairs, stable_order
 from rbox_metrics.typing import (
     Bounds,
@@ -33,65 +32,81 @@ TRUE_POSITIVE = 1
 FALSE_POSITIVE = 0
 IGNORED = -1
 
-# Up to so many are sorted by inserting: most detections overlap few truths.
-_FEW = 32
+# Runs of so many are sorted by inserting: most detections overlap few truths.
+_FEW = 16
 
 # No detection's score is as low: a score threshold that all of them pass.
 ANY_SCORE = -np.inf
 
 
-@parallel_jit
+@inlined
 @no_type_check
-def _sort_within(starts, second, values):
-    for d in prange(len(starts) - 1):
-        start, stop = starts[d], starts[d + 1]
-        if stop - start > _FEW:
-            by_second = np.argsort(second[start:stop], kind="mergesort")
-            order = by_second[np.argsort(-values[start:stop][by_second], kind="mergesort")]
-            values[start:stop], second[start:stop] = values[start:stop][order], second[start:stop][order]
-            continue
-        for k in range(start + 1, stop):
-            value, index, place = values[k], second[k], k
-            while place > start and (
-                values[place - 1] < value or (values[place - 1] == value and second[place - 1] > index)
-            ):
-                values[place], second[place] = values[place - 1], second[place - 1]
-                place -= 1
-            values[place], second[place] = value, index
+def _behind(i, j, first, second):
+    """Whether i comes behind j in falling order."""
+    return (first[i] < first[j]) | ((first[i] == first[j]) & (second[i] < second[j]))
 
 
-@parallel_jit
+@jit
 @no_type_check
-def _best_truths(starts, truth, iou, difficult, forgotten):
-    count = len(starts) - 1
-    best = np.full(count, -1, dtype=np.int64)
-    best_iou = np.zeros(count)
-    for d in prange(count):
+def _sort_falling(begin, end, starts, first, second, order, spare):
+    """Sorts `order` within each group by merging, ties as they are; `spare` is as long."""
+    for g in range(begin, end):
+        start, stop = starts[g], starts[g + 1]
+        for low in range(start, stop, _FEW):
+            for k in range(low + 1, min(low + _FEW, stop)):
+                moved, place = order[k], k
+                while place > low and _behind(order[place - 1], moved, first, second):
+                    order[place] = order[place - 1]
+                    place -= 1
+                order[place] = moved
+        width = _FEW
+        while width < stop - start:
+            for low in range(start, stop - width, 2 * width):
+                middle, high = low + width, min(low + 2 * width, stop)
+                for k in range(low, middle):
+                    spare[k] = order[k]
+                left, right = low, middle
+                for k in range(low, high):
+                    if left == middle:
+                        break
+                    if right < high and _behind(spare[left], order[right], first, second):
+                        order[k] = order[right]
+                        right += 1
+                    else:
+                        order[k] = spare[left]
+                        left += 1
+            width *= 2
+
+
+@jit
+@no_type_check
+def _best_truths(begin, end, starts, truth, iou, difficult, forgotten, best, best_iou):
+    for d in range(begin, end):
         for k in range(starts[d], starts[d + 1]):
             t = truth[k]
             if forgotten[t]:
                 continue
             if best[d] < 0 or (iou[k] == best_iou[d] and difficult[best[d]] and not difficult[t]):
                 best[d], best_iou[d] = t, iou[k]
-    return best, best_iou
 
 
-@parallel_jit
+@jit
 @no_type_check
-def _matches(detection, truth, iou, place, difficult, scores, iou_thresholds, score_thresholds):
-    outcomes = np.empty((len(iou_thresholds), len(place)), dtype=np.int8)
-    any_difficult = difficult.any()
-    for s in prange(len(iou_thresholds)):
-        # By detection while matching: those of an image lie together then, as its pairs do.
-        row = np.full(len(place), IGNORED, dtype=np.int8)
+def _matches(
+    begin, end, detection, truth, iou, place, difficult, any_difficult, scores, iou_thresholds, score_thresholds,
+    outcomes,
+):  # fmt: skip
+    # By detection while matching: those of an image lie together then, as its pairs do.
+    row, taken = np.empty(len(place), dtype=np.int8), np.empty(len(difficult), dtype=np.int8)
+    for s in range(begin, end):
         for d in range(len(place)):
-            if scores[d] > score_thresholds[s]:
-                row[d] = FALSE_POSITIVE
-        taken = np.zeros(len(difficult), dtype=np.bool_)
+            row[d] = FALSE_POSITIVE if scores[d] > score_thresholds[s] else IGNORED
+        for t in range(len(difficult)):
+            taken[t] = 0
         for k in range(len(detection)):
             d, t = detection[k], truth[k]
-            if row[d] == FALSE_POSITIVE and iou[k] >= iou_thresholds[s] and not difficult[t] and not taken[t]:
-                taken[t] = True
+            if row[d] == FALSE_POSITIVE and iou[k] >= iou_thresholds[s] and not difficult[t] and taken[t] == 0:
+                taken[t] = 1
                 row[d] = TRUE_POSITIVE
         for k in range(len(detection) if any_difficult else 0):
             d = detection[k]
@@ -99,42 +114,41 @@ def _matches(detection, truth, iou, place, difficult, scores, iou_thresholds, sc
                 row[d] = IGNORED
         for d in range(len(place)):
             outcomes[s, place[d]] = row[d]
-    return outcomes
-
-
-@parallel_jit
-@no_type_check
-def _falling_within(starts, first, second):
-    order = np.arange(len(first))
-    for g in prange(len(starts) - 1):
-        start, stop = starts[g], starts[g + 1]
-        if stop - start > 1:
-            by_second = np.argsort(-second[start:stop], kind="mergesort")
-            by_first = np.argsort(-first[start:stop][by_second], kind="mergesort")
-            order[start:stop] = start + by_second[by_first]
-    return order
 
 
 @jit
 @no_type_check
-def _partners(detection, truth, iou, difficult, threshold, count):
-    partner = np.full(count, -1, dtype=np.int64)
-    partner_iou = np.zeros(count)
-    taken = difficult.copy()
+def _partners(detection, truth, iou, threshold, taken, partner, partner_iou):
     for k in range(len(detection)):
         d, t = detection[k], truth[k]
         if partner[d] < 0 and not taken[t] and iou[k] >= threshold:
             partner[d], partner_iou[d], taken[t] = t, iou[k], True
-    return partner, partner_iou
 
 
-@parallel_jit
+@jit
 @no_type_check
-def _greedy(order, starts, truth, iou, crowd, truth_area, area, rank, max_dets, iou_thresholds, lows, highs):
-    outcomes = np.full((len(iou_thresholds), len(order)), IGNORED, dtype=np.int8)
-    for s in prange(len(iou_thresholds)):
+def _greedy(
+    begin,
+    end,
+    order,
+    starts,
+    truth,
+    iou,
+    crowd,
+    truth_area,
+    area,
+    rank,
+    max_dets,
+    iou_thresholds,
+    lows,
+    highs,
+    outcomes,
+):
+    taken = np.empty(len(crowd), dtype=np.int8)
+    for s in range(begin, end):
         threshold = min(iou_thresholds[s], 1 - 1e-10)
-        taken = np.zeros(len(crowd), dtype=np.bool_)
+        for t in range(len(crowd)):
+            taken[t] = 0
         for place in range(len(order)):
             d = order[place]
             if rank[d] >= max_dets:
@@ -145,26 +159,24 @@ def _greedy(order, starts, truth, iou, crowd, truth_area, area, rank, max_dets, 
                 if iou[k] < threshold:
                     break
                 if crowd[t] or truth_area[t] < lows[s] or truth_area[t] > highs[s]:
-                    if aside < 0 and (crowd[t] or not taken[t]):
+                    if aside < 0 and (crowd[t] or taken[t] == 0):
                         aside = t
-                elif not taken[t]:
+                elif taken[t] == 0:
                     found = t
                     break
             if found >= 0:
-                taken[found] = True
+                taken[found] = 1
                 outcomes[s, place] = TRUE_POSITIVE
             elif aside >= 0:
-                taken[aside] = True
+                taken[aside] = 1
             elif lows[s] <= area[d] <= highs[s]:
                 outcomes[s, place] = FALSE_POSITIVE
-    return outcomes
 
 
 def sort_within(starts: Bounds, pairs: Pairs) -> Pairs:
     """The pairs of each detection by falling IoU, of equal ones by the truth's index; detection d has starts[d:d+2]."""
-    truth, iou = pairs.truth.copy(), pairs.iou.copy()
-    _sort_within(starts, truth, iou)
-    return Pairs(pairs.detection, truth, iou)
+    order = falling_within(starts, pairs.iou, -pairs.truth.astype(np.float64))
+    return Pairs(pairs.detection, pairs.truth[order], pairs.iou[order])
 
 
 def best_truths(starts: Bounds, pairs: Pairs, difficult: FlagsT, forgotten: FlagsT) -> tuple[IntsN, FloatsN]:
@@ -181,7 +193,22 @@ def best_truths(starts: Bounds, pairs: Pairs, difficult: FlagsT, forgotten: Flag
     Returns:
         (D,) indices of truths, -1 for detections in no pair; (D,) their IoU, 0 there.
     """
-    return _best_truths(starts, pairs.truth, pairs.iou, difficult, forgotten)
+    count = len(starts) - 1
+    best, best_iou = np.full(count, -1), np.zeros(count)
+    in_parts(
+        _best_truths,
+        count,
+        len(pairs.iou),
+        starts,
+        pairs.truth,
+        pairs.iou,
+        difficult,
+        forgotten,
+        best,
+        best_iou,
+        bounds=starts,
+    )
+    return best, best_iou
 
 
 def match_once(
@@ -209,14 +236,31 @@ def match_once(
         (S, D) int8.
     """
     ranked = ranked.select(ranked.iou >= iou_thresholds.min(initial=1.0))
-    return _matches(
-        ranked.detection, ranked.truth, ranked.iou, place, difficult, scores, iou_thresholds, score_thresholds
+    settings = len(iou_thresholds)
+    outcomes = np.empty((settings, len(place)), dtype=np.int8)
+    in_parts(
+        _matches,
+        settings,
+        outcomes.size,
+        ranked.detection,
+        ranked.truth,
+        ranked.iou,
+        place,
+        difficult,
+        bool(difficult.any()),
+        scores,
+        iou_thresholds,
+        score_thresholds,
+        outcomes,
     )
+    return outcomes
 
 
 def partners(ranked: Pairs, difficult: FlagsT, iou_threshold: float, count: int) -> tuple[IntsN, FloatsN]:
     """The truth that `match_once` gives each of `count` detections: (D,) its index or -1, and (D,) their IoU or 0."""
-    return _partners(ranked.detection, ranked.truth, ranked.iou, difficult, iou_threshold, count)
+    partner, partner_iou = np.full(count, -1), np.zeros(count)
+    _partners(ranked.detection, ranked.truth, ranked.iou, iou_threshold, difficult.copy(), partner, partner_iou)
+    return partner, partner_iou
 
 
 def match_greedily(
@@ -257,9 +301,26 @@ def match_greedily(
         (S, D) int8, by the place in `order`.
     """
     lows, highs = np.ascontiguousarray(area_ranges.T)
-    return _greedy(
-        order, starts, pairs.truth, pairs.iou, crowd, truth_area, area, rank, max_dets, iou_thresholds, lows, highs
+    outcomes = np.full((len(iou_thresholds), len(order)), IGNORED, dtype=np.int8)
+    in_parts(
+        _greedy,
+        len(iou_thresholds),
+        outcomes.size,
+        order,
+        starts,
+        pairs.truth,
+        pairs.iou,
+        crowd,
+        truth_area,
+        area,
+        rank,
+        max_dets,
+        iou_thresholds,
+        lows,
+        highs,
+        outcomes,
     )
+    return outcomes
 
 
 def rank_pairs(pairs: Pairs, scores: FloatsN, detections: FlatBoxes, truths: FlatBoxes) -> Pairs:
@@ -293,7 +354,9 @@ def rank_pairs(pairs: Pairs, scores: FloatsN, detections: FlatBoxes, truths: Fla
 
 def falling_within(starts: Bounds, first: FloatsK, second: FloatsK) -> IntsK:
     """The order of falling `first`, then falling `second`, within each group; what ties in both stays as it was."""
-    return _falling_within(starts, first, second)
+    order, spare = np.arange(len(first)), np.empty(len(first), dtype=np.int64)
+    in_parts(_sort_falling, len(starts) - 1, len(first), starts, first, second, order, spare, bounds=starts)
+    return order
 
 
 def by_falling(first: FloatsK, second: FloatsK) -> IntsK:

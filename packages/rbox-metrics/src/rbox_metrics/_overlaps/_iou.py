@@ -93,17 +93,9 @@ def _by_shapely(first: BoxesN | QuadsN, second: BoxesM | QuadsM, aligned: bool, 
 
 
 def _by_numba(first: BoxesN | QuadsN, second: BoxesM | QuadsM, aligned: bool, iof: bool) -> np.ndarray:
-    from rbox_metrics._jit import threads_for
-    from rbox_metrics._overlaps import _kernels, _quad_kernels
+    from rbox_metrics._overlaps._search import kernels_for
 
-    kernels = _kernels if first.ndim == 2 else _quad_kernels
-    with threads_for(len(first) if aligned else len(first) * len(second)):
-        if aligned and kernels is _kernels:
-            return _kernels.overlaps_aligned(first, second, iof)
-        shapes1, shapes2 = kernels.shapes(first), kernels.shapes(second)
-        if aligned:
-            index = np.arange(len(first))
-            return kernels.overlaps_of_pairs(shapes1, shapes2, index, index, iof)
-        result = np.zeros((len(first), len(second)))
-        kernels.overlaps_dense(shapes1, shapes2, iof, result)
-        return result
+    kernels = kernels_for(first)
+    if aligned:
+        return kernels.overlaps_aligned(first, second, iof)
+    return kernels.overlaps_dense(kernels.shapes(first), kernels.shapes(second), iof)

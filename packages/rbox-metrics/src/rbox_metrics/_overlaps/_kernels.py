@@ -19,9 +19,8 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from numba import prange
 
-from rbox_metrics._jit import inlined, parallel_jit
+from rbox_metrics._jit import in_parts, inlined, jit
 
 # The columns of `shapes`.
 _X, _Y, _HALF_W, _HALF_H, _COS, _SIN, _EXTENT_X, _EXTENT_Y = range(8)
@@ -36,7 +35,10 @@ _ULPS = 1e-15
 
 # Pairs in a block, and the rows of numbers that a block holds: small enough for the nearest cache.
 _BLOCK = 128
-_ROWS = 13
+_ROWS = 11
+
+# Boxes that lie next to each other in x and are looked at one after the other; pairs that are worked off in one go.
+_NEIGHBOURS, _PAIRS = 64, 256
 
 
 @inlined
@@ -47,9 +49,7 @@ def _turn(angle):
     return 0.0 if abs(cos) < _UPRIGHT else cos, 0.0 if abs(sin) < _UPRIGHT else sin
 
 
-@parallel_jit
-@no_type_check
-def shapes(boxes):
+def shapes(boxes: np.ndarray) -> np.ndarray:
     """What the kernels need of each box.
 
     Args:
@@ -59,7 +59,14 @@ def shapes(boxes):
         (N, 8): centre, half sides, cosine, sine, half the sides of the upright box around it.
     """
     result = np.empty((len(boxes), 8))
-    for i in prange(len(boxes)):
+    in_parts(_shapes, len(boxes), len(boxes), boxes, result)
+    return result
+
+
+@jit
+@no_type_check
+def _shapes(begin, end, boxes, result):
+    for i in range(begin, end):
         cos, sin = _turn(boxes[i, 4])
         half_w, half_h = boxes[i, 2] / 2, boxes[i, 3] / 2
         result[i, _X], result[i, _Y] = boxes[i, 0], boxes[i, 1]
@@ -67,21 +74,24 @@ def shapes(boxes):
         result[i, _COS], result[i, _SIN] = cos, sin
         result[i, _EXTENT_X] = half_w * abs(cos) + half_h * abs(sin)
         result[i, _EXTENT_Y] = half_w * abs(sin) + half_h * abs(cos)
+
+
+def extents(a: np.ndarray) -> np.ndarray:
+    """The upright boxes around shapes (N, 8), and their areas: (N, 5) as (x0, y0, x1, y1, area)."""
+    result = np.empty((len(a), 5))
+    in_parts(_extents, len(a), len(a), a, result)
     return result
 
 
-@parallel_jit
+@jit
 @no_type_check
-def extents(a):
-    """The upright boxes around shapes (N, 8), and their areas: (N, 5) as (x0, y0, x1, y1, area)."""
-    result = np.empty((len(a), 5))
-    for i in prange(len(a)):
+def _extents(begin, end, a, result):
+    for i in range(begin, end):
         for axis in range(2):
             # Outwards by the rounding of the sum.
             reach = a[i, _EXTENT_X + axis] + _ULPS * (abs(a[i, _X + axis]) + a[i, _EXTENT_X + axis])
             result[i, axis], result[i, axis + 2] = a[i, _X + axis] - reach, a[i, _X + axis] + reach
         result[i, 4] = 4 * a[i, _HALF_W] * a[i, _HALF_H]
-    return result
 
 
 @inlined
@@ -203,39 +213,36 @@ def _overlap(dx, dy, w1, h1, c1, s1, w2, h2, c2, s2, iof):
 @inlined
 @no_type_check
 def _work_off(block, count, iof):
-    """Fills the block's last row from the others, which `_load` filled."""
-    dx, dy = block[:_BLOCK], block[_BLOCK : 2 * _BLOCK]
-    w1, h1 = block[2 * _BLOCK : 3 * _BLOCK], block[3 * _BLOCK : 4 * _BLOCK]
-    c1, s1 = block[4 * _BLOCK : 5 * _BLOCK], block[5 * _BLOCK : 6 * _BLOCK]
-    w2, h2 = block[6 * _BLOCK : 7 * _BLOCK], block[7 * _BLOCK : 8 * _BLOCK]
-    c2, s2 = block[8 * _BLOCK : 9 * _BLOCK], block[9 * _BLOCK : 10 * _BLOCK]
-    result = block[10 * _BLOCK : 11 * _BLOCK]
+    """Fills the last row from the others: the distance of the centres; of each box half the sides, cosine and sine."""
     for k in range(count):
-        result[k] = _overlap(dx[k], dy[k], w1[k], h1[k], c1[k], s1[k], w2[k], h2[k], c2[k], s2[k], iof)
+        block[10 * _BLOCK + k] = _overlap(
+            block[k],
+            block[_BLOCK + k],
+            block[2 * _BLOCK + k],
+            block[3 * _BLOCK + k],
+            block[4 * _BLOCK + k],
+            block[5 * _BLOCK + k],
+            block[6 * _BLOCK + k],
+            block[7 * _BLOCK + k],
+            block[8 * _BLOCK + k],
+            block[9 * _BLOCK + k],
+            iof,
+        )
+
+
+def overlaps_aligned(boxes1: np.ndarray, boxes2: np.ndarray, iof: bool) -> np.ndarray:
+    """The overlap of boxes1[k] and boxes2[k] for each k: (N, 5), (N, 5) -> (N,)."""
+    result = np.empty(len(boxes1))
+    in_parts(_overlaps_aligned, len(boxes1), len(boxes1), boxes1, boxes2, iof, result)
     return result
 
 
-@inlined
+@jit
 @no_type_check
-def _load(block, k, a, i, b, j):
-    """Makes a[i] and b[j] the block's pair k."""
-    block[k], block[_BLOCK + k] = b[j, _X] - a[i, _X], b[j, _Y] - a[i, _Y]
-    block[2 * _BLOCK + k], block[3 * _BLOCK + k] = a[i, _HALF_W], a[i, _HALF_H]
-    block[4 * _BLOCK + k], block[5 * _BLOCK + k] = a[i, _COS], a[i, _SIN]
-    block[6 * _BLOCK + k], block[7 * _BLOCK + k] = b[j, _HALF_W], b[j, _HALF_H]
-    block[8 * _BLOCK + k], block[9 * _BLOCK + k] = b[j, _COS], b[j, _SIN]
-
-
-@parallel_jit
-@no_type_check
-def overlaps_aligned(boxes1, boxes2, iof):
-    """The overlap of boxes1[k] and boxes2[k] for each k: (N, 5), (N, 5) -> (N,)."""
-    n = len(boxes1)
-    result = np.empty(n)
-    for number in prange((n + _BLOCK - 1) // _BLOCK):
-        block = np.empty(11 * _BLOCK)
-        start = number * _BLOCK
-        count = min(_BLOCK, n - start)
+def _overlaps_aligned(begin, end, boxes1, boxes2, iof, result):
+    block = np.empty(_ROWS * _BLOCK)
+    for start in range(begin, end, _BLOCK):
+        count = min(_BLOCK, end - start)
         for k in range(count):
             i = start + k
             block[k], block[_BLOCK + k] = boxes2[i, 0] - boxes1[i, 0], boxes2[i, 1] - boxes1[i, 1]
@@ -243,58 +250,72 @@ def overlaps_aligned(boxes1, boxes2, iof):
             block[4 * _BLOCK + k], block[5 * _BLOCK + k] = _turn(boxes1[i, 4])
             block[6 * _BLOCK + k], block[7 * _BLOCK + k] = boxes2[i, 2] / 2, boxes2[i, 3] / 2
             block[8 * _BLOCK + k], block[9 * _BLOCK + k] = _turn(boxes2[i, 4])
-        result[start : start + count] = _work_off(block, count, iof)[:count]
-    return result
-
-
-@parallel_jit
-@no_type_check
-def overlaps_of_pairs(a, b, first, second, iof):
-    """The overlap of the shapes a[first[k]] and b[second[k]] for each k: (K,)."""
-    n = len(first)
-    result = np.empty(n)
-    for number in prange((n + _BLOCK - 1) // _BLOCK):
-        block = np.empty(11 * _BLOCK)
-        start = number * _BLOCK
-        count = min(_BLOCK, n - start)
+        _work_off(block, count, iof)
         for k in range(count):
-            _load(block, k, a, first[start + k], b, second[start + k])
-        result[start : start + count] = _work_off(block, count, iof)[:count]
+            result[start + k] = block[10 * _BLOCK + k]
+
+
+def overlaps_of_pairs(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarray, iof: bool) -> np.ndarray:
+    """The overlap of the shapes a[first[k]] and b[second[k]] for each k: (K,)."""
+    result = np.empty(len(first))
+    in_parts(_overlaps_of_pairs, len(first), len(first), a, b, first, second, iof, result)
     return result
 
 
-@parallel_jit
+@jit
 @no_type_check
-def overlaps_dense(a, b, iof, result):
-    """Every overlap of two sets of shapes, (N, 8) and (M, 8), into `result` (N, M), which holds zeros."""
-    m = len(b)
+def _overlaps_of_pairs(begin, end, a, b, first, second, iof, result):
+    block = np.empty(_ROWS * _BLOCK)
+    for start in range(begin, end, _BLOCK):
+        count = min(_BLOCK, end - start)
+        for k in range(count):
+            i, j = first[start + k], second[start + k]
+            block[k], block[_BLOCK + k] = b[j, _X] - a[i, _X], b[j, _Y] - a[i, _Y]
+            block[2 * _BLOCK + k], block[3 * _BLOCK + k] = a[i, _HALF_W], a[i, _HALF_H]
+            block[4 * _BLOCK + k], block[5 * _BLOCK + k] = a[i, _COS], a[i, _SIN]
+            block[6 * _BLOCK + k], block[7 * _BLOCK + k] = b[j, _HALF_W], b[j, _HALF_H]
+            block[8 * _BLOCK + k], block[9 * _BLOCK + k] = b[j, _COS], b[j, _SIN]
+        _work_off(block, count, iof)
+        for k in range(count):
+            result[start + k] = block[10 * _BLOCK + k]
+
+
+def overlaps_dense(a: np.ndarray, b: np.ndarray, iof: bool) -> np.ndarray:
+    """Every overlap of two sets of shapes: (N, 8), (M, 8) -> (N, M)."""
+    result = np.zeros((len(a), len(b)))
+    if result.size == 0:
+        return result
     # Blocks of neighbours in x, most of which lie wholly to the left or to the right of a box.
     order = np.argsort(b[:, _X])
-    x, y, extent_x, extent_y = b[order, _X], b[order, _Y], b[order, _EXTENT_X], b[order, _EXTENT_Y]
-    blocks = (m + _BLOCK - 1) // _BLOCK
-    left, right = np.empty(blocks), np.empty(blocks)
-    for number in range(blocks):
-        part = slice(number * _BLOCK, (number + 1) * _BLOCK)
-        left[number], right[number] = (x[part] - extent_x[part]).min(), (x[part] + extent_x[part]).max()
-    for i in prange(len(a)):
-        block = np.empty(11 * _BLOCK)
-        near = np.empty(_BLOCK, dtype=np.int64)
+    b = b[order]
+    around = b.T.take((_X, _Y, _EXTENT_X, _EXTENT_Y), axis=0)
+    firsts = np.arange(0, len(b), _NEIGHBOURS)
+    left = np.minimum.reduceat(around[0] - around[2], firsts)
+    right = np.maximum.reduceat(around[0] + around[2], firsts)
+    in_parts(_overlaps_dense, len(a), result.size, a, b, around, order, left, right, iof, result)
+    return result
+
+
+@jit
+@no_type_check
+def _overlaps_dense(begin, end, a, b, around, order, left, right, iof, result):
+    rows, columns, found = np.empty(_PAIRS, dtype=np.int64), np.empty(_PAIRS, dtype=np.int64), np.empty(_PAIRS)
+    filled = np.int64(0)
+    for i in range(begin, end):
         xi, yi, extent_xi, extent_yi = a[i, _X], a[i, _Y], a[i, _EXTENT_X], a[i, _EXTENT_Y]
-        for number in range(blocks):
+        for number in range(len(left)):
             # Rounded outwards, as the test of each box is.
             slack = _ULPS * (abs(xi) + extent_xi + abs(left[number]) + abs(right[number]))
-            if left[number] - slack > xi + extent_xi or right[number] + slack < xi - extent_xi:
-                continue
-            count = 0
-            for k in range(number * _BLOCK, min((number + 1) * _BLOCK, m)):
-                near[count] = k
-                meet = (abs(x[k] - xi) < extent_x[k] + extent_xi) & (abs(y[k] - yi) < extent_y[k] + extent_yi)
-                count += 1 if meet else 0
-            if count == 0:
-                continue
-            for k in range(count):
-                near[k] = order[near[k]]
-                _load(block, k, a, i, b, near[k])
-            found = _work_off(block, count, iof)
-            for k in range(count):
-                result[i, near[k]] = found[k]
+            if left[number] - slack <= xi + extent_xi and right[number] + slack >= xi - extent_xi:
+                for k in range(number * _NEIGHBOURS, min((number + 1) * _NEIGHBOURS, len(b))):
+                    rows[filled], columns[filled] = i, k
+                    meet = (abs(around[0, k] - xi) < around[2, k] + extent_xi) & (
+                        abs(around[1, k] - yi) < around[3, k] + extent_yi
+                    )
+                    filled += 1 if meet else 0
+            # Until there may be no room for the next neighbours, or there are none.
+            if filled > _PAIRS - _NEIGHBOURS or (i == end - 1 and number == len(left) - 1):
+                _overlaps_of_pairs(np.int64(0), filled, a, b, rows, columns, iof, found)
+                for k in range(filled):
+                    result[rows[k], order[columns[k]]] = found[k]
+                filled = np.int64(0)

@@ -14,16 +14,21 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from numba import prange
 
-from rbox_metrics._jit import inlined, parallel_jit
+from rbox_metrics._jit import in_parts, inlined, jit
 
-# The columns of `shapes`: four x, four y, the slopes of the four edges, the area; least and greatest x and y.
-_X, _Y, _SLOPE, _AREA, _BOX = 0, 4, 8, 12, 13
+# The columns of `shapes`: the area, four x, four y, the slopes of the four edges; least and greatest x and y.
+_AREA, _X, _Y, _SLOPE, _BOX = 0, 1, 5, 9, 13
 _COLUMNS = 17
 
+# Pairs in a block, and its rows: the columns of the one quad before its upright box, those of the other; an edge of the
+# one, as x, y, x, y and slope; the terms' sum, and that of their sizes; 1 where the upright boxes lie apart.
 _BLOCK = 64
-_ROWS = 28
+_OTHER, _EDGE, _SUM, _SIZE, _APART = 13, 26, 31, 32, 33
+_ROWS = 34
+
+# Quads that lie next to each other in x and are looked at one after the other; pairs that are worked off in one go.
+_NEIGHBOURS, _PAIRS = 64, 256
 
 # Terms that sum to less than this share of their sizes sum to nothing: what is left is their rounding.
 _ROUNDING = 2e-15
@@ -51,9 +56,7 @@ def _slope(ax, ay, bx, by):
     return (by - ay) / (bx - ax) if ax != bx else 0.0
 
 
-@parallel_jit
-@no_type_check
-def shapes(quads):
+def shapes(quads: np.ndarray) -> np.ndarray:
     """What the kernels need of each quad, whichever corner it begins with and whichever way it runs.
 
     Args:
@@ -61,11 +64,18 @@ def shapes(quads):
             edges do not.
 
     Returns:
-        (N, 17): the corners' x and y, from the leftmost, of equals the topmost, and turning from x to y; the slopes of
-        the edges from each, 0 for an upright one; the area; the least x and y, the greatest x and y.
+        (N, 17): the area; the corners' x and y, from the leftmost, of equals the topmost, and turning from x to y; the
+        slopes of the edges from each, 0 for an upright one; the least x and y, the greatest x and y.
     """
     result = np.empty((len(quads), _COLUMNS))
-    for i in prange(len(quads)):
+    in_parts(_shapes, len(quads), len(quads), quads, result)
+    return result
+
+
+@jit
+@no_type_check
+def _shapes(begin, end, quads, result):
+    for i in range(begin, end):
         ax, ay, bx, by = quads[i, 0, 0], quads[i, 0, 1], quads[i, 1, 0], quads[i, 1, 1]
         cx, cy, dx, dy = quads[i, 2, 0], quads[i, 2, 1], quads[i, 3, 0], quads[i, 3, 1]
         if _crossing(ax, ay, bx, by, cx, cy, dx, dy):
@@ -90,19 +100,11 @@ def shapes(quads):
         result[i, _AREA] = abs(twice) / 2
         result[i, _BOX], result[i, _BOX + 1] = min(ax, bx, cx, dx), min(ay, by, cy, dy)
         result[i, _BOX + 2], result[i, _BOX + 3] = max(ax, bx, cx, dx), max(ay, by, cy, dy)
-    return result
 
 
-@parallel_jit
-@no_type_check
-def extents(a):
+def extents(a: np.ndarray) -> np.ndarray:
     """The upright boxes around shapes (N, 17), and their areas: (N, 5) as (x0, y0, x1, y1, area)."""
-    result = np.empty((len(a), 5))
-    for i in prange(len(a)):
-        result[i, 0], result[i, 1] = a[i, _BOX], a[i, _BOX + 1]
-        result[i, 2], result[i, 3] = a[i, _BOX + 2], a[i, _BOX + 3]
-        result[i, 4] = a[i, _AREA]
-    return result
+    return np.concatenate([a[:, _BOX:], a[:, _AREA, None]], axis=1)
 
 
 @inlined
@@ -129,12 +131,6 @@ def _term(ax0, ay0, ax1, ay1, aslope, bx0, by0, bx1, by1, bslope):
 
 @inlined
 @no_type_check
-def _row(block, r):
-    return block[r * _BLOCK : (r + 1) * _BLOCK]
-
-
-@inlined
-@no_type_check
 def _against(ax0, ay0, ax1, ay1, aslope, x0, x1, x2, x3, y0, y1, y2, y3, s0, s1, s2, s3):
     """The terms of one edge with the four of the other quad: their sum, and that of their sizes."""
     t0 = _term(ax0, ay0, ax1, ay1, aslope, x0, y0, x1, y1, s0)
@@ -144,138 +140,122 @@ def _against(ax0, ay0, ax1, ay1, aslope, x0, x1, x2, x3, y0, y1, y2, y3, s0, s1,
     return t0 + t1 + t2 + t3, abs(t0) + abs(t1) + abs(t2) + abs(t3)
 
 
-@inlined
-@no_type_check
-def _work_off(block, count, iof):
-    """The overlaps of the block's pairs, which `_load` filled in."""
-    a0, a1, a2, a3, b0, b1, b2, b3 = (
-        _row(block, 0), _row(block, 1), _row(block, 2), _row(block, 3),
-        _row(block, 4), _row(block, 5), _row(block, 6), _row(block, 7),
-    )  # fmt: skip
-    k0, k1, k2, k3, area_a = _row(block, 8), _row(block, 9), _row(block, 10), _row(block, 11), _row(block, 12)
-    c0, c1, c2, c3, d0, d1, d2, d3 = (
-        _row(block, 13), _row(block, 14), _row(block, 15), _row(block, 16),
-        _row(block, 17), _row(block, 18), _row(block, 19), _row(block, 20),
-    )  # fmt: skip
-    m0, m1, m2, m3, area_b = _row(block, 21), _row(block, 22), _row(block, 23), _row(block, 24), _row(block, 25)
-    over, result = _row(block, 26), _row(block, 27)
-    for k in range(count):
-        other = (
-            c0[k], c1[k], c2[k], c3[k], d0[k], d1[k], d2[k], d3[k], m0[k], m1[k], m2[k], m3[k]
-        )  # fmt: skip
-        sum0, size0 = _against(a0[k], b0[k], a1[k], b1[k], k0[k], *other)
-        sum1, size1 = _against(a1[k], b1[k], a2[k], b2[k], k1[k], *other)
-        sum2, size2 = _against(a2[k], b2[k], a3[k], b3[k], k2[k], *other)
-        sum3, size3 = _against(a3[k], b3[k], a0[k], b0[k], k3[k], *other)
-        common = sum0 + sum1 + sum2 + sum3
-        common = common if common > _ROUNDING * (size0 + size1 + size2 + size3) else 0.0
-        same = (
-            (a0[k] == c0[k]) & (a1[k] == c1[k]) & (a2[k] == c2[k]) & (a3[k] == c3[k])
-            & (b0[k] == d0[k]) & (b1[k] == d1[k]) & (b2[k] == d2[k]) & (b3[k] == d3[k])
-        )  # fmt: skip
-        common = area_a[k] if same else min(common, min(area_a[k], area_b[k]))
-        whole = over[k] if iof else area_a[k] + area_b[k] - common
-        result[k] = min(1.0, common / whole) if (area_a[k] > 0) & (area_b[k] > 0) else 0.0
-    return result
+def overlaps_aligned(quads1: np.ndarray, quads2: np.ndarray, iof: bool) -> np.ndarray:
+    """The overlap of quads1[k] and quads2[k] for each k: (N, 4, 2), (N, 4, 2) -> (N,)."""
+    index = np.arange(len(quads1))
+    return overlaps_of_pairs(shapes(quads1), shapes(quads2), index, index, iof)
 
 
-@inlined
-@no_type_check
-def _goes_first(a, i, b, j):
-    """Whether a[i] comes before b[j] by what the two are, never by which was given first."""
-    if a[i, _AREA] != b[j, _AREA]:
-        return a[i, _AREA] < b[j, _AREA]
-    for column in range(_SLOPE):
-        if a[i, column] != b[j, column]:
-            return a[i, column] < b[j, column]
-    return True
-
-
-@inlined
-@no_type_check
-def _place(block, k, row, a, i, x, y):
-    """Writes a[i] into the block from a row on, its corners relative to (x, y)."""
-    for corner in range(4):
-        block[(row + corner) * _BLOCK + k] = a[i, _X + corner] - x
-        block[(row + 4 + corner) * _BLOCK + k] = a[i, _Y + corner] - y
-        block[(row + 8 + corner) * _BLOCK + k] = a[i, _SLOPE + corner]
-    block[(row + 12) * _BLOCK + k] = a[i, _AREA]
-
-
-@inlined
-@no_type_check
-def _load(block, k, a, i, b, j):
-    """Makes a[i] and b[j] the block's pair k."""
-    x = (max(a[i, _BOX], b[j, _BOX]) + min(a[i, _BOX + 2], b[j, _BOX + 2])) / 2
-    y = (max(a[i, _BOX + 1], b[j, _BOX + 1]) + min(a[i, _BOX + 3], b[j, _BOX + 3])) / 2
-    if _goes_first(a, i, b, j):
-        _place(block, k, 0, a, i, x, y)
-        _place(block, k, 13, b, j, x, y)
-    else:
-        _place(block, k, 0, b, j, x, y)
-        _place(block, k, 13, a, i, x, y)
-    block[26 * _BLOCK + k] = a[i, _AREA]
-
-
-@inlined
-@no_type_check
-def _apart(a, i, b, j):
-    """Whether the upright boxes around a[i] and b[j] have nothing in common."""
-    return (
-        max(a[i, _BOX], b[j, _BOX]) >= min(a[i, _BOX + 2], b[j, _BOX + 2])
-        or max(a[i, _BOX + 1], b[j, _BOX + 1]) >= min(a[i, _BOX + 3], b[j, _BOX + 3])
-    )  # fmt: skip
-
-
-@parallel_jit
-@no_type_check
-def overlaps_of_pairs(a, b, first, second, iof):
+def overlaps_of_pairs(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarray, iof: bool) -> np.ndarray:
     """The overlap of the shapes a[first[k]] and b[second[k]] for each k: (K,)."""
-    n = len(first)
-    result = np.zeros(n)
-    for number in prange((n + _BLOCK - 1) // _BLOCK):
-        block = np.empty(_ROWS * _BLOCK)
-        near = np.empty(_BLOCK, dtype=np.int64)
-        count = 0
-        for k in range(number * _BLOCK, min((number + 1) * _BLOCK, n)):
-            if not _apart(a, first[k], b, second[k]):
-                _load(block, count, a, first[k], b, second[k])
-                near[count] = k
-                count += 1
-        found = _work_off(block, count, iof)
-        for k in range(count):
-            result[near[k]] = found[k]
+    result = np.empty(len(first))
+    in_parts(_overlaps_of_pairs, len(first), len(first), a, b, first, second, iof, result)
     return result
 
 
-@parallel_jit
+@jit
 @no_type_check
-def overlaps_dense(a, b, iof, result):
-    """Every overlap of two sets of shapes, (N, 17) and (M, 17), into `result` (N, M), which holds zeros."""
-    m = len(b)
+def _overlaps_of_pairs(begin, end, a, b, first, second, iof, result):
+    block = np.empty(_ROWS * _BLOCK)
+    for start in range(begin, end, _BLOCK):
+        count = min(_BLOCK, end - start)
+        for k in range(count):
+            i, j = first[start + k], second[start + k]
+            # Which is the one and which the other is told by what the two are, never by which was given first.
+            swap = False
+            for column in range(_SLOPE):
+                if a[i, column] != b[j, column]:
+                    swap = a[i, column] > b[j, column]
+                    break
+            row_a = k + _OTHER * _BLOCK if swap else k
+            row_b = k if swap else k + _OTHER * _BLOCK
+            x0, x1 = max(a[i, _BOX], b[j, _BOX]), min(a[i, _BOX + 2], b[j, _BOX + 2])
+            y0, y1 = max(a[i, _BOX + 1], b[j, _BOX + 1]), min(a[i, _BOX + 3], b[j, _BOX + 3])
+            block[_APART * _BLOCK + k] = 1.0 if x0 >= x1 or y0 >= y1 else 0.0
+            x, y = (x0 + x1) / 2, (y0 + y1) / 2
+            block[row_a], block[row_b] = a[i, _AREA], b[j, _AREA]
+            for corner in range(4):
+                column = _X + corner
+                block[column * _BLOCK + row_a], block[column * _BLOCK + row_b] = a[i, column] - x, b[j, column] - x
+                column = _Y + corner
+                block[column * _BLOCK + row_a], block[column * _BLOCK + row_b] = a[i, column] - y, b[j, column] - y
+                column = _SLOPE + corner
+                block[column * _BLOCK + row_a], block[column * _BLOCK + row_b] = a[i, column], b[j, column]
+            block[_SUM * _BLOCK + k] = block[_SIZE * _BLOCK + k] = 0.0
+        # One edge of the one after the other, in rows of its own: a fourth of the code to compile.
+        for edge in range(4):
+            after = (edge + 1) % 4
+            for k in range(count):
+                block[_EDGE * _BLOCK + k] = block[(_X + edge) * _BLOCK + k]
+                block[(_EDGE + 1) * _BLOCK + k] = block[(_Y + edge) * _BLOCK + k]
+                block[(_EDGE + 2) * _BLOCK + k] = block[(_X + after) * _BLOCK + k]
+                block[(_EDGE + 3) * _BLOCK + k] = block[(_Y + after) * _BLOCK + k]
+                block[(_EDGE + 4) * _BLOCK + k] = block[(_SLOPE + edge) * _BLOCK + k]
+            for k in range(count):
+                part, size = _against(
+                    block[_EDGE * _BLOCK + k],
+                    block[(_EDGE + 1) * _BLOCK + k],
+                    block[(_EDGE + 2) * _BLOCK + k],
+                    block[(_EDGE + 3) * _BLOCK + k],
+                    block[(_EDGE + 4) * _BLOCK + k],
+                    block[(_OTHER + _X) * _BLOCK + k],
+                    block[(_OTHER + _X + 1) * _BLOCK + k],
+                    block[(_OTHER + _X + 2) * _BLOCK + k],
+                    block[(_OTHER + _X + 3) * _BLOCK + k],
+                    block[(_OTHER + _Y) * _BLOCK + k],
+                    block[(_OTHER + _Y + 1) * _BLOCK + k],
+                    block[(_OTHER + _Y + 2) * _BLOCK + k],
+                    block[(_OTHER + _Y + 3) * _BLOCK + k],
+                    block[(_OTHER + _SLOPE) * _BLOCK + k],
+                    block[(_OTHER + _SLOPE + 1) * _BLOCK + k],
+                    block[(_OTHER + _SLOPE + 2) * _BLOCK + k],
+                    block[(_OTHER + _SLOPE + 3) * _BLOCK + k],
+                )
+                block[_SUM * _BLOCK + k] += part
+                block[_SIZE * _BLOCK + k] += size
+        for k in range(count):
+            common = block[_SUM * _BLOCK + k]
+            common = common if common > _ROUNDING * block[_SIZE * _BLOCK + k] else 0.0
+            same = True
+            for row in range(_X, _SLOPE):
+                same &= block[row * _BLOCK + k] == block[(_OTHER + row) * _BLOCK + k]
+            area, other = block[k], block[_OTHER * _BLOCK + k]
+            common = area if same else min(common, min(area, other))
+            whole = a[first[start + k], _AREA] if iof else area + other - common
+            solid = (area > 0) & (other > 0) & (block[_APART * _BLOCK + k] == 0)
+            result[start + k] = min(1.0, common / whole) if solid else 0.0
+
+
+def overlaps_dense(a: np.ndarray, b: np.ndarray, iof: bool) -> np.ndarray:
+    """Every overlap of two sets of shapes: (N, 17), (M, 17) -> (N, M)."""
+    result = np.zeros((len(a), len(b)))
+    if result.size == 0:
+        return result
     # Blocks of neighbours in x, most of which lie wholly to the left or to the right of a quad.
     order = np.argsort(b[:, _BOX])
-    x0, y0, x1, y1 = b[order, _BOX], b[order, _BOX + 1], b[order, _BOX + 2], b[order, _BOX + 3]
-    blocks = (m + _BLOCK - 1) // _BLOCK
-    right = np.empty(blocks)
-    for number in range(blocks):
-        right[number] = x1[number * _BLOCK : (number + 1) * _BLOCK].max()
-    for i in prange(len(a)):
-        block = np.empty(_ROWS * _BLOCK)
-        near = np.empty(_BLOCK, dtype=np.int64)
+    b = b[order]
+    around = np.ascontiguousarray(b[:, _BOX:].T)
+    right = np.maximum.reduceat(around[2], np.arange(0, len(b), _NEIGHBOURS))
+    in_parts(_overlaps_dense, len(a), result.size, a, b, around, order, right, iof, result)
+    return result
+
+
+@jit
+@no_type_check
+def _overlaps_dense(begin, end, a, b, around, order, right, iof, result):
+    rows, columns, found = np.empty(_PAIRS, dtype=np.int64), np.empty(_PAIRS, dtype=np.int64), np.empty(_PAIRS)
+    filled = np.int64(0)
+    for i in range(begin, end):
         xi0, yi0, xi1, yi1 = a[i, _BOX], a[i, _BOX + 1], a[i, _BOX + 2], a[i, _BOX + 3]
-        for number in range(blocks):
-            if x0[number * _BLOCK] >= xi1 or right[number] <= xi0:
-                continue
-            count = 0
-            for k in range(number * _BLOCK, min((number + 1) * _BLOCK, m)):
-                near[count] = k
-                count += 1 if (x0[k] < xi1) & (x1[k] > xi0) & (y0[k] < yi1) & (y1[k] > yi0) else 0
-            if count == 0:
-                continue
-            for k in range(count):
-                near[k] = order[near[k]]
-                _load(block, k, a, i, b, near[k])
-            found = _work_off(block, count, iof)
-            for k in range(count):
-                result[i, near[k]] = found[k]
+        for number in range(len(right)):
+            if around[0, number * _NEIGHBOURS] < xi1 and right[number] > xi0:
+                for k in range(number * _NEIGHBOURS, min((number + 1) * _NEIGHBOURS, len(b))):
+                    rows[filled], columns[filled] = i, k
+                    meet = (around[0, k] < xi1) & (around[2, k] > xi0) & (around[1, k] < yi1) & (around[3, k] > yi0)
+                    filled += 1 if meet else 0
+            # Until there may be no room for the next neighbours, or there are none.
+            if filled > _PAIRS - _NEIGHBOURS or (i == end - 1 and number == len(right) - 1):
+                _overlaps_of_pairs(np.int64(0), filled, a, b, rows, columns, iof, found)
+                for k in range(filled):
+                    result[rows[k], order[columns[k]]] = found[k]
+                filled = np.int64(0)

@@ -7,8 +7,7 @@ from types import ModuleType
 
 import numpy as np
 
-from rbox_metrics._jit import threads_for
-from rbox_metrics._overlaps import _grid_kernels, _kernels, _quad_kernels
+from rbox_metrics._overlaps import _grid_kernels
 from rbox_metrics.typing import BoxesN, BoxesT, FloatsN, IntsN, IntsT, QuadsN, QuadsT
 
 # Detections searched for at a time: the memory for what is only near does not grow with the dataset.
@@ -58,11 +57,7 @@ class Index:
             lowest, highest = 0, len(groups) - 1
         members = stable_order(group - lowest, highest - lowest)
         starts = np.searchsorted(group[members], np.arange(lowest, highest + 2))
-        extents = extents[members]
-        corners, frames, sizes, bases, cells = _grid_kernels.lay_out(extents, members, starts)
-        entries = _grid_kernels.fill_cells(extents, starts, corners, frames, sizes, bases, cells)
-        grid = _grid_kernels.Grid(members, starts, extents, corners, frames, sizes, bases, cells, entries)
-        return cls(groups, lowest, grid)
+        return cls(groups, lowest, _grid_kernels.lay_out(extents[members], members, starts))
 
     def near(self, extents: np.ndarray, group: IntsN, least: float) -> tuple[np.ndarray, np.ndarray]:
         """The pairs of extents (N, 5) and boxes of their groups (N,) whose IoU may be `least` or more.
@@ -106,24 +101,35 @@ def overlapping_pairs(
         The pairs by detection; the truths of one in an order that depends on the truths alone.
     """
     kernels = kernels_for(truths)
-    with threads_for(len(detections)):
-        shapes = kernels.shapes(truths)
-        index = Index.of(kernels.extents(shapes), truth_group)
-        order = index.by_group(detection_group)
-        parts = []
-        for start in range(0, max(len(detections), 1), _AT_A_TIME):
-            part = slice(start, start + _AT_A_TIME) if order is None else order[start : start + _AT_A_TIME]
-            first, second, iou = _overlapping(kernels, detections[part], detection_group[part], shapes, index, least)
-            parts.append((first + start if order is None else order[first + start], second, iou))
-        pairs = Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-        if order is None:
-            return pairs
-        return pairs.select(stable_order(pairs.detection, len(detections)))
+    shapes = kernels.shapes(truths)
+    index = Index.of(kernels.extents(shapes), truth_group)
+    order = index.by_group(detection_group)
+    parts = []
+    for start in range(0, max(len(detections), 1), _AT_A_TIME):
+        part = slice(start, start + _AT_A_TIME) if order is None else order[start : start + _AT_A_TIME]
+        first, second, iou = _overlapping(kernels, detections[part], detection_group[part], shapes, index, least)
+        parts.append((first + start if order is None else order[first + start], second, iou))
+    pairs = Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    if order is None:
+        return pairs
+    return pairs.select(stable_order(pairs.detection, len(detections)))
+
+
+def aligned_overlaps(first: BoxesN, second: BoxesN) -> FloatsN:
+    """The IoU of boxes (N, 5), checked, in pairs: by the kernels that a search uses, so that no others are compiled."""
+    kernels, index = kernels_for(first), np.arange(len(first))
+    return kernels.overlaps_of_pairs(kernels.shapes(first), kernels.shapes(second), index, index, False)
 
 
 def kernels_for(boxes: np.ndarray) -> ModuleType:
-    """The compiled functions for boxes (N, 5) or quads (N, 4, 2)."""
-    return _kernels if boxes.ndim == 2 else _quad_kernels
+    """The compiled functions for boxes (N, 5) or quads (N, 4, 2), loaded where they are asked for."""
+    if boxes.ndim == 2:
+        from rbox_metrics._overlaps import _kernels
+
+        return _kernels
+    from rbox_metrics._overlaps import _quad_kernels
+
+    return _quad_kernels
 
 
 def _overlapping(

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import no_type_check
 
 import numpy as np
-from numba import prange
 
-from rbox_metrics._jit import parallel_jit
+from rbox_metrics._jit import in_parts, jit
 from rbox_metrics._matching import ELEVEN_RECALLS, FALSE_POSITIVE, TRUE_POSITIVE
 from rbox_metrics.typing import (
     Bounds,
@@ -27,13 +26,11 @@ from rbox_metrics.typing import (
 )
 
 
-@parallel_jit
+@jit
 @no_type_check
-def _averages(outcomes, bounds, truths, recalls):
-    settings, classes = len(outcomes), len(truths)
-    result = np.full((settings, classes), np.nan)
-    for job in prange(settings * classes):
-        s, c = job // classes, job % classes
+def _averages(begin, end, outcomes, bounds, truths, recalls, result):
+    for job in range(begin, end):
+        s, c = job // len(truths), job % len(truths)
         if truths[c] == 0:
             continue
         hits, counted = 0, 0
@@ -58,21 +55,17 @@ def _averages(outcomes, bounds, truths, recalls):
         # The recall of 0, which is reached without a hit.
         total += (level + 1) * best
         result[s, c] = total / (len(recalls) or truths[c])
-    return result
 
 
-@parallel_jit
+@jit
 @no_type_check
-def _counts(outcomes, bounds):
-    settings, classes = len(outcomes), len(bounds) - 1
-    hits = np.zeros((settings, classes), dtype=np.int64)
-    misses = np.zeros((settings, classes), dtype=np.int64)
-    for job in prange(settings * classes):
+def _counts(begin, end, outcomes, bounds, hits, misses):
+    classes = len(bounds) - 1
+    for job in range(begin, end):
         s, c = job // classes, job % classes
         for place in range(bounds[c], bounds[c + 1]):
             hits[s, c] += outcomes[s, place] == TRUE_POSITIVE
             misses[s, c] += outcomes[s, place] == FALSE_POSITIVE
-    return hits, misses
 
 
 def average_precisions(outcomes: OutcomesSN, bounds: Bounds, truths: IntsC, recalls: FloatsR) -> FloatsSC:
@@ -94,12 +87,17 @@ def average_precisions(outcomes: OutcomesSN, bounds: Bounds, truths: IntsC, reca
     Returns:
         (S, C) from 0 to 1, NaN for classes without truth.
     """
-    return _averages(outcomes, bounds, truths, recalls)
+    result = np.full((len(outcomes), len(truths)), np.nan)
+    in_parts(_averages, result.size, outcomes.size, outcomes, bounds, truths, recalls, result)
+    return result
 
 
 def counts(outcomes: OutcomesSN, bounds: Bounds) -> tuple[IntsSC, IntsSC]:
     """(S, C) true and (S, C) false positives of each class."""
-    return _counts(outcomes, bounds)
+    shape = len(outcomes), len(bounds) - 1
+    hits, misses = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    in_parts(_counts, hits.size, outcomes.size, outcomes, bounds, hits, misses)
+    return hits, misses
 
 
 def precision_recall(outcomes: OutcomesN, truths: int) -> tuple[FloatsN, FloatsN]:

@@ -13,7 +13,7 @@ from rbox_formats import ImageRecord
 from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds
 from rbox_metrics._jit import jit
 from rbox_metrics._matching import FALSE_POSITIVE, IGNORED, PROTOCOLS, TRUE_POSITIVE, Paired, Protocol, choose, pair
-from rbox_metrics._overlaps import Pairs, box_iou_rotated
+from rbox_metrics._overlaps import Pairs, aligned_overlaps
 from rbox_metrics._plain import plain
 from rbox_metrics._scores._averages import average_precisions, counts, mean_known
 from rbox_metrics._scores._curves import protocol_outcomes
@@ -312,14 +312,13 @@ def _turned_iou(boxes: np.ndarray, truths: np.ndarray) -> FloatsN:
     ways = []
     for turn in (0.0, math.pi / 2):
         turned = np.column_stack([boxes[:, :4], truths[:, 4] + turn])
-        ways.append(box_iou_rotated(turned, truths, aligned=True))
+        ways.append(aligned_overlaps(turned, truths))
     return np.maximum(*ways)
 
 
 @jit
 @no_type_check
-def _find(order, outcomes, starts, truth, difficult):
-    taken = np.zeros(len(difficult), dtype=np.bool_)
+def _find(order, outcomes, starts, truth, difficult, taken):
     for place in range(len(order)):
         if outcomes[place] != TRUE_POSITIVE:
             continue
@@ -327,7 +326,6 @@ def _find(order, outcomes, starts, truth, difficult):
             if not difficult[truth[k]] and not taken[truth[k]]:
                 taken[truth[k]] = True
                 break
-    return taken
 
 
 def _found(order: IntsN, outcomes: OutcomesN, starts: Bounds, truth: IntsK, difficult: FlagsT) -> FlagsT:
@@ -335,7 +333,9 @@ def _found(order: IntsN, outcomes: OutcomesN, starts: Bounds, truth: IntsK, diff
 
     In VOC's it is even the one that it overlaps most of all, or it would be no true positive.
     """
-    return _find(order, outcomes, starts, truth, difficult)
+    taken = np.zeros(len(difficult), dtype=np.bool_)
+    _find(order, outcomes, starts, truth, difficult, taken)
+    return taken
 
 
 def _count(kinds: np.ndarray, labels: np.ndarray, which: Iterable[int], classes: int) -> IntsKindsC:

@@ -177,28 +177,26 @@ def _kept(
         from rbox_metrics._overlaps import _reference
 
         return _reference.kept(boxes, best_first, group, window, iou_threshold)
-    from rbox_metrics._jit import threads_for
     from rbox_metrics._overlaps import Index, _kernels
     from rbox_metrics._suppression import _nms_kernels
 
     suppressed = np.zeros(len(boxes), dtype=bool)
     rank = np.empty(len(boxes), dtype=np.int64)
     rank[best_first] = np.arange(len(boxes))
-    with threads_for(len(boxes)):
-        shapes = _kernels.shapes(boxes)
-        extents = _kernels.extents(shapes)
-        index = Index.of(extents, group)
-        start, size = 0, _FIRST_TURN
-        while start < len(boxes):
-            turn = best_first[start : start + size]
-            start, size = start + size, min(2 * size, _LARGEST_TURN)
-            turn = turn[~suppressed[turn]]
-            place, second = index.near(extents[turn], group[turn], iou_threshold)
-            first = turn[place]
-            rivals = (rank[second] > rank[first]) & (window[second] != window[first]) & ~suppressed[second]
-            first, second = first[rivals], second[rivals]
-            too_much = _kernels.overlaps_of_pairs(shapes, shapes, first, second, False) > iou_threshold
-            _nms_kernels.suppress(first[too_much], second[too_much], suppressed)
+    shapes = _kernels.shapes(boxes)
+    extents = _kernels.extents(shapes)
+    index = Index.of(extents, group)
+    start, size = 0, _FIRST_TURN
+    while start < len(boxes):
+        turn = best_first[start : start + size]
+        start, size = start + size, min(2 * size, _LARGEST_TURN)
+        turn = turn[~suppressed[turn]]
+        place, second = index.near(extents[turn], group[turn], iou_threshold)
+        first = turn[place]
+        rivals = (rank[second] > rank[first]) & (window[second] != window[first]) & ~suppressed[second]
+        first, second = first[rivals], second[rivals]
+        too_much = _kernels.overlaps_of_pairs(shapes, shapes, first, second, False) > iou_threshold
+        _nms_kernels.suppress(first[too_much], second[too_much], suppressed)
     return ~suppressed
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rbox_formats.cli import parse_class_names
 
+from rbox_metrics.cli._compiling import say_if_compiling
 from rbox_metrics.errors import MetricsError
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from rbox_metrics._reports import Report
     from rbox_metrics.typing import Geometry, ProtocolName
-
-logger = logging.getLogger("rbox_metrics")
 
 Command = Callable[..., Any]
 
@@ -208,15 +206,6 @@ def check_outputs(
             raise MetricsError("expected matplotlib for pictures, found none: pip install 'rbox-metrics[plot]'")
 
 
-def say_if_compiling() -> None:
-    """Says that the first run on a machine takes longer."""
-    from rbox_metrics._jit import is_cached
-    from rbox_metrics._matching import match_once  # noqa: F401  # loads what is compiled
-
-    if not is_cached():
-        logger.info("compiling for this machine: this first run takes a minute or two longer than the next ones")
-
-
 def score(
     truth: Dataset,
     predictions_path: Path,
@@ -252,7 +241,7 @@ def score(
     from rbox_metrics._evaluation import load_pair
 
     check_outputs(out, predictions_path, pictures=plots)
-    say_if_compiling()
+    say_if_compiling("evaluate", protocol, geometry)
     records, detections = load_pair(truth, predictions_path, **reading)
     report = evaluate(
         records,

@@ -10,12 +10,14 @@ import click
 from rbox_formats import files
 from rbox_formats.cli import show_messages
 
-from rbox_metrics.cli._scoring import annotations_for, open_truth, read_mapping, say_if_compiling
+from rbox_metrics.cli._compiling import Scoring, say_if_compiling
+from rbox_metrics.cli._scoring import annotations_for, open_truth, read_mapping
 
 if TYPE_CHECKING:
     from rbox_formats import ClassNames, Dataset, ImageRecord
 
     from rbox_metrics.tables import Cell
+    from rbox_metrics.typing import Geometry, ProtocolName
 
 out_option = click.option(
     "--out",
@@ -27,6 +29,9 @@ out_option = click.option(
 
 def open_runs(
     *paths: Path,
+    command: Scoring,
+    protocol: ProtocolName,
+    geometry: Geometry | None,
     truth: Path,
     format: str,
     split: str | None,
@@ -40,7 +45,7 @@ def open_runs(
     from rbox_metrics._evaluation import load_pair
 
     show_messages("rbox_metrics")
-    say_if_compiling()
+    say_if_compiling(command, protocol, geometry)
     annotated = open_truth(truth, format, split, class_names, paths[0], class_mapping)
     pairs = [
         load_pair(

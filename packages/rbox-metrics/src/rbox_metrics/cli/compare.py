@@ -47,7 +47,9 @@ def compare(
     from rbox_metrics import compare as compared
 
     check_outputs(out, predictions_path, other, inputs["class_mapping"])
-    records, (first, second), class_names = open_runs(predictions_path, other, **inputs)
+    records, (first, second), class_names = open_runs(
+        predictions_path, other, command="compare", protocol=protocol, geometry=geometry, **inputs
+    )
     found = compared(
         records,
         first,

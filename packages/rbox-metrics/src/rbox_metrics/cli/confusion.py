@@ -41,7 +41,9 @@ def confusion(
     from rbox_metrics._reports import confusion_rows, numbered
 
     check_outputs(out, predictions_path, inputs["class_mapping"])
-    records, (detections,), class_names = open_runs(predictions_path, **inputs)
+    records, (detections,), class_names = open_runs(
+        predictions_path, command="confusion", protocol=protocol, geometry=geometry, **inputs
+    )
     found = confusion_matrix(
         records,
         detections,

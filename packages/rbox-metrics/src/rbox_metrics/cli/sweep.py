@@ -48,7 +48,9 @@ def sweep(
     from rbox_metrics._scores import GRID
 
     check_outputs(out, predictions_path, inputs["class_mapping"])
-    records, (detections,), class_names = open_runs(predictions_path, **inputs)
+    records, (detections,), class_names = open_runs(
+        predictions_path, command="sweep", protocol=protocol, geometry=geometry, **inputs
+    )
     found = sweep_scores(
         records,
         detections,
