@@ -11,7 +11,7 @@ import numpy as np
 from rbox_formats import ImageRecord
 
 from rbox_metrics._evaluation._resampling import (
-    FIGURES,
+    INTERVAL_FIGURES,
     Figures,
     Tables,
     as_it_is,
@@ -54,7 +54,7 @@ class Intervals:
     Attributes:
         confidence: The share of the resamples inside.
         resamples: How often the images were drawn.
-        figures: Of each of `FIGURES`.
+        figures: Of each of `INTERVAL_FIGURES`.
         classes: Of the average precision of each class.
     """
 
@@ -96,7 +96,7 @@ class Comparison:
     Attributes:
         confidence: The share of the resamples inside the intervals.
         resamples: How often the images were drawn, and how often the runs were swapped.
-        figures: Of each of `FIGURES`.
+        figures: Of each of `INTERVAL_FIGURES`.
         classes: Of the average precision of each class.
     """
 
@@ -178,7 +178,7 @@ def bootstrap_of(
     return Intervals(
         confidence,
         resamples,
-        {name: interval(partial(Figures.of, name=name)) for name in FIGURES},
+        {name: interval(partial(Figures.of, name=name)) for name in INTERVAL_FIGURES},
         {name: interval(partial(Figures.of_class, label=c)) for c, name in enumerate(paired.names)},
     )
 
@@ -279,7 +279,7 @@ def compare_of(
     return Comparison(
         confidence,
         resamples,
-        {name: difference(partial(Figures.of, name=name)) for name in FIGURES},
+        {name: difference(partial(Figures.of, name=name)) for name in INTERVAL_FIGURES},
         {name: difference(partial(Figures.of_class, label=c)) for c, name in enumerate(paired_a.names)},
     )
 

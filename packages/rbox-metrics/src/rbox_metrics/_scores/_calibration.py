@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rbox_formats import ImageRecord
@@ -15,11 +15,9 @@ from rbox_metrics._matching import IGNORED, PROTOCOLS, TRUE_POSITIVE, Paired, Pr
 from rbox_metrics._plain import plain
 from rbox_metrics._scores._figures import least_overlaps, matches
 from rbox_metrics.errors import MetricsError
-from rbox_metrics.typing import FloatsC, FloatsEdges, FloatsG, FloatsN, Geometry, IntsG, IntsN, ProtocolName
+from rbox_metrics.typing import Binning, FloatsC, FloatsEdges, FloatsG, FloatsN, Geometry, IntsG, IntsN, ProtocolName
 
 logger = logging.getLogger("rbox_metrics")
-
-Binning = Literal["width", "mass"]
 
 # As many as in the tables of Guo et al. 2017.
 BINS = 15

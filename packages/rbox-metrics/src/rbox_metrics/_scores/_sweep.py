@@ -61,7 +61,8 @@ class Sweep:
         map_nc_tied: (S,)
         map_nc_random: (S,)
         map_nc_spread: (S,)
-        f1_lmmrotate: (S,) LMMRotate's F1 as coded there, see `_lmmrotate`.
+        f1_lmmrotate: (S,) LMMRotate's F1 as coded there: precision and recall are means over the classes and the
+            background, duplicates are hits, and difficult truths are left out.
     """
 
     iou_threshold: float

@@ -60,8 +60,9 @@ def read_predictions(
         class_names: The classes that the detections' labels mean, in order: the detector's, where they differ from the
             truth's (`map_classes` leads from one to the other). None: those that the file names: the header of
             predictions.jsonl, the names of Task1 files in alphabetical order, FAIR1M's own list, a dataset format's.
-        format: The kind: a name in `KINDS`, or a dataset format in `rbox_formats.datasets.FORMATS`, whose labels may
-            have scores or none. None: told from the content; a dataset's folder must be named.
+        format: The kind: "predictions", "dota-task1", "coco-results", "fair1m-results", or a dataset format in
+            `rbox_formats.datasets.FORMATS`, whose labels may have scores or none. None: told from the content; a
+            dataset's folder must be named.
         split: The part of a dataset, where `format` is one.
         annotations: The truth's COCO file, which says whose the numbers in COCO results are.
         convention: How COCO results give angles; others say so themselves.
