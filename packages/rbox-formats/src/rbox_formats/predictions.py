@@ -23,6 +23,8 @@ from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.errors import PredictionsError
 
+__all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join", "read"]
+
 SCHEMA_VERSION = 1
 # What a line says of an image beside its boxes; in a record they are in `metadata`.
 _EXTRAS = ("status", "windows")

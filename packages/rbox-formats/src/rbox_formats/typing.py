@@ -9,6 +9,29 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+__all__ = [
+    "AnyBoxes",
+    "AnyQuads",
+    "AnyValues",
+    "Boxes",
+    "BoxesN",
+    "BoxesOrQuads",
+    "BoxesOrQuadsN",
+    "FlagsN",
+    "HBoxes",
+    "HBoxesN",
+    "Image",
+    "LabelsN",
+    "NumberSpansN",
+    "NumbersN",
+    "Quads",
+    "QuadsN",
+    "ScoresN",
+    "SpansN",
+    "Values",
+    "Windows",
+]
+
 if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
     import numpy as np
     from jaxtyping import Bool, Float, Int, Shaped

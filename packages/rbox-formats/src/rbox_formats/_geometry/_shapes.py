@@ -68,7 +68,8 @@ def quad_to_rbox(quads: Quads) -> Boxes:
     concave quad's hull is) it is one of them. Corners on a line give a box of height zero along it, four equal corners
     one of size zero at angle zero.
 
-    See `_minimum_rectangle` for the method. In numpy it holds a few megabytes beside its result, whatever N.
+    One side of it lies along a side or a diagonal of the quad (Freeman and Shapira, 1975); each of the six is tried. In
+    numpy it holds a few megabytes beside its result, whatever N.
 
     Args:
         quads: (..., 4, 2), finite.

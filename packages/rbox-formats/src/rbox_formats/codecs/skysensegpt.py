@@ -32,6 +32,8 @@ from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs._template import READ_ANY, Pattern, beginnings, escape, strict
 from rbox_formats.typing import BoxesOrQuadsN, LabelsN
 
+__all__ = ["SkySenseGPT"]
+
 _MOST = 20
 _REST = ", and due to the context length, the remaining objects are not listed."
 
