@@ -35,6 +35,7 @@ LONG = [
     "packages/rbox-metrics/tests/test_jit.py",
     "tests/test_house.py",
     "tests/test_real_input.py",
+    "tests/test_public_names.py",
 ]
 
 

@@ -21,6 +21,8 @@ def _normalised(name: str) -> str:
 
 
 _FLOAT64, _INT64, _BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)
+# What is taken where an array of such a type is wanted.
+_TAKEN = {_FLOAT64: ("biuf", "numbers"), _INT64: ("iu", "whole numbers"), _BOOL: ("biu", "flags")}
 _COLUMNS = (("labels", _INT64, ()), ("quads", _FLOAT64, (4, 2)), ("difficult", _BOOL, ()), ("scores", _FLOAT64, ()))
 
 _FIELDS = ("image_id", "boxes", "labels", "quads", "difficult", "scores", "path", "width", "height", "metadata")
@@ -140,9 +142,10 @@ class ImageRecord:
         column = to_numpy(given, name)
         if column.size == 0 and column.ndim == 1:  # an empty list
             column = column.reshape(0, *shape).astype(dtype)
-        fits = column.dtype.kind in ("biuf" if dtype is _FLOAT64 else "iu" if dtype is _INT64 else "biu")
+        kinds, what = _TAKEN[dtype]
+        fits = column.dtype.kind in kinds
         if not fits or column.shape[1:] != shape or not column.ndim:
-            expected = f"{name} of shape ({', '.join(['N', *map(str, shape)])}{'' if shape else ','}) as {dtype}"
+            expected = f"{name} as {what} of shape ({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"
             raise FormatsError(f"expected {expected} on {self.image_id!r}, got {column.dtype} {column.shape}")
         column = column.astype(dtype, copy=False)
         object.__setattr__(self, name, column)

@@ -47,7 +47,7 @@ def to_numpy(values: Any, name: str = "values") -> np.ndarray:
         return array.astype(np.float32)
     if array.dtype.kind not in _NUMBERS:
         what = "complex ones" if array.dtype.kind == "c" else f"{type(values).__name__} of {array.dtype}"
-        raise FormatsError(f"expected {name} as numbers, got {what}")
+        raise FormatsError(f"expected {name} as an array of numbers, got {what}")
     if array.dtype.kind == "f" and array.dtype.itemsize < 4:
         return array.astype(np.float32)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

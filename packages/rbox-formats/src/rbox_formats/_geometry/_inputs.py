@@ -91,7 +91,7 @@ def as_floats(values: Any, name: str) -> Any:
         return xp.astype(values, xp.float64)
     if xp.isdtype(values.dtype, "real floating"):
         return xp.astype(values, xp.float32)
-    raise FormatsError(f"expected {name} as numbers, got {values.dtype}")
+    raise FormatsError(f"expected {name} as an array of numbers, got {values.dtype}")
 
 
 def as_windows(windows: Any, like: Any, xp: Any) -> Any:

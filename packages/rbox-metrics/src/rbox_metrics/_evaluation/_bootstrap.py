@@ -20,7 +20,7 @@ from rbox_metrics._evaluation._resampling import (
     figures_of,
     image_count,
 )
-from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, from_records
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, check_number, check_whole, from_records
 from rbox_metrics._matching import PROTOCOLS, Paired, Protocol, choose, pair
 from rbox_metrics._plain import plain
 from rbox_metrics.errors import MetricsError
@@ -143,8 +143,9 @@ def bootstrap(
         geometry: As in `evaluate`.
 
     Raises:
-        MetricsError: As in `evaluate`, and if `resamples` or `confidence` is out of its range.
+        MetricsError: As in `evaluate`, and if `resamples`, `confidence` or `seed` is out of its range.
     """
+    check_whole(seed, "seed")
     chosen, geometry = choose(protocol, geometry)
     thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)
     paired = pair(truth, predictions, class_names, geometry=geometry, least=min(thresholds), across=False)
@@ -225,6 +226,7 @@ def compare(
     Raises:
         MetricsError: As in `bootstrap`.
     """
+    check_whole(seed, "seed")
     chosen, geometry = choose(protocol, geometry)
     thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)
     truths = truth if isinstance(truth, FlatBoxes) else from_records(truth)
@@ -285,9 +287,9 @@ def compare_of(
 
 
 def _check(resamples: int, confidence: float) -> None:
-    if resamples < 2:
+    if check_whole(resamples, "resamples") < 2:
         raise MetricsError(f"expected 2 resamples or more, got {resamples}")
-    if not 0 < confidence < 1:
+    if not 0 < check_number(confidence, "confidence") < 1:
         raise MetricsError(f"expected a confidence above 0 and below 1, got {confidence}")
 
 

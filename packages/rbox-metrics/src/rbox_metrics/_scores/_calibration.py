@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rbox_formats import ImageRecord
 
-from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, check_whole
 from rbox_metrics._matching import IGNORED, PROTOCOLS, TRUE_POSITIVE, Paired, Protocol, choose, pair
 from rbox_metrics._plain import plain
 from rbox_metrics._scores._figures import least_overlaps, matches
@@ -96,7 +96,7 @@ def calibration(
     check_iou_thresholds((iou_threshold,))
     if binning not in ("width", "mass"):
         raise MetricsError(f"expected binning 'width' or 'mass', got {binning!r}")
-    if bins < 1:
+    if check_whole(bins, "bins") < 1:
         raise MetricsError(f"expected 1 bin or more, got {bins}")
     paired = pair(truth, predictions, class_names, geometry=geometry, least=iou_threshold, across=False)
     bad = _not_probabilities(paired)

@@ -10,7 +10,7 @@ from typing import Any, no_type_check
 import numpy as np
 from rbox_formats import ImageRecord
 
-from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, check_number
 from rbox_metrics._jit import jit
 from rbox_metrics._matching import FALSE_POSITIVE, IGNORED, PROTOCOLS, TRUE_POSITIVE, Paired, Protocol, choose, pair
 from rbox_metrics._overlaps import Pairs, box_iou_rotated
@@ -162,7 +162,7 @@ def error_breakdown(
     """
     chosen, geometry = choose(protocol, geometry)
     check_iou_thresholds((iou_threshold,))
-    if not 0 < background_threshold < iou_threshold:
+    if not 0 < check_number(background_threshold, "background_threshold") < iou_threshold:
         raise MetricsError(
             f"expected a background threshold above 0 and below {iou_threshold:g}, got {background_threshold:g}"
         )

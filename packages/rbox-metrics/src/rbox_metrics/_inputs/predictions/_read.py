@@ -81,7 +81,7 @@ def read_predictions(
     kind = kind_of(path) if format is None else format
     if annotations is not None and kind != "coco-results":
         raise MetricsError(f"expected COCO results where a COCO file of annotations is named, got {kind}", path=path)
-    if kind in KINDS:
+    if isinstance(kind, str) and kind in KINDS:
         names = None if class_names is None else ClassNames(class_names)
         context = Context(class_names=names, convention=convention, split=split)
         if kind == "coco-results":
@@ -93,7 +93,7 @@ def read_predictions(
 def _read_dataset(format: str, path: Path, split: str | None, class_names: Iterable[str] | None) -> Predictions:
     from rbox_formats import datasets
 
-    if format not in datasets.FORMATS:
+    if not isinstance(format, str) or format not in datasets.FORMATS:
         raise MetricsError(
             f"expected a kind of predictions among {', '.join(KINDS)}, or a dataset format among "
             f"{', '.join(datasets.FORMATS)}, got {format!r}"
