@@ -37,6 +37,7 @@ LONG = [
     "packages/lmm-detector/tests/_prediction/test_predict.py",
     "packages/rbox-metrics/tests/plots/test_draw.py",
     "tests/test_house.py",
+    "tests/test_public_names.py",
 ]
 
 

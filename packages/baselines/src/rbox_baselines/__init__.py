@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rbox_formats import lazy
 
 if TYPE_CHECKING:
     from rbox_metrics import evaluate_file as evaluate
@@ -13,13 +15,31 @@ if TYPE_CHECKING:
     from rbox_baselines._prediction._predict import Views, predict
     from rbox_baselines._stack._mmcv import enable_mmcv_ops
     from rbox_baselines._tools._results import load_results
-    from rbox_baselines._training._train import train
+    from rbox_baselines._training._train import Launcher, train
+else:
+    # torch and MMRotate take seconds to import: each name brings its module when it is first used.
+    __getattr__, __dir__ = lazy.attach(
+        __name__,
+        {
+            "Data": "rbox_baselines._configs._load",
+            "Detector": "rbox_baselines._prediction._detector",
+            "Launcher": "rbox_baselines._training._train",
+            "Views": "rbox_baselines._prediction._predict",
+            "enable_mmcv_ops": "rbox_baselines._stack._mmcv",
+            "evaluate": "rbox_metrics:evaluate_file",
+            "load_config": "rbox_baselines._configs._load:load",
+            "load_results": "rbox_baselines._tools._results",
+            "predict": "rbox_baselines._prediction._predict",
+            "train": "rbox_baselines._training._train",
+        },
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Data",
     "Detector",
+    "Launcher",
     "Views",
     "enable_mmcv_ops",
     "evaluate",
@@ -28,26 +48,3 @@ __all__ = [
     "predict",
     "train",
 ]
-
-# torch and MMRotate take seconds to import: each name brings its module when it is first used (PEP 562), so that
-# `rbox-baselines --help` and `import rbox_baselines` answer at once.
-_HOMES = {
-    "Data": ("rbox_baselines._configs._load", "Data"),
-    "Detector": ("rbox_baselines._prediction._detector", "Detector"),
-    "Views": ("rbox_baselines._prediction._predict", "Views"),
-    "enable_mmcv_ops": ("rbox_baselines._stack._mmcv", "enable_mmcv_ops"),
-    "evaluate": ("rbox_metrics", "evaluate_file"),
-    "load_config": ("rbox_baselines._configs._load", "load"),
-    "load_results": ("rbox_baselines._tools._results", "load_results"),
-    "predict": ("rbox_baselines._prediction._predict", "predict"),
-    "train": ("rbox_baselines._training._train", "train"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from rbox_formats.errors import RboxError
 
+__all__ = [
+    "BaselinesError",
+    "CheckpointError",
+    "ConfigError",
+    "LogError",
+    "OperatorError",
+    "ResultsError",
+    "StackError",
+]
+
 
 class BaselinesError(RboxError):
     """The root of what rbox_baselines raises."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from rbox_formats.errors import RboxError
 
+__all__ = ["ConfigError", "DetectorError", "ModelError", "RunError"]
+
 
 class DetectorError(RboxError):
     """The root of what lmm_detector raises."""

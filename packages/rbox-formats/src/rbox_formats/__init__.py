@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rbox_formats import lazy
 from rbox_formats._geometry import (
     CONVENTIONS,
     LE90,
@@ -37,6 +37,9 @@ from rbox_formats.errors import RboxError
 
 if TYPE_CHECKING:
     from rbox_formats import codecs, datasets, predictions, tiling
+else:
+    # Whoever wants a rotated box need not wait for twenty text formats and as many dataset formats.
+    __getattr__, __dir__ = lazy.attach(__name__, {}, ("codecs", "datasets", "predictions", "tiling"))
 
 __version__ = "0.1.0"
 
@@ -75,13 +78,3 @@ __all__ = [
     "tiling",
     "translate",
 ]
-
-# Whoever wants a rotated box need not wait for twenty text formats and as many dataset formats.
-_MODULES = ("codecs", "datasets", "predictions", "tiling")
-
-
-def __getattr__(name: str) -> Any:
-    """Loads a module of the package when it is first asked for (PEP 562)."""
-    if name in _MODULES:
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from rbox_formats._geometry import quad_to_rbox, rbox_to_quad
+from rbox_formats._geometry import as_shapes, quad_to_rbox, rbox_to_quad
+from rbox_formats.arrays import to_numpy
 from rbox_formats.errors import ClassNameError, FormatsError
 from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, LabelsN, QuadsN, ScoresN
 
@@ -17,6 +19,13 @@ from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, LabelsN, QuadsN, 
 def _normalised(name: str) -> str:
     return "".join(name.replace("-", " ").replace("_", " ").split()).casefold()
 
+
+_FLOAT64, _INT64, _BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.bool_)
+# What is taken where an array of such a type is wanted.
+_TAKEN = {_FLOAT64: ("biuf", "numbers"), _INT64: ("iu", "whole numbers"), _BOOL: ("biu", "flags")}
+_COLUMNS = (("labels", _INT64, ()), ("quads", _FLOAT64, (4, 2)), ("difficult", _BOOL, ()), ("scores", _FLOAT64, ()))
+
+_FIELDS = ("image_id", "boxes", "labels", "quads", "difficult", "scores", "path", "width", "height", "metadata")
 
 # A record, or what a package makes of one; typing.Self is not known to what checks annotations in the tests.
 Record = TypeVar("Record", bound="ImageRecord")
@@ -32,7 +41,8 @@ class ClassNames(tuple[str, ...]):
     (1, None)
 
     Raises:
-        ClassNameError: If a name is empty, two of them differ only in what lookup disregards, or they are one text.
+        ClassNameError: If a name is empty or no text, two of them differ only in what lookup disregards, or they are
+            one text.
     """
 
     _index: dict[str, int]
@@ -40,9 +50,14 @@ class ClassNames(tuple[str, ...]):
     def __new__(cls, names: Iterable[str]) -> ClassNames:
         if isinstance(names, str):  # whose letters are no classes
             raise ClassNameError(f"expected a list of class names, got the text {names!r}")
-        self = super().__new__(cls, names)
+        try:
+            self = super().__new__(cls, names)
+        except TypeError as error:
+            raise ClassNameError(f"expected a list of class names, got {names!r}") from error
         self._index = {}
         for label, name in enumerate(self):
+            if not isinstance(name, str):
+                raise ClassNameError(f"expected class names as texts, got {name!r} as name {label}")
             key = _normalised(name)
             if not key:
                 raise ClassNameError(f"expected a class name, got {name!r} as name {label}")
@@ -64,6 +79,8 @@ class ClassNames(tuple[str, ...]):
 class ImageRecord:
     """One image and the boxes on it, in pixels of the image.
 
+    Columns are what `rbox_formats.arrays` says, and arrays of the type below once they are in the record.
+
     Attributes:
         image_id: What names the image within its dataset.
         boxes: (N, 5) float64 as (cx, cy, w, h, angle), `le90`, radians, clockwise positive.
@@ -75,6 +92,9 @@ class ImageRecord:
         width: In pixels, or None where the file is not there to tell.
         height: In pixels, or None.
         metadata: What the format says of the image and the record has no name for; writers give it back.
+
+    Raises:
+        FormatsError: If a column is of another shape, not of numbers, or not as long as the boxes.
     """
 
     image_id: str
@@ -88,18 +108,53 @@ class ImageRecord:
     height: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
+    def __init__(  # written out for its types: columns are given as anything, and are arrays from then on
+        self,
+        image_id: str,
+        boxes: ArrayLike,
+        labels: ArrayLike,
+        quads: ArrayLike | None = None,
+        difficult: ArrayLike | None = None,
+        scores: ArrayLike | None = None,
+        path: Path | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        values = (image_id, boxes, labels, quads, difficult, scores, path, width, height, metadata or {})
+        for name, value in zip(_FIELDS, values, strict=True):
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
     def __post_init__(self) -> None:
-        n = len(self.boxes)
+        n = len(self._take("boxes", _FLOAT64, (5,)))
         if self.difficult is None:
             object.__setattr__(self, "difficult", np.zeros(n, dtype=bool))
-        columns = {"labels": self.labels, "quads": self.quads, "difficult": self.difficult, "scores": self.scores}
-        for name, column in columns.items():
-            if column is not None and len(column) != n:
-                raise FormatsError(f"expected as many {name} as boxes ({n}) on {self.image_id!r}, got {len(column)}")
+        for name, dtype, shape in _COLUMNS:
+            if getattr(self, name) is not None and (found := len(self._take(name, dtype, shape))) != n:
+                raise FormatsError(f"expected as many {name} as boxes ({n}) on {self.image_id!r}, got {found}")
+
+    def _take(self, name: str, dtype: np.dtype, shape: Any) -> np.ndarray:
+        """A column as an array of its type and of rows of its shape, whatever it was given as."""
+        given = getattr(self, name)
+        if type(given) is np.ndarray and given.dtype is dtype and given.shape[1:] == shape and given.ndim:
+            return given
+        column = to_numpy(given, name)
+        if column.size == 0 and column.ndim == 1:  # an empty list
+            column = column.reshape(0, *shape).astype(dtype)
+        kinds, what = _TAKEN[dtype]
+        fits = column.dtype.kind in kinds
+        if not fits or column.shape[1:] != shape or not column.ndim:
+            expected = f"{name} as {what} of shape ({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"
+            raise FormatsError(f"expected {expected} on {self.image_id!r}, got {column.dtype} {column.shape}")
+        column = column.astype(dtype, copy=False)
+        object.__setattr__(self, name, column)
+        return column
 
     @classmethod
-    def from_quads(cls, image_id: str, quads: QuadsN, labels: LabelsN, **fields: Any) -> ImageRecord:
+    def from_quads(cls, image_id: str, quads: ArrayLike, labels: ArrayLike, **fields: Any) -> ImageRecord:
         """A record of annotated quads (N, 4, 2), with the minimum-area rectangle of each as its box."""
+        quads = as_shapes(to_numpy(quads, "quads"), "quads")
         return cls(image_id=image_id, boxes=quad_to_rbox(quads), quads=quads, labels=labels, **fields)
 
     def __len__(self) -> int:
@@ -162,7 +217,7 @@ class Dataset:
     """A dataset's images one after the other, each read when it is asked for.
 
     Attributes:
-        class_names: What the labels index.
+        class_names: What the labels index; a list of names becomes `ClassNames`.
         sources: What `load` takes, one per image: small, such as a path.
         load: Reads one image's record. Default: the sources are the records.
     """
@@ -170,6 +225,10 @@ class Dataset:
     class_names: ClassNames
     sources: Sequence[Any]
     load: Callable[[Any], ImageRecord] = _as_it_is
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.class_names, ClassNames):
+            object.__setattr__(self, "class_names", ClassNames(self.class_names))
 
     def __len__(self) -> int:
         return len(self.sources)

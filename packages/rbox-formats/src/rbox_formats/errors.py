@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+__all__ = [
+    "ClassNameError",
+    "CodecError",
+    "DatasetError",
+    "FormatsError",
+    "ImageError",
+    "PredictionsError",
+    "RboxError",
+]
+
 
 class RboxError(ValueError):
     """Something that the user gave is not what was expected.

@@ -10,6 +10,8 @@ from pathlib import Path, PureWindowsPath
 
 from rbox_formats.errors import DatasetError, RboxError
 
+__all__ = ["not_an_input", "replacing", "require_writable", "safe_name", "visible", "write_text"]
+
 _LONGEST_SUFFIX = 32  # in bytes, of a temporary file; with what is before it far below a file system's 255
 
 

@@ -23,6 +23,8 @@ from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.errors import PredictionsError
 
+__all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join", "read"]
+
 SCHEMA_VERSION = 1
 # What a line says of an image beside its boxes; in a record they are in `metadata`.
 _EXTRAS = ("status", "windows")
@@ -33,7 +35,7 @@ class Header:
     """What a predictions file says of itself. Two runs whose headers differ never share a file.
 
     Attributes:
-        class_names: What the labels index.
+        class_names: What the labels index; a list of names becomes `ClassNames`.
         fingerprint: Names the checkpoint's contents, such as a hash of its weights.
         codec: The codec's name and options, or None for detectors without text.
         generation: The settings that the texts, or boxes, were made with.
@@ -45,6 +47,10 @@ class Header:
     codec: Mapping[str, Any] | None = None
     generation: Mapping[str, Any] = field(default_factory=dict)
     dataset: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.class_names, ClassNames):
+            object.__setattr__(self, "class_names", ClassNames(self.class_names))
 
     def to_dict(self) -> dict[str, Any]:
         """As the file's first line."""
@@ -175,11 +181,16 @@ class Writer:
         """Appends one image; it is in the file when this returns.
 
         Raises:
-            PredictionsError: If the file already holds the image.
+            PredictionsError: If the file already holds the image, or a number of it is not finite.
         """
         if record.image_id in self.done:
             raise PredictionsError(f"expected each image once, got {record.image_id!r} again", path=self.path)
-        self._append(_to_line(record) + "\n")
+        try:
+            line = _to_line(record)
+        except (TypeError, ValueError) as error:  # JSON has neither NaN nor arrays
+            message = f"expected finite boxes and scores of {record.image_id!r}, and metadata for JSON, got: {error}"
+            raise PredictionsError(message, path=self.path) from error
+        self._append(line + "\n")
         self.done.add(record.image_id)
 
     def _append(self, line: str) -> None:

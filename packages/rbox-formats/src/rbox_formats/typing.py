@@ -9,6 +9,29 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+__all__ = [
+    "AnyBoxes",
+    "AnyQuads",
+    "AnyValues",
+    "Boxes",
+    "BoxesN",
+    "BoxesOrQuads",
+    "BoxesOrQuadsN",
+    "FlagsN",
+    "HBoxes",
+    "HBoxesN",
+    "Image",
+    "LabelsN",
+    "NumberSpansN",
+    "NumbersN",
+    "Quads",
+    "QuadsN",
+    "ScoresN",
+    "SpansN",
+    "Values",
+    "Windows",
+]
+
 if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
     import numpy as np
     from jaxtyping import Bool, Float, Int, Shaped
@@ -23,7 +46,7 @@ if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
     AnyBoxes = Float[Any, "... 5"]
     AnyQuads = Float[Any, "... 4 2"]
     AnyValues = Float[Any, "..."]
-    Windows = Float[Any, "... 4"] | tuple[float, float, float, float]
+    Windows = Any  # (..., 4), or four numbers: checked where they are taken
     # Flat arrays of one image.
     BoxesN = Float[np.ndarray, "n 5"]
     QuadsN = Float[np.ndarray, "n 4 2"]

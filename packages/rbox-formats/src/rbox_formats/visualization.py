@@ -10,6 +10,8 @@ from rbox_formats import Dataset, draw, files, images, predictions
 from rbox_formats.errors import DatasetError
 from rbox_formats.progress import showing, track
 
+__all__ = ["SHEET_SIZE", "visualize"]
+
 SHEET_SIZE = 16
 
 

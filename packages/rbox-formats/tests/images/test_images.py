@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
-from PIL import __version__ as PILLOW
 from rbox_formats import images
 from rbox_formats.errors import ImageError
 from rbox_formats.images import _rows
@@ -135,7 +135,7 @@ WHOLE = [
     *[("jpg", saved(mode)) for mode in ("L", "RGB", "CMYK")],
     ("tif", saved("CMYK")),
     # Pillow before 13 cannot read what it writes itself.
-    *([("tif", saved("YCbCr"))] if int(PILLOW.split(".")[0]) >= 13 else []),
+    *([("tif", saved("YCbCr"))] if int(PIL.__version__.split(".")[0]) >= 13 else []),
     ("tif", saved("RGB", compression="jpeg")),
     ("tif", saved("RGB", tiffinfo={0x112: 6})),  # to be turned by a quarter
 ]

@@ -6,11 +6,13 @@ only with what works on them.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rbox_formats import lazy
 
 if TYPE_CHECKING:
     from rbox_metrics._evaluation import (
+        INTERVAL_FIGURES,
         Comparison,
         Difference,
         Interval,
@@ -38,7 +40,13 @@ if TYPE_CHECKING:
     from rbox_metrics._overlaps._diff_iou import diff_iou_rotated as diff_iou_rotated
     from rbox_metrics._reports import Report
     from rbox_metrics._scores import (
+        ERROR_KINDS,
+        FALSE_POSITIVE_KINDS,
+        LMMROTATE_F1_THRESHOLDS,
+        LMMROTATE_MAP_NC_THRESHOLDS,
+        TRUTH_KINDS,
         AtThreshold,
+        Best,
         Calibration,
         ClassCurve,
         ClassFigures,
@@ -56,60 +64,83 @@ if TYPE_CHECKING:
     )
     from rbox_metrics._suppression import merge_windows, nms_rotated, soft_nms_rotated
     from rbox_metrics.errors import MetricsError
-
+    from rbox_metrics.typing import Backend, Binning, Geometry, Mode, ProtocolName
+else:
+    __getattr__, __dir__ = lazy.attach(
+        __name__,
+        {
+            "ERROR_KINDS": "rbox_metrics._scores",
+            "FALSE_POSITIVE_KINDS": "rbox_metrics._scores",
+            "INTERVAL_FIGURES": "rbox_metrics._evaluation",
+            "LMMROTATE_F1_THRESHOLDS": "rbox_metrics._scores",
+            "LMMROTATE_MAP_NC_THRESHOLDS": "rbox_metrics._scores",
+            "TRUTH_KINDS": "rbox_metrics._scores",
+            "AtThreshold": "rbox_metrics._scores",
+            "Backend": "rbox_metrics.typing",
+            "Best": "rbox_metrics._scores",
+            "Binning": "rbox_metrics.typing",
+            "Calibration": "rbox_metrics._scores",
+            "ClassCurve": "rbox_metrics._scores",
+            "ClassFigures": "rbox_metrics._scores",
+            "CocoFigures": "rbox_metrics._scores",
+            "Comparison": "rbox_metrics._evaluation",
+            "Confusion": "rbox_metrics._scores",
+            "Curves": "rbox_metrics._scores",
+            "Difference": "rbox_metrics._evaluation",
+            "ErrorBreakdown": "rbox_metrics._scores",
+            "FlatBoxes": "rbox_metrics._inputs",
+            "Geometry": "rbox_metrics.typing",
+            "Interval": "rbox_metrics._evaluation",
+            "Intervals": "rbox_metrics._evaluation",
+            "MetricsError": "rbox_metrics.errors",
+            "Mode": "rbox_metrics.typing",
+            "Placement": "rbox_metrics._scores",
+            "ProtocolName": "rbox_metrics.typing",
+            "Report": "rbox_metrics._reports",
+            "RotatedMeanAveragePrecision": "rbox_metrics._evaluation._torchmetrics",
+            "Sweep": "rbox_metrics._scores",
+            "bootstrap": "rbox_metrics._evaluation",
+            "box_iou_rotated": "rbox_metrics._overlaps",
+            "calibration": "rbox_metrics._scores",
+            "compare": "rbox_metrics._evaluation",
+            "confusion_matrix": "rbox_metrics._scores",
+            "diff_iou_rotated": "rbox_metrics._overlaps._diff_iou",
+            "error_breakdown": "rbox_metrics._scores",
+            "evaluate": "rbox_metrics._evaluation",
+            "evaluate_file": "rbox_metrics._evaluation",
+            "from_arrays": "rbox_metrics._inputs",
+            "from_dicts": "rbox_metrics._inputs",
+            "from_records": "rbox_metrics._inputs",
+            "from_supervision": "rbox_metrics._inputs",
+            "from_ultralytics": "rbox_metrics._inputs",
+            "map_classes": "rbox_metrics._inputs",
+            "merge_windows": "rbox_metrics._suppression",
+            "nms_rotated": "rbox_metrics._suppression",
+            "precision_recall_curves": "rbox_metrics._scores",
+            "quad_iou": "rbox_metrics._overlaps",
+            "read_class_mapping": "rbox_metrics._inputs",
+            "read_predictions": "rbox_metrics._inputs.predictions",
+            "soft_nms_rotated": "rbox_metrics._suppression",
+            "sweep_scores": "rbox_metrics._scores",
+            "write_dota_submission": "rbox_metrics._evaluation",
+            "write_fair1m_submission": "rbox_metrics._evaluation",
+        },
+    )
 
 __version__ = "0.1.0"
 
-# Each name and its module.
-_MODULES = {
-    "AtThreshold": "_scores",
-    "Calibration": "_scores",
-    "ClassCurve": "_scores",
-    "ClassFigures": "_scores",
-    "CocoFigures": "_scores",
-    "Comparison": "_evaluation",
-    "Confusion": "_scores",
-    "Curves": "_scores",
-    "Difference": "_evaluation",
-    "ErrorBreakdown": "_scores",
-    "FlatBoxes": "_inputs",
-    "Interval": "_evaluation",
-    "Intervals": "_evaluation",
-    "MetricsError": "errors",
-    "Placement": "_scores",
-    "Report": "_reports",
-    "RotatedMeanAveragePrecision": "_evaluation._torchmetrics",
-    "Sweep": "_scores",
-    "bootstrap": "_evaluation",
-    "box_iou_rotated": "_overlaps",
-    "diff_iou_rotated": "_overlaps._diff_iou",
-    "calibration": "_scores",
-    "compare": "_evaluation",
-    "confusion_matrix": "_scores",
-    "error_breakdown": "_scores",
-    "evaluate": "_evaluation",
-    "evaluate_file": "_evaluation",
-    "from_arrays": "_inputs",
-    "from_dicts": "_inputs",
-    "from_records": "_inputs",
-    "from_supervision": "_inputs",
-    "from_ultralytics": "_inputs",
-    "map_classes": "_inputs",
-    "merge_windows": "_suppression",
-    "nms_rotated": "_suppression",
-    "precision_recall_curves": "_scores",
-    "quad_iou": "_overlaps",
-    "read_class_mapping": "_inputs",
-    "read_predictions": "_inputs.predictions",
-    "soft_nms_rotated": "_suppression",
-    "sweep_scores": "_scores",
-    "write_dota_submission": "_evaluation",
-    "write_fair1m_submission": "_evaluation",
-}
-
 # Not the metric and not the differentiable IoU: a star import would need torch then, and wait for it.
 __all__ = [
+    "ERROR_KINDS",
+    "FALSE_POSITIVE_KINDS",
+    "INTERVAL_FIGURES",
+    "LMMROTATE_F1_THRESHOLDS",
+    "LMMROTATE_MAP_NC_THRESHOLDS",
+    "TRUTH_KINDS",
     "AtThreshold",
+    "Backend",
+    "Best",
+    "Binning",
     "Calibration",
     "ClassCurve",
     "ClassFigures",
@@ -120,10 +151,13 @@ __all__ = [
     "Difference",
     "ErrorBreakdown",
     "FlatBoxes",
+    "Geometry",
     "Interval",
     "Intervals",
     "MetricsError",
+    "Mode",
     "Placement",
+    "ProtocolName",
     "Report",
     "Sweep",
     "bootstrap",
@@ -151,17 +185,3 @@ __all__ = [
     "write_dota_submission",
     "write_fair1m_submission",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """The public names, and submodules that are asked for by name."""
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """Names that are not loaded yet too."""
-    return sorted({*globals(), *_MODULES})

@@ -9,10 +9,12 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
     from rich.table import Table
+else:
+    Table = Any  # rich is imported where a table is drawn
 
 __all__ = ["Cell", "csv_table", "markdown_table", "percent", "shown", "simple_table"]
 

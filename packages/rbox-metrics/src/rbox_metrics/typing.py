@@ -9,10 +9,52 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal
 
+__all__ = [
+    "Backend",
+    "Binning",
+    "Bounds",
+    "BoxesM",
+    "BoxesN",
+    "BoxesT",
+    "CountsLL",
+    "FlagsN",
+    "FlagsT",
+    "FloatsC",
+    "FloatsEdges",
+    "FloatsG",
+    "FloatsK",
+    "FloatsKindsC",
+    "FloatsM",
+    "FloatsN",
+    "FloatsR",
+    "FloatsS",
+    "FloatsSC",
+    "FloatsT",
+    "Geometry",
+    "IntsC",
+    "IntsG",
+    "IntsK",
+    "IntsKindsC",
+    "IntsM",
+    "IntsN",
+    "IntsSC",
+    "IntsT",
+    "Mode",
+    "OutcomesN",
+    "OutcomesSN",
+    "ProtocolName",
+    "QuadsM",
+    "QuadsN",
+    "QuadsT",
+    "SharesLL",
+    "WindowsM",
+]
+
 ProtocolName = Literal["voc07", "voc", "dota", "coco", "fair1m"]
 Geometry = Literal["rbox", "quad"]
 Backend = Literal["auto", "reference", "numba", "triton"]
 Mode = Literal["iou", "iof"]
+Binning = Literal["width", "mass"]
 
 if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
     import numpy as np

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rbox_formats import ImageRecord
 from rbox_metrics import Interval, MetricsError, bootstrap, compare, evaluate, from_arrays, from_records
-from rbox_metrics._evaluation import FIGURES, Tables, draws, exchanges, figures_of, image_count
+from rbox_metrics._evaluation import INTERVAL_FIGURES, Tables, draws, exchanges, figures_of, image_count
 from rbox_metrics._matching import PROTOCOLS, pair
 
 Scene = Callable[..., tuple[list[ImageRecord], list[ImageRecord]]]
@@ -69,7 +69,7 @@ def test_weighted_figures_are_those_of_repeated_images(
         assert weight.sum() == images
         drawn = [repeated(records, weight) for records in (truths, predictions)]
         figures = evaluate(*drawn, NAMES, protocol=protocol, iou_thresholds=thresholds).figures
-        for name in FIGURES:
+        for name in INTERVAL_FIGURES:
             assert same(found.of(name)[r], figures[name]), name
         for c, average in enumerate(figures["map_per_class"]):
             assert same(found.of_class(c)[r], average), NAMES[c]
@@ -95,7 +95,7 @@ def test_exchanged_figures_are_those_of_swapped_images(
             of_first = {image_id for image_id, kept in zip(ids, weight, strict=False) if kept}
             mixed = [p for p in runs[0] if p.image_id in of_first] + [p for p in runs[1] if p.image_id not in of_first]
             figures = evaluate(truths, mixed, NAMES, protocol=protocol, iou_thresholds=(0.5,)).figures
-            for name in FIGURES:
+            for name in INTERVAL_FIGURES:
                 assert same(found.of(name)[r], figures[name]), name
 
 
@@ -126,7 +126,7 @@ def test_intervals_hold_the_figures_and_no_order_changes_them(
     truths, predictions = crowded_scene(seed, 8, score_levels)
     found = bootstrap(truths, predictions, NAMES, resamples=100, seed=seed)
     figures = evaluate(truths, predictions, NAMES).figures
-    for name in FIGURES:
+    for name in INTERVAL_FIGURES:
         assert same(found.figures[name].value, figures[name])
         assert 0 <= found.figures[name].low <= found.figures[name].high <= 1
     for name, average in zip(NAMES, figures["map_per_class"], strict=True):
@@ -138,7 +138,7 @@ def test_intervals_hold_the_figures_and_no_order_changes_them(
     ]
     assert bootstrap(*shuffled, NAMES, resamples=100, seed=seed) == found
     wide = bootstrap(truths, predictions, NAMES, resamples=100, seed=seed, confidence=0.99)
-    for name in FIGURES:
+    for name in INTERVAL_FIGURES:
         assert wide.figures[name].low <= found.figures[name].low
         assert wide.figures[name].high >= found.figures[name].high
 

@@ -132,9 +132,9 @@ def test_only_what_is_asked_for_has_a_gradient() -> None:
 @pytest.mark.parametrize(
     "first, second, message",
     [
-        (np.zeros((1, 5)), None, "boxes1 as a tensor of floats .*got ndarray"),
+        (np.zeros((1, 5), dtype=complex), None, "expected boxes1 as an array of numbers, got complex ones"),
         (torch.zeros(1, 4), None, r"got torch.float32 \(1, 4\)"),
-        (torch.zeros(1, 5, dtype=torch.int64), None, "got torch.int64"),
+        (torch.zeros(1, 5, dtype=torch.complex64), None, "got torch.complex64"),
         (torch.zeros(2, 5), torch.zeros(1, 5), "got 2 and 1"),
     ],
 )

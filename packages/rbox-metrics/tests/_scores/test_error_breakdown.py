@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from rbox_formats import ImageRecord
 from rbox_metrics import ErrorBreakdown, MetricsError, error_breakdown, evaluate
 from rbox_metrics._matching import FALSE_POSITIVE, PROTOCOLS, pair
-from rbox_metrics._scores import FALSE_POSITIVE_KINDS, KINDS, TRUTH_KINDS, Errors, least_overlaps, protocol_outcomes
+from rbox_metrics._scores import (
+    ERROR_KINDS,
+    FALSE_POSITIVE_KINDS,
+    TRUTH_KINDS,
+    Errors,
+    least_overlaps,
+    protocol_outcomes,
+)
 
 Iou = Callable[[np.ndarray, np.ndarray], float]
 Scene = Callable[..., tuple[list[ImageRecord], list[ImageRecord]]]
@@ -71,7 +78,7 @@ def test_one_detection_and_one_truth(box: list, label: int, kind: str) -> None:
     # The repair of what points at the truth finds it; else it is the missed truth that costs, with what is left.
     assert breakdown.average_precision[PLANE] == (not kind)
     if points:
-        assert breakdown.map_costs == {**dict.fromkeys(KINDS, 0), kind: 1}
+        assert breakdown.map_costs == {**dict.fromkeys(ERROR_KINDS, 0), kind: 1}
 
 
 def test_duplicates_and_excused_detections() -> None:
@@ -80,7 +87,7 @@ def test_duplicates_and_excused_detections() -> None:
     breakdown = error_breakdown([truth], [detected], NAMES)
     assert kinds_of(breakdown) == ["duplicate", "", "", ""]
     assert breakdown.map == 1
-    assert breakdown.map_costs == dict.fromkeys(KINDS, 0)
+    assert breakdown.map_costs == dict.fromkeys(ERROR_KINDS, 0)
 
 
 def test_the_order_of_the_kinds() -> None:
@@ -103,7 +110,7 @@ def test_costs_by_hand() -> None:
     breakdown = error_breakdown([truth], [detected], NAMES, protocol="voc")
     # Planes: a miss, then a hit: precision 1/2 up to recall 1/2. Ships: a miss, then a hit: precision 1/2 up to 1.
     np.testing.assert_allclose(breakdown.average_precision, [1 / 4, 1 / 2, np.nan])
-    costs = dict(zip(KINDS, breakdown.costs, strict=True))
+    costs = dict(zip(ERROR_KINDS, breakdown.costs, strict=True))
     # Renamed, the ship is a plane found with score 0.9: miss, hit, hit, precision 2/3 up to recall 1.
     np.testing.assert_allclose(costs["wrong_class"], [2 / 3 - 1 / 4, 1 / 2, np.nan])
     # Without the wrong plane: precision 1 up to recall 1/2.
@@ -130,7 +137,7 @@ def test_missed_truths_and_classes_that_have_no_others() -> None:
     breakdown = error_breakdown([truth], [stray], NAMES)
     np.testing.assert_array_equal(breakdown.average_precision, [0, 0, np.nan])
     # Nothing is left of the planes and all is well; of ships a false positive is left.
-    np.testing.assert_array_equal(breakdown.costs[KINDS.index("missed")], [1, 0, np.nan])
+    np.testing.assert_array_equal(breakdown.costs[ERROR_KINDS.index("missed")], [1, 0, np.nan])
     np.testing.assert_array_equal(breakdown.not_found[TRUTH_KINDS.index("missed")], [1, 1, 0])
 
 
@@ -202,7 +209,7 @@ class Slow:
 
     def averages(self, kinds: set[str]) -> list[float]:
         best = {i: j for j, i in self.best(kinds).items()}
-        missed = self.loose - set(self.best(set(KINDS)))
+        missed = self.loose - set(self.best(set(ERROR_KINDS)))
         result = []
         for c in range(3):
             curve = [(self.d[i][3], True) for i, j in (self.hit | best).items() if self.t[j][2] == c]
@@ -224,10 +231,10 @@ def test_kinds_and_costs_are_those_of_the_plain_loops(
     assert kinds_of(breakdown) == [slow.kind.get(i, "") for i in range(len(slow.d))]
     as_it_is = slow.averages(set())
     np.testing.assert_allclose(breakdown.average_precision, as_it_is, atol=1e-12)
-    for kind, costs in zip(KINDS, breakdown.costs, strict=True):
+    for kind, costs in zip(ERROR_KINDS, breakdown.costs, strict=True):
         expected = np.array(slow.averages({kind})) - as_it_is
         np.testing.assert_allclose(costs, expected, atol=1e-12, err_msg=kind)
-    best = slow.best(set(KINDS))
+    best = slow.best(set(ERROR_KINDS))
     for k, kind in enumerate(TRUTH_KINDS):
         of_kind = [j for j in slow.loose if (slow.kind[best[j]] if j in best else "missed") == kind]
         counts = np.bincount([slow.t[j][2] for j in of_kind], minlength=3)
@@ -262,7 +269,7 @@ def test_sums_and_repairs(
     known = paired.truth_counts > 0
     assert (breakdown.costs[:, known] >= -1e-12).all()
     assert np.isnan(breakdown.costs[:, ~known]).all()
-    repaired = Errors.of(paired, threshold, 0.1, chosen).repaired(range(len(KINDS)))
+    repaired = Errors.of(paired, threshold, 0.1, chosen).repaired(range(len(ERROR_KINDS)))
     np.testing.assert_allclose(repaired, np.where(known, 1, np.nan))
     json.dumps(breakdown.to_dict(), allow_nan=False)
 
@@ -300,7 +307,7 @@ def test_nothing_at_all() -> None:
     breakdown = error_breakdown([], [], NAMES)
     assert math.isnan(breakdown.map)
     assert breakdown.false_positives.sum() == breakdown.not_found.sum() == 0
-    assert breakdown.to_dict()["map_costs"] == dict.fromkeys(KINDS)
+    assert breakdown.to_dict()["map_costs"] == dict.fromkeys(ERROR_KINDS)
 
 
 @pytest.mark.parametrize("background", [0.0, 0.5, 0.6])

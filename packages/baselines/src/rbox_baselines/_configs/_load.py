@@ -15,6 +15,8 @@ from rbox_baselines.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+else:
+    Config = Any  # mmengine is imported where a config is read
 
 _METRIC = "RBoxMetric"
 _DATASET = "RBoxDataset"

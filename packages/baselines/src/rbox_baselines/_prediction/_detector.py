@@ -21,6 +21,8 @@ from rbox_baselines.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+else:
+    Config = Any  # mmengine is imported where a config is read
 
 logger = logging.getLogger("rbox_baselines")
 

@@ -23,8 +23,8 @@ def enable_mmcv_ops() -> None:
     """Makes `mmcv.ops`, mmdet and mmrotate work without compiled operators.
 
     To be called before mmcv.ops, mmdet or mmrotate is imported. Where mmcv has its compiled module, that stays in use.
-    Calling it again changes nothing. What MMRotate's models ask for is supplied (`rbox_baselines._ops`); any other
-    operator raises an OperatorError with its name when it is called.
+    Calling it again changes nothing. What MMRotate's models ask for is supplied; any other operator raises an
+    OperatorError with its name when it is called.
 
     Raises:
         StackError: If mmcv is not installed, or of a version that mmdet and mmrotate do not work with.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from rbox_formats import images, tiling
@@ -24,6 +24,8 @@ from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
+else:
+    Picture = Any  # Pillow is imported where a picture is read
 
 
 class Detector(Loaded):

@@ -19,8 +19,8 @@ class Generation:
         num_beams: 1 is greedy; LMMRotate takes 3.
         max_new_tokens: The longest answer; None: the longest that the model can write.
         batch_size: The most windows at a time.
-        scores: How a box's score comes of the probabilities of its tokens: a rule of `_scores.RULES`, "none" for no
-            scores.
+        scores: How a box's score comes of the probabilities of its tokens: their "mean", "geometric" mean, "minimum" or
+            "product", those of its "label" alone, or "none" for no scores.
         constrained: Whether only texts of the codec, with the detector's classes, may be written.
         temperature: Draws each token by its probability to the power of 1 / temperature. None: takes the likeliest.
         top_p: Draws among the likeliest tokens alone that together have this probability.

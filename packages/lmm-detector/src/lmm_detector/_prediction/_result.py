@@ -13,7 +13,9 @@ from rbox_formats.errors import ImageError
 from rbox_formats.typing import Image
 
 if TYPE_CHECKING:
-    from PIL import Image as PillowImage
+    from PIL.Image import Image as PillowImage
+else:
+    PillowImage = Any  # Pillow is imported where a picture is made
 
 # A picture of more pixels is read part by part, and made smaller as it is read.
 _LARGE = 2**25
@@ -48,7 +50,7 @@ class Prediction(ImageRecord):
         """Whether the texts hold "boxes", are "empty", "truncated" by the length limit, or "failed" to be read."""
         return str(self.metadata["status"])
 
-    def plot(self, *, max_side: int = _MAX_SIDE, **options: Any) -> PillowImage.Image:
+    def plot(self, *, max_side: int = _MAX_SIDE, **options: Any) -> PillowImage:
         """A picture of the image with its objects, which a notebook shows.
 
         Args:

@@ -16,6 +16,8 @@ from lmm_detector.errors import ConfigError
 if TYPE_CHECKING:
     from lmm_detector._families import Part
     from lmm_detector._training._augmentation import Augmentation
+else:
+    Part, Augmentation = str, Any  # torch loads with them, and `--help` answers at once
 
 # Ours, by transformers' names; its "constant" disregards the warm-up.
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}

@@ -2,6 +2,7 @@
 
 from rbox_formats._geometry._clipping import area_inside, clip_to_rbox, intersection_over_foreground
 from rbox_formats._geometry._conventions import CONVENTIONS, LE90, LE135, OC, OC_OLD, Convention, convert
+from rbox_formats._geometry._inputs import as_shapes, check_choice
 from rbox_formats._geometry._minimum_rectangle import around_points
 from rbox_formats._geometry._polygons import quad_around, upright_quad
 from rbox_formats._geometry._shapes import (
@@ -26,8 +27,10 @@ __all__ = [
     "Convention",
     "area_inside",
     "around_points",
+    "as_shapes",
     "canonical_le90",
     "canonical_quad",
+    "check_choice",
     "clip_to_rbox",
     "convert",
     "flip",

@@ -3,6 +3,8 @@
 The area of a quad is that of its signed outline (`quad_area`), for concave quads too; the two halves of a
 self-crossing one count against each other, within a window as without. That is what Sutherland and Hodgman's clipping
 and the shoelace formula give, here by an integral without a loop over boxes.
+
+Quads and windows are what `rbox_formats.arrays` says; anything else is a `FormatsError`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 from array_api_compat import array_namespace, device
 
 from rbox_formats._geometry._conventions import precision
+from rbox_formats._geometry._inputs import as_windows, takes
 from rbox_formats._geometry._minimum_rectangle import around_points, in_blocks
 from rbox_formats._geometry._shapes import quad_area, quad_to_rbox
 from rbox_formats.typing import AnyBoxes, AnyQuads, AnyValues, Windows
@@ -20,6 +23,7 @@ from rbox_formats.typing import AnyBoxes, AnyQuads, AnyValues, Windows
 _BLOCK = 512
 
 
+@takes("quads")
 def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
     """The area of quads inside upright windows.
 
@@ -36,7 +40,7 @@ def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
         (...,), never negative; to the last bit `quad_area` for a quad that lies inside.
     """
     xp = array_namespace(quads)
-    windows = _as_array(windows, quads, xp)
+    windows = as_windows(windows, quads, xp)
     # Relative to the first corner, so that far-off coordinates do not eat the digits of small shapes.
     origin = quads[..., 0, :]
     low, high = windows[..., :2] - origin, windows[..., 2:] - origin
@@ -62,6 +66,7 @@ def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
     return xp.where(_is_inside(quads, windows, xp), quad_area(quads) + xp.zeros_like(areas), areas)
 
 
+@takes("quads")
 def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues:
     """The share of quads' area that lies inside upright windows.
 
@@ -75,7 +80,7 @@ def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues
         plane one has it. Of a crossing quad a window may hold more than is left of the halves' areas: that is 1.
     """
     xp = array_namespace(quads)
-    windows = _as_array(windows, quads, xp)
+    windows = as_windows(windows, quads, xp)
     inside = area_inside(quads, windows)
     whole = quad_area(quads) + xp.zeros_like(inside)
     has_area = whole > 0
@@ -85,6 +90,7 @@ def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues
     return xp.where(has_area, share, xp.astype(by_centre, whole.dtype))
 
 
+@takes("quads")
 def clip_to_rbox(quads: AnyQuads, windows: Windows) -> AnyBoxes:
     """The rotated rectangles of least area around what of quads lies inside upright windows.
 
@@ -98,17 +104,13 @@ def clip_to_rbox(quads: AnyQuads, windows: Windows) -> AnyBoxes:
         window's nearest place: the share inside (`intersection_over_foreground`) tells it apart.
     """
     xp = array_namespace(quads)
-    windows = _as_array(windows, quads, xp)
+    windows = as_windows(windows, quads, xp)
     shape = tuple((quads[..., 0, 0] + windows[..., 0]).shape)
     quads, windows = xp.broadcast_to(quads, (*shape, 4, 2)), xp.broadcast_to(windows, (*shape, 4))
     both = xp.concat([xp.reshape(quads, (-1, 8)), xp.reshape(windows, (-1, 4))], axis=-1)
     clipped = in_blocks(lambda rows: around_points(_points_inside(rows, xp), xp), both, _BLOCK, xp)
     is_inside = _is_inside(quads, windows, xp)
     return xp.where(is_inside[..., None], quad_to_rbox(quads), xp.reshape(clipped, (*shape, 5)))
-
-
-def _as_array(windows: Any, quads: Any, xp: Any) -> Any:
-    return xp.asarray(windows, dtype=quads.dtype, device=device(quads))
 
 
 def _speck(values: Any, xp: Any) -> float:

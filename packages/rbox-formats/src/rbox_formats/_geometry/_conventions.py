@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from array_api_compat import array_namespace
 
+from rbox_formats._geometry._inputs import takes
 from rbox_formats.errors import FormatsError
 from rbox_formats.typing import Boxes
 
@@ -88,6 +89,7 @@ CONVENTIONS = {convention.name: convention for convention in (LE90, LE135, OC, O
 """The four by name: radians, clockwise."""
 
 
+@takes("boxes")
 def convert(boxes: Boxes, source: Convention | str, target: Convention | str) -> Boxes:
     """The same rectangles in another convention.
 
@@ -104,7 +106,7 @@ def convert(boxes: Boxes, source: Convention | str, target: Convention | str) ->
         float32) are a square's. A box of size zero is a square, one with h = 0 a line along its angle.
 
     Raises:
-        FormatsError: If a name is not known.
+        FormatsError: If a name is not known, or the boxes are no array of numbers (..., 5).
     """
     source, target = _named(source), _named(target)
     xp = array_namespace(boxes)
@@ -121,7 +123,7 @@ def convert(boxes: Boxes, source: Convention | str, target: Convention | str) ->
 def _named(convention: Convention | str) -> Convention:
     if isinstance(convention, Convention):
         return convention
-    if convention not in CONVENTIONS:
+    if not isinstance(convention, str) or convention not in CONVENTIONS:
         raise FormatsError(f"expected one of the conventions {', '.join(CONVENTIONS)}, got {convention!r}")
     return CONVENTIONS[convention]
 

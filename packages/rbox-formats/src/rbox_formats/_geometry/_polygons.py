@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rbox_formats._geometry._shapes import canonical_le90, rbox_to_quad
+from rbox_formats.arrays import to_numpy
+from rbox_formats.errors import FormatsError
 
 
-def quad_around(corners: Sequence[float]) -> list[float]:
+def quad_around(corners: ArrayLike) -> list[float]:
     """An outline as a quad: itself where it has four corners, else the corners of the least rectangle around it.
 
     A side of that rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Along the hull the edges'
@@ -20,16 +24,24 @@ def quad_around(corners: Sequence[float]) -> list[float]:
     again is left out. Four are a quad as they stand, also where two of them are the same.
 
     Args:
-        corners: x1, y1, x2, y2, ... of at least one corner.
+        corners: x1, y1, x2, y2, ... of at least one corner; also as rows (n, 2), and as an array.
 
     Returns:
         Eight numbers. Of two corners or a line, a rectangle without height; of one, that point four times.
+
+    Raises:
+        FormatsError: If they are not numbers, none, or not as many x as y.
     """
-    if len(corners) > 8 and corners[:2] == corners[-2:]:
-        corners = corners[:-2]
-    if len(corners) == 8:
-        return list(corners)
-    hull = _hull(corners)
+    numbers: Any = corners
+    if type(numbers) is not list or not {*map(type, numbers)} <= {int, float}:
+        numbers = to_numpy(corners, "corners").ravel().tolist()
+    if not numbers or len(numbers) % 2:
+        raise FormatsError(f"expected corners as x1, y1, x2, y2, ..., got {len(numbers)} numbers")
+    if len(numbers) > 8 and numbers[:2] == numbers[-2:]:
+        numbers = numbers[:-2]
+    if len(numbers) == 8:
+        return list(numbers)
+    hull = _hull(numbers)
     if len(hull) == 1:
         return [*hull[0].tolist()] * 4
     points = hull - hull[0]

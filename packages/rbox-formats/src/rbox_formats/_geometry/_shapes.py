@@ -1,8 +1,9 @@
 """Rotated boxes, quads and upright boxes, from one to the other.
 
 A box is (cx, cy, w, h, angle): pixels, radians, x to the right, y down, angle positive clockwise on the screen, in
-`le90`: w >= h and the angle in [-pi/2, pi/2); a square's in [-pi/4, pi/4). Every function keeps leading shapes, works
-on numpy arrays and torch tensors through the array API, and gives back the kind that it got.
+`le90`: w >= h and the angle in [-pi/2, pi/2); a square's in [-pi/4, pi/4). Every function keeps leading shapes, takes
+what `rbox_formats.arrays` says, works on it through the array API, and gives back the kind that it got; what has
+another shape or is no array of numbers is a `FormatsError`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import Any, Literal
 from array_api_compat import array_namespace, device
 
 from rbox_formats._geometry._conventions import LE90, convert
+from rbox_formats._geometry._inputs import check_choice, takes
 from rbox_formats._geometry._minimum_rectangle import around_quads, in_blocks
-from rbox_formats.errors import FormatsError
 from rbox_formats.typing import Boxes, HBoxes, Quads, Values
 
 # Quads that numpy works on at a time: what each step leaves behind is still in the processor's cache at the next.
@@ -28,6 +29,7 @@ def _unstack(array: Any) -> tuple[Any, ...]:
     return tuple(array[..., i] for i in range(array.shape[-1]))
 
 
+@takes("boxes")
 def canonical_le90(boxes: Boxes) -> Boxes:
     """The same rectangles in the `le90` range.
 
@@ -41,6 +43,7 @@ def canonical_le90(boxes: Boxes) -> Boxes:
     return convert(boxes, LE90, LE90)
 
 
+@takes("boxes")
 def rbox_to_quad(boxes: Boxes) -> Quads:
     """The corners of rotated boxes.
 
@@ -60,6 +63,7 @@ def rbox_to_quad(boxes: Boxes) -> Quads:
     return xp.reshape(xp.stack(corners, axis=-1), (*boxes.shape[:-1], 4, 2))
 
 
+@takes("quads")
 def quad_to_rbox(quads: Quads) -> Boxes:
     """The rotated rectangle of least area around each quad.
 
@@ -68,7 +72,8 @@ def quad_to_rbox(quads: Quads) -> Boxes:
     concave quad's hull is) it is one of them. Corners on a line give a box of height zero along it, four equal corners
     one of size zero at angle zero.
 
-    See `_minimum_rectangle` for the method. In numpy it holds a few megabytes beside its result, whatever N.
+    One side of it lies along a side or a diagonal of the quad (Freeman and Shapira, 1975); each of the six is tried. In
+    numpy it holds a few megabytes beside its result, whatever N.
 
     Args:
         quads: (..., 4, 2), finite.
@@ -81,6 +86,7 @@ def quad_to_rbox(quads: Quads) -> Boxes:
     return xp.reshape(boxes, (*quads.shape[:-2], 5))
 
 
+@takes("boxes")
 def rbox_to_hbox(boxes: Boxes) -> HBoxes:
     """The upright boxes around rotated ones.
 
@@ -97,6 +103,7 @@ def rbox_to_hbox(boxes: Boxes) -> HBoxes:
     return xp.stack([cx - half_w, cy - half_h, cx + half_w, cy + half_h], axis=-1)
 
 
+@takes("quads")
 def quad_to_hbox(quads: Quads) -> HBoxes:
     """The upright boxes around quads.
 
@@ -110,6 +117,7 @@ def quad_to_hbox(quads: Quads) -> HBoxes:
     return xp.concat([xp.min(quads, axis=-2), xp.max(quads, axis=-2)], axis=-1)
 
 
+@takes("hboxes")
 def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
     """Upright boxes as rotated ones.
 
@@ -124,11 +132,13 @@ def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
     return canonical_le90(xp.stack([(x0 + x1) / 2, (y0 + y1) / 2, x1 - x0, y1 - y0, xp.zeros_like(x0)], axis=-1))
 
 
+@takes("boxes")
 def rbox_area(boxes: Boxes) -> Values:
     """The area (...,) of rotated boxes (..., 5)."""
     return boxes[..., 2] * boxes[..., 3]
 
 
+@takes("quads")
 def quad_area(quads: Quads) -> Values:
     """The area inside quads by the shoelace formula.
 
@@ -145,6 +155,7 @@ def quad_area(quads: Quads) -> Values:
     return xp.abs(p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]) / 2
 
 
+@takes("quads")
 def canonical_quad(
     quads: Quads, *, clockwise: bool = True, start: Literal["topmost", "leftmost", "first"] = "topmost"
 ) -> Quads:
@@ -167,8 +178,7 @@ def canonical_quad(
     Raises:
         FormatsError: If the start is not one of the three.
     """
-    if start not in ("first", *_STARTS):
-        raise FormatsError(f"expected the start 'first', {', '.join(map(repr, _STARTS))} of a quad, got {start!r}")
+    check_choice(start, ("first", *_STARTS), "the start of a quad as")
     xp = array_namespace(quads)
     corners = xp.reshape(quads, (-1, 4, 2))
     centred = corners - xp.mean(corners, axis=1, keepdims=True)

@@ -5,18 +5,21 @@ flip takes x to W - x. (Where pixels' middles are whole numbers a flip takes x t
 take it off after.) An image whose pixels are turned by `numpy.rot90(image, -turns)` has its boxes turned by
 `rotate90(boxes, size, turns)`.
 
-Every function takes boxes (..., 5) in `le90` or quads (..., 4, 2), of numpy, torch or another array library, and gives
-back what it got. The corners of a quad keep their order, so that the first one stays the object's first; a flip turns a
-clockwise quad into a counter-clockwise one (`canonical_quad` defines it anew).
+Every function takes boxes (..., 5) in `le90` or quads (..., 4, 2), of whatever `rbox_formats.arrays` says, and gives
+back what it got; what is neither, and a wrong choice or number, is a `FormatsError`. The corners of a quad keep their
+order, so that the first one stays the object's first; a flip turns a clockwise quad into a counter-clockwise one
+(`canonical_quad` defines it anew).
 """
 
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, Literal, TypeAlias
 
 from array_api_compat import array_namespace
 
+from rbox_formats._geometry._inputs import check_choice, number, pair, takes, whole_number
 from rbox_formats._geometry._shapes import canonical_le90, quad_to_rbox, rbox_to_quad
 from rbox_formats.errors import FormatsError
 from rbox_formats.typing import BoxesOrQuads
@@ -34,6 +37,7 @@ _FLIPS = {
 _QUARTERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 
 
+@takes("boxes", "quads")
 def flip(
     shapes: BoxesOrQuads, image_size: tuple[float, float], direction: Literal["horizontal", "vertical", "diagonal"]
 ) -> BoxesOrQuads:
@@ -48,12 +52,14 @@ def flip(
     Returns:
         Of the shape and kind of what was given.
     """
-    width, height = image_size
+    check_choice(direction, _FLIPS, "the direction of a flip as")
+    width, height = pair(image_size, "image_size")
     x, y = _FLIPS[direction]
     target = (width if x < 0 else 0.0, height if y < 0 else 0.0)
     return _placed(shapes, (x, 0.0, 0.0, y), (0.0, 0.0), target, mirrored=x != y)
 
 
+@takes("boxes", "quads")
 def rotate90(
     shapes: BoxesOrQuads, image_size: tuple[float, float], turns: int = 1
 ) -> tuple[BoxesOrQuads, tuple[float, float]]:
@@ -67,14 +73,15 @@ def rotate90(
     Returns:
         The shapes, and the turned image's (width, height).
     """
-    width, height = image_size
-    turns %= 4
+    width, height = pair(image_size, "image_size")
+    turns = whole_number(turns, "turns") % 4
     cos, sin = _QUARTERS[turns]
     target = ((0.0, 0.0), (height, 0.0), (width, height), (0.0, width))[turns]
     turned = _placed(shapes, (cos, -sin, sin, cos), (0.0, 0.0), target, turn=turns * math.pi / 2)
     return turned, (width, height) if turns % 2 == 0 else (height, width)
 
 
+@takes("boxes", "quads")
 def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> BoxesOrQuads:
     """Shapes turned around a point.
 
@@ -86,10 +93,12 @@ def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> B
     Returns:
         Of the shape and kind of what was given.
     """
+    angle, centre = number(angle, "angle"), pair(centre, "centre")
     cos, sin = math.cos(angle), math.sin(angle)
     return _placed(shapes, (cos, -sin, sin, cos), centre, centre, turn=angle)
 
 
+@takes("boxes", "quads")
 def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOrQuads:
     """Shapes of the resized image.
 
@@ -105,7 +114,7 @@ def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOr
     Raises:
         FormatsError: If a factor is not positive and finite.
     """
-    x, y = (factors, factors) if isinstance(factors, (int, float)) else factors
+    x, y = (factors, factors) if isinstance(factors, Real) else pair(factors, "positive factors to scale by")
     if not (0 < x < math.inf and 0 < y < math.inf):
         raise FormatsError(f"expected positive factors to scale by, got {x} and {y}")
     if x != y and _are_boxes(shapes):
@@ -113,18 +122,25 @@ def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOr
     return _placed(shapes, (x, 0.0, 0.0, y), (0.0, 0.0), (0.0, 0.0), size=x)
 
 
+@takes("boxes", "quads")
 def translate(shapes: BoxesOrQuads, offset: tuple[float, float]) -> BoxesOrQuads:
-    """Shapes moved by (x, y) pixels."""
-    return _placed(shapes, (1.0, 0.0, 0.0, 1.0), (0.0, 0.0), offset)
+    """Shapes moved by an offset.
+
+    Args:
+        shapes: Boxes (..., 5) or quads (..., 4, 2).
+        offset: (x, y) in pixels.
+
+    Returns:
+        Of the shape and kind of what was given.
+
+    Raises:
+        FormatsError: If the shapes are neither, or the offset is not two numbers.
+    """
+    return _placed(shapes, (1.0, 0.0, 0.0, 1.0), (0.0, 0.0), pair(offset, "offset"))
 
 
 def _are_boxes(shapes: Any) -> bool:
-    shape = tuple(shapes.shape)
-    if shape[-1:] == (5,):
-        return True
-    if shape[-2:] == (4, 2):
-        return False
-    raise FormatsError(f"expected boxes (..., 5) or quads (..., 4, 2), got an array of shape {shape}")
+    return bool(shapes.shape[-1] == 5)
 
 
 def _placed(

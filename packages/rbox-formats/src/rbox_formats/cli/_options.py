@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from rbox_formats._records import ClassNames
+from rbox_formats._records import ClassNames
 
 # How a name that is meant as a file ends.
 _NAME_FILES = (".txt", ".names", ".list", ".csv")

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from rbox_formats.codecs._base import Codec
-from rbox_formats.codecs._decoded import Decoded, DecodeWarning, Rejected, joined_status
+from rbox_formats.codecs._decoded import Decoded, DecodeWarning, OnInvalid, Rejected, Status, joined_status
 from rbox_formats.codecs._stream import StreamDecoder, StreamedBox
 from rbox_formats.codecs.allseeing import AllSeeing
 from rbox_formats.codecs.cogvlm import CogVLM
@@ -37,7 +37,9 @@ __all__ = [
     "DecodeWarning",
     "Decoded",
     "Florence2",
+    "OnInvalid",
     "Rejected",
+    "Status",
     "StreamDecoder",
     "StreamedBox",
     "from_dict",

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from rbox_formats._records import ClassNames
+from rbox_formats.arrays import to_numpy
 from rbox_formats.codecs._coordinates import Size
-from rbox_formats.errors import CodecError
+from rbox_formats.errors import CodecError, FormatsError
 from rbox_formats.typing import BoxesOrQuadsN, LabelsN
 
 
@@ -31,10 +32,7 @@ def as_shapes(boxes: Any) -> BoxesOrQuadsN:
     Raises:
         CodecError: If they are neither.
     """
-    try:
-        shapes = np.asarray(boxes, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise CodecError(f"expected boxes (N, 5) or quads (N, 4, 2), got {type(boxes).__name__}: {error}") from error
+    shapes = _to_numpy(boxes, "boxes (N, 5) or quads (N, 4, 2)").astype(np.float64, copy=False)
     if shapes.shape == (0,):
         return np.zeros((0, 5))
     if shapes.shape[1:] not in ((5,), (4, 2)):
@@ -45,13 +43,34 @@ def as_shapes(boxes: Any) -> BoxesOrQuadsN:
     return shapes
 
 
+def _to_numpy(values: Any, name: str) -> np.ndarray:
+    try:
+        return to_numpy(values, name)
+    except FormatsError as error:
+        raise CodecError(str(error)) from error
+
+
+def as_order(order: Any, boxes: int) -> LabelsN:
+    """Indices of boxes (K,), int64.
+
+    Raises:
+        CodecError: If they are not whole numbers, or not of boxes that there are.
+    """
+    found = _to_numpy(order, "order")
+    if found.ndim != 1 or (len(found) and found.dtype.kind not in "iu"):
+        raise CodecError(f"expected an order as indices of boxes (K,), got {found.dtype} {found.shape}")
+    if len(found) and not -boxes <= found.min() <= found.max() < boxes:
+        raise CodecError(f"expected an order of indices below {boxes}, got {found.min()} to {found.max()}")
+    return found.astype(np.int64)
+
+
 def as_labels(labels: Any, boxes: int, classes: int) -> LabelsN:
     """A label (N,) for each box, int64.
 
     Raises:
         CodecError: If they are not whole numbers, not as many as boxes, or beyond the classes.
     """
-    found = np.asarray(labels)
+    found = _to_numpy(labels, "labels")
     if found.shape != (boxes,) or (boxes and found.dtype.kind not in "iu"):
         raise CodecError(f"expected a whole number as label of each of {boxes} boxes, got {found.dtype} {found.shape}")
     if boxes and not 0 <= found.min() <= found.max() < classes:
@@ -62,5 +81,13 @@ def as_labels(labels: Any, boxes: int, classes: int) -> LabelsN:
 def check_sizes(image_size: Size, input_size: Size | None) -> None:
     """Raises a `CodecError` unless both, where given, are (width, height) above zero."""
     for name, size in (("image_size", image_size), ("input_size", input_size)):
-        if size is not None and not (len(size) == 2 and min(size) > 0):
-            raise CodecError(f"expected {name} as (width, height) in pixels, got {tuple(size)}")
+        if size is not None and not _is_size(size):
+            raise CodecError(f"expected {name} as (width, height) in pixels, got {size!r}")
+
+
+def _is_size(size: Any) -> bool:
+    try:
+        width, height = size
+        return bool(width > 0 and height > 0)
+    except (TypeError, ValueError):
+        return False

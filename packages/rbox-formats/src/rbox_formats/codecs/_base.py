@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rbox_formats._geometry import rbox_to_hbox
 from rbox_formats._records import ClassNames
-from rbox_formats.codecs._arguments import as_class_names, as_labels, as_shapes, check_sizes
+from rbox_formats.codecs._arguments import as_class_names, as_labels, as_order, as_shapes, check_sizes
 from rbox_formats.codecs._coordinates import Coordinates, Size
 from rbox_formats.codecs._decoded import Decoded, DecodeWarning, OnInvalid, Rejected, Status
 from rbox_formats.codecs._parser import Found, Parser
@@ -84,13 +85,13 @@ class Codec(ABC):
 
     def encode(
         self,
-        boxes: BoxesOrQuadsN | Sequence[Any],
-        labels: LabelsN | Sequence[int],
+        boxes: ArrayLike,
+        labels: ArrayLike,
         class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
         *,
-        order: Sequence[int] | np.ndarray | None = None,
+        order: ArrayLike | None = None,
     ) -> str:
         """Writes boxes as text.
 
@@ -109,7 +110,7 @@ class Codec(ABC):
         classes, shapes, whose = self._given(boxes, labels, class_names, image_size, input_size)
         names = self._spelled(classes)
         numbers = self._numbers(shapes, image_size, input_size)
-        chosen = self._arranged(shapes, whose, classes, numbers) if order is None else np.asarray(order, dtype=np.int64)
+        chosen = self._arranged(shapes, whose, classes, numbers) if order is None else as_order(order, len(shapes))
         if not len(chosen):
             return self.empty_answer or ""
         rows = [tuple(row) for row in numbers[chosen].tolist()]
@@ -117,8 +118,8 @@ class Codec(ABC):
 
     def order(
         self,
-        boxes: BoxesOrQuadsN | Sequence[Any],
-        labels: LabelsN | Sequence[int],
+        boxes: ArrayLike,
+        labels: ArrayLike,
         class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,
@@ -137,8 +138,10 @@ class Codec(ABC):
                 a class that comes again is named again.
 
         Raises:
-            CodecError: As `encode`.
+            CodecError: As `encode`, and if `by` is neither.
         """
+        if by not in ("category", "position"):
+            raise CodecError(f"expected an order by 'category' or 'position', got {by!r}")
         classes, shapes, whose = self._given(boxes, labels, class_names, image_size, input_size)
         numbers = self._numbers(shapes, image_size, input_size)
         if by == "position":

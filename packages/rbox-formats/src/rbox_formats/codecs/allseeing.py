@@ -21,6 +21,8 @@ from rbox_formats.codecs._template import READ_ANY
 from rbox_formats.codecs.florence2 import Florence2, spelled
 from rbox_formats.typing import BoxesOrQuadsN, NumbersN, ScoresN
 
+__all__ = ["AllSeeing"]
+
 
 @dataclass(frozen=True)
 class AllSeeing(Codec):

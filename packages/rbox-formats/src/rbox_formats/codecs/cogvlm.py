@@ -20,6 +20,8 @@ from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._syntax import Syntax
 
+__all__ = ["CogVLM"]
+
 #: A name has brackets behind it. What is closed, goes on with another box, or holds digits only, is none.
 BROKEN = r"[^\[\];<\s][^\[\];<]*+(?=[;\]])|[-.]?[0-9][-0-9.,\s]*+(?=<|\Z)"
 

@@ -23,6 +23,8 @@ from rbox_formats.codecs._template import READ_ANY
 from rbox_formats.codecs.geochat import turned
 from rbox_formats.codecs.internvl import TOKENS
 
+__all__ = ["EarthDial"]
+
 
 @dataclass(frozen=True)
 class EarthDial(Codec):

@@ -21,6 +21,8 @@ from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._syntax import Syntax
 
+__all__ = ["Falcon"]
+
 
 @dataclass(frozen=True)
 class Falcon(Codec):

@@ -31,6 +31,8 @@ from rbox_formats.codecs._options import one_of
 from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.typing import BoxesOrQuadsN, NumbersN, ScoresN
 
+__all__ = ["Florence2"]
+
 
 def spelled(name: str) -> str:
     """As LMMRotate writes a class's name."""

@@ -18,6 +18,8 @@ from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._json import json_syntax
 from rbox_formats.codecs._syntax import Syntax
 
+__all__ = ["Gemini"]
+
 
 @dataclass(frozen=True)
 class Gemini(Codec):

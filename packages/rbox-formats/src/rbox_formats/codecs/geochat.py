@@ -29,6 +29,8 @@ from rbox_formats.codecs._options import one_of
 from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs._template import READ_ANY
 
+__all__ = ["GeoChat"]
+
 BOX, BROKEN = "{<%d><%d><%d><%d>|<%d>}", r"\{[^{}]*+\}?"
 
 

@@ -24,6 +24,8 @@ from rbox_formats.codecs._coordinates import Coordinates, Limits, Size, as_hboxe
 from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.typing import BoxesOrQuadsN, NumbersN
 
+__all__ = ["Kosmos2"]
+
 _SIDE = 32
 
 

@@ -20,6 +20,8 @@ from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._syntax import Syntax
 
+__all__ = ["PaliGemma"]
+
 
 @dataclass(frozen=True)
 class PaliGemma(Codec):

@@ -25,6 +25,8 @@ from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._json import FENCE, FENCED_NONE, json_syntax
 from rbox_formats.codecs._syntax import Syntax
 
+__all__ = ["Qwen25VL"]
+
 
 @dataclass(frozen=True)
 class Qwen25VL(Codec):

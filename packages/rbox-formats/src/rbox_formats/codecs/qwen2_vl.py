@@ -20,6 +20,8 @@ from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._syntax import Syntax
 
+__all__ = ["Qwen2VL"]
+
 TOKENS = ("<|object_ref_start|>", "<|object_ref_end|>", "<|box_start|>", "<|box_end|>")
 
 

@@ -26,6 +26,8 @@ from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._json import FENCE, FENCED_NONE, json_syntax
 from rbox_formats.codecs._syntax import Syntax
 
+__all__ = ["Qwen3VL"]
+
 
 @dataclass(frozen=True)
 class Qwen3VL(Codec):

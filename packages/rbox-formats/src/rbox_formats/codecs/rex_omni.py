@@ -26,6 +26,8 @@ from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs.qwen2_vl import TOKENS
 from rbox_formats.typing import BoxesOrQuadsN, NumbersN, ScoresN
 
+__all__ = ["RexOmni"]
+
 
 @dataclass(frozen=True)
 class RexOmni(Codec):

@@ -36,6 +36,8 @@ from rbox_formats.codecs._options import one_of
 from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs._template import READ_ANY
 
+__all__ = ["RSCoVLM"]
+
 _SHAPES: dict[str, tuple[Shape, str, int]] = {
     "quad": ("quad", "quadrant bbox", 8),
     "obb": ("rbox", "oriented bbox", 5),

@@ -21,6 +21,8 @@ from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs._template import READ_ANY
 from rbox_formats.codecs.cogvlm import BROKEN
 
+__all__ = ["Shikra"]
+
 
 @dataclass(frozen=True)
 class Shikra(Codec):

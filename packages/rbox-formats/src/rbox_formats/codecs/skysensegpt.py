@@ -21,16 +21,18 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rbox_formats._geometry import OC
 from rbox_formats.codecs._base import Codec
 from rbox_formats.codecs._coordinates import Scaled, Size
 from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs._template import READ_ANY, Pattern, beginnings, escape, strict
-from rbox_formats.typing import BoxesOrQuadsN, LabelsN
+
+__all__ = ["SkySenseGPT"]
 
 _MOST = 20
 _REST = ", and due to the context length, the remaining objects are not listed."
@@ -112,8 +114,8 @@ class SkySenseGPT(Codec):
 
     def order(
         self,
-        boxes: BoxesOrQuadsN | Sequence[Any],
-        labels: LabelsN | Sequence[int],
+        boxes: ArrayLike,
+        labels: ArrayLike,
         class_names: Iterable[str],
         image_size: Size,
         input_size: Size | None = None,

@@ -21,6 +21,8 @@ from rbox_formats.codecs._coordinates import Scaled
 from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs._template import READ_ANY
 
+__all__ = ["TEOChat"]
+
 
 @dataclass(frozen=True)
 class TEOChat(Codec):

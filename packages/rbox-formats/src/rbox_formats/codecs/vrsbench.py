@@ -27,6 +27,8 @@ from rbox_formats.codecs._syntax import Syntax
 from rbox_formats.codecs._template import READ_ANY
 from rbox_formats.codecs.geochat import BOX, BROKEN
 
+__all__ = ["VRSBench"]
+
 _SHAPES: dict[str, Shape] = {"hbb": "hbox", "obb_v1": "rbox", "obb_v2": "hbox before turning"}
 
 

@@ -73,7 +73,7 @@ def get(name: str) -> Format:
     Raises:
         DatasetError: If there is none.
     """
-    if name not in FORMATS:
+    if not isinstance(name, str) or name not in FORMATS:
         raise DatasetError(f"expected a dataset format among {', '.join(FORMATS)}, got {name!r}")
     return FORMATS[name]
 

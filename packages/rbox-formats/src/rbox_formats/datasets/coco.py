@@ -63,6 +63,8 @@ from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
+__all__ = ["images", "read", "write"]
+
 _LAYOUT = Layout(
     by_split=(
         "annotations/instances_{split}.json",

@@ -1,4 +1,4 @@
-"""DIOR-R: the oriented boxes of DIOR, in Pascal VOC's files (see `_voc`) with the corners of each object.
+"""DIOR-R: the oriented boxes of DIOR, in Pascal VOC's files (see `voc`) with the corners of each object.
 
     <object>
       <type>robndbox</type> <name>golffield</name> <pose> <truncated> <difficult>0</difficult>
@@ -34,6 +34,8 @@ from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.xml_elements import Element, ElementError, Node
+
+__all__ = ["CLASS_NAMES", "images", "parse", "read", "write"]
 
 CLASS_NAMES = ClassNames(
     [

@@ -44,6 +44,8 @@ from rbox_formats.parsing.lines import (
     split_lines,
 )
 
+__all__ = ["LABEL_FOLDERS", "V1_0", "V1_5", "V2_0", "Objects", "parse", "read", "write", "write_folder"]
+
 V1_0 = ClassNames(
     [
         "plane",

@@ -44,6 +44,8 @@ from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.lines import shortest
 from rbox_formats.parsing.xml_elements import Element, ElementError, Node
 
+__all__ = ["CLASS_NAMES", "parse", "read", "write"]
+
 _AIRPLANES = ("Boeing737", "Boeing747", "Boeing777", "Boeing787", "C919", "A220", "A321", "A330", "A350", "ARJ21")
 _SHIPS = (
     "Passenger Ship",

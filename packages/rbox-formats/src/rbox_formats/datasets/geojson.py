@@ -47,6 +47,8 @@ from rbox_formats.parsing import json_values
 from rbox_formats.parsing.lines import plain_digits, read_text, split_lines
 from rbox_formats.typing import QuadsN
 
+__all__ = ["Placement", "collection", "find_placement", "placement_of", "world_file", "write"]
+
 _GEOTIFF = (".tif", ".tiff")
 
 

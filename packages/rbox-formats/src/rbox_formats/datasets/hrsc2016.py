@@ -49,6 +49,8 @@ from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.lines import shortest
 from rbox_formats.parsing.xml_elements import Element, Node
 
+__all__ = ["LEVEL_2", "LEVEL_3", "SHIP", "TYPES", "Type", "images", "parse", "read", "write"]
+
 
 class Type(NamedTuple):
     """A class in the dataset's tree: its name, and the number of the class above it."""

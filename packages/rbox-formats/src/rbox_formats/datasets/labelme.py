@@ -53,6 +53,8 @@ from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
+__all__ = ["images", "read", "write"]
+
 _VERSION = "5.5.0"
 
 # Which numbers of points each type may have; a polygon has three or more.

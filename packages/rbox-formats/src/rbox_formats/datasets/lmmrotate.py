@@ -47,6 +47,8 @@ from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
+__all__ = ["V2", "V3", "images", "read", "write"]
+
 _LAYOUT = Layout(by_split=("{split}.json", "annotations/{split}.json"), whole=("annotations.json",))
 V2 = codecs.get("florence2")
 V3 = codecs.get("florence2", version=3)

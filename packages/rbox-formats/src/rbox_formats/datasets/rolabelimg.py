@@ -1,4 +1,4 @@
-"""roLabelImg: Pascal VOC's files (see `_voc`) with a centre, two sides and an angle, or an upright box.
+"""roLabelImg: Pascal VOC's files (see `voc`) with a centre, two sides and an angle, or an upright box.
 
     <annotation verified="yes">
       ...
@@ -39,6 +39,8 @@ from rbox_formats.datasets import _per_image, _voc
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
 from rbox_formats.parsing.xml_elements import Element, ElementError, Node
+
+__all__ = ["images", "parse", "read", "write"]
 
 _LAYOUT = Layout(("Annotations", "annotations", "."), ("ImageSets/Main", "ImageSets"))
 _WRITTEN = Layout((".",), ())

@@ -22,6 +22,8 @@ from pathlib import Path
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import dota
 
+__all__ = ["CLASS_NAMES", "read", "write"]
+
 CLASS_NAMES = ClassNames(["ship", "aircraft", "car", "tank", "bridge", "harbor"])
 
 _LABEL_FOLDERS = ("annfiles",)

@@ -1,4 +1,4 @@
-"""RSDD-SAR: ships in radar (SAR) images, in Pascal VOC's files (see `_voc`) with centre, sides and angle.
+"""RSDD-SAR: ships in radar (SAR) images, in Pascal VOC's files (see `voc`) with centre, sides and angle.
 
     <annotation>
       ... <polarization>HH</polarization> <resolution>3</resolution> <size>... <segmented>0</segmented>
@@ -37,6 +37,8 @@ from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.xml_elements import Element, Node
+
+__all__ = ["CLASS_NAMES", "images", "parse", "read", "write"]
 
 CLASS_NAMES = ClassNames(["ship"])
 

@@ -23,6 +23,8 @@ from pathlib import Path
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import dota
 
+__all__ = ["CLASS_NAMES", "read", "write"]
+
 CLASS_NAMES = ClassNames(["Cell-Container", "Container", "Dredger", "Fishing", "LawEnforce", "ore-oil"])
 
 _LABEL_FOLDERS = ("labels", *dota.LABEL_FOLDERS)

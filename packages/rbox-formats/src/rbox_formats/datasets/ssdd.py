@@ -1,4 +1,4 @@
-"""SSDD with rotated boxes (RBox-SSDD): ships in radar (SAR) images, in Pascal VOC's files (see `_voc`).
+"""SSDD with rotated boxes (RBox-SSDD): ships in radar (SAR) images, in Pascal VOC's files (see `voc`).
 
     <object> <name>ship</name> ... <difficult>0</difficult>
       <rotated_bndbox>
@@ -43,6 +43,8 @@ from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.xml_elements import Element, Node
+
+__all__ = ["CLASS_NAMES", "images", "parse", "read", "write"]
 
 CLASS_NAMES = ClassNames(["ship"])
 

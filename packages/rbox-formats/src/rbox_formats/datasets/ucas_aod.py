@@ -47,6 +47,8 @@ from rbox_formats.parsing.lines import (
     split_lines,
 )
 
+__all__ = ["CLASS_NAMES", "images", "read", "write"]
+
 CLASS_NAMES = ClassNames(["car", "airplane"])
 
 # The folders as distributed, and what is in them, by the names that a list of classes may have for it.

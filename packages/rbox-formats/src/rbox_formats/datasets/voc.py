@@ -1,4 +1,12 @@
-"""Pascal VOC: upright boxes, in the files that `_voc` describes.
+"""Pascal VOC: upright boxes, in files that several datasets take for rotated ones too, and change the box alone.
+
+    <annotation>
+      <folder> <filename> <path> <source><database>... <size><width><height><depth> <segmented>
+      <object> <type> <name> <pose> <truncated> <difficult> and the box, in elements of the dataset's own
+
+What stands beside the objects is a record's metadata by its path of tags, and written back. `difficult` is 0 where it
+is left out. Nothing is kept of an object's `pose` and `truncated`: they are written as annotation tools do where nobody
+said ("Unspecified", 0). The box of this format:
 
     <object> <name>ship</name> <pose> <truncated> <difficult>0</difficult>
       <bndbox> <xmin>48</xmin> <ymin>240</ymin> <xmax>195</xmax> <ymax>371</ymax> </bndbox>
@@ -33,6 +41,8 @@ from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.xml_elements import Element, Node
+
+__all__ = ["images", "parse", "read", "write"]
 
 _LAYOUT = Layout(
     ("Annotations/Horizontal Bounding Boxes", "Annotations", "annotations", "."), ("ImageSets/Main", "ImageSets")

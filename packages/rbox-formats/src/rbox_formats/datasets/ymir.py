@@ -58,6 +58,8 @@ from rbox_formats.parsing.lines import (
     split_lines,
 )
 
+__all__ = ["images", "read", "write"]
+
 _MOUNT = "/in/"
 _LINE = "A line reads: class_id, xmin, ymin, xmax, ymax, quality, rotate_angle"
 _NAME_FILES = ("config.yaml", "env.yaml")

@@ -51,6 +51,8 @@ from rbox_formats.parsing.lines import (
     split_lines,
 )
 
+__all__ = ["images_folder", "read", "write"]
+
 FARTHEST = 10.0
 """How many image sizes a corner may be outside."""
 

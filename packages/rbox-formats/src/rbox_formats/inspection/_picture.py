@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rbox_formats.inspection._inspection import ANGLE_STEP, LONG_SIDES, Inspection
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL.Image import Image as PillowImage
+else:
+    PillowImage = Any  # Pillow is imported where a picture is made
 
 _MARGIN, _TITLE, _TEXT = 28, 24, 15
 _COLUMN, _HISTOGRAM = 700, 230
 
 
-def summary_picture(inspection: Inspection, title: str) -> Image.Image:
+def summary_picture(inspection: Inspection, title: str) -> PillowImage:
     """Objects per class and suspicions on the left; angles, sizes and objects per image on the right.
 
     Args:
@@ -70,7 +72,7 @@ def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
 
 
-def _angles(inspection: Inspection, size: tuple[int, int]) -> Image.Image:
+def _angles(inspection: Inspection, size: tuple[int, int]) -> PillowImage:
     from rbox_formats import draw
 
     # The first bin is a direction that has two names: it is drawn at both ends, half a bin wide each in truth.
@@ -79,7 +81,7 @@ def _angles(inspection: Inspection, size: tuple[int, int]) -> Image.Image:
     return draw.histogram("Angles, le90, clockwise from the x axis (-90° and 90° are the same)", counts, ticks, size)
 
 
-def _sides(inspection: Inspection, size: tuple[int, int]) -> Image.Image:
+def _sides(inspection: Inspection, size: tuple[int, int]) -> PillowImage:
     from rbox_formats import draw
 
     used = np.flatnonzero(inspection.long_sides)
@@ -90,7 +92,7 @@ def _sides(inspection: Inspection, size: tuple[int, int]) -> Image.Image:
     return draw.histogram("Long sides, px", inspection.long_sides[first : last + 1].tolist(), ticks, size)
 
 
-def _per_image(inspection: Inspection, size: tuple[int, int]) -> Image.Image:
+def _per_image(inspection: Inspection, size: tuple[int, int]) -> PillowImage:
     from rbox_formats import draw
 
     # 0, 1, 2-3, 4-7 and so on: a crowded image has a thousand times the objects of most.

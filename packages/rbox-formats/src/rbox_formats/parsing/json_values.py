@@ -12,6 +12,8 @@ from typing import Any
 from rbox_formats.errors import DatasetError
 from rbox_formats.parsing.lines import LARGEST, read_text
 
+__all__ = ["Value", "dump", "holdable", "plain", "read"]
+
 _KINDS: dict[type, str] = {
     dict: "an object",
     list: "an array",

@@ -10,6 +10,22 @@ from typing import TypeVar
 from rbox_formats._records import ClassNames
 from rbox_formats.errors import DatasetError
 
+__all__ = [
+    "CORRECT_OR_NAME",
+    "CORRECT_OR_REMOVE",
+    "LARGEST",
+    "LineError",
+    "find_class",
+    "one_field",
+    "parse_index",
+    "parse_lines",
+    "parse_numbers",
+    "plain_digits",
+    "read_text",
+    "shortest",
+    "split_lines",
+]
+
 T = TypeVar("T")
 
 # No image is so large. What lies farther out is a broken number, and squares of it would leave the range of floats.

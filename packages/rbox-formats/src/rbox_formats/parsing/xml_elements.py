@@ -24,6 +24,27 @@ if TYPE_CHECKING:
 else:  # the parser is imported where a file is read, so that importing the package stays quick
     Element: TypeAlias = Any
 
+__all__ = [
+    "Element",
+    "ElementError",
+    "Node",
+    "child",
+    "expect_root",
+    "fields",
+    "file_name",
+    "flag",
+    "label",
+    "nested",
+    "number",
+    "pixels",
+    "read",
+    "text",
+    "text_of",
+    "to_number",
+    "unknown_class",
+    "write",
+]
+
 Result = TypeVar("Result")
 
 # An element to write: its tag and either its text or what is in it.

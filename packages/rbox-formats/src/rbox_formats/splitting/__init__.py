@@ -74,7 +74,8 @@ def split(
         settings: How.
         format: Of the annotations written, a name in `datasets.FORMATS`.
         part: The split to write, such as "train"; None: the dataset has no parts.
-        workers: How many processes; see `_workers.run` for what more than one asks of a script.
+        workers: How many processes. They are spawned: a script that asks for more than one guards its own beginning by
+            `if __name__ == "__main__"`.
         progress: Shows a progress bar on standard error.
 
     Returns:

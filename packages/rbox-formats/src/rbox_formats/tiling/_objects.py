@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from rbox_formats._geometry import area_inside, clip_to_rbox, quad_area, rbox_to_quad
+from rbox_formats._geometry import area_inside, as_shapes, check_choice, clip_to_rbox, quad_area, rbox_to_quad
 from rbox_formats._records import ImageRecord
+from rbox_formats.arrays import to_numpy
 from rbox_formats.errors import FormatsError
 from rbox_formats.tiling._windows import Window
 from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, QuadsN, ScoresN
@@ -51,8 +53,10 @@ def clip_to_window(
         A record of width and height `window.output_size`.
 
     Raises:
-        FormatsError: If the threshold is not in [0, 1].
+        FormatsError: If the threshold is not in [0, 1], or `border` or `below` is none of their values.
     """
+    check_choice(border, get_args(Border), "border as")
+    check_choice(below, get_args(Below), "below as")
     quads = record.corners
     share, by_centre = _shares(quads, record, window)
     enough = by_centre | _is_enough(share, iof_threshold)
@@ -75,13 +79,18 @@ def clip_to_window(
     )
 
 
-def to_image(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
-    """Boxes (N, 5) or quads (N, 4, 2) of a window as it is seen, in the image's coordinates."""
+def to_image(shapes: ArrayLike, window: Window) -> BoxesOrQuadsN:
+    """Boxes (N, 5) or quads (N, 4, 2) of a window as it is seen, in the image's coordinates.
+
+    Raises:
+        FormatsError: If they are neither.
+    """
+    given = as_shapes(to_numpy(shapes, "boxes or quads"), "boxes", "quads")
     corner = np.array([window.x, window.y], dtype=np.float64)
-    if shapes.ndim == 3:
-        return shapes / window.scale + corner
-    centres = shapes[:, :2] / window.scale + corner
-    return np.concatenate([centres, shapes[:, 2:4] / window.scale, shapes[:, 4:]], axis=1)
+    if given.ndim == 3:
+        return given / window.scale + corner
+    centres = given[:, :2] / window.scale + corner
+    return np.concatenate([centres, given[:, 2:4] / window.scale, given[:, 4:]], axis=1)
 
 
 def _moved(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:

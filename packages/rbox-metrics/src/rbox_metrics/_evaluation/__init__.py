@@ -3,11 +3,11 @@
 from rbox_metrics._evaluation._bootstrap import Comparison, Difference, Interval, Intervals, bootstrap, compare
 from rbox_metrics._evaluation._evaluate import evaluate
 from rbox_metrics._evaluation._files import evaluate_file, load_pair
-from rbox_metrics._evaluation._resampling import FIGURES, Tables, draws, exchanges, figures_of, image_count
+from rbox_metrics._evaluation._resampling import INTERVAL_FIGURES, Tables, draws, exchanges, figures_of, image_count
 from rbox_metrics._evaluation._submissions import write_dota_submission, write_fair1m_submission
 
 __all__ = [
-    "FIGURES",
+    "INTERVAL_FIGURES",
     "Comparison",
     "Difference",
     "Interval",

@@ -11,7 +11,7 @@ import numpy as np
 from rbox_formats import ImageRecord
 
 from rbox_metrics._evaluation._resampling import (
-    FIGURES,
+    INTERVAL_FIGURES,
     Figures,
     Tables,
     as_it_is,
@@ -20,7 +20,7 @@ from rbox_metrics._evaluation._resampling import (
     figures_of,
     image_count,
 )
-from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, from_records
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, check_number, check_whole, from_records
 from rbox_metrics._matching import PROTOCOLS, Paired, Protocol, choose, pair
 from rbox_metrics._plain import plain
 from rbox_metrics.errors import MetricsError
@@ -54,7 +54,7 @@ class Intervals:
     Attributes:
         confidence: The share of the resamples inside.
         resamples: How often the images were drawn.
-        figures: Of each of `FIGURES`.
+        figures: Of each of `INTERVAL_FIGURES`.
         classes: Of the average precision of each class.
     """
 
@@ -96,7 +96,7 @@ class Comparison:
     Attributes:
         confidence: The share of the resamples inside the intervals.
         resamples: How often the images were drawn, and how often the runs were swapped.
-        figures: Of each of `FIGURES`.
+        figures: Of each of `INTERVAL_FIGURES`.
         classes: Of the average precision of each class.
     """
 
@@ -143,8 +143,9 @@ def bootstrap(
         geometry: As in `evaluate`.
 
     Raises:
-        MetricsError: As in `evaluate`, and if `resamples` or `confidence` is out of its range.
+        MetricsError: As in `evaluate`, and if `resamples`, `confidence` or `seed` is out of its range.
     """
+    check_whole(seed, "seed")
     chosen, geometry = choose(protocol, geometry)
     thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)
     paired = pair(truth, predictions, class_names, geometry=geometry, least=min(thresholds), across=False)
@@ -178,7 +179,7 @@ def bootstrap_of(
     return Intervals(
         confidence,
         resamples,
-        {name: interval(partial(Figures.of, name=name)) for name in FIGURES},
+        {name: interval(partial(Figures.of, name=name)) for name in INTERVAL_FIGURES},
         {name: interval(partial(Figures.of_class, label=c)) for c, name in enumerate(paired.names)},
     )
 
@@ -225,6 +226,7 @@ def compare(
     Raises:
         MetricsError: As in `bootstrap`.
     """
+    check_whole(seed, "seed")
     chosen, geometry = choose(protocol, geometry)
     thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)
     truths = truth if isinstance(truth, FlatBoxes) else from_records(truth)
@@ -279,15 +281,15 @@ def compare_of(
     return Comparison(
         confidence,
         resamples,
-        {name: difference(partial(Figures.of, name=name)) for name in FIGURES},
+        {name: difference(partial(Figures.of, name=name)) for name in INTERVAL_FIGURES},
         {name: difference(partial(Figures.of_class, label=c)) for c, name in enumerate(paired_a.names)},
     )
 
 
 def _check(resamples: int, confidence: float) -> None:
-    if resamples < 2:
+    if check_whole(resamples, "resamples") < 2:
         raise MetricsError(f"expected 2 resamples or more, got {resamples}")
-    if not 0 < confidence < 1:
+    if not 0 < check_number(confidence, "confidence") < 1:
         raise MetricsError(f"expected a confidence above 0 and below 1, got {confidence}")
 
 

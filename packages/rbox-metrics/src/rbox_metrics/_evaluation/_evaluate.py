@@ -35,9 +35,9 @@ def evaluate(
     At each IoU threshold `map` is the mean, over the classes with truth, of the average precision, by protocol:
 
     - `voc07`: as MMRotate's `eval_rbbox_map`, and so its DOTAMetric. Detections are taken by falling score, each claims
-      the truth of its class and image that it overlaps most (see `_matching.claim`), and the precision is averaged at
-      PASCAL VOC 2007's eleven recalls. As there, difficult truths on an image without any ordinary one are forgotten:
-      what lies on them is a false positive.
+      the truth of its class and image that it overlaps most, whether or not a better one has claimed it before (which
+      makes it a false positive), and the precision is averaged at PASCAL VOC 2007's eleven recalls. As there, difficult
+      truths on an image without any ordinary one are forgotten: what lies on them is a false positive.
     - `voc`: the same as the area below the curve.
     - `dota`: as DOTA's development kit (`dota_evaluation_task1.py`): like `voc07`, but on the polygons as annotated, an
       overlap must exceed the threshold, and no difficult truth is forgotten.

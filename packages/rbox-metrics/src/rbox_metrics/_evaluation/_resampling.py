@@ -25,7 +25,7 @@ from rbox_metrics._scores import (
 from rbox_metrics.typing import Bounds, FloatsR, FloatsS, IntsG, IntsN, OutcomesSN
 
 # The figures of `evaluate` that there are of weighted images.
-FIGURES = ("map", "map_nc_tied", "f1_micro", "f1_macro")
+INTERVAL_FIGURES = ("map", "map_nc_tied", "f1_micro", "f1_macro")
 
 # Weights of images, and figures, that are held at a time.
 _BLOCK = 4_000_000
@@ -172,13 +172,13 @@ class Tables:
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """Figures of R sets of weights: (R,) each of `FIGURES`, and (R, C) the average precisions of the classes."""
+    """Of R sets of weights (R,) each of `INTERVAL_FIGURES`, and (R, C) the average precisions of the classes."""
 
     figures: dict[str, np.ndarray]
     classes: np.ndarray
 
     def of(self, name: str) -> FloatsR:
-        """One of `FIGURES`."""
+        """One of `INTERVAL_FIGURES`."""
         return self.figures[name]
 
     def of_class(self, label: int) -> FloatsR:
@@ -190,7 +190,7 @@ def figures_of(tables: Tables, blocks: Iterable[np.ndarray]) -> Figures:
     """The figures with each image, of each run, as often as the blocks (R, K I) of weights say."""
     parts = [_of_block(tables, weights) for weights in blocks]
     return Figures(
-        {name: np.concatenate([part.of(name) for part in parts]) for name in FIGURES},
+        {name: np.concatenate([part.of(name) for part in parts]) for name in INTERVAL_FIGURES},
         np.concatenate([part.classes for part in parts]),
     )
 

@@ -1,7 +1,8 @@
 """Boxes of any source as flat arrays, and the checks of what users pass in."""
 
-from rbox_metrics._inputs._adapters import from_dicts, from_supervision, from_ultralytics, to_numpy
+from rbox_metrics._inputs._adapters import from_dicts, from_supervision, from_ultralytics
 from rbox_metrics._inputs._check import (
+    as_array,
     check_aligned,
     check_backend,
     check_boxes,
@@ -9,8 +10,10 @@ from rbox_metrics._inputs._check import (
     check_indices,
     check_iou_thresholds,
     check_max_dets,
+    check_number,
     check_quads,
     check_scores,
+    check_whole,
     check_windows,
 )
 from rbox_metrics._inputs._classes import map_classes, read_class_mapping
@@ -19,6 +22,7 @@ from rbox_metrics._inputs._tensors import first_tensor, like
 
 __all__ = [
     "FlatBoxes",
+    "as_array",
     "check_aligned",
     "check_backend",
     "check_boxes",
@@ -26,8 +30,10 @@ __all__ = [
     "check_indices",
     "check_iou_thresholds",
     "check_max_dets",
+    "check_number",
     "check_quads",
     "check_scores",
+    "check_whole",
     "check_windows",
     "first_tensor",
     "from_arrays",
@@ -38,5 +44,4 @@ __all__ = [
     "like",
     "map_classes",
     "read_class_mapping",
-    "to_numpy",
 ]

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rbox_formats import LE90, Convention, convert, quad_to_rbox, rbox_to_quad
 
-from rbox_metrics._inputs._check import check_boxes, check_flags, check_indices, check_quads, check_scores
+from rbox_metrics._inputs._check import as_array, check_boxes, check_flags, check_indices, check_quads, check_scores
 from rbox_metrics._inputs._flat import FlatBoxes, from_arrays
 from rbox_metrics.errors import MetricsError
 
@@ -81,23 +81,19 @@ def from_ultralytics(results: Iterable[Any], image_ids: Sequence[str] | None = N
     return _joined([_from_result(one, index) for index, one in enumerate(_sequence(results))], image_ids)
 
 
-def to_numpy(value: Any) -> np.ndarray:
-    """A torch tensor on any device and of any float type, or anything that numpy takes, as an array."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        # numpy has no bfloat16.
-        return np.asarray(value.float().numpy() if "bfloat16" in str(value.dtype) else value.numpy())
-    return np.asarray(value)
-
-
 def _sequence(images: Iterable[Any]) -> list[Any]:
     # One image's object can be gone through as well, box by box, and would be taken for many images.
     if isinstance(images, Mapping) or hasattr(images, "class_id") or hasattr(images, "obb"):
         raise MetricsError("expected a list, of one object per image, got a single object", remedy="Put it in a list.")
-    return list(images)
+    try:
+        return list(images)
+    except TypeError as error:
+        raise MetricsError(f"expected a list, of one object per image, got {type(images).__name__}") from error
 
 
 def _from_dict(image: Mapping[str, Any], where: str, convention: Convention | str) -> _Image:
+    if not isinstance(image, Mapping):
+        raise MetricsError(f"expected a dictionary of arrays, got {type(image).__name__} in {where}")
     missing = [key for key in ("boxes", "labels") if key not in image]
     if missing:
         raise MetricsError(f"expected keys 'boxes' and 'labels', got {', '.join(map(repr, image))} in {where}")
@@ -106,7 +102,7 @@ def _from_dict(image: Mapping[str, Any], where: str, convention: Convention | st
         image["boxes"],
         image["labels"],
         image.get("scores"),
-        np.logical_or.reduce([to_numpy(flag).astype(bool) for flag in flags]) if flags else None,
+        np.logical_or.reduce([as_array(flag, np.bool_, f"the flags of {where}") for flag in flags]) if flags else None,
         where,
         convention,
     )
@@ -140,7 +136,7 @@ def _from_result(one: Any, index: int) -> _Image:
     boxes, classes = get("xywhr"), get("cls")
     if boxes is None or classes is None:
         raise MetricsError(f"expected xywhr and cls, found not both in {where}")
-    labels = to_numpy(classes)  # in floats, as ultralytics has them beside the boxes
+    labels = as_array(classes, None, f"the cls of {where}")  # in floats, as ultralytics has them beside the boxes
     if labels.dtype.kind == "f":
         if (labels != np.round(labels)).any():
             raise MetricsError(f"expected whole numbers in cls, got {labels[labels != np.round(labels)][0]} in {where}")
@@ -149,7 +145,7 @@ def _from_result(one: Any, index: int) -> _Image:
 
 
 def _image(boxes: Any, labels: Any, scores: Any, difficult: Any, where: str, convention: Convention | str) -> _Image:
-    array = to_numpy(boxes)
+    array = as_array(boxes, None, f"the boxes of {where}")
     quads = None
     if not array.size:
         array = np.zeros((0, 5))
@@ -164,9 +160,9 @@ def _image(boxes: Any, labels: Any, scores: Any, difficult: Any, where: str, con
     n = len(array)
     return _Image(
         array,
-        check_indices(to_numpy(labels).reshape(-1) if not n else to_numpy(labels), n, f"the labels of {where}"),
+        check_indices(labels if n else as_array(labels, None, "labels").reshape(-1), n, f"the labels of {where}"),
         quads,
-        None if scores is None else check_scores(to_numpy(scores), n, lambda i: f"box {i} of {where}"),
+        None if scores is None else check_scores(scores, n, lambda i: f"box {i} of {where}"),
         np.zeros(n, bool) if difficult is None else check_flags(difficult, n, f"the difficult ones of {where}"),
     )
 

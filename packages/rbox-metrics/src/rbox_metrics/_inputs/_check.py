@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from collections.abc import Callable
 from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
+from rbox_formats.arrays import to_numpy
+from rbox_formats.errors import FormatsError
 
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import Backend, BoxesN, FlagsN, FloatsN, IntsN, QuadsN, WindowsM
@@ -92,12 +95,7 @@ def check_scores(scores: ArrayLike, count: int, where: Callable[[int], str] | No
 
 def check_indices(values: ArrayLike, count: int, name: str, below: int | None = None) -> IntsN:
     """Whole numbers as (N,) int64, one per box; from 0 to `below` - 1 where that is given."""
-    array = np.asarray(values)
-    if array.size == 0:
-        array = array.astype(np.int64)
-    if array.dtype.kind not in "iu":
-        raise MetricsError(f"expected whole numbers in {name}, got {array.dtype}")
-    array = _check_length(array.astype(np.int64), count, name)
+    array = _check_length(as_array(values, np.int64, name), count, name)
     if below is not None:
         bad = _first((array < 0) | (array >= below))
         if bad is not None:
@@ -125,9 +123,29 @@ def check_windows(windows: ArrayLike) -> WindowsM:
 
 def check_fraction(value: float, name: str) -> float:
     """A number from 0 to 1."""
-    if not 0 <= value <= 1:
+    number = check_number(value, name)
+    if not 0 <= number <= 1:
         raise MetricsError(f"expected {name} from 0 to 1, got {value}")
-    return float(value)
+    return number
+
+
+def check_number(value: Any, name: str) -> float:
+    """A number, which may be NaN or infinite."""
+    array = as_array(value, np.float64, name)
+    if array.ndim:
+        raise MetricsError(f"expected {name} as one number, got {value!r}")
+    return float(array)
+
+
+def check_whole(value: Any, name: str) -> int:
+    """A whole number from 0."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise MetricsError(f"expected {name} as a whole number, got {value!r}") from error
+    if number < 0:
+        raise MetricsError(f"expected {name} of 0 or more, got {number}")
+    return number
 
 
 def check_iou_thresholds(values: Any) -> tuple[float, ...]:
@@ -156,16 +174,21 @@ def check_aligned(count1: int, count2: int, what: str) -> None:
 
 def check_backend(backend: str) -> None:
     """Raises MetricsError for a backend that there is not."""
-    if backend not in get_args(Backend):
+    if not isinstance(backend, str) or backend not in get_args(Backend):
         raise MetricsError(f"expected backend 'auto', 'reference', 'numba' or 'triton', got {backend!r}")
 
 
-def as_array(values: Any, dtype: type, name: str) -> np.ndarray:
-    """Whatever numpy makes an array of, or an error that names it."""
+def as_array(values: Any, dtype: type | None, name: str) -> np.ndarray:
+    """Numbers as an array of a type, or as they are where it is None, or an error that names them."""
     try:
-        return np.asarray(values, dtype=dtype)
-    except (TypeError, ValueError) as error:
-        raise MetricsError(f"expected {name} as an array of numbers, got {type(values).__name__}: {error}") from error
+        array = to_numpy(values, name)
+    except FormatsError as error:
+        raise MetricsError(str(error)) from error
+    if dtype is np.int64 and array.size and array.dtype.kind not in "iu":
+        raise MetricsError(f"expected whole numbers in {name}, got {array.dtype}")
+    if dtype is np.int64 and array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+        raise MetricsError(f"expected whole numbers in {name} below 2**63, got {array.max()}")
+    return array if dtype is None else array.astype(dtype, copy=False)
 
 
 def _check_length(array: np.ndarray, count: int, name: str) -> np.ndarray:

@@ -109,7 +109,7 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
         MetricsError: If an image comes twice or is not in `image_ids`, only some of the images have scores, or a box
             is not a number or has a negative side.
     """
-    found = list(records)
+    found = _records(records)
     names = [record.image_id for record in found]
     ids = tuple(names if image_ids is None else image_ids)
     _require_once(names, "records")
@@ -152,6 +152,16 @@ def _box_name(image_ids: Sequence[str], image_index: IntsN, index: int) -> str:
     """A box by its image and its place there; the image numbers never fall."""
     image = image_index[index]
     return f"box {index - int(np.searchsorted(image_index, image))} of image {image_ids[image]!r}"
+
+
+def _records(records: Iterable[ImageRecord]) -> list[ImageRecord]:
+    try:
+        found = list(records)
+    except TypeError as error:
+        raise MetricsError(f"expected records of images, got {type(records).__name__}") from error
+    if other := next((record for record in found if not isinstance(record, ImageRecord)), None):
+        raise MetricsError(f"expected records of images, got {type(other).__name__} among them")
+    return found
 
 
 def _require_once(names: Sequence[str], what: str) -> None:

@@ -15,11 +15,6 @@ def first_tensor(*values: Any) -> Any:
     return None if torch is None else next((value for value in values if isinstance(value, torch.Tensor)), None)
 
 
-def to_numpy(value: Any) -> Any:
-    """A tensor as an array in main memory; anything else as it is."""
-    return value if first_tensor(value) is None else value.detach().cpu().numpy()
-
-
 def like(result: np.ndarray, *inputs: Any) -> Any:
     """An array as a tensor on the device of the first tensor among the inputs; as it is where there is none."""
     tensor = first_tensor(*inputs)

@@ -80,7 +80,7 @@ def choose(protocol: str, geometry: str | None) -> tuple[Protocol, Geometry]:
     Raises:
         MetricsError: If there is no such protocol or geometry.
     """
-    if protocol not in PROTOCOLS:
+    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
         raise MetricsError(f"expected a protocol among {', '.join(map(repr, PROTOCOLS))}, got {protocol!r}")
     if geometry not in (None, "rbox", "quad"):
         raise MetricsError(f"expected geometry 'rbox' or 'quad', got {geometry!r}")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 try:
     import torch
     from torch import Tensor
 except ImportError as error:
     raise ImportError("diff_iou_rotated needs torch: pip install 'rbox-metrics[torch]'") from error
 
-from rbox_metrics._inputs import check_aligned
+from rbox_metrics._inputs import as_array, check_aligned, first_tensor
 from rbox_metrics.errors import MetricsError
 
 
-def diff_iou_rotated(boxes1: Tensor, boxes2: Tensor) -> Tensor:
+def diff_iou_rotated(boxes1: Any, boxes2: Any) -> Tensor:
     """The IoU of boxes in pairs, differentiable in centre, sides and angle of both.
 
     The value is that of `box_iou_rotated`. The gradient of the common area is not that of the formula, which divides by
@@ -24,20 +26,20 @@ def diff_iou_rotated(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     half, the mean of both sides. Identical boxes, the maximum, have gradient 0.
 
     Args:
-        boxes1: (N, 5) as (cx, cy, w, h, angle), in pixels and radians; sides of 0 or more. float32 or float64, any
-            device.
-        boxes2: (N, 5), likewise.
+        boxes1: (N, 5) as (cx, cy, w, h, angle), in pixels and radians; sides of 0 or more. A tensor on any device; an
+            array or a list is one without gradient.
+        boxes2: (N, 5), likewise, on the same device.
 
     Returns:
-        (N,) of the inputs' type, from 0 to 1; 0 with gradient 0 for a box without area. Can be differentiated once.
+        (N,) from 0 to 1; 0 with gradient 0 for a box without area. A tensor of float64 where one of the inputs is or
+        holds whole numbers, else of float32. Can be differentiated once.
 
     Raises:
-        MetricsError: If the two are not tensors of floats of shape (N, 5) on one device.
+        MetricsError: If the two are not numbers of shape (N, 5), or on two devices.
     """
-    for name, boxes in (("boxes1", boxes1), ("boxes2", boxes2)):
-        if not (isinstance(boxes, Tensor) and boxes.is_floating_point() and boxes.ndim == 2 and boxes.shape[1] == 5):
-            found = f"{boxes.dtype} {tuple(boxes.shape)}" if isinstance(boxes, Tensor) else type(boxes).__name__
-            raise MetricsError(f"expected {name} as a tensor of floats of shape (N, 5), got {found}")
+    tensor = first_tensor(boxes1, boxes2)
+    device = None if tensor is None else tensor.device
+    boxes1, boxes2 = _tensor(boxes1, "boxes1", device), _tensor(boxes2, "boxes2", device)
     check_aligned(len(boxes1), len(boxes2), "boxes")
     dtype = torch.promote_types(torch.promote_types(boxes1.dtype, boxes2.dtype), torch.float32)
     boxes1, boxes2 = boxes1.to(dtype), boxes2.to(dtype)
@@ -47,6 +49,24 @@ def diff_iou_rotated(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     solid = (area1 > 0) & (area2 > 0)
     # Not NaN * 0, which autograd would make of a division by zero that is then left out.
     return torch.where(solid, common / torch.where(solid, union, torch.ones_like(union)), torch.zeros_like(union))
+
+
+def _tensor(boxes: Any, name: str, device: torch.device | None) -> Tensor:
+    """Boxes (N, 5) as a tensor of floats on a device."""
+    if not isinstance(boxes, Tensor):
+        array = as_array(boxes, None, name)
+        if not array.size and array.ndim == 1:
+            array = array.reshape(0, 5)
+        # A copy, since torch warns of arrays that are read-only, and refuses those that run backwards.
+        copy = np.array(array, dtype=array.dtype if array.dtype.kind == "f" else np.float64, order="C")
+        boxes = torch.from_numpy(copy).to(device)
+    if boxes.ndim != 2 or boxes.shape[1] != 5 or boxes.is_complex():
+        raise MetricsError(
+            f"expected {name} of shape (N, 5) as (cx, cy, w, h, angle), got {boxes.dtype} {tuple(boxes.shape)}"
+        )
+    if boxes.device != (device or boxes.device):
+        raise MetricsError(f"expected both sets of boxes on one device, got {name} on {boxes.device}, not {device}")
+    return boxes if boxes.is_floating_point() else boxes.double()
 
 
 class _Common(torch.autograd.Function):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rbox_metrics._inputs import check_aligned, check_backend, check_boxes, check_quads, first_tensor, like, to_numpy
+from rbox_metrics._inputs import check_aligned, check_backend, check_boxes, check_quads, first_tensor, like
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import Backend, BoxesM, BoxesN, Mode, QuadsM, QuadsN
 
@@ -79,7 +79,7 @@ def _overlaps(values1: Any, values2: Any, what: str, aligned: bool, mode: str, b
 
         return _triton.overlaps(values1, values2, what, aligned, mode == "iof")
     check = check_boxes if what == "boxes" else check_quads
-    first, second = check(to_numpy(values1), f"{what}1"), check(to_numpy(values2), f"{what}2")
+    first, second = check(values1, f"{what}1"), check(values2, f"{what}2")
     if aligned:
         check_aligned(len(first), len(second), what)
     by = _by_shapely if backend == "reference" else _by_numba

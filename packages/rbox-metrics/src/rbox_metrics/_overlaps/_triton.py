@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from rbox_metrics._inputs import check_aligned, check_boxes, check_quads, first_tensor, to_numpy
+from rbox_metrics._inputs import check_aligned, check_boxes, check_quads, first_tensor
 from rbox_metrics.errors import MetricsError
 
 try:
@@ -84,7 +84,7 @@ def _checked(values: Any, name: str, what: str, device: Any) -> Any:
     # One answer from the device. Anything odd is named, or warned of, by the check on the CPU.
     if fits and bool(_plain(values) if what == "boxes" else torch.isfinite(values).all()):
         return values.to(device)
-    return torch.from_numpy(check(to_numpy(values), name)).to(device)
+    return torch.from_numpy(check(values, name)).to(device)
 
 
 def _plain(boxes: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rbox_metrics._scores import (
-    F1_THRESHOLDS,
     FALSE_POSITIVE_KINDS,
-    MAP_NC_THRESHOLDS,
+    LMMROTATE_F1_THRESHOLDS,
+    LMMROTATE_MAP_NC_THRESHOLDS,
     TRUTH_KINDS,
     AtThreshold,
     ClassFigures,
@@ -78,8 +78,8 @@ def best_lines(sweep: Sweep) -> list[tuple[str, str]]:
     lines = [line(f"best {name}", sweep.best(figure)) for figure, name in _SWEPT.items()]
     lines.append(("F1, mean over classes, each from its own score", percent(sweep.f1_macro_per_class)))
     for name, figure, thresholds in (
-        ("LMMRotate's mAP_nc, best of its nine", "map_nc", MAP_NC_THRESHOLDS),
-        ("LMMRotate's F1, best of its ten", "f1_lmmrotate", F1_THRESHOLDS),
+        ("LMMRotate's mAP_nc, best of its nine", "map_nc", LMMROTATE_MAP_NC_THRESHOLDS),
+        ("LMMRotate's F1, best of its ten", "f1_lmmrotate", LMMROTATE_F1_THRESHOLDS),
     ):
         if np.isin(thresholds, sweep.thresholds).all():
             lines.append(line(name, sweep.best(figure, among=thresholds)))

@@ -13,15 +13,25 @@ from rbox_formats import files
 
 from rbox_metrics._plain import plain
 from rbox_metrics._reports import _render
-from rbox_metrics._scores import AtThreshold, ClassFigures, CocoFigures
+from rbox_metrics._scores import (
+    AtThreshold,
+    Calibration,
+    ClassFigures,
+    CocoFigures,
+    Confusion,
+    Curves,
+    ErrorBreakdown,
+    Placement,
+    Sweep,
+)
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.tables import csv_table, markdown_table, percent
 from rbox_metrics.typing import Geometry, ProtocolName
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from rbox_metrics._scores import Calibration, Confusion, Curves, ErrorBreakdown, Placement, Sweep
+else:
+    Table = Any  # rich is imported where a table is drawn
 
 # The figures of a threshold that a report also has as one number: the mean over its thresholds.
 _SUMMARY = (

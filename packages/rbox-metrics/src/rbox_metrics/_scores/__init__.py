@@ -5,8 +5,8 @@ from rbox_metrics._scores._calibration import Calibration, calibration, calibrat
 from rbox_metrics._scores._confusion import Confusion, confusion_matrix, confusion_of
 from rbox_metrics._scores._curves import ClassCurve, Curves, curves_of, precision_recall_curves, protocol_outcomes
 from rbox_metrics._scores._error_breakdown import (
+    ERROR_KINDS,
     FALSE_POSITIVE_KINDS,
-    KINDS,
     TRUTH_KINDS,
     ErrorBreakdown,
     Errors,
@@ -14,17 +14,17 @@ from rbox_metrics._scores._error_breakdown import (
     error_breakdown,
 )
 from rbox_metrics._scores._figures import figures_at, least_overlaps, matches
-from rbox_metrics._scores._lmmrotate import F1_THRESHOLDS, MAP_NC_THRESHOLDS
+from rbox_metrics._scores._lmmrotate import LMMROTATE_F1_THRESHOLDS, LMMROTATE_MAP_NC_THRESHOLDS
 from rbox_metrics._scores._placement import Placement, placement_of
 from rbox_metrics._scores._results import AtThreshold, ClassFigures, CocoFigures
 from rbox_metrics._scores._sweep import GRID, Best, Sweep, sweep_of, sweep_scores
 
 __all__ = [
-    "F1_THRESHOLDS",
+    "ERROR_KINDS",
     "FALSE_POSITIVE_KINDS",
     "GRID",
-    "KINDS",
-    "MAP_NC_THRESHOLDS",
+    "LMMROTATE_F1_THRESHOLDS",
+    "LMMROTATE_MAP_NC_THRESHOLDS",
     "TRUTH_KINDS",
     "AtThreshold",
     "Best",

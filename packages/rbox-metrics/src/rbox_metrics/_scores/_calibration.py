@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from rbox_formats import ImageRecord
 
-from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, check_whole
 from rbox_metrics._matching import IGNORED, PROTOCOLS, TRUE_POSITIVE, Paired, Protocol, choose, pair
 from rbox_metrics._plain import plain
 from rbox_metrics._scores._figures import least_overlaps, matches
 from rbox_metrics.errors import MetricsError
-from rbox_metrics.typing import FloatsC, FloatsEdges, FloatsG, FloatsN, Geometry, IntsG, IntsN, ProtocolName
+from rbox_metrics.typing import Binning, FloatsC, FloatsEdges, FloatsG, FloatsN, Geometry, IntsG, IntsN, ProtocolName
 
 logger = logging.getLogger("rbox_metrics")
-
-Binning = Literal["width", "mass"]
 
 # As many as in the tables of Guo et al. 2017.
 BINS = 15
@@ -98,7 +96,7 @@ def calibration(
     check_iou_thresholds((iou_threshold,))
     if binning not in ("width", "mass"):
         raise MetricsError(f"expected binning 'width' or 'mass', got {binning!r}")
-    if bins < 1:
+    if check_whole(bins, "bins") < 1:
         raise MetricsError(f"expected 1 bin or more, got {bins}")
     paired = pair(truth, predictions, class_names, geometry=geometry, least=iou_threshold, across=False)
     bad = _not_probabilities(paired)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rbox_formats import ImageRecord
 
-from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, check_number
 from rbox_metrics._matching import PROTOCOLS, Paired, Protocol, by_falling, choose, pair, partners, tied_runs
 from rbox_metrics._overlaps import Pairs
 from rbox_metrics._plain import plain
@@ -122,7 +122,7 @@ def confusion_of(
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> Confusion:
     """The confusion matrix of what was paired, across classes too, at the IoU threshold or a lower one."""
-    if score_threshold is not None and np.isnan(score_threshold):
+    if score_threshold is not None and np.isnan(check_number(score_threshold, "score_threshold")):
         raise MetricsError("expected a number for the score threshold, got NaN")
     (least,) = least_overlaps((iou_threshold,), protocol).tolist()
     truths, detections, background = paired.truths, paired.detections, paired.classes

@@ -10,7 +10,7 @@ from typing import Any, no_type_check
 import numpy as np
 from rbox_formats import ImageRecord
 
-from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds
+from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, check_number
 from rbox_metrics._jit import jit
 from rbox_metrics._matching import FALSE_POSITIVE, IGNORED, PROTOCOLS, TRUE_POSITIVE, Paired, Protocol, choose, pair
 from rbox_metrics._overlaps import Pairs, aligned_overlaps
@@ -46,9 +46,9 @@ FALSE_POSITIVE_KINDS = (
     "background",
 )
 MISSED = "missed"
-KINDS = (*FALSE_POSITIVE_KINDS, MISSED)
+ERROR_KINDS = (*FALSE_POSITIVE_KINDS, MISSED)
 TRUTH_KINDS = (*FALSE_POSITIVE_KINDS[:3], MISSED)
-_WRONG_CLASS, _BADLY_PLACED, _WRONG_ANGLE, _WRONG_BOTH, _DUPLICATE, _BACKGROUND, _MISSED = range(len(KINDS))
+_WRONG_CLASS, _BADLY_PLACED, _WRONG_ANGLE, _WRONG_BOTH, _DUPLICATE, _BACKGROUND, _MISSED = range(len(ERROR_KINDS))
 
 # TIDE's thresholds: up to the second, a detection has nothing to do with a truth.
 FOREGROUND, BACKGROUND = 0.5, 0.1
@@ -63,8 +63,8 @@ class ErrorBreakdown:
         background_threshold: The overlap below which it has nothing to do with a truth.
         class_names: C of them.
         average_precision: (C,) as it is; NaN for classes without truth.
-        costs: (7, C) how much higher it were without the errors of one kind, in the order of `KINDS`, from 0 to 1; NaN
-            for classes without truth.
+        costs: (7, C) how much higher it were without the errors of one kind, in the order of `ERROR_KINDS`, from 0 to
+            1; NaN for classes without truth.
         false_positives: (6, C) how many detections of each class there are of each of `FALSE_POSITIVE_KINDS`.
         not_found: (4, C) how many truths of each class there are of each of `TRUTH_KINDS`.
         detection_kinds: (D,) int8, the kind of each detection as it was given, an index into `FALSE_POSITIVE_KINDS`; -1
@@ -88,7 +88,7 @@ class ErrorBreakdown:
     @property
     def map_costs(self) -> dict[str, float]:
         """What each kind costs of it: the mean over the classes with truth."""
-        return {kind: mean_known(costs) for kind, costs in zip(KINDS, self.costs, strict=True)}
+        return {kind: mean_known(costs) for kind, costs in zip(ERROR_KINDS, self.costs, strict=True)}
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON, but for the kinds of the single detections; NaN is None."""
@@ -100,7 +100,7 @@ class ErrorBreakdown:
                 "map": self.map,
                 "map_costs": self.map_costs,
                 "average_precision": self.average_precision,
-                "costs": dict(zip(KINDS, self.costs, strict=True)),
+                "costs": dict(zip(ERROR_KINDS, self.costs, strict=True)),
                 "false_positives": dict(zip(FALSE_POSITIVE_KINDS, self.false_positives, strict=True)),
                 "not_found": dict(zip(TRUTH_KINDS, self.not_found, strict=True)),
             }
@@ -162,7 +162,7 @@ def error_breakdown(
     """
     chosen, geometry = choose(protocol, geometry)
     check_iou_thresholds((iou_threshold,))
-    if not 0 < background_threshold < iou_threshold:
+    if not 0 < check_number(background_threshold, "background_threshold") < iou_threshold:
         raise MetricsError(
             f"expected a background threshold above 0 and below {iou_threshold:g}, got {background_threshold:g}"
         )
@@ -185,7 +185,7 @@ def breakdown_of(
         background_threshold=background_threshold,
         class_names=tuple(paired.names),
         average_precision=as_it_is,
-        costs=np.stack([errors.repaired((kind,)) - as_it_is for kind in range(len(KINDS))]),
+        costs=np.stack([errors.repaired((kind,)) - as_it_is for kind in range(len(ERROR_KINDS))]),
         false_positives=_count(errors.kinds, paired.detections.labels, range(_MISSED), paired.classes),
         not_found=_count(
             errors.truth_kinds,
@@ -263,7 +263,7 @@ class Errors:
     def _are(self, kinds: Collection[int]) -> np.ndarray:
         """(D,) whether each is a false positive of one of these kinds."""
         # The last place is that of -1.
-        chosen = np.zeros(len(KINDS) + 1, dtype=bool)
+        chosen = np.zeros(len(ERROR_KINDS) + 1, dtype=bool)
         chosen[list(kinds)] = True
         return chosen[self.kinds]
 

@@ -23,10 +23,10 @@ from rbox_metrics._scores._averages import counts_passing
 from rbox_metrics.typing import FloatsS, IntsN
 
 # The score thresholds that it tries, the best of which it reports.
-F1_THRESHOLDS = tuple(k / 10 for k in range(10))
+LMMROTATE_F1_THRESHOLDS = tuple(k / 10 for k in range(10))
 
 # The score thresholds that its playground/eval_mmrotate_detector_mapnc.py tries for mAP_nc, likewise.
-MAP_NC_THRESHOLDS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.7)
+LMMROTATE_MAP_NC_THRESHOLDS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.7)
 
 
 def f1_lmmrotate(paired: Paired, iou_threshold: float, passed: IntsN, settings: int) -> tuple[FloatsS, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rbox_formats import ImageRecord
 
-from rbox_metrics._inputs import FlatBoxes
+from rbox_metrics._inputs import FlatBoxes, as_array
 from rbox_metrics._matching import FALSE_POSITIVE, TRUE_POSITIVE, Paired, Protocol, choose, pair
 from rbox_metrics._scores._averages import counts_passing, mean_known, precision_recall_f1
 from rbox_metrics._scores._figures import (
@@ -61,7 +61,8 @@ class Sweep:
         map_nc_tied: (S,)
         map_nc_random: (S,)
         map_nc_spread: (S,)
-        f1_lmmrotate: (S,) LMMRotate's F1 as coded there, see `_lmmrotate`.
+        f1_lmmrotate: (S,) LMMRotate's F1 as coded there: precision and recall are means over the classes and the
+            background, duplicates are hits, and difficult truths are left out.
     """
 
     iou_threshold: float
@@ -168,9 +169,9 @@ def sweep_scores(
 
 def sweep_of(paired: Paired, protocol: Protocol, iou_threshold: float, thresholds: Sequence[float] = GRID) -> Sweep:
     """The sweep over detections that were paired, across classes too, at the IoU threshold or a lower one."""
-    steps = np.array(thresholds, dtype=np.float64)
+    steps = as_array(thresholds, np.float64, "thresholds")
     if steps.ndim != 1 or not len(steps) or not (np.diff(steps) > 0).all() or np.isnan(steps).any():
-        raise MetricsError(f"expected rising score thresholds, got {list(thresholds)}")
+        raise MetricsError(f"expected rising score thresholds, got {steps.tolist()}")
     least = least_overlaps((iou_threshold,), protocol)
     settings = np.full(len(steps), least[0])
     # A detection counts at the first so many thresholds.

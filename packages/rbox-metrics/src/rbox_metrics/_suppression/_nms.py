@@ -13,10 +13,10 @@ from rbox_metrics._inputs import (
     check_boxes,
     check_fraction,
     check_indices,
+    check_number,
     check_scores,
     check_windows,
     like,
-    to_numpy,
 )
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import Backend, BoxesN, FlagsN, FloatsN, IntsN
@@ -98,6 +98,7 @@ def soft_nms_rotated(
     """
     if method not in ("linear", "gaussian"):
         raise MetricsError(f"expected method 'linear' or 'gaussian', got {method!r}")
+    sigma, score_threshold = check_number(sigma, "sigma"), check_number(score_threshold, "score_threshold")
     if not (math.isfinite(sigma) and sigma > 0):
         raise MetricsError(f"expected sigma above 0, got {sigma}")
     check_fraction(iou_threshold, "iou_threshold")
@@ -201,10 +202,10 @@ def _kept(
 
 
 def _checked(boxes: Any, scores: Any, labels: Any) -> tuple[BoxesN, FloatsN, IntsN]:
-    checked = check_boxes(to_numpy(boxes), "boxes")
+    checked = check_boxes(boxes, "boxes")
     n = len(checked)
-    group = np.zeros(n, dtype=np.int64) if labels is None else check_indices(to_numpy(labels), n, "labels")
-    return checked, check_scores(to_numpy(scores), n), group
+    group = np.zeros(n, dtype=np.int64) if labels is None else check_indices(labels, n, "labels")
+    return checked, check_scores(scores, n), group
 
 
 def _check_cpu_backend(backend: str) -> None:

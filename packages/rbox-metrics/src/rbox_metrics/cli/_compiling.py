@@ -72,7 +72,6 @@ def kernels_of(command: Scoring, protocol: ProtocolName, geometry: Geometry | No
     grid = _grid_kernels
     kernels["the search for overlaps"] = [grid._frame, grid._count_cells, grid._fill_cells, grid._scan]
     by_protocol = [_matching._greedy] if chosen.greedy else [_claims._claims]
-    by_protocol = [_matching._greedy] if chosen.greedy else [_claims._claims]
     kernels["matching"] = [
         _matching._sort_falling,
         *{

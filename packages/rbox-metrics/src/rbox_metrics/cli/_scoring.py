@@ -7,16 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rbox_formats import ClassNames, Dataset
 from rbox_formats.cli import parse_class_names
 
 from rbox_metrics.cli._compiling import say_if_compiling
 from rbox_metrics.errors import MetricsError
+from rbox_metrics.typing import Geometry, ProtocolName
 
 if TYPE_CHECKING:
-    from rbox_formats import ClassNames, Dataset
-
     from rbox_metrics._reports import Report
-    from rbox_metrics.typing import Geometry, ProtocolName
+else:
+    Report = Any  # numba loads with it, and `--help` answers at once
 
 Command = Callable[..., Any]
 

@@ -20,6 +20,8 @@ from rbox_metrics.plots.style import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+else:
+    Figure = Any  # matplotlib is imported where something is drawn
 
 Parts = Mapping[str, Mapping[str, Any]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rbox_metrics._scores import F1_THRESHOLDS, MAP_NC_THRESHOLDS
+from rbox_metrics._scores import LMMROTATE_F1_THRESHOLDS, LMMROTATE_MAP_NC_THRESHOLDS
 from rbox_metrics.plots.style import (
     COLUMN,
     GREY,
@@ -41,7 +41,7 @@ _ROWS = (
     ("F1", {"f1_macro": "mean over classes", "f1_micro": "all classes together", "f1_lmmrotate": "LMMRotate's"}),
 )
 # Figures that LMMRotate publishes the best of, and at which thresholds it looks.
-_LMMROTATE = {"map_nc": MAP_NC_THRESHOLDS, "f1_lmmrotate": F1_THRESHOLDS}
+_LMMROTATE = {"map_nc": LMMROTATE_MAP_NC_THRESHOLDS, "f1_lmmrotate": LMMROTATE_F1_THRESHOLDS}
 _SPREAD = {"map_nc_random": "map_nc_spread"}
 _MOST_NAMED = 4  # best values that there is room for in one small picture
 

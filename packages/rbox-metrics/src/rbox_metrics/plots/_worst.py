@@ -13,14 +13,12 @@ import numpy as np
 from rbox_formats import ClassNames, Dataset, ImageRecord, files, images
 
 from rbox_metrics._matching import ANY_SCORE, FALSE_POSITIVE, TRUE_POSITIVE, choose, match_once, pair, partners
-from rbox_metrics._scores import least_overlaps
+from rbox_metrics._scores import Placement, least_overlaps
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import FlagsN, FlagsT, Geometry, ProtocolName
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from rbox_metrics._scores import Placement
+    from PIL.Image import Image as PillowImage
 
 # What an outline says: its name, and its colour as the label of a class. Of the four least alike of the drawing
 # module's first dozen, with any colour vision, the brightest is for what was missed; errors have thick lines besides.
@@ -217,7 +215,7 @@ def window(corners: np.ndarray, width: int, height: int) -> tuple[int, int, int,
     return x, y, x + int(sides[0]), y + int(sides[1])
 
 
-def _tile(judged: Judged, class_names: ClassNames, counts: str) -> Image.Image:
+def _tile(judged: Judged, class_names: ClassNames, counts: str) -> PillowImage:
     """The picture of one image, or of a part of it, under its name and counts."""
     from PIL import Image, ImageDraw
     from rbox_formats.draw import FAINT_INK, INK, PAPER, load_font, shortened
@@ -250,7 +248,7 @@ def _tile(judged: Judged, class_names: ClassNames, counts: str) -> Image.Image:
     return tile
 
 
-def outlined(pixels: np.ndarray, judged: Judged, class_names: ClassNames, start: tuple[int, int]) -> Image.Image:
+def outlined(pixels: np.ndarray, judged: Judged, class_names: ClassNames, start: tuple[int, int]) -> PillowImage:
     """A part of an image, as large as a tile, with what was found in thin lines and the errors over it.
 
     Args:
@@ -295,7 +293,7 @@ def _names(class_names: ClassNames) -> ClassNames:
     return ClassNames(f"{word} {name}" for name in class_names for word in words)
 
 
-def _under_legend(sheet: Image.Image) -> Image.Image:
+def _under_legend(sheet: PillowImage) -> PillowImage:
     """The sheet below what its colours mean."""
     from PIL import Image
     from rbox_formats.draw import PAPER, draw_legend

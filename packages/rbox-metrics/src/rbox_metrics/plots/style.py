@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
+else:
+    Artist = Axes = XAxis = YAxis = Figure = Any  # matplotlib is imported where something is drawn
 
 # A column and a page of most papers, inches.
 COLUMN, PAGE = 3.4, 7.0

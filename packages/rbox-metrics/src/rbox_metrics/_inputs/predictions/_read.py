@@ -60,8 +60,9 @@ def read_predictions(
         class_names: The classes that the detections' labels mean, in order: the detector's, where they differ from the
             truth's (`map_classes` leads from one to the other). None: those that the file names: the header of
             predictions.jsonl, the names of Task1 files in alphabetical order, FAIR1M's own list, a dataset format's.
-        format: The kind: a name in `KINDS`, or a dataset format in `rbox_formats.datasets.FORMATS`, whose labels may
-            have scores or none. None: told from the content; a dataset's folder must be named.
+        format: The kind: "predictions", "dota-task1", "coco-results", "fair1m-results", or a dataset format in
+            `rbox_formats.datasets.FORMATS`, whose labels may have scores or none. None: told from the content; a
+            dataset's folder must be named.
         split: The part of a dataset, where `format` is one.
         annotations: The truth's COCO file, which says whose the numbers in COCO results are.
         convention: How COCO results give angles; others say so themselves.
@@ -80,7 +81,7 @@ def read_predictions(
     kind = kind_of(path) if format is None else format
     if annotations is not None and kind != "coco-results":
         raise MetricsError(f"expected COCO results where a COCO file of annotations is named, got {kind}", path=path)
-    if kind in KINDS:
+    if isinstance(kind, str) and kind in KINDS:
         names = None if class_names is None else ClassNames(class_names)
         context = Context(class_names=names, convention=convention, split=split)
         if kind == "coco-results":
@@ -92,7 +93,7 @@ def read_predictions(
 def _read_dataset(format: str, path: Path, split: str | None, class_names: Iterable[str] | None) -> Predictions:
     from rbox_formats import datasets
 
-    if format not in datasets.FORMATS:
+    if not isinstance(format, str) or format not in datasets.FORMATS:
         raise MetricsError(
             f"expected a kind of predictions among {', '.join(KINDS)}, or a dataset format among "
             f"{', '.join(datasets.FORMATS)}, got {format!r}"

@@ -17,7 +17,7 @@ class Predictions(Dataset):
     """Detections from a file, an image a record.
 
     Attributes:
-        kind: The name of the file's kind in `KINDS`, or of a dataset format.
+        kind: The name of the file's kind as `read_predictions` lists them, or of a dataset format.
         has_empty_images: Whether the kind can say that an image was seen and nothing found on it. Where it cannot, an
             image without detections is one that the file does not name.
     """

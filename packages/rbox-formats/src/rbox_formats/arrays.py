@@ -1,0 +1,69 @@
+"""What functions of this package and of rbox-metrics take as an array of boxes, corners, labels or scores.
+
+- Taken are arrays of numpy and torch, of any device, strides and byte order, read-only ones and those with a gradient;
+  lists of numbers; and what else numpy makes an array of. Nothing that is given is written to.
+- Integers and booleans of any width are float64 where coordinates are meant. float16 and bfloat16 are float32, which is
+  also what is given back: above 2,048 half precision holds no odd number of pixels. float32 and float64 stay.
+- Geometry gives back the kind of array that it got, on its device; lists give numpy.
+- Complex numbers, texts, objects, lists of unequal lengths and other shapes are refused with an `RboxError` that says
+  what was expected and what was found.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from rbox_formats.errors import FormatsError
+
+__all__ = ["to_numpy"]
+
+_FLOAT64 = np.dtype(np.float64)
+_NUMBERS = frozenset("biuf")
+
+
+def to_numpy(values: Any, name: str = "values") -> np.ndarray:
+    """Numbers that any library holds, as a numpy array in main memory.
+
+    >>> to_numpy([[1, 2], [3, 4]]).shape
+    (2, 2)
+
+    Args:
+        values: An array of numpy or torch, a list of numbers or of arrays, or what else numpy takes.
+        name: What to call it in an error.
+
+    Returns:
+        An array of integers, booleans or floats as they were, but for half precision, which comes as float32. It shares
+        memory with what was given where it can: do not write to it.
+
+    Raises:
+        FormatsError: If they are not numbers, complex, or lists of unequal lengths.
+    """
+    array = values if type(values) is np.ndarray else _array_of(values, name)
+    if array.dtype is _FLOAT64:
+        return array
+    if array.dtype.name == "bfloat16":  # of ml_dtypes; to numpy it is nothing that it knows
+        return array.astype(np.float32)
+    if array.dtype.kind not in _NUMBERS:
+        what = "complex ones" if array.dtype.kind == "c" else f"{type(values).__name__} of {array.dtype}"
+        raise FormatsError(f"expected {name} as an array of numbers, got {what}")
+    if array.dtype.kind == "f" and array.dtype.itemsize < 4:
+        return array.astype(np.float32)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _array_of(values: Any, name: str) -> np.ndarray:
+    try:
+        if hasattr(values, "detach"):  # a tensor of torch, which need not be imported for this
+            values = values.detach()
+            # numpy has no bfloat16.
+            values = values.float() if "bfloat16" in str(values.dtype) else values
+            return np.asarray(values.cpu().numpy())
+        if isinstance(values, list | tuple) and any(hasattr(value, "detach") for value in values):
+            values = [_array_of(value, name) for value in values]
+        return np.asarray(values)
+    except FormatsError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise FormatsError(f"expected {name} as an array of numbers, got {type(values).__name__}: {error}") from error

@@ -1,0 +1,54 @@
+"""Public names of a package that load what they need when they are first asked for (PEP 562).
+
+The four packages hold their names this way, so that `import` and `--help` answer at once. A package's `__init__` lists
+each name twice: in an import for type checkers, which sees no `__getattr__` and so tells of misspelt names, and in a
+table for the program that runs.
+
+    if TYPE_CHECKING:
+        from package._engine import train
+    else:
+        __getattr__, __dir__ = lazy.attach(__name__, {"train": "package._engine"})
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+__all__ = ["attach"]
+
+
+def attach(
+    package: str, homes: Mapping[str, str], submodules: Iterable[str] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Makes the functions `__getattr__` and `__dir__` of a package.
+
+    Args:
+        package: The package's `__name__`.
+        homes: Of each name the module that holds it, or "module:name" where it is called otherwise there.
+        submodules: The modules of the package that are names of it too.
+
+    Returns:
+        What gives a name when it is first asked for, and keeps it in the package; and what lists all names of the
+        package, those that are not loaded yet too.
+    """
+    modules = frozenset(submodules)
+
+    def load(name: str) -> Any:
+        """Loads a name of the package when it is first asked for."""
+        if name in modules:
+            return import_module(f"{package}.{name}")
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module, _, attribute = homes[name].partition(":")
+        value = getattr(import_module(module), attribute or name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names() -> list[str]:
+        """Lists the names of the package, those that are not loaded yet too."""
+        return sorted({*vars(sys.modules[package]), *homes, *modules})
+
+    return load, names
