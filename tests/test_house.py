@@ -27,7 +27,7 @@ COMMANDS = {
     "rbox-formats": rbox_formats,
     "rbox-metrics": rbox_metrics,
 }
-HEAVY = ["torch", "transformers", "numba", "shapely", "matplotlib", "torchvision", "rich", "omegaconf"]
+HEAVY = ["torch", "transformers", "numba", "shapely", "matplotlib", "torchvision", "rich", "pydantic"]
 
 
 @pytest.mark.parametrize("name", [command.replace("-", "_") for command in COMMANDS])
