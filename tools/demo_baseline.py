@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import click
 from rbox_baselines.cli._common import set_up_output
 from rbox_formats import Dataset, datasets, draw, files, images, predictions, synthetic
 from rbox_formats.cli import Group
-from rbox_formats.progress import track
 from rbox_metrics import Report, evaluate_file
 
 IMAGE_SIZE = 96  # that of `lmm-detector demo`, which the multimodal model was trained on
@@ -55,8 +55,9 @@ def main(out: Path, multimodal: Path, scenes: int, held_out: int, epochs: int) -
     begin = time.perf_counter()
     require_same_run(out, {"scenes": scenes, "held_out": held_out, "epochs": epochs})
     data = out / "data"
-    write_scenes(data, "train", range(FIRST_TRAIN, FIRST_TRAIN + scenes))
-    write_scenes(data, "val", range(FIRST_VAL, FIRST_VAL + held_out))
+    look = replace(synthetic.TINY, size=IMAGE_SIZE)
+    synthetic.write_scenes(data, "train", range(FIRST_TRAIN, FIRST_TRAIN + scenes), look)
+    synthetic.write_scenes(data, "val", range(FIRST_VAL, FIRST_VAL + held_out), look)
     truth = datasets.read("dota", data, "val", synthetic.CLASS_NAMES)
 
     found = {"Rotated RetinaNet, ResNet-18": retinanet(data, truth, out, epochs)}
@@ -81,21 +82,6 @@ def require_same_run(out: Path, settings: dict[str, int]) -> None:
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != settings:
         raise click.BadParameter(f"expected a folder of the same settings, got {path.read_text()}", param_hint="--out")
     files.write_text(path, json.dumps(settings))
-
-
-def write_scenes(root: Path, split: str, seeds: range) -> None:
-    """A split of scenes in DOTA's format."""
-    config = synthetic.SceneConfig(size=IMAGE_SIZE, max_objects=3, min_scale=0.21, max_scale=0.47)
-    records = []
-    for seed in track(seeds, f"drawing {split} scenes"):
-        image, record = synthetic.scene(seed, config)
-        path = root / split / "images" / f"{record.image_id}.png"
-        if not path.is_file():
-            from PIL import Image
-
-            draw.save(Image.fromarray(image), path)
-        records.append(record)
-    datasets.write("dota", records, root, split, synthetic.CLASS_NAMES)
 
 
 def retinanet(data: Path, truth: Dataset, out: Path, epochs: int) -> Path:

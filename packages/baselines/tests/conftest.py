@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import pytest
-from PIL import Image
-from rbox_formats import datasets, synthetic
+from rbox_formats import synthetic
 from rbox_testing.small_retinanet import SMALL, ZOO_NAME
 
 NAMES = synthetic.CLASS_NAMES
@@ -24,24 +24,14 @@ def mmrotate() -> ModuleType:
     return mmrotate
 
 
-def write_scenes(root: Path, split: str, seeds: range, size: int = 64) -> Path:
-    config = synthetic.SceneConfig(size=size, max_objects=3, min_scale=0.21, max_scale=0.47)
-    (root / split / "images").mkdir(parents=True)
-    records = []
-    for seed in seeds:
-        pixels, record = synthetic.scene(seed, config)
-        Image.fromarray(pixels).save(root / split / "images" / f"{record.image_id}.png")
-        records.append(record)
-    datasets.write("dota", records, root, split, NAMES)
-    return root
-
-
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six scenes in `train`, three in `val`, of 64 px, in DOTA's format."""
     root = tmp_path_factory.mktemp("scenes")
-    write_scenes(root, "train", range(6))
-    return write_scenes(root, "val", range(10, 13))
+    config = replace(synthetic.TINY, size=64)
+    synthetic.write_scenes(root, "train", range(6), config)
+    synthetic.write_scenes(root, "val", range(10, 13), config)
+    return root
 
 
 @pytest.fixture(scope="session")

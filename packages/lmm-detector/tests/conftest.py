@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from lmm_detector import Detector, TrainConfig, _families
 from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.cli._common import set_up_output
-from PIL import Image
 from rbox_formats import ClassNames, codecs, datasets, images, synthetic
 
 NAMES = synthetic.CLASS_NAMES
@@ -40,24 +40,13 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny_florence2(tmp_path_factory.mktemp("tiny"), NAMES, codecs.get("florence2"))
 
 
-def write_scenes(root: Path, split: str, seeds: range, size: int = 96) -> Path:
-    config = synthetic.SceneConfig(size=size, max_objects=3, min_scale=0.21, max_scale=0.47)
-    (root / split / "images").mkdir(parents=True)
-    records = []
-    for seed in seeds:
-        pixels, record = synthetic.scene(seed, config)
-        Image.fromarray(pixels).save(root / split / "images" / f"{record.image_id}.png")
-        records.append(record)
-    datasets.write("dota", records, root, split, NAMES)
-    return root
-
-
 @pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four scenes of 96 px in `train`, and three of 160 px, which take four windows each, in `val`."""
     root = tmp_path_factory.mktemp("scenes")
-    write_scenes(root, "train", range(4))
-    return write_scenes(root, "val", range(4, 7), size=160)
+    synthetic.write_scenes(root, "train", range(4), synthetic.TINY)
+    synthetic.write_scenes(root, "val", range(4, 7), replace(synthetic.TINY, size=160))
+    return root
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import jaxtyping
@@ -128,11 +129,22 @@ GOOD = {
     "scores": None,
 }
 BAD_LINES = {
-    "[]": "TypeError",
-    "{": "JSONDecodeError",
-    '{"image_id": "x"}': "KeyError: 'labels'",
-    json.dumps({**GOOD, "boxes": [[1, 2, 3, 4]]}): "cannot reshape",
+    "[]": "Expected `object`, got `array`",
+    "{": "truncated",
+    '{"image_id": "x"}': "missing required field `width`",
+    '{"image_id": "x", "windows": ' + "[" * 100_000: "recursion",
+    json.dumps({**GOOD, "image_id": "\ud800"}): "surrogate pair",
+    json.dumps({**GOOD, "image_id": 5}): r"Expected `str`, got `int` - at `\$\.image_id`",
+    json.dumps({**GOOD, "width": "wide"}): r"Expected `int \| null`, got `str` - at `\$\.width`",
+    json.dumps({**GOOD, "boxes": [[1, 2, 3, 4]]}): r"Expected `array` of length 5 - at `\$\.boxes\[0\]`",
+    json.dumps({**GOOD, "boxes": [[1, 2, 3, 4, "x"]]}): r"Expected `float`, got `str` - at `\$\.boxes\[0\]\[4\]`",
+    json.dumps({**GOOD, "boxes": [[1, 2, 3, 4, math.nan]]}): r"malformed.*\n.*NaN and Infinity are no JSON",
+    json.dumps({**GOOD, "quads": [[[1, 2]]]}): r"Expected `array` of length 4 - at `\$\.quads\[0\]`",
+    json.dumps({**GOOD, "boxes": []}): "as many labels",
     json.dumps({**GOOD, "labels": [2]}): r"a label outside 0\.\.1",
+    json.dumps({**GOOD, "labels": [-1]}): r"a label outside 0\.\.1",
+    json.dumps({**GOOD, "labels": [10**30]}): r"a label outside 0\.\.1",
+    json.dumps({**GOOD, "labels": [True]}): "Expected `int`, got `bool`",
     json.dumps({**GOOD, "scores": [1, 2]}): "as many scores",
 }
 
@@ -146,6 +158,15 @@ def test_bad_lines_are_named(line: str, tmp_path: Path, monkeypatch: pytest.Monk
         file.write(line + "\n")
     with pytest.raises(PredictionsError, match=r"p\.jsonl:3: expected an image's predictions.*" + BAD_LINES[line]):
         predictions.read(path)
+
+
+def test_whole_numbers_may_have_a_point_and_further_keys_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    write(path)
+    with path.open("a") as file:
+        file.write(json.dumps({**GOOD, "width": 640.0, "labels": [1.0], "boxes": [[1, 2, 3, 4, 0]], "more": {}}) + "\n")
+    (found,) = predictions.read(path)
+    assert (found.width, found.labels.tolist(), found.boxes.dtype, found.metadata) == (640, [1], np.float64, {})
 
 
 @pytest.mark.parametrize("first", ["", "{}\n", "[1]\n", "nonsense\n", '{"schema_version": 1}\n'])

@@ -4,16 +4,16 @@ import math
 
 import numpy as np
 import pytest
+from rbox_formats import datasets, images
 from rbox_formats._geometry import canonical_le90, rbox_to_quad
 from rbox_formats.errors import FormatsError
-from rbox_formats.synthetic import CLASS_NAMES, SceneConfig, scene
+from rbox_formats.synthetic import CLASS_NAMES, TINY, SceneConfig, scene, write_scenes
 from rbox_formats.synthetic._ground import draw_ground
 from rbox_formats.synthetic._layout import place_objects
 from rbox_formats.synthetic._objects import KINDS
 from rbox_formats.synthetic._painting import paint
 from shapely.geometry import Polygon
 
-TINY = SceneConfig(96, 1, 3, 0.21, 0.47)
 TANK = CLASS_NAMES.index("storage-tank")
 
 
@@ -201,3 +201,20 @@ def test_wrong_configurations(change):
 def test_negative_seed():
     with pytest.raises(FormatsError, match="seed of at least 0, got -1"):
         scene(-1)
+
+
+@pytest.mark.parametrize("format", ["dota", "coco"])
+def test_a_dataset_of_scenes_reads_back(format, tmp_path):
+    written = write_scenes(tmp_path, "train", range(2), TINY, format=format)
+    found = datasets.read(format, tmp_path, "train", CLASS_NAMES)
+    assert [record.image_id for record in found] == [record.image_id for record in written]
+    for seed, (ours, theirs) in enumerate(zip(found, written, strict=True)):
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_allclose(ours.corners, theirs.quads, atol=1e-9)
+        np.testing.assert_array_equal(images.load(ours.file), scene(seed, TINY)[0])
+
+
+def test_a_format_without_images_is_refused(tmp_path):
+    with pytest.raises(FormatsError, match="expected a format that says where images are, got 'geojson'"):
+        write_scenes(tmp_path, None, [1], TINY, format="geojson")
+    assert not list(tmp_path.iterdir())

@@ -35,8 +35,7 @@ def test_scores_rank_better_than_chance(tmp_path: Path) -> None:
     The tiny model learns the scenes until it is half trained: F1 from 0.3 to 0.7 on them.
     """
     codec = codecs.get("florence2")
-    look = synthetic.SceneConfig(size=96, max_objects=3, min_scale=0.21, max_scale=0.47)
-    scenes = [synthetic.scene(seed, look) for seed in range(SCENES)]
+    scenes = [synthetic.scene(seed, synthetic.TINY) for seed in range(SCENES)]
     truth = [record for _, record in scenes]
     paths = [tmp_path / f"{record.image_id}.png" for record in truth]
     for (pixels, _), path in zip(scenes, paths, strict=True):

@@ -72,7 +72,7 @@ def test_new_tokens_and_a_longer_context_travel_with_adapters(
 def test_what_cannot_be_together(run_config: TrainConfig) -> None:
     with pytest.raises(ConfigError, match="expected language_model_lora or freeze_language, got both"):
         dataclasses.replace(run_config, language_model_lora=2, freeze_language=True)
-    with pytest.raises(ConfigError, match="expected language_model_lora of 1 or more, got 0"):
+    with pytest.raises(ConfigError, match="expected language_model_lora to be greater than or equal to 1, got 0"):
         dataclasses.replace(run_config, language_model_lora=0)
 
 

@@ -285,7 +285,7 @@ def test_two_processes_train_as_one_does_and_go_on_in_any_number(
 
 
 def test_a_batch_that_processes_cannot_share(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ConfigError, match="expected batch_size of 1 or more, got 0"):
+    with pytest.raises(ConfigError, match="expected batch_size to be greater than or equal to 1, got 0"):
         dataclasses.replace(config, batch_size=0)
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match="expected a batch_size that 2 processes can share, got 3"):

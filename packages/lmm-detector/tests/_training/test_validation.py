@@ -166,7 +166,7 @@ def test_settings_that_do_not_fit(evaluated: TrainConfig, tmp_path: Path) -> Non
     for change in ({"deepspeed": "zero3"}, {"fsdp": "full"}):
         with pytest.raises(ConfigError, match="no device can write with them"):
             dataclasses.replace(evaluated, **change)
-    with pytest.raises(ConfigError, match="expected a eval_metric among map_nc"):
+    with pytest.raises(ConfigError, match="expected eval_metric to be 'map_nc'"):
         dataclasses.replace(evaluated, eval_metric="loss")
     with pytest.raises(DatasetError, match="expected"):
         train(dataclasses.replace(evaluated, eval_split="nowhere"))

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from rbox_formats import files
@@ -28,6 +29,10 @@ __all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join
 SCHEMA_VERSION = 1
 # What a line says of an image beside its boxes; in a record they are in `metadata`.
 _EXTRAS = ("status", "windows")
+
+_Point = tuple[float, float]
+
+_SCHEMA_REMEDY = "docs/predictions.schema.json says what a line holds; NaN and Infinity are no JSON."
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,8 @@ def _parse(path: Path) -> tuple[Header, dict[str, ImageRecord], int]:
         whole, newline, torn = path.read_bytes().rpartition(b"\n")
     except FileNotFoundError as error:
         raise PredictionsError("expected a predictions file, found none", path=path) from error
-    first, *rest = (whole + newline).decode("utf-8", errors="replace").split("\n")[:-1] or [""]
-    header = Header.from_line(first, path)
+    first, *rest = (whole + newline).split(b"\n")[:-1] or [b""]
+    header = Header.from_line(first.decode("utf-8", errors="replace"), path)
     records: dict[str, ImageRecord] = {}
     for number, line in enumerate(rest, start=2):
         record = _from_line(line, path, number, len(header.class_names))
@@ -108,25 +113,42 @@ def _parse(path: Path) -> tuple[Header, dict[str, ImageRecord], int]:
     return header, records, len(torn)
 
 
-def _from_line(line: str, path: Path, number: int, classes: int) -> ImageRecord:
+class _Line(msgspec.Struct):
+    """What is read of an image's line."""
+
+    image_id: str
+    width: int | None
+    height: int | None
+    boxes: list[tuple[float, float, float, float, float]]
+    quads: list[tuple[_Point, _Point, _Point, _Point]] | None
+    labels: list[int]
+    scores: list[float] | None
+    status: str | msgspec.UnsetType = msgspec.UNSET
+    windows: list[Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+_decode = msgspec.json.Decoder(_Line, strict=False).decode  # not strict: 640.0 is a whole number
+
+
+def _from_line(line: bytes, path: Path, number: int, classes: int) -> ImageRecord:
     try:
-        values = json.loads(line)
-        labels = np.array(values["labels"], dtype=np.int64)
-        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+        values = _decode(line)
+        if not all(0 <= label < classes for label in values.labels):
             raise ValueError(f"a label outside 0..{classes - 1}")
         return ImageRecord(
-            image_id=values["image_id"],
-            width=values["width"],
-            height=values["height"],
-            boxes=np.array(values["boxes"], dtype=np.float64).reshape(len(labels), 5),
-            quads=None if values["quads"] is None else np.array(values["quads"], dtype=np.float64).reshape(-1, 4, 2),
-            labels=labels,
-            scores=None if values["scores"] is None else np.array(values["scores"], dtype=np.float64),
-            metadata={key: values[key] for key in _EXTRAS if key in values},
+            image_id=values.image_id,
+            width=values.width,
+            height=values.height,
+            boxes=np.array(values.boxes, dtype=np.float64).reshape(-1, 5),
+            quads=None if values.quads is None else np.array(values.quads, dtype=np.float64).reshape(-1, 4, 2),
+            labels=np.array(values.labels, dtype=np.int64),
+            scores=None if values.scores is None else np.array(values.scores, dtype=np.float64),
+            metadata={key: value for key in _EXTRAS if (value := getattr(values, key)) is not msgspec.UNSET},
         )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        message = f"expected an image's predictions, got {line[:80]!r} ({type(error).__name__}: {error})"
-        raise PredictionsError(message, path=path, line=number) from error
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        start = line[:80].decode("utf-8", errors="replace")
+        message = f"expected an image's predictions, got {start!r} ({error})"
+        raise PredictionsError(message, path=path, line=number, remedy=_SCHEMA_REMEDY) from error
 
 
 def _to_line(record: ImageRecord) -> str:
@@ -256,7 +278,7 @@ def _lines(path: Path) -> Iterator[tuple[str, int, int]]:
         begin = len(file.readline())
         for line in file:
             if line.endswith(b"\n"):
-                yield json.loads(line)["image_id"], begin, begin + len(line)
+                yield _decode(line).image_id, begin, begin + len(line)
             begin += len(line)
 
 

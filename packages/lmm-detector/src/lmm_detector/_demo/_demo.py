@@ -6,12 +6,11 @@ Every step is the one that a run on a user's own data goes through.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PIL import Image
-from rbox_formats import codecs, datasets, draw, synthetic
-from rbox_formats.progress import showing, track
+from rbox_formats import codecs, datasets, synthetic
+from rbox_formats.progress import showing
 from rbox_formats.visualization import visualize
 from rbox_metrics import Report, evaluate_file
 
@@ -75,7 +74,7 @@ def demo(out: str | Path, *, scenes: int = 16, steps: int = 400, seed: int = 0, 
         )
         require_same_run(config)  # before a scene is drawn over those of another run
         for split, split_seeds in seeds.items():
-            _write_scenes(out / "data", split, split_seeds)
+            synthetic.write_scenes(out / "data", split, split_seeds, replace(synthetic.TINY, size=IMAGE_SIZE))
         if not (start / "processor_config.json").is_file():  # the last file that it writes
             save_tiny_florence2(start, names, codec, seed=seed)
 
@@ -106,13 +105,3 @@ def demo(out: str | Path, *, scenes: int = 16, steps: int = 400, seed: int = 0, 
             files[folder / "pictures"] = "truth beside predictions, a picture for each scene"
             files[folder / "pictures" / "sheet.png"] = "all of them on one sheet"
         return DemoResult(reports, files)
-
-
-def _write_scenes(root: Path, split: str, seeds: range) -> None:
-    config = synthetic.SceneConfig(size=IMAGE_SIZE, max_objects=3, min_scale=0.21, max_scale=0.47)
-    records = []
-    for seed in track(seeds, f"drawing {split} scenes"):
-        image, record = synthetic.scene(seed, config)
-        draw.save(Image.fromarray(image), root / split / "images" / f"{record.image_id}.png")
-        records.append(record)
-    datasets.write("dota", records, root, split, synthetic.CLASS_NAMES)

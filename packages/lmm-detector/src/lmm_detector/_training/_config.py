@@ -2,70 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
 
 from lmm_detector._sources import Source, sources
 from lmm_detector._training import _presets as presets
-from lmm_detector._training._mixing import MODES
 from lmm_detector._training._sharding import cuts_weights
 from lmm_detector.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from lmm_detector._families import Part
     from lmm_detector._training._augmentation import Augmentation
 else:
     Part, Augmentation = str, Any  # torch loads with them, and `--help` answers at once
 
-# Ours, by transformers' names; its "constant" disregards the warm-up.
-SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
-METRICS = ("map_nc", "map", "f1_micro", "f1_macro")
-PRECISIONS = ("float32", "bfloat16", "float16")
-INITIALISATIONS = ("digits", "mean")
-ORDERS = ("category", "position", "random")
-
-# Settings of which there may be several.
+# Settings of which there may be several: a single one needs no brackets.
 _LISTS = ("data_path", "format", "split", "image_folder", "class_names")
-
-_PATHS = ("model_name_or_path", "out", "eval_data_path", "eval_image_folder", "deepspeed", "fsdp")
 
 # Settings of evaluation in mid-training, which are nothing without a split to evaluate on.
 _OF_EVALUATION = ("eval_data_path", "eval_format", "eval_image_folder", "eval_every", "eval_images", "patience")
 
-_FROM_ONE = ("of 1 or more", lambda value: value >= 1)
-_FROM_ZERO = ("of 0 or more", lambda value: value >= 0)
-_ABOVE_ZERO = ("above 0", lambda value: value > 0)
-_RANGES: dict[str, tuple[str, Callable[[float], bool]]] = {
-    "window": _FROM_ONE,
-    "gap": _FROM_ZERO,
-    "epochs": _ABOVE_ZERO,
-    "steps": _FROM_ONE,
-    "batch_size": _FROM_ONE,
-    "device_batch_size": _FROM_ONE,
-    "learning_rate": _ABOVE_ZERO,
-    "warmup": ("of 0 or more, and below 1", lambda value: 0 <= value < 1),
-    "weight_decay": _FROM_ZERO,
-    "image_square_length": _FROM_ONE,
-    "language_model_max_length": _FROM_ONE,
-    "language_model_lora": _FROM_ONE,
-    "save_every": _FROM_ONE,
-    "keep_checkpoints": ("of 2 or more, as the newest may be half written", lambda value: value >= 2),
-    "eval_every": _FROM_ONE,
-    "eval_images": _FROM_ONE,
-    "eval_batch_size": _FROM_ONE,
-    "patience": _FROM_ONE,
-    "log_every": _FROM_ONE,
-    "workers": _FROM_ZERO,
-    "seed": ("from 0 to 4294967295", lambda value: 0 <= value < 2**32),
-}
 
-
-def _setting(default: Any, text: str) -> Any:
+def _setting(default: Any, text: str, **bounds: float) -> Any:
+    """A field with its help text, and the bounds of its values as pydantic calls them: ge, gt, le, lt."""
+    metadata = {"help": text, "bounds": bounds}
     if isinstance(default, list | dict):
-        return field(default_factory=default.copy, metadata={"help": text})
-    return field(default=default, metadata={"help": text})
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -86,8 +54,8 @@ class TrainConfig:
     image_folder: list[str] | None = _setting(
         None, "Where a dataset's images are, if not where its format has them; one for all, or one for each."
     )
-    dataset_mode: str = _setting(
-        "concat", f"How datasets are mixed: {', '.join(MODES)} (equal shares; the last one as LMMRotate draws)."
+    dataset_mode: Literal["single", "concat", "balanced", "balanced concat"] = _setting(
+        "concat", "How datasets are mixed; balanced: in equal shares, the last one as LMMRotate draws."
     )
     class_names: list[str] | None = _setting(
         None, "The classes, in the order of their labels. Left out: those of the formats."
@@ -97,24 +65,23 @@ class TrainConfig:
     prompt: str | None = _setting(
         None, "What asks the model for the boxes; {classes} stands for their names. Left out: the codec's own sentence."
     )
-    object_order: str = _setting(
-        "category", f"The order of the objects in a text: {', '.join(ORDERS)} (another in each epoch)."
+    object_order: Literal["category", "position", "random"] = _setting(
+        "category", "The order of the objects in a text; random: another in each epoch."
     )
-    augmentation: dict[str, Any] = _setting(
+    augmentation: dict[str, float | list[float]] = _setting(
         {}, "What is done to images and boxes by chance, such as horizontal_flip=0.5; fields of Augmentation."
     )
-    token_initialisation: str = _setting(
-        "digits",
-        f"How coordinate tokens that a model lacks begin: {', '.join(INITIALISATIONS)} (near their text, or alike).",
+    token_initialisation: Literal["digits", "mean"] = _setting(
+        "digits", "How coordinate tokens that a model lacks begin: near their text, or alike."
     )
     image_square_length: int | None = _setting(
-        None, "Side of the square that images are resized to, in pixels. Left out: the model's own, 768 for Florence-2."
+        None, "Side of the square that images are resized to, in pixels. Left out: the model's (Florence-2: 768).", ge=1
     )
     language_model_max_length: int | None = _setting(
-        None, "Tokens that the language model takes at most. Left out: as many as the model has."
+        None, "Tokens that the language model takes at most. Left out: as many as the model has.", ge=1
     )
     language_model_lora: int | None = _setting(
-        None, "The rank of adapters (LoRA) through which alone the language model learns. Left out: all of it does."
+        None, "The rank of adapters (LoRA) through which alone the language model learns. Left out: all of it.", ge=1
     )
     attn_implementation: str | None = _setting(
         None,
@@ -126,26 +93,34 @@ class TrainConfig:
     gradient_checkpointing: bool = _setting(
         False, "Computes activations again instead of keeping them: slower, with less memory."
     )
-    window: int = _setting(1024, "Side of the windows that images are cut into, in pixels.")
-    gap: int | None = _setting(None, "How far neighbouring windows overlap, in pixels. Left out: DOTA's 200 at 1024.")
-    epochs: float = _setting(100.0, "Passes over the windows; --steps overrides it.")
-    steps: int | None = _setting(None, "Optimiser steps. Left out: as many as the epochs need.")
-    batch_size: int = _setting(32, "Windows per optimiser step, over all devices together.")
-    device_batch_size: int = _setting(
-        2,
-        "Windows that a device takes at once, at most; gradients are added up until batch_size is reached.",
+    window: int = _setting(1024, "Side of the windows that images are cut into, in pixels.", ge=1)
+    gap: int | None = _setting(
+        None, "How far neighbouring windows overlap, in pixels. Left out: DOTA's 200 at 1024.", ge=0
     )
-    learning_rate: float = _setting(2e-5, "AdamW's learning rate at its highest.")
-    schedule: str = _setting("cosine", f"How the learning rate runs after the warm-up: {', '.join(SCHEDULES)}.")
-    warmup: float = _setting(0.03, "The share of the steps in which the learning rate rises.")
-    weight_decay: float = _setting(0.0, "AdamW's weight decay.")
-    precision: str = _setting("float32", f"{', '.join(PRECISIONS)}; the last two mixed with float32.")
+    epochs: float = _setting(100.0, "Passes over the windows; --steps overrides it.", gt=0)
+    steps: int | None = _setting(None, "Optimiser steps. Left out: as many as the epochs need.", ge=1)
+    batch_size: int = _setting(32, "Windows per optimiser step, over all devices together.", ge=1)
+    device_batch_size: int = _setting(
+        2, "Windows that a device takes at once, at most; gradients are added up until batch_size is reached.", ge=1
+    )
+    learning_rate: float = _setting(2e-5, "AdamW's learning rate at its highest.", gt=0)
+    schedule: Literal["constant", "linear", "cosine"] = _setting(
+        "cosine", "How the learning rate runs after the warm-up."
+    )
+    warmup: float = _setting(0.03, "The share of the steps in which the learning rate rises.", ge=0, lt=1)
+    weight_decay: float = _setting(0.0, "AdamW's weight decay.", ge=0)
+    precision: Literal["float32", "bfloat16", "float16"] = _setting(
+        "float32", "What is computed in; the last two are mixed with float32."
+    )
     deepspeed: str | None = _setting(
         None, "Pieces over devices by DeepSpeed: zero2 (gradients, optimiser), zero3 (weights too), or its JSON file."
     )
     fsdp: str | None = _setting(None, "Pieces over devices by PyTorch's FSDP: full, or a JSON file of its settings.")
-    save_every: int = _setting(500, "Steps between checkpoints.")
-    keep_checkpoints: int = _setting(2, "The newest so many stay, and the best where there are evaluations.")
+    save_every: int = _setting(500, "Steps between checkpoints.", ge=1)
+    # At least 2, as the newest may be half written.
+    keep_checkpoints: int = _setting(
+        2, "The newest so many stay, at least 2, and the best where there are evaluations.", ge=2
+    )
     eval_split: str | None = _setting(
         None,
         "The part of a dataset on which the model is scored in mid-training, such as 'val'; the best checkpoint "
@@ -154,31 +129,24 @@ class TrainConfig:
     eval_data_path: str | None = _setting(None, "That dataset. Left out: the first one that is trained on.")
     eval_format: str | None = _setting(None, "Its format. Left out: that of the first one.")
     eval_image_folder: str | None = _setting(None, "Where its images are, if not where its format has them.")
-    eval_every: int | None = _setting(None, "Steps between evaluations. Left out: as between checkpoints.")
-    eval_images: int | None = _setting(None, "So many of its images, drawn by the seed. Left out: all.")
-    eval_metric: str = _setting("map_nc", f"What is best: the highest {', '.join(METRICS)}.")
-    eval_batch_size: int = _setting(8, "Windows at a time in an evaluation.")
-    patience: int | None = _setting(
-        None, "After so many evaluations without a better one training ends. Left out: it goes on."
+    eval_every: int | None = _setting(None, "Steps between evaluations. Left out: as between checkpoints.", ge=1)
+    eval_images: int | None = _setting(None, "So many of its images, drawn by the seed. Left out: all.", ge=1)
+    eval_metric: Literal["map_nc", "map", "f1_micro", "f1_macro"] = _setting(
+        "map_nc", "What is best: where this is highest."
     )
-    log_every: int = _setting(10, "Steps between logged losses.")
-    workers: int = _setting(0, "Processes that load images.")
-    seed: int = _setting(0, "Seed of the order of the windows and of dropout.")
+    eval_batch_size: int = _setting(8, "Windows at a time in an evaluation.", ge=1)
+    patience: int | None = _setting(
+        None, "After so many evaluations without a better one training ends. Left out: it goes on.", ge=1
+    )
+    log_every: int = _setting(10, "Steps between logged losses.", ge=1)
+    workers: int = _setting(0, "Processes that load images.", ge=0)
+    seed: int = _setting(0, "Seed of the order of the windows and of dropout.", ge=0, lt=2**32)
     report_to: str = _setting("none", "Where losses go as well: tensorboard, wandb, none, ...")
     cpu: bool = _setting(False, "Train on the CPU also where there is a GPU.")
 
     def __post_init__(self) -> None:
-        # Plain types, however they came: the settings are written to YAML and compared with what was written before.
-        for name in _LISTS:
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(
-                    self, name, [str(item) for item in ([value] if isinstance(value, str | Path) else value)]
-                )
-        for name in _PATHS:
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, str(value))
+        for name, value in _checked(vars(self)).items():
+            object.__setattr__(self, name, value)
         for name in ("model_name_or_path", "data_path", "out"):
             if not getattr(self, name):
                 option = name.replace("_", "-")
@@ -195,20 +163,6 @@ class TrainConfig:
         self._check_evaluation()
         # Each refuses what does not fit: parts, numbers of datasets, kinds of augmentation that there are not.
         _ = self.attention, self.sources, self.changes
-        for name, (expected, holds) in _RANGES.items():
-            value = getattr(self, name)
-            if value is not None and not holds(value):
-                raise ConfigError(f"expected {name} {expected}, got {value}")
-        for name, choices in (
-            ("schedule", tuple(SCHEDULES)),
-            ("precision", PRECISIONS),
-            ("dataset_mode", tuple(MODES)),
-            ("object_order", ORDERS),
-            ("token_initialisation", INITIALISATIONS),
-            ("eval_metric", METRICS),
-        ):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"expected a {name} among {', '.join(choices)}, got {getattr(self, name)!r}")
 
     @property
     def sources(self) -> list[Source]:
@@ -273,13 +227,13 @@ class TrainConfig:
         from lmm_detector._training._augmentation import Augmentation
 
         try:
-            return Augmentation(**self.augmentation)
+            return Augmentation(**cast("dict[str, Any]", self.augmentation))
         except TypeError as error:
             known = ", ".join(field.name for field in fields(Augmentation))
             raise ConfigError(f"expected augmentation among {known}, got {', '.join(self.augmentation)}") from error
 
 
-def load(path: str | Path | None, overrides: dict[str, Any], preset: str | None = None) -> TrainConfig:
+def load(path: str | Path | None, overrides: Mapping[str, Any], preset: str | None = None) -> TrainConfig:
     """A configuration out of a YAML file, with values that go before the file's, on top of a preset.
 
     Args:
@@ -291,32 +245,70 @@ def load(path: str | Path | None, overrides: dict[str, Any], preset: str | None 
         ConfigError: If there is no such preset, the file is missing or not YAML, has an unknown key, or a value is of
             the wrong type or range.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    layers: list[Any] = [presets.path(preset)] if preset is not None else []
+    layers = [presets.path(preset)] if preset is not None else []
     layers += [] if path is None else [Path(path)]
-    overrides = {name: list(v) if isinstance(v, tuple) else v for name, v in overrides.items()}
-    try:
-        given: list[Any] = [*(OmegaConf.load(layer) for layer in layers), overrides]
-        for values in given:
-            for name in _LISTS:  # one may be written without brackets
-                if isinstance(values.get(name), str):
-                    values[name] = [values[name]]
-        merged = OmegaConf.to_container(OmegaConf.merge(OmegaConf.structured(TrainConfig), *given))
-    except FileNotFoundError as error:
-        raise ConfigError("expected a configuration file, found none", path=path) from error
-    except (OmegaConfBaseException, YAMLError, TypeError, AttributeError, UnicodeDecodeError) as error:  # a list
-        key = getattr(error, "full_key", None)
-        message = f"expected settings of `lmm-detector train`, got: {str(error).splitlines()[0]}"
-        remedy = "`lmm-detector train --help` lists them."
-        raise ConfigError(message + (f" ({key})" if key else ""), path=path, remedy=remedy) from error
-    return TrainConfig(**merged)  # type: ignore[arg-type]  # OmegaConf has checked them against the dataclass
+    merged: dict[str, Any] = {}
+    for values in (*(_checked(_read(layer), layer) for layer in layers), _checked(overrides)):
+        for name, value in values.items():  # options of codec and augmentation one by one
+            merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+    return TrainConfig(**merged)
 
 
 def to_yaml(config: TrainConfig) -> str:
     """The configuration as YAML that `load` takes back."""
-    from omegaconf import OmegaConf
+    import yaml
 
-    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+    return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file, not yet checked."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise ConfigError("expected a configuration file, found none", path=path) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"expected settings as YAML, got: {' '.join(str(error).split())}", path=path) from error
+    if not isinstance(values, dict | None):
+        raise ConfigError(f"expected settings by their names, got {type(values).__name__}", path=path)
+    return values or {}
+
+
+@cache
+def _model() -> type[BaseModel]:
+    """What checks settings: each field of `TrainConfig` by its type and bounds, where it is given."""
+    from pydantic import ConfigDict, Field, create_model
+
+    types = get_type_hints(TrainConfig)
+    settings = {each.name: (types[each.name], Field(None, **each.metadata["bounds"])) for each in fields(TrainConfig)}
+    config = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
+    return create_model("Settings", __config__=config, **cast("dict[str, Any]", settings))
+
+
+def _checked(settings: Mapping[str, Any], path: Path | None = None) -> dict[str, Any]:
+    """Settings of the types that `TrainConfig` says.
+
+    Args:
+        settings: As they came: from YAML, the command line or Python.
+        path: The file that they came from.
+
+    Raises:
+        ConfigError: If one is unknown, or its value is of the wrong type or range.
+    """
+    from pydantic import ValidationError
+    from pydantic_core import to_jsonable_python
+
+    # Plain values, which YAML holds and gives back as they were: a path is a text, a tuple a list.
+    plain = to_jsonable_python(dict(settings), fallback=str)
+    plain |= {name: [plain[name]] for name in _LISTS if not isinstance(plain.get(name), list | None)}
+    try:
+        return _model().model_validate(plain).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, expected = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Input should be ")
+        message = f"expected {name} to be {expected}, got {first['input']!r}"
+        if first["type"] == "extra_forbidden":
+            message = f"expected settings of `lmm-detector train`, got {name!r}"
+        raise ConfigError(message, path=path, remedy="`lmm-detector train --help` lists them.") from error

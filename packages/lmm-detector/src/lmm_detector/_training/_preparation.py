@@ -8,7 +8,6 @@ from typing import cast
 from rbox_formats.codecs import Codec
 
 from lmm_detector import _families
-from lmm_detector._families._tokens import Initialisation
 from lmm_detector._training._config import TrainConfig
 
 logger = logging.getLogger("lmm_detector")
@@ -26,7 +25,7 @@ def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
         image_square_length=config.image_square_length,
         language_model_max_length=config.language_model_max_length,
         tokens=tuple(codec.added_tokens),
-        token_initialisation=cast("Initialisation", config.token_initialisation),
+        token_initialisation=config.token_initialisation,
     )
     family, added = _families.prepare(preparation)
     family.use_attention(config.attention, config.precision)  # weights are float32, whatever is computed in

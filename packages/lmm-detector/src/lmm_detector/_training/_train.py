@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from accelerate import PartialState
 from rbox_formats import ClassNames, ImageRecord, codecs, files, tiling
@@ -22,7 +21,7 @@ from lmm_detector._training import _config, _run_folder, _sharding
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._mixing import EpochSampler
 from lmm_detector._training._preparation import prepared
-from lmm_detector._training._samples import ObjectOrder, TextWriter, WindowText, WindowTexts, check_images, window_texts
+from lmm_detector._training._samples import TextWriter, WindowText, WindowTexts, check_images, window_texts
 from lmm_detector._training._trainer import FamilyTrainer, arguments_of
 from lmm_detector._training._validation import evaluator, held_out
 from lmm_detector.errors import RunError
@@ -122,8 +121,9 @@ def _samples(
 ) -> tuple[WindowTexts, list[int]]:
     """What is trained on, and how many windows of it each dataset has."""
     room = family.answer_room(spec.prompt, (spec.window, spec.window))
-    order = cast("ObjectOrder", config.object_order)
-    writer = TextWriter(spec.class_names, spec.make_codec(), room, family.count_tokens, order, family.input_size)
+    writer = TextWriter(
+        spec.class_names, spec.make_codec(), room, family.count_tokens, config.object_order, family.input_size
+    )
     windows = [window_texts(of_dataset, writer, window=spec.window, gap=spec.gap) for of_dataset in records]
     samples = WindowTexts(list(itertools.chain(*windows)), writer, config.changes, config.seed)
     return samples, [len(of_dataset) for of_dataset in windows]

@@ -22,7 +22,7 @@ from lmm_detector import _families
 from lmm_detector._runtime import _ranks
 from lmm_detector._runtime._memory import enough_memory
 from lmm_detector._spec import DetectorSpec
-from lmm_detector._training import _config, _sharding
+from lmm_detector._training import _sharding
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._mixing import EpochSampler
 from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled
@@ -59,7 +59,8 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             num_train_epochs=config.epochs,
             max_steps=config.steps or -1,
             learning_rate=config.learning_rate,
-            lr_scheduler_type=_config.SCHEDULES[config.schedule],
+            # transformers' "constant" disregards the warm-up.
+            lr_scheduler_type="constant_with_warmup" if config.schedule == "constant" else config.schedule,
             warmup_steps=config.warmup,  # below 1, a share of all steps
             weight_decay=config.weight_decay,
             bf16=config.precision == "bfloat16",

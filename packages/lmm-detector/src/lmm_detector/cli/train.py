@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
 from rbox_formats.cli import class_names_option, codec_settings_option, parse_options
@@ -17,27 +17,29 @@ from lmm_detector.cli._common import set_up_output
 
 # Fields that the command line writes in another way than as one value; they have options of their own below.
 _OWN_OPTIONS = ("class_names", "codec_options", "augmentation")
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "list[str]": str}
 # As the other commands call them.
 _SHORT = {"model_name_or_path": "--model", "data_path": "--data", "response_format": "--codec"}
 
 
 def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds an option for each field of `TrainConfig`, None where it is not given."""
+    types = get_type_hints(TrainConfig)
     for field in reversed(dataclasses.fields(TrainConfig)):
         if field.name in _OWN_OPTIONS:
             continue
-        kind = str(field.type).removesuffix(" | None")
+        kind = types[field.name]
+        if type(None) in get_args(kind):
+            kind, _ = get_args(kind)
         name = field.name.replace("_", "-")
-        flags = [f"--{name}/--no-{name}" if kind == "bool" else f"--{name}"]
+        flags = [f"--{name}/--no-{name}" if kind is bool else f"--{name}"]
         flags += [_SHORT[field.name]] if field.name in _SHORT else []
         default = "" if field.default in ("", None, dataclasses.MISSING) else f"  [default: {field.default}]"
         function = click.option(
             *flags,
             field.name,
-            type=_TYPES[kind],
+            type=click.Choice(get_args(kind)) if get_origin(kind) is Literal else str if kind == list[str] else kind,
             default=None,
-            multiple=kind == "list[str]",
+            multiple=kind == list[str],
             help=field.metadata["help"] + default,
         )(function)
     return function

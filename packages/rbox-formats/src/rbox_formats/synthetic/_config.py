@@ -9,7 +9,7 @@ from rbox_formats.errors import FormatsError
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What is drawn. The defaults suit 256 px; `SceneConfig(96, 1, 3, 0.21, 0.47)` is a scene for a tiny model.
+    """What is drawn. The defaults suit 256 px; `TINY` is a scene for a tiny model.
 
     Attributes:
         size: Side of the square image, px.
