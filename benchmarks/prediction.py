@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from lmm_detector._demo._tiny import save_tiny_florence2
+from _florence2_large import family as make_family
 from lmm_detector._families import Answer, Decoding
 from lmm_detector._families.florence2 import Florence2
 from lmm_detector._prediction._detection import detect
@@ -37,49 +37,13 @@ from rbox_formats import codecs
 from rbox_formats.datasets import dota
 
 CODEC = codecs.get("florence2")
-# Of microsoft/Florence-2-large: its config.json.
-VISION = {
-    "depths": (1, 1, 9, 1),
-    "embed_dim": (256, 512, 1024, 2048),
-    "num_heads": (8, 16, 32, 64),
-    "num_groups": (8, 16, 32, 64),
-    "window_size": 12,
-    "projection_dim": 1024,
-    "drop_path_rate": 0.0,
-}
-TEXT = {
-    "d_model": 1024,
-    "encoder_layers": 12,
-    "decoder_layers": 12,
-    "encoder_attention_heads": 16,
-    "decoder_attention_heads": 16,
-    "encoder_ffn_dim": 4096,
-    "decoder_ffn_dim": 4096,
-    "max_position_embeddings": 4096,
-    "dropout": 0.0,
-}
-VOCABULARY = 51_289
 
 
 def load(options: argparse.Namespace) -> Florence2:
     """The model with random weights in float32."""
     with tempfile.TemporaryDirectory() as folder:
-        save_tiny_florence2(folder, dota.V1_0, CODEC, image_size=options.side, max_tokens=2048)
-        family = Florence2.load(folder)
-    if options.tiny:
-        return replace(family, model=family.model.to(options.device).eval())
-    from transformers import BartConfig, Florence2Config, Florence2ForConditionalGeneration
-
-    tokens = {name: getattr(family.tokenizer, name) for name in ("bos_token_id", "pad_token_id", "eos_token_id")}
-    text = BartConfig(
-        vocab_size=VOCABULARY, decoder_start_token_id=tokens["eos_token_id"], forced_eos_token_id=None, **TEXT, **tokens
-    )
-    config = Florence2Config(text_config=text, vision_config=VISION, image_token_id=family.tokenizer.image_token_id)
-    torch.manual_seed(0)
-    with torch.device(options.device):
-        model = Florence2ForConditionalGeneration(config)
-    model.generation_config = family.model.generation_config
-    return replace(family, model=model.eval())
+        family = make_family(Path(folder), tiny=options.tiny, image_size=options.side)
+    return replace(family, model=family.model.to(options.device).eval())
 
 
 def loop(family: Florence2, pictures: Sequence[np.ndarray], tokens: int, beams: int) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,81 +60,42 @@ def save_tiny(
     return Path(folder)
 
 
-def _qwen2_vl(texts: Sequence[str], tied: bool) -> _Saved:
-    from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
-    return _qwen(
-        "qwen2_vl",
-        Qwen2VLForConditionalGeneration,
-        Qwen2VLConfig,
-        {"embed_dim": WIDTH, "hidden_size": WIDTH, "depth": 2, "num_heads": 2, "mlp_ratio": 2, "patch_size": _PATCH},
-        texts,
-        tied,
-    )
-
-
-def _qwen2_5_vl(texts: Sequence[str], tied: bool) -> _Saved:
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
-
-    return _qwen(
-        "qwen2_5_vl",
-        Qwen2_5_VLForConditionalGeneration,
-        Qwen2_5_VLConfig,
+# Qwen-VL by model type: the name of its classes, its own vision, and what its text model has beside the others'.
+_QWEN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "qwen2_vl": ("Qwen2VL", {"embed_dim": WIDTH, "mlp_ratio": 2}, {}),
+    "qwen2_5_vl": (
+        "Qwen2_5_VL",
         {
-            "hidden_size": WIDTH,
             "out_hidden_size": WIDTH,
             "intermediate_size": 2 * WIDTH,
-            "depth": 2,
-            "num_heads": 2,
-            "patch_size": _PATCH,
             "window_size": 2 * _PATCH,
             "fullatt_block_indexes": [1],
         },
-        texts,
-        tied,
-    )
-
-
-def _qwen3_vl(texts: Sequence[str], tied: bool) -> _Saved:
-    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
-
-    return _qwen(
-        "qwen3_vl",
-        Qwen3VLForConditionalGeneration,
-        Qwen3VLConfig,
+        {},
+    ),
+    "qwen3_vl": (
+        "Qwen3VL",
         {
-            "hidden_size": WIDTH,
             "out_hidden_size": WIDTH,
             "intermediate_size": 2 * WIDTH,
-            "depth": 2,
-            "num_heads": 2,
-            "patch_size": _PATCH,
             "num_position_embeddings": 16,
             "deepstack_visual_indexes": [0],
         },
-        texts,
-        tied,
-        head_dim=WIDTH // 2,
-    )
+        {"head_dim": WIDTH // 2},
+    ),
+}
 
 
-def _qwen(
-    model_type: str,
-    model_class: Any,
-    config_class: Any,
-    vision: dict[str, Any],
-    texts: Sequence[str],
-    tied: bool,
-    **text: Any,
-) -> _Saved:
-    """Qwen-VL: of each version its own vision, the same text model but for its settings."""
+def _qwen(model_type: str, texts: Sequence[str], tied: bool) -> _Saved:
+    import transformers
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+    name, vision, text = _QWEN[model_type]
     marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
     tokenizer = _byte_level(texts, (*_TURNS, *marks))
     start, end, image, video = tokenizer.convert_tokens_to_ids(list(marks))
-    config = config_class(
-        vision_config=vision,
+    config = getattr(transformers, f"{name}Config")(
+        vision_config={"hidden_size": WIDTH, "depth": 2, "num_heads": 2, "patch_size": _PATCH, **vision},
         text_config={
             **_text_config(tokenizer, tied),
             **text,
@@ -149,7 +111,8 @@ def _qwen(
         patch_size=_PATCH, size={"shortest_edge": (2 * _PATCH) ** 2, "longest_edge": (8 * _PATCH) ** 2}
     )
     template = _CHATML.replace("IMAGE", "<|vision_start|><|image_pad|><|vision_end|>")
-    return model_class(config), _processor(model_type, image_processor, tokenizer, template)
+    model = getattr(transformers, f"{name}ForConditionalGeneration")(config)
+    return model, _processor(model_type, image_processor, tokenizer, template)
 
 
 def _internvl(texts: Sequence[str], tied: bool) -> _Saved:
@@ -234,9 +197,7 @@ def _paligemma(texts: Sequence[str], tied: bool) -> _Saved:
 
 
 _MAKERS: dict[str, Callable[[Sequence[str], bool], _Saved]] = {
-    "qwen2_vl": _qwen2_vl,
-    "qwen2_5_vl": _qwen2_5_vl,
-    "qwen3_vl": _qwen3_vl,
+    **{model_type: partial(_qwen, model_type) for model_type in _QWEN},
     "internvl": _internvl,
     "llava_onevision": _llava_onevision,
     "paligemma": _paligemma,

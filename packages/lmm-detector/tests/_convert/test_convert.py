@@ -310,7 +310,7 @@ def test_lmmrotates_checkpoint_becomes_a_detector(tmp_path: Path) -> None:
         codecs.get("florence2", version=2),
         ("plane", "small-vehicle"),
     )
-    assert detector.family.max_target_tokens == 300
+    assert detector.family.positions == 300
     assert detector.family.processor.num_image_tokens == 17
     Image.new("RGB", (128, 128), (90, 100, 110)).save(tmp_path / "a.png")
     (found,) = detector.predict([tmp_path / "a.png"], Generation(max_new_tokens=4))

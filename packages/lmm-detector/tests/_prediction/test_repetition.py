@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lmm_detector._prediction._repetition import Repeat, find_repeats, record_without_repeats, without_repeats
-from rbox_formats import ClassNames, ImageRecord, codecs
+from lmm_detector._prediction._repetition import Repeat, find_repeats, without_repeats
+from rbox_formats import ClassNames, codecs
 
 NAMES = ClassNames(["ship", "plane"])
 SIZE = (1000, 1000)
@@ -57,22 +57,6 @@ def test_of_every_codec(name: str) -> None:
     assert repeats == (Repeat(1, 0), Repeat(3, 2))
     np.testing.assert_array_equal(kept.shapes, once.shapes)
     np.testing.assert_array_equal(kept.labels, once.labels)
-
-
-def test_of_a_record() -> None:
-    boxes = np.array([[10.0, 10, 4, 2, 0.0], [10, 10, 4, 2, -0.0], [10, 10, 4, 2, 0], [10, 10, 4, 2 + 1e-9, 0]])
-    record = ImageRecord("a", boxes, np.array([0, 0, 1, 0]), scores=np.array([0.1, 0.9, 0.5, 0.4]), width=20, height=20)
-    kept, repeats = record_without_repeats(record)
-    assert repeats == (Repeat(1, 0),)
-    assert kept.scores is not None
-    assert kept.scores.tolist() == [0.1, 0.5, 0.4]
-    assert (kept.image_id, kept.size) == ("a", (20, 20))
-
-
-def test_quads_are_what_is_compared_where_there_are_any() -> None:
-    quads = np.array([[[0.0, 0], [4, 0], [4, 2], [0, 2]], [[0.0, 0], [4, 0], [4, 2], [0, 1]]])
-    record = ImageRecord.from_quads("a", quads, np.zeros(2, dtype=np.int64))
-    assert record_without_repeats(record) == (record, ())
 
 
 rows = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 1)), max_size=12)

@@ -15,15 +15,14 @@ from lmm_detector._convert._processors import make_processor
 from lmm_detector._convert._settings import check_source, generation_config, start_tokens
 from lmm_detector._convert._weights import read_json, read_weights, weight_files
 from lmm_detector._families import FAMILIES
+from lmm_detector._families._loading import DTYPES
 from lmm_detector._runtime._folders import appearing, check_new
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
 
-__all__ = ["DTYPES", "Conversion", "convert"]
+__all__ = ["Conversion", "convert"]
 
 logger = logging.getLogger("lmm_detector")
-
-DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True)

@@ -223,14 +223,6 @@ class Family(ABC):
             ModelError: If the model cannot see images of that size.
         """
 
-    @property
-    def max_target_tokens(self) -> int:
-        """How many tokens an answer may have, end-of-text included, where the prompt takes none of the positions.
-
-        `answer_room` says how many are left where it does.
-        """
-        return self.positions
-
     @abstractmethod
     def prompt_tokens(self, prompt: str, image_size: Size | None = None) -> int:
         """The length of image and prompt in tokens.

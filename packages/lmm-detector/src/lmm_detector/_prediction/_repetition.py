@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from rbox_formats import ImageRecord
 from rbox_formats.codecs import Decoded, Rejected
 from rbox_formats.typing import BoxesOrQuadsN, LabelsN
 
@@ -50,7 +49,8 @@ def without_repeats(decoded: Decoded) -> tuple[Decoded, tuple[Repeat, ...]]:
     repeats = find_repeats(decoded.shapes, decoded.labels)
     if not repeats:
         return decoded, repeats
-    kept = _others(len(decoded.labels), repeats)
+    kept = np.ones(len(decoded.labels), dtype=bool)
+    kept[[repeat.box for repeat in repeats]] = False
     pieces = [
         Rejected(int(spans.min()), int(spans.max()), f"a box that repeats box {repeat.first}")
         for repeat in repeats
@@ -65,15 +65,3 @@ def without_repeats(decoded: Decoded) -> tuple[Decoded, tuple[Repeat, ...]]:
         rejected=tuple(sorted([*decoded.rejected, *pieces])),
     )
     return found, repeats
-
-
-def record_without_repeats(record: ImageRecord) -> tuple[ImageRecord, tuple[Repeat, ...]]:
-    """An image's record, each box once, with what was dropped. Quads are compared where it has them."""
-    repeats = find_repeats(record.shapes, record.labels)
-    return (record.select(_others(len(record), repeats)) if repeats else record), repeats
-
-
-def _others(count: int, repeats: tuple[Repeat, ...]) -> np.ndarray:
-    kept = np.ones(count, dtype=bool)
-    kept[[repeat.box for repeat in repeats]] = False
-    return kept

@@ -15,9 +15,6 @@ from rbox_metrics.typing import Geometry, ProtocolName
 if TYPE_CHECKING:
     from rbox_metrics._matching import Paired, Protocol
 
-# Overlaps below it are with the background: TIDE's.
-BACKGROUND = 0.1
-
 
 def evaluate(
     truth: Iterable[ImageRecord] | FlatBoxes,
@@ -90,6 +87,7 @@ def evaluate(
     """
     from rbox_metrics._matching import choose, pair
     from rbox_metrics._scores import figures_at
+    from rbox_metrics._scores._error_breakdown import BACKGROUND
 
     chosen, geometry = choose(protocol, geometry)
     thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)

@@ -93,6 +93,9 @@ iou_option = click.option(
     help="The overlap that a detection needs.",
 )
 
+# Of a table at one overlap.
+table_options = add_options(truth_options, predictions_options, protocol_option, geometry_option, iou_option)
+
 scoring_options = add_options(
     protocol_option,
     geometry_option,

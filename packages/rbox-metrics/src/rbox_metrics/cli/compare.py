@@ -7,25 +7,14 @@ from typing import Any
 
 import click
 
-from rbox_metrics.cli._scoring import (
-    check_outputs,
-    geometry_option,
-    iou_option,
-    predictions_options,
-    protocol_option,
-    truth_options,
-)
+from rbox_metrics.cli._scoring import check_outputs, table_options
 from rbox_metrics.cli._tables import open_runs, out_option, put, run_names
 from rbox_metrics.typing import Geometry, ProtocolName
 
 
 @click.command()
-@truth_options
-@predictions_options
+@table_options
 @click.option("--other", type=Path, required=True, help="The detections to compare with, of the same kind.")
-@protocol_option
-@geometry_option
-@iou_option
 @click.option("--resamples", type=int, default=1000, show_default=True, help="How often images are drawn.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 @out_option

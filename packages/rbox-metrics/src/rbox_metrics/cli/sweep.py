@@ -7,24 +7,13 @@ from typing import Any
 
 import click
 
-from rbox_metrics.cli._scoring import (
-    check_outputs,
-    geometry_option,
-    iou_option,
-    predictions_options,
-    protocol_option,
-    truth_options,
-)
+from rbox_metrics.cli._scoring import check_outputs, table_options
 from rbox_metrics.cli._tables import open_runs, out_option, put
 from rbox_metrics.typing import Geometry, ProtocolName
 
 
 @click.command()
-@truth_options
-@predictions_options
-@protocol_option
-@geometry_option
-@iou_option
+@table_options
 @click.option(
     "--score",
     "thresholds",
