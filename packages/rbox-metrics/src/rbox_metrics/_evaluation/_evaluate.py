@@ -86,8 +86,7 @@ def evaluate(
             range, a box or score is not a number, or both have image ids and these differ.
     """
     from rbox_metrics._matching import choose, pair
-    from rbox_metrics._scores import figures_at
-    from rbox_metrics._scores._error_breakdown import BACKGROUND
+    from rbox_metrics._scores import BACKGROUND, figures_at
 
     chosen, geometry = choose(protocol, geometry)
     thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)

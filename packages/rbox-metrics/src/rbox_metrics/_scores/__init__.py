@@ -5,6 +5,7 @@ from rbox_metrics._scores._calibration import Calibration, calibration, calibrat
 from rbox_metrics._scores._confusion import Confusion, confusion_matrix, confusion_of
 from rbox_metrics._scores._curves import ClassCurve, Curves, curves_of, precision_recall_curves, protocol_outcomes
 from rbox_metrics._scores._error_breakdown import (
+    BACKGROUND,
     ERROR_KINDS,
     FALSE_POSITIVE_KINDS,
     TRUTH_KINDS,
@@ -20,6 +21,7 @@ from rbox_metrics._scores._results import AtThreshold, ClassFigures, CocoFigures
 from rbox_metrics._scores._sweep import GRID, Best, Sweep, sweep_of, sweep_scores
 
 __all__ = [
+    "BACKGROUND",
     "ERROR_KINDS",
     "FALSE_POSITIVE_KINDS",
     "GRID",
