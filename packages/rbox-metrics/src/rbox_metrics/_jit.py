@@ -26,8 +26,9 @@ from numba.np.ufunc import parallel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# About a millisecond's work of the cheapest kernel, for which a second thread is worth while; and a part's.
-_WORTH_THREADS = 10_000
+# About half a millisecond's work, from which on other threads are worth while. To wake one takes a twentieth of that
+# where a core is idle; where other work has the cores, as long as that pleases.
+_WORTH_THREADS = 50_000
 
 # Parts of the work for each thread: where other work has a core, the other threads take what it does not come to.
 _PARTS = 4
@@ -80,7 +81,7 @@ def in_parts(
     if work < _WORTH_THREADS or (threads := _threads()) == 1:
         kernel(0, count, *given)
         return
-    parts = _cut(count, min(_PARTS * threads, work // (_WORTH_THREADS // _PARTS)), bounds)
+    parts = _cut(count, min(_PARTS * threads, 2 * work // _WORTH_THREADS), bounds)
 
     def work_off() -> None:
         while True:
@@ -103,13 +104,14 @@ def in_parts(
 
 def _cut(count: int, parts: int, bounds: np.ndarray | None) -> list[tuple[int, int]]:
     """About so many parts of 0 to `count`, from the last to the first."""
+    parts = min(parts, count)
     if bounds is None:
-        cuts = np.linspace(0, count, min(parts, count) + 1).astype(np.int64)
+        cuts = [count * k // parts for k in range(parts + 1)]
     else:
-        shares = np.linspace(bounds[0], bounds[-1], parts + 1)[1:-1]
-        cuts = np.unique(np.concatenate([[0], np.searchsorted(bounds[1:-1], shares) + 1, [count]]))
-    edges = cuts.tolist()
-    return list(pairwise(edges))[::-1]
+        first, whole = int(bounds[0]), int(bounds[-1] - bounds[0])
+        shares = [first + whole * k // parts for k in range(1, parts)]
+        cuts = sorted({0, count, *(np.searchsorted(bounds[1:-1], shares) + 1).tolist()})
+    return list(pairwise(cuts))[::-1]
 
 
 def _threads() -> int:

@@ -35,6 +35,9 @@ IGNORED = -1
 # Runs of so many are sorted by inserting: most detections overlap few truths.
 _FEW = 16
 
+# Sorting takes about as long as so many steps of other kernels.
+_PASSES = 4
+
 # No detection's score is as low: a score threshold that all of them pass.
 ANY_SCORE = -np.inf
 
@@ -355,7 +358,7 @@ def rank_pairs(pairs: Pairs, scores: FloatsN, detections: FlatBoxes, truths: Fla
 def falling_within(starts: Bounds, first: FloatsK, second: FloatsK) -> IntsK:
     """The order of falling `first`, then falling `second`, within each group; what ties in both stays as it was."""
     order, spare = np.arange(len(first)), np.empty(len(first), dtype=np.int64)
-    in_parts(_sort_falling, len(starts) - 1, len(first), starts, first, second, order, spare, bounds=starts)
+    in_parts(_sort_falling, len(starts) - 1, _PASSES * len(first), starts, first, second, order, spare, bounds=starts)
     return order
 
 

@@ -63,9 +63,11 @@ def _counts(begin, end, outcomes, bounds, hits, misses):
     classes = len(bounds) - 1
     for job in range(begin, end):
         s, c = job // classes, job % classes
+        right, wrong = 0, 0
         for place in range(bounds[c], bounds[c + 1]):
-            hits[s, c] += outcomes[s, place] == TRUE_POSITIVE
-            misses[s, c] += outcomes[s, place] == FALSE_POSITIVE
+            right += outcomes[s, place] == TRUE_POSITIVE
+            wrong += outcomes[s, place] == FALSE_POSITIVE
+        hits[s, c], misses[s, c] = right, wrong
 
 
 def average_precisions(outcomes: OutcomesSN, bounds: Bounds, truths: IntsC, recalls: FloatsR) -> FloatsSC:
@@ -95,7 +97,7 @@ def average_precisions(outcomes: OutcomesSN, bounds: Bounds, truths: IntsC, reca
 def counts(outcomes: OutcomesSN, bounds: Bounds) -> tuple[IntsSC, IntsSC]:
     """(S, C) true and (S, C) false positives of each class."""
     shape = len(outcomes), len(bounds) - 1
-    hits, misses = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    hits, misses = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
     in_parts(_counts, hits.size, outcomes.size, outcomes, bounds, hits, misses)
     return hits, misses
 
