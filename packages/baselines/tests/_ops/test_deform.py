@@ -22,7 +22,7 @@ def test_without_offsets_it_is_a_convolution(ops: ModuleType, groups: int) -> No
     walk = {"stride": 2, "padding": 1, "dilation": 1, "groups": groups}
     expected = functional.conv2d(features, weight, **walk)
     offset = torch.zeros(2, 18, *expected.shape[2:], dtype=torch.float64)
-    torch.testing.assert_close(ops.deform_conv2d(features, offset, weight, **walk), expected)
+    torch.testing.assert_close(ops.deform_conv2d(features, offset, weight, *walk.values()), expected)
     mask = torch.full((2, 9, *expected.shape[2:]), 0.5, dtype=torch.float64)
     bias = random(6)
     found = ops.modulated_deform_conv2d(features, offset, mask, weight, bias, *walk.values())

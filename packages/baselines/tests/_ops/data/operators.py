@@ -269,6 +269,10 @@ def output_size(walk: dict[str, Any]) -> tuple[int, ...]:
     return tuple((size + 2 * pad - reach * (kernel - 1) - 1) // step + 1 for size, kernel, step, pad, reach in sides)
 
 
+# Of both functions, which take them by place: torch before 2.9 takes no names.
+ORDER = ("stride", "padding", "dilation", "groups", "deform_groups")
+
+
 def deform_inputs(rng: np.random.Generator) -> Inputs:
     made = {"features": features(rng, 2, 4, 7, 8), "weight": features(rng, 6, 4, 3, 2), "bias": features(rng, 6)}
     for name, walk in WALKS.items():
@@ -280,8 +284,9 @@ def deform_inputs(rng: np.random.Generator) -> Inputs:
 
 def deform_run(ops: Any, walk: str, **inputs: Tensor) -> dict[str, Tensor]:
     options = WALKS[walk]
+    walked = [options[name] for name in ORDER]
     return with_gradients(
-        lambda features, offset, weight: ops.deform_conv2d(features, offset, weight, **options),
+        lambda features, offset, weight: ops.deform_conv2d(features, offset, weight, *walked),
         features=inputs["features"],
         offset=inputs[f"offset {walk}"],
         weight=inputs["weight"][:, : 4 // options["groups"]],
@@ -296,8 +301,7 @@ def modulated_run(ops: Any, walk: str, with_bias: bool, **inputs: Tensor) -> dic
         "mask": inputs[f"mask {walk}"],
         "weight": inputs["weight"][:, : 4 // options["groups"]],
     }
-    order = ("stride", "padding", "dilation", "groups", "deform_groups")
-    walked = [options[name] for name in order]
+    walked = [options[name] for name in ORDER]
     if not with_bias:
         return with_gradients(lambda *leaves: ops.modulated_deform_conv2d(*leaves, None, *walked), **leaves)
     return with_gradients(lambda *leaves: ops.modulated_deform_conv2d(*leaves, *walked), **leaves, bias=inputs["bias"])
