@@ -32,7 +32,7 @@ LONG = [
     "packages/baselines/tests/_engine/test_train.py",
     "packages/baselines/tests/_configs/test_zoo.py",
     "packages/rbox-formats/tests/test_splitting.py",
-    "packages/rbox-metrics/tests/test_jit.py",
+    "packages/rbox-metrics/tests/cli/test_compiling.py",
     "tests/test_house.py",
     "tests/test_real_input.py",
 ]
