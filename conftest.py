@@ -36,6 +36,7 @@ LONG = [
     "packages/lmm-detector/tests/_runtime/test_ranks.py",
     "packages/lmm-detector/tests/_prediction/test_predict.py",
     "packages/rbox-metrics/tests/plots/test_draw.py",
+    "packages/rbox-metrics/tests/cli/test_compiling.py",
     "tests/test_house.py",
     "tests/test_public_names.py",
 ]

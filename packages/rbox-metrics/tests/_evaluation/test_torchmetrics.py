@@ -255,7 +255,9 @@ def ranks() -> list[list[list[Any]]]:
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     with subprocess.Popen([sys.executable, __file__, address, "1"], stdout=subprocess.PIPE, text=True) as other:
         try:
-            return [run_rank(0, address), json.loads(other.communicate(timeout=120)[0].splitlines()[-1])  # gloo may say something before]
+            found = run_rank(0, address)
+            # Its last line: some versions of gloo say something before.
+            return [found, json.loads(other.communicate(timeout=120)[0].splitlines()[-1])]
         finally:
             other.kill()
 
