@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rbox_formats import ImageRecord
-from rbox_metrics import evaluate, precision_recall_curves
+from rbox_metrics import MetricsError, evaluate, precision_recall_curves
 
 Scene = Callable[..., tuple[list[ImageRecord], list[ImageRecord]]]
 NAMES = ("plane", "ship", "tank")
@@ -82,3 +82,10 @@ def test_no_truth_and_no_predictions() -> None:
     (ship,) = precision_recall_curves([record([A], difficult=[True])], [record([B])], ["ship"]).classes
     assert np.isnan(ship.recall).all()
     assert ship.precision.tolist() == [0]
+
+
+@pytest.mark.parametrize("iou_threshold", [0, -1, 1.5, float("nan")])
+def test_a_threshold_that_cannot_be_is_named(iou_threshold: float) -> None:
+    nothing = ImageRecord("a", np.zeros((0, 5)), np.zeros(0, int))
+    with pytest.raises(MetricsError, match="IoU thresholds above 0 and up to 1"):
+        precision_recall_curves([nothing], [nothing], ["ship"], iou_threshold=iou_threshold)
