@@ -15,7 +15,7 @@ from rbox_formats.codecs import Codec, Decoded
 from rbox_testing.work import calls
 
 SIZE = (1000, 500)
-MANY = settings(max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check(codec: Codec, names: ClassNames, text: str, near_match: float | None = None) -> Decoded:
