@@ -133,6 +133,7 @@ def test_it_says_what_it_made_and_what_it_is_worth(out: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_whole_demo_killed_once(tmp_path: Path) -> None:
     """All 16 scenes, 400 steps, killed after its first checkpoint: F1 of 0.9."""
     out = tmp_path / "demo"

@@ -55,6 +55,7 @@ def test_both_models_stand_in_one_table_and_one_picture(multimodal: Path, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # seven minutes where nothing else runs
 def test_it_reaches_half_of_map_on_held_out_scenes(multimodal: Path, tmp_path: Path) -> None:
     run(tmp_path / "baseline", multimodal)
     report = json.loads((tmp_path / "baseline" / "retinanet" / "report.json").read_text())
