@@ -17,25 +17,11 @@ from rbox_baselines.errors import BaselinesError, CheckpointError, ConfigError, 
 from rbox_formats import datasets, synthetic
 from rbox_formats.errors import DatasetError, ImageError
 from rbox_metrics import evaluate_file
+from rbox_testing import small_retinanet
 
 NAMES = synthetic.CLASS_NAMES
-RETINANET = "rotated-retinanet-rbox-le90_r50_fpn_1x_dota"
-SMALL: dict[str, Any] = {
-    "model.backbone.depth": 18,
-    "model.backbone.frozen_stages": -1,
-    "model.backbone.base_channels": 8,
-    "model.neck.in_channels": [8, 16, 32, 64],
-    "model.neck.out_channels": 16,
-    "model.bbox_head.in_channels": 16,
-    "model.bbox_head.feat_channels": 16,
-    "model.bbox_head.stacked_convs": 1,
-    "train_dataloader.num_workers": 0,
-    "train_dataloader.persistent_workers": False,
-    "val_dataloader.num_workers": 0,
-    "val_dataloader.persistent_workers": False,
-    "default_hooks.logger.interval": 1,
-    "train_cfg.max_epochs": 2,
-}
+# Two epochs, and every step in the log.
+SMALL: dict[str, Any] = {**small_retinanet.SMALL, "default_hooks.logger.interval": 1, "train_cfg.max_epochs": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +31,7 @@ def _mmrotate(mmrotate: ModuleType) -> None:
 
 def trained(scenes: Path, work_dir: Path, options: dict[str, Any] | None = None, **settings: Any) -> Path:
     return train(
-        RETINANET,
+        small_retinanet.ZOO_NAME,
         work_dir,
         data=Data(str(scenes)),
         class_names=NAMES,
@@ -214,7 +200,7 @@ def test_bad_input_is_named_before_anything_begins(
 def test_data_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"expected the dataset that the config names, got .*txt(?s:.)*--data"):
-        train(RETINANET, tmp_path / "run", backbone="none")
+        train(small_retinanet.ZOO_NAME, tmp_path / "run", backbone="none")
 
 
 def test_images_without_any_object_are_named(scenes: Path, tmp_path: Path) -> None:
@@ -224,7 +210,13 @@ def test_images_without_any_object_are_named(scenes: Path, tmp_path: Path) -> No
     for path in (scenes / "train" / "labelTxt").iterdir():
         (tmp_path / "train" / "labelTxt" / path.name).touch()
     with pytest.raises(DatasetError, match="expected images with objects in the split 'train', got none"):
-        train(RETINANET, tmp_path / "run", data=Data(str(tmp_path), val_split=None), class_names=NAMES, backbone="none")
+        train(
+            small_retinanet.ZOO_NAME,
+            tmp_path / "run",
+            data=Data(str(tmp_path), val_split=None),
+            class_names=NAMES,
+            backbone="none",
+        )
 
 
 def test_half_precision_of_a_config_gives_way_on_a_cpu(scenes: Path, tmp_path: Path) -> None:
@@ -275,7 +267,16 @@ def test_two_processes_share_a_run(scenes: Path, tmp_path: Path) -> None:
     options = [part for name, value in SMALL.items() for part in ("--cfg-options", f"{name}={json.dumps(value)}")]
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533"),
-        *("-m", "rbox_baselines", "train", RETINANET, "--data", scenes, "--class-names", ",".join(NAMES)),
+        *(
+            "-m",
+            "rbox_baselines",
+            "train",
+            small_retinanet.ZOO_NAME,
+            "--data",
+            scenes,
+            "--class-names",
+            ",".join(NAMES),
+        ),
         *("--work-dir", tmp_path, "--image-size", "64", "--backbone", "none", "--launcher", "pytorch", *options),
     ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
