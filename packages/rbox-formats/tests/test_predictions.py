@@ -182,3 +182,10 @@ def test_a_later_schema_is_refused(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text(json.dumps({**HEADER.to_dict(), "schema_version": 2}) + "\n")
     with pytest.raises(PredictionsError, match="expected schema version 1, got 2"):
         predictions.read(tmp_path / "p.jsonl")
+
+
+@pytest.mark.parametrize("line", ["[" * 200_000, '{"schema_version": ' + "1" * 5_000 + "}", "[]", '"x"', "{}"])
+def test_a_first_line_that_is_no_header_is_named(line: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    with pytest.raises(PredictionsError, match=r"a\.jsonl:1: expected the header of a predictions file"):
+        predictions.read(tmp_path / "a.jsonl")

@@ -22,7 +22,7 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.errors import PredictionsError
+from rbox_formats.errors import PredictionsError, RboxError
 
 __all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join", "read"]
 
@@ -70,7 +70,9 @@ class Header:
             if version != SCHEMA_VERSION:
                 raise PredictionsError(f"expected schema version {SCHEMA_VERSION}, got {version}", path=path, line=1)
             return cls(**{**values, "class_names": ClassNames(values["class_names"])})
-        except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+            if isinstance(error, RboxError):
+                raise
             raise PredictionsError("expected the header of a predictions file", path=path, line=1) from error
 
 
