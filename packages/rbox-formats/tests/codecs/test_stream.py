@@ -206,17 +206,19 @@ def test_no_box_waits_for_long() -> None:
 def work(codec: Codec, names: ClassNames, unit: str, length: int) -> tuple[int, int]:
     """Of a text of a unit over and over, in small chunks: the calls, and the characters that are looked at."""
     text = (unit * (length // len(unit) + 1))[:length]
-    stream = codec.stream(names, SIZE)
-    scan, looked_at = stream._parser.scan, 0
-
-    def counted(text: str, *arguments: Any, **options: Any) -> Any:
-        nonlocal looked_at
-        looked_at += len(text)
-        return scan(text, *arguments, **options)
-
-    stream._parser.scan = counted  # type: ignore[method-assign]
+    looked_at = 0
 
     def decode() -> None:
+        nonlocal looked_at
+        stream, looked_at = codec.stream(names, SIZE), 0
+        scan = stream._parser.scan
+
+        def counted(text: str, *arguments: Any, **options: Any) -> Any:
+            nonlocal looked_at
+            looked_at += len(text)
+            return scan(text, *arguments, **options)
+
+        stream._parser.scan = counted  # type: ignore[method-assign]
         for at in range(0, length, 16):
             stream.feed(text[at : at + 16])
         stream.close()
