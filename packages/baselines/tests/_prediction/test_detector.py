@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from rbox_baselines import Detector, Views, predict
 from rbox_baselines._checkpoints import read_checkpoint
+from rbox_baselines._configs._text import config_from_text
 from rbox_baselines.errors import CheckpointError, ConfigError
 from rbox_formats import draw, predictions, synthetic
 from rbox_formats.errors import ImageError, PredictionsError
@@ -173,11 +174,13 @@ def test_the_weights_are_those_of_the_file(loaded: Detector, checkpoint: Path) -
     assert not loaded.model.training
 
 
-def test_it_detects_what_mmengines_own_test_loop_detects(loaded: Detector, scenes: Path) -> None:
+def test_it_detects_what_mmengines_own_test_loop_detects(loaded: Detector, checkpoint: Path, scenes: Path) -> None:
     """The pipeline from files, mmengine's loader and the model's test step, on the same images."""
     from mmdet.registry import DATASETS
+    from mmengine.config import Config
 
-    dataset = DATASETS.build(loaded.config.test_dataloader.dataset)
+    config = Config.fromstring(read_checkpoint(checkpoint)["meta"]["cfg"], ".py")
+    dataset = DATASETS.build(config.test_dataloader.dataset)
     for number in range(len(dataset)):
         item = dataset[number]
         path = Path(item["data_samples"].img_path)
@@ -204,6 +207,7 @@ def changed(checkpoint: Path, path: Path, **changes: Any) -> Path:
     [
         ({"meta": lambda meta: meta.pop("cfg")}, "expected a checkpoint that carries its config"),
         ({"meta": lambda meta: meta.update(cfg="import os")}, "it was not run"),
+        ({"meta": lambda meta: meta.update(cfg="model = dict(type='os.mkdir', path='made')")}, "got 'os.mkdir'"),
         ({"state_dict": lambda weights: weights.popitem()}, "expected the weights of this model, got none for 1 of"),
         (
             {"state_dict": lambda weights: weights.update({"backbone.conv1.weight": torch.zeros(3, 3)})},
@@ -212,10 +216,39 @@ def changed(checkpoint: Path, path: Path, **changes: Any) -> Path:
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_named(
-    changes: dict[str, Any], message: str, checkpoint: Path, tmp_path: Path
+    changes: dict[str, Any], message: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(CheckpointError, match=f"(?s){message}"):
         Detector.from_checkpoint(changed(checkpoint, tmp_path / "changed.pth", **changes))
+    assert [path.name for path in tmp_path.iterdir()] == ["changed.pth"]
+
+
+class Smuggler(torch.nn.Module):
+    """A part that makes a name for the registry of another setting, as some of mmdet's do."""
+
+    def __init__(self, norm: str) -> None:
+        from mmdet.registry import MODELS
+
+        super().__init__()
+        MODELS.build({"type": norm, "path": "made"})
+
+
+@pytest.mark.parametrize("norm", ["os.mkdir", 3])
+def test_what_parts_make_of_their_settings_is_not_imported_either(
+    norm: Any, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mmrotate.registry import MODELS
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Smuggler, "__module__", "rbox_baselines._parts")
+    MODELS.register_module(module=Smuggler, force=True)
+    config = config_from_text(read_checkpoint(checkpoint)["meta"]["cfg"])
+    config.model.neck = {"type": "Smuggler", "norm": norm}
+    path = changed(checkpoint, tmp_path / "changed.pth", meta=lambda meta: meta.update(cfg=config.pretty_text))
+    with pytest.raises(ConfigError, match="expected a config of which a model can be made, got"):
+        Detector.from_checkpoint(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["changed.pth"]
 
 
 def test_what_a_config_packs_of_annotations_is_not_asked_for(loaded: Detector) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
+from PIL import Image
 from rbox_baselines.cli.main import main
 from rbox_formats import predictions, synthetic
 
@@ -94,6 +96,19 @@ def test_bad_input(
     assert result.exit_code == code
     assert message in result.output
     assert "Traceback" not in result.output
+
+
+def test_a_checkpoint_runs_nothing(mmrotate: ModuleType, tmp_path: Path) -> None:
+    """mmengine would call what its config names."""
+    mark, image, evil = tmp_path / "mark", tmp_path / "scene.png", tmp_path / "evil.pth"
+    Image.new("RGB", (64, 64)).save(image)
+    meta = {"cfg": f"model = dict(type='os.system', command='touch {mark}')\n", "dataset_meta": {"classes": ("ship",)}}
+    torch.save({"meta": meta, "state_dict": {"a": torch.zeros(1)}}, evil)
+    result = invoke("predict", image, "--checkpoint", evil, "--out", tmp_path / "found.jsonl")
+    assert result.exit_code == 1
+    assert "os.system" in result.output
+    assert "--config" in result.output
+    assert not mark.exists()
 
 
 def test_presets_and_zoo_are_listed() -> None:

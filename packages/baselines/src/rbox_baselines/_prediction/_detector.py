@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rbox_formats
 from rbox_formats import ClassNames, ImageRecord
+from rbox_formats.errors import RboxError
 from rbox_formats.typing import Image
 
 from rbox_baselines._configs._pipelines import innermost, kind_of
 from rbox_baselines._parts._records import to_record
+from rbox_baselines._stack._registered import registered_alone
 from rbox_baselines.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
@@ -42,6 +45,7 @@ class Detector:
         class_names: What its labels index.
         fingerprint: Names the weights: the SHA-256 of their file.
         device: Where it is.
+        is_stored: Whether the config came with the checkpoint, so that it may name registered classes alone.
     """
 
     model: Any
@@ -49,6 +53,7 @@ class Detector:
     class_names: ClassNames
     fingerprint: str
     device: str
+    is_stored: bool = False
 
     @classmethod
     def from_checkpoint(
@@ -58,18 +63,19 @@ class Detector:
 
         Args:
             checkpoint: The file; nothing in it is run.
-            config: A preset, a config of the zoo, or a file. None: the one that the checkpoint carries.
+            config: A preset, a config of the zoo, or a file, which may import code of yours. None: the one that the
+                checkpoint carries, which may not: it is made of the registered parts of detectors alone.
             device: Such as "cpu" or "cuda:0". None: the GPU, where there is one.
 
         Raises:
-            CheckpointError: If the file is no checkpoint, does not say its classes, or is of another model.
-            ConfigError: If the config cannot be read.
+            CheckpointError: If the file is no checkpoint, does not say its classes, is of another model, or its config
+                names what is no registered part of a detector.
+            ConfigError: If the config cannot be read, or no model can be made of it.
         """
         import torch
-        from mmdet.registry import MODELS
 
         from rbox_baselines._checkpoints import class_names_of, read_checkpoint
-        from rbox_baselines._configs import _check, _classes, _load, _text, _weights
+        from rbox_baselines._configs import _check, _classes, _load, _stored, _weights
 
         saved = read_checkpoint(checkpoint)
         if config is None:
@@ -80,7 +86,7 @@ class Detector:
                     path=checkpoint,
                     remedy="Name the config that it was trained with: --config.",
                 )
-            found = _load.ready(_text.config_from_text(text))
+            found = _stored.load_stored(text)
         else:
             found = _load.load_model(config)
         names = class_names_of(saved) or _load.class_names_of(found)
@@ -90,12 +96,12 @@ class Detector:
         found = _weights.without_pretrained(found)
         _check.check_types(found)
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        model = MODELS.build(found.model)
+        model = _built(found, config is None)
         _load_weights(model, saved.get("state_dict", saved), Path(checkpoint))
         model.to(device).eval()
         with Path(checkpoint).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(model, found, ClassNames(names), f"sha256:{digest}", device)
+        return cls(model, found, ClassNames(names), f"sha256:{digest}", device, config is None)
 
     @property
     def input_side(self) -> int:
@@ -147,6 +153,12 @@ class Detector:
         Returns:
             A record for each, its boxes in pixels of the image as given, by falling score.
         """
+        with _registered_alone(self.is_stored):
+            return self._detected(crops, flip, scale, score_threshold)
+
+    def _detected(
+        self, crops: Sequence[Image], flip: str | None, scale: float, score_threshold: float
+    ) -> list[ImageRecord]:
         import torch
 
         pipeline = self._pipeline(scale)
@@ -166,6 +178,31 @@ class Detector:
             record = to_record("", instances.bboxes, instances.labels, instances.scores, size=size)
             found.append(_flipped(_above(record, score_threshold), flip))
         return found
+
+
+def _built(config: Config, is_stored: bool) -> Any:
+    """The module.
+
+    Raises:
+        ConfigError: If the config's parts do not take what it says.
+    """
+    from mmdet.registry import MODELS
+
+    try:
+        with _registered_alone(is_stored):
+            return MODELS.build(config.model)
+    except RboxError:
+        raise
+    except Exception as error:  # of any class: it is the model's own code that stumbles
+        raise ConfigError(
+            f"expected a config of which a model can be made, got {type(error).__name__}: {error}",
+            path=config.filename,
+            remedy="Name the config that it was trained with: --config.",
+        ) from error
+
+
+def _registered_alone(is_stored: bool) -> AbstractContextManager[None]:
+    return registered_alone() if is_stored else nullcontext()
 
 
 def _above(record: ImageRecord, threshold: float) -> ImageRecord:
