@@ -13,9 +13,21 @@ from typing import Any
 
 from rbox_formats import ClassNames, codecs, files
 
+from lmm_detector._model_files import read_as
 from lmm_detector.errors import ModelError
 
 FILE_NAME = "detector.json"
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What the file holds, for pydantic."""
+
+    class_names: list[str]
+    codec: dict[str, Any]
+    prompt: str
+    window: int
+    gap: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,7 @@ class DetectorSpec:
 
         Raises:
             ModelError: If there is no such folder, or it is no detector's.
+            ClassNameError: If two classes have one name.
         """
         path = Path(folder) / FILE_NAME
         if not Path(folder).is_dir():
@@ -59,10 +72,7 @@ class DetectorSpec:
             inside = sorted(str(p.parent) for p in Path(folder).glob(f"*/{FILE_NAME}"))
             remedy = f"Did you mean {inside[-1]}?" if inside else "`lmm-detector train` makes one."
             raise ModelError(f"expected a trained detector, found no {FILE_NAME}", path=folder, remedy=remedy)
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**values, "class_names": ClassNames(values["class_names"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(
-                f"expected a detector's settings, got {type(error).__name__}: {error}", path=path
-            ) from error
+        found = read_as(_Values, path, "a detector's settings")
+        if not 0 <= found.gap < found.window:
+            raise ModelError(f"expected a gap below the window, got {found.gap} and {found.window} px", path=path)
+        return cls(**{**asdict(found), "class_names": ClassNames(found.class_names)})

@@ -32,7 +32,7 @@ def report_on(truth: list[ImageRecord], found: list[ImageRecord]) -> Report:
 def test_scores_rank_better_than_chance(tmp_path: Path) -> None:
     """AP at IoU 0.5 by the scores lies above the mean over random scores by more than their spread.
 
-    The tiny model learns the scenes until it is half trained: F1 from 0.3 to 0.7 on them.
+    The tiny model learns the scenes until it is half trained: F1 from 0.45 to 0.7 on them.
     """
     codec = codecs.get("florence2")
     scenes = [synthetic.scene(seed, synthetic.TINY) for seed in range(SCENES)]
@@ -48,6 +48,7 @@ def test_scores_rank_better_than_chance(tmp_path: Path) -> None:
     detector = Detector(family, DetectorSpec(NAMES, codec.to_dict(), codec.prompt, 96, 0), codec, "half-trained")
     optimizer = torch.optim.AdamW(family.model.parameters(), lr=1e-3, weight_decay=0.0)
     rng = np.random.default_rng(SEED)
+    torch.manual_seed(SEED)  # of the dropout
     order = np.concatenate([rng.permutation(SCENES) for _ in range(LAST * BATCH // SCENES + 1)])
 
     f1, found = 0.0, []
@@ -62,9 +63,9 @@ def test_scores_rank_better_than_chance(tmp_path: Path) -> None:
             family.model.eval()
             found = list(detector.predict(paths, Generation(max_new_tokens=60, batch_size=32, first_tokens=0)))
             f1 = report_on(truth, found).figures["f1_micro"]
-            if f1 >= 0.3:
+            if f1 >= 0.45:
                 break
-    assert 0.3 <= f1 <= 0.7
+    assert 0.45 <= f1 <= 0.7
 
     by_scores = report_on(truth, found).figures["map"]
     by_chance = []
@@ -74,4 +75,5 @@ def test_scores_rank_better_than_chance(tmp_path: Path) -> None:
         by_chance.append(report_on(truth, shuffled).figures["map"])
     mean, spread = np.mean(by_chance), np.std(by_chance)
     assert spread > 0
+    print('MARGIN', f1, by_scores, mean, spread, step)
     assert by_scores > mean + spread, f"F1 {f1:.3f}: AP {by_scores:.4f}, by chance {mean:.4f} ± {spread:.4f}"

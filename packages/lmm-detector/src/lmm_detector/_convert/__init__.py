@@ -13,9 +13,10 @@ from rbox_formats import ClassNames, codecs, tiling
 from lmm_detector._convert._assembly import assemble
 from lmm_detector._convert._processors import make_processor
 from lmm_detector._convert._settings import check_source, generation_config, start_tokens
-from lmm_detector._convert._weights import read_json, read_weights, weight_files
+from lmm_detector._convert._weights import read_weights
 from lmm_detector._families import FAMILIES
 from lmm_detector._families._loading import DTYPES
+from lmm_detector._model_files import read_object, weight_files
 from lmm_detector._runtime._folders import appearing, check_new
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
@@ -96,7 +97,7 @@ def convert(
         remedy = f"Fetch a model of the hub first: hf download {source} --local-dir FOLDER."
         raise ModelError("expected a checkpoint's folder, found none", path=source, remedy=remedy)
     check_new(out, source)
-    config = read_json(source / "config.json")
+    config = read_object(source / "config.json")
     check_source(config, source / "config.json")
     weight_files(source)
     made_processor = make_processor(source if processor is None else Path(processor), config["text_config"], image_size)

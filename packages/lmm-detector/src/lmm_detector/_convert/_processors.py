@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lmm_detector._convert._weights import read_json
+from lmm_detector._model_files import read_object
 from lmm_detector.errors import ModelError
 
 IMAGE_TOKEN = "<image>"
@@ -89,7 +89,7 @@ def _image_processor(folder: Path, image_size: int | None) -> Any:
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     path = folder / "preprocessor_config.json"
-    settings = read_json(path)
+    settings = read_object(path)
     found = settings.get("size") or {}
     height, width = (found.get("height"), found.get("width")) if isinstance(found, dict) else (None, None)
     side = image_size if image_size is not None else height

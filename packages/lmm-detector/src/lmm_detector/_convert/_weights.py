@@ -2,59 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rbox_formats import files
-
+from lmm_detector._model_files import weight_files
 from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
-
-# In the order in which they are looked for.
-_WHOLE = ("model.safetensors", "pytorch_model.bin")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
-
-    Raises:
-        ModelError: If there is none.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"expected a file {path.name}, found none", path=path.parent) from error
-    except ValueError as error:
-        raise ModelError(f"expected JSON, got: {error}", path=path) from error
-    if not isinstance(found, dict):
-        raise ModelError(f"expected a JSON object, got {type(found).__name__}", path=path)
-    return found
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """The files of a checkpoint's weights: one, or the shards that an index names; safetensors go before pickles.
-
-    Raises:
-        ModelError: If there is none, or one that the index names is missing.
-        DatasetError: If the index names a file outside the folder.
-    """
-    for name in _WHOLE:
-        if (folder / name).is_file():
-            return [folder / name]
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            shards = read_json(index).get("weight_map")
-            if not isinstance(shards, dict) or not shards:
-                raise ModelError("expected an index with a weight_map, got none", path=index)
-            found = [folder / files.safe_name(str(shard), folder) for shard in sorted(set(shards.values()))]
-            for path in found:
-                if not path.is_file():
-                    raise ModelError(f"expected the shard {path.name} beside its index, found none", path=index)
-            return found
-    raise ModelError(f"expected weights ({' or '.join(_WHOLE)}, or their index), found none", path=folder)
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from lmm_detector._families import chat
 from lmm_detector._families._adapters import is_adapter, merged, with_adapters, with_adapters_of
@@ -58,6 +59,7 @@ def load(
     """
     if is_adapter(source):
         preparation = Preparation.load(source)
+        _require_end(source)
         family, _ = prepare(preparation, dtype=dtype, attn_implementation=attn_implementation)
         return with_adapters_of(family, preparation, source)
     source = resolve(source)
@@ -72,6 +74,20 @@ def load(
     if model_type not in FAMILIES:
         raise ModelError(f"expected a model of type {', '.join(FAMILIES)}, got {model_type!r} in {source}")
     return FAMILIES[model_type].load(fetch(source, revision), dtype=dtype, attn_implementation=attn_implementation)
+
+
+def _require_end(source: str) -> None:
+    """Adapters may stand on others, but not on themselves.
+
+    Raises:
+        ModelError: If they do.
+    """
+    seen: set[Path] = set()
+    while is_adapter(source):
+        if (path := Path(source).resolve()) in seen:
+            raise ModelError("expected adapters on a model, got some that stand on themselves", path=path)
+        seen.add(path)
+        source = Preparation.load(source).model_name_or_path
 
 
 def prepare(

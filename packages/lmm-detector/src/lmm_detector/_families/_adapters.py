@@ -11,11 +11,31 @@ from typing import Any
 
 from lmm_detector._families._base import Family, Part
 from lmm_detector._families._preparation import Preparation
+from lmm_detector._model_files import read_object
 from lmm_detector.errors import ModelError
 
 # LMMRotate's, which are InternVL's (`wrap_llm_lora` of InternVLChatModel): twice the rank, and a twentieth dropped.
 _ALPHA_BY_RANK = 2
 _DROPOUT = 0.05
+
+
+# What `train` sets; anything else of an adapter_config.json must be peft's default. Some of the others have peft import
+# a module by its name, or read files from elsewhere.
+_SET = {
+    "base_model_name_or_path": str | None,
+    "auto_mapping": dict | None,  # peft imports it for `AutoPeftModel` alone
+    "inference_mode": bool,
+    "lora_alpha": int | float,
+    "lora_dropout": int | float,
+    "modules_to_save": list | None,
+    "peft_type": str,
+    "peft_version": str | None,
+    "r": int,
+    "revision": str | None,
+    "target_modules": list,  # as a text it is a regular expression
+    "task_type": str | None,
+    "trainable_token_indices": dict | list | None,
+}
 
 
 def is_adapter(source: str | Path) -> bool:
@@ -75,21 +95,38 @@ def with_adapters_of(family: Family, preparation: Preparation, folder: str | Pat
         folder: Where the adapters are.
 
     Raises:
-        ModelError: If they do not fit the base, or are broken.
+        ModelError: If they do not fit the base, are broken, or of another kind than `train` makes.
     """
     from peft import PeftModel
-    from safetensors import SafetensorError
 
+    _check_settings(Path(folder) / "adapter_config.json")
     try:
         with _without_false_alarms():
             model: Any = PeftModel.from_pretrained(family.model, str(folder), is_trainable=False)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+    except Exception as error:  # what is wrong with a broken file shows in any way
         raise ModelError(
             f"expected adapters for {preparation.model_name_or_path}, got {type(error).__name__}: "
-            f"{str(error).splitlines()[0] if str(error) else ''}",
+            f"{next(iter(str(error).splitlines()), '')[:200]}",
             path=folder,
         ) from error
     return replace(family, model=model, preparation=preparation)
+
+
+def _check_settings(path: Path) -> None:
+    """Makes sure that adapters are plain LoRA, of which peft reads nothing but their own file of weights."""
+    from peft import LoraConfig
+
+    found, defaults = read_object(path), LoraConfig().to_dict()
+    if found.get("peft_type") != "LORA":
+        raise ModelError(f"expected adapters of LoRA, got {found.get('peft_type')!r:.80}", path=path)
+    for name, value in found.items():
+        fits = isinstance(value, _SET[name]) if name in _SET else value in (None, False, {}, defaults.get(name))
+        if not fits:
+            raise ModelError(
+                f"expected adapters as `lmm-detector train` makes them, got {name} {value!r:.80}",
+                path=path,
+                remedy="Merge others into their model with peft, and give that.",
+            )
 
 
 def merged(family: Family) -> Family:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rbox_formats import files
+
 from lmm_detector._families import _hub
 from lmm_detector._families._base import Part
+from lmm_detector._model_files import read_object, weight_files
 from lmm_detector.errors import ModelError
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -16,15 +19,17 @@ DTYPES = ("float32", "bfloat16", "float16")
 # The parts whose attention can be chosen, by the names of their settings in transformers; a projection has none.
 _CONFIGS: dict[str, str] = {"vision": "vision_config", "language": "text_config"}
 
-# What transformers raises for files that are missing, broken or of another layout, and for what is not installed.
-_LAYOUT_ERRORS = (OSError, KeyError, ValueError, TypeError, AttributeError, ImportError)
+# transformers looks for what is named so on the hub, and runs it: `owner/name`, also with what is before or behind it.
+_IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
+_PLAIN_NAME = re.compile(r"\w+")
 
 
 def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
     """The model's config.json, from a local folder or the hub.
 
     Raises:
-        ModelError: If there is none, or the hub cannot be reached.
+        ModelError: If there is none, the hub cannot be reached, or it asks for code or weights from elsewhere.
+        DatasetError: If it names weights outside the folder.
     """
     folder = Path(source)
     if folder.is_dir():
@@ -35,10 +40,29 @@ def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
             raise ModelError("expected a model's folder, found no config.json in it", path=folder, remedy=remedy)
     else:
         path = _hub.fetch_file(source, "config.json", revision)
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"expected JSON, got: {error}", path=path) from error
+    config = read_object(path)
+    if config.get("transformers_weights") is not None:
+        files.safe_name(str(config["transformers_weights"]), path.parent)
+    for place, name in _implementations(config):
+        if name is not None and not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name)):
+            raise ModelError(
+                f"expected {place} to name what is built in, got {name!r:.80}",
+                path=path,
+                remedy="transformers would fetch it from the hub and run it. Remove the line from the file.",
+            )
+    return config
+
+
+def _implementations(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """What a configuration, and those within it, say of how things are computed; a dict says it for each part."""
+    if not isinstance(value, dict):
+        return
+    for key, inner in value.items():
+        if any(str(key).endswith(each) for each in _IMPLEMENTATIONS):
+            parts = inner if isinstance(inner, dict) else {"": inner}
+            yield from ((f"{place}{key}", name) for name in parts.values())
+        else:
+            yield from _implementations(inner, f"{place}{key}.")
 
 
 def load_processor(source: str, processor_class: Any, what: str) -> Any:
@@ -51,7 +75,7 @@ def load_processor(source: str, processor_class: Any, what: str) -> Any:
     """
     try:
         return processor_class.from_pretrained(source, trust_remote_code=False, backend="pil")
-    except _LAYOUT_ERRORS as error:
+    except Exception as error:  # what is wrong with a broken file shows in any way
         raise ModelError(f"expected {what} in transformers' layout, got {_reason(error)}", path=source) from error
 
 
@@ -69,19 +93,20 @@ def load_model(
 
     Raises:
         ModelError: If files are missing or broken, weights are missing, or dtype or attention are not to be had.
+        DatasetError: If an index names weights outside the folder.
     """
-    from safetensors import SafetensorError
-
     if dtype not in DTYPES:
         raise ModelError(f"expected a dtype among {', '.join(DTYPES)}, got {dtype!r}")
     options: dict[str, Any] = {"dtype": dtype}
     if attn_implementation is not None:
         options["attn_implementation"] = _attention(attn_implementation)
+    if any(Path(source).glob("*.index.json")):
+        weight_files(Path(source))
     try:
         # With loading info two things come back, which transformers' annotations do not know.
         loaded: Any = model_class.from_pretrained(source, trust_remote_code=False, output_loading_info=True, **options)
         model, found = loaded
-    except (*_LAYOUT_ERRORS, SafetensorError) as error:
+    except Exception as error:  # of any class, as above
         raise ModelError(f"expected {what} in transformers' layout, got {_reason(error)}", path=source) from error
     # Weights that were not found are drawn at random, which nothing but the scores would show.
     left_out = sorted({*found["missing_keys"], *(key for key, *_ in found["mismatched_keys"])})
@@ -97,7 +122,7 @@ def load_model(
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
 
 
 def _attention(wanted: str | Mapping[Part, str]) -> str | dict[str, str]:

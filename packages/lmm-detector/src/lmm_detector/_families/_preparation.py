@@ -9,6 +9,7 @@ from pathlib import Path
 from rbox_formats import files
 
 from lmm_detector._families._tokens import Initialisation
+from lmm_detector._model_files import read_as
 from lmm_detector.errors import ModelError
 
 FILE_NAME = "base.json"
@@ -49,16 +50,10 @@ class Preparation:
             ModelError: If there is none, or another file of that name.
         """
         path = Path(folder) / FILE_NAME
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**values, "tokens": tuple(values["tokens"])})
-        except FileNotFoundError as error:
+        if not path.is_file():
             raise ModelError(
                 f"expected adapters that `lmm-detector train` made, found no {FILE_NAME} beside them",
                 path=folder,
                 remedy="Merge others into their model with peft, and give that.",
-            ) from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(
-                f"expected a model's preparation, got {type(error).__name__}: {error}", path=path
-            ) from error
+            )
+        return read_as(cls, path, "a model's preparation")

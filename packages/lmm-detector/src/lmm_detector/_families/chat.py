@@ -184,9 +184,20 @@ class Chat(DecoderOnly):
         return found
 
     def _rendered(self, turns: list[dict[str, Any]], *, add_generation_prompt: bool = False) -> str:
-        text: str = self.processor.apply_chat_template(
-            turns, tokenize=False, add_generation_prompt=add_generation_prompt
-        )
+        """Turns as the checkpoint's template writes them: a program, which transformers runs in Jinja's sandbox.
+
+        Raises:
+            ModelError: If it fails, or does what the sandbox does not allow.
+        """
+        try:
+            text: str = self.processor.apply_chat_template(
+                turns, tokenize=False, add_generation_prompt=add_generation_prompt
+            )
+        except Exception as error:  # whatever the template does
+            reason = f"{type(error).__name__}: {str(error)[:200]}"
+            raise ModelError(
+                f"expected a chat template that writes turns, got {reason}", path=self.base.name_or_path
+            ) from error
         return text
 
 
