@@ -129,28 +129,81 @@ def test_arrays_of_any_layout_are_compiled_for_once() -> None:
     assert len(_kernels._overlaps_dense.signatures) == 1
 
 
-CODE = """
-import os, signal
+FORKED = """
+import os, signal, threading, time
 import numpy as np
-from rbox_metrics import _jit, box_iou_rotated
+from rbox_formats import rbox_to_quad
+from rbox_metrics import _jit, box_iou_rotated, quad_iou
 
 _jit._threads = lambda: 2
 boxes = np.random.default_rng(0).uniform(1, 30, (300, 5))
 boxes[:, 4] = 0.3
 expected = box_iou_rotated(boxes, boxes)
-child = os.fork()
-if child == 0:
-    signal.alarm(60)
-    os._exit(0 if np.array_equal(box_iou_rotated(boxes, boxes), expected) else 1)
-assert os.waitpid(child, 0)[1] == 0
+
+def forked(work):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(120)
+        os._exit(0 if work() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+# While another thread compiles, which for a part of the time holds numba's lock.
+quads = rbox_to_quad(boxes)
+compiling = threading.Thread(target=quad_iou, args=(quads, quads))
+compiling.start()
+for _ in range(4):
+    time.sleep(0.05)
+    forked(lambda: np.allclose(quad_iou(quads[:3], quads[:3]), expected[:3, :3], atol=1e-6))
+compiling.join()
+for count in (3, 300):
+    forked(lambda: np.array_equal(box_iou_rotated(boxes[:count], boxes[:count]), expected[:count, :count]))
+"""
+
+LOADED = """
+import multiprocessing
+import numpy as np
+from rbox_metrics import _jit, box_iou_rotated, nms_rotated
+
+def boxes(seed):
+    found = np.random.default_rng(seed).uniform(1, 30, (300, 5))
+    found[:, 4] = 0.3
+    return found
+
+def total(seed):
+    _jit._threads = lambda: 2
+    kept = nms_rotated(boxes(seed), np.linspace(0, 1, 300), 0.5)
+    return float(box_iou_rotated(boxes(seed)[kept], boxes(seed)).sum())
+
+class Scenes:
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, number):
+        return total(number)
+
+if __name__ == "__main__":
+    from torch.utils.data import DataLoader
+
+    expected = [total(seed) for seed in range(8)]
+    for method in ("fork", "forkserver", "spawn"):
+        with multiprocessing.get_context(method).Pool(2) as pool:
+            assert pool.map(total, range(8)) == expected, method
+        found = DataLoader(Scenes(), batch_size=None, num_workers=2, multiprocessing_context=method)
+        assert [float(each) for each in found] == expected, method
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-def test_a_forked_process_has_threads_of_its_own() -> None:
+@pytest.mark.parametrize("code", [FORKED, LOADED], ids=["forked", "loaded"])
+def test_forked_and_other_processes_overlap_boxes(code: str, tmp_path: Path) -> None:
+    """Once a first call has come back, at any time: while threads are at work, and while one compiles."""
     paths = [str(Path(module.__file__).parents[1]) for module in (rbox_formats, rbox_metrics)]
     environment = {name: value for name, value in os.environ.items() if name != "RBOX_CHECK_SHAPES"}
     environment["PYTHONPATH"] = os.pathsep.join(paths)
-    command = [sys.executable, "-W", "ignore", "-c", CODE]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if code == FORKED:
+        environment["NUMBA_CACHE_DIR"] = str(tmp_path / "cache")
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    command = [sys.executable, "-W", "ignore", str(script)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert run.returncode == 0, run.stderr

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
 from numba.np.ufunc import parallel
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -125,9 +126,14 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(1, _settings.NUMBA_NUM_THREADS - 1), "rbox_metrics")
 
 
-# A child has none of its parent's threads.
 if hasattr(os, "register_at_fork"):
+    # A child has none of its parent's threads.
     os.register_at_fork(after_in_child=_pool.cache_clear)
+    # And while one of them compiles, it would have a lock that nobody opens: it is forked when that is done.
+    _compiling = global_compiler_lock
+    os.register_at_fork(
+        before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release
+    )
 
 
 def _helpers(work_off: Callable[[], None], count: int) -> Sequence[Future[None]]:
