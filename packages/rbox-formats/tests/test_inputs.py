@@ -12,6 +12,7 @@ import pytest
 import rbox_formats
 import torch
 from rbox_formats import ClassNames, Dataset, ImageRecord, RboxError, arrays, codecs, datasets, predictions, tiling
+from rbox_testing.not_numbers import NOT_NUMBERS
 
 # Whole numbers below 128, which every type holds exactly; the angle is a radian or none.
 BOXES = np.array([[60, 40, 20, 10, 1], [70, 50, 30, 12, 0], [8, 9, 4, 6, 1]], dtype=np.float64)
@@ -142,12 +143,8 @@ def test_every_kind_of_array_gives_the_same(name: str, kind: str) -> None:
 
 
 REFUSED: dict[str, Callable[[np.ndarray], Any]] = {
-    "objects": lambda x: x.astype(object),
-    "texts": lambda x: x.astype(str),
-    "text": lambda x: "boxes",
+    **NOT_NUMBERS,
     "none": lambda x: None,
-    "complex": lambda x: x.astype(complex),
-    "complex tensor": lambda x: torch.tensor(x, dtype=torch.complex64),
     "ragged": lambda x: [*x.tolist(), [1.0]],
     "number": lambda x: 3.0,
     "other shape": lambda x: np.zeros((2, 3)),

@@ -13,6 +13,7 @@ import rbox_metrics
 import torch
 from rbox_formats import ImageRecord, RboxError, rbox_to_quad
 from rbox_metrics import MetricsError
+from rbox_testing.not_numbers import NOT_NUMBERS
 
 # Whole numbers below 128, which every type holds exactly.
 BOXES = np.array([[60, 40, 20, 10, 1], [58, 41, 20, 10, 1], [9, 9, 4, 6, 0], [70, 50, 30, 12, 1]], dtype=np.float64)
@@ -173,11 +174,7 @@ def test_every_kind_of_array_gives_the_same(name: str) -> None:
 
 
 REFUSED: dict[str, Callable[[np.ndarray], Any]] = {
-    "objects": lambda x: x.astype(object),
-    "texts": lambda x: x.astype(str),
-    "text": lambda x: "boxes",
-    "complex": lambda x: x.astype(complex),
-    "complex tensor": lambda x: torch.tensor(x, dtype=torch.complex64),
+    **NOT_NUMBERS,
     "ragged": lambda x: [*x.tolist(), [1.0, 2.0]] if x.ndim > 1 else [[1.0], *x.tolist()],
     "number": lambda x: 3.0,
     "other shape": lambda x: np.zeros((2, 3)),

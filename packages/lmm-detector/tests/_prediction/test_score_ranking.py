@@ -75,5 +75,5 @@ def test_scores_rank_better_than_chance(tmp_path: Path) -> None:
         by_chance.append(report_on(truth, shuffled).figures["map"])
     mean, spread = np.mean(by_chance), np.std(by_chance)
     assert spread > 0
-    print('MARGIN', f1, by_scores, mean, spread, step)
+    print("MARGIN", f1, by_scores, mean, spread, step)
     assert by_scores > mean + spread, f"F1 {f1:.3f}: AP {by_scores:.4f}, by chance {mean:.4f} ± {spread:.4f}"

@@ -5,8 +5,8 @@
 - Integers and booleans of any width are float64 where coordinates are meant. float16 and bfloat16 are float32, which is
   also what is given back: above 2,048 half precision holds no odd number of pixels. float32 and float64 stay.
 - Geometry gives back the kind of array that it got, on its device; lists give numpy.
-- Complex numbers, texts, objects, lists of unequal lengths and other shapes are refused with an `RboxError` that says
-  what was expected and what was found.
+- Complex numbers, dates, texts, objects, lists of unequal lengths, sparse, nested and quantised tensors, tensors without
+  values (of the device "meta") and other shapes are refused with an `RboxError` that says what was expected and found.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy as np
 
 from rbox_formats.errors import FormatsError
 
-__all__ = ["to_numpy"]
+__all__ = ["require_dense", "to_numpy"]
 
 _FLOAT64 = np.dtype(np.float64)
+_DENSE = "torch.strided"
 _NUMBERS = frozenset("biuf")
 
 
@@ -53,9 +54,29 @@ def to_numpy(values: Any, name: str = "values") -> np.ndarray:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
+def require_dense(values: Any, name: str = "values") -> None:
+    """Makes sure that a tensor holds its numbers one by one, as a numpy array does; anything else is left to others.
+
+    Raises:
+        FormatsError: If it is sparse, nested or quantised, or holds none (of the device "meta").
+    """
+    if not hasattr(values, "detach"):
+        return
+    found = {
+        "a nested tensor": getattr(values, "is_nested", False),
+        f"a sparse tensor ({getattr(values, 'layout', '')})": str(getattr(values, "layout", _DENSE)) != _DENSE,
+        "a quantised tensor": getattr(values, "is_quantized", False),
+        "a tensor on the device meta, which holds none": getattr(getattr(values, "device", None), "type", "") == "meta",
+    }
+    for what, is_so in found.items():
+        if is_so:
+            raise FormatsError(f"expected {name} as an array of numbers, got {what}")
+
+
 def _array_of(values: Any, name: str) -> np.ndarray:
     try:
         if hasattr(values, "detach"):  # a tensor of torch, which need not be imported for this
+            require_dense(values, name)
             values = values.detach()
             # numpy has no bfloat16.
             values = values.float() if "bfloat16" in str(values.dtype) else values
@@ -66,4 +87,5 @@ def _array_of(values: Any, name: str) -> np.ndarray:
     except FormatsError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
-        raise FormatsError(f"expected {name} as an array of numbers, got {type(values).__name__}: {error}") from error
+        reason = f"{type(values).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
+        raise FormatsError(f"expected {name} as an array of numbers, got {reason}") from error

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_numpy_array, to_device
 
-from rbox_formats.arrays import to_numpy
+from rbox_formats.arrays import require_dense, to_numpy
 from rbox_formats.errors import FormatsError
 
 P = ParamSpec("P")
@@ -84,6 +84,7 @@ def as_floats(values: Any, name: str) -> Any:
     if not is_array_api_obj(values) or is_numpy_array(values):
         array = to_numpy(values, name)
         return array if array.dtype.kind == "f" else array.astype(np.float64)
+    require_dense(values, name)
     xp = array_namespace(values)
     if values.dtype in (xp.float32, xp.float64):
         return values

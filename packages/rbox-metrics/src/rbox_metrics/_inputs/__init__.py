@@ -15,6 +15,7 @@ from rbox_metrics._inputs._check import (
     check_scores,
     check_whole,
     check_windows,
+    require_plain,
 )
 from rbox_metrics._inputs._classes import map_classes, read_class_mapping
 from rbox_metrics._inputs._flat import FlatBoxes, from_arrays, from_records
@@ -44,4 +45,5 @@ __all__ = [
     "like",
     "map_classes",
     "read_class_mapping",
+    "require_plain",
 ]

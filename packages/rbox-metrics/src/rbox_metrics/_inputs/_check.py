@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from rbox_formats.arrays import to_numpy
+from rbox_formats.arrays import require_dense, to_numpy
 from rbox_formats.errors import FormatsError
 
 from rbox_metrics.errors import MetricsError
@@ -176,6 +176,14 @@ def check_backend(backend: str) -> None:
     """Raises MetricsError for a backend that there is not."""
     if not isinstance(backend, str) or backend not in get_args(Backend):
         raise MetricsError(f"expected backend 'auto', 'reference', 'numba' or 'triton', got {backend!r}")
+
+
+def require_plain(tensor: Any, name: str) -> None:
+    """Raises MetricsError for a tensor that is sparse, nested, quantised or without values."""
+    try:
+        require_dense(tensor, name)
+    except FormatsError as error:
+        raise MetricsError(str(error)) from error
 
 
 def as_array(values: Any, dtype: type | None, name: str) -> np.ndarray:

@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     raise ImportError("diff_iou_rotated needs torch: pip install 'rbox-metrics[torch]'") from error
 
-from rbox_metrics._inputs import as_array, check_aligned, first_tensor
+from rbox_metrics._inputs import as_array, check_aligned, first_tensor, require_plain
 from rbox_metrics.errors import MetricsError
 
 
@@ -60,6 +60,7 @@ def _tensor(boxes: Any, name: str, device: torch.device | None) -> Tensor:
         # A copy, since torch warns of arrays that are read-only, and refuses those that run backwards.
         copy = np.array(array, dtype=array.dtype if array.dtype.kind == "f" else np.float64, order="C")
         boxes = torch.from_numpy(copy).to(device)
+    require_plain(boxes, name)
     if boxes.ndim != 2 or boxes.shape[1] != 5 or boxes.is_complex():
         raise MetricsError(
             f"expected {name} of shape (N, 5) as (cx, cy, w, h, angle), got {boxes.dtype} {tuple(boxes.shape)}"
