@@ -5,8 +5,9 @@
 - Integers and booleans of any width are float64 where coordinates are meant. float16 and bfloat16 are float32, which is
   also what is given back: above 2,048 half precision holds no odd number of pixels. float32 and float64 stay.
 - Geometry gives back the kind of array that it got, on its device; lists give numpy.
-- Complex numbers, dates, texts, objects, lists of unequal lengths, sparse, nested and quantised tensors, tensors without
-  values (of the device "meta") and other shapes are refused with an `RboxError` that says what was expected and found.
+- Complex numbers, dates, texts, objects, lists of unequal lengths, sparse, nested and quantised tensors, tensors
+  without values (of the device "meta") and other shapes are refused with an `RboxError` that says what was expected and
+  what was found.
 """
 
 from __future__ import annotations

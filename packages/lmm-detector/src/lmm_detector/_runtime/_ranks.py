@@ -78,8 +78,8 @@ def on_main(work: Callable[[], T]) -> T:
 def leave() -> None:
     """Ends the processes' group, at the end of a command that has done all its work.
 
-    All leave together: where one is gone while another still closes its connections, that one may be aborted at its end,
-    and torchrun takes a run whose work is done for a failed one.
+    All leave together: where one is gone while another still closes its connections, that one may be aborted at its
+    end, and torchrun takes a run whose work is done for a failed one.
     """
     import torch.distributed as dist
 
