@@ -1,0 +1,153 @@
+"""Damaged inputs, and what is made of them: read, refused by an error of ours, or a leak."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from rbox_formats import RboxError
+
+#: What upsets parsers.
+STRAYS = [
+    *(b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n", b" ", b"\t", b",", b":", b";", b"-", b".", b"0", b"1", b"nan"),
+    *(b"inf", b"1e999", b"-1", b"9" * 40, b"null", b"true", b"[]", b"{}", b'"', b"\\", b"<", b">", b"</", b"&", b"&x;"),
+    *(b"<!DOCTYPE a [<!ENTITY x 'y'>]>", b"../", b"/etc/passwd", b"C:\\", "é".encode(), b"\xed\xa0\x80", b"[" * 2000),
+    *(b'{"a":' * 500, b"<a>" * 500, b"2", b"tram", b"9" * 5000, b"a" * 300),
+]
+_VALUES: list[Any] = [
+    *(None, True, -1, 0, 0.5, 1e308, 2**70, -(2**63), 10**400),
+    *("", "x", "../x", "/etc/passwd", "a" * 300, "\ud800", "\x00", "1", "ship"),
+    *([], [None], [[]], {}, {"type": "x"}, float("nan"), float("inf")),
+]
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that reads files.
+
+    Attributes:
+        make: Writes whole files into an empty folder; gives those that are to be damaged.
+        use: Reads what is in the folder; what is odd in it may be an `RboxError`, and nothing else. What it returns is
+            right, or `use` says that it is not by an AssertionError.
+        share: For one input of this target so many are tried of a quick one.
+    """
+
+    make: Callable[[Path], list[Path]]
+    use: Callable[[Path], object]
+    share: int = 1
+
+
+@dataclass
+class Outcome:
+    """What became of so many inputs.
+
+    Attributes:
+        read: How many were read.
+        refused: How many were refused by an error of ours.
+        leaks: The numbers of those that ended otherwise, and how.
+    """
+
+    read: int = 0
+    refused: int = 0
+    leaks: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def tried(self) -> int:
+        """How many there were."""
+        return self.read + self.refused + len(self.leaks)
+
+
+def fuzz(target: Target, folder: Path, count: int, *, seed: int = 0, first: int = 0, seconds: int = 20) -> Outcome:
+    """Damages one file at a time, and has it read.
+
+    Args:
+        target: What reads.
+        folder: An empty folder to work in.
+        count: How many inputs.
+        seed: With a number from `first` on it makes an input.
+        first: The first number.
+        seconds: That an input may take.
+    """
+    whole = {path: path.read_bytes() for path in target.make(folder)}
+    before = _contents(folder)
+    target.use(folder)  # without damage it reads, or the rest would prove nothing
+    outcome = Outcome()
+    for number in range(first, first + count):
+        chance = random.Random(f"{seed} {number}")
+        path = chance.choice(sorted(whole))
+        path.write_bytes(damaged(whole[path], path.suffix, chance))
+        try:
+            with _at_most(seconds):
+                target.use(folder)
+            outcome.read += 1
+        except RboxError as error:
+            if len(str(error)) > 2_000:
+                outcome.leaks[number] = f"an error of {len(str(error))} characters: {str(error)[:200]}"
+            else:
+                outcome.refused += 1
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of Rust's is no Exception
+            outcome.leaks[number] = "".join(traceback.format_exception(error)[-3:])
+        for each, content in before.items():  # some readers go on with files, or remove them
+            if not each.exists() or each == path or each.read_bytes() != content:
+                each.write_bytes(content)
+    return outcome
+
+
+def damaged(content: bytes, suffix: str, chance: random.Random) -> bytes:
+    """A file with a fault or three: of bytes, or where it holds JSON of values, half of the time."""
+    if suffix in (".json", ".jsonl", ".geojson") and chance.random() < 0.5:
+        lines = content.splitlines(keepends=True) if suffix == ".jsonl" else [content]
+        place = chance.randrange(len(lines))
+        lines[place] = json.dumps(_with_another(json.loads(lines[place]), chance)).encode() + b"\n"
+        return b"".join(lines)
+    for _ in range(chance.randint(1, 3)):
+        a = chance.randint(0, len(content))
+        b = min(len(content), a + chance.choice([0, 1, 1, 2, 8, 60]))
+        stray = chance.choice([*STRAYS, b"", content[a:b] * 2, content[a:b][::-1], bytes([chance.randrange(256)])])
+        content = content[:a] + stray + content[b:]
+    return content[: chance.randint(0, len(content))] if chance.random() < 0.05 else content
+
+
+def _with_another(value: Any, chance: random.Random) -> Any:
+    """A copy in which one value, at any depth, is another, or a key is missing or new."""
+    if isinstance(value, dict | list) and value and chance.random() < 0.8:
+        found = value.copy()
+        key = chance.choice(sorted(found)) if isinstance(found, dict) else chance.randrange(len(found))
+        if chance.random() < 0.15:
+            del found[key]
+        else:
+            found[key] = _with_another(found[key], chance)
+        return found
+    if isinstance(value, dict) and chance.random() < 0.3:
+        return value | {"new": chance.choice(_VALUES)}
+    return chance.choice(_VALUES)
+
+
+def _contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    """Ends a block by a TimeoutError, where signals can do that."""
+
+    def ring(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
