@@ -105,6 +105,12 @@ def fuzz(target: Target, folder: Path, count: int, *, seed: int = 0, first: int 
 
 def damaged(content: bytes, suffix: str, chance: random.Random) -> bytes:
     """A file with a fault or three: of bytes, or where it holds JSON of values, half of the time."""
+    while (found := _damaged(content, suffix, chance)) == content:
+        pass
+    return found
+
+
+def _damaged(content: bytes, suffix: str, chance: random.Random) -> bytes:
     if suffix in (".json", ".jsonl", ".geojson") and chance.random() < 0.5:
         lines = content.splitlines(keepends=True) if suffix == ".jsonl" else [content]
         place = chance.randrange(len(lines))
