@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rbox_formats import ClassNames, codecs, files
+from rbox_formats.errors import said
 
 from lmm_detector.errors import ModelError
 
@@ -64,5 +65,5 @@ class DetectorSpec:
             return cls(**{**values, "class_names": ClassNames(values["class_names"])})
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(
-                f"expected a detector's settings, got {type(error).__name__}: {error}", path=path
+                f"expected a detector's settings, got {type(error).__name__}: {said(error)}", path=path
             ) from error

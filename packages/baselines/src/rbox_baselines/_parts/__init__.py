@@ -1,4 +1,4 @@
-"""What mmengine's registries must know of ours: the dataset, the reader of images, the metric, the progress bar, a backbone."""
+"""What mmengine's registries must know of ours: dataset, reader of images, metric, progress bar, a backbone."""
 
 from __future__ import annotations
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rbox_formats.errors import quoted, said
+
 from lmm_detector._families import _hub
 from lmm_detector._families._base import Part
 from lmm_detector.errors import ModelError
@@ -38,7 +40,7 @@ def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise ModelError(f"expected JSON, got: {error}", path=path) from error
+        raise ModelError(f"expected JSON, got: {said(error)}", path=path) from error
 
 
 def load_processor(source: str, processor_class: Any, what: str) -> Any:
@@ -73,7 +75,7 @@ def load_model(
     from safetensors import SafetensorError
 
     if dtype not in DTYPES:
-        raise ModelError(f"expected a dtype among {', '.join(DTYPES)}, got {dtype!r}")
+        raise ModelError(f"expected a dtype among {', '.join(DTYPES)}, got {quoted(dtype)}")
     options: dict[str, Any] = {"dtype": dtype}
     if attn_implementation is not None:
         options["attn_implementation"] = _attention(attn_implementation)
@@ -88,7 +90,7 @@ def load_model(
     if left_out:
         raise ModelError(
             f"expected all weights of {what} in transformers' layout, got none for {len(left_out)} of them, such as "
-            f"{left_out[0]!r}",
+            f"{quoted(left_out[0])}",
             path=source,
             remedy="A checkpoint of remote code has other names; take one in transformers' layout, such as "
             "florence-community/Florence-2-*, or the -hf ones of InternVL and LLaVA-OneVision.",

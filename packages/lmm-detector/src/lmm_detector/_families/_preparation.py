@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rbox_formats import files
+from rbox_formats.errors import said
 
 from lmm_detector._families._tokens import Initialisation
 from lmm_detector.errors import ModelError
@@ -60,5 +61,5 @@ class Preparation:
             ) from error
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(
-                f"expected a model's preparation, got {type(error).__name__}: {error}", path=path
+                f"expected a model's preparation, got {type(error).__name__}: {said(error)}", path=path
             ) from error

@@ -44,7 +44,7 @@ import numpy as np
 
 from rbox_formats import files, images
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats.errors import DatasetError, ImageError
+from rbox_formats.errors import DatasetError, ImageError, quoted
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.lines import plain_digits, read_text, split_lines
 from rbox_formats.typing import QuadsN
@@ -233,7 +233,7 @@ def world_file(path: Path) -> Placement:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise DatasetError(f"expected a finite number, got {line[:60]!r}", path=path, line=number)
+            raise DatasetError(f"expected a finite number, got {quoted(line)}", path=path, line=number)
         numbers.append(value)
     a, d, b, e, c, f = numbers
     if a * e == b * d:

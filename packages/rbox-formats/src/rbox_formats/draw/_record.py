@@ -12,7 +12,7 @@ from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats.draw._labels import draw_labels
 from rbox_formats.draw._outlines import draw_outlines, find_ticks
-from rbox_formats.errors import FormatsError
+from rbox_formats.errors import FormatsError, quoted
 from rbox_formats.typing import Image as ImageArray
 
 
@@ -80,7 +80,7 @@ def as_picture(image: ImageArray | Image.Image) -> Image.Image:
 
 
 def _check(picture: Image.Image, record: ImageRecord, class_names: ClassNames, scale: float) -> None:
-    of = f"of {record.image_id!r}"
+    of = f"of {quoted(record.image_id)}"
     if not (math.isfinite(scale) and scale > 0):
         raise FormatsError(f"expected a scale above 0, got {scale}")
     stated = (record.width or picture.width, record.height or picture.height)

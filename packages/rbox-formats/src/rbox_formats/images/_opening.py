@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rbox_formats.errors import ImageError
+from rbox_formats.errors import ImageError, quoted, said
 from rbox_formats.images._orientation import TURNS, noted
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def largest_whole() -> int:
     if not given:
         return LARGEST_WHOLE
     if not (given.isascii() and given.isdigit() and len(given) < 19 and int(given) > 0):
-        raise ImageError(f"expected a whole number of pixels in {LIMIT_VARIABLE}, got {given[:80]!r}")
+        raise ImageError(f"expected a whole number of pixels in {LIMIT_VARIABLE}, got {quoted(given)}")
     return int(given)
 
 
@@ -104,8 +104,7 @@ def naming(path: Path) -> Iterator[None]:
         Warning,  # where Python is told to take them for errors
     ) as error:
         remedy = "Fetch the file again, or take it out of the dataset."
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"expected a whole image, got: {said[:300]}", path=path, remedy=remedy) from error
+        raise ImageError(f"expected a whole image, got: {said(error)}", path=path, remedy=remedy) from error
 
 
 @contextmanager
@@ -118,7 +117,7 @@ def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
     with image:
         if not any_mode and image.mode not in _MODES:
             raise ImageError(
-                f"expected an image of 8 bits a channel, got Pillow's mode {image.mode!r}",
+                f"expected an image of 8 bits a channel, got Pillow's mode {quoted(image.mode)}",
                 path=path,
                 remedy="Convert it, with a range of values that suits the data.",
             )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rbox_formats.errors import ImageError
+from rbox_formats.errors import ImageError, said
 from rbox_formats.images._opening import LIMIT_VARIABLE, any_size, decoded_size, is_tiled, stored_size, too_large
 from rbox_formats.images._orientation import TURNS, Turn, noted, upright
 from rbox_formats.typing import Image as ImageArray
@@ -195,7 +195,7 @@ def read_map_place(path: str | Path) -> MapPlace | None:
             with rasterio.open(Path(path).resolve(), driver=_DRIVERS["TIFF"]) as source:
                 transform, crs = source.transform, source.crs
     except RasterioError as error:
-        raise ImageError(f"expected a GeoTIFF, got: {error}", path=path) from error
+        raise ImageError(f"expected a GeoTIFF, got: {said(error)}", path=path) from error
     if transform.is_identity:
         return None
     epsg = crs.to_epsg() if crs else None

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+from rbox_formats.errors import said
 
 from rbox_metrics.cli._scoring import check_outputs
 from rbox_metrics.cli._tables import run_names
@@ -25,6 +26,6 @@ def plot(reports: tuple[Path, ...], out: Path) -> None:
         try:
             found[name] = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise MetricsError(f"expected a report in JSON, got {error}", path=path) from error
+            raise MetricsError(f"expected a report in JSON, got {said(error)}", path=path) from error
     for picture in draw(found, out):
         click.echo(str(picture))
