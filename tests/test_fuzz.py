@@ -37,7 +37,7 @@ def test_a_leak_is_seen(problem: str, tmp_path: Path) -> None:
         (folder / "a.txt").write_text("whole")
         return [folder / "a.txt"]
 
-    class Panic(BaseException):  # noqa: N818  # as those of libraries in Rust
+    class Panic(BaseException):  # as those of libraries in Rust
         pass
 
     def use(folder: Path) -> None:

@@ -6,7 +6,6 @@ import json
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,9 @@ def records(names: ClassNames = NAMES, scored: bool = False) -> list[ImageRecord
         labels = np.arange(3) % len(names)
         found.append(ImageRecord.from_quads(f"P{number}", corners, labels, width=SIZE[0], height=SIZE[1]))
     if scored:
-        return [ImageRecord(each.image_id, each.boxes, each.labels, width=100, height=80, scores=SCORES) for each in found]
+        return [
+            ImageRecord(each.image_id, each.boxes, each.labels, width=100, height=80, scores=SCORES) for each in found
+        ]
     return found
 
 
@@ -43,7 +44,7 @@ SCORES = np.array([0.9, 0.5, 0.25])
 # Datasets.
 
 
-def dataset(name: str, folder: Path) -> list[Path]:
+def _dataset(name: str, folder: Path) -> list[Path]:
     """A dataset of two images in a format; gives the files that are not images."""
     entry = FORMATS[name]
     names = entry.class_names or NAMES
@@ -60,7 +61,7 @@ def dataset(name: str, folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix not in _IMAGES)
 
 
-def read_dataset(name: str, folder: Path) -> None:
+def _read_dataset(name: str, folder: Path) -> None:
     for record in datasets.read(name, folder):
         assert np.isfinite(record.boxes).all()
         assert record.path is None or record.path.resolve().is_relative_to(folder.resolve())
@@ -69,7 +70,7 @@ def read_dataset(name: str, folder: Path) -> None:
 # Codecs.
 
 
-def variants() -> dict[str, Codec]:
+def _variants() -> dict[str, Codec]:
     """Every codec, with every form of text that its options choose."""
     options: list[tuple[str, dict[str, Any]]] = [
         *((name, {}) for name in CODECS),
@@ -81,25 +82,25 @@ def variants() -> dict[str, Codec]:
     return {" ".join([name, *map(str, given.values())]): codecs.get(name, **given) for name, given in options}
 
 
-def names_of(codec: Codec) -> ClassNames:
+def _names_of(codec: Codec) -> ClassNames:
     return ClassNames(NAMES[:1]) if codec.one_class else NAMES
 
 
-def text(codec: Codec, folder: Path) -> list[Path]:
-    record = records(names_of(codec))[0]
+def _text(codec: Codec, folder: Path) -> list[Path]:
+    record = records(_names_of(codec))[0]
     path = folder / "text.txt"
-    path.write_text(codec.encode(record.shapes, record.labels, names_of(codec), record.size), encoding="utf-8")
+    path.write_text(codec.encode(record.shapes, record.labels, _names_of(codec), record.size), encoding="utf-8")
     return [path]
 
 
-def decode(codec: Codec, folder: Path) -> None:
+def _decode(codec: Codec, folder: Path) -> None:
     """At once, and in a stream of chunks: both find the same."""
     written = (folder / "text.txt").read_bytes().decode(errors="surrogateescape")
-    found = codec.decode(written, names_of(codec), SIZE, on_invalid="ignore", near_match=0.8)
+    found = codec.decode(written, _names_of(codec), SIZE, on_invalid="ignore", near_match=0.8)
     assert len(found.boxes) == len(found.labels) == len(found.label_spans) == len(found.number_spans)
     assert np.isfinite(found.boxes).all()
     assert found.status in ("boxes", "truncated") or len(found.boxes) == 0
-    stream = codec.stream(names_of(codec), SIZE, near_match=0.8)
+    stream = codec.stream(_names_of(codec), SIZE, near_match=0.8)
     for start in range(0, len(written), 7):
         stream.feed(written[start : start + 7])
     np.testing.assert_array_equal(stream.close().boxes, found.boxes)
@@ -110,7 +111,7 @@ def decode(codec: Codec, folder: Path) -> None:
 HEADER = Header(NAMES, "sha256:0", {"name": "florence2", "version": 2}, {"num_beams": 1}, {"images": ["a"]})
 
 
-def jsonl(folder: Path) -> list[Path]:
+def _jsonl(folder: Path) -> list[Path]:
     paths = [folder / "found.jsonl", folder / "part.jsonl"]
     for path, record in zip(paths, records(scored=True), strict=True):
         with predictions.Writer(path, HEADER) as writer:
@@ -118,12 +119,12 @@ def jsonl(folder: Path) -> list[Path]:
     return paths
 
 
-def go_on(folder: Path) -> None:
+def _go_on(folder: Path) -> None:
     with predictions.Writer(folder / "found.jsonl", HEADER) as writer:
         writer.write(ImageRecord("new", np.zeros((0, 5)), np.zeros(0, np.int64), width=9, height=9, scores=np.zeros(0)))
 
 
-def coco(folder: Path) -> list[Path]:
+def _coco(folder: Path) -> list[Path]:
     entries = [
         {"image_id": record.image_id, "category_id": int(label), "bbox": box.tolist(), "score": float(score)}
         for record in records(scored=True)
@@ -133,51 +134,51 @@ def coco(folder: Path) -> list[Path]:
     return [folder / "found.json"]
 
 
-def task1(folder: Path) -> list[Path]:
+def _task1(folder: Path) -> list[Path]:
     import rbox_metrics
 
     return [rbox_metrics.write_dota_submission(folder / "found.zip", records(scored=True), NAMES)]
 
 
-def unpacked(folder: Path) -> list[Path]:
-    with zipfile.ZipFile(*task1(folder)) as archive:
+def _unpacked(folder: Path) -> list[Path]:
+    with zipfile.ZipFile(*_task1(folder)) as archive:
         archive.extractall(folder / "found")
     (folder / "found.zip").unlink()
     return sorted((folder / "found").iterdir())
 
 
-def read_found(name: str, folder: Path) -> None:
+def _read_found(name: str, folder: Path) -> None:
     import rbox_metrics
 
     for record in rbox_metrics.read_predictions(folder / name, class_names=NAMES):
         assert np.isfinite(record.boxes).all()
 
 
-def pickled(folder: Path) -> list[Path]:
+def _pickled(folder: Path) -> list[Path]:
     """As MMRotate 0.x has them."""
     by_class = [np.array([[50.0, 40, 20, 10, 0.3, 0.9]]), np.zeros((0, 6), np.float32)]
     (folder / "found.pkl").write_bytes(pickle.dumps([by_class, by_class], protocol=2))
     return [folder / "found.pkl"]
 
 
-def load_pickled(folder: Path) -> None:
+def _load_pickled(folder: Path) -> None:
     from rbox_baselines import load_results
 
     load_results(folder / "found.pkl", NAMES, image_ids=["a", "b"])
 
 
-def class_mapping(folder: Path) -> list[Path]:
+def _class_mapping(folder: Path) -> list[Path]:
     (folder / "classes.json").write_text(json.dumps({"ship": "vessel", "car": None}))
     return [folder / "classes.json"]
 
 
-def read_mapping(folder: Path) -> None:
+def _read_mapping(folder: Path) -> None:
     import rbox_metrics
 
     rbox_metrics.read_class_mapping(folder / "classes.json")
 
 
-def report(folder: Path) -> list[Path]:
+def _report(folder: Path) -> list[Path]:
     import rbox_metrics
 
     found = rbox_metrics.evaluate(records(), records(scored=True), NAMES, full=True)
@@ -185,7 +186,7 @@ def report(folder: Path) -> list[Path]:
     return [folder / "report.json"]
 
 
-def draw_report(folder: Path) -> None:
+def _draw_report(folder: Path) -> None:
     import warnings
 
     from rbox_metrics.cli.plot import read_report
@@ -199,7 +200,7 @@ def draw_report(folder: Path) -> None:
 # Images.
 
 
-def image(suffix: str, folder: Path) -> list[Path]:
+def _image(suffix: str, folder: Path) -> list[Path]:
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
     exif = Image.Exif()
     exif[274] = 6
@@ -207,7 +208,7 @@ def image(suffix: str, folder: Path) -> list[Path]:
     return [folder / f"a{suffix}"]
 
 
-def read_image(suffix: str, folder: Path) -> None:
+def _read_image(suffix: str, folder: Path) -> None:
     """Its size, its pixels at once and by rows: they are of one size."""
     path = folder / f"a{suffix}"
     width, height = images.read_size(path)
@@ -220,21 +221,23 @@ def read_image(suffix: str, folder: Path) -> None:
 # Settings, checkpoints and models.
 
 
-def settings(folder: Path) -> list[Path]:
+def _settings(folder: Path) -> list[Path]:
     from lmm_detector import TrainConfig
     from lmm_detector._training import _config
 
-    (folder / "settings.yaml").write_text(_config.to_yaml(TrainConfig(model_name_or_path="m", data_path=["d"], out="o")))
+    (folder / "settings.yaml").write_text(
+        _config.to_yaml(TrainConfig(model_name_or_path="m", data_path=["d"], out="o"))
+    )
     return [folder / "settings.yaml"]
 
 
-def read_settings(folder: Path) -> None:
+def _read_settings(folder: Path) -> None:
     from lmm_detector._training import _config
 
     _config.load(folder / "settings.yaml", {})
 
 
-def tiny_model(folder: Path) -> list[Path]:
+def _tiny_model(folder: Path) -> list[Path]:
     from lmm_detector._spec import DetectorSpec
 
     from rbox_testing.tiny_families import save_tiny
@@ -245,17 +248,17 @@ def tiny_model(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "model").iterdir() if path.suffix in (".json", ".jinja", ".safetensors"))
 
 
-def load_model(folder: Path) -> None:
+def _load_model(folder: Path) -> None:
     from lmm_detector import Detector
 
     Detector.from_pretrained(folder / "model", device="cpu").family.prompt_tokens("?")
 
 
-def adapters(folder: Path) -> list[Path]:
+def _adapters(folder: Path) -> list[Path]:
     from lmm_detector import _families
     from lmm_detector._families import Preparation
 
-    tiny_model(folder)
+    _tiny_model(folder)
     preparation = Preparation(str(folder / "model"))
     family, _ = _families.prepare(preparation)
     (folder / "adapters").mkdir()
@@ -264,7 +267,7 @@ def adapters(folder: Path) -> list[Path]:
     return [folder / "adapters" / name for name in ("adapter_config.json", "base.json", "adapter_model.safetensors")]
 
 
-def load_adapters(folder: Path) -> None:
+def _load_adapters(folder: Path) -> None:
     from lmm_detector import Detector
 
     Detector.from_pretrained(folder / "adapters", device="cpu")
@@ -292,18 +295,18 @@ def _retinanet() -> bytes:
     return content.getvalue()
 
 
-def checkpoint(folder: Path) -> list[Path]:
+def _checkpoint(folder: Path) -> list[Path]:
     (folder / "a.pth").write_bytes(_retinanet())
     return [folder / "a.pth"]
 
 
-def load_checkpoint(folder: Path) -> None:
+def _load_checkpoint(folder: Path) -> None:
     from rbox_baselines import Detector
 
     Detector.from_checkpoint(folder / "a.pth", device="cpu")
 
 
-def stored_config(folder: Path) -> list[Path]:
+def _stored_config(folder: Path) -> list[Path]:
     import io
 
     import torch
@@ -313,7 +316,7 @@ def stored_config(folder: Path) -> list[Path]:
     return [folder / "config.txt"]
 
 
-def build_stored(folder: Path) -> None:
+def _build_stored(folder: Path) -> None:
     """As a checkpoint carries it: up to the model."""
     import io
 
@@ -326,14 +329,14 @@ def build_stored(folder: Path) -> None:
     Detector.from_checkpoint(folder / "a.pth", device="cpu")
 
 
-def split(folder: Path) -> list[Path]:
+def _split(folder: Path) -> list[Path]:
     (folder / "in").mkdir()
-    dataset("dota", folder / "in")
-    again(folder)
+    _dataset("dota", folder / "in")
+    _again(folder)
     return sorted(path for path in (folder / "out").rglob("*") if path.is_file() and path.suffix not in _IMAGES)
 
 
-def again(folder: Path) -> None:
+def _again(folder: Path) -> None:
     """Goes on with what is there."""
     settings = splitting.SplitSettings(size=64, gap=16)
     splitting.split(datasets.read("dota", folder / "in"), folder / "out", settings)
@@ -341,33 +344,36 @@ def again(folder: Path) -> None:
 
 def targets() -> dict[str, Target]:
     """All of them, by name."""
-    make: Callable[..., Any]
     return {
         **{
-            f"reader {name}": Target(partial(dataset, name), partial(read_dataset, name))
+            f"reader {name}": Target(partial(_dataset, name), partial(_read_dataset, name))
             for name, entry in FORMATS.items()
             if entry.read
         },
-        **{f"codec {name}": Target(partial(text, codec), partial(decode, codec)) for name, codec in variants().items()},
-        "predictions read": Target(jsonl, lambda folder: list(predictions.read(folder / "found.jsonl"))),
-        "predictions go on": Target(jsonl, go_on),
-        "predictions join": Target(
-            jsonl, lambda folder: predictions.join(folder / "found.jsonl", [folder / "part.jsonl"], HEADER, ["P1", "P0"])
-        ),
-        "results coco": Target(coco, partial(read_found, "found.json")),
-        "results task1": Target(unpacked, partial(read_found, "found")),
-        "results zip": Target(task1, partial(read_found, "found.zip")),
-        "results pickle": Target(pickled, load_pickled),
-        "class mapping": Target(class_mapping, read_mapping),
-        "report": Target(report, draw_report, share=20),
         **{
-            f"image {suffix}": Target(partial(image, suffix), partial(read_image, suffix))
+            f"codec {name}": Target(partial(_text, codec), partial(_decode, codec))
+            for name, codec in _variants().items()
+        },
+        "predictions read": Target(_jsonl, lambda folder: list(predictions.read(folder / "found.jsonl"))),
+        "predictions go on": Target(_jsonl, _go_on),
+        "predictions join": Target(
+            _jsonl,
+            lambda folder: predictions.join(folder / "found.jsonl", [folder / "part.jsonl"], HEADER, ["P1", "P0"]),
+        ),
+        "results coco": Target(_coco, partial(_read_found, "found.json")),
+        "results task1": Target(_unpacked, partial(_read_found, "found")),
+        "results zip": Target(_task1, partial(_read_found, "found.zip")),
+        "results pickle": Target(_pickled, _load_pickled),
+        "class mapping": Target(_class_mapping, _read_mapping),
+        "report": Target(_report, _draw_report, share=20),
+        **{
+            f"image {suffix}": Target(partial(_image, suffix), partial(_read_image, suffix))
             for suffix in (".png", ".jpg", ".tif", ".bmp", ".webp")
         },
-        "split": Target(split, again, share=10),
-        "settings": Target(settings, read_settings, share=2),
-        "model": Target(tiny_model, load_model, share=20),
-        "adapters": Target(adapters, load_adapters, share=20),
-        "checkpoint": Target(checkpoint, load_checkpoint, share=20),
-        "stored config": Target(stored_config, build_stored, share=20),
+        "split": Target(_split, _again, share=10),
+        "settings": Target(_settings, _read_settings, share=2),
+        "model": Target(_tiny_model, _load_model, share=20),
+        "adapters": Target(_adapters, _load_adapters, share=20),
+        "checkpoint": Target(_checkpoint, _load_checkpoint, share=20),
+        "stored config": Target(_stored_config, _build_stored, share=20),
     }

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rbox_formats import ClassNames
+from rbox_formats import ClassNames, archives
+from rbox_formats.errors import listed
 
 from rbox_baselines._stack import _mends
 from rbox_baselines.errors import CheckpointError
@@ -58,6 +59,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise CheckpointError("expected a checkpoint, found none", path=path)
+    archives.check(path, CheckpointError)
     _mends.allow_checkpoints()
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
@@ -137,8 +139,8 @@ def check_classes(checkpoint: Mapping[str, Any], class_names: Sequence[str], *, 
         if len(found) != len(wanted) or any(wanted.find(name) != label for label, name in enumerate(found)):
             order = ", in another order" if sorted(map(str, found)) == sorted(wanted) else ""
             raise CheckpointError(
-                f"expected a checkpoint of the {len(wanted)} classes {', '.join(wanted)}; got one of the {len(found)} "
-                f"classes {', '.join(found)}{order}",
+                f"expected a checkpoint of the {len(wanted)} classes {listed(wanted)}; got one of the {len(found)} "
+                f"classes {listed(found)}{order}",
                 path=path,
                 remedy=remedy,
             )
@@ -147,7 +149,7 @@ def check_classes(checkpoint: Mapping[str, Any], class_names: Sequence[str], *, 
     if counted is not None and counted[1] != len(wanted):
         layer, count = counted
         raise CheckpointError(
-            f"expected a checkpoint of the {len(wanted)} classes {', '.join(wanted)}; got one of {count} classes "
+            f"expected a checkpoint of the {len(wanted)} classes {listed(wanted)}; got one of {count} classes "
             f"without names, by its layer {layer}",
             path=path,
             remedy=remedy,

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rbox_baselines import Data, load_config
 from rbox_baselines._configs._presets import PRESETS
@@ -105,23 +106,45 @@ def test_images_that_are_resized_in_other_ways_are_refused(scenes: Path) -> None
         load_config("rotated_rtmdet_tiny-300e-aug-hrsc", data=Data(str(scenes)), class_names=NAMES, image_size=128)
 
 
-def test_pixels_are_read_as_they_are_stored(scenes: Path, tmp_path: Path) -> None:
-    """A camera's note that the image is to be turned is not of the annotations."""
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+def test_pixels_are_turned_as_their_file_notes(suffix: str, scenes: Path, tmp_path: Path) -> None:
+    """mmcv's own loader leaves such a TIFF as it is stored, and OpenCV 5 cannot read it."""
     from mmdet.registry import DATASETS
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     root = tmp_path / "data"
     shutil.copytree(scenes, root)
     path = sorted((root / "train" / "images").iterdir())[0]
     exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (40, 20)).save(path.with_suffix(".jpg"), exif=exif)
+    pixels = np.zeros((20, 40, 3), dtype=np.uint8)
+    pixels[:10, :20], pixels[10:, 20:] = (250, 10, 10), (10, 10, 250)
+    noted: dict[str, Any] = {"tiffinfo": {0x0112: 6}} if suffix == "tif" else {"exif": exif, "lossless": True}
     path.unlink()
+    Image.fromarray(pixels).save(path.with_suffix(f".{suffix}"), quality=100, **noted)
+    with Image.open(path.with_suffix(f".{suffix}")) as image:
+        shown = np.asarray(ImageOps.exif_transpose(image).convert("RGB")).astype(int)
     config = load_config(RETINANET, data=Data(str(root)), class_names=NAMES, image_size=64)
-    sizes = {
-        item["data_samples"].ori_shape for item in DATASETS.build(config.val_dataloader.dataset | {"split": "train"})
-    }
-    assert (20, 40) in sizes
+    dataset = DATASETS.build(config.val_dataloader.dataset | {"split": "train"})
+    (number,) = [i for i in range(len(dataset)) if dataset.get_data_info(i)["img_id"] == path.stem]
+    loaded = dataset.pipeline.transforms[0](dataset.get_data_info(number))
+    assert loaded["ori_shape"] == loaded["img_shape"] == (40, 20)
+    assert np.abs(loaded["img"][..., ::-1].astype(int) - shown).max() <= (0 if suffix != "jpg" else 4)
+    assert dataset[number]["data_samples"].ori_shape == (40, 20)
+
+
+def test_a_loader_of_other_pixels_stays() -> None:
+    from mmengine.config import Config
+    from rbox_baselines._configs._pipelines import read_images
+
+    grey = {"type": "mmdet.LoadImageFromFile", "color_type": "grayscale"}
+    plain = {"type": "LoadImageFromFile", "backend_args": None, "to_float32": True}
+    stored = {"type": "mmdet.LoadImageFromFile", "color_type": "color_ignore_orientation", "imdecode_backend": "cv2"}
+    remote = {"type": "LoadImageFromFile", "backend_args": {"backend": "petrel"}}
+    config = Config({"train_dataloader": {"dataset": {"pipeline": [grey, plain, stored, remote]}}})
+    read_images(config)
+    ours = [{"type": "LoadRBoxImage", "to_float32": each} for each in (True, False)]
+    assert config.train_dataloader.dataset.pipeline == [grey, *ours, remote]
 
 
 def test_a_config_that_says_little_gets_what_mmrotates_have(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbox_formats import files
+from rbox_formats.errors import quoted, said
 
 from lmm_detector.errors import ModelError
 
@@ -31,7 +32,7 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"expected JSON, got {str(error)[:100] or type(error).__name__}", path=path) from error
+        raise ModelError(f"expected JSON, got {said(error) or type(error).__name__}", path=path) from error
     if not isinstance(found, dict):
         raise ModelError(f"expected a JSON object, got {type(found).__name__}", path=path)
     return found
@@ -52,7 +53,7 @@ def read_as(kind: type[T], path: Path, what: str) -> T:
 
     values = read_object(path)
     if unknown := sorted(values.keys() - {field.name for field in fields(kind)}):
-        raise ModelError(f"expected {what}, got {unknown[0]!r:.80} in it", path=path)
+        raise ModelError(f"expected {what}, got {quoted(unknown[0])} in it", path=path)
     try:
         # As JSON again: in it an array may be a tuple, and a number is not a text.
         return TypeAdapter(kind).validate_json(json.dumps(values), strict=True)
@@ -62,7 +63,7 @@ def read_as(kind: type[T], path: Path, what: str) -> T:
         expected = first["msg"].removeprefix("Input should be ")
         raise ModelError(f"expected {what}, got {place}: {expected}", path=path) from error
     except (ValueError, RecursionError) as error:  # half a surrogate pair, which no text may have
-        raise ModelError(f"expected {what}, got {type(error).__name__}: {str(error)[:100]}", path=path) from error
+        raise ModelError(f"expected {what}, got {type(error).__name__}: {said(error)}", path=path) from error
 
 
 def weight_files(folder: Path) -> list[Path]:

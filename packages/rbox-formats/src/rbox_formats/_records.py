@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from rbox_formats._geometry import as_shapes, quad_to_rbox, rbox_to_quad
 from rbox_formats.arrays import to_numpy
-from rbox_formats.errors import ClassNameError, FormatsError
+from rbox_formats.errors import ClassNameError, FormatsError, quoted
 from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, LabelsN, QuadsN, ScoresN
 
 
@@ -49,20 +49,22 @@ class ClassNames(tuple[str, ...]):
 
     def __new__(cls, names: Iterable[str]) -> ClassNames:
         if isinstance(names, str):  # whose letters are no classes
-            raise ClassNameError(f"expected a list of class names, got the text {names!r}")
+            raise ClassNameError(f"expected a list of class names, got the text {quoted(names)}")
         try:
             self = super().__new__(cls, names)
         except TypeError as error:
-            raise ClassNameError(f"expected a list of class names, got {names!r}") from error
+            raise ClassNameError(f"expected a list of class names, got {quoted(names)}") from error
         self._index = {}
         for label, name in enumerate(self):
             if not isinstance(name, str):
-                raise ClassNameError(f"expected class names as texts, got {name!r} as name {label}")
+                raise ClassNameError(f"expected class names as texts, got {quoted(name)} as name {label}")
             key = _normalised(name)
             if not key:
-                raise ClassNameError(f"expected a class name, got {name!r} as name {label}")
+                raise ClassNameError(f"expected a class name, got {quoted(name)} as name {label}")
             if key in self._index:
-                raise ClassNameError(f"expected distinct class names, got {self[self._index[key]]!r} and {name!r}")
+                raise ClassNameError(
+                    f"expected distinct class names, got {quoted(self[self._index[key]])} and {quoted(name)}"
+                )
             self._index[key] = self._index[name] = label
         return self
 
@@ -132,7 +134,7 @@ class ImageRecord:
             object.__setattr__(self, "difficult", np.zeros(n, dtype=bool))
         for name, dtype, shape in _COLUMNS:
             if getattr(self, name) is not None and (found := len(self._take(name, dtype, shape))) != n:
-                raise FormatsError(f"expected as many {name} as boxes ({n}) on {self.image_id!r}, got {found}")
+                raise FormatsError(f"expected as many {name} as boxes ({n}) on {quoted(self.image_id)}, got {found}")
 
     def _take(self, name: str, dtype: np.dtype, shape: Any) -> np.ndarray:
         """A column as an array of its type and of rows of its shape, whatever it was given as."""
@@ -146,7 +148,7 @@ class ImageRecord:
         fits = column.dtype.kind in kinds
         if not fits or column.shape[1:] != shape or not column.ndim:
             expected = f"{name} as {what} of shape ({', '.join(['N', *map(str, shape)])}{'' if shape else ','})"
-            raise FormatsError(f"expected {expected} on {self.image_id!r}, got {column.dtype} {column.shape}")
+            raise FormatsError(f"expected {expected} on {quoted(self.image_id)}, got {column.dtype} {column.shape}")
         column = column.astype(dtype, copy=False)
         object.__setattr__(self, name, column)
         return column
@@ -168,7 +170,7 @@ class ImageRecord:
             FormatsError: If the image is not there to tell.
         """
         if self.width is None or self.height is None:
-            raise FormatsError(f"expected an image for {self.image_id!r}, whose size matters here; found none")
+            raise FormatsError(f"expected an image for {quoted(self.image_id)}, whose size matters here; found none")
         return self.width, self.height
 
     @property
@@ -179,7 +181,7 @@ class ImageRecord:
             FormatsError: If there is none.
         """
         if self.path is None:
-            raise FormatsError(f"expected an image file for {self.image_id!r}, found none")
+            raise FormatsError(f"expected an image file for {quoted(self.image_id)}, found none")
         return self.path
 
     @property

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from rbox_formats.errors import FormatsError
+from rbox_formats.errors import FormatsError, said
 
 __all__ = ["require_dense", "to_numpy"]
 
@@ -88,5 +88,5 @@ def _array_of(values: Any, name: str) -> np.ndarray:
     except FormatsError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
-        reason = f"{type(values).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
+        reason = f"{type(values).__name__}: {said(error)}"
         raise FormatsError(f"expected {name} as an array of numbers, got {reason}") from error

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 __all__ = [
     "ClassNameError",
@@ -12,7 +14,16 @@ __all__ = [
     "ImageError",
     "PredictionsError",
     "RboxError",
+    "differing",
+    "listed",
+    "quoted",
+    "said",
 ]
+
+# The most characters of a text from outside that a message repeats, of a list of names (FAIR1M's classes fill it), and
+# of another library's words.
+_QUOTED, _LISTED, _SAID = 80, 430, 300
+_LONGEST_PATH = 400
 
 
 class RboxError(ValueError):
@@ -28,7 +39,10 @@ class RboxError(ValueError):
     def __init__(
         self, message: str, *, path: str | Path | None = None, line: int | None = None, remedy: str | None = None
     ) -> None:
-        where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        file = "" if path is None else str(path)
+        if len(file) > _LONGEST_PATH:  # nobody's own: what another file says of one
+            file = quoted(file, len(file), marks=False)
+        where = "" if path is None else f"{file}: " if line is None else f"{file}:{line}: "
         super().__init__(f"{where}{message}" + (f"\n{remedy}" if remedy else ""))
 
 
@@ -54,3 +68,50 @@ class CodecError(FormatsError):
 
 class PredictionsError(FormatsError):
     """A predictions file is torn, of another version, or belongs to another run."""
+
+
+def quoted(value: Any, place: int = 0, *, marks: bool = True) -> str:
+    """What a file or a caller gave, as a message repeats it: at most 80 characters, dots where there are more.
+
+    >>> quoted("ship"), quoted("a" * 50 + "!" + "b" * 50, 50)[:12], quoted([1, 2])
+    ("'ship'", "...'aaaaaaaa", '[1, 2]')
+
+    Args:
+        value: A text, or anything else, which is shown as Python does.
+        place: The character that matters: what is shown is around it.
+        marks: Whether a text stands in quotation marks, with what cannot be printed escaped.
+    """
+    marks = marks and isinstance(value, str)
+    text = value if isinstance(value, str) else repr(value)
+    first = max(0, min(place - _QUOTED // 2, len(text) - _QUOTED))
+    piece = text[first : first + _QUOTED]
+    shown = repr(piece) if marks else piece
+    while len(shown) > _QUOTED + 2:  # a character that cannot be printed takes up to ten
+        piece = piece[: len(piece) - max(1, (len(shown) - _QUOTED - 2) // 10)]
+        shown = repr(piece)
+    return ("..." if first else "") + shown + ("..." if first + len(piece) < len(text) else "")
+
+
+def differing(name: str, old: Any, new: Any) -> str:
+    """A setting that has another value than it had, as a message says it: where the two begin to differ."""
+    before, now = repr(old), repr(new)
+    place = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b), min(len(before), len(now)))
+    return f"{name} {quoted(before, place, marks=False)}, not {quoted(now, place, marks=False)}"
+
+
+def said(error: BaseException) -> str:
+    """What another library says of an error, on one line, as far as a message has room for it."""
+    return " ".join(str(error).split())[:_SAID] or type(error).__name__
+
+
+def listed(names: Iterable[Any]) -> str:
+    """Names with commas between, as a message lists them: as many as fit into 430 characters, and how many more."""
+    names = list(names)
+    shown: list[str] = []
+    room = _LISTED
+    for name in names:
+        text = quoted(str(name), marks=False)
+        if (room := room - len(text) - 2) < 0:
+            return ", ".join([*shown, f"and {len(names) - len(shown)} more"])
+        shown.append(text)
+    return ", ".join(shown)

@@ -22,7 +22,7 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.errors import PredictionsError, RboxError
+from rbox_formats.errors import PredictionsError, RboxError, differing, quoted, said
 
 __all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join", "read"]
 
@@ -68,7 +68,9 @@ class Header:
             values = json.loads(line)
             version = values.pop("schema_version")
             if version != SCHEMA_VERSION:
-                raise PredictionsError(f"expected schema version {SCHEMA_VERSION}, got {version}", path=path, line=1)
+                raise PredictionsError(
+                    f"expected schema version {SCHEMA_VERSION}, got {quoted(version)}", path=path, line=1
+                )
             return cls(**{**values, "class_names": ClassNames(values["class_names"])})
         except (ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
             if isinstance(error, RboxError):
@@ -110,7 +112,9 @@ def _parse(path: Path) -> tuple[Header, dict[str, ImageRecord], int]:
     for number, line in enumerate(rest, start=2):
         record = _from_line(line, path, number, len(header.class_names))
         if record.image_id in records:
-            raise PredictionsError(f"expected each image once, got {record.image_id!r} again", path=path, line=number)
+            raise PredictionsError(
+                f"expected each image once, got {quoted(record.image_id)} again", path=path, line=number
+            )
         records[record.image_id] = record
     return header, records, len(torn)
 
@@ -149,7 +153,7 @@ def _from_line(line: bytes, path: Path, number: int, classes: int) -> ImageRecor
         )
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         start = line[:80].decode("utf-8", errors="replace")
-        message = f"expected an image's predictions, got {start!r} ({error})"
+        message = f"expected an image's predictions, got {quoted(start)} ({said(error)})"
         raise PredictionsError(message, path=path, line=number, remedy=_SCHEMA_REMEDY) from error
 
 
@@ -208,12 +212,12 @@ class Writer:
             PredictionsError: If the file already holds the image, or a number of it is not finite.
         """
         if record.image_id in self.done:
-            raise PredictionsError(f"expected each image once, got {record.image_id!r} again", path=self.path)
+            raise PredictionsError(f"expected each image once, got {quoted(record.image_id)} again", path=self.path)
         try:
             line = _to_line(record)
         except (TypeError, ValueError) as error:  # JSON has neither NaN nor arrays
-            message = f"expected finite boxes and scores of {record.image_id!r}, and metadata for JSON, got: {error}"
-            raise PredictionsError(message, path=self.path) from error
+            message = f"expected finite boxes and scores of {quoted(record.image_id)}, and metadata for JSON, got: "
+            raise PredictionsError(f"{message}{said(error)}", path=self.path) from error
         self._append(line + "\n")
         self.done.add(record.image_id)
 
@@ -301,7 +305,7 @@ def _held(path: Path, header: Header) -> tuple[set[str], int] | None:
 def _require_same(found: Header, wanted: Header, path: Path) -> None:
     # Through JSON, so that tuples and lists, which a file cannot tell apart, do not count as different.
     old, new = found.to_dict(), json.loads(json.dumps(wanted.to_dict()))
-    different = [f"{key} {old[key]!r}, not {new[key]!r}" for key in new if old[key] != new[key]]
+    different = [differing(key, old[key], new[key]) for key in new if old[key] != new[key]]
     if different:
         remedy = "Choose another file (--out), or remove this one."
         raise PredictionsError(

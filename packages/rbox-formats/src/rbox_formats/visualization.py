@@ -6,13 +6,15 @@ from pathlib import Path
 
 from PIL import Image
 
-from rbox_formats import Dataset, draw, files, images, predictions
+from rbox_formats import Dataset, draw, files, predictions
 from rbox_formats.errors import DatasetError
 from rbox_formats.progress import showing, track
 
 __all__ = ["SHEET_SIZE", "visualize"]
 
 SHEET_SIZE = 16
+
+_MAX_SIDE = 2048
 
 
 def visualize(
@@ -47,7 +49,8 @@ def visualize(
     pictures: list[Image.Image] = []
     with showing(progress):
         for annotated, predicted in track(pairs, "drawing"):
-            picture = draw.side_by_side(images.load(annotated.file), annotated, predicted, truth.class_names)
+            pixels, (left, right) = draw.fitted(annotated.file, annotated, predicted, max_side=_MAX_SIDE)
+            picture = draw.side_by_side(pixels, left, right, truth.class_names, max_side=_MAX_SIDE)
             paths.append(Path(out) / f"{annotated.image_id}.png")
             draw.save(picture, paths[-1])
             if len(pictures) < SHEET_SIZE:

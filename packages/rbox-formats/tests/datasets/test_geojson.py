@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from rbox_formats import ClassNames, ImageRecord, datasets
 from rbox_formats.datasets import geojson
 from rbox_formats.errors import DatasetError, FormatsError
@@ -170,3 +172,33 @@ def test_a_place_that_may_be_there(tmp_path: Path) -> None:
     (tmp_path / "a.pgw").write_text("2\n")
     with pytest.raises(DatasetError, match="expected six lines"):
         geojson.find_placement(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["tif", "jpg"])
+def test_an_image_that_is_to_be_turned_stays_at_its_place(suffix: str, orientation: int, tmp_path: Path) -> None:
+    """GDAL turns nothing: where it has a bright pixel on the map, the box around it on the turned image is."""
+    rasterio = pytest.importorskip("rasterio")
+    pixels = np.zeros((48, 64), dtype=np.uint8)
+    pixels[8:16, 40:56] = 255
+    path = tmp_path / f"P1.{suffix}"
+    noted = Image.Exif()
+    noted[0x112] = orientation
+    extra = {"tiffinfo": {0x112: orientation}} if suffix == "tif" else {"exif": noted, "quality": 100}
+    Image.fromarray(pixels).save(path, **extra)
+    path.with_suffix(f".{suffix[0]}{suffix[-1]}w").write_text("0.4\n0.3\n-0.2\n-0.5\n1000\n2000\n")
+    with rasterio.open(path) as source:
+        rows, columns = np.nonzero(source.read(1) > 128)
+        there = {source.xy(y, x, offset="ul") for x, y in ((40, 8), (56, 8), (56, 16), (40, 16))}
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 15, 40, 55)
+
+    with Image.open(io.BytesIO(path.read_bytes())) as image:  # by its name Pillow tears a TIFF's rows
+        shown = np.asarray(ImageOps.exif_transpose(image)) > 128
+    y, x = np.nonzero(shown)
+    quad = [[x.min(), y.min()], [x.max() + 1, y.min()], [x.max() + 1, y.max() + 1], [x.min(), y.max() + 1]]
+    height, width = shown.shape
+    about = ImageRecord.from_quads("P1", np.array([quad], float), [0], path=path, width=width, height=height)
+    found = written("geojson-map", tmp_path, about)["features"][0]["geometry"]["coordinates"][0]
+    assert len(there) == 4
+    for corner in there:
+        assert any(math.dist(corner, place) < 1e-6 for place in found), (corner, found)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rbox_formats.errors import quoted
+
 from rbox_baselines._configs._names import nearest
 from rbox_baselines._configs._quiet import quiet
 from rbox_baselines.errors import ConfigError
@@ -107,7 +109,7 @@ def _check(named: _Named, config: Config) -> None:
         known = dict.fromkeys(name for registry in registries for name in _names(registry))
         where = f"the registry {' or '.join(named.registries)}"
     raise ConfigError(
-        f"expected {named.place} to be in {where}, got {named.name!r}",
+        f"expected {named.place} to be in {where}, got {quoted(named.name)}",
         path=config.filename,
         remedy=_remedy(named.name, known),
     )

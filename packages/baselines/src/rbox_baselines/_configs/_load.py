@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rbox_baselines._configs._classes import relabel, set_num_classes
 from rbox_baselines._configs._names import nearest
-from rbox_baselines._configs._pipelines import innermost, pipelines, read_quads, resize
+from rbox_baselines._configs._pipelines import innermost, pipelines, read_images, read_quads, resize
 from rbox_baselines._configs._presets import PRESETS, Preset
 from rbox_baselines.errors import ConfigError
 
@@ -124,6 +124,7 @@ def ready(config: Config) -> Config:
     for pipeline in pipelines(config):
         for step in pipeline:
             step.pop("file_client_args", None)  # an old name, and "disk" what it is without; mmengine warns each time
+    read_images(config)
     return config
 
 

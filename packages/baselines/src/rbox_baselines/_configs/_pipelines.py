@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 # Transforms with sizes of their own, which `resize` does not know how to change.
 _SIZED = ("RandomResize", "RandomChoiceResize", "RandomCrop", "CachedMosaic", "CachedMixUp", "Mosaic", "MixUp")
 
+# mmcv's names for pixels in colour, turned by OpenCV or as they are stored; all are turned here.
+_COLOUR = ("color", "color_ignore_orientation")
+
 
 def pipelines(config: Config) -> Iterator[list[Any]]:
     """The transforms of the three data loaders, and those that a hook puts in their place, each list once."""
@@ -73,16 +76,33 @@ def _set_crop_size(model: Any, size: tuple[int, int]) -> bool:
 
 
 def read_quads(config: Config) -> None:
-    """Makes every pipeline read annotations that are quads, as those of `RBoxDataset` are, on the pixels as stored."""
+    """Makes every pipeline read annotations that are quads, as those of `RBoxDataset` are."""
     for pipeline in pipelines(config):
         pipeline[:] = [_reading_quads(step) for step in pipeline]
 
 
+def read_images(config: Config) -> None:
+    """Makes every pipeline read image files by rbox_formats, which turns them as they note, whatever their format.
+
+    What reads other pixels than mmcv's default (grey ones, another decoder, another place than a file) stays.
+    """
+    for pipeline in pipelines(config):
+        pipeline[:] = [_reading_images(step) for step in pipeline]
+
+
+def _reading_images(step: Any) -> Any:
+    if kind_of(step) != "LoadImageFromFile" or not _is_usual(step):
+        return step
+    return {"type": "LoadRBoxImage", "to_float32": step.get("to_float32", False)}
+
+
+def _is_usual(step: Any) -> bool:
+    colour = step.get("color_type", "color") in _COLOUR and step.get("imdecode_backend", "cv2") == "cv2"
+    return colour and not step.get("backend_args") and not step.get("ignore_empty")
+
+
 def _reading_quads(step: Any) -> Any:
     kind = kind_of(step)
-    if kind == "LoadImageFromFile":
-        # A turn that a JPEG's EXIF data notes is not of the annotations.
-        return {**step, "color_type": "color_ignore_orientation"}
     if kind == "LoadAnnotations":
         return {"type": "mmdet.LoadAnnotations", "with_bbox": True, "box_type": "qbox"}
     if kind == "ConvertMask2BoxType":

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rbox_formats.errors import quoted
+
 from rbox_baselines._configs import _load, _text
 from rbox_baselines._configs._pipelines import kind_of
 from rbox_baselines._stack._registered import SCOPES
@@ -238,10 +240,5 @@ def _is_in(module: str, rooms: tuple[str, ...]) -> bool:
 
 def _refused(place: str, expected: str, found: Any) -> CheckpointError:
     return CheckpointError(
-        f"expected {place} of the checkpoint's config to {expected}, got {_short(found)}", remedy=_REMEDY
+        f"expected {place} of the checkpoint's config to {expected}, got {quoted(found)}", remedy=_REMEDY
     )
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 from mmrotate.registry import DATASETS
 from rbox_formats import ImageRecord, datasets
-from rbox_formats.errors import DatasetError, RboxError
+from rbox_formats.errors import DatasetError, RboxError, quoted, said
 
 from rbox_baselines._parts import _sources
 from rbox_baselines.errors import ConfigError
@@ -60,7 +60,7 @@ class RBoxDataset(BaseDataset):
         kept = [item for item in self.data_list if empty_too or item["instances"]]
         if not kept:
             _, root, split = self._source
-            raise DatasetError(f"expected images with objects in the split {split!r}, got none", path=root)
+            raise DatasetError(f"expected images with objects in the split {quoted(split)}, got none", path=root)
         return kept
 
     def get_cat_ids(self, idx: int) -> list[int]:
@@ -96,7 +96,7 @@ def opened(settings: Any) -> Any:
         raise
     except Exception as error:  # MMRotate's own datasets raise whatever comes
         raise ConfigError(
-            f"expected the dataset that the config names, got {type(error).__name__}: {error}",
+            f"expected the dataset that the config names, got {type(error).__name__}: {said(error)}",
             remedy="Name one: --data, and its --format and --split.",
         ) from error
     return dataset

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import rbox_formats
 from rbox_formats import ClassNames, ImageRecord
-from rbox_formats.errors import RboxError
+from rbox_formats.errors import RboxError, quoted, said
 from rbox_formats.typing import Image
 
 from rbox_baselines._configs._pipelines import innermost, kind_of
@@ -195,7 +195,7 @@ def _built(config: Config, is_stored: bool) -> Any:
         raise
     except Exception as error:  # of any class: it is the model's own code that stumbles
         raise ConfigError(
-            f"expected a config of which a model can be made, got {type(error).__name__}: {error}",
+            f"expected a config of which a model can be made, got {type(error).__name__}: {said(error)}",
             path=config.filename,
             remedy="Name the config that it was trained with: --config.",
         ) from error
@@ -253,9 +253,9 @@ def _load_weights(model: Any, weights: Any, path: Path) -> None:
     if missing or other:
         parts = []
         if missing:
-            parts.append(f"none for {len(missing)} of {len(own)}, such as {missing[0]}")
+            parts.append(f"none for {len(missing)} of {len(own)}, such as {quoted(missing[0])}")
         if other:
-            parts.append(f"{len(other)} of other shapes, such as {other[0]}")
+            parts.append(f"{len(other)} of other shapes, such as {quoted(other[0], marks=False)}")
         raise CheckpointError(
             f"expected the weights of this model, got {' and '.join(parts)}",
             path=path,
@@ -263,5 +263,7 @@ def _load_weights(model: Any, weights: Any, path: Path) -> None:
         )
     over = [name for name in weights if name not in own]
     if over:
-        logger.warning("%s has %d weights that the model has no place for, such as %s", path, len(over), over[0])
+        logger.warning(
+            "%s has %d weights that the model has no place for, such as %s", path, len(over), quoted(over[0])
+        )
     model.load_state_dict(weights, strict=False)

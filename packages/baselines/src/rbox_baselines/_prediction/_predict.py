@@ -134,13 +134,14 @@ def check_images(paths: Sequence[Path]) -> None:
 
 
 def draw_predictions(path: str | Path, named: Mapping[str, Path], out: str | Path) -> None:
-    """Draws each image of a predictions file with its boxes: `<out>/<image_id>.png`."""
+    """Draws each image of a predictions file with its boxes, large ones smaller: `<out>/<image_id>.png`."""
     found = predictions.read(path)
     for record in track(found, "drawing"):
         if record.image_id in named:
             source = named[record.image_id]
             target = files.not_an_input(Path(out) / f"{files.safe_name(record.image_id, Path(out))}.png", source)
-            draw.save(draw.draw_record(images.load(source), record, found.class_names), target)
+            pixels, (fitted,) = draw.fitted(source, record)
+            draw.save(draw.draw_record(pixels, fitted, found.class_names), target)
 
 
 def _windows(path: Path, detector: Detector, views: Views) -> list[tiling.Window]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
+from rbox_formats.errors import quoted
+
 from rbox_baselines.errors import LogError
 
 Values = Mapping[str, float]
@@ -147,7 +149,7 @@ def choose(logs: Sequence[Log], keys: Sequence[str]) -> list[str]:
     for key in keys or ("loss", "map"):
         found = [name for name in known if _means(key, name)]
         if not found and keys:
-            raise LogError(f"expected a key among {', '.join(known)}, got {key!r}")
+            raise LogError(f"expected a key among {', '.join(known)}, got {quoted(key)}")
         chosen += found
     metrics = {name for log in logs for name in log.names() if log.is_metric(name)}
     if not chosen:
@@ -184,7 +186,7 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
             yield {name: value for name, value in line.items() if isinstance(value, int | float)}
         except ValueError as error:
             if number < len(texts):
-                message = f"expected a line of JSON, got {text[:60]!r}"
+                message = f"expected a line of JSON, got {quoted(text)}"
                 raise LogError(message, path=file, line=number) from error
 
 

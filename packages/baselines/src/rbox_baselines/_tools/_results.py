@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, files, predictions
+from rbox_formats.errors import quoted
 
 from rbox_baselines._parts._records import to_record
 from rbox_baselines._tools import _unpickling
@@ -77,7 +78,7 @@ def check_images(records: Sequence[ImageRecord], known: Iterable[str], path: str
             path=path,
             remedy="Name the dataset and the part that the detections were made on (--data, --format, --split). An "
             "image's id is its file's name without the ending"
-            + (f", such as {min(ids)!r} in this dataset." if ids else "; this dataset has no images."),
+            + (f", such as {quoted(min(ids))} in this dataset." if ids else "; this dataset has no images."),
         )
 
 
@@ -118,7 +119,7 @@ def _record(image: Any, number: int, path: Path) -> ImageRecord:
 def _column(instances: dict[str, Any], name: str, number: int, path: Path) -> np.ndarray:
     value = instances.get(name)
     if not isinstance(value, Array) or value.values is None:
-        raise ResultsError(f"expected a tensor {name!r} of image {number}, got {_kind(value)}", path=path)
+        raise ResultsError(f"expected a tensor {quoted(name)} of image {number}, got {_kind(value)}", path=path)
     return value.values
 
 
@@ -126,7 +127,7 @@ def _size(shape: Any, number: int, path: Path) -> tuple[int, int]:
     """Height and width."""
     sides = list(shape[:2]) if isinstance(shape, list | tuple) else []
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
-        raise ResultsError(f"expected 'ori_shape' of image {number} as (height, width), got {shape!r}", path=path)
+        raise ResultsError(f"expected 'ori_shape' of image {number} as (height, width), got {quoted(shape)}", path=path)
     return sides[0], sides[1]
 
 
@@ -158,7 +159,7 @@ def _old_record(classes: Sequence[Any], name: str, path: Path) -> ImageRecord:
     rows = [each.values if isinstance(each, Array) else None for each in classes]
     widths = {array.shape[1] if array is not None and array.ndim == 2 else None for array in rows}
     if len(widths) != 1 or not widths <= {width + 1 for width in _WIDTHS}:
-        raise ResultsError(f"expected an array (N, 6) for each class of {name!r}, got others", path=path)
+        raise ResultsError(f"expected an array (N, 6) for each class of {quoted(name)}, got others", path=path)
     values = np.concatenate([array for array in rows if array is not None])
     labels = np.repeat(np.arange(len(rows)), [len(array) for array in rows if array is not None])
     return _to_record(name, values[:, :-1], labels, values[:, -1], None, repr(name), path)
@@ -188,12 +189,12 @@ def _check(records: Sequence[ImageRecord], class_names: ClassNames | None, path:
     seen: set[str] = set()
     for record in records:
         if record.image_id in seen:
-            raise ResultsError(f"expected each image once, got {record.image_id!r} again", path=path)
+            raise ResultsError(f"expected each image once, got {quoted(record.image_id)} again", path=path)
         seen.add(record.image_id)
         highest = int(record.labels.max(initial=-1))
         if class_names is not None and highest >= len(class_names):
             raise ResultsError(
-                f"expected labels of {len(class_names)} classes, got {highest} on {record.image_id!r}",
+                f"expected labels of {len(class_names)} classes, got {highest} on {quoted(record.image_id)}",
                 path=path,
                 remedy="Name the classes that the model was trained with, in its order (--class-names), or the "
                 "dataset that it was made for (--format).",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from rbox_formats.errors import quoted, said
 
 from rbox_baselines.errors import ResultsError
 
@@ -51,7 +52,7 @@ def load(path: str | Path) -> Any:
     except _RefusedError as error:
         raise ResultsError(str(error), path=path, remedy=_REMEDY) from error
     except Exception as error:  # what is wrong with a broken pickle shows in any way
-        message = f"expected a whole pickle, got one that cannot be read ({type(error).__name__}: {error})"
+        message = f"expected a whole pickle, got one that cannot be read ({type(error).__name__}: {said(error)})"
         raise ResultsError(message, path=path) from error
 
 
@@ -144,7 +145,7 @@ def _values(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
 def _bytes(text: object = "", encoding: object = "latin1") -> bytes:
     """`_codecs.encode`, and `bytes()`: how protocol 2 writes bytes."""
     if not isinstance(text, str) or encoding != "latin1":
-        raise _RefusedError(f"expected text for bytes in latin1, got {type(text).__name__} in {encoding!r}")
+        raise _RefusedError(f"expected text for bytes in latin1, got {type(text).__name__} in {quoted(encoding)}")
     return text.encode("latin1")
 
 
@@ -160,7 +161,7 @@ def _size(sides: Any = ()) -> tuple[int, ...]:
 
 def _dtype(code: object, align: object = False, copy: object = True) -> _Dtype:
     if not isinstance(code, str) or code.lstrip("<>|=") not in _DTYPES:
-        raise _RefusedError(f"expected an array of numbers, got one of dtype {code!r}")
+        raise _RefusedError(f"expected an array of numbers, got one of dtype {quoted(code)}")
     return _Dtype(code.lstrip("<>|="))
 
 

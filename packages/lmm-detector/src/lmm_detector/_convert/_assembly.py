@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from rbox_formats.errors import quoted
+
 from lmm_detector._convert._names import EMBEDDINGS, LOGITS_BIAS, TRANSPOSED, native_name
 from lmm_detector._convert._processors import CELL, IMAGE_TOKEN
 from lmm_detector._convert._settings import native_config
@@ -107,7 +109,8 @@ def assemble(
         tensor = tensor.t() if key == TRANSPOSED else tensor
         if tuple(tensor.shape) != places[name]:
             raise ModelError(
-                f"expected {key!r} of the shape {_shape(places[name], key)}, got {_shape(tuple(tensor.shape), key)}",
+                f"expected {quoted(key)} of the shape {_shape(places[name], key)}, got "
+                f"{_shape(tuple(tensor.shape), key)}",
                 path=path,
                 remedy="config.json and weights must be of one model.",
             )
@@ -172,12 +175,14 @@ def _embeddings(weights: dict[str, torch.Tensor], tokens: int, path: Path) -> to
     (first, table), *others = found
     for key, other in others:
         if not torch.equal(table, other):
-            message = f"expected one table of word embeddings under all its names, got another in {key!r} than in "
-            raise ModelError(f"{message}{first!r}", path=path)
+            message = (
+                f"expected one table of word embeddings under all its names, got another in {quoted(key)} than in "
+            )
+            raise ModelError(f"{message}{quoted(first)}", path=path)
     rows = len(table)
     if rows < tokens - 1:
         raise ModelError(
-            f"expected a row of {first!r} for each of the tokenizer's {tokens - 1} tokens, got {rows}",
+            f"expected a row of {quoted(first)} for each of the tokenizer's {tokens - 1} tokens, got {rows}",
             path=path,
             remedy="Tokenizer and weights must be of one model.",
         )
@@ -203,7 +208,7 @@ def _rows(weights: Mapping[str, torch.Tensor], table: _Table, otherwise: int, pa
         return otherwise
     rows = set(found.values())
     if len(rows) > 1:
-        sizes = ", ".join(f"{key!r} of {count}" for key, count in found.items())
+        sizes = ", ".join(f"{quoted(key)} of {count}" for key, count in found.items())
         raise ModelError(f"expected as many {table.what}, got {sizes} rows", path=path)
     (count,) = rows
     if count != otherwise:
@@ -248,11 +253,11 @@ def _cast(tensor: torch.Tensor, name: str, dtype: str | None, path: Path) -> tor
     import torch
 
     if not tensor.is_floating_point():
-        raise ModelError(f"expected weights in floating point, got {tensor.dtype} in {name!r}", path=path)
+        raise ModelError(f"expected weights in floating point, got {tensor.dtype} in {quoted(name)}", path=path)
     cast = tensor if dtype is None else tensor.to(getattr(torch, dtype))
     if not bool(cast.isfinite().all()):
         what = f"a number that {dtype} cannot hold" if bool(tensor.isfinite().all()) else "an infinity or no number"
-        raise ModelError(f"expected finite weights, got {what} in {name!r}", path=path)
+        raise ModelError(f"expected finite weights, got {what} in {quoted(name)}", path=path)
     return cast.contiguous()
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbox_formats.errors import quoted
+
 from lmm_detector._families._loading import is_remote_code
 from lmm_detector.errors import ModelError
 
@@ -36,7 +38,7 @@ def check_source(config: Mapping[str, Any], path: Path) -> None:
     """
     if not is_remote_code(config):
         kind = config.get("model_type")
-        found = "one in transformers' layout already" if kind == "florence2" else f"a model of type {kind!r}"
+        found = "one in transformers' layout already" if kind == "florence2" else f"a model of type {quoted(kind)}"
         raise ModelError(f"expected a Florence-2 in the layout of Microsoft's remote code, got {found}", path=path)
     for part, keys in (("vision_config", ("dim_embed", *_DIMENSIONS)), ("text_config", ("d_model", *_SPECIAL_TOKENS))):
         section = config.get(part)
@@ -50,7 +52,9 @@ def check_source(config: Mapping[str, Any], path: Path) -> None:
         for name in names:
             value = value.get(name) if isinstance(value, Mapping) else None
         if value != expected:
-            message = f"expected {'.'.join(names)} {expected!r}, which transformers has built in, got {value!r}"
+            message = (
+                f"expected {'.'.join(names)} {quoted(expected)}, which transformers has built in, got {quoted(value)}"
+            )
             raise ModelError(message, path=path)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from rbox_formats.codecs import Codec
+from rbox_formats.errors import quoted
 from transformers import LogitsProcessor
 
 from lmm_detector._decoding._token_automaton import DONE, OUTSIDE, TokenAutomaton, compile_expression
@@ -49,7 +50,7 @@ def compile_grammar(
     text = tokenizer.decode(example, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     if not re.fullmatch(expression, text):
         raise ModelError(
-            f"expected a tokenizer that decodes {example} to a text of codec {codec.name!r}, got {text!r}",
+            f"expected a tokenizer that decodes {example} to a text of codec {quoted(codec.name)}, got {quoted(text)}",
             remedy="Generate without constraints on the text.",
         )
     return automaton

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from rbox_formats.errors import quoted
 from rbox_formats.typing import SpansN
 
 from lmm_detector.errors import ModelError
@@ -47,7 +48,9 @@ class Vocabulary:
         """
         end = tokenizer.eos_token_id if end is None else end
         if end is None:
-            raise ModelError(f"expected a tokenizer with a token that ends a text, got {tokenizer.name_or_path!r}")
+            raise ModelError(
+                f"expected a tokenizer with a token that ends a text, got {quoted(tokenizer.name_or_path)}"
+            )
         ids = tokenizer.get_vocab()
         spell, strips_space = _decoding(tokenizer)
         spellings = [b""] * (max(ids.values()) + 1)

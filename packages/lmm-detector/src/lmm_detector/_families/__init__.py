@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from rbox_formats.errors import quoted
+
 from lmm_detector._families import chat
 from lmm_detector._families._adapters import is_adapter, merged, with_adapters, with_adapters_of
 from lmm_detector._families._base import PARTS, Answer, Decoding, Family, Part, Sample
@@ -72,7 +74,7 @@ def load(
         )
     model_type = config.get("model_type")
     if model_type not in FAMILIES:
-        raise ModelError(f"expected a model of type {', '.join(FAMILIES)}, got {model_type!r} in {source}")
+        raise ModelError(f"expected a model of type {', '.join(FAMILIES)}, got {quoted(model_type)} in {source}")
     return FAMILIES[model_type].load(fetch(source, revision), dtype=dtype, attn_implementation=attn_implementation)
 
 

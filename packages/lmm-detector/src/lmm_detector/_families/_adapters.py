@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rbox_formats.errors import quoted, said
+
 from lmm_detector._families._base import Family, Part
 from lmm_detector._families._preparation import Preparation
 from lmm_detector._model_files import read_object
@@ -105,8 +107,7 @@ def with_adapters_of(family: Family, preparation: Preparation, folder: str | Pat
             model: Any = PeftModel.from_pretrained(family.model, str(folder), is_trainable=False)
     except Exception as error:  # what is wrong with a broken file shows in any way
         raise ModelError(
-            f"expected adapters for {preparation.model_name_or_path}, got {type(error).__name__}: "
-            f"{next(iter(str(error).splitlines()), '')[:200]}",
+            f"expected adapters for {preparation.model_name_or_path}, got {type(error).__name__}: {said(error)}",
             path=folder,
         ) from error
     return replace(family, model=model, preparation=preparation)
@@ -118,12 +119,12 @@ def _check_settings(path: Path) -> None:
 
     found, defaults = read_object(path), LoraConfig().to_dict()
     if found.get("peft_type") != "LORA":
-        raise ModelError(f"expected adapters of LoRA, got {found.get('peft_type')!r:.80}", path=path)
+        raise ModelError(f"expected adapters of LoRA, got {quoted(found.get('peft_type'))}", path=path)
     for name, value in found.items():
         fits = isinstance(value, _SET[name]) if name in _SET else value in (None, False, {}, defaults.get(name))
         if not fits:
             raise ModelError(
-                f"expected adapters as `lmm-detector train` makes them, got {name} {value!r:.80}",
+                f"expected adapters as `lmm-detector train` makes them, got {quoted(name)} {quoted(value)}",
                 path=path,
                 remedy="Merge others into their model with peft, and give that.",
             )

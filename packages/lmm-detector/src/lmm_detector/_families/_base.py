@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from rbox_formats.codecs import Codec
+from rbox_formats.errors import quoted, said
 from rbox_formats.typing import Image, LabelsN, ScoresN, SpansN
 
 from lmm_detector._decoding._vocabulary import Vocabulary
@@ -114,7 +115,7 @@ class Family(ABC):
         ]
         if not found:
             known = ", ".join(prefix for prefixes in self.prefixes.values() for prefix in prefixes)
-            raise ModelError(f"expected a name within {known}, got {name!r}")
+            raise ModelError(f"expected a name within {known}, got {quoted(name)}")
         return max(found)[1]
 
     @property
@@ -171,7 +172,7 @@ class Family(ABC):
         try:
             self.base.set_attn_implementation(named)
         except (ValueError, ImportError) as error:
-            raise ModelError(f"expected an attention that the model has, got: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"expected an attention that the model has, got: {said(error)}") from error
 
     def checkpoint_gradients(self) -> None:
         """Has training compute activations again in the backward pass, rather than keep them: less memory, more time.
@@ -259,7 +260,7 @@ class Family(ABC):
         absent = [token for token in codec.added_tokens if token not in known]
         if absent:
             raise ModelError(
-                f"expected a tokenizer with the tokens of codec {codec.name!r}, got one without {absent[0]!r}"
+                f"expected a tokenizer with the tokens of codec {codec.name!r}, got one without {quoted(absent[0])}"
                 + (f" and {len(absent) - 1} more" if len(absent) > 1 else ""),
                 path=self.base.name_or_path,
             )

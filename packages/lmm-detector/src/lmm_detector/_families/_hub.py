@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rbox_formats.errors import quoted, said
+
 from lmm_detector.errors import ModelError
 
 logger = logging.getLogger("lmm_detector")
@@ -40,7 +42,7 @@ def fetch_file(source: str, name: str, revision: str | None = None) -> Path:
         ModelError: If the source is no name of a model, or the hub cannot be reached or does not have it.
     """
     if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        raise ModelError(f"expected a local folder, or a name on the hub such as owner/model, got {source!r}")
+        raise ModelError(f"expected a local folder, or a name on the hub such as owner/model, got {quoted(source)}")
     import huggingface_hub
 
     logger.info("asking the hub for %s", source)
@@ -95,4 +97,4 @@ def _errors(source: str) -> Iterator[None]:
         ) from error
     except (OSError, ValueError) as error:
         # The hub's own words: no such model, no such file in it, or one that needs a login.
-        raise ModelError(f"expected a model on the hub, got {source!r}: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"expected a model on the hub, got {quoted(source)}: {said(error)}") from error

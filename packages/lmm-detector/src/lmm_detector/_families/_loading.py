@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rbox_formats import files
+from rbox_formats.errors import quoted, said
 
 from lmm_detector._families import _hub
 from lmm_detector._families._base import Part
@@ -46,7 +47,7 @@ def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
     for place, name in _implementations(config):
         if name is not None and not (isinstance(name, str) and _PLAIN_NAME.fullmatch(name)):
             raise ModelError(
-                f"expected {place} to name what is built in, got {name!r:.80}",
+                f"expected {place} to name what is built in, got {quoted(name)}",
                 path=path,
                 remedy="transformers would fetch it from the hub and run it. Remove the line from the file.",
             )
@@ -96,7 +97,7 @@ def load_model(
         DatasetError: If an index names weights outside the folder.
     """
     if dtype not in DTYPES:
-        raise ModelError(f"expected a dtype among {', '.join(DTYPES)}, got {dtype!r}")
+        raise ModelError(f"expected a dtype among {', '.join(DTYPES)}, got {quoted(dtype)}")
     options: dict[str, Any] = {"dtype": dtype}
     if attn_implementation is not None:
         options["attn_implementation"] = _attention(attn_implementation)
@@ -113,7 +114,7 @@ def load_model(
     if left_out:
         raise ModelError(
             f"expected all weights of {what} in transformers' layout, got none for {len(left_out)} of them, such as "
-            f"{left_out[0]!r}",
+            f"{quoted(left_out[0])}",
             path=source,
             remedy="A checkpoint of remote code has other names; take one in transformers' layout, such as "
             "florence-community/Florence-2-*, or the -hf ones of InternVL and LLaVA-OneVision.",
@@ -122,7 +123,7 @@ def load_model(
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')[:200]}"
+    return f"{type(error).__name__}: {said(error)}"
 
 
 def _attention(wanted: str | Mapping[Part, str]) -> str | dict[str, str]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
+from rbox_formats.errors import said
+
 from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
@@ -194,7 +196,7 @@ class Chat(DecoderOnly):
                 turns, tokenize=False, add_generation_prompt=add_generation_prompt
             )
         except Exception as error:  # whatever the template does
-            reason = f"{type(error).__name__}: {str(error)[:200]}"
+            reason = f"{type(error).__name__}: {said(error)}"
             raise ModelError(
                 f"expected a chat template that writes turns, got {reason}", path=self.base.name_or_path
             ) from error

@@ -88,7 +88,7 @@ def is_one_image(images: ImageLike) -> bool:
 
 
 def as_pixels(image: ImageLike) -> Image:
-    """The pixels of an image in memory: (height, width, 3) uint8.
+    """The pixels of an image in memory: (height, width, 3) uint8, turned as a Pillow image notes (`images.upright`).
 
     Raises:
         ImageError: If it is no such image.
@@ -96,7 +96,7 @@ def as_pixels(image: ImageLike) -> Image:
     from PIL import Image as PillowImage
 
     if isinstance(image, PillowImage.Image):
-        return np.array(image.convert("RGB"))
+        return images.as_rgb(image)
     if not isinstance(image, np.ndarray):
         raise ImageError(f"expected a path, a Pillow image or an array, got {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:

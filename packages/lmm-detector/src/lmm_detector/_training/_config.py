@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
 
+from rbox_formats.errors import listed, quoted, said
+
 from lmm_detector._sources import Source, sources
 from lmm_detector._training import _presets as presets
 from lmm_detector._training._sharding import cuts_weights
@@ -150,7 +152,7 @@ class TrainConfig:
         for name in ("model_name_or_path", "data_path", "out"):
             if not getattr(self, name):
                 option = name.replace("_", "-")
-                raise ConfigError(f"expected a value for {name!r}, got none", remedy=f"Give --{option}.")
+                raise ConfigError(f"expected a value for {quoted(name)}, got none", remedy=f"Give --{option}.")
         if self.freeze_vision and self.freeze_language and self.freeze_multimodal_projection:
             raise ConfigError("expected a part of the model that is trained, got all of them frozen")
         if self.language_model_lora is not None and self.freeze_language:
@@ -205,7 +207,7 @@ class TrainConfig:
         if not set(found) <= {"vision", "language"} or not all(found.values()):
             raise ConfigError(
                 "expected attn_implementation as one name, or as vision=NAME,language=NAME, got "
-                f"{self.attn_implementation!r}"
+                f"{quoted(self.attn_implementation)}"
             )
         return cast("dict[Part, str]", found)
 
@@ -230,7 +232,7 @@ class TrainConfig:
             return Augmentation(**cast("dict[str, Any]", self.augmentation))
         except TypeError as error:
             known = ", ".join(field.name for field in fields(Augmentation))
-            raise ConfigError(f"expected augmentation among {known}, got {', '.join(self.augmentation)}") from error
+            raise ConfigError(f"expected augmentation among {known}, got {listed(self.augmentation)}") from error
 
 
 def load(path: str | Path | None, overrides: Mapping[str, Any], preset: str | None = None) -> TrainConfig:
@@ -270,7 +272,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ConfigError("expected a configuration file, found none", path=path) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"expected settings as YAML, got: {' '.join(str(error).split())}", path=path) from error
+        raise ConfigError(f"expected settings as YAML, got: {said(error)}", path=path) from error
     if not isinstance(values, dict | None):
         raise ConfigError(f"expected settings by their names, got {type(values).__name__}", path=path)
     return values or {}
@@ -308,7 +310,7 @@ def _checked(settings: Mapping[str, Any], path: Path | None = None) -> dict[str,
     except ValidationError as error:
         first = error.errors()[0]
         name, expected = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Input should be ")
-        message = f"expected {name} to be {expected}, got {first['input']!r}"
+        message = f"expected {name} to be {expected}, got {quoted(first['input'])}"
         if first["type"] == "extra_forbidden":
-            message = f"expected settings of `lmm-detector train`, got {name!r}"
+            message = f"expected settings of `lmm-detector train`, got {quoted(name)}"
         raise ConfigError(message, path=path, remedy="`lmm-detector train --help` lists them.") from error

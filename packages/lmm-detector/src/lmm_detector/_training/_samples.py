@@ -13,6 +13,7 @@ from rbox_formats import ClassNames, ImageRecord, images, tiling
 from rbox_formats.codecs import Codec
 from rbox_formats.errors import DatasetError
 from rbox_formats.progress import track
+from rbox_formats.typing import Image
 
 from lmm_detector._families import Sample
 from lmm_detector._training._augmentation import Augmentation, sample_rng
@@ -136,7 +137,7 @@ class WindowTexts:
 
     def __getitem__(self, place: Place) -> Sample:
         item = self.items[place.number]
-        image = tiling.crop(images.load(item.path), item.window)
+        image = _pixels(item)
         if self.augmentation is None and self.writer.order != "random":
             return Sample(image, item.text, complete=item.left_out == 0)
         rng = sample_rng(self.seed, *place)
@@ -147,12 +148,18 @@ class WindowTexts:
                 image, part = changed, left
         text, objects = self.writer.write(part, rng)
         if len(part) and not objects:  # not one fits in this order, and the text for none would be untrue
-            return Sample(tiling.crop(images.load(item.path), item.window), item.text, complete=item.left_out == 0)
+            return Sample(_pixels(item), item.text, complete=item.left_out == 0)
         return Sample(image, text, complete=objects == len(part))
 
     def to_jsonl(self) -> str:
         """A line per window: what this model is being taught."""
         return "".join(json.dumps(item.to_dict(), ensure_ascii=False) + "\n" for item in self.items)
+
+
+def _pixels(item: WindowText) -> Image:
+    """A window's pixels; of a large image only the rows that it lies in are decoded."""
+    ((_, pixels),) = tiling.crops(item.path, [item.window])
+    return pixels
 
 
 def check_images(paths: Sequence[Path]) -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbox_formats.errors import quoted, said
+
 from lmm_detector.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -79,11 +81,11 @@ def _settings(given: str, known: dict[str, dict[str, Any]], what: str) -> dict[s
         return json.loads(json.dumps(known[given]))  # transformers writes into what it gets
     path = Path(given)
     if not path.is_file():
-        raise ConfigError(f"expected {what} to be {', '.join(known)} or a JSON file, got {given!r}")
+        raise ConfigError(f"expected {what} to be {', '.join(known)} or a JSON file, got {quoted(given)}")
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ConfigError(f"expected {what}'s settings as JSON, got: {error}", path=path) from error
+        raise ConfigError(f"expected {what}'s settings as JSON, got: {said(error)}", path=path) from error
     if not isinstance(settings, dict):
         raise ConfigError(f"expected {what}'s settings as a JSON object, got {type(settings).__name__}", path=path)
     return settings

@@ -15,7 +15,7 @@ import numpy as np
 
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.errors import ClassNameError
+from rbox_formats.errors import ClassNameError, listed, quoted
 from rbox_formats.inspection._checks import corner_distance
 from rbox_formats.typing import QuadsN
 
@@ -59,11 +59,11 @@ def class_map(
         label = source.find(old)
         if label is None:
             raise ClassNameError(
-                f"expected a class among {', '.join(source)}, got {old!r}",
+                f"expected a class among {listed(source)}, got {quoted(old)}",
                 remedy="Rename and drop classes of the dataset that is read, by the names that it has.",
             )
         if new[label] != source[label]:
-            raise ClassNameError(f"expected one thing to be done with {old!r}, got two")
+            raise ClassNameError(f"expected one thing to be done with {quoted(old)}, got two")
         new[label] = name
     own = ClassNames(()) if target is None else target
     spelled = {label: _spelled(name, own) for label, name in new.items() if name is not None}
@@ -135,7 +135,7 @@ class Losses:
             "objects with their corners in another order": self.turned,
             "objects that are difficult in only one of the two": self.difficult,
             "objects without their score": self.scores,
-            **{f"images without their {name!r}": count for name, count in sorted(self.metadata.items())},
+            **{f"images without their {quoted(name)}": count for name, count in sorted(self.metadata.items())},
         }
         return [f"{what}: {count}" for what, count in told.items() if count]
 

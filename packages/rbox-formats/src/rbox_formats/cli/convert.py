@@ -11,6 +11,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
 
 if TYPE_CHECKING:
@@ -23,9 +24,11 @@ def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str
     for pair in pairs:
         old, equals, new = (part.strip() for part in pair.partition("="))
         if not (old and equals and new):
-            raise click.BadParameter(f"expected OLD=NEW, got {pair!r}")
+            raise click.BadParameter(f"expected OLD=NEW, got {quoted(pair)}")
         if renamed.setdefault(old, new) != new:
-            raise click.BadParameter(f"expected one new name for {old!r}, got {renamed[old]!r} and {new!r}")
+            raise click.BadParameter(
+                f"expected one new name for {quoted(old)}, got {quoted(renamed[old])} and {quoted(new)}"
+            )
     return renamed
 
 
@@ -78,7 +81,8 @@ def convert(
     folder = target.images(out, out_split) if target.images else None
     if images != "none" and folder is None:
         raise DatasetError(
-            f"expected a format that says where its images are, got {to!r}", remedy="Use --images none, and place them."
+            f"expected a format that says where its images are, got {quoted(to)}",
+            remedy="Use --images none, and place them.",
         )
     written: dict[str, int] = {}
     counts = {"objects": 0, "dropped": 0, "missing": 0}
@@ -92,7 +96,7 @@ def convert(
                 continue
             if record.image_id in written:
                 raise DatasetError(
-                    f"expected one image of each name, got {record.image_id!r} twice",
+                    f"expected one image of each name, got {quoted(record.image_id)} twice",
                     path=data,
                     remedy="Convert the folders that they are in one by one (--split).",
                 )
@@ -138,7 +142,7 @@ def convert(
         click.echo(f"Objects of dropped classes left out: {counts['dropped']}.")
     if foreign := [name for name in classes.foreign if classes.names.find(name) in used]:
         click.echo(
-            f"{to} has no {', '.join(foreign)}: read the new files with --class-names {','.join(classes.names)!r}."
+            f"{to} has no {listed(foreign)}: read the new files with --class-names {quoted(','.join(classes.names))}."
         )
     if images == "none" and folder is not None:
         click.echo(f"Images belong in {folder}; none were copied (--images).")
@@ -180,7 +184,7 @@ def _require_free(to: str, out: Path, split: str | None, names: ClassNames, stag
             raise
         raise DatasetError(
             str(error).partition("\n")[0],
-            remedy=f"{to} does not have {', '.join(unknown)}: rename each (--map OLD=NEW), or leave its objects out "
+            remedy=f"{to} does not have {listed(unknown)}: rename each (--map OLD=NEW), or leave its objects out "
             "(--drop NAME).",
         ) from error
     place = written.relative_to(root)

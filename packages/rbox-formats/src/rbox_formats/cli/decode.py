@@ -13,6 +13,7 @@ import click
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._group import Listing
 from rbox_formats.cli._options import class_names_option, codec_options, input_size_option
+from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def decode(
             of_image = answers.setdefault(answer.image_id, [])
             of_image.append(answer)
             if answer.size != of_image[0].size:
-                what = f"expected the size of {answer.image_id!r} as before, {of_image[0].size}, got {answer.size}"
+                what = (
+                    f"expected the size of {quoted(answer.image_id)} as before, {of_image[0].size}, got {answer.size}"
+                )
                 raise CodecError(what, path=texts, line=number)
     header = predictions.Header(
         class_names,
@@ -101,7 +104,7 @@ def decode(
     count = sum(map(len, answers.values()))
     click.echo(f"The boxes of {count} texts are in {out}; {rejected} pieces of text gave none.")
     for written, name in sorted(taken.items()):
-        click.echo(f"Took {written!r} for {name!r}.")
+        click.echo(f"Took {quoted(written)} for {quoted(name)}.")
 
 
 def _record(
@@ -153,7 +156,7 @@ def _answer(
         values = None
     wrong = "no JSON object" if not isinstance(values, dict) else _what_is_wrong(values)
     if wrong:
-        message = f"expected a JSON object with image_id, width, height and text, got {wrong}: {line[:80]!r}"
+        message = f"expected a JSON object with image_id, width, height and text, got {wrong}: {quoted(line)}"
         raise CodecError(message, path=path, line=number)
     image_id, width, height, seen = (values.get(key) for key in ("image_id", "width", "height", "input_size"))
     # What JSON can escape but no file can hold, half a character, is replaced.
@@ -162,8 +165,8 @@ def _answer(
     asked = values.get("class", class_names[0] if len(class_names) == 1 else None) if codec.one_class else None
     label = class_names.find(asked) if isinstance(asked, str) else None
     if codec.one_class and label is None:
-        what = f"expected the class that was asked for ('class'), among {', '.join(class_names)}, got {asked!r}"
-        raise CodecError(what, path=path, line=number, remedy=f"Texts of {codec.name!r} do not name the class.")
+        what = f"expected the class that was asked for ('class'), among {listed(class_names)}, got {quoted(asked)}"
+        raise CodecError(what, path=path, line=number, remedy=f"Texts of {quoted(codec.name)} do not name the class.")
     return Answer(
         image_id=image_id,
         text=text,
@@ -181,12 +184,12 @@ def _what_is_wrong(values: dict[str, Any]) -> str | None:
 
     for key in ("image_id", "text"):
         if not isinstance(values.get(key), str):
-            return f"no text as {key!r}"
+            return f"no text as {quoted(key)}"
     if not values["image_id"].isprintable():
         return "an 'image_id' that cannot be shown"
     for key in ("width", "height"):
         if not is_size(values.get(key)):
-            return f"no number of pixels as {key!r}"
+            return f"no number of pixels as {quoted(key)}"
     seen = values.get("input_size")
     if seen is not None and not (isinstance(seen, list) and len(seen) == 2 and all(map(is_size, seen))):
         return "no [width, height] as 'input_size'"

@@ -179,7 +179,7 @@ def _draw(
     """Draws up to so many images; how many it drew, and the image files that it could not read."""
     import random
 
-    from rbox_formats import draw, files, images
+    from rbox_formats import draw, files
     from rbox_formats.errors import RboxError
     from rbox_formats.inspection import Broken
 
@@ -202,8 +202,8 @@ def _draw(
             if record.path is None:
                 continue
             try:
-                pixels = images.load(record.path)
-                page = draw.marked_page(pixels, record, dataset.class_names, marks.get(index), max_side=max_side)
+                pixels, (small,) = draw.fitted(record.path, record, max_side=max_side)
+                page = draw.marked_page(pixels, small, dataset.class_names, marks.get(index), max_side=max_side)
             except (RboxError, OSError) as error:
                 broken.append(Broken(str(record.path), str(error)))
                 continue

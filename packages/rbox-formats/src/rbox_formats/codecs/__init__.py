@@ -29,7 +29,7 @@ from rbox_formats.codecs.shikra import Shikra
 from rbox_formats.codecs.skysensegpt import SkySenseGPT
 from rbox_formats.codecs.teochat import TEOChat
 from rbox_formats.codecs.vrsbench import VRSBench
-from rbox_formats.errors import CodecError
+from rbox_formats.errors import CodecError, quoted
 
 __all__ = [
     "CODECS",
@@ -84,11 +84,11 @@ def get(name: str, /, **options: Any) -> Codec:
         CodecError: If there is none of that name, or it has no such option.
     """
     if not isinstance(name, str) or name not in CODECS:
-        raise CodecError(f"expected a codec among {', '.join(CODECS)}, got {name!r}")
+        raise CodecError(f"expected a codec among {', '.join(CODECS)}, got {quoted(name)}")
     known = [field.name for field in fields(CODECS[name])]
     if unknown := [option for option in options if option not in known]:
         has = f"the options {', '.join(known)}" if known else "no options"
-        raise CodecError(f"expected {has} of codec {name!r}, got {', '.join(unknown)}")
+        raise CodecError(f"expected {has} of codec {quoted(name)}, got {', '.join(unknown)}")
     return CODECS[name](**options)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from rbox_formats._records import ClassNames
 from rbox_formats.arrays import to_numpy
 from rbox_formats.codecs._coordinates import Size
-from rbox_formats.errors import CodecError, FormatsError
+from rbox_formats.errors import CodecError, FormatsError, quoted
 from rbox_formats.typing import BoxesOrQuadsN, LabelsN
 
 
@@ -22,7 +22,7 @@ def as_class_names(names: Iterable[str]) -> ClassNames:
         ClassNameError: If two of them are alike.
     """
     if isinstance(names, str):
-        raise CodecError(f"expected a list of class names, got the text {names!r}")
+        raise CodecError(f"expected a list of class names, got the text {quoted(names)}")
     return names if isinstance(names, ClassNames) else ClassNames(names)
 
 
@@ -82,7 +82,7 @@ def check_sizes(image_size: Size, input_size: Size | None) -> None:
     """Raises a `CodecError` unless both, where given, are (width, height) above zero."""
     for name, size in (("image_size", image_size), ("input_size", input_size)):
         if size is not None and not _is_size(size):
-            raise CodecError(f"expected {name} as (width, height) in pixels, got {size!r}")
+            raise CodecError(f"expected {name} as (width, height) in pixels, got {quoted(size)}")
 
 
 def _is_size(size: Any) -> bool:

@@ -22,7 +22,7 @@ from rbox_formats.codecs._parser import Found, Parser
 from rbox_formats.codecs._stream import StreamDecoder
 from rbox_formats.codecs._syntax import END, IGNORED, Syntax, end_of, start_of
 from rbox_formats.codecs._template import escape
-from rbox_formats.errors import CodecError
+from rbox_formats.errors import CodecError, quoted
 from rbox_formats.typing import BoxesOrQuadsN, LabelsN, NumbersN, ScoresN
 
 _ON_INVALID = get_args(OnInvalid)
@@ -141,7 +141,7 @@ class Codec(ABC):
             CodecError: As `encode`, and if `by` is neither.
         """
         if by not in ("category", "position"):
-            raise CodecError(f"expected an order by 'category' or 'position', got {by!r}")
+            raise CodecError(f"expected an order by 'category' or 'position', got {quoted(by)}")
         classes, shapes, whose = self._given(boxes, labels, class_names, image_size, input_size)
         numbers = self._numbers(shapes, image_size, input_size)
         if by == "position":
@@ -174,20 +174,20 @@ class Codec(ABC):
             CodecError: With "raise", at the first piece that gives no box; names its position.
         """
         if on_invalid not in _ON_INVALID:
-            raise CodecError(f"expected on_invalid among {', '.join(_ON_INVALID)}, got {on_invalid!r}")
+            raise CodecError(f"expected on_invalid among {', '.join(_ON_INVALID)}, got {quoted(on_invalid)}")
         check_sizes(image_size, input_size)
         parser = self.parser(class_names, near_match)
         found, _ = parser.scan(text, final=True)
         decoded = self.decoded(found, parser, text, image_size, input_size)
         if decoded.near_matches and on_invalid != "ignore":
-            taken = ", ".join(f"{written!r} for {name!r}" for written, name in decoded.near_matches)
+            taken = ", ".join(f"{quoted(written)} for {quoted(name)}" for written, name in decoded.near_matches)
             warnings.warn(f"took in a {self.name} text: {taken}", DecodeWarning, stacklevel=2)
         if decoded.rejected and on_invalid != "ignore":
             first = decoded.rejected[0]
             piece = text[first.start : first.end]
-            what = f"{first.reason} at characters {first.start} to {first.end}: {piece[:60]!r}"
+            what = f"{first.reason} at characters {first.start} to {first.end}: {quoted(piece)}"
             if on_invalid == "raise":
-                raise CodecError(f"expected boxes in the format {self.name!r}, got {what}")
+                raise CodecError(f"expected boxes in the format {quoted(self.name)}, got {what}")
             more = f" (and {len(decoded.rejected) - 1} more)" if len(decoded.rejected) > 1 else ""
             warnings.warn(f"left out of a {self.name} text: {what}{more}", DecodeWarning, stacklevel=2)
         return decoded
@@ -239,7 +239,7 @@ class Codec(ABC):
     def parser(self, class_names: Iterable[str], near_match: float | None) -> Parser:
         """Reads one text."""
         if near_match is not None and not 0 <= near_match <= 1:
-            raise CodecError(f"expected near_match as a similarity from 0 to 1, got {near_match!r}")
+            raise CodecError(f"expected near_match as a similarity from 0 to 1, got {quoted(near_match)}")
         return Parser(self.syntax, self.coordinates.limits, self._checked(class_names), near_match)
 
     def decoded(self, found: Found, parser: Parser, text: str, image_size: Size, input_size: Size | None) -> Decoded:
@@ -286,7 +286,7 @@ class Codec(ABC):
         names = as_class_names(class_names)
         if self.one_class and len(names) != 1:
             raise CodecError(
-                f"expected one class name, since texts of {self.name!r} do not name the class, got {len(names)}",
+                f"expected one class name, since texts of {quoted(self.name)} do not name the class, got {len(names)}",
                 remedy="Ask for one class at a time: select its boxes, and give its name alone.",
             )
         return names
@@ -296,12 +296,15 @@ class Codec(ABC):
         for name in names:
             if bad := next((character for character in self.syntax.stop if character in name), None):
                 raise CodecError(
-                    f"expected class names without {bad!r}, which ends a name in {self.name!r}, got {name!r}"
+                    f"expected class names without {quoted(bad)}, which ends a name in {quoted(self.name)}, got "
+                    f"{quoted(name)}"
                 )
             if bad := next((token for token in (*END, *IGNORED) if token in name), None):
-                raise CodecError(f"expected class names without the token {bad!r}, got {name!r}")
+                raise CodecError(f"expected class names without the token {quoted(bad)}, got {quoted(name)}")
             if len(name) > (longest := self.syntax.longest_name):
-                raise CodecError(f"expected class names of up to {longest} characters in {self.name!r}, got {name!r}")
+                raise CodecError(
+                    f"expected class names of up to {longest} characters in {quoted(self.name)}, got {quoted(name)}"
+                )
         return names
 
     def _numbers(self, boxes: BoxesOrQuadsN, image_size: Size, input_size: Size | None) -> NumbersN:
@@ -311,7 +314,7 @@ class Codec(ABC):
         inside = ((low <= numbers) & (numbers <= high)).all(axis=1)
         if not inside.all():
             raise CodecError(
-                f"expected boxes that {self.name!r} can hold, got {boxes[~inside][0].tolist()}, whose numbers "
+                f"expected boxes that {quoted(self.name)} can hold, got {boxes[~inside][0].tolist()}, whose numbers "
                 f"{numbers[~inside][0].tolist()} are not all in {low.min():g} to {high.max():g}"
             )
         return numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from rbox_formats.errors import CodecError
+from rbox_formats.errors import CodecError, quoted
 
 
 def one_of(codec: Any, option: str, choices: Collection[Any]) -> None:
@@ -13,4 +13,4 @@ def one_of(codec: Any, option: str, choices: Collection[Any]) -> None:
     value = getattr(codec, option)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         listed = ", ".join(map(repr, choices))
-        raise CodecError(f"expected {option} of {codec.name} among {listed}, got {value!r}")
+        raise CodecError(f"expected {option} of {codec.name} among {listed}, got {quoted(value)}")

@@ -11,6 +11,7 @@ from rbox_formats._records import ClassNames
 from rbox_formats.codecs._coordinates import Limits
 from rbox_formats.codecs._decoded import Rejected
 from rbox_formats.codecs._syntax import Span, Syntax, end_of, may_be_token, start_of
+from rbox_formats.errors import quoted
 from rbox_formats.typing import LabelsN, NumbersN, NumberSpansN, SpansN
 
 # So many characters of a text's beginning tell whether a list was opened.
@@ -214,7 +215,11 @@ class Parser:
         self.rejected.append(Rejected(offset + match.start(), offset + self._syntax.end_of_box(match), reason))
 
     def _why_unnamed(self) -> str:
-        return f"an unknown class {self._name.written!r}" if self._name.written else "coordinates without a class name"
+        return (
+            f"an unknown class {quoted(self._name.written)}"
+            if self._name.written
+            else "coordinates without a class name"
+        )
 
     def _why_broken(self, text: str) -> str:
         if self._label is None and self._syntax.names == "before":

@@ -30,7 +30,7 @@ from rbox_formats.datasets._folders import images_by_split
 from rbox_formats.datasets._format import Format
 from rbox_formats.datasets._per_image import Annotation
 from rbox_formats.datasets._with_images import with_images
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, quoted
 
 __all__ = ["FORMATS", "Annotation", "Format", "get", "read", "with_images", "write"]
 
@@ -74,7 +74,7 @@ def get(name: str) -> Format:
         DatasetError: If there is none.
     """
     if not isinstance(name, str) or name not in FORMATS:
-        raise DatasetError(f"expected a dataset format among {', '.join(FORMATS)}, got {name!r}")
+        raise DatasetError(f"expected a dataset format among {', '.join(FORMATS)}, got {quoted(name)}")
     return FORMATS[name]
 
 
@@ -95,7 +95,7 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
     chosen = get(format)
     if chosen.read is None:
         readable = ", ".join(name for name, entry in FORMATS.items() if entry.read)
-        raise DatasetError(f"expected a format that can be read, among {readable}, got {format!r}")
+        raise DatasetError(f"expected a format that can be read, among {readable}, got {quoted(format)}")
     return chosen.read(Path(root), split, chosen.class_names if class_names is None else ClassNames(class_names))
 
 

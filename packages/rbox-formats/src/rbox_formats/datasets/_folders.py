@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rbox_formats import files, images
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, quoted
 
 
 def split_folder(root: Path, split: str | None) -> Path:
@@ -85,7 +85,7 @@ def image_index(folders: Iterable[Path]) -> dict[str, Path]:
     for path in (path for folder in folders for path in images.find(folder)):
         if path.stem in found:
             raise DatasetError(
-                f"expected one image of the name {path.stem!r}, got {path.name} as well", path=found[path.stem]
+                f"expected one image of the name {quoted(path.stem)}, got {path.name} as well", path=found[path.stem]
             )
         found[path.stem] = path
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from rbox_formats import files, images
 from rbox_formats._records import ImageRecord
 from rbox_formats.datasets._folders import ImageFile
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, quoted
 from rbox_formats.parsing.json_values import Value
 
 
@@ -28,7 +28,7 @@ def inside(name: str, root: Path, base: Path) -> Path:
     parts = list(base.relative_to(root).parts)
     names = name.replace("\\", "/").split("/")
     if not names[0] or names[-1] in {"", ".", ".."}:
-        raise DatasetError(f"expected the name of a file inside {root}, got {name!r}")
+        raise DatasetError(f"expected the name of a file inside {root}, got {quoted(name)}")
     for part in names:
         if part == ".." and parts:
             parts.pop()
@@ -36,7 +36,7 @@ def inside(name: str, root: Path, base: Path) -> Path:
             try:
                 parts.append(files.safe_name(part, root))
             except DatasetError as error:
-                raise DatasetError(f"expected the name of a file inside {root}, got {name!r}") from error
+                raise DatasetError(f"expected the name of a file inside {root}, got {quoted(name)}") from error
     return root.joinpath(*parts)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rbox_formats._records import ClassNames, _normalised
-from rbox_formats.errors import ClassNameError, DatasetError
+from rbox_formats.errors import ClassNameError, DatasetError, listed, quoted
 from rbox_formats.parsing.lines import read_text, split_lines
 
 # One entry: a number and a colon where it is a mapping's, and a name, plain or in quotes. No text can be matched in two
@@ -57,7 +57,7 @@ def from_yaml(path: Path, key: str) -> ClassNames | None:
         entries = _by_line(lines[first + 1 :])
     if not entries:
         raise DatasetError(
-            f"expected a list of names under {key!r}, got {rest.strip()[:60]!r}",
+            f"expected a list of names under {quoted(key)}, got {quoted(rest.strip())}",
             path=path,
             line=first + 1,
             remedy=_REMEDY.format(key=key),
@@ -66,7 +66,7 @@ def from_yaml(path: Path, key: str) -> ClassNames | None:
     if any(number is not None for number in numbers):
         if sorted(number or "0" for number in numbers) != sorted(str(i) for i in range(len(entries))):
             raise DatasetError(
-                f"expected {key!r} with the numbers 0 to {len(entries) - 1}, got {', '.join(map(str, numbers))}",
+                f"expected {quoted(key)} with the numbers 0 to {len(entries) - 1}, got {listed(numbers)}",
                 path=path,
                 line=first + 1,
             )

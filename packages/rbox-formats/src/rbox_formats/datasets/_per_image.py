@@ -14,7 +14,7 @@ from rbox_formats import files
 from rbox_formats._geometry import quad_to_rbox
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, quoted
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.lines import read_text, split_lines
 from rbox_formats.parsing.xml_elements import Element
@@ -137,7 +137,7 @@ def _listed(path: Path, folder: Path) -> list[Path]:
             raise DatasetError(f"expected an annotation file {file}, found none", path=path, line=number)
         if file in found:
             raise DatasetError(
-                f"expected each image once, got {name!r} as in line {found[file]}", path=path, line=number
+                f"expected each image once, got {quoted(name)} as in line {found[file]}", path=path, line=number
             )
         found[file] = number
     if not found:
@@ -206,7 +206,9 @@ def _list_writer(path: Path | None) -> Iterator[Callable[[str], None]]:
 
         def note(image_id: str) -> None:
             if image_id.strip() != image_id or len(image_id.splitlines()) != 1:
-                raise DatasetError(f"expected an image name that fits a line of a list, got {image_id!r}", path=path)
+                raise DatasetError(
+                    f"expected an image name that fits a line of a list, got {quoted(image_id)}", path=path
+                )
             stream.write(f"{image_id}\n")
 
         yield note

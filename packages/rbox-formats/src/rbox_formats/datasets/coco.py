@@ -58,6 +58,7 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._images import find_named, image_name
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
+from rbox_formats.errors import listed, quoted
 from rbox_formats.images import stem_of
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
@@ -178,7 +179,7 @@ def _label(annotation: Value, categories: _Categories) -> int:
         raise category.error("the id of one of the categories")
     label = categories.names.find(name)
     if label is None:
-        raise category.error(f"a class among {', '.join(categories.names)}, not {name!r}", CORRECT_OR_NAME)
+        raise category.error(f"a class among {listed(categories.names)}, not {quoted(name)}", CORRECT_OR_NAME)
     return label
 
 
@@ -208,6 +209,7 @@ def _outline(segmentation: Value) -> list[float] | None:
         if len(corners) < 6 or len(corners) % 2:
             raise outline.error("x and y of at least 3 corners")
     corners = [number for _, outline in outlines for number in outline]
+    json_values.require_few_corners(segmentation, len(corners) // 2)
     return quad_around(corners) if corners else None
 
 

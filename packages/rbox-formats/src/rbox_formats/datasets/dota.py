@@ -31,6 +31,7 @@ from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._ahead import QuadDataset
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index, split_folder
+from rbox_formats.errors import quoted
 from rbox_formats.parsing.lines import (
     LARGEST,
     LineError,
@@ -200,7 +201,7 @@ def _object(fields: list[str], class_names: ClassNames, difficult: Mapping[str, 
     label = find_class(fields[8], class_names)
     flag = fields[9] if len(fields) == 10 else "0"
     if flag not in difficult:
-        raise LineError(f"expected a difficulty among {', '.join(difficult)}, got {flag!r}", _LINE)
+        raise LineError(f"expected a difficulty among {', '.join(difficult)}, got {quoted(flag)}", _LINE)
     return corners, label, difficult[flag]
 
 

@@ -39,7 +39,7 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_index, split_folder
 from rbox_formats.datasets._per_image import Annotation, Layout
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, quoted
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.lines import shortest
 from rbox_formats.parsing.xml_elements import Element, ElementError, Node
@@ -105,7 +105,9 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     found: dict[str, Path] = {}
     for path in (path for part in parts for path in annotation_files(annotation_folder(part, _LABEL_FOLDERS), ".xml")):
         if path.stem in found:
-            raise DatasetError(f"expected one annotation of {path.stem!r}, got {path} as well", path=found[path.stem])
+            raise DatasetError(
+                f"expected one annotation of {quoted(path.stem)}, got {path} as well", path=found[path.stem]
+            )
         found[path.stem] = path
     image_files = image_index(part / "images" for part in parts)
     names = CLASS_NAMES if class_names is None else class_names
@@ -135,7 +137,7 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
 def _corners(element: Element) -> list[float]:
     kind = element.find("coordinate")
     if kind is not None and xml_elements.text_of(kind).lower() not in ("", "pixel"):
-        raise ElementError(f"expected coordinates of the kind 'pixel', got {xml_elements.text_of(kind)!r}", kind)
+        raise ElementError(f"expected coordinates of the kind 'pixel', got {quoted(xml_elements.text_of(kind))}", kind)
     points = [_point(point) for point in xml_elements.child(element, "points").findall("point")]
     if len(points) not in (4, 5):
         remedy = "A box has its four corners and the first one again."
@@ -151,7 +153,7 @@ def _corners(element: Element) -> list[float]:
 def _point(element: Element) -> list[float]:
     values = xml_elements.text_of(element).split(",")
     if len(values) != 2:
-        raise ElementError(f"expected x,y in <point>, got {xml_elements.text_of(element)!r}", element)
+        raise ElementError(f"expected x,y in <point>, got {quoted(xml_elements.text_of(element))}", element)
     return [xml_elements.to_number(value.strip(), element, "point") for value in values]
 
 

@@ -16,7 +16,8 @@ Two formats differ in their coordinates:
 - "geojson": pixels of the image, x to the right, y down.
 - "geojson-map": map coordinates, by the transform of the image's GeoTIFF, else of the world file beside it. A pixel's
   coordinates count from the upper left corner of the image, as everywhere in this package and as GeoTIFF's transform
-  does; a world file says where the centre of the first pixel is, and is shifted by half a pixel.
+  does; a world file says where the centre of the first pixel is, and is shifted by half a pixel. Both mean the pixels
+  as they are stored, as GDAL does: where the file notes an orientation, that is reckoned in.
 
 RFC 7946 knows only longitude and latitude in WGS 84. Coordinates are left in the image's own system, and where a
 GeoTIFF names one that has an EPSG code, and it is not 4326, that is said in the member `crs` of GeoJSON 2008, which
@@ -35,14 +36,15 @@ Source: RFC 7946; Esri, World files for raster datasets; GeoJSON 2008, section 3
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rbox_formats import files
+import numpy as np
+
+from rbox_formats import files, images
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, ImageError, quoted
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.lines import plain_digits, read_text, split_lines
 from rbox_formats.typing import QuadsN
@@ -70,8 +72,6 @@ class Placement(NamedTuple):
 
     def apply(self, quads: QuadsN) -> QuadsN:
         """Pixels (N, 4, 2) as map coordinates (N, 4, 2)."""
-        import numpy as np
-
         x, y = quads[..., 0], quads[..., 1]
         return np.stack([self.a * x + self.b * y + self.c, self.d * x + self.e * y + self.f], axis=-1)
 
@@ -169,15 +169,33 @@ def find_placement(image: Path) -> Placement | None:
     Raises:
         DatasetError: If a GeoTIFF or a world file is broken.
     """
-    placement = _geotiff(image) if image.suffix.lower() in _GEOTIFF else None
-    if placement is not None:
-        return placement
+    stored = _geotiff(image) if image.suffix.lower() in _GEOTIFF else None
+    if stored is None:
+        stored = _beside(image)
+    return None if stored is None else _turned(stored, image)
+
+
+def _beside(image: Path) -> Placement | None:
+    """What a world file beside an image says."""
     suffix = image.suffix
     for ending in (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w", ".wld"):
         for path in (image.with_suffix(ending), image.with_suffix(ending.upper())):
             if path.is_file():
                 return world_file(path)
     return None
+
+
+def _turned(stored: Placement, image: Path) -> Placement:
+    """The place of an image that is turned as its file notes: maps and GDAL mean its pixels as they are stored."""
+    try:
+        orientation = images.read_orientation(image)
+        size = images.read_size(image) if orientation != 1 else (0, 0)
+    except ImageError:
+        return stored  # not a kind of image that is turned anywhere here
+    if orientation == 1:
+        return stored
+    (a, b, c), (d, e, f) = np.array([stored[:3], stored[3:6]]) @ [*images.as_stored(size, orientation), [0, 0, 1]]
+    return Placement(float(a), float(b), float(c), float(d), float(e), float(f), stored.crs)
 
 
 def _has_rasterio() -> bool:
@@ -190,21 +208,11 @@ def _geotiff(image: Path) -> Placement | None:
     """What a GeoTIFF says of its place; None if it says nothing, or rasterio is not there to ask."""
     if not _has_rasterio():
         return None
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(image) as source:
-                transform, crs = source.transform, source.crs
-    except RasterioError as error:
-        raise DatasetError(f"expected a GeoTIFF, got: {error}", path=image) from error
-    if transform.is_identity:
-        return None
-    epsg = crs.to_epsg() if crs else None
-    a, b, c, d, e, f = transform[:6]
-    return Placement(a, b, c, d, e, f, None if epsg is None else f"EPSG:{epsg}")
+        found = images.read_map_place(image)
+    except ImageError as error:
+        raise DatasetError(str(error)) from error
+    return None if found is None else Placement(*found.transform, found.crs)
 
 
 def world_file(path: Path) -> Placement:
@@ -225,7 +233,7 @@ def world_file(path: Path) -> Placement:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise DatasetError(f"expected a finite number, got {line[:60]!r}", path=path, line=number)
+            raise DatasetError(f"expected a finite number, got {quoted(line)}", path=path, line=number)
         numbers.append(value)
     a, d, b, e, c, f = numbers
     if a * e == b * d:

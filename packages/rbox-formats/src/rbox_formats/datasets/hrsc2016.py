@@ -44,7 +44,7 @@ from rbox_formats._geometry import canonical_le90, rbox_to_hbox
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image, _voc
 from rbox_formats.datasets._per_image import Annotation, Layout
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, quoted
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.lines import shortest
 from rbox_formats.parsing.xml_elements import Element, Node
@@ -192,7 +192,7 @@ def _class_id(name: str) -> str:
     label = LEVEL_3.find(name)
     if label is None:
         raise DatasetError(
-            f"expected a class among {', '.join(LEVEL_3)}, got {name!r}",
+            f"expected a class among {', '.join(LEVEL_3)}, got {quoted(name)}",
             remedy="Rename the class to one of these, or leave its objects out.",
         )
     return list(_NUMBER_OF)[label]

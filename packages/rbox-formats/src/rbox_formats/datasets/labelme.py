@@ -48,7 +48,7 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import ImageFile, annotation_files, image_file, image_index, split_folder
 from rbox_formats.datasets._images import find_named, image_name
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, listed
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
@@ -93,9 +93,7 @@ def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNam
     for shape in document["shapes"].items():
         label = class_names.find(shape["label"].text())
         if label is None:
-            raise shape["label"].error(
-                f"a class among {', '.join(class_names)}", CORRECT_OR_NAME.replace("line", "label")
-            )
+            raise shape["label"].error(f"a class among {listed(class_names)}", CORRECT_OR_NAME.replace("line", "label"))
         quads.append(_quad(shape))
         labels.append(label)
         difficult.append(_is_difficult(shape))
@@ -137,6 +135,7 @@ def _quad(shape: Value) -> list[float]:
         if len(numbers) != 2:
             raise point.error("x and y")
         points.append(numbers)
+    json_values.require_few_corners(shape["points"], len(points))
     counts = _POINTS[kind]
     if len(points) not in counts if counts else len(points) < 3:
         wanted = " or ".join(map(str, counts)) or "at least 3"

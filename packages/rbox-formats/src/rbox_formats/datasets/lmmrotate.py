@@ -41,7 +41,7 @@ from rbox_formats.codecs import Codec
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._images import find_named, image_name
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
-from rbox_formats.errors import CodecError, DatasetError
+from rbox_formats.errors import CodecError, DatasetError, quoted
 from rbox_formats.images import stem_of
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
@@ -85,7 +85,9 @@ def _names_in(entries: Iterable[Value], codec: Codec, path: Path) -> ClassNames:
     """The names in florence2 texts: what stands between a tag and a first coordinate."""
     if codec.name != "florence2":
         remedy = "Give them (class_names=)."
-        raise DatasetError(f"expected class names, which texts of {codec.name!r} do not tell", path=path, remedy=remedy)
+        raise DatasetError(
+            f"expected class names, which texts of {quoted(codec.name)} do not tell", path=path, remedy=remedy
+        )
     used: set[str] = set()
     for entry in entries:
         pieces = entry["response"].text().split("<")
@@ -110,7 +112,7 @@ def _load(entry: Value, root: Path, split: str | None, class_names: ClassNames, 
         message = f"{response.where}: {error}"
         raise DatasetError(message, path=entry.path, remedy=CORRECT_OR_NAME.replace("line", "response")) from error
     if found.status not in ("boxes", "empty"):
-        raise response.error(f"a whole text of {codec.name!r}, not one that is {found.status}")
+        raise response.error(f"a whole text of {quoted(codec.name)}, not one that is {found.status}")
     known = ("file_name", "width", "height", "response")
     return ImageRecord(
         image_id=stem_of(entry["file_name"].text()),

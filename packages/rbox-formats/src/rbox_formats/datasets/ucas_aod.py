@@ -35,7 +35,7 @@ import numpy as np
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     LineError,
     find_class,
@@ -69,7 +69,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
         if split is not None:
             remedy = "Leave the split out (--split), or make the layout with AllImages and ImageSets."
             raise DatasetError(
-                f"expected no split where the folders are CAR and PLANE, got {split!r}", path=root, remedy=remedy
+                f"expected no split where the folders are CAR and PLANE, got {quoted(split)}", path=root, remedy=remedy
             )
         found = [path for folder in folders for path in annotation_files(folder, ".txt")]
         image_files = {folder.name: image_index([folder]) for folder in folders}
@@ -89,13 +89,13 @@ def _listed(root: Path, split: str, folder: Path) -> list[Path]:
     path = root / "ImageSets" / files.safe_name(f"{split}.txt", root)
     if not path.is_file():
         lists = [found.stem for found in files.visible(path.parent) if found.suffix == ".txt"]
-        remedy = f"It has the lists {', '.join(lists)}." if lists else "Leave the split out (--split)."
+        remedy = f"It has the lists {listed(lists)}." if lists else "Leave the split out (--split)."
         raise DatasetError("expected a list of a split's images, found none", path=path, remedy=remedy)
     there = {file.name: file for file in annotation_files(folder, ".txt")}
 
     def file(line: str) -> Path:
         if f"{line.strip()}.txt" not in there:
-            raise LineError(f"expected an image with a file in {folder}, got {line.strip()!r}")
+            raise LineError(f"expected an image with a file in {folder}, got {quoted(line.strip())}")
         return there[f"{line.strip()}.txt"]
 
     return parse_lines(split_lines(read_text(path)), file, path)
@@ -107,7 +107,7 @@ def _load_by_folder(path: Path, image_files: dict[str, dict[str, Path]], class_n
     if not labels:
         raise DatasetError(
             f"expected {' or '.join(map(repr, _FOLDERS[folder]))} among the classes for the folder {folder}, got "
-            f"{', '.join(class_names)}",
+            f"{listed(class_names)}",
             path=path,
             remedy="Leave the names out (--class-names, class_names=), or add it.",
         )
@@ -166,7 +166,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 def _write_record(record: ImageRecord, folder: Path, class_names: ClassNames) -> None:
     name = files.safe_name(f"{record.image_id}.txt", folder)
     if record.image_id != record.image_id.strip() or len(record.image_id.splitlines()) != 1:
-        raise DatasetError(f"expected an image's name that fits a line of a list, got {record.image_id!r}")
+        raise DatasetError(f"expected an image's name that fits a line of a list, got {quoted(record.image_id)}")
     quads = record.corners
     lines = [
         "\t".join([one_field(class_names[label]), *map(shortest, quad + _rest(quad))])

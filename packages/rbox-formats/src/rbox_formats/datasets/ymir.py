@@ -45,7 +45,7 @@ from rbox_formats._geometry import canonical_le90
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._images import find_image, image_name, inside
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
     LineError,
@@ -80,10 +80,8 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     for source in sources:
         image_id = source.annotation.stem
         if image_id in ids:
-            message = (
-                f"expected annotation files of different names, got {image_id!r} for {ids[image_id]} and {source.asset}"
-            )
-            raise DatasetError(message, path=index)
+            found = f"{quoted(image_id)} for {quoted(ids[image_id])} and {quoted(source.asset)}"
+            raise DatasetError(f"expected annotation files of different names, got {found}", path=index)
         ids[image_id] = source.asset
     written = _names_beside(root)
     names = written if class_names is None else class_names
@@ -117,7 +115,7 @@ def _index_file(root: Path, split: str | None) -> Path:
 def _source(line: str, root: Path) -> _Source:
     fields = line.strip().split("\t")
     if len(fields) != 2:
-        message = f"expected the paths of an image and its annotations with a tab between, got {line.strip()[:120]!r}"
+        message = f"expected the paths of an image and its annotations with a tab between, got {quoted(line.strip())}"
         raise LineError(message)
     asset, annotation = (field.strip().removeprefix(_MOUNT) for field in fields)
     try:
@@ -157,9 +155,9 @@ def _object(line: str, class_names: ClassNames, written: ClassNames) -> tuple[li
     number = parse_index(fields[0], "class_id")
     x0, y0, x1, y1 = parse_numbers(fields[1:5], "4 coordinates", _LINE)
     if not all(value.is_integer() for value in (x0, y0, x1, y1)):
-        raise LineError(f"expected 4 whole numbers, got {', '.join(fields[1:5])}", _LINE)
+        raise LineError(f"expected 4 whole numbers, got {listed(fields[1:5])}", _LINE)
     if x1 < x0 or y1 < y0:
-        raise LineError(f"expected xmin <= xmax and ymin <= ymax, got {', '.join(fields[1:5])}", _LINE)
+        raise LineError(f"expected xmin <= xmax and ymin <= ymax, got {listed(fields[1:5])}", _LINE)
     rest = parse_numbers(fields[5:], "a quality and an angle", _LINE)
     if number >= len(written):
         raise LineError(f"expected a class_id from 0 to {len(written) - 1}, got {number}", CORRECT_OR_NAME)
@@ -183,7 +181,9 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
         for record in records:
             name = files.safe_name(f"{record.image_id}.txt", folder)
             if any(character in name for character in "\t\r\n") or name != name.strip():
-                raise DatasetError(f"expected an image's name that fits a line of an index, got {record.image_id!r}")
+                raise DatasetError(
+                    f"expected an image's name that fits a line of an index, got {quoted(record.image_id)}"
+                )
             _write_record(record, folder / name)
             stream.write(f"{_MOUNT}assets/{part}{image_name(record)}\t{_MOUNT}annotations/{part}{name}\n")
     return folder
@@ -198,9 +198,7 @@ def _write_names(root: Path, class_names: ClassNames) -> None:
         files.write_text(path, before + _names.to_yaml(class_names, "class_names", numbered=False))
     elif tuple(names) != tuple(class_names):
         remedy = "Write into another folder, or convert with the same classes."
-        raise DatasetError(
-            f"expected the names {', '.join(class_names)}, got {', '.join(names)}", path=root, remedy=remedy
-        )
+        raise DatasetError(f"expected the names {listed(class_names)}, got {listed(names)}", path=root, remedy=remedy)
 
 
 def _write_record(record: ImageRecord, path: Path) -> None:

@@ -38,9 +38,10 @@ from rbox_formats._geometry import quad_around, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import image_index
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
+    MOST_CORNERS,
     LineError,
     find_class,
     parse_index,
@@ -87,7 +88,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
         if path.suffix == ".txt" and path.stem not in found and path.name != "classes.txt":
             remedy = "Coordinates are relative to the image's size: put the image there, or take the label file away."
             raise DatasetError(
-                f"expected an image {path.stem!r} in {image_folder}, found none", path=path, remedy=remedy
+                f"expected an image {quoted(path.stem)} in {image_folder}, found none", path=path, remedy=remedy
             )
     written = _names_beside(root)
     names = written if class_names is None else class_names
@@ -160,10 +161,15 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
     fields = line.split()
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
         raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", _LINE)
+    if (corners := len(fields) // 2) > MOST_CORNERS:
+        raise LineError(f"expected an outline of at most {MOST_CORNERS:,} corners, got {corners:,}", _LINE)
     number = parse_index(fields[0], "the class")
     numbers = parse_numbers(fields[1:], f"{len(fields) - 1} coordinates", _LINE)
     if not -FARTHEST <= min(numbers) <= max(numbers) <= 1 + FARTHEST:
-        raise LineError(f"expected coordinates divided by the image's size, got {' '.join(fields[1:9])}", _LINE)
+        wrong = max(range(len(numbers)), key=lambda i: abs(numbers[i]))
+        place = sum(len(field) + 1 for field in fields[1 : wrong + 1])
+        found = quoted(" ".join(fields[1:]), place, marks=False)
+        raise LineError(f"expected coordinates divided by the image's size, got {found}", _LINE)
     if number >= len(classes.written):
         raise LineError(f"expected a class from 0 to {len(classes.written) - 1}, got {number}", CORRECT_OR_NAME)
     label = find_class(classes.written[number], classes.names)
@@ -190,7 +196,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
         quads = record.corners
         shares = quads / np.array(record.size, dtype=np.float64)
         if shares.size and not -FARTHEST <= shares.min() <= shares.max() <= 1 + FARTHEST:
-            raise DatasetError(f"expected objects on or near the image {record.image_id!r}, got one far outside")
+            raise DatasetError(f"expected objects on or near the image {quoted(record.image_id)}, got one far outside")
         lines = [
             " ".join([str(label), *map(shortest, quad)])
             for label, quad in zip(record.labels.tolist(), shares.reshape(-1, 8).tolist(), strict=True)
@@ -205,9 +211,7 @@ def _write_yaml(root: Path, split: str | None, class_names: ClassNames) -> None:
     names = None if there is None else _names.from_yaml(path, "names")
     if names is not None and tuple(names) != tuple(class_names):
         remedy = "Write into another folder, or convert with the same classes."
-        raise DatasetError(
-            f"expected the names {', '.join(class_names)}, got {', '.join(names)}", path=path, remedy=remedy
-        )
+        raise DatasetError(f"expected the names {listed(class_names)}, got {listed(names)}", path=path, remedy=remedy)
     text = there or ""
     text += "" if not text or text.endswith("\n") else "\n"
     key = split or "train"

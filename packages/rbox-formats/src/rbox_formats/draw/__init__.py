@@ -11,6 +11,7 @@ from PIL import Image
 
 from rbox_formats.draw._charts import bar_chart, histogram
 from rbox_formats.draw._colours import FAINT_INK, INK, PAPER, Colour, class_colour
+from rbox_formats.draw._fitted import fitted
 from rbox_formats.draw._labels import load_font, shortened
 from rbox_formats.draw._legend import draw_legend
 from rbox_formats.draw._marked import marked_page
@@ -28,6 +29,7 @@ __all__ = [
     "contact_sheet",
     "draw_legend",
     "draw_record",
+    "fitted",
     "histogram",
     "load_font",
     "marked_page",

@@ -7,11 +7,12 @@ import math
 import numpy as np
 from PIL import Image
 
+from rbox_formats import images
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats.draw._labels import draw_labels
 from rbox_formats.draw._outlines import draw_outlines, find_ticks
-from rbox_formats.errors import FormatsError
+from rbox_formats.errors import FormatsError, quoted
 from rbox_formats.typing import Image as ImageArray
 
 
@@ -69,16 +70,17 @@ def draw_record(
 
 
 def as_picture(image: ImageArray | Image.Image) -> Image.Image:
-    """The image as Pillow has it, in RGB."""
+    """The image as Pillow has it, turned as its file notes, in RGB."""
     if isinstance(image, Image.Image):
-        return image if image.mode == "RGB" else image.convert("RGB")
+        turned = images.upright(image)
+        return turned if turned.mode == "RGB" else turned.convert("RGB")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise FormatsError(f"expected an image (height, width, 3) uint8, got {image.shape} {image.dtype}")
     return Image.fromarray(image)
 
 
 def _check(picture: Image.Image, record: ImageRecord, class_names: ClassNames, scale: float) -> None:
-    of = f"of {record.image_id!r}"
+    of = f"of {quoted(record.image_id)}"
     if not (math.isfinite(scale) and scale > 0):
         raise FormatsError(f"expected a scale above 0, got {scale}")
     stated = (record.width or picture.width, record.height or picture.height)

@@ -1,19 +1,40 @@
 """Image files: their sizes and pixels, part by part where they are large, and how they are found by name."""
 
-from rbox_formats.images._images import SUFFIXES, check, find, load, open_rows, read_size
-from rbox_formats.images._rows import Rows
+from rbox_formats.images._images import (
+    SUFFIXES,
+    as_rgb,
+    check,
+    find,
+    load,
+    open_rows,
+    read_orientation,
+    read_size,
+)
+from rbox_formats.images._opening import FORMATS, LARGEST_WHOLE, LIMIT_VARIABLE, largest_whole
+from rbox_formats.images._orientation import as_stored, upright
+from rbox_formats.images._rows import MapPlace, Rows, read_map_place
 from rbox_formats.images._sources import by_id, find_images, refuse, stem_of
 
 __all__ = [
+    "FORMATS",
+    "LARGEST_WHOLE",
+    "LIMIT_VARIABLE",
     "SUFFIXES",
+    "MapPlace",
     "Rows",
+    "as_rgb",
+    "as_stored",
     "by_id",
     "check",
     "find",
     "find_images",
+    "largest_whole",
     "load",
     "open_rows",
+    "read_map_place",
+    "read_orientation",
     "read_size",
     "refuse",
     "stem_of",
+    "upright",
 ]

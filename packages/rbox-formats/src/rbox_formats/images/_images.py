@@ -11,62 +11,18 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats.errors import ImageError
-from rbox_formats.images import _rows
+from rbox_formats.images import _orientation, _rows
+from rbox_formats.images._opening import LIMIT_VARIABLE, any_size, naming, open_named, opened, shown_size, too_large
 from rbox_formats.images._rows import Rows, whole_rows
 from rbox_formats.typing import Image as ImageArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-
-# What becomes RGB without loss of meaning. 16-bit and float images have no range that all files share.
-_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # A JPEG ends with this marker; what some cameras append after it is short.
 _JPEG_END, _JPEG_TAIL_BYTES = b"\xff\xd9", 65536
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turns what Pillow and rasterio raise into an error that names the file and says what to do."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except FileNotFoundError as error:
-        raise ImageError("expected an image, found no file", path=path) from error
-    except (OSError, SyntaxError, ValueError) as error:
-        # Their own words for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError.
-        remedy = "Fetch the file again, or take it out of the dataset."
-        raise ImageError(f"expected a whole image, got: {error}", path=path, remedy=remedy) from error
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[PillowImage]:
-    """An image file of a mode that can become RGB, its header read; raises what Pillow does."""
-    from PIL import Image
-
-    # Aerial images are large by nature: Pillow's guard against small files that unpack to many pixels stays out.
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(path) as image:
-            if image.mode not in _MODES:
-                raise ImageError(
-                    f"expected an image of 8 bits a channel, got Pillow's mode {image.mode!r}",
-                    path=path,
-                    remedy="Convert it, with a range of values that suits the data.",
-                )
-            yield image
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[PillowImage]:
-    """An image file, opened; an error in the block that uses it names the file as well."""
-    with _naming(path), _opened(path) as image:
-        yield image
 
 
 def find(folder: Path) -> list[Path]:
@@ -77,25 +33,51 @@ def find(folder: Path) -> list[Path]:
 def read_size(path: str | Path) -> tuple[int, int]:
     """The (width, height) of an image file in pixels, from its header alone.
 
+    It is that of the image turned as the file notes, and of the pixels that `load` gives.
+
     Raises:
         ImageError: If there is no such file, or it is not an image.
     """
-    with _open(Path(path)) as image:
-        return image.size
+    with open_named(path := Path(path)) as image:
+        return shown_size(image, path)
+
+
+def read_orientation(path: str | Path) -> int:
+    """How the stored pixels of an image file are to be turned, from its header alone: EXIF's number, 1 to 8.
+
+    1 where it says nothing. Every other function here has turned them already.
+
+    Raises:
+        ImageError: If there is no such file, or it is not an image.
+    """
+    with naming(path := Path(path)), opened(path, any_mode=True) as image:
+        return _orientation.noted(image, path)
 
 
 def load(path: str | Path) -> ImageArray:
     """The pixels of an image file.
 
     Returns:
-        (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped, and a rotation
-        noted in the file's EXIF data is not applied: boxes are relative to the pixels as stored.
+        (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped, and the image is
+        turned as the file notes (EXIF's orientation, TIFF's tag), as viewers and annotation tools show it.
 
     Raises:
-        ImageError: If there is no such file, or it is not an image of 8 bits a channel, or cut short.
+        ImageError: If there is no such file, or it is not an image of 8 bits a channel, cut short, or of more pixels
+            than `LARGEST_WHOLE`.
     """
-    with _open(Path(path)) as image:
-        return np.array(image.convert("RGB"))  # a copy: Pillow's own pixels are read-only
+    with open_named(path := Path(path)) as image, any_size():
+        if (reason := too_large(image)) is not None:
+            remedy = (
+                f"If you trust the file, and have the memory, set the environment variable {LIMIT_VARIABLE} higher."
+            )
+            raise ImageError(reason, path=path, remedy=remedy)
+        return as_rgb(image)
+
+
+def as_rgb(image: PillowImage) -> ImageArray:
+    """The pixels of an image that Pillow holds or has opened, turned as it notes: (height, width, 3) uint8, RGB."""
+    turned = _orientation.upright(image)
+    return np.array(turned if turned.mode == "RGB" else turned.convert("RGB"))  # a copy: Pillow's own are read-only
 
 
 @contextmanager
@@ -103,8 +85,8 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
     """Opens an image file to read it a few rows at a time, with the pixels that `load` gives.
 
     A large image is read in bounded memory by rasterio (the extra `geo`). Where that is not there, where the image is
-    small, or where rasterio's pixels would not be `load`'s (JPEG), it is decoded as a whole, up to 2**28 pixels (1.1 GB
-    of memory); JPEG beyond that comes from rasterio as well, whose decoder may round colours otherwise.
+    small, or where rasterio's pixels would not be `load`'s (JPEG), it is decoded as a whole, up to `LARGEST_WHOLE`
+    pixels; JPEG beyond that comes from rasterio as well, whose decoder may round colours otherwise.
 
     Yields:
         Its `width`, `height` and `read(start, stop)`, which gives rows (stop - start, width, 3).
@@ -115,13 +97,15 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
     """
     path = Path(path)
     with ExitStack() as stack:
-        with _naming(path):
-            image = stack.enter_context(_opened(path))
-            wants_gdal = _rows.wants_gdal(image, path)
-            rows = stack.enter_context(_rows.gdal_rows(path, image)) if wants_gdal else whole_rows(image)
+        with naming(path):
+            image = stack.enter_context(opened(path))
+            if _rows.wants_gdal(image, path):
+                rows = stack.enter_context(_rows.gdal_rows(path, image))
+            else:
+                rows = whole_rows(image, shown_size(image, path))
 
         def read(start: int, stop: int) -> ImageArray:
-            with _naming(path):
+            with naming(path):
                 return rows.read(start, stop)
 
         # What goes wrong in the block that uses the rows, such as a full disk, is not the image's.
@@ -138,7 +122,7 @@ def check(path: str | Path) -> None:
         ImageError: If there is no such file, or it is not an image, or cut short.
     """
     path = Path(path)
-    with _open(path) as image:
+    with open_named(path) as image:
         if image.format == "PNG":
             image.verify()
         elif image.format == "JPEG":

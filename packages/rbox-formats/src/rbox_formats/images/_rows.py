@@ -3,6 +3,7 @@
 GDAL (through rasterio, in the extra `geo`) reads PNG, BMP and TIFF a few rows at a time and gives the pixels that
 Pillow gives. Of JPEG, in a file of its own or inside a TIFF, the standard leaves the last digits to the decoder, so
 such files go through Pillow for as long as it can hold them, and have the same pixels whether rasterio is there or not.
+GDAL turns no image as its file notes: that is done here.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from rbox_formats.errors import ImageError
+from rbox_formats.errors import ImageError, said
+from rbox_formats.images._opening import LIMIT_VARIABLE, any_size, decoded_size, is_tiled, stored_size, too_large
+from rbox_formats.images._orientation import TURNS, Turn, noted, upright
 from rbox_formats.typing import Image as ImageArray
 
 if TYPE_CHECKING:
@@ -22,15 +25,15 @@ if TYPE_CHECKING:
 
 # From this many pixels on GDAL is asked, where it is there: 134 MB as Pillow holds RGB (4 bytes a pixel).
 LARGE = 2**25
-# The most that is decoded as a whole: 1.1 GB. DOTA-v1.0's largest images are within it, DOTA-v2.0's are not.
-LARGEST_WHOLE = 2**28
+# An image too large to be decoded as a whole that has more pixels for each byte of its file is no scene, but made to
+# cost time. Deflate packs up to 1,032 bytes into one: blank images of 8 bits come to that, and real ones to far less.
+MOST_PIXELS_A_BYTE = 4096
 
 # GDAL's name of each of Pillow's formats. A named driver keeps GDAL from taking the file for one of the formats that
 # refer to other files or to the network.
 _DRIVERS = {"PNG": "PNG", "BMP": "BMP", "TIFF": "GTiff", "JPEG": "JPEG", "MPO": "JPEG"}
 # Of the other modes GDAL makes RGB in ways of its own.
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
-_TIFF_ORIENTATION = 0x112  # Pillow turns the pixels of a TIFF as this tag says, GDAL does not
 
 _CACHE_BYTES = 2**26
 # Blocks are decoded as a whole, and a row of them serves one row of pixels: a few that are huge bound no memory.
@@ -52,13 +55,17 @@ class Rows(NamedTuple):
     read: Callable[[int, int], ImageArray]
 
 
-def whole_rows(image: PillowImage) -> Rows:
-    """Rows of an image that Pillow decodes as a whole."""
+def whole_rows(image: PillowImage, size: tuple[int, int]) -> Rows:
+    """Rows of an image that Pillow decodes as a whole once it is read; `size`: (width, height) of it turned."""
+    turned: list[PillowImage] = []
 
     def read(start: int, stop: int) -> ImageArray:
-        return np.array(image.crop((0, start, image.width, stop)).convert("RGB"))
+        with any_size():
+            if not turned:
+                turned.append(upright(image))
+            return np.array(turned[0].crop((0, start, size[0], stop)).convert("RGB"))
 
-    return Rows(image.width, image.height, read)
+    return Rows(*size, read)
 
 
 def wants_gdal(image: PillowImage, path: Path) -> bool:
@@ -67,38 +74,45 @@ def wants_gdal(image: PillowImage, path: Path) -> bool:
     Raises:
         ImageError: If it is too large for Pillow, and GDAL is not there or reads it otherwise.
     """
-    pixels = image.width * image.height
-    if pixels < LARGE:
+    width, height = decoded_size(image)
+    reason = too_large(image)
+    if width * height < LARGE and reason is None:
         return False
-    unlike = _unlike_pillow(image)
+    more = f"If you trust the file, and have the memory, set the environment variable {LIMIT_VARIABLE} higher."
+    if reason is not None and width * height > MOST_PIXELS_A_BYTE * (size := path.stat().st_size):
+        found = (
+            f"{reason}; in a file of {size:,} bytes, and no scene has more than {MOST_PIXELS_A_BYTE:,} pixels a byte"
+        )
+        raise ImageError(found, path=path, remedy=more)
+    unlike = _unlike_pillow(image, path)
     if unlike is None and _has_rasterio():
         return True
-    if pixels <= LARGEST_WHOLE:
+    if reason is None:
         return False
-    message = (
-        f"expected an image of at most {LARGEST_WHOLE:,} pixels, which is what is decoded as a whole, got "
-        f"{image.width}x{image.height}"
-    )
     if not _has_rasterio():
         remedy = "Install rasterio, which reads large images part by part: pip install 'rbox-formats[geo]'"
-        raise ImageError(message, path=path, remedy=remedy)
-    if unlike == "lossy":
+        raise ImageError(reason, path=path, remedy=f"{remedy}\n{more}")
+    if unlike == _LOSSY:
         return True
-    remedy = "Convert it to an RGB PNG or TIFF, which is read part by part."
-    raise ImageError(f"{message} ({unlike})", path=path, remedy=remedy)
+    remedy = "Store it turned, without the note." if unlike == _ON_ITS_SIDE else "Convert it."
+    remedy = f"{remedy} An RGB PNG or TIFF (one in tiles, if it is to be turned) is read part by part. {more}"
+    raise ImageError(f"{reason} ({unlike})", path=path, remedy=remedy)
 
 
-def _unlike_pillow(image: PillowImage) -> str | None:
-    """Why GDAL's pixels may differ from Pillow's; None where they do not."""
+_LOSSY, _ON_ITS_SIDE = "lossy", "noted to be turned by a quarter, and not in tiles"
+
+
+def _unlike_pillow(image: PillowImage, path: Path) -> str | None:
+    """Why GDAL's pixels may differ from Pillow's, or not come in bounded memory; None where all is well."""
     if image.format not in _DRIVERS:
         return f"a file in the format {image.format}"
     if image.mode not in _MODES:
         return f"of Pillow's mode {image.mode!r}"
-    if image.format == "TIFF" and image.getexif().get(_TIFF_ORIENTATION, 1) != 1:
-        return "with a rotation noted in the file"
+    if TURNS[noted(image, path)].transposes and not is_tiled(image):
+        return _ON_ITS_SIDE  # a row of the image is a column of each strip
     compression = str(image.info.get("compression", ""))
     if _DRIVERS[image.format] == "JPEG" or "jpeg" in compression or "webp" in compression:
-        return "lossy"
+        return _LOSSY
     return None
 
 
@@ -129,11 +143,17 @@ def gdal_rows(path: Path, image: PillowImage) -> Iterator[Rows]:
     with warnings.catch_warnings(), rasterio.Env(**options):
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with rasterio.open(path.resolve(), driver=_DRIVERS[str(image.format)]) as source:
-            if (source.width, source.height) != image.size or source.dtypes[0] != "uint8":
+            width, height = stored_size(image)
+            if (source.width, source.height) != (width, height) or source.dtypes[0] != "uint8":
                 found = f"{source.width}x{source.height} of {source.dtypes[0]}"
-                raise ImageError(f"expected {image.width}x{image.height} of 8 bits, got {found} from GDAL", path=path)
+                raise ImageError(f"expected {width}x{height} of 8 bits, got {found} from GDAL", path=path)
+            turn = TURNS[noted(image, path)]
             shape = source.block_shapes[0]
-            block_row = shape[0] * source.width * source.count
+            # The blocks that a row of the turned image lies in; a block may be larger than the image.
+            if turn.transposes:
+                block_row = shape[1] * max(shape[0], height) * source.count
+            else:
+                block_row = shape[0] * max(shape[1], width) * source.count
             if block_row > _BLOCK_ROW_BYTES:
                 message = (
                     f"expected an image stored in low strips or tiles, got blocks of {shape[0]} rows, {shape[1]} wide"
@@ -142,18 +162,62 @@ def gdal_rows(path: Path, image: PillowImage) -> Iterator[Rows]:
                 raise ImageError(message, path=path, remedy=remedy)
             # Rows that end within a row of blocks are followed by others of the same blocks, which are kept so long.
             with rasterio.Env(GDAL_CACHEMAX=max(_CACHE_BYTES, 2 * block_row)):
-                yield Rows(source.width, source.height, _reader(source))
+                yield Rows(*turn.size(width, height), _reader(source, turn))
 
 
-def _reader(source: Any) -> Callable[[int, int], ImageArray]:
+class MapPlace(NamedTuple):
+    """Where the pixels of an image lie on a map, as its file says.
+
+    Attributes:
+        transform: a to f in x = a column + b row + c, y = d column + e row + f, from the upper left corner.
+        crs: Such as "EPSG:32631", or None where the file does not say, or its system has no such number.
+    """
+
+    transform: tuple[float, float, float, float, float, float]
+    crs: str | None
+
+
+def read_map_place(path: str | Path) -> MapPlace | None:
+    """What a GeoTIFF says of its place, of its pixels as they are stored; None if it says nothing.
+
+    Raises:
+        ImportError: If rasterio is not there.
+        ImageError: If it is no TIFF that GDAL reads.
+    """
+    import warnings
+
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with rasterio.open(Path(path).resolve(), driver=_DRIVERS["TIFF"]) as source:
+                transform, crs = source.transform, source.crs
+    except RasterioError as error:
+        raise ImageError(f"expected a GeoTIFF, got: {said(error)}", path=path) from error
+    if transform.is_identity:
+        return None
+    epsg = crs.to_epsg() if crs else None
+    a, b, c, d, e, f = transform[:6]
+    return MapPlace((a, b, c, d, e, f), None if epsg is None else f"EPSG:{epsg}")
+
+
+def _reader(source: Any, turn: Turn) -> Callable[[int, int], ImageArray]:
     from rasterio.windows import Window
 
     bands = [1, 2, 3] if source.count >= 3 else [1]
     table = _table(source) if len(bands) == 1 else None
 
     def read(start: int, stop: int) -> ImageArray:
-        pixels = source.read(bands, window=Window(0, start, source.width, stop - start))
-        return np.ascontiguousarray(np.moveaxis(pixels, 0, 2)) if table is None else table[pixels[0]]
+        if turn.mirrors_rows:
+            last = source.width if turn.transposes else source.height
+            start, stop = last - stop, last - start
+        whole = (0, start, source.width, stop - start)
+        window = Window(start, 0, stop - start, source.height) if turn.transposes else Window(*whole)
+        pixels = source.read(bands, window=window)
+        stored = np.moveaxis(pixels, 0, 2) if table is None else table[pixels[0]]
+        return np.ascontiguousarray(turn.pixels(stored))
 
     return read
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from rbox_formats.errors import DatasetError, ImageError
+from rbox_formats.errors import DatasetError, ImageError, quoted
 from rbox_formats.images._images import SUFFIXES, find
 
 _LIST_SUFFIX = ".txt"
@@ -64,9 +65,12 @@ def _listed(path: Path) -> Iterator[Path]:
     for number, line in enumerate(map(str.strip, lines), start=1):
         if line and not line.startswith("#"):
             file = path.parent / line
-            if not file.is_file():
+            # Unlike `Path.is_file`, this says no where a name is too long for the file system.
+            if not os.path.isfile(file):  # noqa: PTH113
                 remedy = f"Paths are relative to {path.parent.resolve()}, or absolute."
-                raise DatasetError(f"expected an image, found no file {line!r}", path=path, line=number, remedy=remedy)
+                raise DatasetError(
+                    f"expected an image, found no file {quoted(line)}", path=path, line=number, remedy=remedy
+                )
             yield file
 
 

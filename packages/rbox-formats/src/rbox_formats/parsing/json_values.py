@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbox_formats.errors import DatasetError
-from rbox_formats.parsing.lines import LARGEST, read_text
+from rbox_formats.errors import DatasetError, listed, quoted, said
+from rbox_formats.parsing.lines import LARGEST, MOST_CORNERS, read_text
 
-__all__ = ["Value", "dump", "holdable", "plain", "read"]
+__all__ = ["Value", "dump", "holdable", "plain", "read", "require_few_corners"]
 
 _KINDS: dict[type, str] = {
     dict: "an object",
@@ -68,12 +68,9 @@ class Value:
         """
         values = self._checked(dict)
         if key not in values:
-            raise DatasetError(
-                f"{self.where or 'the document'}: expected a key {key!r}, got {', '.join(map(repr, values)) or 'none'}"[
-                    :300
-                ],
-                path=self.path,
-            )
+            keys = listed(quoted(name) for name in values) or "none"
+            where = self.where or "the document"
+            raise DatasetError(f"{where}: expected a key {quoted(key)}, got {keys}", path=self.path)
         return Value(values[key], self.path, f"{self.where}.{key}" if self.where else key)
 
     def items(self) -> Iterator[Value]:
@@ -147,7 +144,18 @@ def read(path: Path) -> Value:
     except RecursionError as error:
         raise DatasetError("expected JSON, got brackets within brackets without end", path=path) from error
     except ValueError as error:  # Python's limit on the digits of a number
-        raise DatasetError(f"expected JSON, got {error}", path=path) from error
+        raise DatasetError(f"expected JSON, got {said(error)}", path=path) from error
+
+
+def require_few_corners(outline: Value, count: int) -> None:
+    """Makes sure that an outline, or several together, have no more corners than anyone draws.
+
+    Raises:
+        DatasetError: If they have.
+    """
+    if count > MOST_CORNERS:
+        message = f"{outline.where}: expected outlines of at most {MOST_CORNERS:,} corners, got {count:,}"
+        raise DatasetError(message, path=outline.path)
 
 
 def dump(value: Any) -> str:
@@ -161,7 +169,7 @@ def dump(value: Any) -> str:
         text.encode()  # half a surrogate pair is no text that a file can hold
         return text
     except (TypeError, ValueError) as error:
-        raise DatasetError(f"expected values that JSON can hold, got {error}") from error
+        raise DatasetError(f"expected values that JSON can hold, got {said(error)}") from error
 
 
 def holdable(metadata: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from rbox_formats._records import ClassNames
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, listed, quoted
 
 __all__ = [
     "CORRECT_OR_NAME",
     "CORRECT_OR_REMOVE",
     "LARGEST",
+    "MOST_CORNERS",
     "LineError",
     "find_class",
     "one_field",
@@ -30,6 +31,10 @@ T = TypeVar("T")
 
 # No image is so large. What lies farther out is a broken number, and squares of it would leave the range of floats.
 LARGEST = 1e9
+
+# An outline that is drawn by hand, or around a mask, has hundreds of corners; the smallest rectangle around a million
+# takes many seconds.
+MOST_CORNERS = 20_000
 
 CORRECT_OR_REMOVE = "Correct the line, or remove it."
 CORRECT_OR_NAME = "Correct the line, or name the dataset's classes (--class-names, class_names=)."
@@ -99,11 +104,12 @@ def parse_numbers(fields: list[str], what: str, remedy: str = CORRECT_OR_REMOVE)
                 raise ValueError
             numbers.append(float(field))
         except ValueError:
-            raise LineError(f"expected {what}, got {field!r} as number {len(numbers) + 1}", remedy) from None
-    if not all(map(math.isfinite, numbers)):
-        raise LineError(f"expected finite coordinates, got {' '.join(fields)}")
-    if max(map(abs, numbers), default=0) > LARGEST:
-        raise LineError(f"expected coordinates up to {LARGEST:.0f}, got {' '.join(fields)}")
+            raise LineError(f"expected {what}, got {quoted(field)} as number {len(numbers) + 1}", remedy) from None
+    if not max(map(abs, numbers), default=0) <= LARGEST or not all(map(math.isfinite, numbers)):
+        wrong = next(i for i, number in enumerate(numbers) if not abs(number) <= LARGEST)  # nor is nan
+        what = f"coordinates up to {LARGEST:.0f}" if math.isfinite(numbers[wrong]) else "finite coordinates"
+        place = sum(len(field) + 1 for field in fields[:wrong])
+        raise LineError(f"expected {what}, got {quoted(' '.join(fields), place, marks=False)}")
     return numbers
 
 
@@ -114,7 +120,7 @@ def parse_index(field: str, what: str) -> int:
         LineError: If it is none.
     """
     if not (field.isascii() and field.isdigit() and len(field) < 10):
-        raise LineError(f"expected {what} as a whole number from 0, got {field!r}")
+        raise LineError(f"expected {what} as a whole number from 0, got {quoted(field)}")
     return int(field)
 
 
@@ -126,7 +132,7 @@ def find_class(name: str, class_names: ClassNames) -> int:
     """
     label = class_names.find(name)
     if label is None:
-        raise LineError(f"expected a class among {', '.join(class_names)}, got {name!r}", CORRECT_OR_NAME)
+        raise LineError(f"expected a class among {listed(class_names)}, got {quoted(name)}", CORRECT_OR_NAME)
     return label
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, listed, quoted, said
 from rbox_formats.parsing.lines import CORRECT_OR_NAME, LARGEST, plain_digits
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _parse(data: bytes, path: Path) -> Element:
             remedy="Correct the file, or fetch it again.",
         ) from error
     except (ValueError, LookupError) as error:  # an encoding that is declared and that nobody knows, or not in bytes
-        raise DatasetError(f"expected XML in UTF-8, got: {error}", path=path) from error
+        raise DatasetError(f"expected XML in UTF-8, got: {said(error)}", path=path) from error
 
 
 class _StopError(Exception):
@@ -168,9 +168,8 @@ def expect_root(root: Element, tag: str) -> None:
         ElementError: If it has another.
     """
     if root.tag != tag:
-        raise ElementError(
-            f"expected <{tag}> as the root element, got <{root.tag}>", root, "Is this another dataset's format?"
-        )
+        found = f"got <{quoted(root.tag, marks=False)}>"
+        raise ElementError(f"expected <{tag}> as the root element, {found}", root, "Is this another dataset's format?")
 
 
 def child(element: Element, path: str) -> Element:
@@ -181,7 +180,7 @@ def child(element: Element, path: str) -> Element:
     """
     found = element.find(path)
     if found is None:
-        raise ElementError(f"expected <{path}> in <{element.tag}>, found none", element)
+        raise ElementError(f"expected <{path}> in <{quoted(element.tag, marks=False)}>, found none", element)
     return found
 
 
@@ -221,9 +220,11 @@ def to_number(value: str, element: Element, what: str, at_least: float = -LARGES
     except ValueError:
         result = math.nan
     if math.isnan(result) or not plain_digits(value):  # Python reads 1_000 as a number; no annotation means it
-        raise ElementError(f"expected a number in <{what}>, got {value!r}", element)
+        raise ElementError(f"expected a number in <{what}>, got {quoted(value)}", element)
     if not at_least <= result <= LARGEST:
-        raise ElementError(f"expected a number from {at_least:g} to {LARGEST:g} in <{what}>, got {value!r}", element)
+        raise ElementError(
+            f"expected a number from {at_least:g} to {LARGEST:g} in <{what}>, got {quoted(value)}", element
+        )
     return result
 
 
@@ -237,7 +238,7 @@ def flag(element: Element, path: str) -> bool:
     if found is None:
         return False
     if (value := text_of(found)) not in ("0", "1"):
-        raise ElementError(f"expected 0 or 1 in <{path}>, got {value!r}", found)
+        raise ElementError(f"expected 0 or 1 in <{path}>, got {quoted(value)}", found)
     return value == "1"
 
 
@@ -252,7 +253,7 @@ def pixels(element: Element, path: str) -> int | None:
         return None
     value = number(element, path, at_least=0)
     if value != int(value):
-        raise ElementError(f"expected whole pixels in <{path}>, got {text_of(found)!r}", found)
+        raise ElementError(f"expected whole pixels in <{path}>, got {quoted(text_of(found))}", found)
     return int(value) or None
 
 
@@ -269,7 +270,9 @@ def file_name(element: Element, path: str) -> str | None:
         return files.safe_name(name, Path("the images' folder"))
     except DatasetError:
         raise ElementError(
-            f"expected a plain file name in <{path}>, got {name!r}", found, "Correct it, or leave the element out."
+            f"expected a plain file name in <{path}>, got {quoted(name)}",
+            found,
+            "Correct it, or leave the element out.",
         ) from None
 
 
@@ -288,7 +291,7 @@ def label(element: Element, path: str, class_names: ClassNames) -> int:
 
 def unknown_class(name: str, element: Element, class_names: ClassNames) -> ElementError:
     """What to raise for a class that is not among those of the dataset."""
-    return ElementError(f"expected a class among {', '.join(class_names)}, got {name!r}", element, CORRECT_OR_NAME)
+    return ElementError(f"expected a class among {listed(class_names)}, got {quoted(name)}", element, CORRECT_OR_NAME)
 
 
 def fields(root: Element, paths: Sequence[str]) -> dict[str, str]:
@@ -349,7 +352,8 @@ def _unwritable() -> re.Pattern[str]:
 
 def _escaped(text: str, path: Path) -> str:
     if not text.isprintable() and (found := _unwritable().search(text)):
-        raise DatasetError(f"expected text that XML can hold, got {found[0]!r} in {text!r}", path=path)
+        place = f"{quoted(found[0])} in {quoted(text, found.start())}"
+        raise DatasetError(f"expected text that XML can hold, got {place}", path=path)
     for character, entity in _ENTITIES:
         text = text.replace(character, entity)
     return text

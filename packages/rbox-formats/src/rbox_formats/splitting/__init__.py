@@ -25,7 +25,7 @@ from typing import NamedTuple
 from rbox_formats import datasets
 from rbox_formats._records import Dataset, ImageRecord
 from rbox_formats.datasets._folders import images_by_split
-from rbox_formats.errors import DatasetError, FormatsError, RboxError
+from rbox_formats.errors import DatasetError, FormatsError, RboxError, quoted
 from rbox_formats.progress import Advance, progress_bar, showing
 from rbox_formats.splitting import _workers
 from rbox_formats.splitting._folder import Done, Folder, fingerprint
@@ -129,7 +129,7 @@ def _survey(dataset: Dataset, failures: list[str]) -> tuple[dict[str, _Source], 
         if record.path is None:
             without_image += 1
         elif record.image_id in found:
-            failures.append(f"{record.path}: expected each image id once, got {record.image_id!r} again")
+            failures.append(f"{record.path}: expected each image id once, got {quoted(record.image_id)} again")
         else:
             found[record.image_id] = _Source(index, fingerprint(record))
     return found, without_image

@@ -13,7 +13,7 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats._records import ImageRecord
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, differing
 
 _NAME = ".split"
 
@@ -180,7 +180,7 @@ def _from_dict(values: Mapping[str, Any], images: Path) -> ImageRecord:
 def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, out: Path) -> None:
     # Through JSON, which does not tell tuples and lists apart.
     wanted = json.loads(json.dumps(new))
-    different = [f"{key} {old.get(key)!r}, not {wanted[key]!r}" for key in wanted if old.get(key) != wanted[key]]
+    different = [differing(key, old.get(key), wanted[key]) for key in wanted if old.get(key) != wanted[key]]
     if different:
         raise DatasetError(
             f"expected a split with the same settings, got one with {'; '.join(different)}",

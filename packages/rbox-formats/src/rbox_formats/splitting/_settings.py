@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rbox_formats.errors import FormatsError
+from rbox_formats.errors import FormatsError, quoted
 from rbox_formats.tiling import Below, Border, default_gap, windows
 
 
@@ -50,7 +50,7 @@ class SplitSettings:
         choices = {"border": ("keep", "clip"), "below": ("drop", "difficult"), "image_format": ("png", "jpg")}
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
-                raise FormatsError(f"expected {name} among {', '.join(allowed)}, got {getattr(self, name)!r}")
+                raise FormatsError(f"expected {name} among {', '.join(allowed)}, got {quoted(getattr(self, name))}")
         if not 0 <= self.iof_threshold <= 1:
             raise FormatsError(f"expected an IoF threshold from 0 to 1, got {self.iof_threshold}")
         if not 1 <= self.quality <= 100:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from rbox_formats import images
+from rbox_formats.errors import ImageError
 from rbox_formats.tiling._windows import Window
 from rbox_formats.typing import Image
 
@@ -60,7 +61,7 @@ def crops(path: str | Path, places: Iterable[Window], *, padding: bool = True) -
         Each window with its pixels, in the order in which windows end.
 
     Raises:
-        ImageError: If the file is not a whole image, or too large without rasterio.
+        ImageError: If the file is not a whole image, or too large without rasterio, or the windows of a row too large.
     """
     with images.open_rows(path) as rows:
         order = sorted(places, key=lambda window: (min(window.y + window.size, rows.height), window.y, window.x))
@@ -68,6 +69,13 @@ def crops(path: str | Path, places: Iterable[Window], *, padding: bool = True) -
         # The first row that is still needed at each window: no later one begins above it.
         lows = list(accumulate(reversed([min(window.y, rows.height) for window in order]), min))[::-1]
         capacity = max((end - low for end, low in zip(ends, lows, strict=True)), default=0)
+        if capacity * rows.width > (limit := images.largest_whole()):
+            raise ImageError(
+                f"expected windows over at most {limit:,} pixels of the image at once, which is what is held, got "
+                f"{capacity} rows of {rows.width}",
+                path=path,
+                remedy=f"Take smaller windows, or set the environment variable {images.LIMIT_VARIABLE} higher.",
+            )
         band = np.empty((capacity, rows.width, 3), dtype=np.uint8)
         first = stop = 0  # the image's rows in the band
         for window, low, end in zip(order, lows, ends, strict=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rbox_formats import files
-from rbox_formats.errors import FormatsError
+from rbox_formats.errors import FormatsError, quoted
 
 # Shares of image in windows that differ by less count as one, where no window has the share asked for (MMRotate's).
 _SHARE_TOLERANCE = 0.01
@@ -149,9 +149,9 @@ def parse_window_name(name: str, output_size: int | None = None) -> tuple[str, W
     """
     match = _NAME.fullmatch(name)
     if match is None:
-        raise FormatsError(f"expected a window's name, as in P0706__1024__87___158, got {name[:200]!r}")
+        raise FormatsError(f"expected a window's name, as in P0706__1024__87___158, got {quoted(name)}")
     size, x, y = (int(match[key]) for key in ("size", "x", "y"))
     if size < 1 or (output_size is not None and output_size < 1):
-        raise FormatsError(f"expected windows of a pixel or more, got {name[:200]!r} seen at {output_size}")
+        raise FormatsError(f"expected windows of a pixel or more, got {quoted(name)} seen at {output_size}")
     scale = 1.0 if output_size is None else output_size / size
     return files.safe_name(match["image_id"], Path()), Window(x, y, size, scale)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, files
+from rbox_formats.errors import quoted
 
 from rbox_metrics._inputs import check_indices, check_quads, check_scores
 from rbox_metrics.errors import MetricsError
@@ -58,7 +59,7 @@ def write_dota_submission(path: str | Path, predictions: Iterable[ImageRecord], 
     lines: list[list[str]] = [[] for _ in names]
     for record, quads, scores in _checked(predictions, names):
         if len(record.image_id.split()) != 1:
-            raise MetricsError(f"expected an image id without spaces, got {record.image_id!r}")
+            raise MetricsError(f"expected an image id without spaces, got {quoted(record.image_id)}")
         rows = quads.reshape(-1, 8).tolist()
         for label, score, numbers in zip(record.labels.tolist(), scores.tolist(), rows, strict=True):
             lines[label].append(" ".join([record.image_id, *map(shortest, (score, *numbers))]))
@@ -120,9 +121,9 @@ def _checked(predictions: Iterable[ImageRecord], names: ClassNames) -> Iterator[
     seen: set[str] = set()
     for record in predictions:
         if record.image_id in seen:
-            raise MetricsError(f"expected each image once, got {record.image_id!r} again")
+            raise MetricsError(f"expected each image once, got {quoted(record.image_id)} again")
         seen.add(record.image_id)
-        n, image = len(record), f"image {record.image_id!r}"
+        n, image = len(record), f"image {quoted(record.image_id)}"
         scores = np.ones(n) if record.scores is None else record.scores
         check_indices(record.labels, n, f"the labels of {image}", below=len(names))
         quads = check_quads(record.corners, f"the corners on {image}")

@@ -11,6 +11,7 @@ from typing import Any, overload
 
 import numpy as np
 from rbox_formats import ClassNames, Dataset, ImageRecord
+from rbox_formats.errors import listed, quoted, said
 
 from rbox_metrics._inputs._flat import FlatBoxes
 from rbox_metrics.errors import MetricsError
@@ -87,13 +88,13 @@ def read_class_mapping(path: str | Path) -> dict[str, str | None]:
         raise MetricsError(f"expected a file that can be read, got: {error.strerror}", path=path) from error
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise MetricsError(f"expected JSON, got {error}", path=path, line=line, remedy=remedy) from error
+        raise MetricsError(f"expected JSON, got {said(error)}", path=path, line=line, remedy=remedy) from error
     # An object comes as a list of pairs, an array as a list of values: so that a key that comes twice is seen.
     if not isinstance(values, list) or not all(isinstance(pair, tuple) for pair in values):
         raise MetricsError("expected a JSON object of class names", path=path, remedy=remedy)
     wrong = [key for key, value in values if not isinstance(value, str | None)]
     if wrong:
-        raise MetricsError(f"expected a class name or null for {wrong[0]!r}", path=path, remedy=remedy)
+        raise MetricsError(f"expected a class name or null for {quoted(wrong[0])}", path=path, remedy=remedy)
     if len(dict(values)) < len(values):
         raise MetricsError("expected each class once", path=path, remedy=remedy)
     return dict(values)
@@ -107,21 +108,25 @@ def _table(source: ClassNames, target: ClassNames, mapping: Mapping[str, str | N
     for name, to in mapping.items():
         label = source.find(name)
         if label is None:
-            raise MetricsError(f"expected a class of the detector to map from, among {', '.join(source)}, got {name!r}")
+            raise MetricsError(
+                f"expected a class of the detector to map from, among {listed(source)}, got {quoted(name)}"
+            )
         if label in named:
-            raise MetricsError(f"expected each class once in the mapping, got {named[label]!r} and {name!r}")
+            raise MetricsError(
+                f"expected each class once in the mapping, got {quoted(named[label])} and {quoted(name)}"
+            )
         named[label] = name
         found = _DROPPED if to is None else target.find(to)
         if found is None:
             raise MetricsError(
-                f"expected a class of the dataset to map {name!r} to, among {', '.join(target)}, got {to!r}"
+                f"expected a class of the dataset to map {quoted(name)} to, among {listed(target)}, got {quoted(to)}"
             )
         table[label] = found
     if unnamed := sorted(without - named.keys()):
         some = ", ".join(repr(source[label]) for label in unnamed)
         raise MetricsError(
             f"expected a class of the dataset for each of the detector's, found none for {some}; the dataset has "
-            f"{', '.join(target)}",
+            f"{listed(target)}",
             remedy="Name each in the class mapping, with the class that it is there, or null to leave its boxes out.",
         )
     return table
@@ -154,7 +159,7 @@ def _map_flat(boxes: FlatBoxes, table: IntsC) -> FlatBoxes:
 
 
 def _map_record(record: ImageRecord, table: IntsC) -> ImageRecord:
-    labels = _mapped(record.labels, table, f"on {record.image_id!r}")
+    labels = _mapped(record.labels, table, f"on {quoted(record.image_id)}")
     if (labels == _DROPPED).any():
         keep = labels != _DROPPED
         record, labels = record.select(keep), labels[keep]

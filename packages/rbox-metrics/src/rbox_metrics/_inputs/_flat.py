@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from rbox_formats import ImageRecord, quad_to_rbox, rbox_to_quad
+from rbox_formats.errors import quoted
 
 from rbox_metrics._inputs._check import as_array, check_boxes, check_flags, check_indices, check_quads, check_scores
 from rbox_metrics.errors import MetricsError
@@ -151,7 +152,7 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
 def _box_name(image_ids: Sequence[str], image_index: IntsN, index: int) -> str:
     """A box by its image and its place there; the image numbers never fall."""
     image = image_index[index]
-    return f"box {index - int(np.searchsorted(image_index, image))} of image {image_ids[image]!r}"
+    return f"box {index - int(np.searchsorted(image_index, image))} of image {quoted(image_ids[image])}"
 
 
 def _records(records: Iterable[ImageRecord]) -> list[ImageRecord]:

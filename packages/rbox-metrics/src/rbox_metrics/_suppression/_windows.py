@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from rbox_formats import ImageRecord, files, predictions, tiling
+from rbox_formats.errors import quoted
 
 from rbox_metrics._suppression._nms import merge_windows
 from rbox_metrics.errors import MetricsError
@@ -44,7 +45,7 @@ def merged(image_id: str, parts: list[tuple[tiling.Window, ImageRecord]], iou_th
     """The record of an image from those of its windows, whose boxes are in pixels of each window as it was seen."""
     scored = {record.scores is not None for _, record in parts if len(record)}
     if len(scored) > 1:
-        raise MetricsError(f"expected scores on every window of {image_id!r} or on none, got them on some")
+        raise MetricsError(f"expected scores on every window of {quoted(image_id)} or on none, got them on some")
     boxes = np.concatenate([tiling.to_image(record.boxes, window) for window, record in parts])
     labels = np.concatenate([record.labels for _, record in parts])
     scores = np.concatenate([r.scores for _, r in parts if r.scores is not None]) if True in scored else None

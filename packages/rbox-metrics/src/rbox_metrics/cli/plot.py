@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rbox_formats.errors import said
 
 from rbox_metrics.cli._scoring import check_outputs
 from rbox_metrics.cli._tables import run_names
@@ -36,4 +37,4 @@ def read_report(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise MetricsError(f"expected a report in JSON, got {str(error)[:200]}", path=path) from error
+        raise MetricsError(f"expected a report in JSON, got {said(error)}", path=path) from error

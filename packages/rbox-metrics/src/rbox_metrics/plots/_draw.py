@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbox_formats import files
+from rbox_formats.errors import quoted
 
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.plots._calibration import reliability
@@ -87,7 +88,7 @@ def figures(reports: Mapping[str, Any]) -> dict[str, Figure]:
     for run, report in reports.items():
         if not isinstance(report, Mapping) or not any(_has(report, part) for part in _PARTS):
             raise MetricsError(
-                f"expected a report with {', '.join(_PARTS)} or some of them for {run!r}, got none of them",
+                f"expected a report with {', '.join(_PARTS)} or some of them for {quoted(run)}, got none of them",
                 remedy="Draw full reports: what evaluate(..., full=True) returns, or a file that "
                 "`rbox-metrics evaluate --out report.json` writes.",
             )
@@ -114,7 +115,7 @@ def _checked(make: Callable[..., Any], *arguments: Any, part: str, of: Any) -> A
         return make(*arguments)
     except KeyError as error:
         raise MetricsError(
-            f"expected {error} in {part!r} of the reports of {', '.join(map(repr, of))}, got none",
+            f"expected {error} in {quoted(part)} of the reports of {', '.join(map(repr, of))}, got none",
             remedy="Evaluate again with this version: the report is another's.",
         ) from error
 

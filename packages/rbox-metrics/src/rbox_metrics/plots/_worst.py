@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rbox_formats import ClassNames, Dataset, ImageRecord, files, images
+from rbox_formats.errors import quoted
 
 from rbox_metrics._matching import ANY_SCORE, FALSE_POSITIVE, TRUE_POSITIVE, choose, match_once, pair, partners
 from rbox_metrics._scores import Placement, least_overlaps
@@ -147,7 +148,7 @@ def _worst_records(truth: Dataset, placement: Placement, count: int) -> list[Ima
     unknown = [image for image in rank if image not in seen]
     if unknown:
         raise MetricsError(
-            f"expected the images of the placement in the truth, got none named {unknown[0]!r}",
+            f"expected the images of the placement in the truth, got none named {quoted(unknown[0])}",
             remedy="Give the dataset whose records were evaluated.",
         )
     return records

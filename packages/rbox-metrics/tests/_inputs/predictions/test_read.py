@@ -143,7 +143,7 @@ def test_names_that_lead_out_of_a_zip_are_refused(name: str, tmp_path: Path) -> 
 
 
 def test_a_zip_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rbox_metrics._inputs.predictions._members.LARGEST", 1000)
+    monkeypatch.setattr("rbox_formats.archives.LARGEST", 1000)
     with ZipFile(tmp_path / "out.zip", "w") as archive:
         archive.writestr("Task1_plane.txt", LINE * 20)
         archive.writestr("Task1_ship.txt", LINE * 30)
@@ -163,7 +163,7 @@ def test_a_zip_cut_short_or_damaged_is_an_error(tmp_path: Path) -> None:
     content = bytearray(task1_zip(tmp_path).read_bytes())
     content[content.index(b"P1 0.5")] ^= 0xFF
     (tmp_path / "bad.zip").write_bytes(content)
-    with pytest.raises(MetricsError, match=r"expected a whole zip, got Task1_plane.txt"):
+    with pytest.raises(MetricsError, match=r"expected a whole zip, got 'Task1_plane.txt'"):
         read_predictions(tmp_path / "bad.zip")
     (tmp_path / "short.zip").write_bytes(content[: len(content) // 2])
     with pytest.raises(RboxError):

@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, convert, quad_around, quad_to_rbox, rbox_to_quad
+from rbox_formats.errors import listed
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 
@@ -91,7 +92,7 @@ def _detection(entry: Value, image_ids: Mapping[int, str] | None, labels: Mappin
     category = entry["category_id"]
     label = labels.get(category.integer())
     if label is None:
-        raise category.error(f"a category id among {', '.join(map(str, sorted(labels)))}", _ANNOTATIONS_REMEDY)
+        raise category.error(f"a category id among {listed(sorted(labels))}", _ANNOTATIONS_REMEDY)
     box, quad = _place(entry)
     score = entry["score"].number() if entry.has("score") else None
     return _Detection(_image(entry["image_id"], image_ids), label, score, box, quad)
@@ -157,6 +158,7 @@ def _outline(segmentation: Value) -> list[float] | None:
         if len(numbers) < 6 or len(numbers) % 2:
             raise outline.error("x and y of at least 3 corners")
         corners += numbers
+    json_values.require_few_corners(segmentation, len(corners) // 2)
     return quad_around(corners) if corners else None
 
 

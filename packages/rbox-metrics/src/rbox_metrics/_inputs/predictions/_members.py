@@ -6,12 +6,10 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from rbox_formats import files
+from rbox_formats import archives, files
+from rbox_formats.errors import quoted
 
 from rbox_metrics.errors import MetricsError
-
-# What an archive's files may come to unpacked: 10 million detections in Task1 form are about 1 GB.
-LARGEST = 4 * 2**30
 
 
 class Member(type(Path())):  # type: ignore[misc]  # Path chooses its class by the system
@@ -31,11 +29,6 @@ class Member(type(Path())):  # type: ignore[misc]  # Path chooses its class by t
         return self.content
 
 
-def is_archive(path: Path) -> bool:
-    """Whether a file is a zip, whatever it is called."""
-    return path.is_file() and zipfile.is_zipfile(path)
-
-
 def members(path: Path, suffix: str, folders: tuple[str, ...] = ()) -> Iterator[Path]:
     """The files of a suffix in a folder or a zip, in order of their names.
 
@@ -45,10 +38,10 @@ def members(path: Path, suffix: str, folders: tuple[str, ...] = ()) -> Iterator[
         folders: Where in a folder to look if there are none directly in it. A zip's files may be in any.
 
     Raises:
-        MetricsError: If a zip is broken, locked, unpacks to more than `LARGEST`, or has a file whose name leads out of
-            it or which another one in it has too.
+        MetricsError: If a zip is broken, locked, unpacks to more than `archives` allows, or has a file whose name leads
+            out of it or which another one in it has too.
     """
-    if is_archive(path):
+    if archives.is_archive(path):
         yield from _unpacked(path, suffix)
     elif path.is_dir():
         for folder in (path, *(path / name for name in folders)):
@@ -62,41 +55,24 @@ def members(path: Path, suffix: str, folders: tuple[str, ...] = ()) -> Iterator[
 
 def names(path: Path) -> list[str]:
     """The names of the files in a zip, without folders, hidden ones and what macOS puts beside them."""
-    with _opened(path) as archive:
+    with archives.opened(path, MetricsError) as archive:
         return [PurePosixPath(info.filename).name for info in _wanted(archive, path)]
 
 
 def _unpacked(path: Path, suffix: str) -> Iterator[Path]:
-    with _opened(path) as archive:
+    with archives.opened(path, MetricsError) as archive:
         chosen: dict[str, zipfile.ZipInfo] = {}
         for info in _wanted(archive, path):
             name = PurePosixPath(info.filename).name
             if PurePosixPath(name).suffix.lower() != suffix:
                 continue
             if name in chosen:
-                raise MetricsError(
-                    f"expected each file name once, got {chosen[name].filename} and {info.filename}", path=path
-                )
-            if info.flag_bits & 1:
-                raise MetricsError(f"expected a zip without a password, got {info.filename} with one", path=path)
+                both = f"{quoted(chosen[name].filename, marks=False)} and {quoted(info.filename, marks=False)}"
+                raise MetricsError(f"expected each file name once, got {both}", path=path)
             chosen[name] = info
-        size = sum(info.file_size for info in chosen.values())
-        if size > LARGEST:
-            raise MetricsError(f"expected at most {LARGEST} bytes when unpacked, got {size}", path=path)
+        archives.require_reasonable(chosen.values(), path, MetricsError)
         for name in sorted(chosen):
-            try:
-                # Never more than the size that was added up above: the reader stops there, and checks the sum of bits.
-                content = archive.read(chosen[name])
-            except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, ValueError) as error:
-                raise MetricsError(f"expected a whole zip, got {chosen[name].filename}: {error}", path=path) from error
-            yield Member.of(path, name, content)
-
-
-def _opened(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-        raise MetricsError(f"expected a zip, got: {error}", path=path, remedy="Write it again.") from error
+            yield Member.of(path, name, archives.read(archive, chosen[name], path, MetricsError))
 
 
 def _wanted(archive: zipfile.ZipFile, path: Path) -> Iterator[zipfile.ZipInfo]:
@@ -105,7 +81,7 @@ def _wanted(archive: zipfile.ZipFile, path: Path) -> Iterator[zipfile.ZipInfo]:
         if info.is_dir() or any(part.startswith(".") and part != ".." for part in parts) or "__MACOSX" in parts:
             continue
         if info.filename.startswith("/") or not parts or ".." in parts:
-            raise MetricsError(f"expected names inside the zip, got {info.filename!r}", path=path)
+            raise MetricsError(f"expected names inside the zip, got {quoted(info.filename)}", path=path)
         for part in parts:
             files.safe_name(part, path)
         yield info

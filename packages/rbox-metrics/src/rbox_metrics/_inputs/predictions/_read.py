@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from rbox_formats import LE90, ClassNames, Convention, Dataset
+from rbox_formats import LE90, ClassNames, Convention, Dataset, archives
 
 from rbox_metrics._inputs.predictions import _members
 from rbox_metrics._inputs.predictions._source import Context, Predictions, Source
@@ -110,7 +110,7 @@ def kind_of(path: Path) -> str:
     """
     if path.is_dir():
         names = [file.name for folder in (path, path / "test", path / "labelXml") for file in _visible(folder)]
-    elif _members.is_archive(path):
+    elif archives.is_archive(path):
         names = _members.names(path)
     else:
         return _kind_of_file(path)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, quad_to_rbox
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import LARGEST, LineError, parse_lines, parse_numbers, plain_digits, split_lines
 
 from rbox_metrics._inputs.predictions._members import members
@@ -53,7 +53,7 @@ def read(source: Source) -> Predictions:
         label = names.find(name)
         if label is None:
             raise MetricsError(
-                f"expected a class among {', '.join(names)}, got {name!r} as the file's name",
+                f"expected a class among {listed(names)}, got {quoted(name)} as the file's name",
                 path=path,
                 remedy="Name the classes that the detector has, and map them to the truth's.",
             )

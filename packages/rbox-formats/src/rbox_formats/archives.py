@@ -1,0 +1,135 @@
+"""Zip archives from outside: opened and read with limits, and one kind of error for all that is wrong with them.
+
+Nothing of an archive is written to disk. Python's zipfile and its decompressors raise a dozen kinds of errors for
+broken archives; here each becomes the error that the caller names, with the archive and the member.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rbox_formats.errors import DatasetError, RboxError, quoted, said
+
+__all__ = ["LARGEST", "MOST_RATIO", "SMALL", "check", "is_archive", "opened", "read", "require_reasonable"]
+
+LARGEST = 4 * 2**30
+"""What an archive's members may come to unpacked, in bytes: 10 million detections in Task1 form are about 1 GB."""
+
+MOST_RATIO = 100
+"""How many times as large as it is packed a member may be, and all of them as the archive: texts of detections come to
+10 times, deflate makes up to 1,032 of zeros."""
+
+SMALL = 2**20
+"""What comes to no more than this unpacked, in bytes, is not asked for its ratio."""
+
+_AT_ONCE = 2**20
+
+# zipfile bounds what it unpacks at once of these. Of bzip2, of which 4 kB can make 4 GB, of LZMA and others it does
+# not, and nobody packs results so.
+_METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a zip, whatever it is called."""
+    try:
+        return path.is_file() and zipfile.is_zipfile(path)
+    except Exception:  # zipfile looks for the directory, and raises what it does where one is broken
+        return True
+
+
+@contextmanager
+def opened(path: Path, error: type[RboxError] = DatasetError) -> Iterator[zipfile.ZipFile]:
+    """Opens a zip.
+
+    Args:
+        path: The file.
+        error: What to raise.
+
+    Raises:
+        RboxError: Of the given kind, if it is none, or its directory is broken.
+    """
+    # Not in a list: which errors there are changes with Python's versions and with what it was built with.
+    try:
+        archive = zipfile.ZipFile(path)
+    except Exception as reason:
+        raise error(f"expected a zip, got: {said(reason)}", path=path, remedy="Write it again.") from reason
+    with archive:
+        yield archive
+
+
+def check(path: Path, error: type[RboxError] = DatasetError) -> None:
+    """Makes sure that a zip that someone else unpacks, as torch does its checkpoints, is no bomb.
+
+    Other files are well, and broken archives are for who unpacks them. `LARGEST` is no matter: weights are as large as
+    they are, and stored as they are.
+
+    Raises:
+        RboxError: Of the given kind, if the members come to more than `MOST_RATIO` times the archive.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except Exception:
+        return
+    _require_ratio(members, path, error)
+
+
+def require_reasonable(members: Iterable[zipfile.ZipInfo], path: Path, error: type[RboxError] = DatasetError) -> None:
+    """Makes sure, by an archive's directory, that some members can be unpacked: `read` gives none more than it says.
+
+    Raises:
+        RboxError: Of the given kind, if one has a password or is packed in another way, or they come to more than
+            `LARGEST` or `MOST_RATIO`.
+    """
+    members = list(members)
+    for info in members:
+        if info.flag_bits & 1:
+            raise error(f"expected a zip without a password, got {quoted(info.filename)} with one", path=path)
+        if info.compress_type not in _METHODS:
+            found = f"{quoted(info.filename)} by method {info.compress_type}"
+            raise error(
+                f"expected members that are stored or deflated, got {found}",
+                path=path,
+                remedy="Write it again with deflate, which is what zip programs do.",
+            )
+    size = sum(info.file_size for info in members)
+    if size > LARGEST:
+        raise error(f"expected at most {LARGEST} bytes when unpacked, got {size}", path=path)
+    _require_ratio(members, path, error)
+
+
+def _require_ratio(members: list[zipfile.ZipInfo], path: Path, error: type[RboxError]) -> None:
+    """Of each member, and of all: members may share what is packed."""
+    parts = [(info.file_size, info.compress_size, quoted(info.filename)) for info in members]
+    parts.append((sum(info.file_size for info in members), path.stat().st_size, "all of it"))
+    for size, packed, name in parts:
+        if size > max(SMALL, MOST_RATIO * packed):
+            raise error(
+                f"expected at most {MOST_RATIO} bytes for each that is packed, got {size} out of {packed} ({name})",
+                path=path,
+                remedy="Write it again, or unpack it yourself and give the folder.",
+            )
+
+
+def read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, error: type[RboxError] = DatasetError) -> bytes:
+    """The content of a member, unpacked piece by piece: never more than the directory says.
+
+    Raises:
+        RboxError: Of the given kind, if it is broken, or of another size or sum than the directory says.
+    """
+    pieces: list[bytes] = []
+    try:
+        # With a size: `read()` unpacks all that there is before it looks how much there should be.
+        with archive.open(info) as file:
+            while piece := file.read(_AT_ONCE):
+                pieces.append(piece)
+    except Exception as reason:  # zlib.error, LZMAError, NotImplementedError, EOFError, ...; see `opened`
+        raise error(f"expected a whole zip, got {quoted(info.filename)}: {said(reason)}", path=path) from reason
+    content = b"".join(pieces)
+    if len(content) != info.file_size:
+        found = f"{len(content)} bytes of {quoted(info.filename)}"
+        raise error(f"expected a whole zip, got {found}, which is to have {info.file_size}", path=path)
+    return content

@@ -1,0 +1,74 @@
+"""Image files for pictures: the large ones made smaller as they are read."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from rbox_formats import images
+from rbox_formats._records import ImageRecord
+from rbox_formats.typing import Image as ImageArray
+
+# Images up to so many pixels are read as they are.
+LARGE = 2**25
+
+_ROWS = 256
+
+
+def fitted(
+    path: str | Path, *records: ImageRecord, max_side: int | None = None
+) -> tuple[ImageArray, tuple[ImageRecord, ...]]:
+    """An image file and records of it, for a picture of the image.
+
+    An image of more than 2**25 pixels is read part by part, at a whole fraction of its size, in bounded memory.
+
+    Args:
+        path: The file.
+        *records: Boxes in its pixels.
+        max_side: As large as the picture will be, px: a large image keeps at least this size, where it has it. None: a
+            large image comes as large as it can be with up to 2**25 pixels.
+
+    Returns:
+        (height, width, 3) uint8, and the records in the pixels of that.
+
+    Raises:
+        ImageError: If the file is not a whole image, or too large (`images.open_rows`).
+    """
+    width, height = images.read_size(path)
+    step = max(width, height) // max_side if max_side else math.ceil(math.sqrt(width * height / LARGE))
+    if width * height <= LARGE or step < 2:
+        return images.load(path), records
+    # A long and narrow image keeps a pixel of its narrow side.
+    small = _reduced(path, min(step, width, height))
+    return small, tuple(_scaled(record, small, min(step, width, height)) for record in records)
+
+
+def _reduced(path: str | Path, step: int) -> ImageArray:
+    """An image file at a whole fraction of its size: each pixel the mean of step x step; what is left over is cut."""
+    with images.open_rows(path) as rows:
+        width, height = rows.width // step, rows.height // step
+        small = np.empty((height, width, 3), dtype=np.uint8)
+        at_once = max(_ROWS // step, 1)
+        for first in range(0, height, at_once):
+            last = min(first + at_once, height)
+            part = rows.read(first * step, last * step)[:, : width * step]
+            small[first:last] = part.reshape(last - first, step, width, step, 3).mean(axis=(1, 3)).round()
+    return small
+
+
+def _scaled(record: ImageRecord, small: ImageArray, step: int) -> ImageRecord:
+    """The record on an image made smaller."""
+    return ImageRecord(
+        image_id=record.image_id,
+        boxes=np.concatenate([record.boxes[:, :4] / step, record.boxes[:, 4:]], axis=1),
+        labels=record.labels,
+        quads=None if record.quads is None else record.quads / step,
+        difficult=record.difficult,
+        scores=record.scores,
+        path=record.path,
+        width=small.shape[1],
+        height=small.shape[0],
+        metadata=record.metadata,
+    )

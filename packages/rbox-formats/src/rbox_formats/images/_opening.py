@@ -1,0 +1,167 @@
+"""Opening image files with Pillow: which formats, how large, and what errors say."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rbox_formats.errors import ImageError, quoted, said
+from rbox_formats.images._orientation import TURNS, noted
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+"""Pillow's names of the formats that are read, whatever a file's ending says; JPEG's reader reads MPO as well. No other
+one is tried: some start programs (EPS: Ghostscript) or refer to other files."""
+
+LARGEST_WHOLE = 2**28
+"""The most pixels that are decoded at once, 1.1 GB as Pillow holds RGB. DOTA-v1.0's largest images are within it,
+DOTA-v2.0's are not, and are read part by part. The environment variable `RBOX_MAX_PIXELS` sets another limit."""
+
+LIMIT_VARIABLE = "RBOX_MAX_PIXELS"
+
+# What becomes RGB without loss of meaning. 16-bit and float images have no range that all files share.
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+_TIFF_WIDTH, _TIFF_HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
+
+# How many blocks in this process are reading images of any size; see `any_size`.
+_readers, _lock, _pillows_limit = 0, threading.Lock(), None
+
+
+def largest_whole() -> int:
+    """The most pixels that are decoded at once.
+
+    Raises:
+        ImageError: If the environment variable is no whole number.
+    """
+    given = os.environ.get(LIMIT_VARIABLE, "").strip()
+    if not given:
+        return LARGEST_WHOLE
+    if not (given.isascii() and given.isdigit() and len(given) < 19 and int(given) > 0):
+        raise ImageError(f"expected a whole number of pixels in {LIMIT_VARIABLE}, got {quoted(given)}")
+    return int(given)
+
+
+@contextmanager
+def any_size() -> Iterator[None]:
+    """Keeps Pillow's own guard against large images out, which has one limit for opening and decoding.
+
+    Aerial images are large by nature, and opening one decodes nothing. It is the process's: the first of several
+    threads takes it away and the last puts it back.
+    """
+    from PIL import Image
+
+    global _readers, _pillows_limit
+    with _lock:
+        if not _readers:
+            _pillows_limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _readers -= 1
+            if not _readers:
+                Image.MAX_IMAGE_PIXELS = _pillows_limit
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Turns what Pillow and rasterio raise into an error that names the file and says what to do."""
+    import struct
+
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        yield
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError("expected an image, found no file", path=path) from error
+    except UnidentifiedImageError as error:
+        message = f"expected a whole image, got: none of the formats {', '.join(FORMATS)}"
+        remedy = "Fetch the file again, convert it to one of them, or take it out of the dataset."
+        raise ImageError(message, path=path, remedy=remedy) from error
+    # Their own words for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError, and others where
+    # a header says what cannot be.
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        RuntimeError,
+        EOFError,
+        struct.error,
+        Image.DecompressionBombError,
+        Warning,  # where Python is told to take them for errors
+    ) as error:
+        remedy = "Fetch the file again, or take it out of the dataset."
+        raise ImageError(f"expected a whole image, got: {said(error)}", path=path, remedy=remedy) from error
+
+
+@contextmanager
+def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
+    """An image file of a mode that can become RGB (or of any), its header read; raises what Pillow does."""
+    from PIL import Image
+
+    with any_size():
+        image = Image.open(path, formats=FORMATS)
+    with image:
+        if not any_mode and image.mode not in _MODES:
+            raise ImageError(
+                f"expected an image of 8 bits a channel, got Pillow's mode {quoted(image.mode)}",
+                path=path,
+                remedy="Convert it, with a range of values that suits the data.",
+            )
+        yield image
+
+
+@contextmanager
+def open_named(path: Path) -> Iterator[PillowImage]:
+    """`opened`; an error in the block that uses it names the file as well."""
+    with naming(path), opened(path) as image:
+        yield image
+
+
+def stored_size(image: PillowImage) -> tuple[int, int]:
+    """The (width, height) of an opened file's pixels as they are stored; Pillow's own is of a turned TIFF."""
+    tags = getattr(image, "tag_v2", None)
+    return image.size if tags is None else (int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT]))
+
+
+def shown_size(image: PillowImage, path: Path) -> tuple[int, int]:
+    """The (width, height) of an opened file's image once it is turned as it notes."""
+    return TURNS[noted(image, path)].size(*stored_size(image))
+
+
+def is_tiled(image: PillowImage) -> bool:
+    """Whether an opened file is a TIFF in tiles."""
+    return _TILE_WIDTH in getattr(image, "tag_v2", ())
+
+
+def decoded_size(image: PillowImage) -> tuple[int, int]:
+    """The (width, height) that decoding an opened file at once would take.
+
+    It is that of the image, or of a TIFF's tile, which is decoded as a whole however little of it belongs to the image.
+    """
+    size = stored_size(image)
+    if not is_tiled(image):
+        return size
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return max(size, (int(tags[_TILE_WIDTH]), int(tags.get(_TILE_HEIGHT, 1))), key=lambda each: each[0] * each[1])
+
+
+def too_large(image: PillowImage) -> str | None:
+    """Why an opened file is too large to be decoded at once; None where it is not."""
+    limit, (width, height) = largest_whole(), decoded_size(image)
+    if width * height <= limit:
+        return None
+    return f"expected an image of at most {limit:,} pixels, which is what is decoded as a whole, got {width}x{height}"

@@ -1,0 +1,162 @@
+"""Orientation: how the pixels of a file are to be turned before anyone looks at them.
+
+Cameras and scanners store pixels as they come, and note beside them how to turn them: in the EXIF data of a JPEG, PNG
+or WebP file, in a tag of a TIFF. Viewers and annotation tools turn them, and so does every function of this package:
+boxes, sizes and windows are those of the turned image. Pillow's `ImageOps.exif_transpose` does the same.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from rbox_formats.typing import Image as ImageArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+UPRIGHT = 1
+_TAG = 0x112
+
+_PNG_SIGNATURE, _PNG_EXIF, _PNG_END = b"\x89PNG\r\n\x1a\n", b"eXIf", b"IEND"
+_LONGEST_EXIF = 2**16  # as in a JPEG; a longer one is passed over
+# Where Pillow keeps what a file notes.
+_NOTES = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
+_METHODS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
+
+
+class Turn(NamedTuple):
+    """From the pixels as stored to those that are shown: first rows become columns, then rows and columns are mirrored.
+
+    Attributes:
+        transposes: Whether rows become columns.
+        mirrors_rows: Whether the last row is then the first.
+        mirrors_columns: Whether the last column is then the first.
+    """
+
+    transposes: bool
+    mirrors_rows: bool
+    mirrors_columns: bool
+
+    def size(self, width: int, height: int) -> tuple[int, int]:
+        """The size of the turned image, from that as stored; and back."""
+        return (height, width) if self.transposes else (width, height)
+
+    def pixels(self, stored: ImageArray) -> ImageArray:
+        """The turned pixels of an image, or of whole rows of it (of whole columns, where they become rows)."""
+        found = stored.swapaxes(0, 1) if self.transposes else stored
+        return found[:: -1 if self.mirrors_rows else 1, :: -1 if self.mirrors_columns else 1]
+
+
+# By the number that files note: where the first row and the first column of what is stored belong.
+TURNS = {
+    1: Turn(False, False, False),
+    2: Turn(False, False, True),
+    3: Turn(False, True, True),
+    4: Turn(False, True, False),
+    5: Turn(True, False, False),
+    6: Turn(True, False, True),
+    7: Turn(True, True, True),
+    8: Turn(True, True, False),
+}
+
+
+def noted(image: PillowImage, path: Path | None = None) -> int:
+    """The orientation that an image file notes, from 1 to 8, without decoding it; 1 where it notes none.
+
+    Args:
+        image: As Pillow opened it.
+        path: The file; for a PNG's note that stands behind its pixels, which Pillow decodes them to find.
+    """
+    try:
+        if image.format == "PNG" and path is not None and "exif" not in image.info:
+            return _valid(_in_png(image, path))
+        return _valid(image.getexif().get(_TAG))
+    # Whatever Pillow raises on EXIF data that is broken: nobody can tell an orientation from it, and no viewer does.
+    except Exception:
+        return UPRIGHT
+
+
+def _valid(value: object) -> int:
+    return value if isinstance(value, int) and value in TURNS else UPRIGHT
+
+
+def _in_png(image: PillowImage, path: Path) -> object:
+    """What the file says wherever it stands; `image.getexif()` of a PNG decodes the pixels to come to the end."""
+    from PIL import Image
+
+    if (content := _png_exif(path)) is None:
+        return Image.Image.getexif(image).get(_TAG)  # a text before the pixels, as ImageMagick writes it
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0" + content)
+    return exif.get(_TAG)
+
+
+def _png_exif(path: Path) -> bytes | None:
+    """The EXIF data of a PNG; chunks of pixels are skipped."""
+    with path.open("rb") as file:
+        if file.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
+            return None
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == _PNG_EXIF and length <= _LONGEST_EXIF:
+                return file.read(length)
+            if kind == _PNG_END:
+                break
+            file.seek(length + 4, 1)
+    return None
+
+
+def upright(image: PillowImage) -> PillowImage:
+    """An image that Pillow opened, with its pixels turned as it notes; the image itself where it notes nothing.
+
+    What Pillow made of an image (resized, cut out) keeps the note: turn it before, by `ImageOps.exif_transpose`, which
+    takes the note away.
+    """
+    from PIL import Image
+
+    _decode(image)  # of a TIFF this turns the pixels, and takes the note away; a PNG's note may stand at its end
+    method = _METHODS.get(noted(image))
+    if method is None:
+        return image
+    turned = image.transpose(Image.Transpose[method])
+    for key in _NOTES:
+        turned.info.pop(key, None)  # or it would be turned again
+    return turned
+
+
+def _decode(image: PillowImage) -> None:
+    """Decodes an opened file.
+
+    Pillow (13.0) maps a TIFF of one uncompressed strip into memory by the size of the turned image, so that its rows
+    are torn: it does so where it knows the file's name.
+    """
+    name = getattr(image, "filename", None)
+    if name is None or image.format != "TIFF":
+        image.load()
+        return
+    image.filename = ""  # type: ignore[attr-defined]
+    try:
+        image.load()
+    finally:
+        image.filename = name  # type: ignore[attr-defined]
+
+
+def as_stored(shown: tuple[int, int], orientation: int) -> np.ndarray:
+    """The transform (2, 3) from a place on the turned image, of a size (width, height), to that as it is stored."""
+    turn, (width, height) = TURNS[orientation], shown
+    # Each mirroring undone, then rows and columns changed back.
+    x = [-1.0, 0.0, width] if turn.mirrors_columns else [1.0, 0.0, 0.0]
+    y = [0.0, -1.0, height] if turn.mirrors_rows else [0.0, 1.0, 0.0]
+    return np.array([y, x] if turn.transposes else [x, y])
