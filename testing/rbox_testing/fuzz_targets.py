@@ -329,6 +329,21 @@ def _build_stored(folder: Path) -> None:
     Detector.from_checkpoint(folder / "a.pth", device="cpu")
 
 
+def _log(folder: Path) -> list[Path]:
+    """As mmengine writes it."""
+    steps = [{"lr": 0.1, "loss": 2.5 - step / 10, "time": 0.2, "epoch": 1, "step": step} for step in range(1, 6)]
+    lines = [*steps, {"rbox/map": 0.5, "step": 1}]
+    (folder / "vis_data").mkdir()
+    (folder / "vis_data" / "scalars.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return [folder / "vis_data" / "scalars.json"]
+
+
+def _read_log(folder: Path) -> None:
+    from rbox_baselines._tools._logs import read_log
+
+    read_log(folder)
+
+
 def _split(folder: Path) -> list[Path]:
     (folder / "in").mkdir()
     _dataset("dota", folder / "in")
@@ -370,6 +385,7 @@ def targets() -> dict[str, Target]:
             f"image {suffix}": Target(partial(_image, suffix), partial(_read_image, suffix))
             for suffix in (".png", ".jpg", ".tif", ".bmp", ".webp")
         },
+        "training log": Target(_log, _read_log),
         "split": Target(_split, _again, share=10),
         "settings": Target(_settings, _read_settings, share=2),
         "model": Target(_tiny_model, _load_model, share=20),

@@ -19,6 +19,7 @@ from rbox_baselines.errors import LogError
 Values = Mapping[str, float]
 
 _SCALARS = "scalars.json"
+_LARGEST = 2**53  # of steps and epochs
 _FOLDER = "vis_data"
 # What a line says of itself, and of the machine.
 _PLACES = ("step", "epoch", "iter", "time", "data_time", "memory")
@@ -183,8 +184,11 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
             line = json.loads(text)
             if not isinstance(line, dict):
                 raise ValueError("no object")
-            yield {name: value for name, value in line.items() if isinstance(value, int | float)}
-        except ValueError as error:
+            values = {name: value for name, value in line.items() if isinstance(value, int | float)}
+            if not all(0 <= values.get(name, 0) < _LARGEST for name in ("step", "epoch")):  # nor is NaN
+                raise ValueError("no step")
+            yield values
+        except (ValueError, RecursionError) as error:
             if number < len(texts):
                 message = f"expected a line of JSON, got {quoted(text)}"
                 raise LogError(message, path=file, line=number) from error

@@ -86,7 +86,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         found = _NAMES.get((module, name))
         if found is None:
-            raise _RefusedError(f"expected a pickle of tensors and arrays, got one that asks for {module}.{name}")
+            asked = quoted(f"{module}.{name}", marks=False)
+            raise _RefusedError(f"expected a pickle of tensors and arrays, got one that asks for {asked}")
         return found
 
 

@@ -131,7 +131,14 @@ def _final(run: Path, kept: list[Path]) -> Checkpoint:
 def _last_logged(losses: Path) -> int | None:
     try:
         return int(json.loads(losses.read_text(encoding="utf-8").splitlines()[-1])["step"])
-    except (OSError, ValueError, LookupError, TypeError):  # none, or not one of ours: the step is not known
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        ArithmeticError,
+        RecursionError,
+    ):  # none, or not one of ours: the step is not known
         return None
 
 

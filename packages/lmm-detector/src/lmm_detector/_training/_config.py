@@ -271,7 +271,7 @@ def _read(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ConfigError("expected a configuration file, found none", path=path) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"expected settings as YAML, got: {said(error)}", path=path) from error
     if not isinstance(values, dict | None):
         raise ConfigError(f"expected settings by their names, got {type(values).__name__}", path=path)

@@ -84,7 +84,7 @@ def _settings(given: str, known: dict[str, dict[str, Any]], what: str) -> dict[s
         raise ConfigError(f"expected {what} to be {', '.join(known)} or a JSON file, got {quoted(given)}")
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"expected {what}'s settings as JSON, got: {said(error)}", path=path) from error
     if not isinstance(settings, dict):
         raise ConfigError(f"expected {what}'s settings as a JSON object, got {type(settings).__name__}", path=path)

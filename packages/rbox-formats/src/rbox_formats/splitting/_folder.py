@@ -7,15 +7,50 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
+import msgspec
 import numpy as np
 
 from rbox_formats import files
 from rbox_formats._records import ImageRecord
-from rbox_formats.errors import DatasetError, differing
+from rbox_formats.errors import DatasetError, differing, said
 
 _NAME = ".split"
+_Corner = tuple[float, float]
+
+T = TypeVar("T")
+
+
+class _Window(msgspec.Struct):
+    """A window that was written, as an `ImageRecord` in JSON."""
+
+    image_id: str
+    file: str
+    width: Annotated[int, msgspec.Meta(ge=1)]
+    height: Annotated[int, msgspec.Meta(ge=1)]
+    boxes: list[tuple[float, float, float, float, float]]
+    quads: list[tuple[_Corner, _Corner, _Corner, _Corner]] | None
+    labels: list[Annotated[int, msgspec.Meta(ge=0, lt=2**31)]]
+    difficult: list[bool]
+    scores: list[float] | None
+    metadata: dict[str, Any]
+
+
+class _Image(msgspec.Struct):
+    """An image whose windows are all there."""
+
+    fingerprint: str
+    objects: int
+    unseen: int
+    windows: list[_Window]
+
+
+class _End(msgspec.Struct):
+    """A run that came to its end."""
+
+    fingerprint: str
+    done: tuple[int, int, int]
 
 
 class Done(NamedTuple):
@@ -61,7 +96,7 @@ class Folder:
             )
         path = self._base / "settings.json"
         if path.is_file():
-            _require_same(json.loads(path.read_text(encoding="utf-8")), settings, path, out)
+            _require_same(_read(path, dict[str, Any]), settings, path, out)
         else:
             files.write_text(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
         self.images.mkdir(parents=True, exist_ok=True)
@@ -74,14 +109,13 @@ class Folder:
 
     def done(self, image_id: str, fingerprint: str) -> Done | None:
         """What was done of an image; None if nothing, or if the image is another now: its old windows are removed."""
-        try:
-            values = json.loads(self._record(image_id).read_text(encoding="utf-8"))
-            names = [window["file"] for window in values["windows"]]
-        except FileNotFoundError:
+        path = self._record(image_id)
+        if not path.is_file():
             return None
-        paths = [self.images / files.safe_name(name, self.images) for name in names]
-        if values["fingerprint"] == fingerprint and all(path.is_file() for path in paths):
-            return Done(len(names), values["objects"], values["unseen"])
+        noted = _read(path, _Image)
+        paths = [self.images / files.safe_name(window.file, self.images) for window in noted.windows]
+        if noted.fingerprint == fingerprint and all(path.is_file() for path in paths):
+            return Done(len(paths), noted.objects, noted.unseen)
         for path in paths:
             path.unlink(missing_ok=True)
         return None
@@ -102,9 +136,8 @@ class Folder:
     def read(self, image_ids: Sequence[str]) -> Iterator[ImageRecord]:
         """The windows of all images, one image's at a time."""
         for image_id in image_ids:
-            values = json.loads(self._record(image_id).read_text(encoding="utf-8"))
-            for window in values["windows"]:
-                yield _from_dict(window, self.images)
+            for window in _read(self._record(image_id), _Image).windows:
+                yield _to_record(window, self.images)
 
     def finished(self, fingerprint: str) -> Done | None:
         """What a run that came to its end did; None if none did.
@@ -115,15 +148,15 @@ class Folder:
         path = self._base / "done.json"
         if not path.is_file():
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values["fingerprint"] != fingerprint:
+        noted = _read(path, _End)
+        if noted.fingerprint != fingerprint:
             raise DatasetError(
                 "expected the dataset as it was split, got other annotations or images",
                 path=path,
                 remedy=f"Choose another --out, or remove {self._out}.",
             )
         self._clear()
-        return Done(*values["done"])
+        return Done(*noted.done)
 
     def finish(self, fingerprint: str, done: Done) -> None:
         """Notes that all is done, and removes what only a run needs."""
@@ -159,22 +192,35 @@ def _to_dict(record: ImageRecord) -> dict[str, Any]:
     }
 
 
-def _from_dict(values: Mapping[str, Any], images: Path) -> ImageRecord:
-    def floats(key: str, *shape: int) -> Any:
-        return None if values[key] is None else np.array(values[key], dtype=np.float64).reshape(-1, *shape)
-
+def _to_record(window: _Window, images: Path) -> ImageRecord:
     return ImageRecord(
-        image_id=values["image_id"],
-        boxes=floats("boxes", 5),
-        quads=floats("quads", 4, 2),
-        labels=np.array(values["labels"], dtype=np.int64),
-        difficult=np.array(values["difficult"], dtype=bool),
-        scores=floats("scores"),
-        path=images / files.safe_name(values["file"], images),
-        width=values["width"],
-        height=values["height"],
-        metadata=values["metadata"],
+        image_id=window.image_id,
+        boxes=np.array(window.boxes, dtype=np.float64).reshape(-1, 5),
+        quads=None if window.quads is None else np.array(window.quads, dtype=np.float64).reshape(-1, 4, 2),
+        labels=np.array(window.labels, dtype=np.int64),
+        difficult=np.array(window.difficult, dtype=bool),
+        scores=None if window.scores is None else np.array(window.scores, dtype=np.float64),
+        path=images / files.safe_name(window.file, images),
+        width=window.width,
+        height=window.height,
+        metadata=window.metadata,
     )
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    """What a run noted in a file.
+
+    Raises:
+        DatasetError: If something else is in it.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise DatasetError(
+            f"expected what a split notes of itself, got {said(error)}",
+            path=path,
+            remedy="Choose another --out, or remove the folder that it writes to.",
+        ) from error
 
 
 def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, out: Path) -> None:
