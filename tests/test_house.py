@@ -131,3 +131,20 @@ def test_the_packages_carry_one_version_and_bounds_that_hold() -> None:
         for requirement in tomllib.loads(path.read_text())["project"]["dependencies"]:
             if requirement.startswith(("rbox-", "lmm-")):
                 assert requirement.endswith(f">={major}.{minor},<{major}.{minor + 1}"), (path, requirement)
+
+
+# What opens an image, and what opens a zip; each has one room, where formats, limits and orientation are seen to.
+OPENERS = {
+    "rbox_formats/images": r"\b(Image|rasterio)\.open\(|\b(imread|imdecode|imfrombytes)\(|\bImageFile\.Parser",
+    "rbox_formats/archives.py": r"\bZipFile\((?!temporary)|\bis_zipfile\(|\btarfile\.|\bgzip\.|\bunpack_archive\(",
+}
+
+
+@pytest.mark.parametrize("room", OPENERS)
+def test_images_and_zips_are_opened_in_one_room(room: str) -> None:
+    sources = list(ROOT.glob("packages/*/src/**/*.py"))
+    paths = [path for path in sources if f"/src/{room}" not in path.as_posix()]
+    assert len(paths) < len(sources)
+    assert any(re.search(OPENERS[room], path.read_text()) for path in set(sources) - set(paths))
+    found = [path for path in paths if re.search(OPENERS[room], path.read_text())]
+    assert not found, f"open an image or a zip by themselves: {found}"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lmm_detector._prediction._scenes import Scene, as_pixels, blocks, is_one_image, shared
-from PIL import Image
+from PIL import Image, ImageOps
 from rbox_formats import images, tiling
 from rbox_formats.errors import ImageError
 
@@ -83,3 +83,22 @@ def test_what_is_no_image(image: Any, found: str) -> None:
 def test_a_folder_is_no_image(tmp_path: Any) -> None:
     with pytest.raises(ImageError, match=r"(?s)expected an image, got a folder.*find_images"):
         Scene.of(tmp_path, 48, 8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+def test_an_image_is_turned_as_its_file_notes_in_memory_too(name: str, orientation: int, tmp_path: Path) -> None:
+    """As Pillow's `exif_transpose` turns it: from a file window by window, and as Pillow opened it."""
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    noted: dict[str, Any] = {"tiffinfo": {0x112: orientation}} if name == "a.tif" else {"exif": exif}
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / name, **noted)
+    with Image.open(tmp_path / name) as image:
+        shown = np.asarray(ImageOps.exif_transpose(image))
+    with Image.open(tmp_path / name) as image:
+        np.testing.assert_array_equal(as_pixels(image), shown)
+    scene = Scene.of(tmp_path / name, 64, 0)
+    assert scene.size == shown.shape[1::-1]
+    ((_, crop),) = scene.crops()
+    np.testing.assert_array_equal(crop[: shown.shape[0], : shown.shape[1]], shown)

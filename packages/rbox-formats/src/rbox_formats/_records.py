@@ -25,7 +25,8 @@ _FLOAT64, _INT64, _BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.
 _TAKEN = {_FLOAT64: ("biuf", "numbers"), _INT64: ("iu", "whole numbers"), _BOOL: ("biu", "flags")}
 _COLUMNS = (("labels", _INT64, ()), ("quads", _FLOAT64, (4, 2)), ("difficult", _BOOL, ()), ("scores", _FLOAT64, ()))
 
-_FIELDS = ("image_id", "boxes", "labels", "quads", "difficult", "scores", "path", "width", "height", "metadata")
+_ABOUT = ("path", "width", "height", "metadata", "stated_size")
+_FIELDS = ("image_id", "boxes", "labels", "quads", "difficult", "scores", *_ABOUT)
 
 # A record, or what a package makes of one; typing.Self is not known to what checks annotations in the tests.
 Record = TypeVar("Record", bound="ImageRecord")
@@ -94,6 +95,8 @@ class ImageRecord:
         width: In pixels, or None where the file is not there to tell.
         height: In pixels, or None.
         metadata: What the format says of the image and the record has no name for; writers give it back.
+        stated_size: (width, height) that the annotation itself says of its image, where it does. The file's is what
+            counts; `inspect` compares the two.
 
     Raises:
         FormatsError: If a column is of another shape, not of numbers, or not as long as the boxes.
@@ -109,6 +112,7 @@ class ImageRecord:
     width: int | None = None
     height: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    stated_size: tuple[int, int] | None = None
 
     def __init__(  # written out for its types: columns are given as anything, and are arrays from then on
         self,
@@ -122,8 +126,10 @@ class ImageRecord:
         width: int | None = None,
         height: int | None = None,
         metadata: Mapping[str, Any] | None = None,
+        stated_size: tuple[int, int] | None = None,
     ) -> None:
-        values = (image_id, boxes, labels, quads, difficult, scores, path, width, height, metadata or {})
+        about = (path, width, height, metadata or {}, stated_size)
+        values = (image_id, boxes, labels, quads, difficult, scores, *about)
         for name, value in zip(_FIELDS, values, strict=True):
             object.__setattr__(self, name, value)
         self.__post_init__()

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +188,98 @@ def test_the_example_images_of_dota(tmp_path: Path) -> None:
     assert [word for word in ship.split() if word.isdigit()] == ["531", "6", "1", "507", "24", "0"]
     assert "Nothing is suspicious." in result.output
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["P0706.png", "P1888.png"]
+
+
+@pytest.fixture
+def turned(tmp_path: Path) -> Path:
+    """Six images, four of them to be turned; the annotations state a size, the third that of the pixels as stored."""
+    root = tmp_path / "coco"
+    (root / "images").mkdir(parents=True)
+    images = []
+    for number, (orientation, stated) in enumerate([(1, (60, 40)), (6, (40, 60)), (8, (60, 40)), (3, (60, 40))]):
+        exif = Image.Exif()
+        exif[0x112] = orientation
+        Image.new("RGB", (60, 40), GROUND).save(root / "images" / f"{number}.jpg", exif=exif)
+        images.append({"id": number, "file_name": f"{number}.jpg", "width": stated[0], "height": stated[1]})
+    square = Image.Exif()
+    square[0x112] = 6
+    Image.new("RGB", (50, 50), GROUND).save(root / "images" / "4.png", exif=square)
+    images += [{"id": 4, "file_name": "4.png", "width": 50, "height": 50}, {"id": 5, "file_name": "5.png"}]
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 4]}
+    document = {"images": images, "annotations": [box], "categories": [{"id": 1, "name": "ship"}]}
+    (root / "annotations.json").write_text(json.dumps(document))
+    return root
+
+
+def test_turned_images_and_annotations_on_their_side_are_listed(turned: Path, tmp_path: Path) -> None:
+    result = run("--data", turned, "--format", "coco", "--out", tmp_path / "out", "--show", 3)
+    assert result.exit_code == 0, result.output
+    images = turned / "images"
+    assert (
+        "Images that are turned as their files note (boxes are of the turned image): 4\n"
+        f"  {images / '1.jpg'}: orientation 6\n"
+        f"  {images / '2.jpg'}: orientation 8\n"
+        f"  {images / '3.jpg'}: orientation 3\n"
+        "  and 1 more\n"
+        "Annotations whose own size is that of the image on its side, as if it had not been turned: 1\n"
+        f"  {turned / 'annotations.json'}: 2 as 60x40, the image is 40x60\n"
+    ) in result.output
+    report = json.loads((tmp_path / "out/inspection.json").read_text())
+    assert [each["orientation"] for each in report["turned"]] == [6, 8, 3, 6]
+    assert [(each["image_id"], each["stated"], each["size"]) for each in report["on_its_side"]] == [
+        ("2", [60, 40], [40, 60])
+    ]
+
+
+def test_nothing_is_said_of_images_that_are_upright(data: Path) -> None:
+    assert "turned" not in run("--data", data).output
+
+
+@pytest.mark.parametrize("format", ["labelme", "voc", "coco", "hrsc2016"])
+def test_formats_that_state_a_size_have_it_compared(format: str, tmp_path: Path) -> None:
+    """Written where the image was not turned, as a tool does that reads pixels alone; then the file's note counts."""
+    from rbox_formats import ClassNames, ImageRecord, datasets
+
+    record = ImageRecord("P1", [[20, 15, 8, 4, 0]], [0], path=Path("P1.jpg"), width=60, height=40)
+    datasets.write(format, [record], tmp_path, None, ClassNames(["ship"]))
+    folder = datasets.FORMATS[format].images(tmp_path, None)  # type: ignore[misc]
+    folder.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x112] = 8
+    Image.new("RGB", (60, 40), GROUND).save(folder / "P1.jpg", exif=exif)
+    result = run("--data", tmp_path, "--format", format)
+    assert "as 60x40, the image is 40x60" in result.output, result.output
+
+
+def test_an_image_that_says_it_is_huge_is_not_decoded(data: Path, tmp_path: Path) -> None:
+    """50,000 x 50,000 in a hundred bytes: counted by its header, listed where it was to be drawn."""
+    add_huge(data)
+    result = run("--data", data)
+    assert result.exit_code == 0, result.output
+    assert "Images: 200x160 to 50000x50000 px." in result.output
+    result = run("--data", data, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "P2.png: expected an image of at most 268,435,456 pixels" in result.stderr
+    assert "RBOX_MAX_PIXELS" in result.stderr
+
+
+def add_huge(data: Path) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    parts = chunk(b"IHDR", struct.pack(">IIBBBBB", 50_000, 50_000, 1, 0, 0, 0, 0)), chunk(b"IDAT", zlib.compress(b""))
+    (data / "images" / "P2.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b""))
+
+
+def test_truth_beside_predictions_of_a_huge_image_is_refused(data: Path, tmp_path: Path) -> None:
+    from rbox_formats import datasets, predictions
+    from rbox_formats.errors import ImageError
+    from rbox_formats.visualization import visualize
+
+    add_huge(data)
+    truth = datasets.read("dota", data)
+    with predictions.Writer(tmp_path / "a.jsonl", predictions.Header(truth.class_names, "x")) as writer:
+        for record in truth:
+            writer.write(record)
+    with pytest.raises(ImageError, match="at most 268,435,456 pixels"):
+        visualize(truth, tmp_path / "a.jsonl", tmp_path / "out")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
-from rbox_formats import ClassNames, ImageRecord, datasets
+from rbox_formats import ClassNames, ImageRecord, datasets, splitting
+from rbox_formats.cli.main import main
 from rbox_formats.datasets import _names
 from rbox_formats.errors import DatasetError, FormatsError
 
@@ -173,3 +176,53 @@ def test_a_closed_outline_keeps_its_four_corners(tmp_path: Path) -> None:
     skewed = "0.1 0.2 0.5 0.3 0.4 0.8 0.05 0.6"
     (record,) = datasets.read("yolo-obb", make(tmp_path, f"1 {skewed} 0.1 0.2"), "train")
     np.testing.assert_allclose(record.quads[0], [[20, 20], [100, 30], [80, 80], [10, 60]])
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+def test_shares_are_of_the_turned_image(suffix: str, orientation: int, tmp_path: Path) -> None:
+    """As Ultralytics' `convert_dota_to_yolo_obb` writes them: by the shape of what OpenCV reads, six digits each.
+
+    Where the box is comes from the pixels: it is painted on what OpenCV shows.
+    """
+    cv2 = pytest.importorskip("cv2")
+    stored = np.zeros((100, 200, 3), dtype=np.uint8)
+    stored[20:40, 50:90] = 255  # 40 x 20 as stored
+    for folder in ("images", "labels"):
+        (tmp_path / "a" / folder).mkdir(parents=True)
+    path = tmp_path / "a" / "images" / f"P1.{suffix}"
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    noted: dict[str, Any] = {"exif": exif, "quality": 100, "lossless": True}
+    Image.fromarray(stored).save(path, **({"tiffinfo": {0x112: orientation}} if suffix == "tif" else noted))
+    shown = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    height, width = shown.shape[:2]
+    y, x = np.nonzero(shown[..., 0] > 128)
+    corners = [[x.min(), y.min()], [x.max() + 1, y.min()], [x.max() + 1, y.max() + 1], [x.min(), y.max() + 1]]
+    shares = [f"{share / (height if i % 2 else width):.6g}" for i, share in enumerate(np.ravel(corners).tolist())]
+    (tmp_path / "a" / "labels" / "P1.txt").write_text(f"0 {' '.join(shares)}\n")
+    (tmp_path / "a" / "classes.txt").write_text("ship\n")
+
+    (record,) = datasets.read("yolo-obb", tmp_path / "a")
+    assert record.size == (width, height) == ((100, 200) if orientation > 4 else (200, 100))
+    assert record.quads is not None
+    np.testing.assert_allclose(record.quads[0], corners, atol=1e-3)
+    assert sorted(record.boxes[0, 2:4].tolist()) == pytest.approx([20, 40], abs=1e-3)
+
+    out = tmp_path / "b"
+    source = f"--data {tmp_path / 'a'} --format yolo-obb --class-names ship"
+    arguments = f"convert {source} --to dota --out {out} --images copy".split()
+    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert "Read back, it is the same." in result.output, result.output
+    (copied,) = datasets.read("dota", out, class_names=["ship"])
+    assert copied.size == record.size
+    np.testing.assert_allclose(copied.corners[0], corners, atol=1e-2)
+
+    splitting.split(datasets.read("yolo-obb", tmp_path / "a"), tmp_path / "c", splitting.SplitSettings(size=512))
+    (window,) = datasets.read("dota", tmp_path / "c", class_names=["ship"])
+    with Image.open(window.file) as image:
+        assert image.getexif().get(0x112, 1) == 1
+        pixels = np.asarray(image)[:height, :width, 0]
+    (x0, y0), (x1, y1) = (np.rint(edge(window.corners[0], axis=0)).astype(int) for edge in (np.min, np.max))
+    assert pixels[y0:y1, x0:x1].min() > 100
+    assert (pixels > 128).sum() == pytest.approx(800, abs=8 if suffix == "jpg" else 0)

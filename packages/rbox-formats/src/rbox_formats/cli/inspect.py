@@ -58,6 +58,9 @@ def inspect(
     rectangular (fills less than 0.7 of its smallest rectangle), is thin (less than 1 px wide, or 80 times as long as
     wide), or repeats another of its class (each corner within a tenth of its width).
 
+    Images are listed whose files note that they are to be turned, which they are everywhere, and annotations whose own
+    size is that of the image on its side: they may have been drawn on the pixels as stored.
+
     Files that cannot be read are listed, each with its first fault, and the others counted; the exit code is then 1.
     Images are decoded only to be drawn (--out).
     """
@@ -144,8 +147,29 @@ def _print(found: Inspection, show: int) -> None:
         click.echo(f"Images of unknown size, where nothing is known to lie outside: {found.without_size}.")
     if found.partly_outside:
         click.echo(f"Objects that reach beyond their image: {found.partly_outside}.")
+    _print_turned(found, show)
     _print_suspicious(found, show)
     click.echo(inspection.headline(found))
+
+
+def _print_turned(found: Inspection, show: int) -> None:
+    turned = [f"{each.file}: orientation {each.orientation}" for each in found.turned]
+    _print_some("Images that are turned as their files note (boxes are of the turned image)", turned, show)
+    on_its_side = []
+    for each in found.on_its_side:
+        (w0, h0), (w1, h1) = each.stated, each.size
+        on_its_side.append(f"{each.file or each.image_id}: {each.image_id} as {w0}x{h0}, the image is {w1}x{h1}")
+    what = "Annotations whose own size is that of the image on its side, as if it had not been turned"
+    _print_some(what, on_its_side, show)
+
+
+def _print_some(what: str, lines: list[str], show: int) -> None:
+    if lines:
+        click.echo(f"{what}: {len(lines)}")
+        for line in lines[:show]:
+            click.echo(f"  {line}")
+        if len(lines) > show:
+            click.echo(f"  and {len(lines) - show} more")
 
 
 def _print_suspicious(found: Inspection, show: int) -> None:

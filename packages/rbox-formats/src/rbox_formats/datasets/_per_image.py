@@ -170,6 +170,7 @@ def load(path: Path, image_files: dict[str, Path], class_names: ClassNames, pars
         width=image.width if image.path else annotation.width,
         height=image.height if image.path else annotation.height,
         metadata=annotation.metadata,
+        stated_size=(annotation.width, annotation.height) if annotation.width and annotation.height else None,
     )
 
 

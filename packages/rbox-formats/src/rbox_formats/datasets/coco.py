@@ -156,7 +156,7 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
         difficult.append(any(annotation[key].flag() for key in ("iscrowd", "ignore") if annotation.has(key)))
         scores.append(annotation["score"].number() if annotation.has("score") else None)
     boxes, quads = _arrays(shapes)
-    sizes = [entry[key].side() if entry.has(key) else None for key in ("width", "height")]
+    width, height = (entry[key].side() if entry.has(key) else None for key in ("width", "height"))
     known = ("file_name", "width", "height")
     return ImageRecord(
         image_id=stem_of(entry["file_name"].text()),
@@ -166,9 +166,10 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
         difficult=np.array(difficult, dtype=bool),
         scores=np.array(scores, dtype=np.float64) if scores and None not in scores else None,
         path=image.path,
-        width=image.width if image.path else sizes[0],
-        height=image.height if image.path else sizes[1],
+        width=image.width if image.path else width,
+        height=image.height if image.path else height,
         metadata={key: value for key, value in entry.value.items() if key not in known},
+        stated_size=None if width is None or height is None else (width, height),
     )
 
 

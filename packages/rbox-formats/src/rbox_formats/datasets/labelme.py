@@ -98,16 +98,17 @@ def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNam
         labels.append(label)
         difficult.append(_is_difficult(shape))
     image = _image(document, path, root, beside)
-    sizes = [document[key].side() if document.has(key) else None for key in ("imageWidth", "imageHeight")]
+    width, height = (document[key].side() if document.has(key) else None for key in ("imageWidth", "imageHeight"))
     return ImageRecord.from_quads(
         image_id=path.stem,
         quads=np.array(quads, dtype=np.float64).reshape(-1, 4, 2),
         labels=np.array(labels, dtype=np.int64),
         difficult=np.array(difficult, dtype=bool),
         path=image.path,
-        width=image.width if image.path else sizes[0],
-        height=image.height if image.path else sizes[1],
+        width=image.width if image.path else width,
+        height=image.height if image.path else height,
         metadata={key: value for key, value in document.value.items() if key not in _KNOWN},
+        stated_size=None if width is None or height is None else (width, height),
     )
 
 

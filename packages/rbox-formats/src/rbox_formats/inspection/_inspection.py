@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from rbox_formats import images
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.errors import RboxError
+from rbox_formats.errors import ImageError, RboxError
 from rbox_formats.inspection._checks import CHECKS, THRESHOLDS, Objects, reaches_outside
 from rbox_formats.progress import showing, track
 
@@ -25,6 +27,9 @@ ANGLE_STEP = 5
 LONG_SIDES = tuple(2.0 ** (k / 2) for k in range(1, 28))
 """Long sides are counted between these, px: half an octave each; the first count is of those below, the last of those
 from the last on."""
+
+
+_LISTS = ("classes", "suspicious", "broken", "turned", "on_its_side")
 
 
 class ClassSummary(NamedTuple):
@@ -74,6 +79,36 @@ class Broken(NamedTuple):
     error: str
 
 
+class Turned(NamedTuple):
+    """An image whose pixels are turned as its file notes; boxes are of the turned image.
+
+    Attributes:
+        image_id: The image.
+        file: Its file.
+        orientation: EXIF's number, 2 to 8.
+    """
+
+    image_id: str
+    file: str
+    orientation: int
+
+
+class OnItsSide(NamedTuple):
+    """An annotation whose own size is that of its image on its side: it may be of the pixels as they are stored.
+
+    Attributes:
+        image_id: The image.
+        file: The annotation file, where it is known.
+        stated: (width, height) that the annotation says.
+        size: (width, height) of the image.
+    """
+
+    image_id: str
+    file: str | None
+    stated: tuple[int, int]
+    size: tuple[int, int]
+
+
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """What a dataset holds.
@@ -92,6 +127,8 @@ class Inspection:
         partly_outside: How many objects reach more than a pixel beyond their image and are on it with another part.
         suspicious: What `CHECKS` found, image by image; an object may be there more than once.
         broken: What could not be read.
+        turned: The images that are turned as their files note.
+        on_its_side: The annotations whose own size is that of the image on its side.
     """
 
     class_names: ClassNames
@@ -106,6 +143,8 @@ class Inspection:
     partly_outside: int
     suspicious: tuple[Suspicion, ...]
     broken: tuple[Broken, ...]
+    turned: tuple[Turned, ...] = ()
+    on_its_side: tuple[OnItsSide, ...] = ()
 
     @property
     def objects(self) -> int:
@@ -121,7 +160,7 @@ class Inspection:
     def to_dict(self) -> dict[str, Any]:
         """As what JSON can hold."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        named = {name: [each._asdict() for each in values[name]] for name in ("classes", "suspicious", "broken")}
+        named = {name: [each._asdict() for each in values[name]] for name in _LISTS}
         arrays = {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
         images: dict[str, Any] = {"images": len(self.objects_per_image), "objects": self.objects, "kinds": self.kinds}
         images["thresholds"] = dict(THRESHOLDS)
@@ -146,6 +185,8 @@ class Inspector:
         self._without_file = self._without_size = self._partly_outside = 0
         self._suspicious: list[Suspicion] = []
         self._broken: list[Broken] = []
+        self._turned: list[Turned] = []
+        self._on_its_side: list[OnItsSide] = []
 
     def add(self, record: ImageRecord, index: int, file: Path | None = None) -> None:
         """Counts one image.
@@ -158,6 +199,7 @@ class Inspector:
         # Absurd coordinates are what is looked for: they may overflow.
         with np.errstate(over="ignore", invalid="ignore"):
             self._count(record)
+            self._look_at_image(record, file)
             if len(record):
                 self._look_at(record, index, file)
 
@@ -198,6 +240,17 @@ class Inspector:
                 )
                 self._suspicious.append(suspicion)
 
+    def _look_at_image(self, record: ImageRecord, file: Path | None) -> None:
+        if record.path is None:
+            return
+        with suppress(ImageError):  # a file that is no image any more is for who reads its pixels
+            if (orientation := images.read_orientation(record.path)) != 1:
+                self._turned.append(Turned(record.image_id, str(record.path), orientation))
+        stated, size = record.stated_size, (record.width, record.height)
+        if stated is not None and stated != size and stated[::-1] == size:
+            where = None if file is None else str(file)
+            self._on_its_side.append(OnItsSide(record.image_id, where, stated, record.size))
+
     def add_broken(self, file: Path | str, error: Exception) -> None:
         """Notes a file that could not be read."""
         self._broken.append(Broken(str(file), str(error)))
@@ -230,6 +283,8 @@ class Inspector:
             partly_outside=self._partly_outside,
             suspicious=tuple(self._suspicious),
             broken=tuple(self._broken),
+            turned=tuple(self._turned),
+            on_its_side=tuple(self._on_its_side),
         )
 
 

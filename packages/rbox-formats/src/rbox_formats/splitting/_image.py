@@ -70,6 +70,7 @@ def split_image(
             path=folder / name,
             height=pixels.shape[0],
             width=pixels.shape[1],
+            stated_size=None,
             # Not the image's own: what it says, such as a resolution, need not be true of a part.
             metadata={"source": record.image_id, "window": list(window)},
         )
