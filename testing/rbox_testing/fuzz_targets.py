@@ -44,8 +44,8 @@ SCORES = np.array([0.9, 0.5, 0.25])
 # Datasets.
 
 
-def _dataset(name: str, folder: Path) -> list[Path]:
-    """A dataset of two images in a format; gives the files that are not images."""
+def write_dataset(name: str, folder: Path) -> list[Path]:
+    """Writes a dataset of two images in a format; gives the files that are not images."""
     entry = FORMATS[name]
     names = entry.class_names or NAMES
     place = entry.images(folder, None) if entry.images else folder
@@ -331,11 +331,15 @@ def _build_stored(folder: Path) -> None:
 
 def _log(folder: Path) -> list[Path]:
     """As mmengine writes it."""
-    steps = [{"lr": 0.1, "loss": 2.5 - step / 10, "time": 0.2, "epoch": 1, "step": step} for step in range(1, 6)]
+    steps = [
+        {"lr": 0.1, "loss": 2.5 - step / 10, "time": 0.2, "epoch": 1, "iter": step, "step": step}
+        for step in range(1, 6)
+    ]
     lines = [*steps, {"rbox/map": 0.5, "step": 1}]
-    (folder / "vis_data").mkdir()
-    (folder / "vis_data" / "scalars.json").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return [folder / "vis_data" / "scalars.json"]
+    path = folder / "20260101_000000" / "vis_data" / "scalars.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return [path]
 
 
 def _read_log(folder: Path) -> None:
@@ -346,7 +350,7 @@ def _read_log(folder: Path) -> None:
 
 def _split(folder: Path) -> list[Path]:
     (folder / "in").mkdir()
-    _dataset("dota", folder / "in")
+    write_dataset("dota", folder / "in")
     _again(folder)
     return sorted(path for path in (folder / "out").rglob("*") if path.is_file() and path.suffix not in _IMAGES)
 
@@ -361,7 +365,7 @@ def targets() -> dict[str, Target]:
     """All of them, by name."""
     return {
         **{
-            f"reader {name}": Target(partial(_dataset, name), partial(_read_dataset, name))
+            f"reader {name}": Target(partial(write_dataset, name), partial(_read_dataset, name))
             for name, entry in FORMATS.items()
             if entry.read
         },

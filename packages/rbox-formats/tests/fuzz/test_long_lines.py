@@ -11,9 +11,9 @@ import pytest
 from rbox_formats import ClassNames, RboxError, codecs, datasets, images, predictions
 from rbox_formats.datasets import geojson
 from rbox_formats.errors import listed, quoted, said
+from rbox_testing.fuzz_targets import write_dataset
 
-from .test_readers import READ, make
-
+READ = [name for name, entry in datasets.FORMATS.items() if entry.read]
 LONGEST_MESSAGE = 640  # FAIR1M's classes, a quotation and what to do; and the file's path
 LONG, VERY_LONG = 5_000, 10_000_000
 FILLINGS = (b"a", b"1", b"7 ", b"7,", "\u00e9".encode(), b"\\u0007", b"\x07")
@@ -41,7 +41,7 @@ def lengthened(content: bytes, filling: bytes, length: int, places: int) -> Iter
 @pytest.mark.parametrize("name", READ)
 def test_what_is_said_of_a_long_word_is_short(name: str, tmp_path: Path) -> None:
     said_at_all = 0
-    for path in make(name, tmp_path):
+    for path in write_dataset(name, tmp_path):
         whole = path.read_bytes()
         for filling in FILLINGS:
             for content in lengthened(whole, filling, LONG, 8):
@@ -55,7 +55,7 @@ def test_what_is_said_of_a_long_word_is_short(name: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", READ)
 def test_what_is_said_of_a_line_of_ten_megabytes_is_short(name: str, tmp_path: Path) -> None:
-    for path in make(name, tmp_path)[:2]:
+    for path in write_dataset(name, tmp_path)[:2]:
         whole = path.read_bytes()
         content, *_ = lengthened(whole, b"a", VERY_LONG, 1)
         path.write_bytes(content)
@@ -67,7 +67,7 @@ def test_what_is_said_of_a_line_of_ten_megabytes_is_short(name: str, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.parametrize("name", READ)
 def test_what_is_said_of_any_line_of_ten_megabytes_is_short(name: str, tmp_path: Path) -> None:
-    for path in make(name, tmp_path):
+    for path in write_dataset(name, tmp_path):
         whole = path.read_bytes()
         for filling in FILLINGS:
             for content in lengthened(whole, filling, VERY_LONG, 2):
@@ -85,7 +85,7 @@ def test_outlines_of_very_many_corners_are_refused_by_their_number(tmp_path: Pat
         ("labelme", r"shapes\[0\].points: expected outlines of at most 20,000 corners, got 30,000"),
     ):
         root = tmp_path / name
-        path = next(path for path in make(name, root) if path.suffix in (".json", ".txt"))
+        path = next(path for path in write_dataset(name, root) if path.suffix in (".json", ".txt"))
         text = path.read_text()
         if name == "yolo-obb":
             text = "0" + " 0.25 0.5" * 1_250_000 + "\n"
@@ -100,7 +100,7 @@ def test_outlines_of_very_many_corners_are_refused_by_their_number(tmp_path: Pat
 
 
 def test_an_outline_of_as_many_corners_as_there_may_be_is_read(tmp_path: Path) -> None:
-    path = next(path for path in make("yolo-obb", tmp_path) if path.suffix == ".txt")
+    path = next(path for path in write_dataset("yolo-obb", tmp_path) if path.suffix == ".txt")
     corners = " ".join(f"{0.25 + 0.5 * (i % 2)} {i / 40_000}" for i in range(20_000))
     path.write_text(f"0 {corners}\n")
     record = next(record for record in datasets.read("yolo-obb", tmp_path) if record.image_id == path.stem)

@@ -185,7 +185,7 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(line, dict):
                 raise ValueError("no object")
             values = {name: value for name, value in line.items() if isinstance(value, int | float)}
-            if not all(0 <= values.get(name, 0) < _LARGEST for name in ("step", "epoch")):  # nor is NaN
+            if not all(0 <= values.get(name, 0) < _LARGEST for name in ("step", "epoch", "iter")):  # nor is NaN
                 raise ValueError("no step")
             yield values
         except (ValueError, RecursionError) as error:

@@ -131,15 +131,8 @@ def _final(run: Path, kept: list[Path]) -> Checkpoint:
 def _last_logged(losses: Path) -> int | None:
     try:
         return int(json.loads(losses.read_text(encoding="utf-8").splitlines()[-1])["step"])
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        ArithmeticError,
-        RecursionError,
-    ):  # none, or not one of ours: the step is not known
-        return None
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
+        return None  # there is none, or it is not one of ours
 
 
 def _same_weights(one: Path, other: Path) -> bool:
