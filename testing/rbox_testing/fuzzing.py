@@ -112,7 +112,7 @@ def damaged(content: bytes, suffix: str, chance: random.Random) -> bytes:
 
 def _damaged(content: bytes, suffix: str, chance: random.Random) -> bytes:
     if suffix in (".json", ".jsonl", ".geojson") and chance.random() < 0.5:
-        lines = content.splitlines(keepends=True) if suffix == ".jsonl" else [content]
+        lines = content.splitlines(keepends=True) if b"}\n{" in content else [content]  # an object in each
         place = chance.randrange(len(lines))
         lines[place] = json.dumps(_with_another(json.loads(lines[place]), chance)).encode() + b"\n"
         return b"".join(lines)
