@@ -95,18 +95,30 @@ def test_suppression_is_by_label(ops: ModuleType, by_label: bool) -> None:
     assert kept.tolist() == greedy(ops.box_iou_quadri(quads, quads), scores, groups, 0.3)
 
 
-@pytest.mark.parametrize("first_turn", [1, 4, 128])
-def test_a_chain_of_overlaps_is_settled_link_by_link(
-    ops: ModuleType, first_turn: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chain_of_overlaps_is_settled_link_by_link(ops: ModuleType) -> None:
     """Each overlaps the next: of a row by falling score every second one stays."""
-    monkeypatch.setattr(_suppression, "_PAIRS_AT_A_TIME", 7)
-    monkeypatch.setattr(_suppression, "_FIRST_TURN", first_turn)
     start = torch.arange(30.0)[:, None] * 6
     square = torch.tensor([[0.0, 0, 10, 0, 10, 10, 0, 10]])
     quads = square + torch.cat([start, torch.zeros_like(start)], dim=1).repeat(1, 4)
     _, kept = ops.nms_quadri(quads, torch.linspace(1, 0.1, 30), 0.2)
     assert kept.tolist() == list(range(0, 30, 2))
+
+
+@pytest.mark.parametrize("at_a_time", [1, 50, 2**24])
+def test_boxes_are_matched_to_the_first_that_suppresses_them(
+    ops: ModuleType, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_suppression, "_PAIRS_AT_A_TIME", at_a_time)
+    generator = torch.Generator().manual_seed(0)
+    low = torch.rand(40, 2, generator=generator) * 30
+    boxes = torch.cat([low, low + 5 + torch.rand(40, 2, generator=generator) * 10], dim=1)
+    scores = torch.linspace(1, 0.1, 40)
+    overlaps, groups = ops.bbox_overlaps(boxes, boxes), {}
+    for i in range(40):
+        first = next((k for k in groups if overlaps[k, i] >= 0.3), i)
+        groups.setdefault(first, []).append(i)
+    found = ops.nms_match(torch.cat([boxes, scores[:, None]], dim=1), 0.3)
+    assert [group.tolist() for group in found] == list(groups.values())
 
 
 def test_an_overlap_equal_to_the_threshold_stays_but_where_mmcv_has_it_go(ops: ModuleType) -> None:

@@ -11,28 +11,86 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.errors import PredictionsError, RboxError, differing, quoted, said
+from rbox_formats.errors import PredictionsError, RboxError, quoted
+from rbox_formats.parsing.lines import LARGEST
 
 __all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join", "read"]
 
 SCHEMA_VERSION = 1
-# What a line says of an image beside its boxes; in a record they are in `metadata`.
-_EXTRAS = ("status", "windows")
-
-_Point = tuple[float, float]
-
 _SCHEMA_REMEDY = "docs/predictions.schema.json says what a line holds; NaN and Infinity are no JSON."
+_SHOWN = 80  # characters of a line, a name or a reason in an error
+
+# The types of the schema. JSON's whole numbers may have a point: 640.0 is one, and what is none is found afterwards.
+_Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+_Side = Annotated[float, Meta(ge=0, le=LARGEST)]
+_Point = tuple[_Number, _Number]
+_Whole = Annotated[int, Meta(ge=-int(LARGEST), le=int(LARGEST))] | _Number
+_Count = Annotated[int, Meta(ge=0, le=int(LARGEST))] | _Side
+_Pixels = Annotated[int, Meta(ge=1, le=int(LARGEST))] | Annotated[float, Meta(ge=1, le=LARGEST)]
+_Status = Literal["boxes", "empty", "truncated", "failed"]
+# A name of which something is left when lookup has passed over what it disregards.
+_Name = Annotated[str, Meta(pattern=r"[^\s_-]")]
+
+
+class _FirstLine(Struct, forbid_unknown_fields=True):
+    """The header."""
+
+    schema_version: int | float
+    class_names: list[_Name]
+    fingerprint: str
+    codec: dict[str, Any] | None
+    generation: dict[str, Any]
+    dataset: dict[str, Any]
+
+
+class _Version(Struct):
+    """What is read of a header first: the other keys are another version's."""
+
+    schema_version: int | float
+
+
+class _Window(Struct, forbid_unknown_fields=True):
+    """A window's answer."""
+
+    window: tuple[_Whole, _Whole, _Pixels]
+    text: str
+    status: _Status
+    rejected: list[tuple[_Count, _Count, str]]
+    asked: str | UnsetType = msgspec.field(name="class", default=UNSET)
+
+
+class _Line(Struct, forbid_unknown_fields=True):
+    """An image."""
+
+    image_id: str
+    width: _Pixels | None
+    height: _Pixels | None
+    boxes: list[tuple[_Number, _Number, _Side, _Side, _Number]]
+    quads: list[tuple[_Point, _Point, _Point, _Point]] | None
+    labels: list[_Count]
+    scores: list[_Number] | None
+    status: _Status | UnsetType = UNSET
+    windows: list[_Window] | UnsetType = UNSET
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+_decode_header = msgspec.json.Decoder(_FirstLine).decode
+_decode_version = msgspec.json.Decoder(_Version).decode
+
+# What a decoder raises for a line that is not as its types say, or that is no JSON.
+_NOT_AS_SAID = (ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
 @dataclass(frozen=True)
@@ -62,20 +120,29 @@ class Header:
         return {"schema_version": SCHEMA_VERSION, **asdict(self), "class_names": list(self.class_names)}
 
     @classmethod
-    def from_line(cls, line: str, path: Path) -> Header:
-        """Reads the first line of a file; `path` is for the error's text."""
+    def from_line(cls, line: str | bytes, path: Path) -> Header:
+        """Reads the first line of a file; `path` is for the error's text.
+
+        Raises:
+            PredictionsError: If it is not as the schema says, or of another version.
+        """
         try:
-            values = json.loads(line)
-            version = values.pop("schema_version")
-            if version != SCHEMA_VERSION:
-                raise PredictionsError(
-                    f"expected schema version {SCHEMA_VERSION}, got {quoted(version)}", path=path, line=1
-                )
-            return cls(**{**values, "class_names": ClassNames(values["class_names"])})
-        except (ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
-            if isinstance(error, RboxError):
-                raise
-            raise PredictionsError("expected the header of a predictions file", path=path, line=1) from error
+            version = _decode_version(line).schema_version
+            if version == SCHEMA_VERSION:
+                return cls._of(_decode_header(line))
+        except _NOT_AS_SAID as error:
+            raise _refusal("the header of a predictions file", line, error, path, 1) from error
+        raise PredictionsError(f"expected schema version {SCHEMA_VERSION}, got {quoted(version)}", path=path, line=1)
+
+    @classmethod
+    def _of(cls, values: _FirstLine) -> Header:
+        if values.codec is not None and not isinstance(values.codec.get("name"), str):
+            raise ValueError("expected a text - at `$.codec.name`")
+        try:
+            names = ClassNames(values.class_names)
+        except RboxError as error:
+            raise ValueError(f"{error} - at `$.class_names`") from error
+        return cls(names, values.fingerprint, values.codec, values.generation, values.dataset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,68 +160,126 @@ def read(path: str | Path) -> PredictionFile:
             hold what the schema says (with its number), or the last one is torn, as a killed run leaves it.
     """
     path = Path(path)
-    header, records, torn = _parse(path)
-    if torn:
+    content = _parse(path)
+    if content.torn:
         remedy = "The run that wrote it was stopped: give its command again, it goes on from here."
         raise PredictionsError("expected whole lines, got a torn last one", path=path, remedy=remedy)
-    return PredictionFile(header.class_names, list(records.values()), header=header)
+    return PredictionFile(content.header.class_names, list(content.records.values()), header=content.header)
 
 
-def _parse(path: Path) -> tuple[Header, dict[str, ImageRecord], int]:
-    """Header, records by image id, and how many bytes of a torn last line stand at the end."""
+class _Content(NamedTuple):
+    """What stands in a file.
+
+    Attributes:
+        header: Its first line.
+        records: The images by their ids.
+        spans: Where the line of each begins and ends, in bytes.
+        torn: How many bytes of a torn last line stand at the end.
+    """
+
+    header: Header
+    records: dict[str, ImageRecord]
+    spans: dict[str, tuple[int, int]]
+    torn: int
+
+
+def _parse(path: Path) -> _Content:
     try:
-        whole, newline, torn = path.read_bytes().rpartition(b"\n")
+        with _reaching(path):
+            whole, newline, torn = path.read_bytes().rpartition(b"\n")
     except FileNotFoundError as error:
         raise PredictionsError("expected a predictions file, found none", path=path) from error
     first, *rest = (whole + newline).split(b"\n")[:-1] or [b""]
-    header = Header.from_line(first.decode("utf-8", errors="replace"), path)
+    header = Header.from_line(first, path)
     records: dict[str, ImageRecord] = {}
+    spans: dict[str, tuple[int, int]] = {}
+    begin = len(first) + 1
     for number, line in enumerate(rest, start=2):
         record = _from_line(line, path, number, len(header.class_names))
         if record.image_id in records:
-            raise PredictionsError(
-                f"expected each image once, got {quoted(record.image_id)} again", path=path, line=number
-            )
+            message = f"expected each image once, got {quoted(record.image_id)} again"
+            raise PredictionsError(message, path=path, line=number)
         records[record.image_id] = record
-    return header, records, len(torn)
+        spans[record.image_id] = begin, begin + len(line) + 1
+        begin += len(line) + 1
+    return _Content(header, records, spans, len(torn))
 
 
-class _Line(msgspec.Struct):
-    """What is read of an image's line."""
-
-    image_id: str
-    width: int | None
-    height: int | None
-    boxes: list[tuple[float, float, float, float, float]]
-    quads: list[tuple[_Point, _Point, _Point, _Point]] | None
-    labels: list[int]
-    scores: list[float] | None
-    status: str | msgspec.UnsetType = msgspec.UNSET
-    windows: list[Any] | msgspec.UnsetType = msgspec.UNSET
-
-
-_decode = msgspec.json.Decoder(_Line, strict=False).decode  # not strict: 640.0 is a whole number
+@contextmanager
+def _reaching(path: Path) -> Iterator[None]:
+    """Says of a path that cannot be read or written what the system says; that nothing is there passes as it is."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # a path with a null character is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise PredictionsError(f"expected a predictions file, got: {reason}", path=path) from error
 
 
 def _from_line(line: bytes, path: Path, number: int, classes: int) -> ImageRecord:
     try:
-        values = _decode(line)
-        if not all(0 <= label < classes for label in values.labels):
-            raise ValueError(f"a label outside 0..{classes - 1}")
-        return ImageRecord(
-            image_id=values.image_id,
-            width=values.width,
-            height=values.height,
-            boxes=np.array(values.boxes, dtype=np.float64).reshape(-1, 5),
-            quads=None if values.quads is None else np.array(values.quads, dtype=np.float64).reshape(-1, 4, 2),
-            labels=np.array(values.labels, dtype=np.int64),
-            scores=None if values.scores is None else np.array(values.scores, dtype=np.float64),
-            metadata={key: value for key in _EXTRAS if (value := getattr(values, key)) is not msgspec.UNSET},
-        )
-    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        start = line[:80].decode("utf-8", errors="replace")
-        message = f"expected an image's predictions, got {quoted(start)} ({said(error)})"
-        raise PredictionsError(message, path=path, line=number, remedy=_SCHEMA_REMEDY) from error
+        return _record(_decode(line), classes)
+    except _NOT_AS_SAID as error:
+        raise _refusal("an image's predictions", line, error, path, number) from error
+
+
+def _refusal(expected: str, line: str | bytes, error: Exception, path: Path, number: int) -> PredictionsError:
+    start = line[:_SHOWN] if isinstance(line, str) else line[:_SHOWN].decode("utf-8", errors="replace")
+    reason = str(error)
+    # The place of the fault stands at the end.
+    reason = reason if len(reason) <= 2 * _SHOWN else f"{reason[:_SHOWN]} ... {reason[-_SHOWN:]}"
+    message = f"expected {expected}, got {start!r} ({reason})"
+    return PredictionsError(message, path=path, line=number, remedy=_SCHEMA_REMEDY)
+
+
+def _record(values: _Line, classes: int) -> ImageRecord:
+    """The record of a line, once what types cannot say is as the schema has it: whole numbers, labels, lengths."""
+    count = len(values.boxes)
+    for name in ("quads", "labels", "scores"):
+        column = getattr(values, name)
+        if column is not None and len(column) != count:
+            raise ValueError(f"expected as many {name} as boxes, {count}, got {len(column)} - at `$.{name}`")
+    if not all(label < classes for label in values.labels):
+        place = next(place for place, label in enumerate(values.labels) if label >= classes)
+        raise ValueError(f"a label outside 0..{classes - 1} - at `$.labels[{place}]`")
+    labels = np.array(values.labels)
+    if labels.dtype.kind != "i":
+        labels = np.array([_whole(label, f"labels[{place}]") for place, label in enumerate(values.labels)], np.int64)
+    metadata: dict[str, Any] = {}
+    if values.status is not UNSET:
+        metadata["status"] = values.status
+    if values.windows is not UNSET:
+        metadata["windows"] = [_window(window, f"windows[{place}]") for place, window in enumerate(values.windows)]
+    return ImageRecord(
+        image_id=values.image_id,
+        width=None if values.width is None else _whole(values.width, "width"),
+        height=None if values.height is None else _whole(values.height, "height"),
+        boxes=np.array(values.boxes, dtype=np.float64).reshape(-1, 5),
+        quads=None if values.quads is None else np.array(values.quads, dtype=np.float64).reshape(-1, 4, 2),
+        labels=labels,
+        scores=None if values.scores is None else np.array(values.scores, dtype=np.float64),
+        metadata=metadata,
+    )
+
+
+def _window(window: _Window, where: str) -> dict[str, Any]:
+    found = {
+        "window": [_whole(value, f"{where}.window[{place}]") for place, value in enumerate(window.window)],
+        "text": window.text,
+        "status": window.status,
+        "rejected": [
+            [_whole(first, f"{where}.rejected[{k}][0]"), _whole(past, f"{where}.rejected[{k}][1]"), reason]
+            for k, (first, past, reason) in enumerate(window.rejected)
+        ],
+    }
+    return found if window.asked is UNSET else {**found, "class": window.asked}
+
+
+def _whole(value: float, where: str) -> int:
+    if value != int(value):
+        raise ValueError(f"expected a whole number, got {value} - at `$.{where}`")
+    return int(value)
 
 
 def _to_line(record: ImageRecord) -> str:
@@ -166,7 +291,7 @@ def _to_line(record: ImageRecord) -> str:
         "quads": None if record.quads is None else record.quads.tolist(),
         "labels": record.labels.tolist(),
         "scores": None if record.scores is None else record.scores.tolist(),
-        **{key: record.metadata[key] for key in _EXTRAS if key in record.metadata},
+        **{key: record.metadata[key] for key in ("status", "windows") if key in record.metadata},
     }
     return json.dumps(values, ensure_ascii=False, allow_nan=False)
 
@@ -187,41 +312,48 @@ class Writer:
         header: What the run says of itself.
 
     Raises:
-        PredictionsError: If the file exists with another header: it names what differs.
+        PredictionsError: If the file exists with another header: it names what differs; or with lines that are not as
+            the schema says; or the header is none that could be read back.
     """
 
     def __init__(self, path: str | Path, header: Header) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         self.done: set[str] = set()
+        first = _first_line(header, self.path)
+        with _reaching(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         held = _held(self.path, header)
-        if held is not None:
-            self.done, torn = held
-            if torn:
-                with self.path.open("r+b") as file:
-                    file.truncate(self.path.stat().st_size - torn)
-            self._file = self.path.open("a", encoding="utf-8", newline="\n")
-        else:
-            self._file = self.path.open("w", encoding="utf-8", newline="\n")
-            self._append(_first_line(header))
+        with _reaching(self.path):
+            if held is not None:
+                self.done = set(held.records)
+                if held.torn:
+                    with self.path.open("r+b") as file:
+                        file.truncate(self.path.stat().st_size - held.torn)
+            self._file = self.path.open("wb" if held is None else "ab")
+        self._classes = len(header.class_names)
+        if held is None:
+            self._append(first)
 
     def write(self, record: ImageRecord) -> None:
         """Appends one image; it is in the file when this returns.
 
         Raises:
-            PredictionsError: If the file already holds the image, or a number of it is not finite.
+            PredictionsError: If the file already holds the image, or it could not be read back: a number of it is not
+                finite, say, or a label names no class.
         """
-        if record.image_id in self.done:
-            raise PredictionsError(f"expected each image once, got {quoted(record.image_id)} again", path=self.path)
+        name = repr(record.image_id)[:_SHOWN]
         try:
-            line = _to_line(record)
-        except (TypeError, ValueError) as error:  # JSON has neither NaN nor arrays
-            message = f"expected finite boxes and scores of {quoted(record.image_id)}, and metadata for JSON, got: "
-            raise PredictionsError(f"{message}{said(error)}", path=self.path) from error
-        self._append(line + "\n")
+            line = _to_line(record).encode() + b"\n"
+            _record(_decode(line), self._classes)
+        except (TypeError, *_NOT_AS_SAID) as error:  # JSON has neither NaN nor arrays, UTF-8 no half a character
+            message = f"expected finite boxes and scores of {name}, and metadata for JSON, got: {error}"
+            raise PredictionsError(message, path=self.path, remedy=_SCHEMA_REMEDY) from error
+        if record.image_id in self.done:
+            raise PredictionsError(f"expected each image once, got {name} again", path=self.path)
+        self._append(line)
         self.done.add(record.image_id)
 
-    def _append(self, line: str) -> None:
+    def _append(self, line: bytes) -> None:
         self._file.write(line)
         self._file.flush()
 
@@ -238,10 +370,11 @@ def held(path: str | Path, header: Header) -> set[str]:
     """The ids of the images that a file of a run holds so far; none where it is not there, or just begun.
 
     Raises:
-        PredictionsError: If the file exists with another header: it names what differs.
+        PredictionsError: If the file exists with another header: it names what differs; or with lines that are not as
+            the schema says.
     """
     found = _held(Path(path), header)
-    return set() if found is None else found[0]
+    return set() if found is None else set(found.records)
 
 
 def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: Iterable[str]) -> None:
@@ -256,20 +389,21 @@ def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: I
         order: The ids in the order of the file; images that it does not name stand behind them.
 
     Raises:
-        PredictionsError: If a file is of another run.
+        PredictionsError: If a file is of another run, or a line of it is not as the schema says. Then all files are
+            as they were.
     """
     path = Path(path)
     others = [Path(part) for part in parts]
     places: dict[str, tuple[Path, int, int]] = {}
     for source in [path, *others]:
-        if held(source, header):
-            for image_id, begin, end in _lines(source):
-                places.setdefault(image_id, (source, begin, end))
+        if (content := _held(source, header)) is not None:
+            for image_id, span in content.spans.items():
+                places.setdefault(image_id, (source, *span))
     names = dict.fromkeys([*(image_id for image_id in order if image_id in places), *places])
     with files.replacing(path) as temporary, ExitStack() as stack:
         opened = {source: stack.enter_context(source.open("rb")) for source, *_ in places.values()}
         whole = stack.enter_context(temporary.open("wb"))
-        whole.write(_first_line(header).encode())
+        whole.write(_first_line(header, path))
         for image_id in names:
             source, begin, end = places[image_id]
             opened[source].seek(begin)
@@ -278,34 +412,32 @@ def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: I
         part.unlink(missing_ok=True)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, int, int]]:
-    """The id of each image of a file, and where its line begins and ends; a torn last line is passed over."""
-    with path.open("rb") as file:
-        begin = len(file.readline())
-        for line in file:
-            if line.endswith(b"\n"):
-                yield _decode(line).image_id, begin, begin + len(line)
-            begin += len(line)
+def _first_line(header: Header, path: Path) -> bytes:
+    """The header as it is written, once it is sure that it can be read back."""
+    try:
+        line = json.dumps(header.to_dict(), ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise PredictionsError(f"expected a header that JSON can hold, got: {error}", path=path) from error
+    Header.from_line(line, path)
+    return line + b"\n"
 
 
-def _first_line(header: Header) -> str:
-    return json.dumps(header.to_dict(), ensure_ascii=False) + "\n"
-
-
-def _held(path: Path, header: Header) -> tuple[set[str], int] | None:
-    """The images that a file holds, and the bytes of a torn last line; None where it is yet to begin."""
-    before = path.read_bytes() if path.exists() else b""
-    if _first_line(header).encode().startswith(before):
-        return None
-    found, records, torn = _parse(path)
-    _require_same(found, header, path)
-    return set(records), torn
+def _held(path: Path, header: Header) -> _Content | None:
+    """What a file of the run holds; None where it is yet to begin."""
+    first = _first_line(header, path)
+    with _reaching(path):
+        # Where it begins as the first line does and ends in it, or is not there.
+        if not path.exists() or (path.stat().st_size <= len(first) and first.startswith(path.read_bytes())):
+            return None
+    content = _parse(path)
+    _require_same(content.header, Header.from_line(first, path), path)
+    return content
 
 
 def _require_same(found: Header, wanted: Header, path: Path) -> None:
-    # Through JSON, so that tuples and lists, which a file cannot tell apart, do not count as different.
-    old, new = found.to_dict(), json.loads(json.dumps(wanted.to_dict()))
-    different = [differing(key, old[key], new[key]) for key in new if old[key] != new[key]]
+    """Both as read from a line: a file cannot tell tuples from lists."""
+    old, new = found.to_dict(), wanted.to_dict()
+    different = [f"{key} {old[key]!r}, not {new[key]!r}" for key in new if old[key] != new[key]]
     if different:
         remedy = "Choose another file (--out), or remove this one."
         raise PredictionsError(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rbox_metrics import MetricsError, box_iou_rotated, merge_windows, nms_rotated, soft_nms_rotated
+from rbox_metrics import MetricsError, box_iou_rotated, merge_windows, nms_rotated, quad_iou, soft_nms_rotated
 
 BACKENDS = ("numba", "reference")
 Iou = Callable[[np.ndarray, np.ndarray], float]
@@ -135,6 +135,22 @@ def test_nms_by_hand() -> None:
     assert nms_rotated(boxes, [0.5, 0.5, 0.4, 0.9], 0.49).tolist() == [3, 0]
     assert nms_rotated(boxes, [0.5, 0.5, 0.4, 0.9], 0.49, [0, 1, 1, 0]).tolist() == [3, 0, 1]
     assert nms_rotated(boxes, [0.1, 0.2, 0.3, 0.4], 1.0).tolist() == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("by_class", [False, True])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_quads_are_suppressed_by_their_own_overlaps(backend: str, by_class: bool) -> None:
+    rng = np.random.default_rng(0)
+    quads = rng.uniform(0, 60, (80, 1, 2)) + rng.uniform(0, 20, (80, 4, 2))
+    scores, labels = rng.integers(0, 9, 80), rng.integers(0, 2, 80)
+    overlaps, kept = quad_iou(quads, quads), []
+    for i in np.argsort(-scores, kind="stable"):
+        if not any(overlaps[i, k] > 0.2 and (not by_class or labels[i] == labels[k]) for k in kept):
+            kept.append(i)
+    assert 5 < len(kept) < 75
+    assert nms_rotated(quads, scores, 0.2, labels if by_class else None, backend=backend).tolist() == kept
+    with pytest.raises(MetricsError, match=r"quads|boxes of shape"):
+        nms_rotated(quads.reshape(80, 8), scores, 0.2)
 
 
 def test_a_box_without_area_stays() -> None:

@@ -1,7 +1,6 @@
 """Non-maximum suppression of upright and rotated boxes, and of quads.
 
-Boxes go one after the other, which is the CPU's work: tensors on a GPU are fetched. The overlaps of quads are computed
-where they lie.
+Boxes go one after the other, which is the CPU's work: tensors on a GPU are fetched.
 """
 
 from __future__ import annotations
@@ -13,10 +12,9 @@ import torch
 from torch import Tensor
 
 from rbox_baselines._ops._check import expect
-from rbox_baselines._ops._overlaps import backend_for, sound_boxes, sound_quads, upright_boxes
+from rbox_baselines._ops._overlaps import sound_boxes, sound_quads, upright_boxes
 
-# Quads whose rivals are looked for first, and pairs of quads that are looked at in one go.
-_FIRST_TURN = 128
+# Pairs that are looked at in one go.
 _PAIRS_AT_A_TIME = 2**24
 
 # mmcv's methods of soft suppression.
@@ -60,20 +58,7 @@ def nms_quadri(
 ) -> Tensor:
     """The indices (K,) of the quads that stay, best first; as `nms_rotated`, with the label as a ninth column."""
     quads = sound_quads(dets[:, :8], "nms_quadri")
-    left = _best_first(scores)
-    labels = dets[:, 8].detach() if multi_label else scores.new_zeros(len(dets))
-    kept, size = [left[:0]], _FIRST_TURN
-    # The best few first, of which those that stay rid the rest of most: then twice as many.
-    while len(left):
-        turn, left = left[:size], left[size:]
-        better, worse = _too_near(quads, labels, turn, turn, float(iou_threshold))
-        turn = turn[_settled(better[better < worse], worse[better < worse], len(turn))]
-        gone = torch.zeros(len(left), dtype=torch.bool, device=left.device)
-        gone[_too_near(quads, labels, turn, left, float(iou_threshold))[1]] = True
-        left = left[~gone]
-        kept.append(turn)
-        size *= 2
-    return torch.cat(kept)
+    return _kept(quads, scores, iou_threshold, dets[:, 8] if multi_label else None).to(dets.device)
 
 
 def softnms(
@@ -145,10 +130,12 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     kept = _kept(ranked, -torch.arange(len(flat)), _just_below(iou_threshold), None)
     suppressor = torch.arange(len(flat))
     if len(kept):
-        overlaps = torch.from_numpy(rbox_metrics.box_iou_rotated(ranked.cpu().numpy(), ranked[kept].cpu().numpy()))
-        others = torch.ones(len(flat), dtype=torch.bool).index_fill(0, kept, False)
-        # The first that stays and overlaps enough is the one that suppressed it.
-        suppressor[others] = kept[(overlaps >= iou_threshold).to(torch.uint8).argmax(dim=1)[others]]
+        better = ranked[kept].cpu().numpy()
+        others = torch.ones(len(flat), dtype=torch.bool).index_fill(0, kept, False).nonzero().squeeze(1)
+        for part in others.split(max(1, _PAIRS_AT_A_TIME // len(kept))):
+            overlaps = torch.from_numpy(rbox_metrics.box_iou_rotated(ranked[part].cpu().numpy(), better))
+            # The first that stays and overlaps enough is the one that suppressed it.
+            suppressor[part] = kept[(overlaps >= iou_threshold).to(torch.uint8).argmax(dim=1)]
     by_group = suppressor.argsort(stable=True)
     sizes = torch.bincount(suppressor, minlength=len(flat))[kept].tolist()
     return [group.tolist() for group in best_first.cpu()[by_group].split(sizes)]
@@ -159,42 +146,14 @@ def _best_first(scores: Tensor) -> Tensor:
     return scores.detach().sort(descending=True, stable=True).indices
 
 
-def _kept(boxes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None) -> Tensor:
-    """`rbox_metrics.nms_rotated` of any scores, by their order."""
-    rank = torch.empty(len(boxes), dtype=torch.float64)
-    rank[_best_first(scores.detach().cpu())] = torch.arange(len(boxes), 0, -1, dtype=torch.float64)
+def _kept(shapes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None) -> Tensor:
+    """`rbox_metrics.nms_rotated` of boxes or quads with any scores, by their order."""
+    rank = torch.empty(len(shapes), dtype=torch.float64)
+    rank[_best_first(scores.detach().cpu())] = torch.arange(len(shapes), 0, -1, dtype=torch.float64)
     groups = None if labels is None else labels.detach().cpu().to(torch.long)
-    return rbox_metrics.nms_rotated(boxes.cpu(), rank, float(iou_threshold), groups)
+    return rbox_metrics.nms_rotated(shapes.cpu(), rank, float(iou_threshold), groups)
 
 
 def _just_below(threshold: float) -> float:
     """With it, an IoU equal to the threshold suppresses: mmcv compares in both ways."""
     return max(math.nextafter(float(threshold), 0.0), 0.0)
-
-
-def _too_near(quads: Tensor, labels: Tensor, first: Tensor, second: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
-    """The pairs of one label whose IoU is above the threshold, as places in `first` and in `second`, (K,) each."""
-    rows = max(1, _PAIRS_AT_A_TIME // max(len(second), 1))
-    found = [torch.zeros((0, 2), dtype=torch.long, device=quads.device)]
-    for start in range(0, len(first) if len(second) else 0, rows):
-        part = first[start : start + rows]
-        above = rbox_metrics.quad_iou(quads[part], quads[second], backend=backend_for(quads)) > threshold
-        above &= labels[part, None] == labels[second]
-        found.append(above.nonzero() + torch.tensor([start, 0], device=quads.device))
-    first, second = torch.cat(found).unbind(1)
-    return first, second
-
-
-def _settled(better: Tensor, worse: Tensor, count: int) -> Tensor:
-    """Which of `count` boxes stay, where a box that stays takes away those that it overlaps: (count,) bool.
-
-    Who stays is settled from the best on: each round settles one link more of every chain of overlaps, so that there
-    are as many rounds as the longest has links.
-    """
-    keep = torch.ones(count, dtype=torch.bool, device=better.device)
-    while True:
-        settled = torch.ones_like(keep)
-        settled[worse[keep[better]]] = False
-        if torch.equal(settled, keep):
-            return keep
-        keep = settled

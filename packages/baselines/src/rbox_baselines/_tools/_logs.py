@@ -19,7 +19,8 @@ from rbox_baselines.errors import LogError
 Values = Mapping[str, float]
 
 _SCALARS = "scalars.json"
-_LARGEST = 2**53  # of steps and epochs
+_COUNTS = ("step", "epoch", "iter")
+_LARGEST = 2**53
 _FOLDER = "vis_data"
 # What a line says of itself, and of the machine.
 _PLACES = ("step", "epoch", "iter", "time", "data_time", "memory")
@@ -185,7 +186,9 @@ def _lines(file: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(line, dict):
                 raise ValueError("no object")
             values = {name: value for name, value in line.items() if isinstance(value, int | float)}
-            if not all(0 <= values.get(name, 0) < _LARGEST for name in ("step", "epoch", "iter")):  # nor is NaN
+            if "step" not in values or not all(
+                0 <= values.get(name, 0) < _LARGEST for name in ("step", "epoch", "iter")
+            ):  # nor is NaN
                 raise ValueError("no step")
             yield values
         except (ValueError, RecursionError) as error:

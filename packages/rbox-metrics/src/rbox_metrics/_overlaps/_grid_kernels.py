@@ -1,13 +1,15 @@
 """Which upright boxes of one group meet: a grid over each group, compiled by Numba.
 
-Each group, such as an image, has a grid of its own of no more cells than it has boxes. A cell's sides are at least the
-root mean squares of its boxes' widths and heights, so that all the boxes of a group together cover some nine cells a
-box at the most (by Cauchy and Schwarz): memory is linear in the boxes whatever their sizes, and so is time where boxes
-do not crowd.
+Each group, such as an image, has a grid of its own of no more cells than it has boxes. Its columns and rows lie between
+boxes, about as many in each: they are narrow where boxes crowd, and a box far off or very large, such as a broken one,
+takes nothing from the others. Of how wide a box is counts how many centres it reaches over: a column reaches over at
+least the root mean square of that, so that all the boxes of a group together cover some nine cells a box at the most
+(by Cauchy and Schwarz). Memory is linear in the boxes whatever their sizes, and so is time where boxes do not crowd.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple, no_type_check
 
 import numpy as np
@@ -24,16 +26,20 @@ _SLACK = 1 - 1e-9
 _RUN = 512
 _ROOM = 4
 
+# Pairs that are given at a time where boxes crowd, 64 MiB of them; those of one box are never parted.
+_MOST = 2**22
+
 
 class Grid(NamedTuple):
     """Boxes by group, and by cell within each.
 
     Attributes:
-        members: (M,) the boxes sorted by group.
+        members: (M,) the boxes sorted by group, and by the first cell that each covers.
         starts: (G + 1,) where each group begins in `members`.
         extents: (M, 5) the members' extents.
-        corners: (M, 2) column and row of the first cell that each covers.
-        frames: (G, 4) each grid's origin (x, y), and how many columns and rows there are to a pixel.
+        spans: (M, 4) the first column and row that each covers, and the last ones.
+        marks: (K,) where each grid's columns after the first begin, in x, and then its rows, in y.
+        edges: (G + 1,) where each grid begins in `marks`.
         sizes: (G, 2) its columns and rows.
         bases: (G + 1,) the number of its first cell.
         cells: (C + 1,) where each cell begins in `entries`.
@@ -43,8 +49,9 @@ class Grid(NamedTuple):
     members: np.ndarray
     starts: np.ndarray
     extents: np.ndarray
-    corners: np.ndarray
-    frames: np.ndarray
+    spans: np.ndarray
+    marks: np.ndarray
+    edges: np.ndarray
     sizes: np.ndarray
     bases: np.ndarray
     cells: np.ndarray
@@ -53,10 +60,16 @@ class Grid(NamedTuple):
 
 @inlined
 @no_type_check
-def _cell(value, origin, scale, count):
-    """The column or row that a coordinate falls into, the outermost for those outside."""
-    place = (value - origin) * scale
-    return int(min(place, count - 1.0)) if place > 0 else 0
+def _up_to(values, low, high, value):
+    """How many of the rising values[low:high] are not above a value: it rises with that."""
+    first = low
+    while low < high:
+        middle = (low + high) // 2
+        if values[middle] <= value:
+            low = middle + 1
+        else:
+            high = middle
+    return low - first
 
 
 def lay_out(extents: np.ndarray, members: np.ndarray, starts: np.ndarray) -> Grid:
@@ -68,75 +81,104 @@ def lay_out(extents: np.ndarray, members: np.ndarray, starts: np.ndarray) -> Gri
         starts: (G + 1,) where each group begins.
     """
     groups, work = len(starts) - 1, len(members)
-    frames, sizes = np.empty((groups, 4)), np.empty((groups, 2), dtype=np.int64)
-    in_parts(_frame, groups, work, extents, starts, frames, sizes, bounds=starts)
-    bases = np.zeros(groups + 1, dtype=np.int64)
+    sizes = np.empty((groups, 2), dtype=np.int64)
+    across, down = (_centres(extents, axis, starts) for axis in (_X0, _Y0))
+    in_parts(_size, groups, work, extents, starts, across, down, sizes, bounds=starts)
+    bases, edges = np.zeros(groups + 1, dtype=np.int64), np.zeros(groups + 1, dtype=np.int64)
     np.cumsum(sizes[:, 0] * sizes[:, 1], out=bases[1:])
-    corners, cells = np.empty((work, 2), dtype=np.int32), np.zeros(bases[-1] + 1, dtype=np.int64)
-    in_parts(_count_cells, groups, work, extents, starts, frames, sizes, bases, corners, cells, bounds=starts)
-    np.cumsum(cells, out=cells)
-    entries, position = np.empty(cells[-1], dtype=np.int64), cells.copy()
+    np.cumsum(sizes.sum(axis=1) - 2, out=edges[1:])
+    marks, cells = np.empty(edges[-1]), np.zeros(bases[-1] + 1, dtype=np.int64)
+    spans = np.empty((work, 4), dtype=np.int32)
     in_parts(
-        _fill_cells, groups, work, extents, starts, frames, sizes, bases, corners, position, entries, bounds=starts
+        _count_cells,
+        groups,
+        work,
+        extents,
+        starts,
+        across,
+        down,
+        sizes,
+        edges,
+        marks,
+        bases,
+        spans,
+        cells,
+        bounds=starts,
     )
-    return Grid(members, starts, extents, corners, frames, sizes, bases, cells, entries)
+    np.cumsum(cells, out=cells)
+    # By the first cell of each: what is looked at together lies together.
+    base, columns = (np.repeat(each, np.diff(starts)) for each in (bases[:-1], sizes[:, 0]))
+    order = np.argsort(base + spans[:, 1] * columns + spans[:, 0], kind="stable")
+    members, extents, spans = members[order], extents[order], spans[order]
+    entries, position = np.empty(cells[-1], dtype=np.int64), cells.copy()
+    in_parts(_fill_cells, groups, work, starts, sizes, bases, spans, position, entries, bounds=starts)
+    return Grid(members, starts, extents, spans, marks, edges, sizes, bases, cells, entries)
+
+
+def _centres(extents: np.ndarray, axis: int, starts: np.ndarray) -> np.ndarray:
+    """(M,) the middles along an axis, rising within each group."""
+    middles = extents[:, axis] / 2 + extents[:, axis + 2] / 2
+    order = np.argsort(middles)
+    if len(starts) > 2:
+        group = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        order = order[np.argsort(group[order], kind="stable")]
+    return middles[order]
 
 
 @inlined
 @no_type_check
-def _fit(span, squares, n):
-    """How many cells fit along an axis: no more than n; where all lie in one place, one."""
-    ratio = span / np.sqrt(squares / max(n, 1))
-    return min(ratio, n) if ratio > 1 else 1.0
+def _fit(squares, n):
+    """How many columns fit where n boxes reach over so many centres: no more than n."""
+    return min(n / np.sqrt(squares / max(n, 1)), n)
 
 
 @jit
 @no_type_check
-def _frame(begin, end, extents, starts, frames, sizes):
+def _size(begin, end, extents, starts, across, down, sizes):
     for g in range(begin, end):
-        n = starts[g + 1] - starts[g]
-        x0, y0, x1, y1 = np.inf, np.inf, -np.inf, -np.inf
+        first, last = starts[g], starts[g + 1]
+        n = last - first
         squares_x, squares_y = 0.0, 0.0
-        for m in range(starts[g], starts[g + 1]):
-            x0, y0 = min(x0, extents[m, _X0]), min(y0, extents[m, _Y0])
-            x1, y1 = max(x1, extents[m, _X1]), max(y1, extents[m, _Y1])
-            squares_x += (extents[m, _X1] - extents[m, _X0]) ** 2
-            squares_y += (extents[m, _Y1] - extents[m, _Y0]) ** 2
-        fit_x, fit_y = _fit(x1 - x0, squares_x, n), _fit(y1 - y0, squares_y, n)
+        for m in range(first, last):
+            reach_x = _up_to(across, first, last, extents[m, _X1]) - _up_to(across, first, last, extents[m, _X0])
+            reach_y = _up_to(down, first, last, extents[m, _Y1]) - _up_to(down, first, last, extents[m, _Y0])
+            squares_x += float(reach_x) ** 2
+            squares_y += float(reach_y) ** 2
+        fit_x, fit_y = _fit(squares_x, n), _fit(squares_y, n)
         shrink = max(1.0, np.sqrt(fit_x * fit_y / max(n, 1)))
         columns, rows = max(1, int(fit_x / shrink)), max(1, int(fit_y / shrink))
         # Where the one axis came out as a single cell, the other keeps what n allows.
         columns = min(columns, max(1, n // rows))
         sizes[g, 0], sizes[g, 1] = columns, rows
-        frames[g, 0], frames[g, 1] = x0, y0
-        frames[g, 2] = columns / (x1 - x0) if columns > 1 else 0.0
-        frames[g, 3] = rows / (y1 - y0) if rows > 1 else 0.0
 
 
 @jit
 @no_type_check
-def _count_cells(begin, end, extents, starts, frames, sizes, bases, corners, cells):
+def _count_cells(begin, end, extents, starts, across, down, sizes, edges, marks, bases, spans, cells):
     for g in range(begin, end):
-        for m in range(starts[g], starts[g + 1]):
-            first_column = _cell(extents[m, _X0], frames[g, 0], frames[g, 2], sizes[g, 0])
-            first_row = _cell(extents[m, _Y0], frames[g, 1], frames[g, 3], sizes[g, 1])
-            last_column = _cell(extents[m, _X1], frames[g, 0], frames[g, 2], sizes[g, 0])
-            last_row = _cell(extents[m, _Y1], frames[g, 1], frames[g, 3], sizes[g, 1])
-            corners[m, 0], corners[m, 1] = first_column, first_row
-            for row in range(first_row, last_row + 1):
-                for column in range(first_column, last_column + 1):
-                    cells[bases[g] + row * sizes[g, 0] + column + 1] += 1
+        first, n, columns, rows = starts[g], starts[g + 1] - starts[g], sizes[g, 0], sizes[g, 1]
+        left, middle, right = edges[g], edges[g] + columns - 1, edges[g + 1]
+        for k in range(1, columns):
+            marks[left + k - 1] = across[first + k * n // columns]
+        for k in range(1, rows):
+            marks[middle + k - 1] = down[first + k * n // rows]
+        for m in range(first, first + n):
+            spans[m, 0] = _up_to(marks, left, middle, extents[m, _X0])
+            spans[m, 1] = _up_to(marks, middle, right, extents[m, _Y0])
+            spans[m, 2] = _up_to(marks, left, middle, extents[m, _X1])
+            spans[m, 3] = _up_to(marks, middle, right, extents[m, _Y1])
+            for row in range(spans[m, 1], spans[m, 3] + 1):
+                for column in range(spans[m, 0], spans[m, 2] + 1):
+                    cells[bases[g] + row * columns + column + 1] += 1
 
 
 @jit
 @no_type_check
-def _fill_cells(begin, end, extents, starts, frames, sizes, bases, corners, position, entries):
+def _fill_cells(begin, end, starts, sizes, bases, spans, position, entries):
     for g in range(begin, end):
         for m in range(starts[g], starts[g + 1]):
-            last_column = _cell(extents[m, _X1], frames[g, 0], frames[g, 2], sizes[g, 0])
-            last_row = _cell(extents[m, _Y1], frames[g, 1], frames[g, 3], sizes[g, 1])
-            for row in range(corners[m, 1], last_row + 1):
-                for column in range(corners[m, 0], last_column + 1):
+            for row in range(spans[m, 1], spans[m, 3] + 1):
+                for column in range(spans[m, 0], spans[m, 2] + 1):
                     c = bases[g] + row * sizes[g, 0] + column
                     entries[position[c]] = m
                     position[c] += 1
@@ -145,8 +187,8 @@ def _fill_cells(begin, end, extents, starts, frames, sizes, bases, corners, posi
 @jit
 @no_type_check
 def _scan(
-    begin, end, boxes, slot, lowest, least, starts, extents, members, corners, frames, sizes, bases, cells, entries,
-    first, second, counts,
+    begin, end, boxes, slot, lowest, least, run, starts, extents, members, spans, marks, edges, sizes, bases, cells,
+    entries, first, second, counts,
 ):  # fmt: skip
     """Counts the pairs of each run of boxes, and writes them as far as there is room.
 
@@ -157,11 +199,13 @@ def _scan(
         slot: (N,) each box's group, in the grid or not.
         lowest: The number of the grid's first group.
         least: The least IoU.
-        starts: (C + 1,) where the room of each run of _RUN boxes begins.
+        run: How many boxes are a run.
+        starts: (C + 1,) where the room of each run begins.
         extents: This and what follows are the grid's.
         members: Likewise.
-        corners: Likewise.
-        frames: Likewise.
+        spans: Likewise.
+        marks: Likewise.
+        edges: Likewise.
         sizes: Likewise.
         bases: Likewise.
         cells: Likewise.
@@ -172,15 +216,14 @@ def _scan(
     """
     for c in range(begin, end):
         position, stop = starts[c], starts[c + 1]
-        for i in range(c * _RUN, min((c + 1) * _RUN, len(boxes))):
+        for i in range(c * run, min((c + 1) * run, len(boxes))):
             g = slot[i] - lowest
             if g < 0 or g >= len(sizes):
                 continue
             x0, y0, x1, y1, area = boxes[i, _X0], boxes[i, _Y0], boxes[i, _X1], boxes[i, _Y1], boxes[i, _AREA]
-            column0 = _cell(x0, frames[g, 0], frames[g, 2], sizes[g, 0])
-            row0 = _cell(y0, frames[g, 1], frames[g, 3], sizes[g, 1])
-            column1 = _cell(x1, frames[g, 0], frames[g, 2], sizes[g, 0])
-            row1 = _cell(y1, frames[g, 1], frames[g, 3], sizes[g, 1])
+            left, middle, right = edges[g], edges[g] + sizes[g, 0] - 1, edges[g + 1]
+            column0, column1 = _up_to(marks, left, middle, x0), _up_to(marks, left, middle, x1)
+            row0, row1 = _up_to(marks, middle, right, y0), _up_to(marks, middle, right, y1)
             for row in range(row0, row1 + 1):
                 for column in range(column0, column1 + 1):
                     cell = bases[g] + row * sizes[g, 0] + column
@@ -192,9 +235,7 @@ def _scan(
                         common = min(max(wide, 0.0) * max(high, 0.0), min(area, extents[m, _AREA]))
                         enough = common * (1 + least) >= least * (area + extents[m, _AREA]) * _SLACK
                         # What several cells share counts in the first of them only.
-                        anew = ((corners[m, 0] == column) | (column0 == column)) & (
-                            (corners[m, 1] == row) | (row0 == row)
-                        )
+                        anew = ((spans[m, 0] == column) | (column0 == column)) & ((spans[m, 1] == row) | (row0 == row))
                         if (common > 0) & enough & anew:
                             if position < stop:
                                 first[position] = i
@@ -205,7 +246,7 @@ def _scan(
 
 def near_pairs(
     extents: np.ndarray, slot: np.ndarray, lowest: int, grid: Grid, least: float
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The pairs of a box and one of its group in the grid whose IoU may be `least` or more.
 
     Args:
@@ -215,30 +256,52 @@ def near_pairs(
         grid: What to search.
         least: The least IoU, from 0 to 1.
 
-    Returns:
-        (K,) indices into `extents`, never falling, and (K,) into what the grid was made of.
+    Yields:
+        (K,) indices into `extents`, never falling, and (K,) into what the grid was made of. All at once, or where they
+        are many some boxes after the other: no more pairs at a time than `_MOST`, or than one box has.
     """
-    runs = -(-len(extents) // _RUN)
-    counts = np.zeros(runs, dtype=np.int64)
 
-    def scan(starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def scan(begin: int, end: int, run: int, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         first, second = np.empty(starts[-1], dtype=np.int64), np.empty(starts[-1], dtype=np.int64)
+        counts = np.zeros(len(starts) - 1, dtype=np.int64)
         in_parts(
-            _scan, runs, len(extents), extents, slot, lowest, least, starts, grid.extents, grid.members, grid.corners,
-            grid.frames, grid.sizes, grid.bases, grid.cells, grid.entries, first, second, counts,
+            _scan, len(counts), end - begin, extents[begin:end], slot[begin:end], lowest, least, run, starts,
+            grid.extents, grid.members, grid.spans, grid.marks, grid.edges, grid.sizes, grid.bases, grid.cells,
+            grid.entries, first, second, counts,
         )  # fmt: skip
-        return first, second
+        return first, second, counts
 
+    total, runs = len(extents), -(-len(extents) // _RUN)
     starts = np.arange(runs + 1) * (_ROOM * _RUN)
-    found = scan(starts)
-    if (counts > _ROOM * _RUN).any():
-        # Crowded: again, now that the counts are known.
-        return scan(np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]))
-    if runs <= 1:
-        return found[0][: counts.sum()], found[1][: counts.sum()]
-    # Closed up, without the room that is left between the runs.
+    first, second, counts = scan(0, total, _RUN, starts)
+    if (counts <= _ROOM * _RUN).all():
+        yield (
+            (first[: counts.sum()], second[: counts.sum()]) if runs <= 1 else _closed_up(first, second, starts, counts)
+        )
+        return
+    # Crowded: again, now that the counts are known.
+    if counts.sum() <= _MOST:
+        yield scan(0, total, _RUN, _sums(counts))[:2]
+        return
+    bounds = _sums(scan(0, total, 1, np.zeros(total + 1, dtype=np.int64))[2])
+    begin = 0
+    while begin < total:
+        end = max(begin + 1, int(np.searchsorted(bounds, bounds[begin] + _MOST, side="right")) - 1)
+        first, second, _ = scan(begin, end, 1, bounds[begin : end + 1] - bounds[begin])
+        yield first + begin, second
+        begin = end
+
+
+def _sums(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+
+
+def _closed_up(
+    first: np.ndarray, second: np.ndarray, starts: np.ndarray, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Without the room that is left between the runs."""
     near, far = (
         np.concatenate([column[start : start + count] for start, count in zip(starts, counts, strict=False)])
-        for column in found
+        for column in (first, second)
     )
     return near, far

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -59,11 +60,11 @@ class Index:
         starts = np.searchsorted(group[members], np.arange(lowest, highest + 2))
         return cls(groups, lowest, _grid_kernels.lay_out(extents[members], members, starts))
 
-    def near(self, extents: np.ndarray, group: IntsN, least: float) -> tuple[np.ndarray, np.ndarray]:
+    def near(self, extents: np.ndarray, group: IntsN, least: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The pairs of extents (N, 5) and boxes of their groups (N,) whose IoU may be `least` or more.
 
-        Returns:
-            (K,) numbers of the extents, never falling, and (K,) of the boxes.
+        Yields:
+            (K,) numbers of the extents, never falling, and (K,) of the boxes: all at once, or some millions at a time.
         """
         return _grid_kernels.near_pairs(extents, self._slots(group), self.lowest, self.grid, float(least))
 
@@ -98,7 +99,8 @@ def overlapping_pairs(
         least: Above 0, at most 1.
 
     Returns:
-        The pairs by detection; the truths of one in an order that depends on the truths alone.
+        The pairs by detection; the truths of one in an order that depends on the truths alone. Memory grows with these
+        pairs, not with those that are only near.
     """
     kernels = kernels_for(truths)
     shapes = kernels.shapes(truths)
@@ -107,8 +109,8 @@ def overlapping_pairs(
     parts = []
     for start in range(0, max(len(detections), 1), _AT_A_TIME):
         part = slice(start, start + _AT_A_TIME) if order is None else order[start : start + _AT_A_TIME]
-        first, second, iou = _overlapping(kernels, detections[part], detection_group[part], shapes, index, least)
-        parts.append((first + start if order is None else order[first + start], second, iou))
+        for first, second, iou in _overlapping(kernels, detections[part], detection_group[part], shapes, index, least):
+            parts.append((first + start if order is None else order[first + start], second, iou))
     pairs = Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
     if order is None:
         return pairs
@@ -134,13 +136,13 @@ def kernels_for(boxes: np.ndarray) -> ModuleType:
 
 def _overlapping(
     kernels: ModuleType, boxes: np.ndarray, group: IntsN, truths: np.ndarray, index: Index, least: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The pairs of some of the detections, and their overlaps."""
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The pairs of some of the detections, and their overlaps; of what is only near, no more is held than at a time."""
     shapes = kernels.shapes(boxes)
-    first, second = index.near(kernels.extents(shapes), group, least)
-    iou = kernels.overlaps_of_pairs(shapes, truths, first, second, False)
-    enough = np.flatnonzero(iou >= least)
-    return first[enough], second[enough], iou[enough]
+    for first, second in index.near(kernels.extents(shapes), group, least):
+        iou = kernels.overlaps_of_pairs(shapes, truths, first, second, False)
+        enough = np.flatnonzero(iou >= least)
+        yield first[enough], second[enough], iou[enough]
 
 
 def stable_order(keys: np.ndarray, most: int) -> np.ndarray:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from rbox_metrics._inputs import (
+    as_array,
     check_backend,
     check_boxes,
     check_fraction,
     check_indices,
     check_number,
+    check_quads,
     check_scores,
     check_windows,
     like,
 )
 from rbox_metrics.errors import MetricsError
-from rbox_metrics.typing import Backend, BoxesN, FlagsN, FloatsN, IntsN
+from rbox_metrics.typing import Backend, BoxesN, FlagsN, FloatsN, IntsN, QuadsN
+
+S = TypeVar("S", BoxesN, QuadsN)
 
 # The least overlap that counts as one: no product with 1 less it, or with the Gaussian of it, differs from the factor.
 _ANY_OVERLAP = 1e-20
@@ -27,6 +32,10 @@ _ANY_OVERLAP = 1e-20
 # The best boxes, whose rivals are looked for first; then those of twice as many, and so on up to the most at a time:
 # what goes meanwhile is not asked for its own, and where boxes crowd the first few take away most.
 _FIRST_TURN, _LARGEST_TURN = 128, 4096
+
+# Pairs near enough for a look that a turn is to come to; so many for each box that is left, since these were arranged,
+# make it worth while to do so anew without those that went.
+_NEAR, _WORTH_ARRANGING = 2**18, 4
 
 
 def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = None, *, backend: Backend = "auto") -> Any:
@@ -37,12 +46,13 @@ def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = Non
     [1, 2]
 
     Args:
-        boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians. An array, a list or a torch tensor.
+        boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians; or quads (N, 4, 2), as in `quad_iou`. An array, a
+            list or a torch tensor.
         scores: (N,). Of equal ones the first in the input is the better.
         iou_threshold: From 0 to 1; an IoU equal to it does not suppress.
         labels: (N,) whole numbers: boxes suppress only boxes of their own label. None: each suppresses any.
         backend: As in `box_iou_rotated`, but "auto" is always "numba": boxes go one after the other, which is the CPU's
-            work. "reference" takes memory for every pair.
+            work. Memory grows with the boxes, also where they crowd; "reference" takes it for every pair.
 
     Returns:
         The indices of the boxes that stay, best first. Torch tensors give a tensor on their device.
@@ -50,7 +60,8 @@ def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = Non
     Raises:
         MetricsError: If a box or score is not a number, or the lengths differ.
     """
-    checked, score, group = _checked(boxes, scores, labels)
+    shapes = as_array(boxes, np.float64, "boxes")
+    checked, score, group = _checked(shapes, scores, labels, check_quads if shapes.ndim == 3 else check_boxes)
     best_first = np.argsort(-score, kind="stable")
     # Each box in a window of its own: any other may suppress it.
     keep = _kept(checked, best_first, group, np.arange(len(checked)), iou_threshold, backend)
@@ -103,7 +114,7 @@ def soft_nms_rotated(
         raise MetricsError(f"expected sigma above 0, got {sigma}")
     check_fraction(iou_threshold, "iou_threshold")
     _check_cpu_backend(backend)
-    checked, score, group = _checked(boxes, scores, labels)
+    checked, score, group = _checked(boxes, scores, labels, check_boxes)
     if (score < 0).any():
         raise MetricsError(f"expected scores of 0 or more, got {score.min()} at scores[{score.argmin()}]")
     options = (method == "linear", float(iou_threshold), float(sigma), float(score_threshold))
@@ -169,7 +180,7 @@ def merge_windows(
 
 
 def _kept(
-    boxes: BoxesN, best_first: IntsN, group: IntsN, window: IntsN, iou_threshold: float, backend: Backend
+    boxes: BoxesN | QuadsN, best_first: IntsN, group: IntsN, window: IntsN, iou_threshold: float, backend: Backend
 ) -> FlagsN:
     """Which boxes stay, where a box that stays suppresses those of its group and of other windows."""
     check_fraction(iou_threshold, "iou_threshold")
@@ -178,31 +189,42 @@ def _kept(
         from rbox_metrics._overlaps import _reference
 
         return _reference.kept(boxes, best_first, group, window, iou_threshold)
-    from rbox_metrics._overlaps import Index, _kernels
+    from rbox_metrics._overlaps import Index, kernels_for
     from rbox_metrics._suppression import _nms_kernels
 
     suppressed = np.zeros(len(boxes), dtype=bool)
     rank = np.empty(len(boxes), dtype=np.int64)
     rank[best_first] = np.arange(len(boxes))
-    shapes = _kernels.shapes(boxes)
-    extents = _kernels.extents(shapes)
-    index = Index.of(extents, group)
-    start, size = 0, _FIRST_TURN
+    kernels = kernels_for(boxes)
+    shapes = kernels.shapes(boxes)
+    extents = kernels.extents(shapes)
+    left, start, size, seen = best_first, 0, _FIRST_TURN, 0
+    index = Index.of(extents[left], group[left])
     while start < len(boxes):
-        turn = best_first[start : start + size]
-        start, size = start + size, min(2 * size, _LARGEST_TURN)
+        turn, start, near = best_first[start : start + size], start + size, 0
         turn = turn[~suppressed[turn]]
-        place, second = index.near(extents[turn], group[turn], iou_threshold)
-        first = turn[place]
-        rivals = (rank[second] > rank[first]) & (window[second] != window[first]) & ~suppressed[second]
-        first, second = first[rivals], second[rivals]
-        too_much = _kernels.overlaps_of_pairs(shapes, shapes, first, second, False) > iou_threshold
-        _nms_kernels.suppress(first[too_much], second[too_much], suppressed)
+        # In a crowd some of the turn at a time, each of which rids the next of rivals.
+        for place, other in index.near(extents[turn], group[turn], iou_threshold):
+            near += len(place)
+            first, second = turn[place], left[other]
+            rivals = (rank[second] > rank[first]) & (window[second] != window[first])
+            rivals &= ~(suppressed[first] | suppressed[second])
+            first, second = first[rivals], second[rivals]
+            too_much = kernels.overlaps_of_pairs(shapes, shapes, first, second, False) > iou_threshold
+            _nms_kernels.suppress(first[too_much], second[too_much], suppressed)
+        # In a crowd, turns of as many as are worked off at a time: what goes meanwhile is not looked for.
+        size = min(2 * size, _LARGEST_TURN, max(_FIRST_TURN, size * _NEAR // max(near, 1)))
+        seen += near
+        if seen > _WORTH_ARRANGING * len(left):
+            waiting, seen = best_first[start:], 0
+            waiting = waiting[~suppressed[waiting]]
+            if 2 * len(waiting) < len(left):
+                left, index = waiting, Index.of(extents[waiting], group[waiting])
     return ~suppressed
 
 
-def _checked(boxes: Any, scores: Any, labels: Any) -> tuple[BoxesN, FloatsN, IntsN]:
-    checked = check_boxes(boxes, "boxes")
+def _checked(boxes: Any, scores: Any, labels: Any, check: Callable[[Any, str], S]) -> tuple[S, FloatsN, IntsN]:
+    checked = check(boxes, "boxes")
     n = len(checked)
     group = np.zeros(n, dtype=np.int64) if labels is None else check_indices(labels, n, "labels")
     return checked, check_scores(scores, n), group

@@ -70,7 +70,7 @@ def kernels_of(command: Scoring, protocol: ProtocolName, geometry: Geometry | No
 
         kernels["overlaps of quads"] = [_quad_kernels._shapes, _quad_kernels._overlaps_of_pairs]
     grid = _grid_kernels
-    kernels["the search for overlaps"] = [grid._frame, grid._count_cells, grid._fill_cells, grid._scan]
+    kernels["the search for overlaps"] = [grid._size, grid._count_cells, grid._fill_cells, grid._scan]
     by_protocol = [_matching._greedy] if chosen.greedy else [_claims._claims]
     kernels["matching"] = [
         _matching._sort_falling,
