@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
+    "BusyError",
     "ClassNameError",
     "CodecError",
     "DatasetError",
@@ -34,6 +35,10 @@ class RboxError(ValueError):
 
 class FormatsError(RboxError):
     """The root of what rbox_formats raises."""
+
+
+class BusyError(FormatsError):
+    """Another process writes to the same place."""
 
 
 class DatasetError(FormatsError):

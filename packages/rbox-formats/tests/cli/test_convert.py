@@ -257,11 +257,11 @@ main(sys.argv[1:])
     killed = subprocess.run([sys.executable, "-c", script, *map(str, command)], check=False)
     assert killed.returncode == -9
     assert not out.exists()
-    left = [path for path in tmp_path.iterdir() if path != data]
-    assert [path.name[:5] for path in left] == [".out."]
+    assert [path.name[:10] for path in (tmp_path / "new").iterdir() if path.is_dir()] == [".rbox-tmp-"]
     with pytest.raises(DatasetError, match=r"expected a folder 'labelTxt'.*in it, found none(?!.*splits)"):
-        datasets.read("dota", tmp_path)
+        datasets.read("dota", tmp_path / "new")
     assert run(*command[1:]).exit_code == 0
+    assert list((tmp_path / "new").iterdir()) == [out]
     assert len(datasets.read("dota", out)) == 3
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import click
+from rbox_formats.cli import writes
 
 from rbox_metrics.cli._scoring import check_outputs
 from rbox_metrics.cli._tables import run_names
@@ -14,6 +15,7 @@ from rbox_metrics.cli._tables import run_names
 @click.command()
 @click.argument("reports", type=Path, nargs=-1, required=True)
 @click.option("--out", type=Path, required=True, help="A folder for the pictures.")
+@writes("out")
 def plot(reports: tuple[Path, ...], out: Path) -> None:
     """Draw REPORTS, which `evaluate --out report.json` wrote: several runs side by side."""
     from rbox_metrics.errors import MetricsError
