@@ -118,8 +118,8 @@ if hasattr(os, "register_at_fork"):
 def watched() -> Iterator[Watch | None]:
     """Yields what watches for Ctrl-C in the block; None where somebody else does, or nobody shall.
 
-    That is in another than the main thread, in a program with a handler of its own, and where it is ignored (`nohup`,
-    a shell's background).
+    That is in another than the main thread, in a program with a handler of its own, and where it is ignored (by nohup,
+    in a shell's background).
     """
     global _watch
     is_ours = threading.current_thread() is threading.main_thread()

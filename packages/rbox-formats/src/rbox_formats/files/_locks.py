@@ -1,6 +1,6 @@
 """One writer at a time: a lock beside what is written.
 
-The lock is the kernel's (`filelock`, by `flock` on Unix), on the file `.<name>.lock` beside the output: it is gone with
+The lock is the kernel's (by filelock; on Unix it is flock's), on the file `.<name>.lock` beside the output: it is gone with
 the process that holds it, however that ends, and what a killed process leaves is a file that blocks nobody. The holder
 writes into it who it is. filelock opens the file without emptying it, so whoever comes second can read that.
 
