@@ -142,7 +142,7 @@ def test_a_killed_first_does_not_block(
 
 def words(writing: Writing) -> list[str]:
     """The command in a process of its own."""
-    return [sys.executable, "-c", f"from {writing.module}.cli.main import main; main()", *writing.words[1:]]
+    return [sys.executable, "-m", writing.module, *writing.words[1:]]
 
 
 def test_waiting(tmp_path: Path, hold: Callable[..., subprocess.Popen], inputs: Callable[[str], Path]) -> None:

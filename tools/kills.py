@@ -65,10 +65,9 @@ class Kill(NamedTuple):
 
 def start(command: Writing, folder: Path) -> subprocess.Popen[str]:
     """Begins a command in a process group of its own; what it says is in `folder/said`, which is not compared."""
-    code = f"from {command.module}.cli.main import main; main()"
     with (folder.parent / f"{folder.name}.said").open("w") as said:
         return subprocess.Popen(
-            [sys.executable, "-c", code, *command.words[1:]],
+            [sys.executable, "-m", command.module, *command.words[1:]],
             cwd=folder,
             env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
             stdin=subprocess.DEVNULL,

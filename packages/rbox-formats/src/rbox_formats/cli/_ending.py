@@ -21,9 +21,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from rbox_formats.progress import is_first_process
+from rbox_formats import _at_once
 
-STOPPED = 130  # 128 and the signal's number, as shells have it
 GRACE, LIMIT = 2.0, 4.0
 
 # A terminal, and a program between it and us, may both pass on one Ctrl-C. What comes later is another one.
@@ -33,12 +32,16 @@ _SAME = 0.5
 class Watch:
     """Whether the user has stopped the command, and the promise that it then ends.
 
+    Args:
+        is_all: Whether the process does nothing else.
+
     Attributes:
         stopped: Whether there was a Ctrl-C.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_all: bool) -> None:
         self.stopped = False
+        self._is_all = is_all
         self._process = os.getpid()
         self._said = threading.Lock()
         self._woken, self._bell = os.pipe()
@@ -48,20 +51,22 @@ class Watch:
         threading.Thread(target=self._end_in_time, daemon=True, name="rbox-interrupt").start()
 
     def close(self) -> None:
-        """Gives the signal back; not after a Ctrl-C: until the process has ended, another one changes nothing."""
+        """Gives the signal back; not after a Ctrl-C: until the process has ended, another one changes nothing.
+
+        A process that is nothing but the command has done its work, and ends at once if there is one now.
+        """
         if self.stopped:
             return
         signal.set_wakeup_fd(self._bell_before)
-        signal.signal(signal.SIGINT, self._before)
+        signal.signal(signal.SIGINT, _at_once.end if self._is_all else self._before)
         os.close(self._bell)  # which ends the thread
 
     def say(self) -> None:
         """Tells the user, once, and lets nothing be said after that: what libraries say of it helps nobody."""
         if not self._said.acquire(blocking=False):
             return
-        if is_first_process():
-            with suppress(OSError, ValueError):
-                os.write(2, b"Stopped by Ctrl-C.\n")
+        with suppress(OSError):
+            _at_once.say()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         os.close(nowhere)
@@ -93,7 +98,7 @@ class Watch:
                 break
         self.say()
         _end_workers()
-        os._exit(STOPPED)
+        os._exit(_at_once.STOPPED)
 
 
 def _end_workers() -> None:
@@ -115,7 +120,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def watched() -> Iterator[Watch | None]:
+def watched(is_all: bool) -> Iterator[Watch | None]:
     """Yields what watches for Ctrl-C in the block; None where somebody else does, or nobody shall.
 
     That is in another than the main thread, in a program with a handler of its own, and where it is ignored (by nohup,
@@ -123,10 +128,11 @@ def watched() -> Iterator[Watch | None]:
     """
     global _watch
     is_ours = threading.current_thread() is threading.main_thread()
-    if not is_ours or _watch is not None or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+    handlers = (signal.default_int_handler, _at_once.end)
+    if not is_ours or _watch is not None or signal.getsignal(signal.SIGINT) not in handlers:
         yield None
         return
-    _watch = Watch()
+    _watch = Watch(is_all)
     try:
         yield _watch
     finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from rbox_formats import _at_once
 from rbox_formats.cli import _ending
 from rbox_formats.errors import RboxError
 from rbox_formats.progress import is_first_process, showing
@@ -19,14 +20,17 @@ class Group(click.Group):
     Ctrl-C ends them with one line and exit code 130. They do their work to its end when nobody reads their output.
     """
 
-    def main(self, *args: Any, **extra: Any) -> Any:
+    _is_all = False  # whether the process does nothing else: then the arguments are its own
+
+    def main(self, args: Any = None, *more: Any, **extra: Any) -> Any:
         """Runs the command line."""
+        self._is_all = args is None
         with _ending.lasting_output():
-            return super().main(*args, **extra)
+            return super().main(args, *more, **extra)
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: RET503  # `exit` raises
         """Runs the command; turns the packages' own errors, and files that the system refuses, into click's."""
-        with _ending.watched() as watch:
+        with _ending.watched(self._is_all) as watch:
             try:
                 with _plain_warnings(), showing():
                     result = super().invoke(ctx)
@@ -42,7 +46,7 @@ class Group(click.Group):
             # Whatever a library made of the interrupt.
             assert watch is not None
             watch.say()
-            ctx.exit(_ending.STOPPED)
+            ctx.exit(_at_once.STOPPED)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """One writer at a time: a lock beside what is written.
 
-The lock is the kernel's (by filelock; on Unix it is flock's), on the file `.<name>.lock` beside the output: it is gone with
-the process that holds it, however that ends, and what a killed process leaves is a file that blocks nobody. The holder
-writes into it who it is. filelock opens the file without emptying it, so whoever comes second can read that.
+The lock is the kernel's (by filelock; on Unix it is flock's), on the file `.<name>.lock` beside the output: it is gone
+with the process that holds it, however that ends, and what a killed process leaves is a file that blocks nobody. The
+holder writes into it who it is. filelock opens the file without emptying it, so whoever comes second can read that.
 
 The file is removed before the lock is given back. That is no race, as with plain locks, where one process removes the
 file that another has just opened, and a third makes a new one: filelock looks, once it has a lock, whether its file
