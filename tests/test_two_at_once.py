@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -191,6 +192,8 @@ def stop(process: subprocess.Popen, folder: Path, delay: float) -> tuple[list[st
     while process.poll() is None and not any(path.name.endswith(".lock") for path in folder.iterdir()):
         time.sleep(0.002)
     time.sleep(delay)
+    if process.poll() is not None:
+        return process.communicate()[1].splitlines(), []
     family = psutil.Process(process.pid).children(recursive=True)
     os.killpg(process.pid, signal.SIGINT)
     begun = time.monotonic()
@@ -215,8 +218,8 @@ def test_ctrl_c_ends_with_one_line(name: str, delay: float, tmp_path: Path, inpu
     process = begin(writing, tmp_path)
     lines, left = stop(process, tmp_path, delay)
     assert not left
-    if process.returncode == 0:
-        return  # it was faster
+    if process.returncode == 0 or (process.returncode == -signal.SIGINT and "Stopped by Ctrl-C." not in lines):
+        return  # it was faster; in the interpreter's last milliseconds there are no handlers of signals any more
     assert process.returncode == 130, lines
     assert lines[-1] == "Stopped by Ctrl-C."
     # What stands before is what any run says: a bar for what it was at, and messages.
@@ -230,13 +233,17 @@ def test_ctrl_c_ends_with_one_line(name: str, delay: float, tmp_path: Path, inpu
 def test_ctrl_c_ends_all_processes_of_torchrun(
     name: str, delay: float, tmp_path: Path, inputs: Callable[[str], Path]
 ) -> None:
-    """torchrun itself says that it was stopped, and how; the processes of ours do not."""
+    """torchrun itself says at length that it was stopped; of the processes of ours, the first says a line at most."""
     (tmp_path / "in").symlink_to(inputs("lmm"))
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "lmm_detector")
-    process = begin(WRITING[name], tmp_path, *launcher)
+    writing = WRITING[name]
+    if name == "lmm train":
+        writing = replace(writing, words=(*writing.words, "--batch-size", "2", "--device-batch-size", "1"))
+    process = begin(writing, tmp_path, *launcher)
     lines, left = stop(process, tmp_path, delay)
     assert not left
-    assert process.returncode == 0 or lines.count("Stopped by Ctrl-C.") == 1, lines
+    assert lines.count("Stopped by Ctrl-C.") <= 1
+    assert not any("lmm_detector" in line and line.lstrip().startswith("File ") for line in lines), lines
 
 
 # Pipes whose reader has gone.

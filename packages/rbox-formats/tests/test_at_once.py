@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from rbox_formats import _at_once
+from rbox_formats.cli import _ending
 
 
 @pytest.mark.parametrize(
@@ -70,3 +72,65 @@ except SystemExit:
 assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_the_code_does_not_depend_on_where_it_comes() -> None:
+    """In a text that is run, Python forgets what became of the KeyboardInterrupt and kills itself at its end."""
+    code = """
+import click
+from rbox_formats.cli import Group
+main = Group("main")
+@main.command()
+def wait():
+    exec("import os, signal\\nos.kill(os.getpid(), signal.SIGINT)\\nwhile True: pass")
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, "wait"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "Stopped by Ctrl-C.\n")
+
+
+ENDLESS = """
+import atexit, concurrent.futures, os, signal, sys, time
+from rbox_formats.cli import Group, _ending
+_ending.GRACE = _ending.LIMIT = 0.5
+main = Group("main")
+atexit.register(lambda: sys.stderr.write("noise"))
+@main.command()
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+@main.command()
+def swallow():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        time.sleep(60)
+@main.command()
+def thread():
+    concurrent.futures.ThreadPoolExecutor(1).submit(time.sleep, 60)
+    os.kill(os.getpid(), signal.SIGINT)
+@main.command()
+def error():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        raise RuntimeError("a library's word for it")
+@main.command()
+def done():
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        pass
+main()
+"""
+
+
+@pytest.mark.parametrize("case", ["interrupt", "swallow", "thread", "error", "done"])
+def test_it_ends_in_time(case: str) -> None:
+    """Whatever a library makes of the interrupt: it swallows it, waits for a thread, says things when all is over."""
+    begun = time.monotonic()
+    assert _ending.GRACE < _ending.LIMIT < 5
+    done = subprocess.run([sys.executable, "-c", ENDLESS, case], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "Stopped by Ctrl-C.\n")
+    assert time.monotonic() - begun < 30  # half of that the program sleeps where nobody ends it

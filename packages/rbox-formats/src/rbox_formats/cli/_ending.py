@@ -8,6 +8,7 @@ workers after `GRACE` seconds and the process itself after `LIMIT`.
 
 from __future__ import annotations
 
+import atexit
 import io
 import multiprocessing
 import os
@@ -48,6 +49,8 @@ class Watch:
         os.set_blocking(self._bell, False)
         self._before = signal.signal(signal.SIGINT, self._on_interrupt)
         self._bell_before = signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)
+        if is_all:
+            atexit.register(self._leave)
         threading.Thread(target=self._end_in_time, daemon=True, name="rbox-interrupt").start()
 
     def close(self) -> None:
@@ -76,6 +79,16 @@ class Watch:
         with suppress(ValueError):
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def _leave(self) -> None:
+        """At the end of the process, after a Ctrl-C: sees to the exit code.
+
+        Python's own is another where the KeyboardInterrupt came in a text that was run by `exec`, as libraries do while
+        they load, whatever became of it afterwards.
+        """
+        if self.stopped and os.getpid() == self._process:
+            _end_workers()
+            os._exit(_at_once.STOPPED)
 
     def _on_interrupt(self, _signal: int, _frame: FrameType | None) -> None:
         if not self.stopped and os.getpid() == self._process:
