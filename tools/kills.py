@@ -12,8 +12,10 @@ read first: see `CONTENTS`.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -168,27 +170,54 @@ def tree(folder: Path) -> Tree:
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if name == "in" or name.startswith("in/"):
+        if name == "in" or name.startswith("in/") or is_of_a_time(name):
             continue
-        name = stable_name(name)
         if path.is_symlink():
             found[name] = f"to {path.readlink()}"
         elif path.is_file():
             read = next((read for ending, read in CONTENTS.items() if name.endswith(ending)), Path.read_bytes)
-            content = read(path)
-            if content is not None:
-                found[name] = hashlib.sha256(content).hexdigest()
+            found[name] = hashlib.sha256(read(path)).hexdigest()
     return found
 
 
-# What is compared in place of a file's bytes, by the ending of its name; None: nothing.
+# Runs of mmengine: folders and files are named by the time, and each run has a name of its own, drawn by chance.
+_TIME = re.compile(r"\d{8}_\d{6}")
 
 
-def stable_name(name: str) -> str:
-    return name
+def is_of_a_time(name: str) -> bool:
+    """Whether a file only says when a run was, and how long it took: mmengine's logs."""
+    return bool(_TIME.search(name))
 
 
-CONTENTS: dict[str, Callable[[Path], bytes | None]] = {}
+def checkpoint(path: Path) -> bytes:
+    """What mmengine's checkpoints hold but for times, names and texts: weights, optimiser, schedules, place."""
+    import torch
+
+    held = torch.load(path, map_location="cpu", weights_only=False)  # which we have just written
+    kept = {name: held[name] for name in ("state_dict", "optimizer", "param_schedulers") if name in held}
+    kept["place"] = [held["meta"].get(name) for name in ("epoch", "iter", "seed")]
+    buffer = io.BytesIO()
+    torch.save(kept, buffer)
+    return buffer.getvalue()
+
+
+def config(path: Path) -> bytes:
+    """A config but for the run's name, and for what a resumed run has in another way."""
+    text = re.sub(r"run-[0-9a-f]{8}", "run", path.read_text())
+    return "".join(line for line in text.splitlines(True) if not line.startswith(("resume =", "load_from ="))).encode()
+
+
+def name_in(path: Path) -> bytes:
+    """The file that a file names, without the folder of the run."""
+    return Path(path.read_text()).name.encode()
+
+
+CONTENTS: dict[str, Callable[[Path], bytes]] = {
+    ".pth": checkpoint,
+    "1x_dota.py": config,
+    "last_checkpoint": name_in,
+}
+"""What is compared in place of a file's bytes, by the ending of its name."""
 
 
 @click.command()
