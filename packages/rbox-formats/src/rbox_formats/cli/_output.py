@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -138,12 +139,12 @@ class Placed:
 
 
 def _mark(path: Path) -> list[int] | None:
-    """What a file keeps when it is moved, and loses when it is changed; None if there is none."""
+    """What a file keeps when it is moved, and loses when it is changed; None if there is none, or a folder."""
     try:
         found = path.lstat()
     except OSError:
         return None
-    return [found.st_size, found.st_mtime_ns]
+    return None if stat.S_ISDIR(found.st_mode) else [found.st_size, found.st_mtime_ns]
 
 
 def refuse_inputs(out: Path, data: Path, split: str | None, dataset: Dataset) -> None:

@@ -31,6 +31,7 @@ from rbox_formats.files._temporaries import sweep
 
 _LONGEST_NAME = 200  # in bytes, below a file system's 255 with what is around it
 _LONGEST_COMMAND = 200
+_LONGEST_SIGNATURE = 10_000  # in bytes, of what a holder writes of itself
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
 # How long a lock that says nothing of its holder is looked at again: it may just be taken, or given back.
@@ -170,11 +171,12 @@ def _holder(path: Path) -> str | None:
     Such a name is what a killed process left, and the one that has the lock now is about to write its own.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            values = json.loads(file.read(_LONGEST_SIGNATURE))
         pid, host, command, since = (values[name] for name in ("pid", "host", "command", "since"))
         if not isinstance(pid, int) or pid <= 0 or (host == socket.gethostname() and not _is_alive(pid)):
             return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     said = f"process {pid} on {host} ({command}, since {since})"
     return "".join(letter if letter.isprintable() else "?" for letter in said)
