@@ -118,6 +118,9 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
             tries += 1
             if tries == _TRIES:
                 raise _cannot_write(place, str(error.strerror)) from error
+        except (FileExistsError, NotADirectoryError) as error:
+            there = next(above for above in path.parents if above.exists())
+            raise _cannot_write(place, f"a file at {there}") from error
         except OSError as error:
             if error.errno in _WITHOUT_LOCKS:
                 warnings.warn(
