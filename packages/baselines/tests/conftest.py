@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 from rbox_formats import synthetic
-from rbox_testing.small_retinanet import SMALL, ZOO_NAME
+from rbox_testing import small_retinanet
 
 NAMES = synthetic.CLASS_NAMES
 
@@ -35,18 +35,6 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(mmrotate: ModuleType, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small model as mmengine saves it, with random weights."""
-    import torch
-    from mmdet.registry import MODELS
-    from rbox_baselines import Data, load_config
-    from rbox_baselines._configs._weights import without_pretrained
-
-    config = load_config(ZOO_NAME, data=Data(str(scenes)), class_names=NAMES, image_size=64, options=SMALL)
-    torch.manual_seed(0)
-    model = MODELS.build(without_pretrained(config).model)
-    model.init_weights()
-    path = tmp_path_factory.mktemp("checkpoint") / "epoch_0.pth"
-    meta = {"cfg": config.pretty_text, "dataset_meta": {"classes": tuple(NAMES)}}
-    torch.save({"meta": meta, "state_dict": model.state_dict()}, path)
-    return path
+    return small_retinanet.save(tmp_path_factory.mktemp("checkpoint") / "epoch_0.pth", scenes, NAMES)

@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written(data: Path, tiny_model: Path, tmp_path:
     (tmp_path / "file").touch()
     result = run("train", "--data", data, "--model", tiny_model, "--out", tmp_path / "file" / "x", "--window", 64)
     assert result.exit_code == 1
-    assert "file: expected a folder that can be written to" in result.output
+    assert f"file/x: expected a folder that can be written to, got: a file at {tmp_path / 'file'}" in result.output
 
 
 @pytest.mark.parametrize(

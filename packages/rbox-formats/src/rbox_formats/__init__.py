@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rbox_formats import lazy
+from rbox_formats import (
+    _at_once,  # noqa: F401  # first: the others take a while
+    lazy,
+)
 from rbox_formats._geometry import (
     CONVENTIONS,
     LE90,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "BusyError",
     "ClassNameError",
     "CodecError",
     "DatasetError",
@@ -48,6 +49,10 @@ class RboxError(ValueError):
 
 class FormatsError(RboxError):
     """The root of what rbox_formats raises."""
+
+
+class BusyError(FormatsError):
+    """Another process writes to the same place."""
 
 
 class DatasetError(FormatsError):

@@ -23,7 +23,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.errors import PredictionsError, RboxError, quoted
+from rbox_formats.errors import PredictionsError, RboxError, differing, quoted
 from rbox_formats.parsing.lines import LARGEST
 
 __all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join", "read"]
@@ -437,7 +437,7 @@ def _held(path: Path, header: Header) -> _Content | None:
 def _require_same(found: Header, wanted: Header, path: Path) -> None:
     """Both as read from a line: a file cannot tell tuples from lists."""
     old, new = found.to_dict(), wanted.to_dict()
-    different = [f"{key} {old[key]!r}, not {new[key]!r}" for key in new if old[key] != new[key]]
+    different = [differing(key, old[key], new[key]) for key in new if old[key] != new[key]]
     if different:
         remedy = "Choose another file (--out), or remove this one."
         raise PredictionsError(

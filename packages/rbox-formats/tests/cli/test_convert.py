@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, rbox_to_hbox, rbox_to_quad
+from rbox_formats.cli import _output
 from rbox_formats.cli.main import main
 from rbox_formats.datasets import FORMATS
 from rbox_formats.errors import DatasetError
@@ -257,12 +258,88 @@ main(sys.argv[1:])
     killed = subprocess.run([sys.executable, "-c", script, *map(str, command)], check=False)
     assert killed.returncode == -9
     assert not out.exists()
-    left = [path for path in tmp_path.iterdir() if path != data]
-    assert [path.name[:5] for path in left] == [".out."]
+    assert [path.name[:10] for path in (tmp_path / "new").iterdir() if path.is_dir()] == [".rbox-tmp-"]
     with pytest.raises(DatasetError, match=r"expected a folder 'labelTxt'.*in it, found none(?!.*splits)"):
-        datasets.read("dota", tmp_path)
+        datasets.read("dota", tmp_path / "new")
     assert run(*command[1:]).exit_code == 0
+    assert list((tmp_path / "new").iterdir()) == [out]
     assert len(datasets.read("dota", out)) == 3
+
+
+KILLED = """
+import importlib, os, sys
+from pathlib import Path
+from rbox_formats.cli.main import main
+convert, output = (importlib.import_module(f"rbox_formats.cli.{name}") for name in ("convert", "_output"))
+if sys.argv[1] == "compare":
+    convert._compared = lambda *_: os.kill(os.getpid(), 9)
+else:
+    left = int(sys.argv[1])
+    replace = Path.replace
+    def counted(self, target):
+        global left
+        if ".rbox-tmp-" in str(self.parent) and ".rbox-tmp-" not in str(target):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), 9)
+        return replace(self, target)
+    Path.replace = counted
+main(sys.argv[2:])
+"""
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("instant", ["0", "1", "compare"])
+@pytest.mark.parametrize("to", ["yolo-obb", "coco"])
+def test_what_a_killed_run_has_put_is_done_anew(data: Path, tmp_path: Path, to: str, instant: str) -> None:
+    """Killed when it moves the first thing to its place, the second, or when all is there."""
+    command = ["convert", "--data", data, "--to", to, "--images", "copy", "--out"]
+    assert run(*command[1:], tmp_path / "whole" / "out").exit_code == 0
+    place = tmp_path / "killed"
+    words = [sys.executable, "-c", KILLED, instant, *map(str, command), str(place / "out")]
+    assert subprocess.run(words, check=False).returncode == -9
+    result = run(*command[1:], place / "out")
+    assert result.exit_code == 0, result.output
+    assert ("Files of a run that was stopped" in result.output) == (instant != "0")
+    assert files_in(place) == files_in(tmp_path / "whole")
+    assert run(*command[1:], place / "out").exit_code == 1  # what came whole is not written over
+
+
+def test_what_was_changed_since_a_killed_run_stays(data: Path, tmp_path: Path) -> None:
+    command = ["convert", "--data", data, "--to", "dota", "--out", tmp_path / "out"]
+    subprocess.run([sys.executable, "-c", KILLED, "compare", *map(str, command)], check=False)
+    changed = tmp_path / "out" / "labelTxt" / "P1.txt"
+    changed.write_text("mine")
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    result = run(*command[1:])
+    assert result.exit_code == 1
+    assert "expected an empty folder for the new annotations" in result.output
+    assert changed.read_text() == (tmp_path / "out" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "note", ['{"../precious": MARK}', '{"/tmp/x": [1, 2]}', '{"out/link/precious": MARK}', '{"a": null}', "[]", "half"]
+)
+def test_a_note_of_somebody_else_removes_nothing_outside(data: Path, tmp_path: Path, note: str) -> None:
+    """A folder that comes from elsewhere may hold one."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    base = tmp_path / "base"
+    (base / "out").mkdir(parents=True)
+    (base / "out" / "link").symlink_to(tmp_path)
+    mark = [precious.stat().st_size, precious.stat().st_mtime_ns]
+    command = ["convert", "--data", data, "--to", "dota", "--out", base / "out"]
+    placed = _output.Placed(base / "out", None)
+    placed._path.write_text(note.replace("MARK", str(mark)))
+    result = run(*command[1:])
+    assert precious.read_text() == "precious"
+    assert result.exit_code == (0 if note.startswith("{") else 1), result.output
+    if result.exit_code:
+        assert "expected a note of what a stopped run has put beside it" in result.output
 
 
 def test_classes_that_the_target_has_not_are_named(data: Path, tmp_path: Path) -> None:

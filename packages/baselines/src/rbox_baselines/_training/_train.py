@@ -272,7 +272,8 @@ def _set_up_logging(config: Config, tensorboard: bool) -> None:
     hooks.pop("visualization", None)  # draws each validation image; `predict --pictures` does, when asked
     if config.get("val_evaluator") is not None:
         hooks.checkpoint.setdefault("save_best", "rbox/map")
-    config.custom_hooks = [*(config.get("custom_hooks") or []), {"type": "ProgressHook"}]
+    ours = [{"type": "ProgressHook"}, {"type": "RepeatableHook"}]
+    config.custom_hooks = [*(config.get("custom_hooks") or []), *ours]
     if tensorboard:
         from importlib.util import find_spec
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rbox_formats.cli import writes
 
 
 @click.command()
@@ -16,6 +17,7 @@ import click
     help="What to draw: names between commas, such as loss_cls,mAP, or patterns, such as 'loss*'. [default: loss,mAP]",
 )
 @click.option("--table", type=Path, help="A CSV file for the table.")
+@writes("out", "table")
 def curves(runs: tuple[Path, ...], out: Path, keys: tuple[str, ...], table: Path | None) -> None:
     """Draw the losses and scores of trainings, each RUN a work directory, in one plot.
 

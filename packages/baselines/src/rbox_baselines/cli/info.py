@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_formats.cli import parse_size
+from rbox_formats.cli import parse_size, writes
 
 from rbox_baselines.cli._common import set_up_output
 
@@ -22,6 +22,7 @@ from rbox_baselines.cli._common import set_up_output
 @click.option("--device", help="Such as cpu or cuda:0. [default: the GPU, where there is one]")
 @click.option("--rounds", default=10, show_default=True, type=click.IntRange(min=1), help="How often it is timed.")
 @click.option("--out", type=Path, help="A JSON file for the figures.")
+@writes("out")
 def info(
     config: str,
     checkpoint: Path | None,

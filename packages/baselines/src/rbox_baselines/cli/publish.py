@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rbox_formats.cli import writes
 
 
 @click.command()
@@ -15,6 +16,7 @@ import click
     required=True,
     help="A folder, or a file ending in .pth; the name gets 8 digits of the file's hash.",
 )
+@writes(lambda given: [_without_hash(given["checkpoint"], given["out"])])
 def publish(checkpoint: Path, out: Path) -> None:
     """Write CHECKPOINT for others: weights, classes and config, without optimiser, schedule and log.
 
@@ -32,3 +34,8 @@ def publish(checkpoint: Path, out: Path) -> None:
     if published.is_average:
         click.echo("The weights are the average over training (EMA).")
     click.echo(f"The checkpoint is in {published.path} ({published.size / 1e6:.1f} MB of {before / 1e6:.1f}).")
+
+
+def _without_hash(checkpoint: Path, out: Path) -> Path:
+    """The file that is written, but for the hash in its name, which nobody knows before."""
+    return out if out.suffix == ".pth" else out / f"{checkpoint.stem}.pth"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats.cli import class_names_option, dataset_options, show_messages
+from rbox_formats.cli import class_names_option, dataset_options, show_messages, writes
 from rbox_formats.progress import track
 from rbox_metrics.cli import check_outputs, score, scoring_options
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--plots", type=Path, help="A folder for the report's pictures.")
 @scoring_options
+@writes("out", "report", "plots")
 def results(
     pickle: Path,
     data: Path,
@@ -63,8 +64,8 @@ def results(
     records = list(track(opened, "reading annotations"))
     check_images(detections, (record.image_id for record in records), pickle)
     description = {"format": format, "data": str(data), "split": split}
-    with tempfile.TemporaryDirectory() as folder:
-        path = out or Path(folder) / files.safe_name(f"{pickle.stem}.jsonl", Path(folder))
+    with files.temporary_folder(tempfile.gettempdir()) as folder:
+        path = out or folder / files.safe_name(f"{pickle.stem}.jsonl", folder)
         write_predictions(detections, opened.class_names, path, source=pickle, dataset=description)
         if out is not None:
             click.echo(f"The predictions are in {out}.")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from rbox_formats import files
 
 from lmm_detector.errors import ModelError
 
@@ -36,15 +35,10 @@ def appearing(out: Path) -> Iterator[Path]:
     The counterpart for folders of `rbox_formats.files.replacing`: readers see nothing, or all of it.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=out.parent, prefix="."))
-    try:
-        # mkdtemp's folders are for their owner alone; this one is as readable as any new folder.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o777 & ~umask)
-        yield temporary
+    with files.temporary_folder(out.parent) as temporary:
+        folder = temporary / "new"
+        folder.mkdir()
+        yield folder
         if out.is_dir():
             out.rmdir()  # empty, as was made sure before; not if it was filled meanwhile
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        folder.rename(out)

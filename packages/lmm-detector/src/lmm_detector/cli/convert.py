@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import codec_options, parse_class_names
+from rbox_formats.cli import codec_options, parse_class_names, writes
 
 from lmm_detector.cli._common import set_up_output
 
@@ -33,6 +33,7 @@ from lmm_detector.cli._common import set_up_output
     show_default=True,
     help="Refuse keys that are left over and weights that are missing, rather than drop and draw them at random.",
 )
+@writes("out")
 def convert(source: Path, out: Path, **settings: Any) -> None:
     """Convert a Florence-2 of Microsoft's remote code (SOURCE) to a folder in transformers' layout (OUT).
 

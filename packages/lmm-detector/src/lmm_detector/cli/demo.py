@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from rbox_formats.cli import writes
 
 from lmm_detector.cli._common import set_up_output
 
@@ -14,6 +15,7 @@ from lmm_detector.cli._common import set_up_output
 @click.option("--scenes", type=click.IntRange(min=1), default=16, show_default=True, help="To train on, and held out.")
 @click.option("--steps", type=click.IntRange(min=1), default=400, show_default=True, help="Training steps.")
 @click.option("--seed", default=0, show_default=True, help="Of scenes, weights and order.")
+@writes("out")
 def demo(out: Path, scenes: int, steps: int, seed: int) -> None:
     """Show the whole loop on synthetic scenes: data, texts, fine-tuning, prediction, scores, pictures."""
     set_up_output()

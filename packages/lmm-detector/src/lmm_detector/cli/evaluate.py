@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats.cli import class_names_option, dataset_options, show_messages
+from rbox_formats.cli import class_names_option, dataset_options, show_messages, writes
 from rbox_metrics.cli import check_outputs, output_options, say_if_compiling, score, scoring_options
 
 from lmm_detector._prediction._generation import Generation
@@ -46,6 +46,7 @@ _LOADING = ("device", "dtype")
 @generation_options
 @scoring_options
 @output_options
+@writes("out", "plots", shared=True)
 def evaluate(
     data: Path,
     format: str,

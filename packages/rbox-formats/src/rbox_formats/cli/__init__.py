@@ -4,6 +4,7 @@ The command `rbox-formats` itself is in `main`, with a file for each subcommand.
 """
 
 from rbox_formats.cli._group import Group, Listing, show_messages
+from rbox_formats.cli._locking import holding, wait_option, writes
 from rbox_formats.cli._options import (
     class_names_option,
     codec_options,
@@ -22,9 +23,12 @@ __all__ = [
     "codec_options",
     "codec_settings_option",
     "dataset_options",
+    "holding",
     "input_size_option",
     "parse_class_names",
     "parse_options",
     "parse_size",
     "show_messages",
+    "wait_option",
+    "writes",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
+from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import class_names_option, dataset_options
 from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
@@ -49,6 +50,7 @@ def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str
     help="Whether to copy the images to where the new dataset has them, or to link them (symbolic links).",
 )
 @click.option("--check/--no-check", default=True, help="Whether to read what was written and compare it.")
+@writes("out")
 def convert(
     data: Path,
     format: str,
@@ -66,7 +68,8 @@ def convert(
     """Write a dataset's annotations in another format.
 
     --map and --drop may be given more than once; classes renamed alike become one. What was written is read back and
-    compared with the original: what the new format cannot hold is said, with how much of it there was.
+    compared with the original: what the new format cannot hold is said, with how much of it there was. What a run that
+    was stopped has left is done anew.
     """
     from rbox_formats import datasets
     from rbox_formats.cli import _output
@@ -113,6 +116,9 @@ def convert(
             yield new
             in_hand.clear()
 
+    placed = _output.Placed(out, out_split)
+    if removed := placed.remove_stopped():
+        click.echo(f"Files of a run that was stopped, removed from {out}: {removed}.")
     with _output.staged(out) as staged:
         shared = _require_free(to, out, out_split, classes.names, staged)
         _take_along(out, staged)
@@ -128,13 +134,17 @@ def convert(
             raise
         if shared:
             _refuse_taken(where, staged, out)
-        if folder and staged_folder and staged_folder.exists():
-            _output.move(staged_folder, folder)
         where, new_place = out / where.relative_to(staged), where
-        if new_place.exists():
-            _output.move(new_place, where)
-        if staged.exists():  # a list of the images comes last: readers go by it
-            _output.move(staged, out)
+        # A list of the images comes last: readers go by it.
+        moves = [(new_place, where), (staged, out)]
+        if folder and staged_folder:
+            moves.insert(0, (staged_folder, folder))
+        placed.begin(*moves)
+        for source, place in moves:
+            if source.exists():
+                _output.move(source, place)
+    compared = _compared(to, out, out_split, dataset, classes, written) if check else []
+    placed.end()
     click.echo(f"{counts['objects']} objects on {len(written)} images are in {where}.")
     if counts["missing"]:
         click.echo(f"Annotations left out because they have no image: {counts['missing']}.")
@@ -146,8 +156,8 @@ def convert(
         )
     if images == "none" and folder is not None:
         click.echo(f"Images belong in {folder}; none were copied (--images).")
-    if check:
-        _check(to, out, out_split, dataset, classes, written)
+    for line in compared:
+        click.echo(line)
 
 
 def _require_free(to: str, out: Path, split: str | None, names: ClassNames, staged: Path) -> bool:
@@ -239,21 +249,21 @@ def _place(image: Path, target: Path, *, link: bool) -> None:
         shutil.copyfile(image, target)
 
 
-def _check(to: str, out: Path, split: str | None, dataset: Dataset, classes: ClassMap, written: dict[str, int]) -> None:
+def _compared(
+    to: str, out: Path, split: str | None, dataset: Dataset, classes: ClassMap, written: dict[str, int]
+) -> list[str]:
+    """Reads what was written, and says how it differs from the original."""
     from rbox_formats import datasets
     from rbox_formats.cli._conversion import compare
     from rbox_formats.errors import RboxError
 
     if datasets.get(to).read is None:
-        click.echo(f"{to} is only written, never read: what was lost is not known.")
-        return
+        return [f"{to} is only written, never read: what was lost is not known."]
     try:
         new: Any = datasets.read(to, out, split, classes.names)
         losses = compare(written.items(), dataset, track(new, "comparing"), classes)
     except RboxError as error:
-        click.echo(f"The new files could not be compared with the old ones: {error}")
-        return
+        return [f"The new files could not be compared with the old ones: {error}"]
     lines = losses.lines()
-    click.echo("Read back, it is the same." if not lines else "Read back, it is not the same:")
-    for line in lines:
-        click.echo(f"  {line}")
+    heading = "Read back, it is the same." if not lines else "Read back, it is not the same:"
+    return [heading, *(f"  {line}" for line in lines)]

@@ -12,6 +12,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._group import Listing
+from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import class_names_option, codec_options, input_size_option
 from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
@@ -51,6 +52,7 @@ class Answer:
     help="Take unknown names for the nearest class from this similarity (0..1).",
 )
 @click.option("--out", type=Path, required=True, help="The predictions file to write.")
+@writes("out")
 def decode(
     texts: Path,
     class_names: ClassNames | None,

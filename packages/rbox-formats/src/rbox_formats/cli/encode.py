@@ -11,6 +11,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._group import Listing
+from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import class_names_option, codec_options, dataset_options, input_size_option
 from rbox_formats.progress import track
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @codec_options
 @input_size_option
 @click.option("--out", type=Path, required=True, help="The file of texts to write: JSON lines, one per image.")
+@writes("out")
 def encode(
     data: Path,
     format: str,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
+from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import class_names_option, dataset_options
 from rbox_formats.progress import progress_bar
 
@@ -41,6 +42,7 @@ _BAR = 40
     help="How many suspicious objects of each kind, and broken files, to list here; inspection.json has all.",
 )
 @click.pass_context
+@writes("out")
 def inspect(
     context: click.Context,
     data: Path,

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from rbox_formats._records import ClassNames
+from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import class_names_option, dataset_options
 
 
@@ -68,6 +69,7 @@ from rbox_formats.cli._options import class_names_option, dataset_options
 @click.option("--image-format", type=click.Choice(["png", "jpg"]), default="png", show_default=True)
 @click.option("--quality", type=int, default=95, show_default=True, help="Of JPEG (1..100).")
 @click.option("--workers", type=click.IntRange(1), help="Processes, an image each at a time. [default: one per core]")
+@writes("out")
 def split(
     data: Path,
     format: str,

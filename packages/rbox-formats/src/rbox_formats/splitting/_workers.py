@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Generator, Iterable
+import signal
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
@@ -50,7 +52,8 @@ def run(function: Callable[..., T], items: Iterable[tuple[Any, ...]], workers: i
     pending: set[Future[T]] = set()
     try:
         for item in items:
-            pending.add(pool.submit(function, *item))
+            with _uninterrupted():
+                pending.add(pool.submit(function, *item))  # which starts processes
             if len(pending) >= 2 * workers:  # so many that none has to wait, however many there are to come
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
@@ -65,9 +68,24 @@ def run(function: Callable[..., T], items: Iterable[tuple[Any, ...]], workers: i
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Puts Ctrl-C off to the end of the block, and for processes that are started in it until they say otherwise.
+
+    They would answer it with a traceback while they start, before `_begin` can have it ignored.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin(stop: Event) -> None:
     """In a new worker process."""
-    import signal
     import threading
 
     global _stop

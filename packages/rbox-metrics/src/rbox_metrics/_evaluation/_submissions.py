@@ -7,7 +7,6 @@ none become equal.
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -110,8 +109,9 @@ def write_fair1m_submission(
             metadata |= {f"research/{key}": value for key, value in given.items()}
             yield replace(record, quads=quads, scores=scores, metadata=metadata)
 
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = datasets.write("fair1m", completed(), Path(scratch), None, names)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with files.temporary_folder(Path(path).parent) as scratch:
+        folder = datasets.write("fair1m", completed(), scratch, None, names)
         found = sorted(folder.glob("*.xml"), key=lambda file: file.name)
         return _write_zip(Path(path), ((f"test/{file.name}", file.read_bytes()) for file in found))
 

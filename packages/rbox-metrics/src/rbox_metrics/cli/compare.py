@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rbox_formats.cli import writes
 
 from rbox_metrics.cli._scoring import check_outputs, table_options
 from rbox_metrics.cli._tables import open_runs, out_option, put, run_names
@@ -18,6 +19,7 @@ from rbox_metrics.typing import Geometry, ProtocolName
 @click.option("--resamples", type=int, default=1000, show_default=True, help="How often images are drawn.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
 @out_option
+@writes("out")
 def compare(
     predictions_path: Path,
     other: Path,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rbox_formats.cli import writes
 
 from rbox_metrics.cli._scoring import check_outputs, table_options
 from rbox_metrics.cli._tables import open_runs, out_option, put
@@ -16,6 +17,7 @@ from rbox_metrics.typing import Geometry, ProtocolName
 @table_options
 @click.option("--score", type=float, help="Detections from this score on count. [default: all]")
 @out_option
+@writes("out")
 def confusion(
     predictions_path: Path,
     protocol: ProtocolName,

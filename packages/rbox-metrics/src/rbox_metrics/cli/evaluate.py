@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats.cli import show_messages
+from rbox_formats.cli import show_messages, writes
 
 from rbox_metrics.cli._scoring import (
     annotations_for,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @output_options
 @click.option("--dota-submission", type=Path, help="A zip of the detections for DOTA's server.")
 @click.option("--fair1m-submission", type=Path, help="A zip of the detections for FAIR1M's server.")
+@writes("out", "plots", "dota_submission", "fair1m_submission")
 def evaluate(
     truth: Path,
     format: str,

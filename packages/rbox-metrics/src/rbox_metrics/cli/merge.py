@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from rbox_formats import files
+from rbox_formats.cli import writes
 
 
 @click.command()
@@ -15,6 +16,7 @@ from rbox_formats import files
 @click.option(
     "--window-size", type=int, help="The side that windows were resized to, where they were. [default: as cut]"
 )
+@writes("out")
 def merge(predictions_path: Path, out: Path, iou_threshold: float, window_size: int | None) -> None:
     """Join detections on windows named as `rbox-formats split` and DOTA's kit name them (P0706__1024__0___824)."""
     from rbox_metrics._suppression import merge_file

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rbox_formats.cli import writes
 from rbox_formats.errors import said
 
 from rbox_metrics.cli._scoring import check_outputs
@@ -16,6 +17,7 @@ from rbox_metrics.cli._tables import run_names
 @click.command()
 @click.argument("reports", type=Path, nargs=-1, required=True)
 @click.option("--out", type=Path, required=True, help="A folder for the pictures.")
+@writes("out")
 def plot(reports: tuple[Path, ...], out: Path) -> None:
     """Draw REPORTS, which `evaluate --out report.json` wrote: several runs side by side."""
     from rbox_metrics.plots import draw

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rbox_formats.cli import writes
 
 from rbox_metrics.cli._scoring import check_outputs, table_options
 from rbox_metrics.cli._tables import open_runs, out_option, put
@@ -22,6 +23,7 @@ from rbox_metrics.typing import Geometry, ProtocolName
     help="A score threshold; more than one, rising. [default: 0 to 0.95]",
 )
 @out_option
+@writes("out")
 def sweep(
     predictions_path: Path,
     protocol: ProtocolName,

@@ -1,43 +1,24 @@
-"""Files that are whole or not there, and names that stay inside their folder."""
+"""Files that are whole or not there, that one run at a time writes, and whose names stay inside their folder."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
 from rbox_formats.errors import DatasetError, RboxError
+from rbox_formats.files._locks import locked
+from rbox_formats.files._temporaries import replacing, temporary_folder
 
-__all__ = ["not_an_input", "replacing", "require_writable", "safe_name", "visible", "write_text"]
-
-_LONGEST_SUFFIX = 32  # in bytes, of a temporary file; with what is before it far below a file system's 255
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields the path of a temporary file that takes the place of `path` when the block ends without an error.
-
-    Readers see the old file or the new one, never half of it, also when the process is killed.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays, since some libraries choose a file's format by it; the name does not, since a file system's
-    # longest name with something before it would be too long.
-    suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        # mkstemp's files are for their owner alone; what is written here is as readable as any new file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        yield temporary
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+__all__ = [
+    "locked",
+    "not_an_input",
+    "replacing",
+    "require_writable",
+    "safe_name",
+    "temporary_folder",
+    "visible",
+    "write_text",
+]
 
 
 def write_text(path: str | Path, text: str) -> None:

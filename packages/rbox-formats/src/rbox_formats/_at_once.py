@@ -1,0 +1,46 @@
+"""Ctrl-C while one of our commands still loads, and when its work is done: the process ends at once, with one line.
+
+Between the two `rbox_formats.cli` sees to it. This module is the first that `rbox_formats` imports, and so one of the
+first that any of the commands does: loading them takes a second where other work has the cores. Where the process is
+not one of our commands, nothing is changed by importing it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+STOPPED = 130
+"""The exit code: 128 and the signal's number, as shells have it."""
+
+_COMMANDS = ("rbox-formats", "rbox-metrics", "lmm-detector", "rbox-baselines")
+
+
+def say() -> None:
+    """Tells the user that the command was stopped; of the processes of one run, the first does."""
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
+        os.write(2, b"Stopped by Ctrl-C.\n")
+
+
+def end(_signal: int, _frame: FrameType | None) -> None:
+    """Ends the process, as the handler of a signal."""
+    try:
+        say()
+    finally:
+        os._exit(STOPPED)
+
+
+def is_command() -> bool:
+    """Whether this process is one of our commands: its script, or `python -m` and its package."""
+    words = sys.orig_argv[1:]
+    while words and words[0].startswith("-") and words[0] != "-m":
+        del words[0]  # an option of Python's, such as -u from torchrun
+    name = "".join(words[1:2]).replace("_", "-") if words[:1] == ["-m"] else Path("".join(words[:1])).stem
+    return name in _COMMANDS
+
+
+if is_command() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, end)
