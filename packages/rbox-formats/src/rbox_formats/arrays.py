@@ -5,9 +5,9 @@
 - Integers and booleans of any width are float64 where coordinates are meant. float16 and bfloat16 are float32, which is
   also what is given back: above 2,048 half precision holds no odd number of pixels. float32 and float64 stay.
 - Geometry gives back the kind of array that it got, on its device; lists give numpy.
-- Complex numbers, dates, texts, objects, lists of unequal lengths, sparse, nested and quantised tensors, tensors
-  without values (of the device "meta") and other shapes are refused with an `RboxError` that says what was expected and
-  what was found.
+- Complex numbers, dates, texts, objects, lists of unequal lengths, sparse, nested and quantised tensors and other
+  shapes are refused with an `RboxError` that says what was expected and what was found; so are tensors of the device
+  "meta", which hold no values, but where geometry alone is asked for.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def require_dense(values: Any, name: str = "values") -> None:
     """Makes sure that a tensor holds its numbers one by one, as a numpy array does; anything else is left to others.
 
     Raises:
-        FormatsError: If it is sparse, nested or quantised, or holds none (of the device "meta").
+        FormatsError: If it is sparse, nested or quantised.
     """
     if not hasattr(values, "detach"):
         return
@@ -67,7 +67,6 @@ def require_dense(values: Any, name: str = "values") -> None:
         "a nested tensor": getattr(values, "is_nested", False),
         f"a sparse tensor ({getattr(values, 'layout', '')})": str(getattr(values, "layout", _DENSE)) != _DENSE,
         "a quantised tensor": getattr(values, "is_quantized", False),
-        "a tensor on the device meta, which holds none": getattr(getattr(values, "device", None), "type", "") == "meta",
     }
     for what, is_so in found.items():
         if is_so:

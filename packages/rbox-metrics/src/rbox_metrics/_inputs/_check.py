@@ -179,7 +179,9 @@ def check_backend(backend: str) -> None:
 
 
 def require_plain(tensor: Any, name: str) -> None:
-    """Raises MetricsError for a tensor that is sparse, nested, quantised or without values."""
+    """Raises MetricsError for a tensor that is sparse, nested or quantised, or of the device "meta", without values."""
+    if tensor.is_meta:
+        raise MetricsError(f"expected {name} as an array of numbers, got a tensor without values")
     try:
         require_dense(tensor, name)
     except FormatsError as error:
