@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rbox_formats import ClassNames, archives
+from rbox_formats import ClassNames, archives, files
 from rbox_formats.errors import listed
 
 from rbox_baselines._stack import _mends
@@ -56,7 +56,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     import torch
 
-    path = Path(path)
+    path = files.as_path(path, CheckpointError)
     if not path.is_file():
         raise CheckpointError("expected a checkpoint, found none", path=path)
     archives.check(path, CheckpointError)

@@ -65,11 +65,12 @@ class DetectorSpec:
             ModelError: If there is no such folder, or it is no detector's.
             ClassNameError: If two classes have one name.
         """
-        path = Path(folder) / FILE_NAME
-        if not Path(folder).is_dir():
+        folder = files.as_path(folder, ModelError)
+        path = folder / FILE_NAME
+        if not folder.is_dir():
             raise ModelError("expected a trained detector's folder, found none", path=folder)
         if not path.is_file():
-            inside = sorted(str(p.parent) for p in Path(folder).glob(f"*/{FILE_NAME}"))
+            inside = sorted(str(p.parent) for p in folder.glob(f"*/{FILE_NAME}"))
             remedy = f"Did you mean {inside[-1]}?" if inside else "`lmm-detector train` makes one."
             raise ModelError(f"expected a trained detector, found no {FILE_NAME}", path=folder, remedy=remedy)
         found = read_as(_Values, path, "a detector's settings")

@@ -159,7 +159,7 @@ def read(path: str | Path) -> PredictionFile:
         PredictionsError: If there is no such file, it is of another version, an image comes twice, a line does not
             hold what the schema says (with its number), or the last one is torn, as a killed run leaves it.
     """
-    path = Path(path)
+    path = files.as_path(path, PredictionsError)
     content = _parse(path)
     if content.torn:
         remedy = "The run that wrote it was stopped: give its command again, it goes on from here."
@@ -317,7 +317,7 @@ class Writer:
     """
 
     def __init__(self, path: str | Path, header: Header) -> None:
-        self.path = Path(path)
+        self.path = files.as_path(path, PredictionsError)
         self.done: set[str] = set()
         first = _first_line(header, self.path)
         with _reaching(self.path):
@@ -373,7 +373,7 @@ def held(path: str | Path, header: Header) -> set[str]:
         PredictionsError: If the file exists with another header: it names what differs; or with lines that are not as
             the schema says.
     """
-    found = _held(Path(path), header)
+    found = _held(files.as_path(path, PredictionsError), header)
     return set() if found is None else set(found.records)
 
 
@@ -392,8 +392,8 @@ def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: I
         PredictionsError: If a file is of another run, or a line of it is not as the schema says. Then all files are
             as they were.
     """
-    path = Path(path)
-    others = [Path(part) for part in parts]
+    path = files.as_path(path, PredictionsError)
+    others = [files.as_path(part, PredictionsError) for part in parts]
     places: dict[str, tuple[Path, int, int]] = {}
     for source in [path, *others]:
         if (content := _held(source, header)) is not None:

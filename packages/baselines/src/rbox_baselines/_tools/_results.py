@@ -45,7 +45,7 @@ def load_results(
         ResultsError: If the file is no pickle of detections, asks for anything but tensors, arrays and plain values
             (nothing of it is run), has an image twice, or a label beyond the classes.
     """
-    path = Path(path)
+    path = files.as_path(path, ResultsError)
     found = _unpickling.load(path)
     if not isinstance(found, list | tuple):
         raise ResultsError(f"expected a list with the detections of each image, got {_kind(found)}", path=path)

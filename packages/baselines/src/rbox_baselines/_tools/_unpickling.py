@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from rbox_formats import files
 from rbox_formats.errors import quoted, said
 
 from rbox_baselines.errors import ResultsError
@@ -39,7 +40,7 @@ def load(path: str | Path) -> Any:
     Raises:
         ResultsError: If there is no such file, it is no whole pickle, or it asks for anything else.
     """
-    path = Path(path)
+    path = files.as_path(path, ResultsError)
     if not path.is_file():
         raise ResultsError("expected a file of results, found none", path=path)
     content = path.read_bytes()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import (
     coco,
@@ -96,7 +97,8 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
     if chosen.read is None:
         readable = ", ".join(name for name, entry in FORMATS.items() if entry.read)
         raise DatasetError(f"expected a format that can be read, among {readable}, got {quoted(format)}")
-    return chosen.read(Path(root), split, chosen.class_names if class_names is None else ClassNames(class_names))
+    names = chosen.class_names if class_names is None else ClassNames(class_names)
+    return chosen.read(files.as_path(root), split, names)
 
 
 def write(
@@ -114,4 +116,4 @@ def write(
     Returns:
         The folder that the annotations are in.
     """
-    return get(format).write(records, Path(root), split, class_names)
+    return get(format).write(records, files.as_path(root), split, class_names)

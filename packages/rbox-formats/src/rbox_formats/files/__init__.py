@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from rbox_formats.errors import DatasetError, RboxError
 from rbox_formats.files._locks import locked
+from rbox_formats.files._paths import as_path, encoded, reaching, safe_name
 from rbox_formats.files._temporaries import replacing, temporary_folder
 
 __all__ = [
+    "as_path",
     "locked",
     "not_an_input",
+    "reaching",
     "replacing",
     "require_writable",
     "safe_name",
@@ -25,9 +28,9 @@ def write_text(path: str | Path, text: str) -> None:
     """Writes a whole text file (UTF-8, line ends as given) or none.
 
     Raises:
-        DatasetError: If it has half surrogate pairs, which UTF-8 cannot hold.
+        DatasetError: If it has half surrogate pairs, which UTF-8 cannot hold, or the path cannot be written to.
     """
-    content = _encoded(text)
+    content = encoded(text)
     if content is None:
         raise DatasetError("expected text that UTF-8 can hold, got half of a surrogate pair", path=path)
     with replacing(path) as temporary:
@@ -40,6 +43,7 @@ def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
     Raises:
         DatasetError: If it is one of the inputs.
     """
+    path = as_path(path)
     if any(source is not None and Path(path).resolve() == source.resolve() for source in inputs):
         raise DatasetError(
             "expected another file to write to: this one is read", path=path, remedy="Choose another --out."
@@ -53,7 +57,7 @@ def require_writable(folder: str | Path) -> None:
     Raises:
         RboxError: If not.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         remedy = "Choose another place to write to (--out)."
@@ -66,26 +70,3 @@ def visible(folder: Path) -> list[Path]:
     Names that begin with a dot are left out: among them are files that a killed process left half written.
     """
     return sorted(path for path in folder.glob("*") if not path.name.startswith("."))
-
-
-def safe_name(name: str, folder: Path) -> str:
-    """A file name from outside, once it is sure that it names something directly inside the folder.
-
-    Raises:
-        DatasetError: If it has a separator or a Windows drive, is a dot name, is empty, or is no text that UTF-8 can
-            hold (Python reads file names in another encoding so, with half surrogate pairs for their bytes).
-    """
-    apart = any(character in name for character in "/\\\0") or bool(PureWindowsPath(name).drive)
-    if not name or name in {".", ".."} or apart:
-        raise DatasetError(f"expected a plain file name inside {folder}, got {name!r}")
-    if _encoded(name) is None:
-        raise DatasetError(f"expected a file name in UTF-8 inside {folder}, got {name!r}", remedy="Rename the file.")
-    return name
-
-
-def _encoded(text: str) -> bytes | None:
-    """A text in UTF-8; None for one with half surrogate pairs."""
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return None

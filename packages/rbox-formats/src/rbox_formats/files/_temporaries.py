@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from rbox_formats.files._paths import as_path, reaching
+
 try:
     import fcntl
 except ImportError:  # Windows: nothing is known to be abandoned, and nothing is removed
@@ -36,21 +38,27 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Readers see the old file or the new one, never half of it, also when the process is killed. What a killed process
     left in the folder in this way is removed.
+
+    Raises:
+        DatasetError: If the path cannot be written to.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = as_path(path)
+    with reaching(path, "a place to write to"):
+        path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays, since some libraries choose a file's format by it; the name does not, since a file system's
     # longest name with something before it would be too long.
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= _LONGEST_SUFFIX else ""
     _sweep_once(path.parent)
-    handle, temporary = _new_file(path.parent, suffix)
+    with reaching(path, "a place to write to"):
+        handle, temporary = _new_file(path.parent, suffix)
     try:
         # mkstemp's files are for their owner alone; what is written here is as readable as any new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
         yield temporary
-        temporary.replace(path)
+        with reaching(path, "a place to write to"):
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
         if handle is not None:

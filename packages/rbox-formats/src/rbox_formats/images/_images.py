@@ -38,7 +38,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageError: If there is no such file, or it is not an image.
     """
-    with open_named(path := Path(path)) as image:
+    with open_named(path := files.as_path(path, ImageError)) as image:
         return shown_size(image, path)
 
 
@@ -50,7 +50,7 @@ def read_orientation(path: str | Path) -> int:
     Raises:
         ImageError: If there is no such file, or it is not an image.
     """
-    with naming(path := Path(path)), opened(path, any_mode=True) as image:
+    with naming(path := files.as_path(path, ImageError)), opened(path, any_mode=True) as image:
         return _orientation.noted(image, path)
 
 
@@ -65,7 +65,7 @@ def load(path: str | Path) -> ImageArray:
         ImageError: If there is no such file, or it is not an image of 8 bits a channel, cut short, or of more pixels
             than `LARGEST_WHOLE`.
     """
-    with open_named(path := Path(path)) as image, any_size():
+    with open_named(path := files.as_path(path, ImageError)) as image, any_size():
         if (reason := too_large(image)) is not None:
             remedy = (
                 f"If you trust the file, and have the memory, set the environment variable {LIMIT_VARIABLE} higher."
@@ -95,7 +95,7 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
         ImageError: If there is no such file, it is not an image of 8 bits a channel, cut short, or too large without
             rasterio; the last two perhaps only when rows are read.
     """
-    path = Path(path)
+    path = files.as_path(path, ImageError)
     with ExitStack() as stack:
         with naming(path):
             image = stack.enter_context(opened(path))
@@ -121,7 +121,7 @@ def check(path: str | Path) -> None:
     Raises:
         ImageError: If there is no such file, or it is not an image, or cut short.
     """
-    path = Path(path)
+    path = files.as_path(path, ImageError)
     with open_named(path) as image:
         if image.format == "PNG":
             image.verify()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rbox_formats import files
 from rbox_formats.errors import ImageError, said
 from rbox_formats.images._opening import LIMIT_VARIABLE, any_size, decoded_size, is_tiled, stored_size, too_large
 from rbox_formats.images._orientation import TURNS, Turn, noted, upright
@@ -192,7 +193,7 @@ def read_map_place(path: str | Path) -> MapPlace | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(Path(path).resolve(), driver=_DRIVERS["TIFF"]) as source:
+            with rasterio.open(files.as_path(path, ImageError).resolve(), driver=_DRIVERS["TIFF"]) as source:
                 transform, crs = source.transform, source.crs
     except RasterioError as error:
         raise ImageError(f"expected a GeoTIFF, got: {said(error)}", path=path) from error

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from rbox_formats import files
 from rbox_formats.errors import DatasetError, ImageError, quoted
 from rbox_formats.images._images import SUFFIXES, find
 
@@ -28,11 +29,11 @@ def find_images(sources: str | Path | Iterable[str | Path]) -> list[Path]:
     Raises:
         DatasetError: If a source, or a line of a list, names no image.
     """
-    if isinstance(sources, str | Path):
+    if isinstance(sources, str | Path) or not isinstance(sources, Iterable):
         sources = [sources]
     found: dict[Path, Path] = {}
     for source in sources:
-        paths = list(_named(str(source)))
+        paths = list(_named(str(files.as_path(source))))
         if not paths:
             raise DatasetError(f"expected images ({', '.join(SUFFIXES)}), found none", path=source)
         for path in paths:

@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-from rbox_formats import datasets
+from rbox_formats import datasets, files
 from rbox_formats._records import Dataset, ImageRecord
 from rbox_formats.datasets._folders import images_by_split
 from rbox_formats.errors import DatasetError, FormatsError, RboxError, quoted
@@ -88,7 +88,7 @@ def split(
     """
     if workers < 1:
         raise FormatsError(f"expected one worker or more, got {workers}")
-    settings, out = settings or SplitSettings(), Path(out)
+    settings, out = settings or SplitSettings(), files.as_path(out)
     images = (datasets.get(format).images or images_by_split)(out, part)
     failures: list[str] = []
     found, without_image = _survey(dataset, failures)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from rbox_formats import datasets, draw
+from rbox_formats import datasets, draw, files
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ImageRecord
 from rbox_formats.errors import FormatsError
@@ -87,7 +87,7 @@ def write_scenes(
     images = datasets.get(format).images
     if images is None:
         raise FormatsError(f"expected a format that says where images are, got {format!r}")
-    folder = images(Path(root), split)
+    folder = images(files.as_path(root), split)
     records = []
     for seed in track(list(seeds), f"drawing {split or 'all'} scenes"):
         image, record = scene(seed, config)

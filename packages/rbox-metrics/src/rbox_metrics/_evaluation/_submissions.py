@@ -67,7 +67,7 @@ def write_dota_submission(path: str | Path, predictions: Iterable[ImageRecord], 
         files.safe_name(f"Task1_{one_field(name)}.txt", folder): "".join(f"{line}\n" for line in of_class).encode()
         for name, of_class in zip(names, lines, strict=True)
     }
-    return _write_zip(Path(path), members.items())
+    return _write_zip(files.as_path(path, MetricsError), members.items())
 
 
 def write_fair1m_submission(
@@ -109,11 +109,13 @@ def write_fair1m_submission(
             metadata |= {f"research/{key}": value for key, value in given.items()}
             yield replace(record, quads=quads, scores=scores, metadata=metadata)
 
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with files.temporary_folder(Path(path).parent) as scratch:
+    path = files.as_path(path, MetricsError)
+    with files.reaching(path, "a place to write to"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with files.temporary_folder(path.parent) as scratch:
         folder = datasets.write("fair1m", completed(), scratch, None, names)
         found = sorted(folder.glob("*.xml"), key=lambda file: file.name)
-        return _write_zip(Path(path), ((f"test/{file.name}", file.read_bytes()) for file in found))
+        return _write_zip(path, ((f"test/{file.name}", file.read_bytes()) for file in found))
 
 
 def _checked(predictions: Iterable[ImageRecord], names: ClassNames) -> Iterator[tuple[ImageRecord, Any, Any]]:

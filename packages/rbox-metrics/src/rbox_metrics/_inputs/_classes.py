@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from rbox_formats import ClassNames, Dataset, ImageRecord
+from rbox_formats import ClassNames, Dataset, ImageRecord, files
 from rbox_formats.errors import listed, quoted, said
 
 from rbox_metrics._inputs._flat import FlatBoxes
@@ -80,7 +80,7 @@ def read_class_mapping(path: str | Path) -> dict[str, str | None]:
     Raises:
         MetricsError: If it cannot be read, or holds something else.
     """
-    path = Path(path)
+    path = files.as_path(path, MetricsError)
     remedy = 'It reads {"class of the detector": "class of the dataset", "class to leave out": null}.'
     try:
         values = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=list)

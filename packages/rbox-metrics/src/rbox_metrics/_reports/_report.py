@@ -128,7 +128,7 @@ class Report:
             MetricsError: If the ending is another.
         """
         texts = {".json": self.to_json, ".md": self.to_markdown, ".csv": self.to_csv}
-        ending = Path(path).suffix.lower()
+        ending = files.as_path(path, MetricsError).suffix.lower()
         if ending not in texts:
             raise MetricsError(f"expected a report's file to end in {', '.join(texts)}, got {str(path)!r}")
         files.write_text(path, texts[ending]())

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from rbox_formats import LE90, ClassNames, Convention, Dataset, archives
+from rbox_formats import LE90, ClassNames, Convention, Dataset, archives, files
 
 from rbox_metrics._inputs.predictions import _members
 from rbox_metrics._inputs.predictions._source import Context, Predictions, Source
@@ -75,7 +75,7 @@ def read_predictions(
         RboxError: If there is no such file, its kind is not clear, or something in it is not as its kind says: with
             file, line or place, what was expected, and what to do.
     """
-    path = Path(path)
+    path = files.as_path(path, MetricsError)
     if not path.exists():
         raise MetricsError("expected a predictions file or folder, found none", path=path)
     kind = kind_of(path) if format is None else format

@@ -1,0 +1,82 @@
+"""Paths as a file system can hold them, and what it says of them as errors of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from rbox_formats.errors import DatasetError, RboxError, quoted, said
+
+LONGEST_NAME, _LONGEST = 255, 4_095  # bytes: of Linux and macOS
+
+
+def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
+    """A path that a file system can hold, whether or not there is anything.
+
+    Args:
+        path: A text or a path.
+        error: What to raise.
+
+    Raises:
+        RboxError: Of the class `error`, if it is no path, has a null character, or is too long, as a whole or in one of
+            its names.
+    """
+    try:
+        found = Path(path)
+        lengths = [len(os.fsencode(part)) for part in found.parts]
+        fits = max(lengths, default=0) <= LONGEST_NAME and sum(lengths) + len(lengths) <= _LONGEST
+        if fits and "\0" not in str(found):
+            return found
+    except (TypeError, UnicodeEncodeError):
+        pass
+    raise error(f"expected a path that a file system can hold, got {quoted(str(path))}")
+
+
+@contextmanager
+def reaching(path: Path, expected: str) -> Iterator[None]:
+    """Says what the system says of a path, such as that it may not be read, by an error of ours.
+
+    Args:
+        path: The path.
+        expected: What is expected there.
+
+    Raises:
+        DatasetError: Where the block raises an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DatasetError(f"expected {expected}, got: {error.strerror or said(error)}", path=path) from error
+
+
+def safe_name(name: str, folder: Path) -> str:
+    """A file name from outside, once it is sure that it names something directly inside the folder.
+
+    Raises:
+        DatasetError: If it has a separator or a Windows drive, is a dot name, is empty, has more than 255 bytes, or is
+            no text that UTF-8 can hold (Python reads file names in another encoding so, with half surrogate pairs for
+            their bytes).
+    """
+    apart = any(character in name for character in "/\\\0") or bool(PureWindowsPath(name).drive)
+    if not name or name in {".", ".."} or apart:
+        raise DatasetError(f"expected a plain file name inside {folder}, got {quoted(name)}")
+    content = encoded(name)
+    if content is None:
+        message = f"expected a file name in UTF-8 inside {folder}, got {quoted(name)}"
+        raise DatasetError(message, remedy="Rename the file.")
+    if len(content) > LONGEST_NAME:
+        raise DatasetError(
+            f"expected a file name of at most {LONGEST_NAME} bytes inside {folder}, got {len(content)}: {quoted(name)}"
+        )
+    return name
+
+
+def encoded(text: str) -> bytes | None:
+    """A text in UTF-8; None for one with half surrogate pairs."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return None
