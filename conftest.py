@@ -29,6 +29,7 @@ LONG = [
     "packages/lmm-detector/tests/_training/test_train.py",
     "packages/baselines/tests/_training/test_train.py",
     "tests/test_demo.py",
+    "tests/test_two_at_once.py",
     "packages/lmm-detector/tests/_training/test_validation.py",
     "packages/rbox-formats/tests/test_splitting.py",
     "packages/lmm-detector/tests/_families/test_every_family.py",
@@ -37,6 +38,7 @@ LONG = [
     "packages/lmm-detector/tests/_prediction/test_predict.py",
     "packages/rbox-metrics/tests/plots/test_draw.py",
     "packages/rbox-metrics/tests/cli/test_compiling.py",
+    "tests/test_kills.py",
     "tests/test_house.py",
     "tests/test_public_names.py",
 ]

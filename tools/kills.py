@@ -175,7 +175,7 @@ def tree(folder: Path) -> Tree:
         if path.is_symlink():
             found[name] = f"to {path.readlink()}"
         elif path.is_file():
-            read = next((read for ending, read in CONTENTS.items() if name.endswith(ending)), Path.read_bytes)
+            read = next((read for ending, read in CONTENTS.items() if re.search(f"{ending}$", name)), Path.read_bytes)
             found[name] = hashlib.sha256(read(path)).hexdigest()
     return found
 
@@ -213,11 +213,11 @@ def name_in(path: Path) -> bytes:
 
 
 CONTENTS: dict[str, Callable[[Path], bytes]] = {
-    ".pth": checkpoint,
-    "1x_dota.py": config,
-    "last_checkpoint": name_in,
+    r"epoch_\d+\.pth": checkpoint,
+    r"1x_dota\.py": config,
+    r"last_checkpoint": name_in,
 }
-"""What is compared in place of a file's bytes, by the ending of its name."""
+"""What is compared in place of a file's bytes, by how its name ends, as a pattern."""
 
 
 @click.command()
