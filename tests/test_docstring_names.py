@@ -22,7 +22,7 @@ _NAME = re.compile(r"(?<![`\w])`(\.?[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(?:\([^`]*\)
 _FILE = re.compile(r".*\.(bin|csv|json|jsonl|md|png|py|pth|toml|tsv|txt|xml|yaml|zip)")
 
 # Libraries that code of ours may not import where its docstrings name something of theirs.
-LIBRARIES = {"BoxMode", "COCOeval", "OrientedDetEvalDataset", "OrientedDetSFTDataset", "cv2"}
+LIBRARIES = {"BoxMode", "COCOeval", "OrientedDetEvalDataset", "OrientedDetSFTDataset", "ImageOps"}
 
 # Names of other libraries, of their files and formats; and words for figures whose names hold a number.
 FOREIGN = {

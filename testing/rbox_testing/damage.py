@@ -1,4 +1,4 @@
-"""Files damaged at random: of JSON and of other text."""
+"""Files damaged at random: of JSON, of other text, of anything."""
 
 from __future__ import annotations
 
@@ -40,7 +40,33 @@ STRAYS = [
         b"[",
         b"{",
     ),
-    *(b"[" * 3_000, b'{"a":' * 3_000, b"01", b"+1", b"1.", b".5", b"0x1", b"1_0", b"'a'", b"//", b'"_"', b'"\xc2\xa0"'),
+    *(
+        b"[" * 3_000,
+        b'{"a":' * 3_000,
+        b"<a>" * 500,
+        b"<",
+        b">",
+        b"</",
+        b"&x;",
+        b"<!DOCTYPE a [<!ENTITY x 'y'>]>",
+        b"01",
+        b"../",
+        b"/etc/passwd",
+        b"C:\\",
+        b"a" * 300,
+        b"inf",
+        b"tram",
+        "é".encode(),
+        b"+1",
+        b"1.",
+        b".5",
+        b"0x1",
+        b"1_0",
+        b"'a'",
+        b"//",
+        b'"_"',
+        b'"\xc2\xa0"',
+    ),
 ]
 
 

@@ -15,13 +15,8 @@ from typing import Any
 
 from rbox_formats import RboxError
 
-#: What upsets parsers.
-STRAYS = [
-    *(b"\x00", b"\xff", b"\xef\xbb\xbf", b"\r", b"\n", b" ", b"\t", b",", b":", b";", b"-", b".", b"0", b"1", b"nan"),
-    *(b"inf", b"1e999", b"-1", b"9" * 40, b"null", b"true", b"[]", b"{}", b'"', b"\\", b"<", b">", b"</", b"&", b"&x;"),
-    *(b"<!DOCTYPE a [<!ENTITY x 'y'>]>", b"../", b"/etc/passwd", b"C:\\", "é".encode(), b"\xed\xa0\x80", b"[" * 2000),
-    *(b'{"a":' * 500, b"<a>" * 500, b"2", b"tram", b"9" * 5000, b"a" * 300),
-]
+from rbox_testing import damage
+
 _VALUES: list[Any] = [
     *(None, True, -1, 0, 0.5, 1e308, 2**70, -(2**63), 10**400),
     *("", "x", "../x", "/etc/passwd", "a" * 300, "\ud800", "\x00", "1", "ship"),
@@ -104,7 +99,7 @@ def fuzz(target: Target, folder: Path, count: int, *, seed: int = 0, first: int 
 
 
 def damaged(content: bytes, suffix: str, chance: random.Random) -> bytes:
-    """A file with a fault or three: of bytes, or where it holds JSON of values, half of the time."""
+    """A file with a fault or three: of tokens and bytes, or half of the time, where it holds JSON, of its values."""
     while (found := _damaged(content, suffix, chance)) == content:
         pass
     return found
@@ -116,12 +111,7 @@ def _damaged(content: bytes, suffix: str, chance: random.Random) -> bytes:
         place = chance.randrange(len(lines))
         lines[place] = json.dumps(_with_another(json.loads(lines[place]), chance)).encode() + b"\n"
         return b"".join(lines)
-    for _ in range(chance.randint(1, 3)):
-        a = chance.randint(0, len(content))
-        b = min(len(content), a + chance.choice([0, 1, 1, 2, 8, 60]))
-        stray = chance.choice([*STRAYS, b"", content[a:b] * 2, content[a:b][::-1], bytes([chance.randrange(256)])])
-        content = content[:a] + stray + content[b:]
-    return content[: chance.randint(0, len(content))] if chance.random() < 0.05 else content
+    return damage.damaged(content, chance)
 
 
 def _with_another(value: Any, chance: random.Random) -> Any:

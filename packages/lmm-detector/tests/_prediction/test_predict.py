@@ -344,7 +344,7 @@ def test_folders_that_are_no_detectors(tiny_model: Path, tmp_path: Path) -> None
     with pytest.raises(ModelError, match=r"expected a trained detector, found no detector\.json"):
         Detector.from_pretrained(tiny_model)
     (tmp_path / "detector.json").write_text("{}")
-    with pytest.raises(ModelError, match="expected a detector's settings, got KeyError"):
+    with pytest.raises(ModelError, match="expected a detector's settings, got class_names"):
         Detector.from_pretrained(tmp_path)
 
 

@@ -271,7 +271,7 @@ def _read(path: Path) -> dict[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ConfigError("expected a configuration file, found none", path=path) from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, ArithmeticError, RecursionError) as error:  # YAML makes values too
         raise ConfigError(f"expected settings as YAML, got: {said(error)}", path=path) from error
     if not isinstance(values, dict | None):
         raise ConfigError(f"expected settings by their names, got {type(values).__name__}", path=path)
@@ -303,7 +303,10 @@ def _checked(settings: Mapping[str, Any], path: Path | None = None) -> dict[str,
     from pydantic_core import to_jsonable_python
 
     # Plain values, which YAML holds and gives back as they were: a path is a text, a tuple a list.
-    plain = to_jsonable_python(dict(settings), fallback=str)
+    try:
+        plain = to_jsonable_python(dict(settings), fallback=str)
+    except (UnicodeEncodeError, RecursionError) as error:  # half a surrogate pair; a list that holds itself
+        raise ConfigError(f"expected settings as YAML holds them, got {said(error)}", path=path) from error
     plain |= {name: [plain[name]] for name in _LISTS if not isinstance(plain.get(name), list | None)}
     try:
         return _model().model_validate(plain).model_dump(exclude_unset=True)

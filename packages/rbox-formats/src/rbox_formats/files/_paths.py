@@ -10,7 +10,7 @@ from typing import Any
 
 from rbox_formats.errors import DatasetError, RboxError, quoted, said
 
-LONGEST_NAME, _LONGEST = 255, 4_095  # bytes: of Linux and macOS
+_LONGEST_NAME, _LONGEST = 255, 4_095  # bytes: of Linux and macOS
 
 
 def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
@@ -27,7 +27,7 @@ def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
     try:
         found = Path(path)
         lengths = [len(os.fsencode(part)) for part in found.parts]
-        fits = max(lengths, default=0) <= LONGEST_NAME and sum(lengths) + len(lengths) <= _LONGEST
+        fits = max(lengths, default=0) <= _LONGEST_NAME and sum(lengths) + len(lengths) <= _LONGEST
         if fits and "\0" not in str(found):
             return found
     except (TypeError, UnicodeEncodeError):
@@ -56,21 +56,15 @@ def safe_name(name: str, folder: Path) -> str:
     """A file name from outside, once it is sure that it names something directly inside the folder.
 
     Raises:
-        DatasetError: If it has a separator or a Windows drive, is a dot name, is empty, has more than 255 bytes, or is
-            no text that UTF-8 can hold (Python reads file names in another encoding so, with half surrogate pairs for
-            their bytes).
+        DatasetError: If it has a separator or a Windows drive, is a dot name, is empty, or is no text that UTF-8 can
+            hold (Python reads file names in another encoding so, with half surrogate pairs for their bytes).
     """
     apart = any(character in name for character in "/\\\0") or bool(PureWindowsPath(name).drive)
     if not name or name in {".", ".."} or apart:
         raise DatasetError(f"expected a plain file name inside {folder}, got {quoted(name)}")
-    content = encoded(name)
-    if content is None:
+    if encoded(name) is None:
         message = f"expected a file name in UTF-8 inside {folder}, got {quoted(name)}"
         raise DatasetError(message, remedy="Rename the file.")
-    if len(content) > LONGEST_NAME:
-        raise DatasetError(
-            f"expected a file name of at most {LONGEST_NAME} bytes inside {folder}, got {len(content)}: {quoted(name)}"
-        )
     return name
 
 

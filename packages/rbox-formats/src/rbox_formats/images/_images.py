@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from rbox_formats.typing import Image as ImageArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
+else:
+    PillowImage = Any  # Pillow is imported where an image is opened
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 

@@ -7,13 +7,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rbox_formats.errors import ImageError, quoted, said
 from rbox_formats.images._orientation import TURNS, noted
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
+else:
+    PillowImage = Any  # Pillow is imported where an image is opened
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 """Pillow's names of the formats that are read, whatever a file's ending says; JPEG's reader reads MPO as well. No other

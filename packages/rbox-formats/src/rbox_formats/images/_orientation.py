@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from rbox_formats.typing import Image as ImageArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
+else:
+    PillowImage = Any  # Pillow is imported where an image is opened
 
 UPRIGHT = 1
 _TAG = 0x112

@@ -23,6 +23,8 @@ from rbox_formats.typing import Image as ImageArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
+else:
+    PillowImage = Any  # Pillow is imported where an image is opened
 
 # From this many pixels on GDAL is asked, where it is there: 134 MB as Pillow holds RGB (4 bytes a pixel).
 LARGE = 2**25

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbox_formats import files
-from rbox_formats.errors import quoted
+from rbox_formats.errors import listed, quoted, said
 
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.plots._calibration import reliability
@@ -43,6 +43,8 @@ _PARTS = tuple(dict.fromkeys(part for _, part, _ in (*_TOGETHER, *_EACH)))
 
 # With the picture's name before it and a number behind it, far below a file system's 255 bytes, whatever the letters.
 _LONGEST_NAME = 40
+
+_ANOTHER = "Evaluate again with this version: the report is another's."
 
 
 def draw(reports: Mapping[str, Any], folder: str | Path) -> list[Path]:
@@ -115,8 +117,14 @@ def _checked(make: Callable[..., Any], *arguments: Any, part: str, of: Any) -> A
         return make(*arguments)
     except KeyError as error:
         raise MetricsError(
-            f"expected {error} in {quoted(part)} of the reports of {', '.join(map(repr, of))}, got none",
-            remedy="Evaluate again with this version: the report is another's.",
+            f"expected {error} in {quoted(part)} of the reports of {listed(map(repr, of))}, got none",
+            remedy=_ANOTHER,
+        ) from error
+    except Exception as error:  # of any class: numbers that do not belong together show when they are drawn
+        raise MetricsError(
+            f"expected {quoted(part)} of the reports of {listed(map(repr, of))} as `evaluate` writes it, got "
+            f"{type(error).__name__}: {said(error)}",
+            remedy=_ANOTHER,
         ) from error
 
 
