@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from rbox_baselines._configs import _load, _zoo
+from rbox_baselines._configs import _load, _stored, _zoo
 from rbox_baselines._configs._pipelines import innermost
 from rbox_baselines._configs._stored import load_stored
 from rbox_baselines._stack._registered import registered_alone
@@ -192,3 +194,29 @@ def test_registries_import_nothing_while_registered_classes_alone_are_built(evil
     assert not evil.exists()
     assert MODELS.get("rbox_evil.Evil") is dict
     assert evil.exists()
+
+
+# What runs, imports, reads or fetches. mmcv's `nms` evaluates the name of its kind, which is looked at; the others load
+# weights in `init_weights`, which is never called.
+RUNS = re.compile(
+    r"(?<![.\w])eval\(|\bexec\(|import_module|fromfile|load_checkpoint\(|nltk|urlopen|subprocess|os\.system"
+)
+KNOWN = {
+    *("mmcv.cnn.vgg", "mmcv.ops.nms", "mmdet.models.backbones.detectors_resnet", "mmdet.models.backbones.pvt"),
+    "mmdet.models.backbones.swin",
+}
+
+
+def test_nothing_that_may_be_named_runs_what_a_config_says() -> None:
+    """Of the sources of all that may be built, in the versions that are installed."""
+    from mmengine import registry
+
+    modules = {"mmcv.ops.nms"}
+    for room in (_stored._MODEL, _stored._TRANSFORMS):
+        for root in (getattr(registry, name) for name in room.registries):
+            for each in (root, *root.children.values()):
+                kinds = [kind for kind in each.module_dict.values() if _stored._is_in(kind.__module__, room.modules)]
+                modules |= {base.__module__ for kind in kinds for base in inspect.getmro(kind)}
+    modules = {name for name in modules if name.partition(".")[0] in ("mmcv", "mmdet", "mmrotate", "rbox_baselines")}
+    assert len(modules) > 150
+    assert {name for name in modules if RUNS.search(inspect.getsource(sys.modules[name]))} == KNOWN
