@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -169,6 +169,31 @@ class FamilyTrainer(Trainer):
         with self._stack, enough_memory(f"a step of {self._train_batch_size} windows", remedy):
             self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Takes all weights of a checkpoint, by the way that models are loaded.
+
+        transformers' own compares the names in the file with the model's, and passes over those that differ. Most
+        families are saved under the older names that the hub has: a run would go on with the weights that it began
+        with, beside the optimiser of those that it had learnt.
+
+        Raises:
+            RunError: If there is not one for each of the model's, of its shape, or one more.
+        """
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:  # in pieces, under the model's names
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        if self.family.preparation is not None:
+            _check_adapters(self.model, Path(resume_from_checkpoint))
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        found, own = _families.load(resume_from_checkpoint).base.state_dict(), self.family.base.state_dict()
+        if other := _differing(found, own):
+            raise RunError(
+                f"expected the weights of this model, got others of {len(other)}, such as {other[0]}",
+                path=resume_from_checkpoint,
+            )
+        self.family.base.load_state_dict(found)
+
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.sampler
 
@@ -193,6 +218,31 @@ class FamilyTrainer(Trainer):
             folder = Path(output_dir or str(self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)
             self.family.save(folder, state_dict)
+
+
+def _check_adapters(model: Any, checkpoint: Path) -> None:
+    """Makes sure that a checkpoint has all that adapters train, and nothing else: peft passes over what differs.
+
+    Raises:
+        RunError: If not.
+    """
+    from peft import get_peft_model_state_dict
+    from safetensors import safe_open
+
+    path = checkpoint / "adapter_model.safetensors"
+    with safe_open(path, "pt") as file:
+        found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+        shapes = {name: tuple(part.get_shape()) for name, part in found.items()}
+    own = get_peft_model_state_dict(model, save_embedding_layers=False)
+    if other := sorted(shapes.items() ^ {name: tuple(value.shape) for name, value in own.items()}.items()):
+        raise RunError(f"expected the adapters of this model, got others, such as {other[0][0]}", path=path)
+
+
+def _differing(found: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
+    """The names that only one has, and those whose shapes differ."""
+    shapes = ({name: tuple(value.shape) for name, value in each.items()} for each in (found, own))
+    first, second = (each.items() for each in shapes)
+    return sorted({name for name, _ in first ^ second})
 
 
 class _Watch(TrainerCallback):
