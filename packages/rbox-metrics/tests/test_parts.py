@@ -147,7 +147,9 @@ def forked(work):
         os._exit(0 if work() else 1)
     assert os.waitpid(child, 0)[1] == 0
 
-# While another thread compiles, which for a part of the time holds numba's lock.
+# While another thread compiles, which for a part of the time holds numba's lock. A module that a thread imports has a
+# lock of Python's own, which no child can open: it is imported before.
+import rbox_metrics._overlaps._quad_kernels
 quads = rbox_to_quad(boxes)
 compiling = threading.Thread(target=quad_iou, args=(quads, quads))
 compiling.start()
@@ -196,7 +198,7 @@ if __name__ == "__main__":
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.parametrize("code", [FORKED, LOADED], ids=["forked", "loaded"])
 def test_forked_and_other_processes_overlap_boxes(code: str, tmp_path: Path) -> None:
-    """Once a first call has come back, at any time: while threads are at work, and while one compiles."""
+    """Once a first call has come back: while threads are at work, and while one compiles, but not while one imports."""
     paths = [str(Path(module.__file__).parents[1]) for module in (rbox_formats, rbox_metrics)]
     environment = {name: value for name, value in os.environ.items() if name != "RBOX_CHECK_SHAPES"}
     environment["PYTHONPATH"] = os.pathsep.join(paths)

@@ -150,11 +150,11 @@ def fuzz(root: Path, count: int, seed: int) -> tuple[int, int]:
 def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     no, yes = fuzz(tmp_path, 150, seed=1)
     assert no > 50
-    assert yes > 10
+    assert yes > 2
 
 
 @pytest.mark.slow
 def test_very_many_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     no, yes = fuzz(tmp_path, 2_500, seed=2)
     assert no > 1_000
-    assert yes > 100
+    assert yes > 20
