@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from hypothesis import settings
 
@@ -27,6 +28,7 @@ if "RBOX_CHECK_SHAPES" in os.environ:
 # The files of tests that take longest, from a quarter of a minute to a few seconds, the longest first.
 LONG = [
     "packages/lmm-detector/tests/_training/test_train.py",
+    "packages/lmm-detector/tests/_training/test_resuming.py",
     "packages/baselines/tests/_training/test_train.py",
     "tests/test_demo.py",
     "tests/test_two_at_once.py",
@@ -60,3 +62,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     ranks = {root / name: rank for rank, name in enumerate(LONG)}
     counts = Counter(item.path for item in items)
     items.sort(key=lambda item: (ranks.get(item.path, len(ranks)), -counts[item.path], str(item.path)))
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls as users make them: what is checked here would be an error before ours."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

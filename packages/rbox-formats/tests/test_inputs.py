@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 import rbox_formats
@@ -21,12 +20,6 @@ HBOXES = np.array([[1, 2, 30, 20], [5, 5, 6, 90]], dtype=np.float64)
 WINDOW = (0.0, 0.0, 45.0, 70.0)
 LABELS = {3: [0, 1, 0], 2: [0, 1]}
 NAMES = ("plane", "ship")
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls as users make them: what conftest.py has checked would be an error before ours."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def encoded(shapes: Any) -> np.ndarray:

@@ -246,6 +246,7 @@ def test_what_the_schema_allows_is_read(
         ({"metadata": {"windows": [{"text": ""}]}}, "missing required field `window`"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_what_could_not_be_read_back_is_not_written(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     record: dict[str, Any] = {
@@ -273,6 +274,7 @@ def test_what_could_not_be_read_back_is_not_written(change: dict[str, Any], mess
         {"dataset": {"path": Path("x")}},
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_a_header_that_could_not_be_read_back_begins_no_file(change: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(PredictionsError, match="header"):
         predictions.Writer(

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import jaxtyping
 import numpy as np
 import pytest
 import rbox_metrics
@@ -144,12 +143,6 @@ KINDS: dict[str, Callable[[str], Any]] = {
 
 def numbers(value: Any) -> Any:
     return value.detach().numpy() if isinstance(value, torch.Tensor) else value
-
-
-@pytest.fixture
-def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls as users make them: what conftest.py has checked would be an error before ours."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -96,7 +96,7 @@ class Folder:
             )
         path = self._base / "settings.json"
         if path.is_file():
-            _require_same(_read(path, dict[str, Any]), settings, path, out)
+            _require_same(_read(path, dict), settings, path, out)
         else:
             files.write_text(path, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
         self.images.mkdir(parents=True, exist_ok=True)

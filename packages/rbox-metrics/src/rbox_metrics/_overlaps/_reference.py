@@ -29,7 +29,9 @@ def overlaps_dense(first: BoxesN | QuadsN, second: BoxesM | QuadsM, iof: bool) -
     return overlaps_of_pairs(first[i], second[j], iof).reshape(len(first), len(second))
 
 
-def kept(boxes: BoxesN, ranked: np.ndarray, group: np.ndarray, window: np.ndarray, threshold: float) -> np.ndarray:
+def kept(
+    boxes: BoxesN | QuadsN, ranked: np.ndarray, group: np.ndarray, window: np.ndarray, threshold: float
+) -> np.ndarray:
     """Greedy suppression, from best to worst: (N,) bool, true for boxes that no kept one of their group suppresses."""
     overlaps = overlaps_dense(boxes, boxes, iof=False)
     keep = np.zeros(len(boxes), dtype=bool)
