@@ -122,11 +122,19 @@ def done():
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         pass
+@main.command()
+def callback():
+    import ctypes
+    def interrupted():
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+    ctypes.CFUNCTYPE(None)(interrupted)()
+    time.sleep(60)
 main()
 """
 
 
-@pytest.mark.parametrize("case", ["interrupt", "swallow", "thread", "error", "done"])
+@pytest.mark.parametrize("case", ["callback", "interrupt", "swallow", "thread", "error", "done"])
 def test_it_ends_in_time(case: str) -> None:
     """Whatever a library makes of the interrupt: it swallows it, waits for a thread, says things when all is over."""
     begun = time.monotonic()

@@ -49,6 +49,7 @@ class Watch:
         os.set_blocking(self._bell, False)
         self._before = signal.signal(signal.SIGINT, self._on_interrupt)
         self._bell_before = signal.set_wakeup_fd(self._bell, warn_on_full_buffer=False)
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         if is_all:
             atexit.register(self._leave)
         threading.Thread(target=self._end_in_time, daemon=True, name="rbox-interrupt").start()
@@ -60,6 +61,7 @@ class Watch:
         """
         if self.stopped:
             return
+        sys.unraisablehook = self._hook_before
         signal.set_wakeup_fd(self._bell_before)
         signal.signal(signal.SIGINT, _at_once.end if self._is_all else self._before)
         os.close(self._bell)  # which ends the thread
@@ -94,6 +96,14 @@ class Watch:
         if not self.stopped and os.getpid() == self._process:
             self.stopped = True
             raise KeyboardInterrupt
+
+    def _on_unraisable(self, problem: Any) -> None:
+        """Python says so where an exception gets no further: the interrupt in a callback out of C, such as Numba's.
+
+        The command ends all the same, in time.
+        """
+        if not (self.stopped and isinstance(problem.exc_value, KeyboardInterrupt)):
+            self._hook_before(problem)
 
     def _end_in_time(self) -> None:
         while (read := os.read(self._woken, 1)) != bytes([signal.SIGINT]):
