@@ -61,8 +61,8 @@ def test_writing_again_sweeps_the_folder_once(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "scandir", lambda folder: looked.append(folder) or scandir(folder))
     for number in range(3):
         files.write_text(tmp_path / f"{number}.txt", "text")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.txt", "1.txt", "2.txt"]
     assert looked == [tmp_path]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.txt", "1.txt", "2.txt"]
 
 
 def test_what_is_not_ours_stays(tmp_path: Path) -> None:
