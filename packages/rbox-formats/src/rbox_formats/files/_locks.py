@@ -108,8 +108,8 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
         except Timeout:
             tries += 1
             holder = _holder(path)
-            if tries == _TRIES and not path.exists():  # such as in /proc, where folders look as if they took files
-                raise _cannot_write(place, "no file is made there") from None
+            if tries >= _TRIES and not path.exists():
+                _require_file(place, path)
             if not wait and (holder is not None or tries == _TRIES):
                 message = f"expected nobody else to write here, found {holder or 'another process'} at it"
                 remedy = "Wait for it to end (--wait does), or choose another place to write to."
@@ -138,6 +138,17 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
         else:
             return lock
         time.sleep(_PAUSE)
+
+
+def _require_file(place: Path, path: Path) -> None:
+    """Makes sure that a file is made where a lock is not there: in /proc it is not, and filelock does not say so.
+
+    Where others take turns, one has just removed it: that is no reason to give up.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
+    except OSError as error:
+        raise _cannot_write(place, str(error.strerror)) from error
 
 
 def _cannot_write(place: Path, why: str) -> RboxError:
