@@ -75,7 +75,9 @@ def load_processor(source: str, processor_class: Any, what: str) -> Any:
         ModelError: If files are missing or broken.
     """
     try:
-        return processor_class.from_pretrained(source, trust_remote_code=False, backend="pil")
+        processor = processor_class.from_pretrained(source, trust_remote_code=False, backend="pil")
+        processor.tokenizer("a")  # some settings are only looked at then
+        return processor
     except Exception as error:  # what is wrong with a broken file shows in any way
         raise ModelError(f"expected {what} in transformers' layout, got {_reason(error)}", path=source) from error
 
