@@ -17,8 +17,9 @@ from rbox_formats import ImageRecord, datasets, images, rbox_to_quad, splitting,
 from rbox_formats.errors import DatasetError, FormatsError
 from rbox_formats.splitting import SplitSettings, _workers
 from rbox_formats.tiling import Window
+from rbox_testing.places import SHARED
 
-EXAMPLE = Path("/work/shared/data/dota-example")
+EXAMPLE = SHARED / "data" / "dota-example"
 SMALL = SplitSettings(size=64, gap=16, scales=(0.5, 1.0))
 
 
