@@ -106,6 +106,7 @@ def test_a_checkpoint_runs_nothing(mmrotate: ModuleType, tmp_path: Path) -> None
     torch.save({"meta": meta, "state_dict": {"a": torch.zeros(1)}}, evil)
     result = invoke("predict", image, "--checkpoint", evil, "--out", tmp_path / "found.jsonl")
     assert result.exit_code == 1
+    assert f"{evil}: expected model.type" in result.output
     assert "os.system" in result.output
     assert "--config" in result.output
     assert not mark.exists()

@@ -86,7 +86,10 @@ class Detector:
                     path=checkpoint,
                     remedy="Name the config that it was trained with: --config.",
                 )
-            found = _stored.load_stored(text)
+            try:
+                found = _stored.load_stored(text)
+            except CheckpointError as error:
+                raise CheckpointError(str(error), path=checkpoint) from error
         else:
             found = _load.load_model(config)
         names = class_names_of(saved) or _load.class_names_of(found)
