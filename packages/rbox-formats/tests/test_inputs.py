@@ -11,7 +11,7 @@ import pytest
 import rbox_formats
 import torch
 from rbox_formats import ClassNames, Dataset, ImageRecord, RboxError, arrays, codecs, datasets, predictions, tiling
-from rbox_testing.not_numbers import NOT_NUMBERS
+from rbox_testing.arrays import NOT_NUMBERS, between, read_only
 
 # Whole numbers below 128, which every type holds exactly; the angle is a radian or none.
 BOXES = np.array([[60, 40, 20, 10, 1], [70, 50, 30, 12, 0], [8, 9, 4, 6, 1]], dtype=np.float64)
@@ -65,20 +65,6 @@ TO_NUMPY: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("quad_around", "quads"): lambda x: np.array([rbox_formats.quad_around(quad) for quad in x]),
     ("to_numpy", "boxes"): lambda x: arrays.to_numpy(x).astype(np.float64),
 }
-
-
-def between(array: np.ndarray) -> np.ndarray:
-    """Every other row and column of a larger array."""
-    large = np.full([2 * side for side in array.shape], 77, dtype=array.dtype)
-    view = large[tuple(slice(None, None, 2) for _ in array.shape)]
-    view[...] = array
-    return view
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 KINDS: dict[str, Callable[[np.ndarray], Any]] = {

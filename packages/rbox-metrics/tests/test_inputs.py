@@ -12,7 +12,7 @@ import rbox_metrics
 import torch
 from rbox_formats import ImageRecord, RboxError, rbox_to_quad
 from rbox_metrics import MetricsError
-from rbox_testing.not_numbers import NOT_NUMBERS
+from rbox_testing.arrays import NOT_NUMBERS, between, read_only
 
 # Whole numbers below 128, which every type holds exactly.
 BOXES = np.array([[60, 40, 20, 10, 1], [58, 41, 20, 10, 1], [9, 9, 4, 6, 0], [70, 50, 30, 12, 1]], dtype=np.float64)
@@ -82,20 +82,6 @@ WITHOUT_ARRAYS = {
     *("from_supervision", "map_classes", "read_class_mapping", "read_predictions", "evaluate_file"),
     *("write_dota_submission", "write_fair1m_submission"),
 }
-
-
-def between(array: np.ndarray) -> np.ndarray:
-    """Every other row and column of a larger array."""
-    large = np.full([2 * side for side in array.shape], 77, dtype=array.dtype)
-    view = large[tuple(slice(None, None, 2) for _ in array.shape)]
-    view[...] = array
-    return view
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 def backwards(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Arrays that are none of plain numbers, each made of one that is: what every public function refuses by name."""
+"""Arrays laid out otherwise, which every public function takes, and those of no plain numbers, which none does."""
 
 from __future__ import annotations
 
@@ -9,13 +9,28 @@ import numpy as np
 import torch
 
 
+def between(array: np.ndarray) -> np.ndarray:
+    """Every other row and column of a larger array."""
+    large = np.full([2 * side for side in array.shape], 77, dtype=array.dtype)
+    view = large[tuple(slice(None, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A copy that cannot be written to."""
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
 def _structured(values: np.ndarray) -> np.ndarray:
     found = np.zeros(values.shape, dtype=[("value", "f8")])
     found["value"] = values
     return found
 
 
-#: By what they are.
+#: Each made of plain numbers, by what it is.
 NOT_NUMBERS: dict[str, Callable[[np.ndarray], Any]] = {
     "objects": lambda x: x.astype(object),
     "texts": lambda x: x.astype(str),
