@@ -55,7 +55,7 @@ def batches(family: Any, size: int, objects: int, side: int, count: int) -> list
 
 def step(family: Any, optimizer: Any, batch: dict[str, Any], device: str) -> float:
     with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-        loss = family.model(**family.on_device(batch)).loss
+        loss = family.loss(family.on_device(batch)) / int((batch["labels"] != -100).sum())
     loss.backward()
     torch.nn.utils.clip_grad_norm_(family.model.parameters(), 1.0)
     optimizer.step()

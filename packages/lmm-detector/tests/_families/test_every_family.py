@@ -89,9 +89,35 @@ def test_the_loss_is_the_mean_of_the_answers_log_probabilities(drawn: Family, im
     batch = drawn.collate(samples, PROMPT)
     answers = [row[row != -100].tolist() for row in batch["labels"]]
     with torch.no_grad():
-        loss = float(drawn.model(**drawn.on_device(batch)).loss)
+        loss = float(drawn.loss(drawn.on_device(batch)))
+        theirs = float(drawn.model(**drawn.on_device(batch)).loss)  # the model's own, of these windows alone
     found = np.concatenate(drawn.log_probabilities(images, PROMPT, answers))
-    assert loss == pytest.approx(-found.mean(), rel=1e-5)
+    assert loss == pytest.approx(-found.sum(), rel=1e-5)
+    assert loss / len(found) == pytest.approx(theirs, rel=1e-5)
+
+
+def test_the_gradient_is_that_of_the_models_own_loss(
+    folder: Path, images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All logits at once, and a row at a time."""
+    family = _families.load(str(folder))
+    samples = [Sample(image, text, True) for image, text in zip(images, TEXTS, strict=True)]
+    batch = family.on_device(family.collate(samples, PROMPT))
+    count = int((batch["labels"] != -100).sum())
+
+    def gradients(loss: torch.Tensor) -> dict[str, torch.Tensor]:
+        family.model.zero_grad()
+        loss.backward()
+        return {name: p.grad.clone() for name, p in family.model.named_parameters() if p.grad is not None}
+
+    family.model.eval()
+    theirs = gradients(family.model(**batch).loss)
+    for at_a_time in (2**25, 1):
+        monkeypatch.setattr("lmm_detector._families._loss._LOGITS_AT_A_TIME", at_a_time)
+        ours = gradients(family.loss(batch) / count)
+        assert ours.keys() == theirs.keys()
+        for name, gradient in theirs.items():
+            torch.testing.assert_close(ours[name], gradient, atol=1e-6, rtol=1e-4, msg=name)
 
 
 @pytest.mark.parametrize("num_beams", [1, 2])

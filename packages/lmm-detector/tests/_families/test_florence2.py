@@ -94,7 +94,7 @@ def test_loss_is_cross_entropy_of_the_answer(family: _families.Family, image: np
 def test_greedy_answers_are_those_of_a_loop_over_the_model(trained: _families.Family, image: np.ndarray) -> None:
     """No cache, no generate: the likeliest next token, one after the other."""
     batch = trained.collate([Sample(image, "", True)], CODEC.prompt)
-    batch.pop("labels")
+    del batch["labels"], batch["decoder_input_ids"]
     tokens = torch.tensor([[trained.model.config.text_config.decoder_start_token_id]])
     with torch.no_grad():
         while tokens.shape[1] < 20 and (tokens.shape[1] == 1 or tokens[0, -1] != tokens[0, 0]):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from rbox_formats.codecs import Codec
@@ -22,6 +22,9 @@ from lmm_detector._families._preparation import Preparation
 from lmm_detector._families._tokens import Initialisation, add_tokens
 from lmm_detector._families._types import IGNORED_LABEL, PARTS, Answer, Decoding, Part, Sample, Size
 from lmm_detector.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["IGNORED_LABEL", "PARTS", "Answer", "Decoding", "Family", "Part", "Sample", "Size"]
 
@@ -323,6 +326,18 @@ class Family(ABC):
     @abstractmethod
     def collate(self, samples: Sequence[Sample], prompt: str) -> dict[str, Any]:
         """A batch for a training step: tensors on the CPU, labels included, pixels as bytes; see `on_device`."""
+
+    @abstractmethod
+    def loss(self, batch: Mapping[str, Any], model: Any = None) -> torch.Tensor:
+        """The sum of the negative log-probabilities of a batch's labels; divided by their number, the loss.
+
+        Args:
+            batch: Of `collate`, where the model is (`on_device`).
+            model: What is around `self.model` in training, such as PyTorch's for several processes. None: nothing.
+
+        Returns:
+            () float32.
+        """
 
     @abstractmethod
     def generate(self, images: Sequence[Image], prompt: str, decoding: Decoding) -> list[Answer]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from rbox_formats.typing import Image, LabelsN, ScoresN
 from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family, Sample, Size
 from lmm_detector._families._likelihood import log_probabilities
 from lmm_detector._families._loading import plain_generation
+from lmm_detector._families._loss import summed_loss
 from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
@@ -127,6 +128,14 @@ class DecoderOnly(Family):
         for row, (start, ids) in enumerate(zip(lengths, answers, strict=True)):
             labels[row, start : start + len(ids)] = torch.tensor(ids)
         return {**inputs, "labels": labels}
+
+    def loss(self, batch: Mapping[str, Any], model: Any = None) -> torch.Tensor:
+        """See `Family.loss`; each token is found at the place of the one before it."""
+        from torch.nn.functional import pad
+
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        targets = pad(batch["labels"], (0, 1), value=IGNORED_LABEL)[:, 1:]
+        return summed_loss(self.model if model is None else model, inputs, targets)
 
     # Prediction.
 

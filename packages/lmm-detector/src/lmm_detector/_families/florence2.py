@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from rbox_formats.typing import Image, LabelsN, ScoresN
@@ -14,8 +14,12 @@ from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family
 from lmm_detector._families._checkpointing import checkpoint_block
 from lmm_detector._families._likelihood import log_probabilities
 from lmm_detector._families._loading import load_model, load_processor, plain_generation
+from lmm_detector._families._loss import summed_loss
 from lmm_detector._families._sizes import interpolate, require_multiple, resize_positions, set_square
 from lmm_detector.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Florence2(Family):
@@ -151,9 +155,24 @@ class Florence2(Family):
             torch.tensor([*begin, *ids, *(end if sample.complete else ())])
             for ids, sample in zip(self._encode([sample.text for sample in samples]), samples, strict=True)
         ]
-        # The model shifts the labels itself, and takes -100 for padding there.
         labels = pad_sequence(rows, batch_first=True, padding_value=IGNORED_LABEL)
-        return {**self._inputs([sample.image for sample in samples], prompt), "labels": labels}
+        inputs = self._inputs([sample.image for sample in samples], prompt)
+        return {**inputs, "decoder_input_ids": self._before(rows), "labels": labels}
+
+    def _before(self, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What the decoder reads so that it finds the tokens of rows (T,): (B, T), at each place the one before it."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        config = self.base.config.text_config
+        start = rows[0].new_tensor([config.decoder_start_token_id])
+        before = [torch.cat([start, row[:-1]]) for row in rows]
+        return pad_sequence(before, batch_first=True, padding_value=config.pad_token_id)
+
+    def loss(self, batch: Mapping[str, Any], model: Any = None) -> torch.Tensor:
+        """See `Family.loss`."""
+        inputs = {name: value for name, value in batch.items() if name != "labels"}
+        return summed_loss(self.model if model is None else model, inputs, batch["labels"])
 
     def _inputs(self, images: Sequence[Image], prompt: str) -> dict[str, Any]:
         return self._processed(images, [prompt] * len(images))
@@ -173,16 +192,11 @@ class Florence2(Family):
     ) -> list[ScoresN]:
         """See `Family.log_probabilities`; answers as `generate` gives them, with the tokens that they begin with."""
         import torch
-        from torch.nn.utils.rnn import pad_sequence
 
-        config = self.base.config.text_config
         lengths = [len(answer) for answer in answers]
         rows = [torch.tensor([int(token) for token in answer], dtype=torch.int64) for answer in answers]
         # Each token is predicted at the place of the one before it; what stands behind an answer changes nothing in it.
-        start = torch.tensor([config.decoder_start_token_id])
-        before = [torch.cat([start, row[:-1]]) for row in rows]
-        inputs = self._inputs(images, prompt)
-        inputs["decoder_input_ids"] = pad_sequence(before, batch_first=True, padding_value=config.pad_token_id)
+        inputs = {**self._inputs(images, prompt), "decoder_input_ids": self._before(rows)}
         with torch.inference_mode():
             hidden = self.base.model(**self.on_device(inputs), use_cache=False).last_hidden_state
             places = torch.cat([row[:length] for row, length in zip(hidden, lengths, strict=True)])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import PartialState
@@ -148,8 +148,8 @@ class FamilyTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)  # which prints every log
         self.family, self.sampler, self._figures = family, sampler, evaluate
-        # What an encoder-decoder is to write is not shifted against its labels: the first of them counts too.
-        self._loss_shifts_labels &= not family.base.config.is_encoder_decoder
+        # The tokens of a whole step are counted for `compute_loss`, the first of each window too.
+        self.model_accepts_loss_kwargs, self._loss_shifts_labels = True, False
 
     def fit(self, checkpoint: Path | None) -> None:
         """Trains to the end, from a checkpoint if there is one.
@@ -199,6 +199,26 @@ class FamilyTrainer(Trainer):
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return self.family.on_device(inputs)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """A part of a step's loss, which is the mean over all tokens of its windows, however the step is divided.
+
+        Args:
+            model: The family's, with what is around it.
+            inputs: What a process takes at once.
+            return_outputs: Not supported.
+            num_items_in_batch: How many tokens the step teaches, over all processes.
+        """
+        # Gradients are averaged over processes, and added up over rounds.
+        return (
+            self.family.loss(inputs, model) * self.accelerator.num_processes / cast("torch.Tensor", num_items_in_batch)
+        )
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The figures of the model as it is; in the log under the names that transformers looks for."""
