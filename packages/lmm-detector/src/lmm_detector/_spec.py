@@ -28,6 +28,7 @@ class _Values:
     prompt: str
     window: int
     gap: int
+    longest_answer: int | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class DetectorSpec:
         prompt: What asks the model for boxes.
         window: Side of the windows that it saw, in pixels.
         gap: How far neighbouring windows overlap, in pixels.
+        longest_answer: The tokens of the longest text that it was taught, end-of-text included. None: it is not known.
     """
 
     class_names: ClassNames
@@ -47,6 +49,7 @@ class DetectorSpec:
     prompt: str
     window: int
     gap: int
+    longest_answer: int | None = None
 
     def make_codec(self) -> codecs.Codec:
         """The codec itself."""
@@ -76,4 +79,6 @@ class DetectorSpec:
         found = read_as(_Values, path, "a detector's settings")
         if not 0 <= found.gap < found.window:
             raise ModelError(f"expected a gap below the window, got {found.gap} and {found.window} px", path=path)
+        if found.longest_answer is not None and found.longest_answer < 1:
+            raise ModelError(f"expected a longest_answer of 1 token or more, got {found.longest_answer}", path=path)
         return cls(**{**asdict(found), "class_names": ClassNames(found.class_names)})

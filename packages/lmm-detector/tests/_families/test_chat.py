@@ -70,6 +70,26 @@ def test_an_answer_ends_with_what_the_template_puts_there(
     assert changed.model.generation_config.eos_token_id == list(changed.end_tokens)
 
 
+def test_all_ends_of_a_checkpoints_generation_settings_end_an_answer(
+    folder: Path, family: Family, images: list[np.ndarray], tmp_path: Path
+) -> None:
+    """As Qwen's, which name two; saved and loaded again they stay, in their order."""
+    plain = family.generate(images, PROMPT, Decoding(max_new_tokens=8, min_new_tokens=8))
+    third = int(plain[0].tokens[3])
+    (tmp_path / "model").mkdir()
+    settings = copied(folder, tmp_path / "model") / "generation_config.json"
+    ends = [family.tokenizer.pad_token_id, third]
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"eos_token_id": ends}))
+    changed = _families.load(str(tmp_path / "model"))
+    changed.save(tmp_path / "again")
+    for found in (changed, _families.load(str(tmp_path / "again"))):
+        assert found.end_tokens == (*family.end_tokens, *(end for end in ends if end not in family.end_tokens))
+        (answer, _) = found.generate(images, PROMPT, Decoding(max_new_tokens=8))
+        first = plain[0].tokens.tolist().index(third)
+        assert answer.tokens.tolist() == plain[0].tokens[: first + 1].tolist()
+        assert answer.finished
+
+
 def test_a_checkpoints_own_generation_settings_are_left_aside(
     folder: Path, family: Family, images: list[np.ndarray], tmp_path: Path
 ) -> None:

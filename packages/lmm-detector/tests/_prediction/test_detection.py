@@ -89,6 +89,9 @@ class Lengths:
     def input_size(self, size: tuple[int, int]) -> tuple[int, int]:
         return size
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [10] * len(texts)
+
     def __init__(self) -> None:
         self.batches: list[tuple[int, list[int]]] = []
 
@@ -148,6 +151,7 @@ def test_draws_are_the_seeds(detector: Detector, paths: list[Path]) -> None:
         ({"temperature": 1.0, "top_p": 0.0}, "expected top_p above 0 and up to 1, got 0.0"),
         ({"temperature": 1.0, "num_beams": 3}, "expected one beam with a temperature, got 3"),
         ({"first_tokens": -1}, "expected first_tokens of 0 or more, got -1"),
+        ({"max_repeats": 1}, "expected max_repeats of 2 or more, or 0 for none, got 1"),
         ({"seed": -1}, "expected seed of 0 or more, got -1"),
     ],
 )
@@ -215,3 +219,16 @@ def test_class_names_and_ids_of_images_in_memory(detector: Detector) -> None:
     assert (found.image_id, found.size, found.path) == ("image", (50, 40), None)
     assert isinstance(found.class_names, ClassNames)
     assert np.asarray(found.plot(show_labels=False)).shape == (40, 50, 3)
+
+
+def test_answers_are_somewhat_longer_than_the_longest_that_was_taught(detector: Detector) -> None:
+    """Half as long again and 64 tokens more, as far as the model goes; asked for by number, as asked."""
+    picture = np.full((96, 96, 3), 9, dtype=np.uint8)
+    rooms = {}
+    for taught, asked in ((40, None), (900, None), (None, None), (40, 300)):
+        family = Lengths()
+        spec = replace(detector.spec, longest_answer=taught)
+        known = replace(detector, family=family, spec=spec)  # type: ignore[arg-type]
+        known.predict(picture, Generation(batch_size=1, max_new_tokens=asked, scores="none"))
+        rooms[taught, asked] = family.batches[0][0]
+    assert rooms == {(40, None): 124, (900, None): 1000, (None, None): 1000, (40, 300): 300}

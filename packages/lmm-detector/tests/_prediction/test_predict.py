@@ -41,6 +41,9 @@ class Oracle:
     def input_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
         return image_size
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [10] * len(texts)
+
     def generate(self, crops: Sequence[np.ndarray], *_: object) -> list[Answer]:
         answers = []
         for crop in crops:
@@ -106,6 +109,7 @@ def test_scores_are_the_probabilities_of_what_was_written(detector: Detector, pa
         batch = detector.family.collate([Sample(tiling.crop(image, window), about["text"], True)], detector.spec.prompt)
         ids = tokenizer(about["text"], add_special_tokens=False, return_tensors="pt").input_ids
         batch["labels"] = ids  # <s> is in the text
+        del batch["decoder_input_ids"]
         with torch.no_grad():
             probabilities = detector.family.model(**detector.family.on_device(batch)).logits.softmax(dim=-1)[0]
         label, inside, eight = 1.0, False, []
@@ -170,6 +174,7 @@ def test_the_file_says_what_made_it(detector: Detector, paths: list[Path], tmp_p
         "temperature": None,
         "top_p": 1.0,
         "seed": 0,
+        "max_repeats": 4,
         "dtype": "torch.float32",
     }
     assert file.header.fingerprint == detector.fingerprint
@@ -324,7 +329,12 @@ def test_beams_and_dtype_reach_the_model(detector: Detector, paths: list[Path]) 
 
     recording = replace(detector, family=Recording())  # type: ignore[arg-type]
     list(recording.predict(paths[:1], Generation(num_beams=3, max_new_tokens=7)))
-    assert asked[0] == (CODEC.prompt, Decoding(num_beams=3, max_new_tokens=7))
+    ((prompt, decoding),) = asked
+    assert prompt == CODEC.prompt
+    assert decoding.circle is not None
+    assert replace(decoding, circle=None) == Decoding(num_beams=3, max_new_tokens=7)
+    # <s>, a name of up to two tokens, eight coordinates and the end
+    assert (decoding.circle.repeats, decoding.circle.box_tokens) == (4, 12)
     folder = detector.family.model.name_or_path
     assert str(Detector.from_pretrained(folder, dtype="bfloat16", device="cpu").family.model.dtype) == "torch.bfloat16"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from lmm_detector import Detector, TrainConfig, predict, train
+from lmm_detector import Detector, TrainConfig, _families, predict, train
 from lmm_detector._prediction._detector import Generation
 from lmm_detector._training._run_folder import has_settled
 from lmm_detector.errors import ConfigError
@@ -171,3 +171,29 @@ def test_settings_that_do_not_fit(evaluated: TrainConfig, tmp_path: Path) -> Non
     with pytest.raises(DatasetError, match="expected"):
         train(dataclasses.replace(evaluated, eval_split="nowhere"))
     assert not Path(evaluated.out).exists()
+
+
+def test_a_detector_knows_the_longest_text_that_it_was_taught(
+    run_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluations in mid-training have room for half as much again, or for what they are told."""
+    rooms = []
+    florence2 = _families.FAMILIES["florence2"]
+    generate = florence2.generate
+
+    def watched(self: Any, crops: Any, prompt: str, decoding: _families.Decoding) -> Any:
+        rooms.append(decoding.max_new_tokens)
+        return generate(self, crops, prompt, decoding)
+
+    monkeypatch.setattr(florence2, "generate", watched)
+    config = dataclasses.replace(
+        run_config, steps=1, save_every=1, eval_split="train", eval_images=1, eval_batch_size=1
+    )
+    folder = train(config)
+    texts = [json.loads(line)["text"] for line in (Path(config.out) / "texts.jsonl").read_text().splitlines()]
+    longest = max(_families.load(str(folder)).count_tokens(texts))
+    assert json.loads((folder / "detector.json").read_text())["longest_answer"] == longest
+    assert set(rooms) == {math.ceil(1.5 * longest) + 64}
+    rooms.clear()
+    train(dataclasses.replace(config, out=str(tmp_path / "told"), eval_max_new_tokens=7))
+    assert set(rooms) == {7}

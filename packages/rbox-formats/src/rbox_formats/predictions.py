@@ -39,7 +39,7 @@ _Point = tuple[_Number, _Number]
 _Whole = Annotated[int, Meta(ge=-int(LARGEST), le=int(LARGEST))] | _Number
 _Count = Annotated[int, Meta(ge=0, le=int(LARGEST))] | _Side
 _Pixels = Annotated[int, Meta(ge=1, le=int(LARGEST))] | Annotated[float, Meta(ge=1, le=LARGEST)]
-_Status = Literal["boxes", "empty", "truncated", "failed"]
+_Status = Literal["boxes", "empty", "truncated", "repeated", "failed"]
 # A name of which something is left when lookup has passed over what it disregards.
 _Name = Annotated[str, Meta(pattern=r"[^\s_-]")]
 

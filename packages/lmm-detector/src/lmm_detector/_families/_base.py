@@ -278,9 +278,12 @@ class Family(ABC):
     # Tokens and their texts.
 
     @property
-    @abstractmethod
     def end_tokens(self) -> tuple[int, ...]:
-        """The ids of the tokens that end an answer; the first is the one that is taught."""
+        """The ids of the tokens that end an answer; the first is the one that is taught.
+
+        Behind it those that the checkpoint's own generation settings name.
+        """
+        return tuple(self.base.generation_config.eos_token_id)
 
     def add_tokens(self, tokens: Sequence[str], initialisation: Initialisation = "digits") -> list[int]:
         """Adds tokens that the tokenizer lacks, with a row each in the embeddings and in an untied output head.
@@ -376,13 +379,17 @@ class Family(ABC):
         options = options_of(decoding, prompt_length=prompt_length, begin=begin)
         with torch.inference_mode():
             tokens = self.model.generate(**self.on_device(inputs), **options)
-        return [self._answer(row) for row in tokens[:, prompt_length:].tolist()]
+        return [self._answer(row, decoding) for row in tokens[:, prompt_length:].cpu().numpy()]
 
-    def _answer(self, tokens: list[int]) -> Answer:
-        """An answer out of a row of generated tokens: up to the first one that ends it; behind it is padding."""
-        end = next((place for place, token in enumerate(tokens) if token in self.end_tokens), None)
-        tokens = tokens if end is None else tokens[: end + 1]
-        return Answer(self.read(tokens)[0], np.array(tokens, dtype=np.int64), end is not None)
+    def _answer(self, tokens: LabelsN, decoding: Decoding) -> Answer:
+        """An answer out of a row of generated tokens: up to what ended it; behind it is padding."""
+        (ends,) = np.nonzero(np.isin(tokens, self.end_tokens))
+        before = tokens[: ends[0]] if len(ends) else tokens
+        stopped = None if decoding.circle is None else decoding.circle.stops_at(before)
+        if stopped is not None:
+            return Answer(self.read(tokens[:stopped])[0], tokens[:stopped], finished=False, repeated=True)
+        tokens = tokens[: len(before) + bool(len(ends))]
+        return Answer(self.read(tokens)[0], tokens, finished=bool(len(ends)))
 
     def on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Inputs of the model, such as `collate` makes, where the model is and in its precision.

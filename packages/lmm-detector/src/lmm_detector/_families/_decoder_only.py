@@ -11,7 +11,7 @@ from rbox_formats.typing import Image, LabelsN, ScoresN
 
 from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family, Sample, Size
 from lmm_detector._families._likelihood import log_probabilities
-from lmm_detector._families._loading import plain_generation
+from lmm_detector._families._loading import settle_generation
 from lmm_detector._families._loss import summed_loss
 from lmm_detector.errors import ModelError
 
@@ -41,15 +41,22 @@ class DecoderOnly(Family):
     def render(self, prompt: str) -> str:
         """The text of a whole prompt, with a token that stands for the image."""
 
+    @abstractmethod
+    def _own_ends(self) -> tuple[int, ...]:
+        """What ends an answer by prompt and tokenizer; the first is the one that is taught."""
+
     def _settle(self) -> None:
         """Gives the model the generation settings that the answers' form needs."""
         config = self.base.config
         # A placeholder that the model writes itself has no image to stand for, and could not be read again.
         placeholders = [getattr(config, f"{kind}_token_id", None) for kind in ("image", "video")]
-        self.model.generation_config = plain_generation(
+        ends = self._own_ends()
+        settle_generation(
+            self.model,
             begin=self.tokenizer.bos_token_id,
-            pad=self._pad_token,
-            end=self.end_tokens,
+            # The mask hides it, so that any token will do where the tokenizer names none.
+            pad=ends[0] if self.tokenizer.pad_token_id is None else self.tokenizer.pad_token_id,
+            end=ends,
             never=[token for token in placeholders if token is not None],
         )
 
@@ -111,9 +118,8 @@ class DecoderOnly(Family):
 
     @property
     def _pad_token(self) -> int:
-        """What fills sequences up; the mask hides it, so that any token will do where the tokenizer names none."""
-        pad = self.tokenizer.pad_token_id
-        return self.end_tokens[0] if pad is None else pad
+        """What fills sequences up."""
+        return int(self.base.generation_config.pad_token_id)
 
     def collate(self, samples: Sequence[Sample], prompt: str) -> dict[str, Any]:
         """See `Family.collate`."""

@@ -30,6 +30,8 @@ def options_of(decoding: Decoding, *, prompt_length: int, begin: Sequence[int]) 
     if decoding.temperature is not None:
         # Of all tokens: top_p alone says which are left out.
         options |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
+    if decoding.circle is not None:
+        options["stopping_criteria"] = [decoding.circle.criterion(prompt_length)]
     if decoding.automaton is not None:
         from lmm_detector._decoding._constrained import GrammarProcessor
 

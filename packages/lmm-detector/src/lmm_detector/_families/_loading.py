@@ -136,27 +136,36 @@ def _attention(wanted: str | Mapping[Part, str]) -> str | dict[str, str]:
     return {_CONFIGS[part]: attention for part, attention in wanted.items()}
 
 
-def plain_generation(
-    *, begin: int | None, pad: int | None, end: Sequence[int], start: int | None = None, never: Sequence[int] = ()
-) -> Any:
-    """Generation settings with what the answers' form needs, and nothing else.
+def settle_generation(
+    model: Any,
+    *,
+    begin: int | None,
+    pad: int | None,
+    end: Sequence[int],
+    start: int | None = None,
+    never: Sequence[int] = (),
+) -> None:
+    """Gives a model generation settings with what the answers' form needs, and nothing else.
 
     A checkpoint's own would change the answers: Florence-2's forbid repeated triples of tokens, which coordinates have,
-    and put </s> where an answer is cut, which would hide that it is; Qwen's sample.
+    and put </s> where an answer is cut, which would hide that it is; Qwen's sample. Of its own the tokens that end a
+    text are kept.
 
     Args:
+        model: As it was loaded.
         begin: The token that begins a text.
         pad: The one that fills up the shorter answers of a batch.
-        end: Those that end an answer.
+        end: Those that end an answer, the one that is taught first.
         start: The one that a decoder behind an encoder starts with.
         never: Those that are not to be written.
     """
     from transformers import GenerationConfig
 
-    return GenerationConfig(
+    own = model.generation_config.eos_token_id
+    model.generation_config = GenerationConfig(
         bos_token_id=begin,
         pad_token_id=pad,
-        eos_token_id=list(end),
+        eos_token_id=list(dict.fromkeys([*end, *(own if isinstance(own, list) else [] if own is None else [own])])),
         decoder_start_token_id=start,
         suppress_tokens=list(never) or None,
     )

@@ -10,6 +10,7 @@ from rbox_formats.typing import Image, LabelsN
 from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
+    from lmm_detector._decoding._circles import Circle
     from lmm_detector._decoding._token_automaton import TokenAutomaton
 
 Part = Literal["vision", "language", "projection"]
@@ -41,11 +42,13 @@ class Answer(NamedTuple):
         text: With special tokens, without prompt, start and padding.
         tokens: (T,) int64, the ids of that text's tokens.
         finished: Whether it came to its end, rather than to the length limit.
+        repeated: Whether it was stopped because it ran in a circle.
     """
 
     text: str
     tokens: LabelsN
     finished: bool
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Decoding:
         temperature: Of sampling; None: the likeliest token, or beams.
         top_p: Sampling leaves out the least likely tokens beyond this probability.
         automaton: What may be written (`lmm_detector._decoding._constrained.compile_grammar`); None: anything.
+        circle: When an answer is stopped because it repeats itself; None: never.
     """
 
     max_new_tokens: int
@@ -67,6 +71,7 @@ class Decoding:
     temperature: float | None = None
     top_p: float = 1.0
     automaton: TokenAutomaton | None = None
+    circle: Circle | None = None
 
     def __post_init__(self) -> None:
         for name, low in (("max_new_tokens", 1), ("min_new_tokens", 0), ("num_beams", 1)):

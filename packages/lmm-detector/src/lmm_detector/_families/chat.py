@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 from rbox_formats.errors import said
@@ -174,8 +173,7 @@ class Chat(DecoderOnly):
         """See `DecoderOnly.render`."""
         return self._rendered([_turn("user", prompt, with_image=True)], add_generation_prompt=True)
 
-    @cached_property
-    def end_tokens(self) -> tuple[int, ...]:
+    def _own_ends(self) -> tuple[int, ...]:
         """What the template puts behind an answer; and the tokenizer's end-of-text, if it is another."""
         text = self._rendered([_turn("user", "?", with_image=True), _turn("assistant", _ANSWER)])
         behind = self.tokenizer(text.rpartition(_ANSWER)[2].strip(), add_special_tokens=False).input_ids

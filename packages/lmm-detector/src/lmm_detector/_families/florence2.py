@@ -13,7 +13,7 @@ from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family, Part, Sample, Size
 from lmm_detector._families._checkpointing import checkpoint_block
 from lmm_detector._families._likelihood import log_probabilities
-from lmm_detector._families._loading import load_model, load_processor, plain_generation
+from lmm_detector._families._loading import load_model, load_processor, settle_generation
 from lmm_detector._families._loss import summed_loss
 from lmm_detector._families._sizes import interpolate, require_multiple, resize_positions, set_square
 from lmm_detector.errors import ModelError
@@ -47,7 +47,8 @@ class Florence2(Family):
         attention = choose_attention(source, attn_implementation, dtype, cls.without_flash)
         model = load_model(source, Florence2ForConditionalGeneration, what, dtype, attention)
         text_config = model.config.text_config
-        model.generation_config = plain_generation(
+        settle_generation(
+            model,
             begin=text_config.bos_token_id,
             pad=text_config.pad_token_id,
             end=[text_config.eos_token_id],
@@ -68,11 +69,6 @@ class Florence2(Family):
     def positions(self) -> int:
         """Of the encoder, which holds image and prompt, and as many of the decoder."""
         return int(self.base.config.text_config.max_position_embeddings)
-
-    @property
-    def end_tokens(self) -> tuple[int, ...]:
-        """See `Family.end_tokens`."""
-        return (self.tokenizer.eos_token_id,)
 
     def prompt_tokens(self, prompt: str, image_size: Size | None = None) -> int:
         """See `Family.prompt_tokens`; the image's tokens are as many whatever its size."""
@@ -150,7 +146,7 @@ class Florence2(Family):
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
-        begin, end = self._begin, self.end_tokens
+        begin, end = self._begin, self.end_tokens[:1]
         rows = [
             torch.tensor([*begin, *ids, *(end if sample.complete else ())])
             for ids, sample in zip(self._encode([sample.text for sample in samples]), samples, strict=True)

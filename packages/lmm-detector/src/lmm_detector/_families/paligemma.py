@@ -53,9 +53,7 @@ class PaliGemma(DecoderOnly):
             "projection": ("model.multi_modal_projector",),
         }
 
-    @property
-    def end_tokens(self) -> tuple[int, ...]:
-        """See `Family.end_tokens`."""
+    def _own_ends(self) -> tuple[int, ...]:
         return (self.tokenizer.eos_token_id,)
 
     def input_size(self, image_size: Size) -> Size:

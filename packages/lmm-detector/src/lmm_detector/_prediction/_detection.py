@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from rbox_formats.errors import ImageError
 from rbox_formats.typing import Image, ScoresN
 
 from lmm_detector import _families
+from lmm_detector._decoding._circles import Circle
 from lmm_detector._prediction import _repetition, _scores
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._loaded import Loaded
@@ -23,6 +25,9 @@ from lmm_detector._prediction._result import Prediction
 from lmm_detector._prediction._scenes import Scene, blocks
 from lmm_detector._runtime._memory import enough_memory
 from lmm_detector.errors import ModelError
+
+# A held-out window may have more objects than any that was trained on.
+_MARGIN, _MORE = 1.5, 64
 
 #: Told of an image whose file turns out to be broken while it is read.
 OnBroken = Callable[[Scene, ImageError], None]
@@ -89,6 +94,7 @@ def detect(
     """
     limit = _limit(detector, generation)
     automaton = _automaton(detector) if generation.constrained else None
+    circle = _circle(detector, generation)
     decodings = [
         _families.Decoding(
             max_new_tokens=room,
@@ -96,6 +102,7 @@ def detect(
             temperature=generation.temperature,
             top_p=generation.top_p,
             automaton=automaton,
+            circle=circle,
         )
         for room in generation.rooms(limit)
     ]
@@ -107,13 +114,28 @@ def detect(
 
 
 def _limit(detector: Loaded, generation: Generation) -> int:
-    """The longest answer in tokens."""
+    """The longest answer in tokens: by default somewhat longer than the longest that the model was taught."""
     window = detector.spec.window
     limit = detector.family.answer_room(detector.spec.prompt, (window, window))
-    tokens = generation.max_new_tokens or limit
-    if tokens > limit:
+    tokens = generation.max_new_tokens
+    if tokens is not None and tokens > limit:
         raise ModelError(f"expected answers of at most {limit} tokens, which the model can write, got {tokens}")
-    return tokens
+    taught = detector.spec.longest_answer
+    return tokens or (limit if taught is None else min(limit, math.ceil(_MARGIN * taught) + _MORE))
+
+
+def _circle(detector: Loaded, generation: Generation) -> Circle | None:
+    """When answers are stopped because they repeat a box."""
+    if generation.max_repeats == 0:
+        return None
+    side = detector.spec.window
+    box = np.array([[0.51 * side, 0.51 * side, 0.9 * side, 0.37 * side, 0.41]])  # numbers of many digits
+    seen = detector.family.input_size((side, side))
+    texts = [
+        detector.codec.encode(box, np.array([label]), detector.class_names, (side, side), seen)
+        for label in range(len(detector.class_names))
+    ]
+    return Circle(generation.max_repeats, max(detector.family.count_tokens(texts)))
 
 
 def _automaton(detector: Loaded) -> Any:
@@ -202,7 +224,7 @@ class _Block:
             with self._draws(batch):
                 answers = family.generate(crops, prompt, self.decodings[attempt])
             is_last = attempt == len(self.decodings) - 1
-            ended = [place for place, answer in enumerate(answers) if answer.finished or is_last]
+            ended = [place for place, each in enumerate(answers) if each.finished or each.repeated or is_last]
             logs: list[Any] = [None] * len(ended)
             if self.generation.scores != "none" and ended:
                 tokens = [answers[place].tokens for place in ended]
@@ -214,7 +236,7 @@ class _Block:
             if scene in self.answers:  # one that turned out to be broken is not
                 self.answers[scene][number] = found
         if not is_last:
-            self.queues[attempt + 1] += [seen for place, seen in enumerate(batch) if not answers[place].finished]
+            self.queues[attempt + 1] += [seen for place, seen in enumerate(batch) if place not in ended]
 
     def _draws(self, batch: Sequence[_Seen]) -> Any:
         """Has PyTorch's generators draw for this batch from its own seed, and puts them back."""
@@ -260,8 +282,8 @@ def _answered(detector: Loaded, window: tiling.Window, answer: _families.Answer,
     about = {
         "window": list(window[:3]),
         "text": answer.text,
-        # An answer that stops without end-of-text ran into the length limit, however well it reads.
-        "status": found.status if answer.finished else "truncated",
+        # An answer that stops without end-of-text was cut, however well it reads.
+        "status": "repeated" if answer.repeated else found.status if answer.finished else "truncated",
         "rejected": [list(piece) for piece in found.rejected],
     }
     return _Answered(found, scores, about)

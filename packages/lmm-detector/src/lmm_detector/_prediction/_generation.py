@@ -11,13 +11,17 @@ from lmm_detector.errors import ConfigError, ModelError
 _GROWTH = 4
 
 
+_LEAST = {"num_beams": 1, "batch_size": 1, "max_new_tokens": 1, "first_tokens": 0, "max_repeats": 0, "seed": 0}
+
+
 @dataclass(frozen=True)
 class Generation:
     """How answers are generated.
 
     Attributes:
         num_beams: 1 is greedy; LMMRotate takes 3.
-        max_new_tokens: The longest answer; None: the longest that the model can write.
+        max_new_tokens: The longest answer. None: half as long again as the longest text that the model was taught, and
+            64 tokens more; where that is not known, as long as it can write.
         batch_size: The most windows at a time.
         scores: How a box's score comes of the probabilities of its tokens: their "mean", "geometric" mean, "minimum" or
             "product", those of its "label" alone, or "none" for no scores.
@@ -31,6 +35,8 @@ class Generation:
             ones of its batch back. They are the same answers, where the likeliest token is taken freely: beams, draws,
             constraints, which look ahead to the room's end, and batches of one window have all of it at once. 0: so
             have all answers.
+        max_repeats: An answer that repeats the same box, or the same sequence of boxes, so many times in a row is
+            stopped there, and marked as "repeated". 0: it goes on to its end or the length limit.
     """
 
     num_beams: int = 1
@@ -42,12 +48,15 @@ class Generation:
     top_p: float = 1.0
     seed: int = 0
     first_tokens: int = 128
+    max_repeats: int = 4
 
     def __post_init__(self) -> None:
-        for name, low in (("num_beams", 1), ("batch_size", 1), ("max_new_tokens", 1), ("first_tokens", 0), ("seed", 0)):
+        for name, low in _LEAST.items():
             value = getattr(self, name)
             if value is not None and value < low:
                 raise ModelError(f"expected {name} of {low} or more, got {value}")
+        if self.max_repeats == 1:
+            raise ModelError("expected max_repeats of 2 or more, or 0 for none, got 1")
         if self.temperature is not None and not self.temperature > 0:
             raise ModelError(f"expected a temperature above 0, or none for the likeliest token, got {self.temperature}")
         if not 0 < self.top_p <= 1:

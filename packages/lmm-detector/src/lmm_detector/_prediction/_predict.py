@@ -110,11 +110,13 @@ class _Outcome(NamedTuple):
     Attributes:
         written: How many were predicted.
         truncated: How many have an answer that ran into the length limit.
+        repeated: How many others have one that was stopped because it repeated boxes.
         broken: What is wrong with the others.
     """
 
     written: int
     truncated: int
+    repeated: int
     broken: list[str]
 
 
@@ -151,7 +153,7 @@ def _run(
     skip_broken: bool,
 ) -> _Outcome:
     """Appends the predictions of the images in `todo` to a file."""
-    truncated = 0
+    truncated = repeated = 0
     broken: list[str] = []
     windows = sum(len(scene.windows) for scene in scenes if scene.image_id in todo)
 
@@ -167,8 +169,9 @@ def _run(
             writer.write(found)
             written += 1
             truncated += found.status == "truncated"
+            repeated += found.status == "repeated"
             advance(len(found.metadata["windows"]))
-    return _Outcome(written, truncated, broken)
+    return _Outcome(written, truncated, repeated, broken)
 
 
 def _by_parts(
@@ -198,6 +201,7 @@ def _by_parts(
     return _Outcome(
         sum(each.written for each in outcomes),
         sum(each.truncated for each in outcomes),
+        sum(each.repeated for each in outcomes),
         [message for each in outcomes for message in each.broken],
     )
 
@@ -209,7 +213,15 @@ def _report(outcome: _Outcome, broken: list[str]) -> None:
         return
     if outcome.truncated:
         logger.warning(
-            "%d of %d images have an answer that ran into the length limit", outcome.truncated, outcome.written
+            "%d of %d images have an answer that ran into the length limit (--max-new-tokens)",
+            outcome.truncated,
+            outcome.written,
+        )
+    if outcome.repeated:
+        logger.warning(
+            "%d of %d images have an answer that was stopped because it repeated the same boxes (--max-repeats)",
+            outcome.repeated,
+            outcome.written,
         )
     if broken:
         logger.warning("%d broken images were left out:\n%s", len(broken), "\n".join(broken))

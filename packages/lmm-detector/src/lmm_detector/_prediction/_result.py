@@ -43,7 +43,10 @@ class Prediction(ImageRecord):
 
     @property
     def status(self) -> str:
-        """Whether the texts hold "boxes", are "empty", "truncated" by the length limit, or "failed" to be read."""
+        """What the texts say: "boxes", or "empty".
+
+        Or what is wrong: "truncated" by the length limit, stopped as they "repeated" boxes, "failed" to be read.
+        """
         return str(self.metadata["status"])
 
     def plot(self, *, max_side: int = _MAX_SIDE, **options: Any) -> PillowImage:

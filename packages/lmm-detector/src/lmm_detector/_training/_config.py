@@ -27,7 +27,15 @@ else:
 _LISTS = ("data_path", "format", "split", "image_folder", "class_names")
 
 # Settings of evaluation in mid-training, which are nothing without a split to evaluate on.
-_OF_EVALUATION = ("eval_data_path", "eval_format", "eval_image_folder", "eval_every", "eval_images", "patience")
+_OF_EVALUATION = (
+    "eval_data_path",
+    "eval_format",
+    "eval_image_folder",
+    "eval_every",
+    "eval_images",
+    "eval_max_new_tokens",
+    "patience",
+)
 
 
 def _setting(default: Any, text: str, **bounds: float) -> Any:
@@ -137,6 +145,9 @@ class TrainConfig:
         "map_nc", "What is best: where this is highest."
     )
     eval_batch_size: int = _setting(8, "Windows at a time in an evaluation.", ge=1)
+    eval_max_new_tokens: int | None = _setting(
+        None, "The longest answer in an evaluation, in tokens. Left out: half as long again as the longest text.", ge=1
+    )
     patience: int | None = _setting(
         None, "After so many evaluations without a better one training ends. Left out: it goes on.", ge=1
     )

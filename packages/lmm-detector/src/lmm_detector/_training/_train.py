@@ -6,6 +6,7 @@ import itertools
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from accelerate import PartialState
@@ -71,6 +72,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
         family.check(codec, spec.prompt, (spec.window, spec.window))
         check_images([record.file for record in itertools.chain(*records, validation)])
         samples, sizes = _samples(config, family, spec, records)
+        spec = replace(spec, longest_answer=max(family.count_tokens([item.text for item in samples.items])))
         sampler = EpochSampler(sizes, config.dataset_mode, config.seed, config.batch_size)
         trainer = FamilyTrainer(
             family,

@@ -53,7 +53,11 @@ def evaluator(
         config: The run's settings.
     """
     # The other metrics do not look at scores, which take a pass of their own.
-    generation = Generation(batch_size=config.eval_batch_size, scores="mean" if config.eval_metric == "map" else "none")
+    generation = Generation(
+        batch_size=config.eval_batch_size,
+        max_new_tokens=config.eval_max_new_tokens,
+        scores="mean" if config.eval_metric == "map" else "none",
+    )
 
     def evaluate(step: int) -> dict[str, float]:
         folder = Path(config.out) / "evaluations" / f"step-{step}"

@@ -27,7 +27,15 @@ _GENERATION_OPTIONS = (
     ),
     click.option("--seed", default=0, show_default=True, help="Of the draws."),
     click.option(
-        "--max-new-tokens", type=int, help="The longest answer. [default: the longest that the model can write]"
+        "--max-new-tokens",
+        type=int,
+        help="The longest answer. [default: half as long again as the longest text that the model was taught]",
+    ),
+    click.option(
+        "--max-repeats",
+        default=4,
+        show_default=True,
+        help="An answer that repeats the same boxes so many times in a row is stopped there; 0: it goes on.",
     ),
     click.option(
         "--first-tokens",

@@ -10,14 +10,14 @@ from typing import Literal, NamedTuple, TypeAlias
 from rbox_formats._geometry import quad_to_rbox
 from rbox_formats.typing import BoxesN, BoxesOrQuadsN, LabelsN, NumberSpansN, QuadsN, SpansN
 
-Status: TypeAlias = Literal["boxes", "empty", "truncated", "failed"]
+Status: TypeAlias = Literal["boxes", "empty", "truncated", "repeated", "failed"]
 OnInvalid: TypeAlias = Literal["warn", "ignore", "raise"]
 
 
 def joined_status(statuses: Iterable[str]) -> Status:
     """The status of an image whose answer is several texts: the one that a reader must know of."""
     found = set(statuses)
-    order: tuple[Status, ...] = ("truncated", "failed", "boxes")
+    order: tuple[Status, ...] = ("truncated", "repeated", "failed", "boxes")
     return next((status for status in order if status in found), "empty")
 
 
@@ -48,7 +48,7 @@ class Decoded:
         labels: (N,) int64.
         status: "boxes": at least one, and the text came to its end. "empty": it says that there are none.
             "truncated": it stops in the middle; the complete boxes before are here. "failed": it says something, but
-            no box.
+            no box. ("repeated" is what a detector says of an answer that it stopped: no text alone tells that.)
         rejected: The pieces left out, in the order of the text.
         near_matches: (as written, as taken) for each name that is not a class, but near enough to one.
         label_spans: (N, 2) int64, first character and one past the last of each box's label; both 0 in formats that
