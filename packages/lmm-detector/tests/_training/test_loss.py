@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +15,16 @@ from lmm_detector import TrainConfig, _families, train
 from lmm_detector._families import FAMILIES, Preparation, Sample
 from lmm_detector._training._config import to_yaml
 from rbox_formats import ClassNames, codecs, images
+from rbox_testing.layouts import LAYOUTS, rewrite
 from rbox_testing.tiny_families import save_tiny
 from safetensors.torch import load_file
 
-# Two whose classes in transformers do not take the step's number of tokens, and one that does.
-BY_DEFAULT = ("florence2", "qwen2_5_vl", "qwen3_vl")
-EACH_FAMILY = [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in FAMILIES]
+# One whose class in transformers does not take the step's number of tokens, and one that does.
+BY_DEFAULT = [("qwen2_5_vl", "hub"), ("florence2", "new")]
+EACH = [
+    pytest.param(each, marks=() if each in BY_DEFAULT else pytest.mark.slow, id="-".join(each))
+    for each in itertools.product(FAMILIES, LAYOUTS)
+]
 
 
 def losses(run: Path) -> list[float]:
@@ -44,12 +49,13 @@ def by_hand(config: TrainConfig, scenes: Path) -> float:
     return total / count
 
 
-@pytest.fixture(params=EACH_FAMILY)
+@pytest.fixture(params=EACH)
 def config(
     request: pytest.FixtureRequest, run_config: TrainConfig, tmp_path: Path, class_names: ClassNames
 ) -> TrainConfig:
     """One step over all four windows, whose texts are of different lengths."""
-    start = save_tiny(request.param, tmp_path / "start", class_names, codecs.get("florence2"))
+    model_type, layout = request.param
+    start = rewrite(save_tiny(model_type, tmp_path / "start", class_names, codecs.get("florence2")), layout)
     return replace(
         run_config, model_name_or_path=str(start), steps=1, batch_size=4, warmup=0.0, out=str(tmp_path / "four")
     )

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from lmm_detector import TrainConfig, train
+from lmm_detector import Detector, TrainConfig, merge, train
 from lmm_detector._families import FAMILIES
+from lmm_detector._prediction._generation import Generation
 from lmm_detector.errors import ModelError, RunError
 from rbox_formats import ClassNames, codecs
+from rbox_testing.layouts import LAYOUTS, Layout, rewrite
 from rbox_testing.tiny_families import save_tiny
 from safetensors.torch import load_file, save_file
 
-# Those whose saved names are not the model's come first; florence2 is in test_train.py, killed for real.
-OLD_NAMES = ["qwen2_5_vl", "paligemma", "internvl", "llava_onevision", "qwen2_vl"]
-BY_DEFAULT = ("qwen2_5_vl", "paligemma")
+# One whose names and settings on the hub are the oldest, and one in both layouts; florence2 is in test_train.py.
+BY_DEFAULT = [("qwen2_5_vl", "hub"), ("paligemma", "hub"), ("paligemma", "new")]
 
 
 def losses(run: Path) -> list[float]:
@@ -36,17 +38,23 @@ def stopped(run: Path, out: Path) -> Path:
 
 @pytest.mark.parametrize("adapters", [None, 2], ids=["whole", "adapters"])
 @pytest.mark.parametrize(
-    "model_type",
-    [pytest.param(name, marks=() if name in BY_DEFAULT else pytest.mark.slow) for name in FAMILIES],
+    "model_type, layout",
+    [
+        pytest.param(*each, marks=() if each in BY_DEFAULT else pytest.mark.slow)
+        for each in itertools.product(FAMILIES, LAYOUTS)
+    ],
 )
-def test_a_stopped_run_comes_to_the_same_weights(
-    model_type: str, adapters: int | None, run_config: TrainConfig, tmp_path: Path, class_names: ClassNames
+def test_a_stopped_run_comes_to_the_same_detector(
+    model_type: str,
+    layout: Layout,
+    adapters: int | None,
+    run_config: TrainConfig,
+    tmp_path: Path,
+    class_names: ClassNames,
+    scenes: Path,
 ) -> None:
-    start = save_tiny(model_type, tmp_path / "start", class_names, codecs.get("florence2"))
-    if model_type in OLD_NAMES:  # or the test would not see what it is for
-        from lmm_detector import _families
-
-        assert load_file(start / "model.safetensors").keys() - _families.load(str(start)).model.state_dict().keys()
+    """With what the hub has, and the newest names; adapters merged detect what they did beside their base."""
+    start = rewrite(save_tiny(model_type, tmp_path / "start", class_names, codecs.get("florence2")), layout)
     config = dataclasses.replace(
         run_config,
         model_name_or_path=str(start),
@@ -64,7 +72,14 @@ def test_a_stopped_run_comes_to_the_same_weights(
     first, second, begun = load_file(whole / name), load_file(again / name), load_file(start / "model.safetensors")
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
-    assert adapters or any(not torch.equal(first[key], begun[key]) for key in begun if key in first)
+    assert adapters or any(not torch.equal(first[key], begun[key]) for key in begun.keys() & first.keys())
+
+    paths = sorted((scenes / "train" / "images").iterdir())
+    folders = [whole, merge(again, tmp_path / "merged") if adapters else again]
+    generation = Generation(max_new_tokens=20, max_repeats=0)
+    ours, theirs = ([*Detector.from_pretrained(each, device="cpu").predict(paths, generation)] for each in folders)
+    assert [each.text for each in ours] == [each.text for each in theirs]
+    assert any(each.text for each in ours)
 
 
 @pytest.mark.parametrize("adapters", [None, 2], ids=["whole", "adapters"])

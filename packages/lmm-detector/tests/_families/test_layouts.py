@@ -1,0 +1,50 @@
+"""Checkpoints in the layout of the hub's, and under the newest names: one model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lmm_detector import _families
+from lmm_detector._families import Decoding, Sample
+from rbox_testing.layouts import LAYOUTS, Layout, rewrite
+from safetensors.torch import load_file
+
+PROMPT = "Find all ships."
+OLD_NAMES = ("qwen2_vl", "qwen2_5_vl", "internvl", "llava_onevision", "paligemma")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_both_layouts_hold_the_model(
+    layout: Layout, model_type: str, save: Callable[..., Path], images: list[np.ndarray]
+) -> None:
+    """The same losses and answers as the checkpoint has that transformers wrote by itself."""
+    plain, other = (_families.load(str(folder)) for folder in (save(model_type), rewrite(save(model_type), layout)))
+    samples = [Sample(image, "ship 12,34 é", True) for image in images]
+    found = []
+    for family in (plain, other):
+        family.model.eval()
+        with torch.no_grad():
+            loss = float(family.loss(family.on_device(family.collate(samples, PROMPT))))
+        found.append((loss, [a.text for a in family.generate(images, PROMPT, Decoding(max_new_tokens=6))]))
+    assert found[1][0] == pytest.approx(found[0][0], rel=0.05 if layout == "hub" else 1e-6)  # rows are added to the sum
+    assert layout == "hub" or found[0][1] == found[1][1]
+
+
+@pytest.mark.parametrize("model_type", OLD_NAMES)
+def test_the_layouts_are_what_they_are_called(model_type: str, save: Callable[..., Path]) -> None:
+    """Or tests on both would be of one: no name in common but those of what never moved."""
+    hub, new = (rewrite(save(model_type), layout) for layout in LAYOUTS)
+    names = _families.load(str(new)).model.state_dict().keys()
+    assert load_file(new / "model.safetensors").keys() <= names
+    assert not load_file(hub / "model.safetensors").keys() & (names - {"lm_head.weight"})
+    config = json.loads((hub / "config.json").read_text())
+    text = config.get("text_config", config)
+    assert text["vocab_size"] % 64 == 0
+    assert text["vocab_size"] > len(_families.load(str(hub)).tokenizer)
+    assert ("text_config" in config) == (model_type not in ("qwen2_vl", "qwen2_5_vl"))
+    assert (hub / "preprocessor_config.json").is_file()

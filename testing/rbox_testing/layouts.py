@@ -1,0 +1,112 @@
+"""A tiny checkpoint rewritten as others have it: in the hub's layout, or under the newest names.
+
+`save_pretrained` writes most weights under the names that they had when the model was published, by transformers' own
+tables of conversion. What else differs on the hub is done here: configs that are flat, settings in the words of then,
+tables with more rows than there are tokens, processors in files of their own, generation settings of chats. So it is in
+the published files of Qwen2-VL-2B, Qwen2.5-VL-3B, InternVL3-1B-hf, llava-onevision-qwen2-0.5b-ov-hf and
+paligemma2-3b-pt-224.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from safetensors.torch import load_file, save_file
+
+Layout = Literal["hub", "new"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+_ROWS = 64  # tables of embeddings have a multiple of so many on the hub
+_FLAT = ("qwen2_vl", "qwen2_5_vl")  # text settings beside the others
+_SIGLIP = ("llava_onevision", "paligemma")  # whose vision weights had one more level
+_TABLES = ("embed_tokens.weight", "lm_head.weight")
+
+
+def rewrite(folder: Path, layout: Layout) -> Path:
+    """Rewrites a checkpoint of `tiny_families.save_tiny` in its folder, and gives the folder back."""
+    config = _read(folder / "config.json")
+    weights = load_file(folder / "model.safetensors")
+    weights = _under_new_names(folder) if layout == "new" else _as_published(folder, weights, config)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def _under_new_names(folder: Path) -> dict[str, torch.Tensor]:
+    """Weights under the names that the model itself has for them; a head that is a table of embeddings is not there."""
+    from transformers import AutoModelForImageTextToText
+
+    own = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32").state_dict()
+    head = own.pop("lm_head.weight")
+    is_tied = any(torch.equal(head, each) for each in own.values() if each.shape == head.shape)
+    found = own if is_tied else {**own, "lm_head.weight": head}
+    return {name: weight.clone() for name, weight in found.items()}
+
+
+def _as_published(folder: Path, weights: dict[str, torch.Tensor], config: dict[str, Any]) -> dict[str, torch.Tensor]:
+    model_type, text = config["model_type"], config["text_config"]
+    if model_type in _SIGLIP:
+        weights = {name.replace("vision_tower.", "vision_tower.vision_model."): each for name, each in weights.items()}
+    if model_type != "florence2":
+        rows = -(-(text["vocab_size"] + 1) // _ROWS) * _ROWS
+        text["vocab_size"] = rows
+        weights = {name: _padded(each, rows) if name.endswith(_TABLES) else each for name, each in weights.items()}
+    config["torch_dtype"] = config.pop("dtype")
+    if model_type in _FLAT:
+        rope = text.pop("rope_parameters")
+        del config["text_config"], text["model_type"], text["layer_types"]
+        config |= text
+        config["rope_theta"] = rope["rope_theta"]
+        config["rope_scaling"] = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+        config["vision_config"].pop("rope_parameters", None)
+    _write(folder / "config.json", config)
+    if model_type != "florence2":
+        _processor_as_published(folder, model_type)
+        _generation_as_published(folder)
+    return weights
+
+
+def _padded(table: torch.Tensor, rows: int) -> torch.Tensor:
+    """A table with more rows, drawn as those of tokens that nothing was trained on."""
+    more = 0.02 * torch.randn(rows - len(table), table.shape[1], generator=torch.Generator().manual_seed(0))
+    return torch.cat([table, more.to(table.dtype)])
+
+
+def _processor_as_published(folder: Path, model_type: str) -> None:
+    """The image processor in `preprocessor_config.json`; a chat template in `chat_template.json`."""
+    path = folder / "processor_config.json"
+    processor = _read(path)
+    images = processor.pop("image_processor")
+    images["processor_class"] = processor["processor_class"]
+    if model_type in _FLAT:
+        size = images.pop("size")
+        images |= {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    _write(folder / "preprocessor_config.json", images)
+    if len(processor) > 1:
+        _write(path, processor)
+    else:
+        path.unlink()
+    template = folder / "chat_template.jinja"
+    if template.exists():
+        _write(folder / "chat_template.json", {"chat_template": template.read_text(encoding="utf-8")})
+        template.unlink()
+
+
+def _generation_as_published(folder: Path) -> None:
+    """In the manner of Qwen2.5-VL's: draws, and two ends."""
+    path = folder / "generation_config.json"
+    own = _read(path)
+    ends = [own["eos_token_id"], own["pad_token_id"]]
+    settings = {"do_sample": True, "temperature": 0.1, "top_p": 0.001, "top_k": 1, "repetition_penalty": 1.05}
+    _write(path, {"pad_token_id": own["pad_token_id"], "eos_token_id": ends, **settings})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
