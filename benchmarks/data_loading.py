@@ -5,6 +5,7 @@ machine does, of the whole wall time. The processes that load decode JPEG or PNG
 window (here the whole image) and make the batch, with the answers' labels; the main one only takes it.
 
     OMP_NUM_THREADS=1 python benchmarks/data_loading.py
+    OMP_NUM_THREADS=1 python benchmarks/data_loading.py --scenes 4
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ import numpy as np
 from lmm_detector import _families
 from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._families import Family, Sample
+from lmm_detector._training._mixing import EpochSampler
+from lmm_detector._training._samples import TextWriter, WindowText, WindowTexts
+from lmm_detector._training._window_cache import window_cache
 from PIL import Image
-from rbox_formats import codecs, images, synthetic, tiling
+from rbox_formats import ImageRecord, codecs, images, synthetic, tiling
 from rbox_testing.tiny_families import save_tiny
 from torch.utils.data import DataLoader, Dataset
 
@@ -89,6 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=96, help="in each pass of the loader")
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--scenes", type=int, default=0, help="instead: so many PNGs of 4,000 px, whole and cut before")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     from transformers.utils import logging
@@ -105,6 +110,9 @@ def main() -> None:
         qwen = _families.load(str(save_tiny("qwen2_5_vl", folder / "qwen2_5_vl", names, codec)))
         qwen.set_image_size(SIDE)
         jpegs, pngs = (sorted(folder.glob(f"*{suffix}")) for suffix in (".jpg", ".png"))
+        if options.scenes:
+            scenes(folder, options)
+            return
         batches(florence, qwen, jpegs[: options.batch], pngs[: options.batch], options.rounds)
         end_to_end(florence, jpegs, options)
 
@@ -132,6 +140,42 @@ def batches(florence: Family, qwen: Family, jpegs: Sequence[Path], pngs: Sequenc
     for name, seconds in found.items():
         row(name, f"{seconds / len(samples) * 1e3:.1f}")
     print()
+
+
+def scenes(folder: Path, options: argparse.Namespace) -> None:
+    """What training reads a second: windows of whole scenes, and the same windows as files of their own."""
+    writer = TextWriter(synthetic.CLASS_NAMES, codecs.get("florence2"), 4096, lambda texts: [1] * len(texts))
+    whole, before = [], []
+    for seed in range(options.scenes):
+        pixels, _ = synthetic.scene(seed, synthetic.SceneConfig(size=4000, max_objects=200))
+        grain = np.random.default_rng(seed).normal(0, 6, (4000, 4000, 1))
+        pixels = np.clip(pixels + grain, 0, 255).astype(np.uint8)
+        path = folder / f"scene-{seed}.png"
+        Image.fromarray(pixels).save(path)
+        empty = ImageRecord(f"scene-{seed}", np.zeros((0, 5)), np.zeros(0, np.int64), width=4000, height=4000)
+        for number, window in enumerate(tiling.windows(4000, 4000, SIDE, 200)):
+            alone = folder / f"scene-{seed}-{number}.png"
+            Image.fromarray(tiling.crop(pixels, window)).save(alone)
+            part = tiling.clip_to_window(empty, window)
+            whole.append(WindowText(empty.image_id, path, window, part, "ship", 0))
+            before.append(WindowText(empty.image_id, alone, window._replace(x=0, y=0), part, "ship", 0))
+    row("windows", "epoch", "processes", "windows/s", "times those of files cut before")
+    row(*["---"] * 5)
+    for workers in (0, 2):
+        rates = {}
+        for way in ("files cut before", "whole scenes, each window decoded", "whole scenes"):
+            items = before if way == "files cut before" else whole
+            cache = window_cache(((item.path, item.window) for item in items), folder / f"run-{workers}", 32)
+            samples = WindowTexts(items, writer, cache=cache if way == "whole scenes" else None)
+            for epoch in range(3 if way == "whole scenes" else 1):
+                sampler = EpochSampler([len(items)], "concat", 0)
+                sampler.set_epoch(epoch)
+                loader = DataLoader(samples, batch_size=4, sampler=sampler, num_workers=workers, collate_fn=list)  # type: ignore[arg-type]
+                start = time.perf_counter()
+                assert sum(len(batch) for batch in loader) == len(items)
+                rates[way] = len(items) / (time.perf_counter() - start)
+                share = rates[way] / rates["files cut before"]
+                row(way, epoch + 1, workers or "none", f"{rates[way]:.1f}", f"{share:.2f}")
 
 
 def end_to_end(family: Family, paths: Sequence[Path], options: argparse.Namespace) -> None:

@@ -98,6 +98,7 @@ def run_config(tiny_model: Path, scenes: Path, tmp_path: Path, class_names: Clas
         warmup=0.1,
         save_every=3,
         log_every=1,
+        workers=0,
         cpu=True,
     )
 

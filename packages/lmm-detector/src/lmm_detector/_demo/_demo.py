@@ -56,6 +56,7 @@ def demo(out: str | Path, *, scenes: int = 16, steps: int = 400, seed: int = 0, 
         seeds = {"train": range(seed, seed + scenes), "val": range(seed + scenes, seed + 2 * scenes)}
         start = out / "start"
         config = TrainConfig(
+            workers=0,  # the scenes are small
             model_name_or_path=str(start),
             data_path=[str(out / "data")],
             split=["train"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cache
@@ -25,6 +26,8 @@ else:
 
 # Settings of which there may be several: a single one needs no brackets.
 _LISTS = ("data_path", "format", "split", "image_folder", "class_names")
+
+_MOST_WORKERS = 8  # which feed any one GPU
 
 # Settings of evaluation in mid-training, which are nothing without a split to evaluate on.
 _OF_EVALUATION = (
@@ -152,7 +155,17 @@ class TrainConfig:
         None, "After so many evaluations without a better one training ends. Left out: it goes on.", ge=1
     )
     log_every: int = _setting(10, "Steps between logged losses.", ge=1)
-    workers: int = _setting(0, "Processes that load images.", ge=0)
+    workers: int | None = _setting(
+        None,
+        "Processes that load images, for each device. Left out: as many as there are cores for it, at most 8.",
+        ge=0,
+    )
+    window_cache: float = _setting(
+        32.0,
+        "Windows of large images are cut once, and kept in the run's folder until its end: in so many GiB at most, and "
+        "half of what is free. 0: each is read from its image.",
+        ge=0,
+    )
     seed: int = _setting(0, "Seed of the order of the windows and of dropout.", ge=0, lt=2**32)
     report_to: str = _setting("none", "Where losses go as well: tensorboard, wandb, none, ...")
     cpu: bool = _setting(False, "Train on the CPU also where there is a GPU.")
@@ -231,6 +244,14 @@ class TrainConfig:
             "projection": self.freeze_multimodal_projection,
         }
         return tuple(part for part, is_frozen in settings.items() if is_frozen)
+
+    @property
+    def loading_processes(self) -> int:
+        """How many processes load images for this one."""
+        if self.workers is not None:
+            return self.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return max(1, min(_MOST_WORKERS, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
     @property
     def changes(self) -> Augmentation | None:

@@ -21,6 +21,7 @@ from lmm_detector.errors import RunError
 # Settings that change nothing of what a run comes to.
 _WITHOUT_EFFECT = (
     "out",
+    "window_cache",
     "workers",
     "report_to",
     "device_batch_size",

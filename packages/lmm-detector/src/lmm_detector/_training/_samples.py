@@ -18,6 +18,7 @@ from rbox_formats.typing import Image
 from lmm_detector._families import Sample
 from lmm_detector._training._augmentation import Augmentation, sample_rng
 from lmm_detector._training._mixing import Place
+from lmm_detector._training._window_cache import WindowCache, direct
 
 
 def _as_it_is(size: tuple[int, int]) -> tuple[int, int]:
@@ -125,19 +126,21 @@ class WindowTexts:
         augmentation: What is done to images and objects. None: nothing.
         seed: Of augmentation and random orders. With the epoch and the window's number it decides on both, whichever
             process loads the sample.
+        cache: Keeps windows of large images. None: each is read from its image.
     """
 
     items: Sequence[WindowText]
     writer: TextWriter
     augmentation: Augmentation | None = None
     seed: int = 0
+    cache: WindowCache | None = None
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, place: Place) -> Sample:
         item = self.items[place.number]
-        image = _pixels(item)
+        image = self._pixels(item)
         if self.augmentation is None and self.writer.order != "random":
             return Sample(image, item.text, complete=item.left_out == 0)
         rng = sample_rng(self.seed, *place)
@@ -148,18 +151,17 @@ class WindowTexts:
                 image, part = changed, left
         text, objects = self.writer.write(part, rng)
         if len(part) and not objects:  # not one fits in this order, and the text for none would be untrue
-            return Sample(_pixels(item), item.text, complete=item.left_out == 0)
+            return Sample(self._pixels(item), item.text, complete=item.left_out == 0)
         return Sample(image, text, complete=objects == len(part))
+
+    def _pixels(self, item: WindowText) -> Image:
+        if self.cache is None:
+            return direct(item.path, item.window)
+        return self.cache.pixels(item.path, item.window)
 
     def to_jsonl(self) -> str:
         """A line per window: what this model is being taught."""
         return "".join(json.dumps(item.to_dict(), ensure_ascii=False) + "\n" for item in self.items)
-
-
-def _pixels(item: WindowText) -> Image:
-    """A window's pixels; of a large image only the rows that it lies in are decoded."""
-    ((_, pixels),) = tiling.crops(item.path, [item.window])
-    return pixels
 
 
 def check_images(paths: Sequence[Path]) -> None:

@@ -25,6 +25,7 @@ from lmm_detector._training._preparation import prepared
 from lmm_detector._training._samples import TextWriter, WindowText, WindowTexts, check_images, window_texts
 from lmm_detector._training._trainer import FamilyTrainer, arguments_of
 from lmm_detector._training._validation import evaluator, held_out
+from lmm_detector._training._window_cache import WindowCache, window_cache
 from lmm_detector.errors import RunError
 
 logger = logging.getLogger("lmm_detector")
@@ -74,10 +75,11 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
         samples, sizes = _samples(config, family, spec, records)
         spec = replace(spec, longest_answer=max(family.count_tokens([item.text for item in samples.items])))
         sampler = EpochSampler(sizes, config.dataset_mode, config.seed, config.batch_size)
+        cache = window_cache(((item.path, item.window) for item in samples.items), out, config.window_cache)
         trainer = FamilyTrainer(
             family,
             arguments,
-            samples,
+            replace(samples, cache=cache),
             sampler,
             spec,
             evaluate=evaluator(family, spec, validation, config) if validation else None,
@@ -96,7 +98,12 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
             _run_folder.remove_unfinished(out / "checkpoints")
             files.write_text(out / "settings.yaml", _config.to_yaml(config))
             files.write_text(out / "texts.jsonl", texts)
-            for line in (*_about_texts(samples.items), *_about_model(family, spec), *_about_run(arguments, sampler)):
+            for line in (
+                *_about_texts(samples.items),
+                *_about_cache(cache),
+                *_about_model(family, spec),
+                *_about_run(arguments, sampler),
+            ):
                 logger.info("%s", line)
         together.wait_for_everyone()
         if newest is None or not _is_over(newest, config):
@@ -107,6 +114,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
             if newest is None:
                 raise RunError("expected a checkpoint at the end of training, found none", path=out / "checkpoints")
         if together.is_main_process:
+            cache.remove()
             _run_folder.finish(newest, _best(newest, config), out)
         together.wait_for_everyone()
         return out / "model"
@@ -172,6 +180,15 @@ def _about_texts(items: Sequence[WindowText]) -> list[str]:
             "language_model_max_length more)"
         )
     return lines
+
+
+def _about_cache(cache: WindowCache) -> list[str]:
+    if not cache.cuts:
+        return []
+    return [
+        f"{cache.windows} windows of {len(cache.cuts)} images are cut once, and kept until the run ends: "
+        f"about {cache.gigabytes:.1f} GiB in {cache.folder} (--window-cache)"
+    ]
 
 
 def _about_model(family: _families.Family, spec: DetectorSpec) -> list[str]:

@@ -73,7 +73,7 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             eval_steps=config.eval_every or config.save_every,
             metric_for_best_model=config.eval_metric if evaluates else None,
             greater_is_better=True,
-            dataloader_num_workers=config.workers,
+            dataloader_num_workers=config.loading_processes,
             remove_unused_columns=False,
             seed=config.seed,
             use_cpu=config.cpu,
