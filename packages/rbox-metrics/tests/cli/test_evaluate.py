@@ -206,3 +206,70 @@ def test_version_and_help(run: Run) -> None:
     output = run("--help")[1]
     assert all(command in output for command in ("compare", "confusion", "evaluate", "merge", "plot", "sweep"))
     assert "--protocol" in run("evaluate", "--help")[1]
+
+
+def _coco_pair(folder: Path, angles: list[float]) -> tuple[Path, Path]:
+    """A COCO truth of long boxes, in degrees, and results that have its numbers."""
+    images = [{"id": 1, "file_name": "a.png", "width": 900, "height": 200}]
+    boxes = [[100 + 150 * i, 100, 60, 12, angle] for i, angle in enumerate(angles)]
+    annotations = [{"id": i, "image_id": 1, "category_id": 1, "bbox": box} for i, box in enumerate(boxes)]
+    truth = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "ship"}]}
+    (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
+    results = [{"image_id": 1, "category_id": 1, "bbox": box, "score": 0.9 - i / 10} for i, box in enumerate(boxes)]
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    return folder / "truth.json", folder / "results.json"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sweep", "confusion", "compare"])
+def test_copies_of_a_coco_truth_are_found_and_the_convention_is_said(
+    command: str, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rbox_metrics")
+    truth, results = _coco_pair(tmp_path, [30, -60, 100, 5])
+    inputs = [command, "--truth", truth, "--format", "coco", "--predictions", results, "--out", tmp_path / "out.json"]
+    code, output = run(*inputs, *(["--other", results] if command == "compare" else []))
+    assert code == 0, output
+    assert "read as degrees, counter-clockwise" in caplog.text
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    if command == "evaluate":
+        assert (found["map"], found["angles"]) == (1.0, "degrees-counter-clockwise")
+    code, output = run(*inputs[:-2], "--convention", "radians-clockwise")
+    assert code == (2 if command == "compare" else 1)
+    assert command == "compare" or "expected an angle in radians" in output
+
+
+def test_results_in_the_other_direction_are_said_to_be(run: Run, tmp_path: Path) -> None:
+    truth, results = _coco_pair(tmp_path, [30, -50, 20, 60])
+    out = tmp_path / "out.json"
+    code, output = run(
+        "evaluate", "--truth", truth, "--format", "coco", "--predictions", results,
+        "--convention", "degrees-clockwise", "--out", out,
+    )  # fmt: skip
+    assert code == 0, output
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert (found["map"], found["angles"], found["turned"]["kind"]) == (0.0, "degrees-clockwise", "mirrored")
+    assert "4 of the 4 detections that lie where an object does" in " ".join(output.split())
+
+
+def test_conventions_are_those_of_the_reader() -> None:
+    from rbox_metrics._inputs.predictions import ANGLES
+    from rbox_metrics.cli._scoring import _ANGLES
+
+    assert tuple(ANGLES) == _ANGLES
+
+
+def test_truths_that_cross_themselves_are_counted(run: Run, tmp_path: Path) -> None:
+    labels = tmp_path / "labelTxt"
+    labels.mkdir()
+    crossing = "10 100 50 120 50 100 10 120"
+    (labels / "a.txt").write_text(f"10 10 50 10 50 30 10 30 ship 0\n{crossing} ship 0\n", encoding="utf-8")
+    (tmp_path / "Task1_ship.txt").write_text(f"a 0.9 {crossing}\n", encoding="utf-8")
+    for protocol, count in (("dota", 1), ("voc", None)):
+        out = tmp_path / "out.json"
+        code, output = run(
+            "evaluate", "--truth", tmp_path, "--class-names", "ship", "--predictions", tmp_path / "Task1_ship.txt",
+            "--protocol", protocol, "--out", out,
+        )  # fmt: skip
+        assert code == 0, output
+        assert json.loads(out.read_text(encoding="utf-8"))["self_crossing_truths"] == count
+        assert ("truths that cross themselves" in output) == bool(count)

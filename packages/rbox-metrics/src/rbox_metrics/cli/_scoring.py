@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,9 @@ else:
     Report = Any  # numba loads with it, and `--help` answers at once
 
 Command = Callable[..., Any]
+
+# As `rbox_metrics._inputs.predictions.ANGLES` has them, without waiting for numpy: a test holds the two together.
+_ANGLES = ("degrees-counter-clockwise", "degrees-clockwise", "radians-counter-clockwise", "radians-clockwise")
 
 
 def add_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -50,6 +54,13 @@ truth_options = add_options(
     ),
 )
 
+convention_option = click.option(
+    "--convention",
+    type=click.Choice(list(_ANGLES)),
+    help="How COCO results give the angles of their boxes. [default: degrees-counter-clockwise, as a COCO truth; "
+    "MMRotate writes radians-clockwise, and where they may be such that is asked for]",
+)
+
 predictions_options = add_options(
     click.option(
         "--predictions",
@@ -63,6 +74,7 @@ predictions_options = add_options(
         "--predictions-format", help="What they are, where that cannot be told: a dataset format, for instance."
     ),
     click.option("--annotations", type=Path, help="The COCO file whose numbers COCO results use."),
+    convention_option,
     click.option(
         "--class-mapping",
         type=Path,
@@ -257,6 +269,7 @@ def score(
         max_dets=max_dets or None,
         full=True,
     )
+    report = replace(report, angles=detections.angles)
     # Files first: whoever reads what is printed may stop before its end.
     for path in out:
         report.save(path)

@@ -39,6 +39,7 @@ def open_runs(
     class_names: ClassNames | None,
     predictions_format: str | None,
     annotations: Path | None,
+    convention: str | None,
     class_mapping: Path | None,
 ) -> tuple[list[ImageRecord], list[Dataset], ClassNames]:
     """The images that count, the detections of each run on them, and the classes that all have."""
@@ -54,6 +55,7 @@ def open_runs(
             format=predictions_format,
             class_mapping=read_mapping(class_mapping),
             annotations=annotations_for(annotations, truth, format, split, path, predictions_format),
+            convention=convention,
             only_with_images=only_with_images,
         )
         for path in paths
