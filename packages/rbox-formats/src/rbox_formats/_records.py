@@ -25,7 +25,7 @@ _FLOAT64, _INT64, _BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.
 _TAKEN = {_FLOAT64: ("biuf", "numbers"), _INT64: ("iu", "whole numbers"), _BOOL: ("biu", "flags")}
 _COLUMNS = (("labels", _INT64, ()), ("quads", _FLOAT64, (4, 2)), ("difficult", _BOOL, ()), ("scores", _FLOAT64, ()))
 
-_ABOUT = ("path", "width", "height", "metadata", "stated_size")
+_ABOUT = ("path", "width", "height", "metadata", "stated_size", "passed_over")
 _FIELDS = ("image_id", "boxes", "labels", "quads", "difficult", "scores", *_ABOUT)
 
 # A record, or what a package makes of one; typing.Self is not known to what checks annotations in the tests.
@@ -97,6 +97,8 @@ class ImageRecord:
         metadata: What the format says of the image and the record has no name for; writers give it back.
         stated_size: (width, height) that the annotation itself says of its image, where it does. The file's is what
             counts; `inspect` compares the two.
+        passed_over: What the annotation says that the record does not, with how often: shapes without an area,
+            attributes that look like an angle. `inspect` and `convert` name it; no writer gives it back.
 
     Raises:
         FormatsError: If a column is of another shape, not of numbers, or not as long as the boxes.
@@ -113,6 +115,7 @@ class ImageRecord:
     height: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     stated_size: tuple[int, int] | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __init__(  # written out for its types: columns are given as anything, and are arrays from then on
         self,
@@ -127,8 +130,9 @@ class ImageRecord:
         height: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         stated_size: tuple[int, int] | None = None,
+        passed_over: Mapping[str, int] | None = None,
     ) -> None:
-        about = (path, width, height, metadata or {}, stated_size)
+        about = (path, width, height, metadata or {}, stated_size, passed_over or {})
         values = (image_id, boxes, labels, quads, difficult, scores, *about)
         for name, value in zip(_FIELDS, values, strict=True):
             object.__setattr__(self, name, value)

@@ -283,3 +283,25 @@ def test_truth_beside_predictions_of_a_huge_image_is_refused(data: Path, tmp_pat
             writer.write(record)
     with pytest.raises(ImageError, match="at most 268,435,456 pixels"):
         visualize(truth, tmp_path / "a.jsonl", tmp_path / "out")
+
+
+def test_an_angle_that_is_not_read_is_named(tmp_path: Path) -> None:
+    annotations = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 8], "attributes": {"heading": i, "rotation": 3}}
+        for i in range(3)
+    ]
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 90, "height": 90}],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "ship"}],
+    }
+    data = tmp_path / "annotations.json"
+    data.write_text(json.dumps(document))
+    result = run("--data", data, "--format", "coco", "--out", tmp_path / "out")
+    assert "Not read, attribute 'heading' that looks like an angle: 2." in result.output
+    report = json.loads((tmp_path / "out" / "inspection.json").read_text())
+    assert report["passed_over"] == {"attribute 'heading' that looks like an angle": 2}
+    assert sum(report["angles"]) == report["angles"][19] == 3  # 3 degrees: around 5
+    arguments = ["convert", "--data", data, "--format", "coco", "--to", "coco", "--out", tmp_path / "new"]
+    result = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
+    assert "Not read, attribute 'heading' that looks like an angle: 2." in result.output

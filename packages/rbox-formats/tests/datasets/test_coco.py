@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -50,6 +51,49 @@ def test_quads_flags_names_and_metadata(tmp_path: Path) -> None:
     assert record.difficult.tolist() == [False, True, True]
     assert record.quads[0].ravel().tolist() == QUAD
     assert [r.labels.tolist() for r in datasets.read("coco", path, class_names=["Ship", "PLANE"])] == [[0, 1, 0]]
+
+
+TURNED = {"bbox": [20, 30, 40, 10], "segmentation": [], "attributes": {"occluded": False, "rotation": 30.0}}
+
+
+@pytest.mark.parametrize(
+    "annotation, degrees",
+    [
+        (TURNED, 30),
+        (TURNED | {"segmentation": [[20, 30, 60, 30, 60, 40, 20, 40]]}, 30),
+        (TURNED | {"attributes": {"rotation": 330.0}}, -30),
+        (TURNED | {"attributes": {"rotation": 0.0}}, 0),
+        (TURNED | {"attributes": {"rotation": None}}, 0),
+        (TURNED | {"attributes": [{"rotation": 30}]}, 0),
+        ({"bbox": [20, 30, 40, 10], "rotation": 30}, 0),
+    ],
+)
+def test_a_box_is_turned_as_cvat_says(annotation: dict[str, Any], degrees: float, tmp_path: Path) -> None:
+    """Clockwise about its centre: OpenCV's box points are the witness."""
+    record = one(tmp_path, annotation)
+    expected = cv2.boxPoints(((40, 35), (40, 10), degrees))
+    apart = np.linalg.norm(record.corners[0][:, None] - expected[None], axis=-1)
+    assert apart.min(axis=1).max() < 1e-4
+    assert record.boxes[0, 2:4].tolist() == [40, 10]
+
+
+def test_a_quad_goes_before_cvats_angle(tmp_path: Path) -> None:
+    assert one(tmp_path, TURNED | {"segmentation": [QUAD]}).quads[0].ravel().tolist() == QUAD
+
+
+def test_an_angle_that_is_not_read_is_noted(tmp_path: Path) -> None:
+    attributes = {"heading": 12, "angle": "-0.5", "rotation": 5, "occluded": True, "quadrangle": 3, "theta": 0}
+    record = one(tmp_path, {"bbox": [1, 2, 3, 4], "rotation": 30, "attributes": attributes}, TURNED | {"rotation": 1})
+    assert record.passed_over == {
+        "attribute 'rotation' that looks like an angle": 2,
+        "attribute 'heading' that looks like an angle": 1,
+        "attribute 'angle' that looks like an angle": 1,
+    }
+
+
+def test_an_angle_that_is_no_number_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"annotations\[0\].attributes.rotation: expected a number, got a string"):
+        one(tmp_path, TURNED | {"attributes": {"rotation": "left"}})
 
 
 def test_an_upright_box_is_its_corners(tmp_path: Path) -> None:

@@ -72,3 +72,24 @@ def test_diors_horizontal_boxes(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "JPEGImages-test" / "P1.jpg")
     (record,) = datasets.read("voc", tmp_path)
     assert record.file == tmp_path / "JPEGImages-test" / "P1.jpg"
+
+
+def test_a_box_is_turned_as_cvat_says(tmp_path: Path) -> None:
+    attributes = "".join(
+        f"<attribute><name>{name}</name><value>{value}</value></attribute>"
+        for name, value in (("rotation", "30.0"), ("heading", "7"), ("occluded", "False"))
+    )
+    path = make(tmp_path) / "Annotations" / "P1.xml"
+    text = path.read_text().replace("<part>", f"<attributes>{attributes}</attributes><rotation>3</rotation><part>")
+    path.write_text(
+        text.replace("</object>", "</object>" + text[text.index("<object>") : text.index("<attributes>")] + "</object>")
+    )
+    (record,) = datasets.read("voc", tmp_path)
+    width, height = 195 - 48, 371.5 - 240
+    np.testing.assert_allclose(
+        record.boxes, [[121.5, 305.75, width, height, np.pi / 6], [121.5, 305.75, width, height, 0]]
+    )
+    assert record.passed_over == {
+        "attribute 'heading' that looks like an angle": 1,
+        "attribute 'rotation' that looks like an angle": 1,
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,7 @@ def convert(
         )
     written: dict[str, int] = {}
     counts = {"objects": 0, "dropped": 0, "missing": 0}
+    passed_over: Counter[str] = Counter()
     used: set[int] = set()
     in_hand: list[ImageRecord] = []
 
@@ -109,6 +111,7 @@ def convert(
                 if not (place.exists() and place.samefile(record.path)):
                     _place(record.path, staged_folder / place.name, link=images == "link")
             written[record.image_id] = index
+            passed_over.update(record.passed_over)
             counts["objects"] += len(new)
             counts["dropped"] += len(record) - len(new)
             used.update(new.labels.tolist())
@@ -150,6 +153,8 @@ def convert(
         click.echo(f"Annotations left out because they have no image: {counts['missing']}.")
     if drop:
         click.echo(f"Objects of dropped classes left out: {counts['dropped']}.")
+    for what, count in passed_over.items():
+        click.echo(f"Not read, {what}: {count}.")
     if foreign := [name for name in classes.foreign if classes.names.find(name) in used]:
         click.echo(
             f"{to} has no {listed(foreign)}: read the new files with --class-names {quoted(','.join(classes.names))}."

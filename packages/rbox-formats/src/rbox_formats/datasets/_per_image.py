@@ -37,6 +37,7 @@ class Annotation(NamedTuple):
     width: int | None = None
     height: int | None = None
     file_name: str | None = None
+    passed_over: Mapping[str, int] | None = None
 
     @classmethod
     def from_lists(
@@ -171,6 +172,7 @@ def load(path: Path, image_files: dict[str, Path], class_names: ClassNames, pars
         height=image.height if image.path else annotation.height,
         metadata=annotation.metadata,
         stated_size=(annotation.width, annotation.height) if annotation.width and annotation.height else None,
+        passed_over=annotation.passed_over,
     )
 
 

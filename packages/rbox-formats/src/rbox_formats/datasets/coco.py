@@ -15,7 +15,9 @@ An object's place, in pixels of the image, is read from
   files with radians or clockwise angles are to be converted before. Where there is a segmentation as well, that is the
   quad, and this the box.
 - `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else. A mask in
-  run lengths (an object as `segmentation`) is not read.
+  run lengths (an object as `segmentation`) is not read. Where `attributes` has a `rotation` of more than zero, as CVAT
+  exports a turned rectangle, the box is turned by it: degrees, clockwise, about its centre; other keys that look like
+  an angle are named by `inspect`, and not read.
 
 An image's record has quads if any of its annotations has outlines, or there are none. `iscrowd` and `ignore` both make
 an object difficult, which is written as `ignore` (an evaluation with pycocotools goes by `iscrowd` alone). `score` is
@@ -43,8 +45,10 @@ Source: cocodataset.org/#format-data; facebookresearch/detectron2, detectron2/st
 from __future__ import annotations
 
 import itertools
+import math
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -61,6 +65,7 @@ from rbox_formats.datasets._one_file import Layout, annotation_file, written_fil
 from rbox_formats.errors import listed, quoted
 from rbox_formats.images import stem_of
 from rbox_formats.parsing import json_values
+from rbox_formats.parsing.attributes import ROTATION, angle_named, looks_like_angle
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
@@ -77,6 +82,11 @@ _LAYOUT = Layout(
     ),
     whole=("annotations.json", "_annotations.coco.json"),
 )
+
+
+# What of an annotation has a meaning here, or is none of an angle's.
+_READ = frozenset(["area", "attributes", "bbox", "category_id", "id", "ignore", "image_id", "iscrowd", "score"])
+_SAME_CORNER = 0.01
 
 
 class _Source(NamedTuple):
@@ -150,7 +160,9 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
     parts = [f"images/{split}", f"{split}/images", split] if split else []
     image = find_named(entry["file_name"], root, [root / part for part in [*parts, "images", "."]])
     labels, shapes, difficult, scores = [], [], [], []
+    passed_over: Counter[str] = Counter()
     for annotation in source.annotations:
+        passed_over.update(_unread_angles(annotation))
         labels.append(_label(annotation, categories))
         shapes.append(_shape(annotation))
         difficult.append(any(annotation[key].flag() for key in ("iscrowd", "ignore") if annotation.has(key)))
@@ -170,7 +182,17 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
         height=image.height if image.path else height,
         metadata={key: value for key, value in entry.value.items() if key not in known},
         stated_size=None if width is None or height is None else (width, height),
+        passed_over=passed_over,
     )
+
+
+def _unread_angles(annotation: Value) -> Iterable[str]:
+    """What an annotation has that looks like an angle and is not read."""
+    said = {key: value for key, value in annotation.value.items() if key not in _READ}
+    attributes = annotation.value.get("attributes")
+    if isinstance(attributes, dict):
+        said |= {key: value for key, value in attributes.items() if key != ROTATION}
+    return [angle_named(key) for key, value in said.items() if looks_like_angle(key, value)]
 
 
 def _label(annotation: Value, categories: _Categories) -> int:
@@ -186,6 +208,7 @@ def _label(annotation: Value, categories: _Categories) -> int:
 
 def _shape(annotation: Value) -> _Shape:
     quad = _outline(annotation["segmentation"]) if annotation.has("segmentation") else None
+    rotation = _rotation(annotation)
     box = annotation["bbox"].numbers() if annotation.has("bbox") else []
     if len(box) not in (0, 4, 5):
         raise annotation["bbox"].error("4 numbers (x, y, w, h) or 5 (cx, cy, w, h, degrees)")
@@ -193,12 +216,29 @@ def _shape(annotation: Value) -> _Shape:
         raise annotation["bbox"].error("a width and a height that are not negative")
     if len(box) == 5:
         return _Shape(quad, [*box[:4], -float(np.radians(box[4]))])
-    if quad is not None:
+    # A tool that writes the unturned box may write its corners as well.
+    if quad is not None and not (rotation and box and _are_corners(quad, box)):
         return _Shape(quad, None)
     if not box:
         raise annotation.error("a bbox or a segmentation")
     x, y, w, h = box
-    return _Shape(None, [x + w / 2, y + h / 2, w, h, 0.0])
+    return _Shape(None, [x + w / 2, y + h / 2, w, h, math.radians(rotation)])
+
+
+def _rotation(annotation: Value) -> float:
+    """By how many degrees CVAT says that the box is turned, clockwise."""
+    if not annotation.has("attributes") or not isinstance(annotation["attributes"].value, dict):
+        return 0.0
+    attributes = annotation["attributes"]
+    return attributes[ROTATION].number() if attributes.has(ROTATION) else 0.0
+
+
+def _are_corners(quad: Sequence[float], box: Sequence[float]) -> bool:
+    """Whether a quad is the corners of an upright box [x, y, w, h], in whatever order, to a hundredth of a pixel."""
+    x, y, w, h = box
+    wanted = sorted([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])
+    found = sorted(zip(quad[0::2], quad[1::2], strict=True))
+    return bool(np.abs(np.array(found) - wanted).max() < _SAME_CORNER)
 
 
 def _outline(segmentation: Value) -> list[float] | None:
