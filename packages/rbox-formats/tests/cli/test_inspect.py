@@ -305,3 +305,17 @@ def test_an_angle_that_is_not_read_is_named(tmp_path: Path) -> None:
     arguments = ["convert", "--data", data, "--format", "coco", "--to", "coco", "--out", tmp_path / "new"]
     result = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
     assert "Not read, attribute 'heading' that looks like an angle: 2." in result.output
+
+
+def test_what_does_not_match_is_in_the_report(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """P2 has no image; P9 has no label file, and counts as an image without objects unless it is left out."""
+    Image.new("RGB", (200, 160), GROUND).save(data / "images" / "P9.png")
+    for options, count in (((), 3), (("--only-labelled",), 2)):
+        result = run("--data", data, "--out", tmp_path / "out", *options)
+        assert result.exit_code == 0, result.output
+        report = json.loads((tmp_path / "out" / "inspection.json").read_text())
+        assert report["images"] == count
+        assert report["unlabelled"] == [str(data / "images" / "P9.png")]
+        assert report["without_image"] == [str(data / "labelTxt" / "P2.txt")]
+    assert "1 of 2 images have no annotation file and count as images without objects: P9.png" in caplog.messages
+    assert "1 of 2 annotation files have no image: P2.txt" in caplog.messages

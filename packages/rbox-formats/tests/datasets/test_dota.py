@@ -300,3 +300,30 @@ def test_names_may_have_what_numbers_may_not(tmp_path: Path) -> None:
     assert dota._parse_at_once(text, names, dota._DIFFICULT) is not None
     (record,) = datasets.read("dota", tmp_path, class_names=names)
     assert record.quads[0].ravel().tolist() == [float(value) for value in OBJECT.split()]
+
+
+def test_an_image_without_a_label_file_has_no_objects(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a", "c", "e"):
+        make(tmp_path, f"{OBJECT} ship 0", name=name, image=False)
+    for name in ("a", "b", "d"):
+        Image.new("RGB", (30, 20)).save(tmp_path / "images" / f"{name}.png")
+    dataset = datasets.read("dota", tmp_path)
+    found = [(record.image_id, len(record), record.path is None, record.width) for record in dataset]
+    assert [each[:3] for each in found] == [
+        ("a", 1, False), ("b", 0, False), ("c", 1, True), ("d", 0, False), ("e", 1, True),
+    ]  # fmt: skip
+    assert found[1][3] == 30
+    assert dataset[1].image_id == "b"
+    assert caplog.messages == [
+        "2 of 3 images have no annotation file and count as images without objects: b.png, d.png",
+        "2 of 3 annotation files have no image: c.txt, e.txt",
+    ]
+    assert [record.image_id for record in dataset.labelled()] == ["a", "c", "e"]
+
+
+def test_labels_alone_are_not_said_to_be_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, f"{OBJECT} ship 0")
+    for path in (tmp_path / "images").glob("*"):
+        path.unlink()
+    assert len(datasets.read("dota", tmp_path)) == 1
+    assert not caplog.messages

@@ -273,3 +273,21 @@ def test_truths_that_cross_themselves_are_counted(run: Run, tmp_path: Path) -> N
         assert code == 0, output
         assert json.loads(out.read_text(encoding="utf-8"))["self_crossing_truths"] == count
         assert ("truths that cross themselves" in output) == bool(count)
+
+
+def test_predictions_on_an_image_without_a_label_file_count(
+    run: Run, truth: Path, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    (truth / "val" / "images").mkdir()
+    Image.new("L", (100, 100)).save(truth / "val" / "images" / "r.png")
+    predictions = write("predictions.jsonl", [[5.0, 2, 10, 4, 0]], [1], [0.9], image_id="r")
+    inputs = ("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
+    code, output = run(*inputs, "--out", tmp_path / "out.json")
+    assert code == 0, output
+    report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert (report["images"], report["precision_micro"]) == (3, 0.0)
+    code, output = run(*inputs, "--only-labelled")
+    assert code == 1
+    assert "expected images that the truth has, got 'r'" in output

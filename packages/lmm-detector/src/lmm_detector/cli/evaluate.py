@@ -81,7 +81,7 @@ def evaluate(
         raise click.UsageError("--intermediate and --no-score go with --model.")
     several = len(predictions_paths) > 1 or bool(models) or clip_num is not None or pictures
     if not several:
-        show_messages("rbox_metrics")
+        show_messages("rbox_metrics", "rbox_formats")
         [path] = predictions_paths
         truth = (
             open_truth(format, data, split, path) if class_names is None else _read(format, data, split, class_names)

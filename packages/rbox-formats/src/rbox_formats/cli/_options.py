@@ -26,6 +26,13 @@ def dataset_options(*, required: bool = True) -> Callable[[Callable[..., Any]], 
     return add
 
 
+only_labelled_option = click.option(
+    "--only-labelled",
+    is_flag=True,
+    help="Leaves out images without an annotation file, where these count as images without objects.",
+)
+
+
 def codec_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--codec`, and its `--codec-option`."""
     codec = click.option("--codec", default="florence2", show_default=True, help="The text format.")

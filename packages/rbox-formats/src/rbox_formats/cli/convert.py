@@ -12,7 +12,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option
 from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
 
@@ -37,6 +37,7 @@ def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 @click.command()
 @dataset_options()
 @class_names_option
+@only_labelled_option
 @click.option("--to", required=True, help="The format to write.")
 @click.option("--out", type=Path, required=True, help="The new dataset's folder.")
 @click.option("--out-split", help="The part of the new dataset to write; '' for none.  [default: as --split]")
@@ -57,6 +58,7 @@ def convert(
     format: str,
     split: str | None,
     class_names: ClassNames | None,
+    only_labelled: bool,
     to: str,
     out: Path,
     out_split: str | None,
@@ -78,6 +80,8 @@ def convert(
     from rbox_formats.errors import DatasetError, FormatsError
 
     dataset = datasets.read(format, data, split, class_names)
+    if only_labelled:
+        dataset = dataset.labelled()
     target = datasets.get(to)
     classes = class_map(dataset.class_names, target.class_names, renamed, drop)
     out_split = (split if out_split is None else out_split) or None

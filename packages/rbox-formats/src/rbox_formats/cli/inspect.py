@@ -10,7 +10,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option
 from rbox_formats.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ _BAR = 40
 @click.command()
 @dataset_options()
 @class_names_option
+@only_labelled_option
 @click.option("--out", type=Path, help="A folder for inspection.json, summary.png, and pictures of images.")
 @click.option(
     "--limit",
@@ -49,6 +50,7 @@ def inspect(
     format: str,
     split: str | None,
     class_names: ClassNames | None,
+    only_labelled: bool,
     out: Path | None,
     limit: int,
     max_side: int,
@@ -70,6 +72,8 @@ def inspect(
     from rbox_formats.cli import _output
 
     dataset = datasets.read(format, data, split, class_names)
+    if only_labelled:
+        dataset = dataset.labelled()
     if out:
         report = out / "inspection.json"
         sources = map(inspection.file_of, dataset.sources)

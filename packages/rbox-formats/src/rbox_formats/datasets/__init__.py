@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ from rbox_formats.datasets._format import Format
 from rbox_formats.datasets._per_image import Annotation
 from rbox_formats.datasets._with_images import with_images
 from rbox_formats.errors import DatasetError, quoted
+
+_logger = logging.getLogger("rbox_formats")
 
 __all__ = ["FORMATS", "Annotation", "Format", "get", "read", "with_images", "write"]
 
@@ -92,13 +95,18 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
     Raises:
         DatasetError: If the format is unknown or only written, the folder missing or empty; while iterating, if an
             annotation is not as the format says (with file and line).
+
+    Images and annotation files that do not find each other are named in the log, and in `Dataset.unmatched`.
     """
     chosen = get(format)
     if chosen.read is None:
         readable = ", ".join(name for name, entry in FORMATS.items() if entry.read)
         raise DatasetError(f"expected a format that can be read, among {readable}, got {quoted(format)}")
     names = chosen.class_names if class_names is None else ClassNames(class_names)
-    return chosen.read(files.as_path(root), split, names)
+    found = chosen.read(files.as_path(root), split, names)
+    for line in found.unmatched.lines():
+        _logger.warning(line)
+    return found
 
 
 def write(

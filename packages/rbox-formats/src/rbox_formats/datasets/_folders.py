@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rbox_formats import files, images
-from rbox_formats.errors import DatasetError, quoted
+from rbox_formats._records import Unmatched
+from rbox_formats.errors import DatasetError, listed, quoted
 
 
 def split_folder(root: Path, split: str | None) -> Path:
@@ -67,10 +68,12 @@ def annotation_files(folder: Path, suffix: str) -> list[Path]:
     """
     found = [path for path in files.visible(folder) if path.suffix.lower() == suffix]
     if not found:
+        inside = listed(path.name + "/" * path.is_dir() for path in files.visible(folder))
         raise DatasetError(
             f"expected annotation files (*{suffix}), found none",
             path=folder,
-            remedy="Each image has one, of the same name.",
+            remedy="Each image has one, of the same name. "
+            + (f"In the folder are {inside}." if inside else "It is empty."),
         )
     return found
 
@@ -89,6 +92,25 @@ def image_index(folders: Iterable[Path]) -> dict[str, Path]:
             )
         found[path.stem] = path
     return found
+
+
+def unmatched(labels: Iterable[Path], image_files: Mapping[str, Path], *, as_empty: bool = False) -> Unmatched:
+    """Which annotation files and images of one name each there are without the other.
+
+    Args:
+        labels: The annotation files.
+        image_files: As `image_index` has them.
+        as_empty: Whether images without an annotation file are images without objects.
+    """
+    labels = list(labels)
+    names = {path.stem for path in labels}
+    return Unmatched(
+        images=tuple(path for name, path in image_files.items() if name not in names),
+        labels=tuple(path for path in labels if path.stem not in image_files),
+        as_empty=as_empty,
+        image_count=len(image_files),
+        label_count=len(labels),
+    )
 
 
 class ImageFile(NamedTuple):

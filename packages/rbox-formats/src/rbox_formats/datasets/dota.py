@@ -9,7 +9,8 @@ with the corners in pixels, in any order around the object (DOTA's own are clock
 their border cuts: read as difficult, and written as 1. Lines end in LF or CRLF.
 
 On disk: `<root>[/<split>]/labelTxt/<image_id>.txt` and `<root>[/<split>]/images/<image_id>.png`; MMRotate's windows
-have `annfiles` in place of `labelTxt`. A label file may stand without its image. Both header lines are kept in
+have `annfiles` in place of `labelTxt`. A label file may stand without its image; an image without a label file has no
+objects, as in the other formats (`Dataset.labelled` leaves such out). Both header lines are kept in
 `ImageRecord.metadata` as they are written, and written back; there is nothing else that a record has no name for.
 
 The classes are those of the DOTA development kit (CAPTAIN-WHU/DOTA_devkit) and of MMRotate
@@ -30,7 +31,14 @@ import numpy as np
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._ahead import QuadDataset
-from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index, split_folder
+from rbox_formats.datasets._folders import (
+    annotation_files,
+    annotation_folder,
+    image_file,
+    image_index,
+    split_folder,
+    unmatched,
+)
 from rbox_formats.errors import quoted
 from rbox_formats.parsing.lines import (
     LARGEST,
@@ -86,6 +94,9 @@ class Objects(NamedTuple):
     metadata: dict[str, str]
 
 
+_NO_OBJECTS = Objects(np.zeros((0, 4, 2)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool), {})
+
+
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Opens a dataset in DOTA's layout; see `rbox_formats.datasets.read`."""
     return open_folders(root, split, V1_0 if class_names is None else class_names, LABEL_FOLDERS, parse)
@@ -102,16 +113,24 @@ def open_folders(
     base = split_folder(root, split)
     label_files = annotation_files(annotation_folder(base, label_folders), ".txt")
     image_files = image_index([base / "images"])
-    load = partial(_fields, image_files=image_files, class_names=class_names, parse=parse)
-    return QuadDataset.of(class_names, label_files, load)
+    apart = unmatched(label_files, image_files, as_empty=True)
+    load = partial(
+        _fields, image_files=image_files, class_names=class_names, parse=parse, without=frozenset(apart.images)
+    )
+    sources = sorted([*label_files, *apart.images], key=lambda path: path.stem) if apart.images else label_files
+    return QuadDataset.of(class_names, sources, load, apart)
 
 
 def _fields(
-    path: Path, image_files: dict[str, Path], class_names: ClassNames, parse: Callable[[Path, ClassNames], Objects]
+    path: Path,
+    image_files: dict[str, Path],
+    class_names: ClassNames,
+    parse: Callable[[Path, ClassNames], Objects],
+    without: frozenset[Path],
 ) -> dict[str, Any]:
-    """What `ImageRecord.from_quads` takes."""
+    """What `ImageRecord.from_quads` takes, of a label file or of an image that has none."""
     image_id = path.stem
-    objects = parse(path, class_names)
+    objects = _NO_OBJECTS if path in without else parse(path, class_names)
     return {"image_id": image_id, **objects._asdict(), **image_file(image_files, image_id)._asdict()}
 
 

@@ -35,7 +35,8 @@ Source: wkentaro/labelme, labelme/_label_file.py and examples; CVHub520/X-AnyLab
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,11 +45,12 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats._geometry import quad_around, upright_quad
-from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats._records import ClassNames, Dataset, ImageRecord, Unmatched
 from rbox_formats.datasets import _names
-from rbox_formats.datasets._folders import ImageFile, annotation_files, image_file, image_index, split_folder
+from rbox_formats.datasets._folders import ImageFile, annotation_files, image_file, image_index, split_folder, unmatched
 from rbox_formats.datasets._images import find_named, image_name
 from rbox_formats.errors import DatasetError, listed
+from rbox_formats.images import stem_of
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
@@ -74,7 +76,22 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     base = split_folder(root, split)
     found = annotation_files(base, ".json")
     names = _labels_in(found) if class_names is None else class_names
-    return Dataset(names, found, partial(_load, root=root, beside=image_index([base]), class_names=names))
+    beside = image_index([base])
+    load = partial(_load, root=root, beside=beside, class_names=names)
+    return Dataset(names, found, load, _unmatched(found, beside))
+
+
+def _unmatched(found: Sequence[Path], beside: dict[str, Path]) -> Unmatched:
+    """Which images beside the files no file claims, by its name or as its `imagePath`."""
+    apart = unmatched(found, beside)
+    if not apart.images:
+        return replace(apart, labels=())  # an image elsewhere may be theirs
+    claimed = set()
+    for path in apart.labels:
+        document = json_values.read(path).value
+        name = document.get("imagePath") if isinstance(document, dict) else None
+        claimed.add(stem_of(name) if isinstance(name, str) else None)
+    return replace(apart, images=tuple(path for path in apart.images if path.stem not in claimed), labels=())
 
 
 def images(root: Path, split: str | None) -> Path:

@@ -53,7 +53,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     found = _per_image.find(root, split, _LAYOUT)
     image_files = _per_image.first_images(found.base, _IMAGES)
     names = _voc.class_names_in(found.files) if class_names is None else class_names
-    return _per_image.dataset(found.files, image_files, names, parse)
+    return _per_image.dataset(found, image_files, names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:

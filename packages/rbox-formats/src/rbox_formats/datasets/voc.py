@@ -68,7 +68,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     of_dior = image_index(found.base / folder for folder in _DIOR_IMAGES)
     image_files = of_dior or _per_image.first_images(found.base, _IMAGES)
     names = _voc.class_names_in(found.files) if class_names is None else class_names
-    return _per_image.dataset(found.files, image_files, names, parse)
+    return _per_image.dataset(found, image_files, names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:

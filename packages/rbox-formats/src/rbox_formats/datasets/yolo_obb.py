@@ -10,7 +10,8 @@ shares.
 
 On disk: `<root>/images/<split>/<image_id>.jpg` and `<root>/labels/<split>/<image_id>.txt`, without a split the two
 folders themselves; also read is `<root>/<split>/images` and `<root>/<split>/labels`, as Roboflow writes it. An image
-without a label file has no objects; a label file without an image is an error, because the size is needed.
+without a label file has no objects, but no label file at all is an error, and so is one without an image, because the
+size is needed.
 
 The names of the classes: `names` in `<root>/data.yaml` (`dataset.yaml`, or the only .yaml file), else the lines of
 `<root>/classes.txt` or `<root>/labels/classes.txt`. Names that the caller gives are looked up by those of the files,
@@ -26,7 +27,7 @@ Source: docs.ultralytics.com/datasets/obb.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ from rbox_formats import files, images
 from rbox_formats._geometry import quad_around, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
-from rbox_formats.datasets._folders import image_index
+from rbox_formats.datasets._folders import image_index, unmatched
 from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
@@ -84,12 +85,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     found = image_index([image_folder])
     if not found:
         raise DatasetError("expected images, found none", path=image_folder)
-    for path in files.visible(label_folder):
-        if path.suffix == ".txt" and path.stem not in found and path.name != "classes.txt":
-            remedy = "Coordinates are relative to the image's size: put the image there, or take the label file away."
-            raise DatasetError(
-                f"expected an image {quoted(path.stem)} in {image_folder}, found none", path=path, remedy=remedy
-            )
+    label_files = _label_files(label_folder, found, image_folder)
     written = _names_beside(root)
     names = written if class_names is None else class_names
     if names is None:
@@ -98,7 +94,43 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
             "expected data.yaml or classes.txt with the classes' names, found none", path=root, remedy=remedy
         )
     classes = _Classes(names, names if written is None else written)
-    return Dataset(names, list(found.values()), partial(_load, labels=label_folder, classes=classes))
+    load = partial(_load, labels=label_files, classes=classes)
+    return Dataset(names, list(found.values()), load, unmatched(label_files.values(), found, as_empty=True))
+
+
+def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Path) -> dict[str, Path]:
+    """The label files by their images' names.
+
+    Raises:
+        DatasetError: If there are none, one has no image, or two are of one image.
+    """
+    there = [path for path in files.visible(folder) if path.suffix.lower() == ".txt" and path.name != "classes.txt"]
+    if not there:
+        inside = listed(path.name + "/" * path.is_dir() for path in files.visible(folder))
+        beside = listed(path.name + "/" * path.is_dir() for path in files.visible(folder.parent))
+        raise DatasetError(
+            f"expected label files (*.txt) of the {len(image_files)} images in {image_folder}, found "
+            + (f"only {inside}" if inside else "none" if folder.is_dir() else f"no such folder beside {beside}"),
+            path=folder,
+            remedy="Each image has one of the same name, in the folder of labels beside: of images/train it is "
+            "labels/train. An image without objects may go without, but not all of them.",
+        )
+    found: dict[str, Path] = {}
+    names = {path.name: name for name, path in image_files.items()}
+    for path in there:
+        if path.stem not in image_files:
+            remedy = "Coordinates are relative to the image's size: put the image there, or take the label file away."
+            if path.stem in names:
+                remedy = f"Name the label file as the image is named but for its suffix: {names[path.stem]}.txt."
+            raise DatasetError(
+                f"expected an image {quoted(path.stem)} in {image_folder}, found none", path=path, remedy=remedy
+            )
+        if path.stem in found:
+            raise DatasetError(
+                f"expected one label file of {quoted(path.stem)}, got {path.name} as well", path=found[path.stem]
+            )
+        found[path.stem] = path
+    return found
 
 
 def images_folder(root: Path, split: str | None) -> Path:
@@ -140,11 +172,11 @@ def _yaml_file(root: Path) -> Path | None:
     return named[0] if named else others[0] if len(others) == 1 else None
 
 
-def _load(path: Path, labels: Path, classes: _Classes) -> ImageRecord:
+def _load(path: Path, labels: Mapping[str, Path], classes: _Classes) -> ImageRecord:
     width, height = images.read_size(path)
-    label_file = labels / f"{path.stem}.txt"
-    lines = split_lines(read_text(label_file)) if label_file.is_file() else []
-    objects = parse_lines(lines, partial(_object, classes=classes, size=(width, height)), label_file)
+    label_file = labels.get(path.stem)
+    lines = [] if label_file is None else split_lines(read_text(label_file))
+    objects = parse_lines(lines, partial(_object, classes=classes, size=(width, height)), label_file or path)
     quads = np.array([quad for quad, _ in objects], dtype=np.float64).reshape(-1, 4, 2)
     return ImageRecord.from_quads(
         image_id=path.stem,

@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,6 +131,8 @@ class Inspection:
         turned: The images that are turned as their files note.
         on_its_side: The annotations whose own size is that of the image on its side.
         passed_over: What annotations say that is not read, with how often: see `ImageRecord.passed_over`.
+        unlabelled: The image files that no annotation file claims; see `Dataset.unmatched`.
+        without_image: The annotation files whose image is not there, where others have one.
     """
 
     class_names: ClassNames
@@ -148,6 +150,8 @@ class Inspection:
     turned: tuple[Turned, ...] = ()
     on_its_side: tuple[OnItsSide, ...] = ()
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    unlabelled: tuple[str, ...] = ()
+    without_image: tuple[str, ...] = ()
 
     @property
     def objects(self) -> int:
@@ -333,7 +337,12 @@ def inspect(dataset: Dataset, *, progress: bool = False) -> Inspection:
                 inspector.add_broken(file or f"image {index}", error)
             else:
                 inspector.add(record, index, file)
-    return inspector.result()
+    apart = dataset.unmatched
+    return replace(
+        inspector.result(),
+        unlabelled=tuple(map(str, apart.images)),
+        without_image=tuple(map(str, apart.labels)) if apart.image_count else (),
+    )
 
 
 def file_of(source: Any) -> Path | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rbox_formats import ClassNames, Dataset
-from rbox_formats.cli import parse_class_names
+from rbox_formats.cli import only_labelled_option, parse_class_names
 
 from rbox_metrics.cli._compiling import say_if_compiling
 from rbox_metrics.errors import MetricsError
@@ -46,6 +46,7 @@ truth_options = add_options(
         is_flag=True,
         help="Leaves out images whose file is not there, where others have one. [default: all count]",
     ),
+    only_labelled_option,
     click.option(
         "--class-names",
         callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
@@ -153,6 +154,7 @@ def open_truth(
     class_names: ClassNames | None,
     predictions_path: Path,
     class_mapping: Path | None,
+    only_labelled: bool = False,
 ) -> Dataset:
     """The dataset, with the classes asked for; else, without a mapping, those that a predictions.jsonl names.
 
@@ -166,6 +168,8 @@ def open_truth(
     if borrowed:
         class_names = predictions.read(predictions_path).class_names
     found = datasets.read(format, truth, split, class_names)
+    if only_labelled:
+        found = found.labelled()
     try:
         records = list(track(found, "reading annotations"))
     except DatasetError as error:

@@ -36,6 +36,7 @@ def open_runs(
     format: str,
     split: str | None,
     only_with_images: bool,
+    only_labelled: bool,
     class_names: ClassNames | None,
     predictions_format: str | None,
     annotations: Path | None,
@@ -45,9 +46,9 @@ def open_runs(
     """The images that count, the detections of each run on them, and the classes that all have."""
     from rbox_metrics._evaluation import load_pair
 
-    show_messages("rbox_metrics")
+    show_messages("rbox_metrics", "rbox_formats")
     say_if_compiling(command, protocol, geometry)
-    annotated = open_truth(truth, format, split, class_names, paths[0], class_mapping)
+    annotated = open_truth(truth, format, split, class_names, paths[0], class_mapping, only_labelled)
     pairs = [
         load_pair(
             annotated,

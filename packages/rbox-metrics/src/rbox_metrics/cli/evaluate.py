@@ -37,6 +37,7 @@ def evaluate(
     format: str,
     split: str | None,
     class_names: ClassNames | None,
+    only_labelled: bool,
     predictions_path: Path,
     predictions_format: str | None,
     class_mapping: Path | None,
@@ -52,9 +53,9 @@ def evaluate(
     """
     from rbox_metrics import write_dota_submission, write_fair1m_submission
 
-    show_messages("rbox_metrics")
+    show_messages("rbox_metrics", "rbox_formats")
     check_outputs(options["out"], class_mapping, predictions_path, archives=(dota_submission, fair1m_submission))
-    annotated = open_truth(truth, format, split, class_names, predictions_path, class_mapping)
+    annotated = open_truth(truth, format, split, class_names, predictions_path, class_mapping, only_labelled)
     detections = score(
         annotated,
         predictions_path,
