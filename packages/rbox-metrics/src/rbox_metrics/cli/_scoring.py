@@ -62,6 +62,17 @@ convention_option = click.option(
     "MMRotate writes radians-clockwise, and where they may be such that is asked for]",
 )
 
+format_of_files = click.option(
+    "--predictions-format", help="What they are, where that cannot be told: a dataset format, for instance."
+)
+
+class_names_of_files = click.option(
+    "--class-names",
+    callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
+    help="The detector's classes: a comma-separated list, a file with one name per line, or a dataset format that has "
+    "a list. [default: those that the file names]",
+)
+
 predictions_options = add_options(
     click.option(
         "--predictions",
@@ -71,9 +82,7 @@ predictions_options = add_options(
         help="The detections: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a folder or a zip), COCO results, "
         "or a dataset.",
     ),
-    click.option(
-        "--predictions-format", help="What they are, where that cannot be told: a dataset format, for instance."
-    ),
+    format_of_files,
     click.option("--annotations", type=Path, help="The COCO file whose numbers COCO results use."),
     convention_option,
     click.option(
