@@ -291,3 +291,39 @@ def test_predictions_on_an_image_without_a_label_file_count(
     code, output = run(*inputs, "--only-labelled")
     assert code == 1
     assert "expected images that the truth has, got 'r'" in output
+
+
+def _dota(folder: Path, *names: str) -> Path:
+    (folder / "labelTxt").mkdir(parents=True)
+    lines = [
+        f"{10 + 60 * i} 10 {50 + 60 * i} 10 {50 + 60 * i} 30 {10 + 60 * i} 30 {name} 0\n"
+        for i, name in enumerate(names)
+    ]
+    (folder / "labelTxt" / "a.txt").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def test_class_names_are_those_of_predictions_in_a_dataset_format_too(run: Run, tmp_path: Path) -> None:
+    truth, same = _dota(tmp_path / "truth", "crane", "mast"), _dota(tmp_path / "same", "crane", "mast")
+    other = _dota(tmp_path / "other", "gantry", "mast", "tree")
+    (tmp_path / "map.json").write_text('{"gantry": "crane", "tree": null}')
+    inputs = ("evaluate", "--truth", truth, "--class-names", "crane,mast", "--out", tmp_path / "out.json")
+    for predictions, mapping in ((same, ()), (other, ("--class-mapping", tmp_path / "map.json"))):
+        code, output = run(*inputs, "--predictions", predictions, "--predictions-format", "dota", *mapping)
+        assert code == 0, output
+        assert json.loads((tmp_path / "out.json").read_text())["map"] == 1
+    code, output = run(*inputs, "--predictions", other, "--predictions-format", "dota")
+    assert code == 1
+    assert "expected a class among crane, mast, got 'gantry'" in output
+
+
+def test_classes_without_detections_are_named_with_a_submission(run: Run, tmp_path: Path) -> None:
+    truth, found = _dota(tmp_path / "truth", "crane", "mast"), _dota(tmp_path / "found", "mast")
+    code, output = run(
+        "evaluate", "--truth", truth, "--class-names", "crane,mast,tree", "--predictions", found,
+        "--predictions-format", "dota", "--dota-submission", tmp_path / "out.zip",
+    )  # fmt: skip
+    assert code == 0, output
+    assert "Classes without detections, whose files are empty: crane, tree." in output
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert [archive.read(f"Task1_{name}.txt") == b"" for name in ("crane", "mast", "tree")] == [True, False, True]

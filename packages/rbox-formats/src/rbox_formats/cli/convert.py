@@ -43,6 +43,11 @@ def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 @click.option("--out-split", help="The part of the new dataset to write; '' for none.  [default: as --split]")
 @click.option("--map", "renamed", multiple=True, metavar="OLD=NEW", callback=_renamed, help="Rename a class.")
 @click.option("--drop", multiple=True, metavar="NAME", help="Leave a class's objects out.")
+@click.option(
+    "--clip",
+    is_flag=True,
+    help="Cut off what lies outside of the images: of each object the smallest rectangle around the rest, or nothing.",
+)
 @click.option("--skip-missing", is_flag=True, help="Leave out annotations whose image is not there.")
 @click.option(
     "--images",
@@ -64,6 +69,7 @@ def convert(
     out_split: str | None,
     renamed: dict[str, str],
     drop: tuple[str, ...],
+    clip: bool,
     skip_missing: bool,
     images: str,
     check: bool,
@@ -76,7 +82,7 @@ def convert(
     """
     from rbox_formats import datasets
     from rbox_formats.cli import _output
-    from rbox_formats.cli._conversion import class_map, relabelled
+    from rbox_formats.cli._conversion import class_map, clipped, corners_outside, relabelled
     from rbox_formats.errors import DatasetError, FormatsError
 
     dataset = datasets.read(format, data, split, class_names)
@@ -93,7 +99,7 @@ def convert(
             remedy="Use --images none, and place them.",
         )
     written: dict[str, int] = {}
-    counts = {"objects": 0, "dropped": 0, "missing": 0}
+    counts = {"objects": 0, "dropped": 0, "missing": 0, "outside": 0, "gone": 0, "images outside": 0}
     passed_over: Counter[str] = Counter()
     used: set[int] = set()
     in_hand: list[ImageRecord] = []
@@ -110,6 +116,14 @@ def convert(
                     remedy="Convert the folders that they are in one by one (--split).",
                 )
             new = relabelled(record, classes)
+            counts["dropped"] += len(record) - len(new)
+            if clip:
+                new, outside, gone = clipped(new)
+                counts["gone"] += gone
+            else:
+                outside = int(corners_outside(new).sum())
+            counts["outside"] += outside
+            counts["images outside"] += outside > 0
             if folder and staged_folder and images != "none" and record.path is not None:
                 place = folder / _image_name(record, folder)
                 if not (place.exists() and place.samefile(record.path)):
@@ -117,7 +131,6 @@ def convert(
             written[record.image_id] = index
             passed_over.update(record.passed_over)
             counts["objects"] += len(new)
-            counts["dropped"] += len(record) - len(new)
             used.update(new.labels.tolist())
             in_hand[:] = [new]
             yield new
@@ -157,6 +170,15 @@ def convert(
         click.echo(f"Annotations left out because they have no image: {counts['missing']}.")
     if drop:
         click.echo(f"Objects of dropped classes left out: {counts['dropped']}.")
+    if clip:
+        click.echo(
+            f"Objects cut at the border of their image: {counts['outside']}; left out, outside: {counts['gone']}."
+        )
+    elif counts["outside"] and target.drops_outside:
+        click.echo(
+            f"Objects with a corner outside of their image: {counts['outside']}, on {counts['images outside']} images. "
+            "Ultralytics leaves such images out, with all that is on them: --clip cuts the objects at the border."
+        )
     for what, count in passed_over.items():
         click.echo(f"Not read, {what}: {count}.")
     if foreign := [name for name in classes.foreign if classes.names.find(name) in used]:

@@ -66,7 +66,7 @@ FORMATS: dict[str, Format] = {
     "ssdd": Format(ssdd.read, ssdd.write, ssdd.CLASS_NAMES, ssdd.images),
     "ucas-aod": Format(ucas_aod.read, ucas_aod.write, ucas_aod.CLASS_NAMES, ucas_aod.images),
     "voc": Format(voc.read, voc.write, None, voc.images),
-    "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder),
+    "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder, drops_outside=True),
     "ymir": Format(ymir.read, ymir.write, None, ymir.images),
 }
 

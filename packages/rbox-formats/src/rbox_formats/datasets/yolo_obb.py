@@ -5,8 +5,8 @@
 `class` is a number from 0; x is divided by the image's width, y by its height. What is read besides: five fields are an
 upright box, `class cx cy w h`; more corners than four an outline, of which the least rectangle around it is taken.
 Corners outside 0 to 1 are beyond the image's border; they are read and written as they are, but Ultralytics itself
-leaves out images that have them. Corners more than `FARTHEST` image sizes away are refused: they are pixels, not
-shares.
+leaves out images that have them: `rbox-formats convert` counts them, and `--clip` brings them inside.
+Corners more than `FARTHEST` image sizes away are refused: they are pixels, not shares.
 
 On disk: `<root>/images/<split>/<image_id>.jpg` and `<root>/labels/<split>/<image_id>.txt`, without a split the two
 folders themselves; also read is `<root>/<split>/images` and `<root>/<split>/labels`, as Roboflow writes it. An image

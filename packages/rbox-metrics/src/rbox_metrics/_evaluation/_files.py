@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-from rbox_formats import Convention, Dataset, ImageRecord
+from rbox_formats import Convention, Dataset, ImageRecord, datasets
 
 from rbox_metrics._evaluation._evaluate import evaluate
 from rbox_metrics._inputs import map_classes
@@ -52,7 +52,8 @@ def evaluate_file(
         full: As in `evaluate`.
         format: The kind of the predictions, as in `read_predictions`.
         split: As in `read_predictions`.
-        class_names: The detector's classes, as in `read_predictions`.
+        class_names: The detector's classes, as in `read_predictions`. None, where `format` is a dataset's: the truth's,
+            and those that `class_mapping` leads from.
         class_mapping: From the detector's classes to the truth's, as in `map_classes`.
         annotations: The truth's COCO file, as in `read_predictions`.
         convention: As in `read_predictions`.
@@ -100,6 +101,10 @@ def load_pair(
     only_with_images: bool = False,
 ) -> tuple[list[ImageRecord], Predictions]:
     """The images that count and the detections on them, both with the truth's classes; arguments as `evaluate_file`."""
+    if class_names is None and format in datasets.FORMATS:
+        # Such a file has the dataset's names, but for those that the mapping leads from.
+        own = truth.class_names
+        class_names = [*(name for name in class_mapping or {} if own.find(name) is None), *own]
     found = read_predictions(
         predictions_path,
         truth,
