@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats.cli import class_names_option, dataset_options, show_messages, writes
+from rbox_formats.cli import class_names_option, dataset_options, pixels_options, show_messages, writes
 from rbox_metrics.cli import check_outputs, convention_option, output_options, say_if_compiling, score, scoring_options
 
 from lmm_detector._prediction._generation import Generation
@@ -47,6 +47,7 @@ _LOADING = ("device", "dtype")
 @convention_option
 @scoring_options
 @output_options
+@pixels_options
 @writes("out", "plots", shared=True)
 def evaluate(
     data: Path,

@@ -15,6 +15,7 @@ from rbox_formats.cli._options import (
     parse_class_names,
     parse_options,
     parse_size,
+    pixels_options,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "parse_class_names",
     "parse_options",
     "parse_size",
+    "pixels_options",
     "show_messages",
     "wait_option",
     "writes",

@@ -10,7 +10,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option
+from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option, pixels_options
 from rbox_formats.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ _BAR = 40
 @dataset_options()
 @class_names_option
 @only_labelled_option
+@pixels_options
 @click.option("--out", type=Path, help="A folder for inspection.json, summary.png, and pictures of images.")
 @click.option(
     "--limit",
