@@ -327,3 +327,35 @@ def test_labels_alone_are_not_said_to_be_alone(tmp_path: Path, caplog: pytest.Lo
         path.unlink()
     assert len(datasets.read("dota", tmp_path)) == 1
     assert not caplog.messages
+
+
+@pytest.fixture
+def downloaded(tmp_path: Path) -> Path:
+    """As the zips of v1.0 and v1.5 unpack side by side."""
+    base = tmp_path / "train"
+    for folder, name in (
+        ("labelTxt-v1.0/labelTxt", "ship"), ("labelTxt-v1.5/DOTA-v1.5_train", "container-crane"),
+        ("labelTxt-v1.5/DOTA-v1.5_train_hbb", "none"), ("images/part1/images", ""), ("images/part2/images", ""),
+    ):  # fmt: skip
+        (base / folder).mkdir(parents=True)
+        if name:
+            (base / folder / "P0000.txt").write_text(f"{OBJECT} {name} 0\n")
+    Image.new("RGB", (64, 48)).save(base / "images" / "part1" / "images" / "P0000.png")
+    Image.new("RGB", (32, 24)).save(base / "images" / "part2" / "images" / "P0001.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("format, name", [("dota", "ship"), ("dota-v1.5", "container-crane")])
+def test_downloads_are_read_as_they_unpack(format: str, name: str, downloaded: Path) -> None:
+    for root, split in ((downloaded, "train"), (downloaded / "train", None)):
+        dataset = datasets.read(format, root, split)
+        first, second = dataset
+        assert dataset.class_names[first.labels[0]] == name
+        assert (first.size, second.image_id, len(second)) == ((64, 48), "P0001", 0)
+
+
+def test_another_versions_labels_name_the_format(downloaded: Path) -> None:
+    with pytest.raises(
+        DatasetError, match=r"expected one folder of DOTA-v2.0's labels(.|\n)*--format dota or --format dota-v1.5"
+    ):
+        datasets.read("dota-v2.0", downloaded, "train")

@@ -13,6 +13,10 @@ have `annfiles` in place of `labelTxt`. A label file may stand without its image
 objects, as in the other formats (`Dataset.labelled` leaves such out). Both header lines are kept in
 `ImageRecord.metadata` as they are written, and written back; there is nothing else that a record has no name for.
 
+DOTA's downloads are read as they unpack: `<root>[/<split>]/labelTxt-v1.0/labelTxt` (of v1.5 and v2.0
+`labelTxt-v1.5/DOTA-v1.5_train` and so on), with the images in `images`, `images/images` or `part1`, `part2` ... beside;
+the format's version chooses among several.
+
 The classes are those of the DOTA development kit (CAPTAIN-WHU/DOTA_devkit) and of MMRotate
 (`mmrotate/datasets/dota.py`), in their order: 15 in v1.0, "container-crane" added in v1.5, "airport" and "helipad" in
 v2.0.
@@ -21,14 +25,14 @@ v2.0.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rbox_formats import files
+from rbox_formats import files, images
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._ahead import QuadDataset
 from rbox_formats.datasets._folders import (
@@ -39,7 +43,7 @@ from rbox_formats.datasets._folders import (
     split_folder,
     unmatched,
 )
-from rbox_formats.errors import quoted
+from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     LARGEST,
     LineError,
@@ -97,9 +101,67 @@ class Objects(NamedTuple):
 _NO_OBJECTS = Objects(np.zeros((0, 4, 2)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool), {})
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in DOTA's layout; see `rbox_formats.datasets.read`."""
-    return open_folders(root, split, V1_0 if class_names is None else class_names, LABEL_FOLDERS, parse)
+# The downloads, a zip each, as they unpack: labels by version and format.
+_VERSIONS: Mapping[str, str] = {"1.0": "dota", "1.5": "dota-v1.5", "2.0": "dota-v2.0"}
+_DOWNLOADED = (
+    "labelTxt-v{version}",
+    "labelTxt-v{version}/labelTxt",
+    "labelTxt-v{version}/DOTA-v{version}_*",
+    "labelTxt-v{version}/trainset_reclabelTxt",
+    "labelTxt-v{version}/valset_reclabelTxt",
+    "DOTA-v{version}_*",
+)
+_DOWNLOADED_IMAGES = ("images", "images/images", "images/part*", "images/part*/images", "part*", "part*/images")
+
+
+def read(root: Path, split: str | None, class_names: ClassNames | None, *, version: str = "1.0") -> Dataset:
+    """Opens a dataset in DOTA's layout, or in that of its downloads; see `rbox_formats.datasets.read`.
+
+    Args:
+        root: The dataset's folder.
+        split: A part of it.
+        class_names: The classes; None: those of v1.0.
+        version: Whose labels are read where the downloads of several stand side by side.
+    """
+    names = V1_0 if class_names is None else class_names
+    base = split_folder(root, split)
+    downloaded = _as_downloaded(base, version)
+    if downloaded is not None:
+        folder, image_folders = downloaded
+        return _open(folder, image_folders, names, parse)
+    return open_folders(root, split, names, LABEL_FOLDERS, parse)
+
+
+def _as_downloaded(base: Path, version: str) -> tuple[Path, list[Path]] | None:
+    """The folders of labels and images in the layout of DOTA's own downloads; None for another layout.
+
+    Raises:
+        DatasetError: If only another version's labels are there, or there are several folders of this one's.
+    """
+    if any((base / name).is_dir() for name in LABEL_FOLDERS):
+        return None
+    found = {
+        each: [
+            path for name in _DOWNLOADED for path in sorted(base.glob(name.format(version=each))) if _has_labels(path)
+        ]
+        for each in _VERSIONS
+    }
+    if not any(found.values()):
+        return None
+    if len(found[version]) != 1:
+        there = listed(path.relative_to(base) for paths in found.values() for path in paths)
+        others = [f"--format {name}" for each, name in _VERSIONS.items() if each != version and found[each]]
+        remedy = f"Read it as {' or '.join(others)}." if others else "Move all but one of them away."
+        raise DatasetError(f"expected one folder of DOTA-v{version}'s labels, found {there}", path=base, remedy=remedy)
+    image_folders = [path for name in _DOWNLOADED_IMAGES for path in sorted(base.glob(name)) if images.find(path)]
+    return found[version][0], image_folders
+
+
+def _has_labels(folder: Path) -> bool:
+    """Whether a folder has label files of rotated boxes; the downloads have upright ones beside, in folders '..hbb'."""
+    if "hbb" in folder.name.lower():
+        return False
+    return folder.is_dir() and any(path.suffix.lower() == ".txt" for path in files.visible(folder))
 
 
 def open_folders(
@@ -111,8 +173,17 @@ def open_folders(
 ) -> Dataset:
     """Opens a folder of label files and a folder of images beside it, each label file read by `parse`."""
     base = split_folder(root, split)
-    label_files = annotation_files(annotation_folder(base, label_folders), ".txt")
-    image_files = image_index([base / "images"])
+    return _open(annotation_folder(base, label_folders), [base / "images"], class_names, parse)
+
+
+def _open(
+    folder: Path,
+    image_folders: Sequence[Path],
+    class_names: ClassNames,
+    parse: Callable[[Path, ClassNames], Objects],
+) -> Dataset:
+    label_files = annotation_files(folder, ".txt")
+    image_files = image_index(image_folders)
     apart = unmatched(label_files, image_files, as_empty=True)
     load = partial(
         _fields, image_files=image_files, class_names=class_names, parse=parse, without=frozenset(apart.images)
