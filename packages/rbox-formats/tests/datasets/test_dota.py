@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, quad_to_rbox
+from rbox_formats.cli.main import main
 from rbox_formats.datasets import _ahead, dota
 from rbox_formats.errors import DatasetError, ImageError
 from rbox_testing.places import SHARED
@@ -162,7 +164,7 @@ def test_names_with_spaces_and_hidden_files(tmp_path: Path) -> None:
 
 def test_file_names_stay_in_the_folder(tmp_path: Path) -> None:
     record = ImageRecord("../P1", boxes=np.zeros((0, 5)), labels=np.zeros(0, dtype=np.int64))
-    with pytest.raises(DatasetError, match=r"expected a plain file name inside .*, got '\.\./P1\.txt'"):
+    with pytest.raises(DatasetError, match=r"expected a plain file name inside .*, got '\.\.'"):
         datasets.write("dota", [record], tmp_path, None, dota.V1_0)
     assert not list(tmp_path.parent.glob("P1.txt"))
 
@@ -359,3 +361,25 @@ def test_another_versions_labels_name_the_format(downloaded: Path) -> None:
         DatasetError, match=r"expected one folder of DOTA-v2.0's labels(.|\n)*--format dota or --format dota-v1.5"
     ):
         datasets.read("dota-v2.0", downloaded, "train")
+
+
+def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    """In YOLO's and COCO's layout too, there and back."""
+    for number, cam in enumerate(("cam1", "cam2"), start=1):
+        for folder in ("labelTxt", "images"):
+            (tmp_path / "dota" / folder / cam).mkdir(parents=True)
+        (tmp_path / "dota" / "labelTxt" / cam / "1.txt").write_text(f"{OBJECT} ship 0\n" * number)
+        Image.new("RGB", (64, 48 + number)).save(tmp_path / "dota" / "images" / cam / "1.png")
+    read = datasets.read("dota", tmp_path / "dota")
+    expected = [("cam1/1", 1, (64, 49)), ("cam2/1", 2, (64, 50))]
+    assert [(record.image_id, len(record), record.size) for record in read] == expected
+    for format, place in (("yolo-obb", "images"), ("coco", "images"), ("dota", "images")):
+        root = tmp_path / f"new-{format}"
+        arguments = ["convert", "--data", tmp_path / "dota", "--to", format, "--out", root, "--images", "copy"]
+        result = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert (root / place / "cam2" / "1.png").is_file()
+        names = None if format == "coco" else dota.V1_0
+        back = datasets.read(format, root, None, names)
+        assert [(record.image_id, len(record), record.size) for record in back] == expected
+        assert all(record.path is not None for record in back)

@@ -115,11 +115,17 @@ def test_bad_shapes(drawn: Any, message: str, tmp_path: Path) -> None:
         list(datasets.read("labelme", tmp_path, class_names=["ship"]))
 
 
-@pytest.mark.parametrize(
-    "name", ["../P1.png", "..\\P1.png", "/P1.png", "C:\\P1.png", "a/../../P1.png", "", "a/C:P1.png", "a/", ".."]
-)
+@pytest.mark.parametrize("name", ["../P1.png", "..\\P1.png", "/P1.png", "C:\\P1.png", "a/../../P1.png", "a/C:P1.png"])
 def test_image_paths_that_lead_out(name: str, tmp_path: Path) -> None:
+    """Of them the last part is looked for, in the dataset's folder alone."""
     Image.new("L", (9, 8)).save(tmp_path / "P1.png")
+    make(tmp_path / "set", imagePath=name)
+    (record,) = datasets.read("labelme", tmp_path / "set")
+    assert record.path is None
+
+
+@pytest.mark.parametrize("name", ["", "a/", ".."])
+def test_image_paths_of_no_file(name: str, tmp_path: Path) -> None:
     make(tmp_path / "set", imagePath=name)
     with pytest.raises(
         DatasetError, match=r"P1\.json: imagePath: expected the name of a file inside .*\nMove the image"

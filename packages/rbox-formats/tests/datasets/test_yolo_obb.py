@@ -235,7 +235,7 @@ def test_shares_are_of_the_turned_image(suffix: str, orientation: int, tmp_path:
             "labelTxt/train/P1.txt",
             r"labels/train: expected label files .* found no such folder beside(.|\n)*labels/train",
         ),
-        ("labels/train/more/P1.txt", r"labels/train: expected label files .* found only more/"),
+        ("labels/train/more/P1.txt", r"P1.txt: expected an image 'more/P1' in .*, found none"),
         ("labels/train/P1.json", r"labels/train: expected label files .* found only P1.json"),
         ("labels/train/P1.png.txt", r"expected an image 'P1.png' in .*, found none\nName the label file .*: P1.txt."),
     ],

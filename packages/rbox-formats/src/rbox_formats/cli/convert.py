@@ -127,7 +127,7 @@ def convert(
             if folder and staged_folder and images != "none" and record.path is not None:
                 place = folder / _image_name(record, folder)
                 if not (place.exists() and place.samefile(record.path)):
-                    _place(record.path, staged_folder / place.name, link=images == "link")
+                    _place(record.path, staged_folder / place.relative_to(folder), link=images == "link")
             written[record.image_id] = index
             passed_over.update(record.passed_over)
             counts["objects"] += len(new)
@@ -268,7 +268,7 @@ def _image_name(record: ImageRecord, folder: Path) -> str:
     """The image's file name in the new dataset, where images are found by their id."""
     from rbox_formats import files
 
-    return files.safe_name(f"{record.image_id}{record.file.suffix}", folder)
+    return files.safe_path(f"{record.image_id}{record.file.suffix}", folder)
 
 
 def _place(image: Path, target: Path, *, link: bool) -> None:

@@ -33,8 +33,9 @@ On disk, read: the file itself as `root`, or for a split `annotations/instances_
 `annotations/<split>.json`, `Annotations/<split>.json`, `<split>.json`, `<split>/_annotations.coco.json` (Roboflow) or
 `<split>/<split>.json`; without one `annotations.json`, `_annotations.coco.json` or the only JSON file in `root` or in
 `annotations`. A `file_name` is looked for in `images/<split>`, `<split>/images`, `<split>`, `images` and `root`; it may
-have folders, and never leads out of the dataset's. Written: `annotations/instances_<split>.json`, without a split
-`annotations.json`, or `root` itself where it ends in .json.
+have folders, and never leads out of the dataset's: of one that would (absolute, with a drive, from `..`) the last part
+is looked for. An image is called by its file's name without suffix, and by its path where two names are equal. Written:
+`annotations/instances_<split>.json`, without a split `annotations.json`, or `root` itself where it ends in .json.
 
 The whole file is parsed when the dataset is opened, and held: about ten times its size. Writing holds one record at a
 time, and the ids of the images.
@@ -90,10 +91,11 @@ _SAME_CORNER = 0.01
 
 
 class _Source(NamedTuple):
-    """An image's entry and those of its annotations."""
+    """An image's entry, those of its annotations, and what it is called."""
 
     image: Value
     annotations: list[Value]
+    image_id: str
 
 
 class _Categories(NamedTuple):
@@ -123,23 +125,12 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     """Opens a COCO file; see `rbox_formats.datasets.read`."""
     path, folder = annotation_file(root, split, _LAYOUT)
     document = json_values.read(path)
-    by_id = {}
-    for category in document["categories"].items():
-        number = category["id"].integer()
-        if number in by_id:
-            raise category["id"].error("an id that no other category has")
-        by_id[number] = category["name"].text()
+    by_id = categories_of(document)
     names = _names.checked([by_id[number] for number in sorted(by_id)], path) if class_names is None else class_names
-    sources: dict[int, _Source] = {}
-    stems: set[str] = set()
-    for image in document["images"].items():
-        number, stem = image["id"].integer(), stem_of(image["file_name"].text())
-        if number in sources:
-            raise image["id"].error("an id that no other image has")
-        if stem in stems:
-            raise image["file_name"].error("a file name that no other image has, up to folder and suffix")
-        stems.add(stem)
-        sources[number] = _Source(image, [])
+    ids = image_ids_of(document)
+    sources = {
+        image["id"].integer(): _Source(image, [], ids[image["id"].integer()]) for image in document["images"].items()
+    }
     for annotation in document["annotations"].items():
         number = annotation["image_id"].integer()
         if number not in sources:
@@ -147,6 +138,58 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
         sources[number].annotations.append(annotation)
     load = partial(_load, root=folder, split=split, categories=_Categories(names, by_id))
     return Dataset(names, list(sources.values()), load)
+
+
+def categories_of(document: Value) -> dict[int, str]:
+    """The names of a file's categories by their ids, without those that only head others.
+
+    A category that no annotation has, and that another one names as its supercategory, is no class: Roboflow writes
+    such a root, which may bear the name of a class.
+
+    Raises:
+        DatasetError: If two have one id.
+    """
+    names: dict[int, str] = {}
+    above: dict[int, Any] = {}
+    for category in document["categories"].items():
+        number = category["id"].integer()
+        if number in names:
+            raise category["id"].error("an id that no other category has")
+        names[number] = category["name"].text()
+        above[number] = category["supercategory"].value if category.has("supercategory") else None
+    annotations = document["annotations"].items() if document.has("annotations") else ()
+    used = {annotation["category_id"].integer() for annotation in annotations if annotation.has("category_id")}
+
+    def heads(number: int) -> bool:
+        return any(name == names[number] for other, name in above.items() if other != number)
+
+    return {number: name for number, name in names.items() if number in used or not heads(number)}
+
+
+def image_ids_of(document: Value) -> dict[int, str]:
+    """What a file's images are called, by their ids: by their files' names without folders and suffix.
+
+    Where two of a file would be called alike, all are called by their paths without suffix, such as "cam1/0001".
+
+    Raises:
+        DatasetError: If two have one id, or one path up to its suffix.
+    """
+    entries = list(document["images"].items())
+    names = [entry["file_name"].text() for entry in entries]
+    called = [stem_of(name) for name in names]
+    if len(set(called)) < len(called):
+        folders = [name.replace("\\", "/").strip("/").rpartition("/")[0] for name in names]
+        called = [f"{folder}/{stem}" if folder else stem for folder, stem in zip(folders, called, strict=True)]
+    found: dict[int, str] = {}
+    for entry, image_id in zip(entries, called, strict=True):
+        number = entry["id"].integer()
+        if number in found:
+            raise entry["id"].error("an id that no other image has")
+        found[number] = image_id
+    if len(set(called)) < len(called):
+        twice = next(i for i, image_id in enumerate(called) if image_id in called[:i])
+        raise entries[twice]["file_name"].error("a file name that no other image has, up to its suffix")
+    return found
 
 
 def images(root: Path, split: str | None) -> Path:
@@ -171,7 +214,7 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
     width, height = (entry[key].side() if entry.has(key) else None for key in ("width", "height"))
     known = ("file_name", "width", "height")
     return ImageRecord(
-        image_id=stem_of(entry["file_name"].text()),
+        image_id=source.image_id,
         boxes=boxes,
         quads=quads,
         labels=np.array(labels, dtype=np.int64),
@@ -323,7 +366,7 @@ def _image_id(record: ImageRecord, used: set[int], free: Iterable[int]) -> int:
 
 
 def _image(record: ImageRecord, image_id: int) -> dict[str, Any]:
-    name = files.safe_name(image_name(record), Path("images"))
+    name = files.safe_path(image_name(record), Path("images"))
     entry: dict[str, Any] = {"id": image_id, "file_name": name}
     if record.width is not None and record.height is not None:
         entry |= {"width": record.width, "height": record.height}

@@ -13,6 +13,9 @@ have `annfiles` in place of `labelTxt`. A label file may stand without its image
 objects, as in the other formats (`Dataset.labelled` leaves such out). Both header lines are kept in
 `ImageRecord.metadata` as they are written, and written back; there is nothing else that a record has no name for.
 
+Label files and images in folders within are called by their paths: `labelTxt/cam1/0001.txt` is that of
+`images/cam1/0001.png`, the image "cam1/0001".
+
 DOTA's downloads are read as they unpack: `<root>[/<split>]/labelTxt-v1.0/labelTxt` (of v1.5 and v2.0
 `labelTxt-v1.5/DOTA-v1.5_train` and so on), with the images in `images`, `images/images` or `part1`, `part2` ... beside;
 the format's version chooses among several.
@@ -38,6 +41,7 @@ from rbox_formats.datasets._ahead import QuadDataset
 from rbox_formats.datasets._folders import (
     annotation_files,
     annotation_folder,
+    id_in,
     image_file,
     image_index,
     split_folder,
@@ -182,13 +186,19 @@ def _open(
     class_names: ClassNames,
     parse: Callable[[Path, ClassNames], Objects],
 ) -> Dataset:
-    label_files = annotation_files(folder, ".txt")
-    image_files = image_index(image_folders)
-    apart = unmatched(label_files, image_files, as_empty=True)
-    load = partial(
-        _fields, image_files=image_files, class_names=class_names, parse=parse, without=frozenset(apart.images)
+    label_files = annotation_files(folder, ".txt", nested=True)
+    image_files = image_index(image_folders, nested=True)
+    ids = {path: id_in(path, folder) for path in label_files}
+    apart = unmatched(label_files, image_files, as_empty=True, ids=ids)
+    ids |= (
+        {path: image_id for image_id, path in image_files.items() if image_id not in set(ids.values())}
+        if apart.images
+        else {}
     )
-    sources = sorted([*label_files, *apart.images], key=lambda path: path.stem) if apart.images else label_files
+    load = partial(
+        _fields, image_files=image_files, class_names=class_names, parse=parse, without=frozenset(apart.images), ids=ids
+    )
+    sources = sorted([*label_files, *apart.images], key=ids.__getitem__) if apart.images else label_files
     return QuadDataset.of(class_names, sources, load, apart)
 
 
@@ -198,9 +208,10 @@ def _fields(
     class_names: ClassNames,
     parse: Callable[[Path, ClassNames], Objects],
     without: frozenset[Path],
+    ids: Mapping[Path, str],
 ) -> dict[str, Any]:
     """What `ImageRecord.from_quads` takes, of a label file or of an image that has none."""
-    image_id = path.stem
+    image_id = ids[path]
     objects = _NO_OBJECTS if path in without else parse(path, class_names)
     return {"image_id": image_id, **objects._asdict(), **image_file(image_files, image_id)._asdict()}
 
@@ -307,7 +318,7 @@ def write_folder(
     folder = (root / files.safe_name(split, root) if split else root) / label_folder
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:
-        name = files.safe_name(f"{record.image_id}.txt", folder)
+        name = files.safe_path(f"{record.image_id}.txt", folder)
         quads = record.corners
         # A header is a line: white space within it is one space.
         lines = [f"{key}:{' '.join(str(record.metadata[key]).split())}" for key in _HEADERS if key in record.metadata]

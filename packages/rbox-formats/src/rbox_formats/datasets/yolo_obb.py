@@ -9,9 +9,9 @@ leaves out images that have them: `rbox-formats convert` counts them, and `--cli
 Corners more than `FARTHEST` image sizes away are refused: they are pixels, not shares.
 
 On disk: `<root>/images/<split>/<image_id>.jpg` and `<root>/labels/<split>/<image_id>.txt`, without a split the two
-folders themselves; also read is `<root>/<split>/images` and `<root>/<split>/labels`, as Roboflow writes it. An image
-without a label file has no objects, but no label file at all is an error, and so is one without an image, because the
-size is needed.
+folders themselves; also read is `<root>/<split>/images` and `<root>/<split>/labels`, as Roboflow writes it. Images
+in folders within are called by their paths, and so are their label files. An image without a label file has no objects,
+but no label file at all is an error, and so is one without an image, because the size is needed.
 
 The names of the classes: `names` in `<root>/data.yaml` (`dataset.yaml`, or the only .yaml file), else the lines of
 `<root>/classes.txt` or `<root>/labels/classes.txt`. Names that the caller gives are looked up by those of the files,
@@ -38,7 +38,7 @@ from rbox_formats import files, images
 from rbox_formats._geometry import quad_around, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
-from rbox_formats.datasets._folders import image_index, unmatched
+from rbox_formats.datasets._folders import below, id_in, image_index, unmatched
 from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
@@ -60,6 +60,8 @@ FARTHEST = 10.0
 
 _LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
+# Folders of such names are splits, and no folders of images of one.
+_SPLITS = ("train", "val", "valid", "validation", "test", "trainval")
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
 _NAME_FILES = ("classes.txt", "labels/classes.txt")
 
@@ -82,10 +84,13 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     if not root.is_dir():
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
     label_folder, image_folder = _split_folders(root, split)
-    found = image_index([image_folder])
+    inside = [path.name for path in files.visible(image_folder) if path.is_dir()]
+    nested = not any(name.lower() in _SPLITS for name in inside)
+    found = image_index([image_folder], nested=nested)
     if not found:
-        raise DatasetError("expected images, found none", path=image_folder)
-    label_files = _label_files(label_folder, found, image_folder)
+        remedy = f"In it are the folders {listed(inside)}: are they splits (--split)?" if inside else None
+        raise DatasetError("expected images, found none", path=image_folder, remedy=remedy)
+    label_files = _label_files(label_folder, found, image_folder, nested)
     written = _names_beside(root)
     names = written if class_names is None else class_names
     if names is None:
@@ -94,17 +99,20 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
             "expected data.yaml or classes.txt with the classes' names, found none", path=root, remedy=remedy
         )
     classes = _Classes(names, names if written is None else written)
-    load = partial(_load, labels=label_files, classes=classes)
-    return Dataset(names, list(found.values()), load, unmatched(label_files.values(), found, as_empty=True))
+    ids = {path: image_id for image_id, path in found.items()}
+    load = partial(_load, labels=label_files, classes=classes, ids=ids)
+    called = {path: image_id for image_id, path in label_files.items()}
+    apart = unmatched(label_files.values(), found, as_empty=True, ids=called)
+    return Dataset(names, list(found.values()), load, apart)
 
 
-def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Path) -> dict[str, Path]:
+def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Path, nested: bool) -> dict[str, Path]:
     """The label files by their images' names.
 
     Raises:
         DatasetError: If there are none, one has no image, or two are of one image.
     """
-    there = [path for path in files.visible(folder) if path.suffix.lower() == ".txt" and path.name != "classes.txt"]
+    there = [path for path in below(folder, nested) if path.suffix.lower() == ".txt" and path.name != "classes.txt"]
     if not there:
         inside = listed(path.name + "/" * path.is_dir() for path in files.visible(folder))
         beside = listed(path.name + "/" * path.is_dir() for path in files.visible(folder.parent))
@@ -116,20 +124,21 @@ def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Pa
             "labels/train. An image without objects may go without, but not all of them.",
         )
     found: dict[str, Path] = {}
-    names = {path.name: name for name, path in image_files.items()}
+    names = {path.relative_to(image_folder).as_posix(): name for name, path in image_files.items()}
     for path in there:
-        if path.stem not in image_files:
+        image_id = id_in(path, folder)
+        if image_id not in image_files:
             remedy = "Coordinates are relative to the image's size: put the image there, or take the label file away."
-            if path.stem in names:
-                remedy = f"Name the label file as the image is named but for its suffix: {names[path.stem]}.txt."
+            if image_id in names:
+                remedy = f"Name the label file as the image is named but for its suffix: {names[image_id]}.txt."
             raise DatasetError(
-                f"expected an image {quoted(path.stem)} in {image_folder}, found none", path=path, remedy=remedy
+                f"expected an image {quoted(image_id)} in {image_folder}, found none", path=path, remedy=remedy
             )
-        if path.stem in found:
+        if image_id in found:
             raise DatasetError(
-                f"expected one label file of {quoted(path.stem)}, got {path.name} as well", path=found[path.stem]
+                f"expected one label file of {quoted(image_id)}, got {path.name} as well", path=found[image_id]
             )
-        found[path.stem] = path
+        found[image_id] = path
     return found
 
 
@@ -172,14 +181,14 @@ def _yaml_file(root: Path) -> Path | None:
     return named[0] if named else others[0] if len(others) == 1 else None
 
 
-def _load(path: Path, labels: Mapping[str, Path], classes: _Classes) -> ImageRecord:
+def _load(path: Path, labels: Mapping[str, Path], classes: _Classes, ids: Mapping[Path, str]) -> ImageRecord:
     width, height = images.read_size(path)
-    label_file = labels.get(path.stem)
+    label_file = labels.get(ids[path])
     lines = [] if label_file is None else split_lines(read_text(label_file))
     objects = parse_lines(lines, partial(_object, classes=classes, size=(width, height)), label_file or path)
     quads = np.array([quad for quad, _ in objects], dtype=np.float64).reshape(-1, 4, 2)
     return ImageRecord.from_quads(
-        image_id=path.stem,
+        image_id=ids[path],
         quads=quads,
         labels=np.array([label for _, label in objects], dtype=np.int64),
         path=path,
@@ -224,7 +233,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     folder.mkdir(parents=True, exist_ok=True)
     _write_yaml(root, split, class_names)
     for record in records:
-        name = files.safe_name(f"{record.image_id}.txt", folder)
+        name = files.safe_path(f"{record.image_id}.txt", folder)
         quads = record.corners
         shares = quads / np.array(record.size, dtype=np.float64)
         if shares.size and not -FARTHEST <= shares.min() <= shares.max() <= 1 + FARTHEST:

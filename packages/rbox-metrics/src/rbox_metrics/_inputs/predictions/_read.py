@@ -176,12 +176,11 @@ def _with_ids(context: Context, truth: Dataset | None, annotations: str | Path |
 
 def _ids_of_file(path: Path) -> tuple[dict[int, str], dict[int, str]]:
     """The images and the categories of a COCO file by their ids; images are named as `datasets.read` names them."""
-    from rbox_formats.images import stem_of
+    from rbox_formats.datasets import coco
     from rbox_formats.parsing import json_values
 
     document = json_values.read(path)
-    images = {image["id"].integer(): stem_of(image["file_name"].text()) for image in document["images"].items()}
-    return images, {entry["id"].integer(): entry["name"].text() for entry in document["categories"].items()}
+    return coco.image_ids_of(document), coco.categories_of(document)
 
 
 def _ids_of_truth(truth: Dataset) -> dict[int, str]:
