@@ -442,3 +442,13 @@ def test_equal_names_in_folders(tmp_path: Path) -> None:
     path = make(tmp_path, {"bbox": [1, 2, 3, 4], "image_id": 2}, images=images)
     found = [(record.image_id, len(record)) for record in datasets.read("coco", path)]
     assert found == [("cam1/0001", 0), ("cam2/0001", 1)]
+
+
+def test_angles_that_may_be_radians_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    boxes = [{"bbox": [9, 9, 8, 4, angle]} for angle in (0.1, -1.5, 0.7, 1.2, 3.0)]
+    datasets.read("coco", make(tmp_path, *boxes))
+    assert "none of the angles of 5 rotated boxes is beyond pi: are they radians?" in caplog.text
+    caplog.clear()
+    datasets.read("coco", make(tmp_path, *boxes, {"bbox": [9, 9, 8, 4, 30]}))
+    datasets.read("coco", make(tmp_path, *boxes[:4]))
+    assert not caplog.text

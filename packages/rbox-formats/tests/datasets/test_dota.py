@@ -383,3 +383,27 @@ def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) ->
         back = datasets.read(format, root, None, names)
         assert [(record.image_id, len(record), record.size) for record in back] == expected
         assert all(record.path is not None for record in back)
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("10,20,30,20,30,40,10,40,ship,0", "got 1 fields\nFields are separated by spaces, not by commas."),
+        ("10, 20, 30, 20, 30, 40, 10, 40, ship, 0", "got '10,' as number 1\nFields are separated by spaces"),
+        ("10 20 30 40 ship", "got 5 fields\nThese may be upright boxes, x_min y_min x_max y_max class."),
+        ("0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3", "got '0.3'\nA line reads.*--format yolo-obb"),
+    ],
+)
+def test_bad_lines_name_the_likely_cause(line: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=said):
+        list(datasets.read("dota", make(tmp_path, line)))
+
+
+@pytest.mark.parametrize("encoding, name", [("gbk", "GBK"), ("utf-16", "UTF-16")])
+def test_other_encodings_are_named(encoding: str, name: str, tmp_path: Path) -> None:
+    file = make(tmp_path, "") / "labelTxt" / "P1.txt"
+    file.write_bytes(f"imagesource:谷歌地球\n{OBJECT} ship 0\n".encode(encoding))
+    with pytest.raises(
+        DatasetError, match=rf"P1.txt: expected UTF-8 text, got byte 0x.*\nIt may be {name}: store it as UTF-8"
+    ):
+        list(datasets.read("dota", tmp_path))

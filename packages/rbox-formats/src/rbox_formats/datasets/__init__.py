@@ -10,6 +10,7 @@ from pathlib import Path
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import (
+    _guess,
     coco,
     dior_r,
     dota,
@@ -30,13 +31,14 @@ from rbox_formats.datasets import (
 )
 from rbox_formats.datasets._folders import images_by_split
 from rbox_formats.datasets._format import Format
+from rbox_formats.datasets._guess import Guess
 from rbox_formats.datasets._per_image import Annotation
 from rbox_formats.datasets._with_images import with_images
 from rbox_formats.errors import DatasetError, quoted
 
 _logger = logging.getLogger("rbox_formats")
 
-__all__ = ["FORMATS", "Annotation", "Format", "get", "read", "with_images", "write"]
+__all__ = ["FORMATS", "Annotation", "Format", "Guess", "get", "guess", "read", "with_images", "write"]
 
 FORMATS: dict[str, Format] = {
     "coco": Format(coco.read, coco.write, None, coco.images),
@@ -82,6 +84,20 @@ def get(name: str) -> Format:
     return FORMATS[name]
 
 
+def guess(root: str | Path, split: str | None = None) -> Guess | None:
+    """The format that a folder or a file looks like, by trying them; None where it is none that is known.
+
+    Args:
+        root: A dataset's folder, or its file.
+        split: The part that is tried first.
+    """
+    return _guess.guess(files.as_path(root), {name: FORMATS[name] for name in _ORDER + tuple(FORMATS)}, split)
+
+
+# Formats that read the files of others too come behind these: roLabelImg's takes VOC's, RSDD-SAR's roLabelImg's.
+_ORDER = ("coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg")
+
+
 def read(format: str, root: str | Path, split: str | None = None, class_names: Iterable[str] | None = None) -> Dataset:
     """Opens a dataset; its files are read one image at a time, when asked for.
 
@@ -103,7 +119,14 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
         readable = ", ".join(name for name, entry in FORMATS.items() if entry.read)
         raise DatasetError(f"expected a format that can be read, among {readable}, got {quoted(format)}")
     names = chosen.class_names if class_names is None else ClassNames(class_names)
-    found = chosen.read(files.as_path(root), split, names)
+    root = files.as_path(root)
+    try:
+        found = chosen.read(root, split, names)
+    except DatasetError as error:
+        looks = guess(root, split)
+        if looks is None or (looks.format, looks.split) == (format, split) or looks.needs_names:
+            raise
+        raise DatasetError(f"{error}\nIt looks like the format {looks.format}: {looks.options}") from error
     for line in found.unmatched.lines():
         _logger.warning(line)
     return found

@@ -46,6 +46,7 @@ Source: cocodataset.org/#format-data; facebookresearch/detectron2, detectron2/st
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 import shutil
 import tempfile
@@ -88,6 +89,10 @@ _LAYOUT = Layout(
 # What of an annotation has a meaning here, or is none of an angle's.
 _READ = frozenset(["area", "attributes", "bbox", "category_id", "id", "ignore", "image_id", "iscrowd", "score"])
 _SAME_CORNER = 0.01
+# So many rotated boxes with an angle, all of them small, are no chance.
+_SOME = 5
+
+_logger = logging.getLogger("rbox_formats")
 
 
 class _Source(NamedTuple):
@@ -136,8 +141,27 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
         if number not in sources:
             raise annotation["image_id"].error("the id of one of the images")
         sources[number].annotations.append(annotation)
+    _say_if_radians(sources.values(), path)
     load = partial(_load, root=folder, split=split, categories=_Categories(names, by_id))
     return Dataset(names, list(sources.values()), load)
+
+
+def _say_if_radians(sources: Iterable[_Source], path: Path) -> None:
+    """Says in the log that angles may be radians, where no rotated box of several has one beyond pi."""
+    angles: list[float] = []
+    for source in sources:
+        for annotation in source.annotations:
+            box = annotation.value.get("bbox") if isinstance(annotation.value, dict) else None
+            if isinstance(box, list) and len(box) == 5 and type(box[4]) in (int, float) and box[4]:
+                angles.append(abs(box[4]))
+                if angles[-1] > math.pi:
+                    return
+    if len(angles) >= _SOME:
+        _logger.warning(
+            "%s: none of the angles of %d rotated boxes is beyond pi: are they radians? They are read as degrees",
+            path,
+            len(angles),
+        )
 
 
 def categories_of(document: Value) -> dict[int, str]:

@@ -50,6 +50,7 @@ from rbox_formats.datasets._folders import (
 from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     LARGEST,
+    NO_COMMAS,
     LineError,
     find_class,
     one_field,
@@ -297,13 +298,34 @@ def _header(line: str) -> tuple[str, str] | None:
 
 def _object(fields: list[str], class_names: ClassNames, difficult: Mapping[str, bool]) -> tuple[list[float], int, bool]:
     if len(fields) not in (9, 10):
-        raise LineError(f"expected 8 coordinates, a class and perhaps a difficulty, got {len(fields)} fields", _LINE)
+        message = f"expected 8 coordinates, a class and perhaps a difficulty, got {len(fields)} fields"
+        raise LineError(message, _likely(fields))
     corners = parse_numbers(fields[:8], "8 coordinates", _LINE)
+    if _is_number(fields[8]) and class_names.find(fields[8]) is None:
+        remedy = f"{_LINE}. A number first, and shares of the image behind it, is YOLO's line: --format yolo-obb"
+        raise LineError(f"expected a class among {listed(class_names)}, got {quoted(fields[8])}", remedy)
     label = find_class(fields[8], class_names)
     flag = fields[9] if len(fields) == 10 else "0"
     if flag not in difficult:
         raise LineError(f"expected a difficulty among {', '.join(difficult)}, got {quoted(flag)}", _LINE)
     return corners, label, difficult[flag]
+
+
+def _likely(fields: list[str]) -> str:
+    """What a line of another number of fields is likely to be."""
+    if any("," in field for field in fields):
+        return f"{NO_COMMAS} {_LINE}"
+    if len(fields) in (5, 6) and all(map(_is_number, fields[:4])) and not _is_number(fields[4]):
+        return f"These may be upright boxes, x_min y_min x_max y_max class. {_LINE}"
+    return _LINE
+
+
+def _is_number(field: str) -> bool:
+    try:
+        parse_numbers([field], "a number")
+    except LineError:
+        return False
+    return True
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:

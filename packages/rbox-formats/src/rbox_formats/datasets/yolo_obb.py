@@ -43,6 +43,7 @@ from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
     MOST_CORNERS,
+    NO_COMMAS,
     LineError,
     find_class,
     parse_index,
@@ -201,7 +202,8 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
     """A line's quad in pixels, and its label."""
     fields = line.split()
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
-        raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", _LINE)
+        remedy = f"{NO_COMMAS} {_LINE}" if "," in line else _LINE
+        raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", remedy)
     if (corners := len(fields) // 2) > MOST_CORNERS:
         raise LineError(f"expected an outline of at most {MOST_CORNERS:,} corners, got {corners:,}", _LINE)
     number = parse_index(fields[0], "the class")
