@@ -17,8 +17,8 @@ Label files and images in folders within are called by their paths: `labelTxt/ca
 `images/cam1/0001.png`, the image "cam1/0001".
 
 DOTA's downloads are read as they unpack: `<root>[/<split>]/labelTxt-v1.0/labelTxt` (of v1.5 and v2.0
-`labelTxt-v1.5/DOTA-v1.5_train` and so on), with the images in `images`, `images/images` or `part1`, `part2` ... beside;
-the format's version chooses among several.
+`labelTxt-v1.5/DOTA-v1.5_train` and so on), with the images in `images`, `images/images`, or in
+parts, `images/part1` and so on; the format's version chooses among several.
 
 The classes are those of the DOTA development kit (CAPTAIN-WHU/DOTA_devkit) and of MMRotate
 (`mmrotate/datasets/dota.py`), in their order: 15 in v1.0, "container-crane" added in v1.5, "airport" and "helipad" in

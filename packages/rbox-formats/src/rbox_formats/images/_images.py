@@ -79,8 +79,8 @@ def load(path: str | Path) -> ImageArray:
     Returns:
         (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped, and the image is
         turned as the file notes (EXIF's orientation, TIFF's tag), as viewers and annotation tools show it. Of more than
-        8 bits, or of other bands, `images._deep` says how they become RGB: percentiles 2 and 98 of each band, the first
-        three bands, unless `RBOX_STRETCH` and `RBOX_BANDS` say otherwise.
+        8 bits each band goes from its 2nd to its 98th percentile to 0 to 255, and the first three bands are red, green
+        and blue, unless the environment variables `RBOX_STRETCH` and `RBOX_BANDS` say otherwise.
 
     Raises:
         ImageError: If there is no such file, or it is not an image, cut short, of more pixels than `LARGEST_WHOLE`, or

@@ -198,7 +198,7 @@ class NamedWindow(NamedTuple):
 def locate(name: str, output_size: int | None = None, seen: int | None = None) -> NamedWindow:
     """Places a window by its name, as MMRotate's and Ultralytics' scripts write it or as DOTA's development kit does.
 
-    `P0706__1024__87___158` has the side and the corner in pixels of the image. The kit's `P0706__0.5__200___100` has
+    "P0706__1024__87___158" has the side and the corner in pixels of the image. The kit's "P0706__0.5__200___100" has
     the scale at which the image was cut, and the corner in pixels of the scaled image. A number with a point, or below
     `SMALLEST_NAMED`, is a scale.
 
@@ -216,7 +216,7 @@ def locate(name: str, output_size: int | None = None, seen: int | None = None) -
     Raises:
         FormatsError: If it is no such name, its image id would lead out of a folder, or a size or scale is zero.
 
-    Source: CAPTAIN-WHU/DOTA_devkit, ImgSplit_multi_process.py (`SplitSingle`), ResultMerge.py (`poly2origpoly`).
+    Source: CAPTAIN-WHU/DOTA_devkit, ImgSplit_multi_process.py, ResultMerge.py.
     """
     match = _SCALED.fullmatch(name)
     if match is None or (float(match["scale"]) >= SMALLEST_NAMED and "." not in match["scale"]):
