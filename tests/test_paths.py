@@ -139,7 +139,8 @@ OTHERS = {
     *("rbox_formats.predictions.Header.from_line", "rbox_formats.predictions.held", "rbox_formats.images.by_id"),
     *("rbox_formats.images.find", "rbox_formats.splitting.split_image", "rbox_formats.visualization.visualize"),
     *("rbox_formats.files.locked", "rbox_formats.files.safe_name", "rbox_formats.files.temporary_folder"),
-    *("rbox_formats.files.visible", "rbox_formats.files.reaching"),
+    *("rbox_formats.files.visible", "rbox_formats.files.reaching", "rbox_formats.files.safe_path"),
+    "rbox_formats.datasets.guess",  # what is no dataset looks like none
     *("rbox_metrics.plots.draw", "rbox_metrics.plots.worst_images"),
     *("lmm_detector.Detector.windows", "lmm_detector.Prediction", "lmm_detector.convert", "lmm_detector.evaluate"),
     *(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import shutil
 import zipfile
@@ -124,9 +125,14 @@ def _go_on(folder: Path) -> None:
         writer.write(ImageRecord("new", np.zeros((0, 5)), np.zeros(0, np.int64), width=9, height=9, scores=np.zeros(0)))
 
 
+def _degrees(box: Any) -> list[float]:
+    """As COCO results have it, counter-clockwise."""
+    return [*box[:4].tolist(), -math.degrees(box[4])]
+
+
 def _coco(folder: Path) -> list[Path]:
     entries = [
-        {"image_id": record.image_id, "category_id": int(label), "bbox": box.tolist(), "score": float(score)}
+        {"image_id": record.image_id, "category_id": int(label), "bbox": _degrees(box), "score": float(score)}
         for record in records(scored=True)
         for label, box, score in zip(record.labels, record.boxes, record.scores, strict=True)
     ]

@@ -35,6 +35,7 @@ CALLS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("canonical_quad", "quads"): rbox_formats.canonical_quad,
     ("clip_to_rbox", "quads"): lambda x: rbox_formats.clip_to_rbox(x, WINDOW),
     ("convert", "boxes"): lambda x: rbox_formats.convert(x, "oc", rbox_formats.LE135.degrees),
+    ("crosses_itself", "quads"): rbox_formats.crosses_itself,
     ("flip", "boxes"): lambda x: rbox_formats.flip(x, (100, 100), "horizontal"),
     ("flip", "quads"): lambda x: rbox_formats.flip(x, (100, 100), "vertical"),
     ("hbox_to_rbox", "hboxes"): rbox_formats.hbox_to_rbox,
@@ -116,7 +117,8 @@ def test_every_kind_of_array_gives_the_same(name: str, kind: str) -> None:
         np.testing.assert_array_equal(copied(given), before, err_msg=how)
         if key in CALLS:
             assert isinstance(found, torch.Tensor if how.startswith("tensor") else np.ndarray), how
-            assert str(found.dtype).endswith("float32" if how in SINGLE else "float64"), how
+            made = "bool" if expected.dtype == bool else "float32" if how in SINGLE else "float64"
+            assert str(found.dtype).endswith(made), how
         rounding = 2e-5 if how in SINGLE else 1e-12
         np.testing.assert_allclose(numbers(found), expected, rtol=rounding, atol=rounding * 100, err_msg=how)
 

@@ -25,7 +25,7 @@ _FLOAT64, _INT64, _BOOL = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.
 _TAKEN = {_FLOAT64: ("biuf", "numbers"), _INT64: ("iu", "whole numbers"), _BOOL: ("biu", "flags")}
 _COLUMNS = (("labels", _INT64, ()), ("quads", _FLOAT64, (4, 2)), ("difficult", _BOOL, ()), ("scores", _FLOAT64, ()))
 
-_ABOUT = ("path", "width", "height", "metadata", "stated_size")
+_ABOUT = ("path", "width", "height", "metadata", "stated_size", "passed_over")
 _FIELDS = ("image_id", "boxes", "labels", "quads", "difficult", "scores", *_ABOUT)
 
 # A record, or what a package makes of one; typing.Self is not known to what checks annotations in the tests.
@@ -97,6 +97,8 @@ class ImageRecord:
         metadata: What the format says of the image and the record has no name for; writers give it back.
         stated_size: (width, height) that the annotation itself says of its image, where it does. The file's is what
             counts; `inspect` compares the two.
+        passed_over: What the annotation says that the record does not, with how often: shapes without an area,
+            attributes that look like an angle. `inspect` and `convert` name it; no writer gives it back.
 
     Raises:
         FormatsError: If a column is of another shape, not of numbers, or not as long as the boxes.
@@ -113,6 +115,7 @@ class ImageRecord:
     height: int | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     stated_size: tuple[int, int] | None = None
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     def __init__(  # written out for its types: columns are given as anything, and are arrays from then on
         self,
@@ -127,8 +130,9 @@ class ImageRecord:
         height: int | None = None,
         metadata: Mapping[str, Any] | None = None,
         stated_size: tuple[int, int] | None = None,
+        passed_over: Mapping[str, int] | None = None,
     ) -> None:
-        about = (path, width, height, metadata or {}, stated_size)
+        about = (path, width, height, metadata or {}, stated_size, passed_over or {})
         values = (image_id, boxes, labels, quads, difficult, scores, *about)
         for name, value in zip(_FIELDS, values, strict=True):
             object.__setattr__(self, name, value)
@@ -221,6 +225,44 @@ def _as_it_is(record: ImageRecord) -> ImageRecord:
 
 
 @dataclass(frozen=True)
+class Unmatched:
+    """The images and the annotation files of a dataset that do not find each other by their names.
+
+    Attributes:
+        images: Image files that no annotation file claims.
+        labels: Annotation files whose image is not there.
+        as_empty: Whether such images are in the dataset, as images without objects, or are no part of it.
+        image_count: How many images there are in all.
+        label_count: How many annotation files.
+    """
+
+    images: tuple[Path, ...] = ()
+    labels: tuple[Path, ...] = ()
+    as_empty: bool = False
+    image_count: int = 0
+    label_count: int = 0
+
+    def lines(self, show: int = 3) -> list[str]:
+        """What is to be said of it, with the names of the first few; nothing where there are no images at all."""
+        if not self.image_count:
+            return []
+        found = []
+        if self.images:
+            fate = "count as images without objects" if self.as_empty else "are left out"
+            some = _some(self.images, show)
+            found.append(f"{len(self.images)} of {self.image_count} images have no annotation file and {fate}: {some}")
+        if self.labels:
+            some = _some(self.labels, show)
+            found.append(f"{len(self.labels)} of {self.label_count} annotation files have no image: {some}")
+        return found
+
+
+def _some(paths: Sequence[Path], show: int) -> str:
+    rest = [f"and {len(paths) - show} more"] if len(paths) > show else []
+    return ", ".join([*(quoted(path.name, marks=False) for path in paths[:show]), *rest])
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A dataset's images one after the other, each read when it is asked for.
 
@@ -228,11 +270,13 @@ class Dataset:
         class_names: What the labels index; a list of names becomes `ClassNames`.
         sources: What `load` takes, one per image: small, such as a path.
         load: Reads one image's record. Default: the sources are the records.
+        unmatched: Which images and annotation files do not find each other, where the format has one of each.
     """
 
     class_names: ClassNames
     sources: Sequence[Any]
     load: Callable[[Any], ImageRecord] = _as_it_is
+    unmatched: Unmatched = field(default_factory=Unmatched)
 
     def __post_init__(self) -> None:
         if not isinstance(self.class_names, ClassNames):
@@ -246,3 +290,11 @@ class Dataset:
 
     def __iter__(self) -> Iterator[ImageRecord]:
         return map(self.load, self.sources)
+
+    def labelled(self) -> Dataset:
+        """The dataset without images that no annotation file claims, where these count as images without objects."""
+        if not self.unmatched.as_empty:
+            return self
+        without = set(self.unmatched.images)
+        kept = [source for source in self.sources if source not in without]
+        return replace(self, sources=kept, unmatched=replace(self.unmatched, as_empty=False))

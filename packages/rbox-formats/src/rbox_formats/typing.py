@@ -17,6 +17,7 @@ __all__ = [
     "BoxesN",
     "BoxesOrQuads",
     "BoxesOrQuadsN",
+    "Flags",
     "FlagsN",
     "HBoxes",
     "HBoxesN",
@@ -41,6 +42,7 @@ if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
     HBoxes = Float[Any, "*n 4"]
     Quads = Float[Any, "*n 4 2"]
     Values = Float[Any, "*n"]
+    Flags = Bool[Any, "*n"]
     BoxesOrQuads = Float[Any, "*n 5"] | Float[Any, "*n 4 2"]
     # Of leading shapes that broadcast.
     AnyBoxes = Float[Any, "... 5"]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from rbox_formats import quad_area
+from rbox_formats import crosses_itself, quad_area
 from rbox_formats._geometry import quad_around, upright_quad
-from shapely import MultiPoint, Polygon
+from shapely import LineString, MultiPoint, Point, Polygon
 
 point = st.tuples(st.integers(-50, 50), st.integers(-50, 50))
 
@@ -54,3 +54,16 @@ def test_a_closed_outline_of_four_corners_is_these(corners: list[float]) -> None
 def test_closing_an_outline_changes_nothing(points: list[tuple[int, int]]) -> None:
     corners = [float(value) for xy in points for value in xy]
     assert quad_around([*corners, *corners[:2]]) == quad_around(corners)
+
+
+@given(st.lists(point, min_size=4, max_size=4, unique=True))
+def test_a_quad_that_crosses_itself_is_none_of_shapelys_simple_rings(points: list[tuple[int, int]]) -> None:
+    ring = Polygon(points).exterior
+    assume(MultiPoint(points).convex_hull.area)  # corners on a line
+    on_a_side = any(
+        LineString([points[i], points[(i + 1) % 4]]).distance(Point(points[j])) == 0
+        for i in range(4)
+        for j in ((i + 2) % 4, (i + 3) % 4)
+    )
+    assume(not on_a_side)  # a corner that touches a side: nothing crosses
+    assert crosses_itself([points])[0] == (not ring.is_simple)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from click.testing import CliRunner, Result
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, rbox_to_hbox, rbox_to_quad
@@ -478,3 +479,51 @@ def test_real_annotations(to: str, tmp_path: Path) -> None:
         return
     assert "600 objects on 2 images" in result.output
     assert "not there" not in result.output
+
+
+@pytest.fixture
+def beyond(tmp_path: Path) -> Path:
+    """Objects inside, over the right border, over a corner and slanted, and outside; a second image has all inside."""
+    lines = [
+        "20 10 60 10 60 30 20 30 ship 0",
+        "180 10 220 10 220 30 180 30 ship 0",
+        "-20 20 20 -20 40 0 0 40 plane 0",
+        "300 10 340 10 340 30 300 30 ship 0",
+    ]
+    return write_dota(tmp_path / "data", {"P1": "\n".join(lines), "P2": "0 0 200 0 200 160 0 160 ship 0\n"})
+
+
+def test_corners_outside_are_said_where_whole_images_would_be_left_out(beyond: Path, tmp_path: Path) -> None:
+    result = run("--data", beyond, "--to", "yolo-obb", "--out", tmp_path / "yolo", "--images", "copy")
+    assert result.exit_code == 0, result.output
+    assert "Objects with a corner outside of their image: 3, on 1 images." in result.output
+    assert "--clip" in result.output
+    result = run("--data", beyond, "--to", "voc", "--out", tmp_path / "voc")
+    assert "--clip" not in result.output
+
+
+def test_objects_are_cut_at_the_border(beyond: Path, tmp_path: Path) -> None:
+    """Shapely's part of each object inside the image is the witness."""
+    result = run("--data", beyond, "--to", "yolo-obb", "--out", tmp_path / "yolo", "--images", "copy", "--clip")
+    assert result.exit_code == 0, result.output
+    assert "Objects cut at the border of their image: 2; left out, outside: 1." in result.output
+    numbers = [
+        [float(value) for value in line.split()[1:]]
+        for path in sorted((tmp_path / "yolo" / "labels").glob("*.txt"))
+        for line in path.read_text().splitlines()
+    ]
+    assert len(numbers) == 4
+    assert all(0 <= value <= 1 for line in numbers for value in line)
+    image = shapely.box(0, 0, 200, 160)
+    first, second = datasets.read("yolo-obb", tmp_path / "yolo")
+    assert second.quads[0].tolist() == [[0, 0], [200, 0], [200, 160], [0, 160]]
+    objects = [next(iter(datasets.read("dota", beyond))).quads[i] for i in range(3)]
+    for quad, found in zip(objects, first.quads, strict=True):
+        rest = shapely.Polygon(quad).intersection(image)
+        expected = rest.minimum_rotated_rectangle.intersection(image)
+        assert shapely.Polygon(found).intersection(expected).area >= 0.75 * expected.area
+        if expected.equals(rest):
+            assert (
+                shapely.Polygon(found).equals_exact(rest.normalize(), 1e-6)
+                or shapely.Polygon(found).symmetric_difference(rest).area < 1e-6
+            )

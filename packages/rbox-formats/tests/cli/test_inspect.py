@@ -283,3 +283,39 @@ def test_truth_beside_predictions_of_a_huge_image_is_refused(data: Path, tmp_pat
             writer.write(record)
     with pytest.raises(ImageError, match="at most 268,435,456 pixels"):
         visualize(truth, tmp_path / "a.jsonl", tmp_path / "out")
+
+
+def test_an_angle_that_is_not_read_is_named(tmp_path: Path) -> None:
+    annotations = [
+        {"id": i, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 8], "attributes": {"heading": i, "rotation": 3}}
+        for i in range(3)
+    ]
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 90, "height": 90}],
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "ship"}],
+    }
+    data = tmp_path / "annotations.json"
+    data.write_text(json.dumps(document))
+    result = run("--data", data, "--format", "coco", "--out", tmp_path / "out")
+    assert "Not read, attribute 'heading' that looks like an angle: 2." in result.output
+    report = json.loads((tmp_path / "out" / "inspection.json").read_text())
+    assert report["passed_over"] == {"attribute 'heading' that looks like an angle": 2}
+    assert sum(report["angles"]) == report["angles"][19] == 3  # 3 degrees: around 5
+    arguments = ["convert", "--data", data, "--format", "coco", "--to", "coco", "--out", tmp_path / "new"]
+    result = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
+    assert "Not read, attribute 'heading' that looks like an angle: 2." in result.output
+
+
+def test_what_does_not_match_is_in_the_report(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """P2 has no image; P9 has no label file, and counts as an image without objects unless it is left out."""
+    Image.new("RGB", (200, 160), GROUND).save(data / "images" / "P9.png")
+    for options, count in (((), 3), (("--only-labelled",), 2)):
+        result = run("--data", data, "--out", tmp_path / "out", *options)
+        assert result.exit_code == 0, result.output
+        report = json.loads((tmp_path / "out" / "inspection.json").read_text())
+        assert report["images"] == count
+        assert report["unlabelled"] == [str(data / "images" / "P9.png")]
+        assert report["without_image"] == [str(data / "labelTxt" / "P2.txt")]
+    assert "1 of 2 images have no annotation file and count as images without objects: P9.png" in caplog.messages
+    assert "1 of 2 annotation files have no image: P2.txt" in caplog.messages

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, quad_to_rbox
+from rbox_formats.cli.main import main
 from rbox_formats.datasets import _ahead, dota
 from rbox_formats.errors import DatasetError, ImageError
 from rbox_testing.places import SHARED
@@ -162,7 +164,7 @@ def test_names_with_spaces_and_hidden_files(tmp_path: Path) -> None:
 
 def test_file_names_stay_in_the_folder(tmp_path: Path) -> None:
     record = ImageRecord("../P1", boxes=np.zeros((0, 5)), labels=np.zeros(0, dtype=np.int64))
-    with pytest.raises(DatasetError, match=r"expected a plain file name inside .*, got '\.\./P1\.txt'"):
+    with pytest.raises(DatasetError, match=r"expected a plain file name inside .*, got '\.\.'"):
         datasets.write("dota", [record], tmp_path, None, dota.V1_0)
     assert not list(tmp_path.parent.glob("P1.txt"))
 
@@ -300,3 +302,108 @@ def test_names_may_have_what_numbers_may_not(tmp_path: Path) -> None:
     assert dota._parse_at_once(text, names, dota._DIFFICULT) is not None
     (record,) = datasets.read("dota", tmp_path, class_names=names)
     assert record.quads[0].ravel().tolist() == [float(value) for value in OBJECT.split()]
+
+
+def test_an_image_without_a_label_file_has_no_objects(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a", "c", "e"):
+        make(tmp_path, f"{OBJECT} ship 0", name=name, image=False)
+    for name in ("a", "b", "d"):
+        Image.new("RGB", (30, 20)).save(tmp_path / "images" / f"{name}.png")
+    dataset = datasets.read("dota", tmp_path)
+    found = [(record.image_id, len(record), record.path is None, record.width) for record in dataset]
+    assert [each[:3] for each in found] == [
+        ("a", 1, False), ("b", 0, False), ("c", 1, True), ("d", 0, False), ("e", 1, True),
+    ]  # fmt: skip
+    assert found[1][3] == 30
+    assert dataset[1].image_id == "b"
+    assert caplog.messages == [
+        "2 of 3 images have no annotation file and count as images without objects: b.png, d.png",
+        "2 of 3 annotation files have no image: c.txt, e.txt",
+    ]
+    assert [record.image_id for record in dataset.labelled()] == ["a", "c", "e"]
+
+
+def test_labels_alone_are_not_said_to_be_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, f"{OBJECT} ship 0")
+    for path in (tmp_path / "images").glob("*"):
+        path.unlink()
+    assert len(datasets.read("dota", tmp_path)) == 1
+    assert not caplog.messages
+
+
+@pytest.fixture
+def downloaded(tmp_path: Path) -> Path:
+    """As the zips of v1.0 and v1.5 unpack side by side."""
+    base = tmp_path / "train"
+    for folder, name in (
+        ("labelTxt-v1.0/labelTxt", "ship"), ("labelTxt-v1.5/DOTA-v1.5_train", "container-crane"),
+        ("labelTxt-v1.5/DOTA-v1.5_train_hbb", "none"), ("images/part1/images", ""), ("images/part2/images", ""),
+    ):  # fmt: skip
+        (base / folder).mkdir(parents=True)
+        if name:
+            (base / folder / "P0000.txt").write_text(f"{OBJECT} {name} 0\n")
+    Image.new("RGB", (64, 48)).save(base / "images" / "part1" / "images" / "P0000.png")
+    Image.new("RGB", (32, 24)).save(base / "images" / "part2" / "images" / "P0001.png")
+    return tmp_path
+
+
+@pytest.mark.parametrize("format, name", [("dota", "ship"), ("dota-v1.5", "container-crane")])
+def test_downloads_are_read_as_they_unpack(format: str, name: str, downloaded: Path) -> None:
+    for root, split in ((downloaded, "train"), (downloaded / "train", None)):
+        dataset = datasets.read(format, root, split)
+        first, second = dataset
+        assert dataset.class_names[first.labels[0]] == name
+        assert (first.size, second.image_id, len(second)) == ((64, 48), "P0001", 0)
+
+
+def test_another_versions_labels_name_the_format(downloaded: Path) -> None:
+    with pytest.raises(
+        DatasetError, match=r"expected one folder of DOTA-v2.0's labels(.|\n)*--format dota or --format dota-v1.5"
+    ):
+        datasets.read("dota-v2.0", downloaded, "train")
+
+
+def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    """In YOLO's and COCO's layout too, there and back."""
+    for number, cam in enumerate(("cam1", "cam2"), start=1):
+        for folder in ("labelTxt", "images"):
+            (tmp_path / "dota" / folder / cam).mkdir(parents=True)
+        (tmp_path / "dota" / "labelTxt" / cam / "1.txt").write_text(f"{OBJECT} ship 0\n" * number)
+        Image.new("RGB", (64, 48 + number)).save(tmp_path / "dota" / "images" / cam / "1.png")
+    read = datasets.read("dota", tmp_path / "dota")
+    expected = [("cam1/1", 1, (64, 49)), ("cam2/1", 2, (64, 50))]
+    assert [(record.image_id, len(record), record.size) for record in read] == expected
+    for format, place in (("yolo-obb", "images"), ("coco", "images"), ("dota", "images")):
+        root = tmp_path / f"new-{format}"
+        arguments = ["convert", "--data", tmp_path / "dota", "--to", format, "--out", root, "--images", "copy"]
+        result = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert (root / place / "cam2" / "1.png").is_file()
+        names = None if format == "coco" else dota.V1_0
+        back = datasets.read(format, root, None, names)
+        assert [(record.image_id, len(record), record.size) for record in back] == expected
+        assert all(record.path is not None for record in back)
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("10,20,30,20,30,40,10,40,ship,0", "got 1 fields\nFields are separated by spaces, not by commas."),
+        ("10, 20, 30, 20, 30, 40, 10, 40, ship, 0", "got '10,' as number 1\nFields are separated by spaces"),
+        ("10 20 30 40 ship", "got 5 fields\nThese may be upright boxes, x_min y_min x_max y_max class."),
+        ("0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3", "got '0.3'\nA line reads.*--format yolo-obb"),
+    ],
+)
+def test_bad_lines_name_the_likely_cause(line: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=said):
+        list(datasets.read("dota", make(tmp_path, line)))
+
+
+@pytest.mark.parametrize("encoding, name", [("gbk", "GBK"), ("utf-16", "UTF-16")])
+def test_other_encodings_are_named(encoding: str, name: str, tmp_path: Path) -> None:
+    file = make(tmp_path, "") / "labelTxt" / "P1.txt"
+    file.write_bytes(f"imagesource:谷歌地球\n{OBJECT} ship 0\n".encode(encoding))
+    with pytest.raises(
+        DatasetError, match=rf"P1.txt: expected UTF-8 text, got byte 0x.*\nIt may be {name}: store it as UTF-8"
+    ):
+        list(datasets.read("dota", tmp_path))

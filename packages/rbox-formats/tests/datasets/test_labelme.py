@@ -90,7 +90,7 @@ BAD_SHAPES: list[tuple[Any, str]] = [
     (shape(label=None), r"shapes\[1\]\.label: expected a string, got null"),
     (shape(label="tram"), r'shapes\[1\]\.label: expected a class among ship, got a string "tram"\nCorrect the label'),
     (
-        shape(shape_type="line"),
+        shape(shape_type="spline"),
         r"shapes\[1\]\.shape_type: expected a shape with an area, among polygon, .*\nRemove the shape",
     ),
     (shape(shape_type=1), r"shapes\[1\]\.shape_type: expected a string, got a number 1"),
@@ -115,11 +115,17 @@ def test_bad_shapes(drawn: Any, message: str, tmp_path: Path) -> None:
         list(datasets.read("labelme", tmp_path, class_names=["ship"]))
 
 
-@pytest.mark.parametrize(
-    "name", ["../P1.png", "..\\P1.png", "/P1.png", "C:\\P1.png", "a/../../P1.png", "", "a/C:P1.png", "a/", ".."]
-)
+@pytest.mark.parametrize("name", ["../P1.png", "..\\P1.png", "/P1.png", "C:\\P1.png", "a/../../P1.png", "a/C:P1.png"])
 def test_image_paths_that_lead_out(name: str, tmp_path: Path) -> None:
+    """Of them the last part is looked for, in the dataset's folder alone."""
     Image.new("L", (9, 8)).save(tmp_path / "P1.png")
+    make(tmp_path / "set", imagePath=name)
+    (record,) = datasets.read("labelme", tmp_path / "set")
+    assert record.path is None
+
+
+@pytest.mark.parametrize("name", ["", "a/", ".."])
+def test_image_paths_of_no_file(name: str, tmp_path: Path) -> None:
     make(tmp_path / "set", imagePath=name)
     with pytest.raises(
         DatasetError, match=r"P1\.json: imagePath: expected the name of a file inside .*\nMove the image"
@@ -129,8 +135,8 @@ def test_image_paths_that_lead_out(name: str, tmp_path: Path) -> None:
 
 NO_LABELME = {
     b"{": r"P1\.json:1: expected JSON, got expecting property name",
-    b"[]": r"P1\.json: expected an object, got an array",
-    b"{}": r"P1\.json: the document: expected a key 'shapes', got none",
+    b"[]": r"P1\.json: expected an annotation of LabelMe, an object with a key 'shapes', got an array",
+    b"{}": r"P1\.json: expected an annotation of LabelMe, .*\nName another format",
     b"\xff": r"P1\.json: expected UTF-8 text",
     b'{"shapes": [], "imageWidth": "64"}': r'P1\.json: imageWidth: expected a number, got a string "64"',
     b'{"shapes": [], "imagePath": 3}': r"P1\.json: imagePath: expected a string, got a number 3",
@@ -168,3 +174,20 @@ def test_metadata_comes_back(tmp_path: Path) -> None:
     (again,) = datasets.read("labelme", tmp_path, "train")
     assert again.metadata == {"version": "4.5.6", "flags": {"good": True}, "imagesource": "GoogleEarth"}
     assert again.difficult.tolist() == [True]
+
+
+def test_other_shapes_and_other_files_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    line = shape([[1, 2], [3, 4]], shape_type="line", label="axis")
+    make(tmp_path, shape(), line, line, shape([[1, 2]], shape_type="point"), shape([[1, 2]], shape_type="linestrip"))
+    (tmp_path / "classes.json").write_text('["ship"]')
+    (tmp_path / "settings.json").write_text('{"window": 3}')
+    dataset = datasets.read("labelme", tmp_path)
+    assert dataset.class_names == ("ship",)
+    (record,) = dataset
+    assert record.quads.tolist() == [SQUARE]
+    assert record.passed_over == {
+        "shapes without an area, 'line'": 2,
+        "shapes without an area, 'point'": 1,
+        "shapes without an area, 'linestrip'": 1,
+    }
+    assert caplog.messages == ["2 of 3 JSON files are no annotations of LabelMe: classes.json, settings.json"]

@@ -133,3 +133,11 @@ def test_text_of_all_kinds(tmp_path: Path) -> None:
     dataset = datasets.read("rolabelimg", tmp_path)
     assert dataset.class_names == names
     assert (dataset[0].image_id, dataset[0].metadata) == ("é & 船", {"folder": "<>"})
+
+
+def test_degrees_are_no_angle_here(tmp_path: Path) -> None:
+    text = FILE.replace("<angle>2.889813</angle>", "<angle>165.57</angle>")
+    with pytest.raises(
+        DatasetError, match=r"xml:34: expected an angle in radians, up to 2 pi, got 165.57\nDegrees are no"
+    ):
+        list(datasets.read("rolabelimg", make(tmp_path, text)))

@@ -144,6 +144,10 @@ def farthest_corner(before: ImageRecord, after: ImageRecord) -> float:
     return float(np.min(turned, axis=0).max(initial=0))
 
 
+# Formats whose images may be in folders within.
+NESTED = ("dota", "rsar", "srsdd", "yolo-obb", "coco", "coco-rotated")
+
+
 @pytest.mark.parametrize("name", [*HELD, "ymir", "lmmrotate-v3", "geojson"])
 def test_records_go_by_one_at_a_time(name: str, tmp_path: Path) -> None:
     alive = 0
@@ -183,8 +187,11 @@ def test_a_write_that_fails_leaves_the_old_file(name: str, tmp_path: Path) -> No
 @pytest.mark.parametrize("image_id", ["../P1", "a/b"])
 def test_names_stay_in_the_folder(name: str, image_id: str, tmp_path: Path) -> None:
     record = ImageRecord(image_id, np.ones((1, 5)), np.zeros(1, dtype=np.int64), width=10, height=10)
-    with pytest.raises(DatasetError, match="expected a"):
+    if image_id == "a/b" and name in NESTED:
         datasets.write(name, [record], tmp_path / "in", None, NAMES)
+    else:
+        with pytest.raises(DatasetError, match="expected a"):
+            datasets.write(name, [record], tmp_path / "in", None, NAMES)
     with pytest.raises(DatasetError, match="expected a plain file name"):
         datasets.write(name, [], tmp_path / "in", "../up", NAMES)
     assert [path.name for path in tmp_path.iterdir() if path.name != "in"] == []

@@ -72,3 +72,45 @@ def test_diors_horizontal_boxes(tmp_path: Path) -> None:
     Image.new("RGB", (64, 48)).save(tmp_path / "JPEGImages-test" / "P1.jpg")
     (record,) = datasets.read("voc", tmp_path)
     assert record.file == tmp_path / "JPEGImages-test" / "P1.jpg"
+
+
+def test_a_box_is_turned_as_cvat_says(tmp_path: Path) -> None:
+    attributes = "".join(
+        f"<attribute><name>{name}</name><value>{value}</value></attribute>"
+        for name, value in (("rotation", "30.0"), ("heading", "7"), ("occluded", "False"))
+    )
+    path = make(tmp_path) / "Annotations" / "P1.xml"
+    text = path.read_text().replace("<part>", f"<attributes>{attributes}</attributes><rotation>3</rotation><part>")
+    path.write_text(
+        text.replace("</object>", "</object>" + text[text.index("<object>") : text.index("<attributes>")] + "</object>")
+    )
+    (record,) = datasets.read("voc", tmp_path)
+    width, height = 195 - 48, 371.5 - 240
+    np.testing.assert_allclose(
+        record.boxes, [[121.5, 305.75, width, height, np.pi / 6], [121.5, 305.75, width, height, 0]]
+    )
+    assert record.passed_over == {
+        "attribute 'heading' that looks like an angle": 1,
+        "attribute 'rotation' that looks like an angle": 1,
+    }
+
+
+def test_images_and_annotations_that_do_not_find_each_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """P1's annotation is called otherwise, and names it."""
+    make(tmp_path)
+    folder = tmp_path / "Annotations"
+    (folder / "P1.xml").rename(folder / "first.xml")
+    (folder / "P9.xml").write_text((folder / "first.xml").read_text().replace("P1.jpg", "P9.jpg"))
+    (tmp_path / "JPEGImages").mkdir()
+    for name in ("P1", "P2"):
+        Image.new("RGB", (400, 400)).save(tmp_path / "JPEGImages" / f"{name}.jpg")
+    dataset = datasets.read("voc", tmp_path)
+    assert [path.name for path in dataset.unmatched.images] == ["P2.jpg"]
+    assert [path.name for path in dataset.unmatched.labels] == ["P9.xml"]
+    assert caplog.messages == [
+        "1 of 2 images have no annotation file and are left out: P2.jpg",
+        "1 of 2 annotation files have no image: P9.xml",
+    ]
+    (tmp_path / "ImageSets" / "Main").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "Main" / "train.txt").write_text("first\n")
+    assert not datasets.read("voc", tmp_path, "train").unmatched.images  # others' images are among them

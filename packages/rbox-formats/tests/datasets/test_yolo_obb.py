@@ -226,3 +226,46 @@ def test_shares_are_of_the_turned_image(suffix: str, orientation: int, tmp_path:
     (x0, y0), (x1, y1) = (np.rint(edge(window.corners[0], axis=0)).astype(int) for edge in (np.min, np.max))
     assert pixels[y0:y1, x0:x1].min() > 100
     assert (pixels > 128).sum() == pytest.approx(800, abs=8 if suffix == "jpg" else 0)
+
+
+@pytest.mark.parametrize(
+    "label, message",
+    [
+        (
+            "labelTxt/train/P1.txt",
+            r"labels/train: expected label files .* found no such folder beside(.|\n)*labels/train",
+        ),
+        ("labels/train/more/P1.txt", r"P1.txt: expected an image 'more/P1' in .*, found none"),
+        ("labels/train/P1.json", r"labels/train: expected label files .* found only P1.json"),
+        ("labels/train/P1.png.txt", r"expected an image 'P1.png' in .*, found none\nName the label file .*: P1.txt."),
+    ],
+)
+def test_labels_that_are_not_found_are_an_error(label: str, message: str, tmp_path: Path) -> None:
+    """And not a dataset of empty images."""
+    make(tmp_path, PUBLISHED)
+    (tmp_path / "labels" / "train" / "P1.txt").unlink()
+    (tmp_path / "labels" / "train").rmdir()
+    (tmp_path / "labels").rmdir()
+    (tmp_path / label).parent.mkdir(parents=True)
+    (tmp_path / label).write_text(PUBLISHED)
+    with pytest.raises(DatasetError, match=message):
+        datasets.read("yolo-obb", tmp_path, "train")
+
+
+def test_labels_in_capitals_are_labels(tmp_path: Path) -> None:
+    file = make(tmp_path, PUBLISHED) / "labels" / "train" / "P1.txt"
+    file.rename(file.with_suffix(".TXT"))
+    assert [len(record) for record in datasets.read("yolo-obb", tmp_path, "train")] == [1]
+    file.write_text("")
+    with pytest.raises(DatasetError, match=r"P1.TXT: expected one label file of 'P1', got P1.txt as well"):
+        datasets.read("yolo-obb", tmp_path, "train")
+
+
+def test_images_that_no_label_file_claims_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, PUBLISHED)
+    for name in "abcde":
+        Image.new("L", (10, 10)).save(tmp_path / "images" / "train" / f"{name}.png")
+    dataset = datasets.read("yolo-obb", tmp_path, "train")
+    said = "5 of 6 images have no annotation file and count as images without objects: a.png, b.png, c.png, and 2 more"
+    assert caplog.messages == [said]
+    assert [record.image_id for record in dataset.labelled()] == ["P1"]

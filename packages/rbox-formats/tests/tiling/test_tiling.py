@@ -370,3 +370,40 @@ def test_names_that_are_none(name: str) -> None:
 def test_windows_seen_at_no_size() -> None:
     with pytest.raises(FormatsError, match="expected windows of a pixel or more"):
         tiling.parse_window_name("P2794__1024__0___0", 0)
+
+
+@pytest.mark.parametrize(
+    "name, image_id, box",
+    [
+        # As the kit's ResultMerge takes a point of a window to the image: (x + left) / rate.
+        ("A__0.5__200___100", "A", [600, 300, 80, 40, 0.3]),
+        ("B__1__200___100", "B", [300, 150, 40, 20, 0.3]),
+        ("B__1.0__200___100", "B", [300, 150, 40, 20, 0.3]),
+        ("C__1024__200___100", "C", [300, 150, 40, 20, 0.3]),
+        ("my__photo__1024__200___100", "my__photo", [300, 150, 40, 20, 0.3]),
+        ("my__photo__2__200___100", "my__photo", [150, 75, 20, 10, 0.3]),
+        ("D__1.5__301___151", "D", [401 / 1.5, 201 / 1.5, 40 / 1.5, 20 / 1.5, 0.3]),
+    ],
+)
+def test_windows_named_by_scale_or_by_size(name: str, image_id: str, box: list[float]) -> None:
+    window = tiling.locate(name)
+    assert window.image_id == image_id
+    found = tiling.to_image(np.array([[100.0, 50, 40, 20, 0.3]]), window)
+    np.testing.assert_allclose(found, [box])
+    quads = tiling.to_image(rbox_to_quad(np.array([[100.0, 50, 40, 20, 0.3]])), window)
+    np.testing.assert_allclose(quads, rbox_to_quad(np.array([box], dtype=float)))
+
+
+def test_windows_named_by_scale_are_never_resized() -> None:
+    window = tiling.locate("A__1__200___100", 600)
+    assert (window.scale, window.corners) == (1, (200, 100, 800, 700))
+    assert tiling.locate("A__0.5__200___100", None, 600).corners == (400, 200, 1600, 1400)
+    assert tiling.locate("A__512__200___100", 1024).scale == 2
+
+
+@pytest.mark.parametrize(
+    "name", ["A", "A__0__1___2", "A__0.0__1___2", "../A__1__0___0", "A__1.5.2__0___0", "A__1__-1___0"]
+)
+def test_names_that_are_neither(name: str) -> None:
+    with pytest.raises(FormatsError, match="expected "):
+        tiling.locate(name)

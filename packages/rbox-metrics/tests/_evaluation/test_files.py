@@ -38,7 +38,7 @@ def coco(path: Path) -> Path:
     path.write_text(
         json.dumps(
             [
-                {"image_id": one.image_id, "category_id": int(label), "bbox": box.tolist(), "score": float(score)}
+                {"image_id": one.image_id, "category_id": int(label), "rbox": box.tolist(), "score": float(score)}
                 for one in FOUND
                 for box, label, score in zip(one.boxes, one.labels, one.scores, strict=True)
             ]
@@ -90,7 +90,8 @@ def test_a_coco_truth_says_whose_the_numbers_are(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(json.dumps(entries))
     truth = datasets.read("coco", tmp_path / "truth")
     for named in (None, tmp_path / "truth/annotations.json"):
-        report = evaluate_file(truth, tmp_path / "results.json", annotations=named)
+        report = evaluate_file(truth, tmp_path / "results.json", annotations=named, convention="radians-clockwise")
+        assert report.angles == "radians-clockwise"
         assert report.figures["map_per_class"] == pytest.approx([0, 1])
 
 

@@ -206,3 +206,124 @@ def test_version_and_help(run: Run) -> None:
     output = run("--help")[1]
     assert all(command in output for command in ("compare", "confusion", "evaluate", "merge", "plot", "sweep"))
     assert "--protocol" in run("evaluate", "--help")[1]
+
+
+def _coco_pair(folder: Path, angles: list[float]) -> tuple[Path, Path]:
+    """A COCO truth of long boxes, in degrees, and results that have its numbers."""
+    images = [{"id": 1, "file_name": "a.png", "width": 900, "height": 200}]
+    boxes = [[100 + 150 * i, 100, 60, 12, angle] for i, angle in enumerate(angles)]
+    annotations = [{"id": i, "image_id": 1, "category_id": 1, "bbox": box} for i, box in enumerate(boxes)]
+    truth = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "ship"}]}
+    (folder / "truth.json").write_text(json.dumps(truth), encoding="utf-8")
+    results = [{"image_id": 1, "category_id": 1, "bbox": box, "score": 0.9 - i / 10} for i, box in enumerate(boxes)]
+    (folder / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    return folder / "truth.json", folder / "results.json"
+
+
+@pytest.mark.parametrize("command", ["evaluate", "sweep", "confusion", "compare"])
+def test_copies_of_a_coco_truth_are_found_and_the_convention_is_said(
+    command: str, run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rbox_metrics")
+    truth, results = _coco_pair(tmp_path, [30, -60, 100, 5])
+    inputs = [command, "--truth", truth, "--format", "coco", "--predictions", results, "--out", tmp_path / "out.json"]
+    code, output = run(*inputs, *(["--other", results] if command == "compare" else []))
+    assert code == 0, output
+    assert "read as degrees, counter-clockwise" in caplog.text
+    found = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    if command == "evaluate":
+        assert (found["map"], found["angles"]) == (1.0, "degrees-counter-clockwise")
+    code, output = run(*inputs[:-2], "--convention", "radians-clockwise")
+    assert code == (2 if command == "compare" else 1)
+    assert command == "compare" or "expected an angle in radians" in output
+
+
+def test_results_in_the_other_direction_are_said_to_be(run: Run, tmp_path: Path) -> None:
+    truth, results = _coco_pair(tmp_path, [30, -50, 20, 60])
+    out = tmp_path / "out.json"
+    code, output = run(
+        "evaluate", "--truth", truth, "--format", "coco", "--predictions", results,
+        "--convention", "degrees-clockwise", "--out", out,
+    )  # fmt: skip
+    assert code == 0, output
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert (found["map"], found["angles"], found["turned"]["kind"]) == (0.0, "degrees-clockwise", "mirrored")
+    assert "4 of the 4 detections that lie where an object does" in " ".join(output.split())
+
+
+def test_conventions_are_those_of_the_reader() -> None:
+    from rbox_metrics._inputs.predictions import ANGLES
+    from rbox_metrics.cli._scoring import _ANGLES
+
+    assert tuple(ANGLES) == _ANGLES
+
+
+def test_truths_that_cross_themselves_are_counted(run: Run, tmp_path: Path) -> None:
+    labels = tmp_path / "labelTxt"
+    labels.mkdir()
+    crossing = "10 100 50 120 50 100 10 120"
+    (labels / "a.txt").write_text(f"10 10 50 10 50 30 10 30 ship 0\n{crossing} ship 0\n", encoding="utf-8")
+    (tmp_path / "Task1_ship.txt").write_text(f"a 0.9 {crossing}\n", encoding="utf-8")
+    for protocol, count in (("dota", 1), ("voc", None)):
+        out = tmp_path / "out.json"
+        code, output = run(
+            "evaluate", "--truth", tmp_path, "--class-names", "ship", "--predictions", tmp_path / "Task1_ship.txt",
+            "--protocol", protocol, "--out", out,
+        )  # fmt: skip
+        assert code == 0, output
+        assert json.loads(out.read_text(encoding="utf-8"))["self_crossing_truths"] == count
+        assert ("truths that cross themselves" in output) == bool(count)
+
+
+def test_predictions_on_an_image_without_a_label_file_count(
+    run: Run, truth: Path, write: Callable[..., Path], tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    (truth / "val" / "images").mkdir()
+    Image.new("L", (100, 100)).save(truth / "val" / "images" / "r.png")
+    predictions = write("predictions.jsonl", [[5.0, 2, 10, 4, 0]], [1], [0.9], image_id="r")
+    inputs = ("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
+    code, output = run(*inputs, "--out", tmp_path / "out.json")
+    assert code == 0, output
+    report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert (report["images"], report["precision_micro"]) == (3, 0.0)
+    code, output = run(*inputs, "--only-labelled")
+    assert code == 1
+    assert "expected images that the truth has, got 'r'" in output
+
+
+def _dota(folder: Path, *names: str) -> Path:
+    (folder / "labelTxt").mkdir(parents=True)
+    lines = [
+        f"{10 + 60 * i} 10 {50 + 60 * i} 10 {50 + 60 * i} 30 {10 + 60 * i} 30 {name} 0\n"
+        for i, name in enumerate(names)
+    ]
+    (folder / "labelTxt" / "a.txt").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
+def test_class_names_are_those_of_predictions_in_a_dataset_format_too(run: Run, tmp_path: Path) -> None:
+    truth, same = _dota(tmp_path / "truth", "crane", "mast"), _dota(tmp_path / "same", "crane", "mast")
+    other = _dota(tmp_path / "other", "gantry", "mast", "tree")
+    (tmp_path / "map.json").write_text('{"gantry": "crane", "tree": null}')
+    inputs = ("evaluate", "--truth", truth, "--class-names", "crane,mast", "--out", tmp_path / "out.json")
+    for predictions, mapping in ((same, ()), (other, ("--class-mapping", tmp_path / "map.json"))):
+        code, output = run(*inputs, "--predictions", predictions, "--predictions-format", "dota", *mapping)
+        assert code == 0, output
+        assert json.loads((tmp_path / "out.json").read_text())["map"] == 1
+    code, output = run(*inputs, "--predictions", other, "--predictions-format", "dota")
+    assert code == 1
+    assert "expected a class among crane, mast, got 'gantry'" in output
+
+
+def test_classes_without_detections_are_named_with_a_submission(run: Run, tmp_path: Path) -> None:
+    truth, found = _dota(tmp_path / "truth", "crane", "mast"), _dota(tmp_path / "found", "mast")
+    code, output = run(
+        "evaluate", "--truth", truth, "--class-names", "crane,mast,tree", "--predictions", found,
+        "--predictions-format", "dota", "--dota-submission", tmp_path / "out.zip",
+    )  # fmt: skip
+    assert code == 0, output
+    assert "Classes without detections, whose files are empty: crane, tree." in output
+    with zipfile.ZipFile(tmp_path / "out.zip") as archive:
+        assert [archive.read(f"Task1_{name}.txt") == b"" for name in ("crane", "mast", "tree")] == [True, False, True]

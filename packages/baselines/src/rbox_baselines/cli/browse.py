@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_formats.cli import class_names_option, writes
+from rbox_formats.cli import class_names_option, pixels_options, writes
 
 from rbox_baselines.cli._common import config_options_option, set_up_output, training_data
 
@@ -23,6 +23,7 @@ from rbox_baselines.cli._common import config_options_option, set_up_output, tra
 )
 @click.option("--seed", default=0, show_default=True, help="Of what the pipeline does by chance.")
 @click.option("--every-step", is_flag=True, help="Draws the image after each transform as well.")
+@pixels_options
 @writes("out")
 def browse(
     config: str,

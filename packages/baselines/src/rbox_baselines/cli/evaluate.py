@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import class_names_option, dataset_options, writes
+from rbox_formats.cli import class_names_option, dataset_options, pixels_options, writes
 from rbox_metrics.cli import check_outputs, output_options, score, scoring_options
 
 from rbox_baselines.cli._common import set_up_output
@@ -30,6 +30,7 @@ from rbox_baselines.cli.predict import VIEWS, load_detector, model_options, run_
 @model_options
 @scoring_options
 @output_options
+@pixels_options
 @writes("out", "plots", lambda given: [given["predictions_path"]] if given["checkpoint"] else [])
 def evaluate(
     data: Path,

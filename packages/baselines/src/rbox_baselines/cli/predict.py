@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import dataset_options, writes
+from rbox_formats.cli import dataset_options, pixels_options, writes
 
 from rbox_baselines.cli._common import set_up_output
 
@@ -73,6 +73,7 @@ def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path,
 @click.option("--out", type=Path, required=True, help="The predictions file to write, or to go on with.")
 @click.option("--pictures", type=Path, help="A folder for pictures of the images with their boxes.")
 @model_options
+@pixels_options
 @writes("out", "pictures")
 def predict(
     images: tuple[str, ...],

@@ -56,7 +56,7 @@ def results(
 
     from rbox_baselines._tools._results import check_images, load_results, write_predictions
 
-    show_messages("rbox_metrics")
+    show_messages("rbox_metrics", "rbox_formats")
     check_outputs(report, pickle, image_ids, archives=(out,), pictures=plots)
     ids = None if image_ids is None else image_ids.read_text(encoding="utf-8-sig").split()
     opened = datasets.read(format, data, split, class_names)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import class_names_option, writes
+from rbox_formats.cli import class_names_option, pixels_options, writes
 from rbox_formats.progress import is_first_process
 
 from rbox_baselines.cli._common import config_options_option, set_up_output, training_data, training_data_options
@@ -53,6 +53,7 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
     help="What started the processes; pytorch is torchrun.",
 )
 @click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
+@pixels_options
 @writes("work_dir", shared=True)
 def train(
     config: str,

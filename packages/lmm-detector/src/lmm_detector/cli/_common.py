@@ -86,7 +86,7 @@ def set_up_output() -> None:
     import huggingface_hub
     import transformers
 
-    show_messages("lmm_detector", "rbox_metrics")
+    show_messages("lmm_detector", "rbox_metrics", "rbox_formats")
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     huggingface_hub.logging.set_verbosity_error()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats.cli import class_names_option, dataset_options, show_messages, writes
-from rbox_metrics.cli import check_outputs, output_options, say_if_compiling, score, scoring_options
+from rbox_formats.cli import class_names_option, dataset_options, pixels_options, show_messages, writes
+from rbox_metrics.cli import check_outputs, convention_option, output_options, say_if_compiling, score, scoring_options
 
 from lmm_detector._prediction._generation import Generation
 from lmm_detector.cli._common import generation_options, open_truth, set_up_output
@@ -44,8 +44,10 @@ _LOADING = ("device", "dtype")
 @click.option("--no-score", is_flag=True, help="Predicts alone.")
 @click.option("--pictures", is_flag=True, help="Draws truth beside predictions.")
 @generation_options
+@convention_option
 @scoring_options
 @output_options
+@pixels_options
 @writes("out", "plots", shared=True)
 def evaluate(
     data: Path,
@@ -59,6 +61,7 @@ def evaluate(
     shuffle_seed: int,
     no_score: bool,
     pictures: bool,
+    convention: str | None,
     out: tuple[Path, ...],
     plots: Path | None,
     **options: Any,
@@ -79,14 +82,16 @@ def evaluate(
         raise click.UsageError("--intermediate and --no-score go with --model.")
     several = len(predictions_paths) > 1 or bool(models) or clip_num is not None or pictures
     if not several:
-        show_messages("rbox_metrics")
+        show_messages("rbox_metrics", "rbox_formats")
         [path] = predictions_paths
         truth = (
             open_truth(format, data, split, path) if class_names is None else _read(format, data, split, class_names)
         )
-        score(truth, path, only_with_images=True, out=out, plots=plots, **options)
+        score(truth, path, only_with_images=True, convention=convention, out=out, plots=plots, **options)
         return
 
+    if convention is not None:
+        raise click.UsageError("--convention goes with COCO results alone: give them as the one --predictions.")
     folder = _one_folder(out, required=bool(models) or pictures)
     check_outputs((), pictures=plots)
     set_up_output()

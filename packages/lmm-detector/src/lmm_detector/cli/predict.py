@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import dataset_options, writes
+from rbox_formats.cli import dataset_options, pixels_options, writes
 
 from lmm_detector.cli._common import generation_options, set_up_output
 
@@ -24,6 +24,7 @@ from lmm_detector.cli._common import generation_options, set_up_output
 )
 @click.option("--skip-broken", is_flag=True, help="Leaves broken images out, and lists them at the end.")
 @generation_options
+@pixels_options
 @writes("out", "geojson", shared=True)
 def predict(
     images: tuple[str, ...],

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import click
-from rbox_formats.cli import class_names_option, codec_settings_option, holding, parse_options, wait_option
+from rbox_formats.cli import (
+    class_names_option,
+    codec_settings_option,
+    holding,
+    parse_options,
+    pixels_options,
+    wait_option,
+)
 from rbox_formats.progress import is_first_process
 
 from lmm_detector._training import _presets as presets
@@ -62,6 +69,7 @@ def _config_options(function: Callable[..., Any]) -> Callable[..., Any]:
     callback=lambda _context, _option, value: parse_options(value),
     help="What is done to images and boxes by chance, such as horizontal_flip=0.5; more than one may be given.",
 )
+@pixels_options
 @wait_option
 def train(preset: str | None, config: Path | None, wait: bool, **settings: Any) -> None:
     """Fine-tune a model on a dataset. Given again, the command goes on where a stopped run was."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_formats.cli import dataset_options, writes
+from rbox_formats.cli import dataset_options, pixels_options, writes
 
 from lmm_detector.cli._common import open_truth, predictions_option
 
@@ -15,6 +15,7 @@ from lmm_detector.cli._common import open_truth, predictions_option
 @predictions_option
 @click.option("--out", type=Path, required=True, help="The folder for the pictures.")
 @click.option("--limit", type=click.IntRange(min=1), help="Draw the first so many images only.")
+@pixels_options
 @writes("out")
 def visualize(data: Path, format: str, split: str | None, predictions_path: Path, out: Path, limit: int | None) -> None:
     """Draw annotations beside predictions, a picture for each image and a sheet of the first ones."""

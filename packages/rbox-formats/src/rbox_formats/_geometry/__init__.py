@@ -4,7 +4,7 @@ from rbox_formats._geometry._clipping import area_inside, clip_to_rbox, intersec
 from rbox_formats._geometry._conventions import CONVENTIONS, LE90, LE135, OC, OC_OLD, Convention, convert
 from rbox_formats._geometry._inputs import as_shapes, check_choice
 from rbox_formats._geometry._minimum_rectangle import around_points
-from rbox_formats._geometry._polygons import quad_around, upright_quad
+from rbox_formats._geometry._polygons import crosses_itself, quad_around, upright_quad
 from rbox_formats._geometry._shapes import (
     canonical_le90,
     canonical_quad,
@@ -33,6 +33,7 @@ __all__ = [
     "check_choice",
     "clip_to_rbox",
     "convert",
+    "crosses_itself",
     "flip",
     "hbox_to_rbox",
     "intersection_over_foreground",

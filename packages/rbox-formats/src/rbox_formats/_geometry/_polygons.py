@@ -1,4 +1,4 @@
-"""Outlines of any number of corners as quads: the corners of the least rectangle around them."""
+"""Outlines of any number of corners as quads: the corners of the least rectangle around them; quads that cross."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from rbox_formats._geometry._inputs import takes
 from rbox_formats._geometry._shapes import canonical_le90, rbox_to_quad
 from rbox_formats.arrays import to_numpy
 from rbox_formats.errors import FormatsError
+from rbox_formats.typing import Flags, Quads
 
 
 def quad_around(corners: ArrayLike) -> list[float]:
@@ -69,6 +71,36 @@ def quad_around(corners: ArrayLike) -> list[float]:
 def upright_quad(x0: float, y0: float, x1: float, y1: float) -> list[float]:
     """The corners of an upright box, clockwise on the screen from its upper left one: eight numbers."""
     return [x0, y0, x1, y0, x1, y1, x0, y1]
+
+
+@takes("quads")
+def crosses_itself(quads: Quads) -> Flags:
+    """Tells which quads cross themselves: two opposite sides have a point inside both, their corners are out of order.
+
+    >>> crosses_itself([[[0, 0], [4, 0], [4, 2], [0, 2]], [[0, 0], [4, 2], [4, 0], [0, 2]]]).tolist()
+    [False, True]
+
+    Args:
+        quads: (..., 4, 2).
+
+    Returns:
+        (...) bool. A quad whose corners lie on a line, or of which two are the same, does not.
+
+    Raises:
+        FormatsError: If they are no numbers of that shape.
+    """
+    a, b, c, d = (quads[..., i, :] for i in range(4))
+    return _cross(a, b, c, d) | _cross(b, c, d, a)
+
+
+def _cross(a: Any, b: Any, c: Any, d: Any) -> Any:
+    """Which lines from a to b and from c to d, (..., 2) each, cross between their ends."""
+
+    def side(p: Any, q: Any, r: Any) -> Any:
+        u, v = q - p, r - p
+        return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+
+    return (side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0)
 
 
 def _hull(corners: Sequence[float]) -> np.ndarray:

@@ -11,9 +11,11 @@ from rbox_formats.cli._options import (
     codec_settings_option,
     dataset_options,
     input_size_option,
+    only_labelled_option,
     parse_class_names,
     parse_options,
     parse_size,
+    pixels_options,
 )
 
 __all__ = [
@@ -25,9 +27,11 @@ __all__ = [
     "dataset_options",
     "holding",
     "input_size_option",
+    "only_labelled_option",
     "parse_class_names",
     "parse_options",
     "parse_size",
+    "pixels_options",
     "show_messages",
     "wait_option",
     "writes",

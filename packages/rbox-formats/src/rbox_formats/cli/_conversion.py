@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rbox_formats._geometry import rbox_to_quad
+from rbox_formats._geometry import clip_to_rbox, intersection_over_foreground, quad_to_rbox, rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.errors import ClassNameError, listed, quoted
 from rbox_formats.inspection._checks import corner_distance
-from rbox_formats.typing import QuadsN
+from rbox_formats.typing import FlagsN, QuadsN
 
 SAME_CORNER = 0.01
 """Corners that are no further apart are the same, px: what formats that round to two decimals keep."""
@@ -94,6 +94,51 @@ def relabelled(record: ImageRecord, classes: ClassMap) -> ImageRecord:
     labels = table[record.labels]
     kept = record if (labels >= 0).all() else record.select(labels >= 0)
     return replace(kept, labels=labels[labels >= 0])
+
+
+class Clipped(NamedTuple):
+    """A record whose objects lie within its image.
+
+    Attributes:
+        record: With annotated quads.
+        outside: How many objects had a corner outside, and some of them inside.
+        gone: How many had nothing inside, and are left out.
+    """
+
+    record: ImageRecord
+    outside: int
+    gone: int
+
+
+def corners_outside(record: ImageRecord) -> FlagsN:
+    """Which objects (N,) have a corner outside of their image; none where its size is unknown."""
+    if record.width is None or record.height is None:
+        return np.zeros(len(record), dtype=bool)
+    corners = record.corners
+    return np.asarray(((corners < 0) | (corners > record.size)).any(axis=(1, 2)))
+
+
+def clipped(record: ImageRecord) -> Clipped:
+    """The record with what lies outside of the image cut off: of each object the least rectangle around what is inside.
+
+    Where that rectangle is slanted and reaches out itself, its corners are moved to the border.
+
+    Raises:
+        FormatsError: If the image's size is unknown.
+    """
+    from dataclasses import replace
+
+    size = np.array(record.size, dtype=np.float64)
+    outside = corners_outside(record)
+    if not outside.any():
+        return Clipped(record, 0, 0)
+    window = np.array([0.0, 0.0, *size])
+    quads = record.corners.copy()
+    gone = outside & (intersection_over_foreground(quads, window) <= 0)
+    quads[outside] = np.clip(rbox_to_quad(clip_to_rbox(quads[outside], window)), 0, size)
+    boxes = np.where(outside[:, None], quad_to_rbox(quads), record.boxes)
+    whole = replace(record, quads=quads, boxes=boxes)
+    return Clipped(whole.select(~gone), int((outside & ~gone).sum()), int(gone.sum()))
 
 
 @dataclass

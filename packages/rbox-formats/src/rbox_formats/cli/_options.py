@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,58 @@ def dataset_options(*, required: bool = True) -> Callable[[Callable[..., Any]], 
         return click.option("--data", type=Path, required=required, help="The dataset's folder.")(function)
 
     return add
+
+
+def pixels_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--bands` and `--stretch`, which hold for the process and those that it starts: no value comes of them."""
+
+    def setting(variable: str, parse: str) -> Callable[..., None]:
+        def set_variable(context: click.Context, _option: click.Parameter, value: str | None) -> None:
+            if value is None:
+                return
+            from rbox_formats import images
+            from rbox_formats.errors import ImageError
+
+            try:
+                getattr(images, parse)(value)
+            except ImageError as error:
+                raise click.BadParameter(str(error)) from error
+            name = getattr(images, variable)
+            context.call_on_close(partial(_restore, name, os.environ.get(name)))
+            os.environ[name] = value
+
+        return set_variable
+
+    bands = click.option(
+        "--bands",
+        expose_value=False,
+        callback=setting("BANDS_VARIABLE", "parse_bands"),
+        help="Which bands of an image are red, green and blue, or the one that is grey, such as 4,3,2. [default: the "
+        "first three, or the first]",
+    )
+    stretch = click.option(
+        "--stretch",
+        expose_value=False,
+        callback=setting("STRETCH_VARIABLE", "parse_stretch"),
+        help="The range of values that become black to white: percentiles of each image (1%,99%), values (0,10000), or "
+        "none. [default: 2%,98% for more than 8 bits; none for 8]",
+    )
+    return bands(stretch(function))
+
+
+def _restore(name: str, value: str | None) -> None:
+    """Puts an environment variable back."""
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+only_labelled_option = click.option(
+    "--only-labelled",
+    is_flag=True,
+    help="Leaves out images without an annotation file, where these count as images without objects.",
+)
 
 
 def codec_options(function: Callable[..., Any]) -> Callable[..., Any]:

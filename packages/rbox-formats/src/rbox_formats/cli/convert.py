@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option
 from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
 
@@ -36,11 +37,17 @@ def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 @click.command()
 @dataset_options()
 @class_names_option
+@only_labelled_option
 @click.option("--to", required=True, help="The format to write.")
 @click.option("--out", type=Path, required=True, help="The new dataset's folder.")
 @click.option("--out-split", help="The part of the new dataset to write; '' for none.  [default: as --split]")
 @click.option("--map", "renamed", multiple=True, metavar="OLD=NEW", callback=_renamed, help="Rename a class.")
 @click.option("--drop", multiple=True, metavar="NAME", help="Leave a class's objects out.")
+@click.option(
+    "--clip",
+    is_flag=True,
+    help="Cut off what lies outside of the images: of each object the smallest rectangle around the rest, or nothing.",
+)
 @click.option("--skip-missing", is_flag=True, help="Leave out annotations whose image is not there.")
 @click.option(
     "--images",
@@ -56,11 +63,13 @@ def convert(
     format: str,
     split: str | None,
     class_names: ClassNames | None,
+    only_labelled: bool,
     to: str,
     out: Path,
     out_split: str | None,
     renamed: dict[str, str],
     drop: tuple[str, ...],
+    clip: bool,
     skip_missing: bool,
     images: str,
     check: bool,
@@ -73,10 +82,12 @@ def convert(
     """
     from rbox_formats import datasets
     from rbox_formats.cli import _output
-    from rbox_formats.cli._conversion import class_map, relabelled
+    from rbox_formats.cli._conversion import class_map, clipped, corners_outside, relabelled
     from rbox_formats.errors import DatasetError, FormatsError
 
     dataset = datasets.read(format, data, split, class_names)
+    if only_labelled:
+        dataset = dataset.labelled()
     target = datasets.get(to)
     classes = class_map(dataset.class_names, target.class_names, renamed, drop)
     out_split = (split if out_split is None else out_split) or None
@@ -88,7 +99,8 @@ def convert(
             remedy="Use --images none, and place them.",
         )
     written: dict[str, int] = {}
-    counts = {"objects": 0, "dropped": 0, "missing": 0}
+    counts = {"objects": 0, "dropped": 0, "missing": 0, "outside": 0, "gone": 0, "images outside": 0}
+    passed_over: Counter[str] = Counter()
     used: set[int] = set()
     in_hand: list[ImageRecord] = []
 
@@ -104,13 +116,21 @@ def convert(
                     remedy="Convert the folders that they are in one by one (--split).",
                 )
             new = relabelled(record, classes)
+            counts["dropped"] += len(record) - len(new)
+            if clip:
+                new, outside, gone = clipped(new)
+                counts["gone"] += gone
+            else:
+                outside = int(corners_outside(new).sum())
+            counts["outside"] += outside
+            counts["images outside"] += outside > 0
             if folder and staged_folder and images != "none" and record.path is not None:
                 place = folder / _image_name(record, folder)
                 if not (place.exists() and place.samefile(record.path)):
-                    _place(record.path, staged_folder / place.name, link=images == "link")
+                    _place(record.path, staged_folder / place.relative_to(folder), link=images == "link")
             written[record.image_id] = index
+            passed_over.update(record.passed_over)
             counts["objects"] += len(new)
-            counts["dropped"] += len(record) - len(new)
             used.update(new.labels.tolist())
             in_hand[:] = [new]
             yield new
@@ -150,6 +170,17 @@ def convert(
         click.echo(f"Annotations left out because they have no image: {counts['missing']}.")
     if drop:
         click.echo(f"Objects of dropped classes left out: {counts['dropped']}.")
+    if clip:
+        click.echo(
+            f"Objects cut at the border of their image: {counts['outside']}; left out, outside: {counts['gone']}."
+        )
+    elif counts["outside"] and target.drops_outside:
+        click.echo(
+            f"Objects with a corner outside of their image: {counts['outside']}, on {counts['images outside']} images. "
+            "Ultralytics leaves such images out, with all that is on them: --clip cuts the objects at the border."
+        )
+    for what, count in passed_over.items():
+        click.echo(f"Not read, {what}: {count}.")
     if foreign := [name for name in classes.foreign if classes.names.find(name) in used]:
         click.echo(
             f"{to} has no {listed(foreign)}: read the new files with --class-names {quoted(','.join(classes.names))}."
@@ -237,7 +268,7 @@ def _image_name(record: ImageRecord, folder: Path) -> str:
     """The image's file name in the new dataset, where images are found by their id."""
     from rbox_formats import files
 
-    return files.safe_name(f"{record.image_id}{record.file.suffix}", folder)
+    return files.safe_path(f"{record.image_id}{record.file.suffix}", folder)
 
 
 def _place(image: Path, target: Path, *, link: bool) -> None:

@@ -10,7 +10,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option, pixels_options
 from rbox_formats.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -21,8 +21,11 @@ _BAR = 40
 
 
 @click.command()
-@dataset_options()
+@click.argument("folder", type=Path, required=False)
+@dataset_options(required=False)
 @class_names_option
+@only_labelled_option
+@pixels_options
 @click.option("--out", type=Path, help="A folder for inspection.json, summary.png, and pictures of images.")
 @click.option(
     "--limit",
@@ -45,16 +48,20 @@ _BAR = 40
 @writes("out")
 def inspect(
     context: click.Context,
-    data: Path,
+    folder: Path | None,
+    data: Path | None,
     format: str,
     split: str | None,
     class_names: ClassNames | None,
+    only_labelled: bool,
     out: Path | None,
     limit: int,
     max_side: int,
     show: int,
 ) -> None:
     """Count a dataset's objects, find what is odd about them, and draw them.
+
+    FOLDER, or --data. Of a FOLDER whose --format is not given the format is found by trying them.
 
     Suspicious is an object that lies outside its image, has no area, is larger than its image, crosses itself, is not
     rectangular (fills less than 0.7 of its smallest rectangle), is thin (less than 1 px wide, or 80 times as long as
@@ -69,7 +76,16 @@ def inspect(
     from rbox_formats import datasets, draw, files, inspection
     from rbox_formats.cli import _output
 
+    if (folder is None) == (data is None):
+        raise click.UsageError("Give the dataset's folder, as FOLDER or as --data.")
+    if data is None:
+        assert folder is not None
+        data = folder
+        if context.get_parameter_source("format") is click.core.ParameterSource.DEFAULT:
+            format, split = _found(data, split, class_names)
     dataset = datasets.read(format, data, split, class_names)
+    if only_labelled:
+        dataset = dataset.labelled()
     if out:
         report = out / "inspection.json"
         sources = map(inspection.file_of, dataset.sources)
@@ -96,6 +112,33 @@ def inspect(
     if broken := found.broken + unreadable:
         _print_broken(broken, show)
         context.exit(1)
+
+
+def _found(folder: Path, split: str | None, class_names: ClassNames | None) -> tuple[str, str | None]:
+    """The format that a folder looks like, and its part, said to the user.
+
+    Raises:
+        DatasetError: If it looks like none, or its classes are to be named.
+    """
+    from rbox_formats import datasets
+    from rbox_formats.errors import DatasetError, listed
+
+    looks = datasets.guess(folder, split)
+    if looks is None:
+        readable = [name for name, entry in datasets.FORMATS.items() if entry.read]
+        raise DatasetError(
+            f"expected a dataset of a known format, found none of {listed(readable)}",
+            path=folder,
+            remedy="Name one (--format): what is wrong is then said.",
+        )
+    if looks.needs_names and class_names is None:
+        raise DatasetError(
+            f"expected classes of the format {looks.format}, which it looks like, found others",
+            path=folder,
+            remedy=f"Name them: {looks.options}",
+        )
+    click.echo(f"It looks like {looks.options.removesuffix(' --class-names ...')}.")
+    return looks.format, looks.split
 
 
 def _write(path: Path, values: dict[str, Any]) -> None:
@@ -149,6 +192,8 @@ def _print(found: Inspection, show: int) -> None:
         click.echo(f"Images of unknown size, where nothing is known to lie outside: {found.without_size}.")
     if found.partly_outside:
         click.echo(f"Objects that reach beyond their image: {found.partly_outside}.")
+    for what, count in found.passed_over.items():
+        click.echo(f"Not read, {what}: {count}.")
     _print_turned(found, show)
     _print_suspicious(found, show)
     click.echo(inspection.headline(found))

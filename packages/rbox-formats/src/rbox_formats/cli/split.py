@@ -10,12 +10,14 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option, pixels_options
 
 
 @click.command()
 @dataset_options()
 @class_names_option
+@only_labelled_option
+@pixels_options
 @click.option("--out", type=Path, required=True, help="The folder of the dataset of windows.")
 @click.option("--out-format", default="dota", show_default=True, help="The format of its annotations.")
 @click.option("--size", type=int, default=1024, show_default=True, help="Side of the windows, in pixels.")
@@ -75,6 +77,7 @@ def split(
     format: str,
     split: str | None,
     class_names: ClassNames | None,
+    only_labelled: bool,
     out: Path,
     out_format: str,
     workers: int | None,
@@ -85,6 +88,8 @@ def split(
     from rbox_formats.cli import _output
 
     dataset = datasets.read(format, data, split, class_names)
+    if only_labelled:
+        dataset = dataset.labelled()
     _output.refuse_inputs(out, data, split, dataset)
     _output.require_writable(out)
     settings = splitting.SplitSettings(**options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import (
+    _guess,
     coco,
     dior_r,
     dota,
@@ -29,19 +31,22 @@ from rbox_formats.datasets import (
 )
 from rbox_formats.datasets._folders import images_by_split
 from rbox_formats.datasets._format import Format
+from rbox_formats.datasets._guess import Guess
 from rbox_formats.datasets._per_image import Annotation
 from rbox_formats.datasets._with_images import with_images
 from rbox_formats.errors import DatasetError, quoted
 
-__all__ = ["FORMATS", "Annotation", "Format", "get", "read", "with_images", "write"]
+_logger = logging.getLogger("rbox_formats")
+
+__all__ = ["FORMATS", "Annotation", "Format", "Guess", "get", "guess", "read", "with_images", "write"]
 
 FORMATS: dict[str, Format] = {
     "coco": Format(coco.read, coco.write, None, coco.images),
     "coco-rotated": Format(coco.read, partial(coco.write, rotated=True), None, coco.images),
     "dior-r": Format(dior_r.read, dior_r.write, dior_r.CLASS_NAMES, dior_r.images),
     "dota": Format(dota.read, dota.write, dota.V1_0, images_by_split),
-    "dota-v1.5": Format(dota.read, dota.write, dota.V1_5, images_by_split),
-    "dota-v2.0": Format(dota.read, dota.write, dota.V2_0, images_by_split),
+    "dota-v1.5": Format(partial(dota.read, version="1.5"), dota.write, dota.V1_5, images_by_split),
+    "dota-v2.0": Format(partial(dota.read, version="2.0"), dota.write, dota.V2_0, images_by_split),
     "fair1m": Format(fair1m.read, fair1m.write, fair1m.CLASS_NAMES, images_by_split),
     "geojson": Format(None, geojson.write),
     "geojson-map": Format(None, partial(geojson.write, on_map=True)),
@@ -63,7 +68,7 @@ FORMATS: dict[str, Format] = {
     "ssdd": Format(ssdd.read, ssdd.write, ssdd.CLASS_NAMES, ssdd.images),
     "ucas-aod": Format(ucas_aod.read, ucas_aod.write, ucas_aod.CLASS_NAMES, ucas_aod.images),
     "voc": Format(voc.read, voc.write, None, voc.images),
-    "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder),
+    "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder, drops_outside=True),
     "ymir": Format(ymir.read, ymir.write, None, ymir.images),
 }
 
@@ -79,6 +84,20 @@ def get(name: str) -> Format:
     return FORMATS[name]
 
 
+def guess(root: str | Path, split: str | None = None) -> Guess | None:
+    """The format that a folder or a file looks like, by trying them; None where it is none that is known.
+
+    Args:
+        root: A dataset's folder, or its file.
+        split: The part that is tried first.
+    """
+    return _guess.guess(files.as_path(root), {name: FORMATS[name] for name in _ORDER + tuple(FORMATS)}, split)
+
+
+# Formats that read the files of others too come behind these: roLabelImg's takes VOC's, RSDD-SAR's roLabelImg's.
+_ORDER = ("coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg")
+
+
 def read(format: str, root: str | Path, split: str | None = None, class_names: Iterable[str] | None = None) -> Dataset:
     """Opens a dataset; its files are read one image at a time, when asked for.
 
@@ -92,13 +111,25 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
     Raises:
         DatasetError: If the format is unknown or only written, the folder missing or empty; while iterating, if an
             annotation is not as the format says (with file and line).
+
+    Images and annotation files that do not find each other are named in the log, and in `Dataset.unmatched`.
     """
     chosen = get(format)
     if chosen.read is None:
         readable = ", ".join(name for name, entry in FORMATS.items() if entry.read)
         raise DatasetError(f"expected a format that can be read, among {readable}, got {quoted(format)}")
     names = chosen.class_names if class_names is None else ClassNames(class_names)
-    return chosen.read(files.as_path(root), split, names)
+    root = files.as_path(root)
+    try:
+        found = chosen.read(root, split, names)
+    except DatasetError as error:
+        looks = guess(root, split)
+        if looks is None or (looks.format, looks.split) == (format, split) or looks.needs_names:
+            raise
+        raise DatasetError(f"{error}\nIt looks like the format {looks.format}: {looks.options}") from error
+    for line in found.unmatched.lines():
+        _logger.warning(line)
+    return found
 
 
 def write(

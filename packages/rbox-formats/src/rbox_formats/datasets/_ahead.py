@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from rbox_formats._geometry import quad_to_rbox
-from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats._records import ClassNames, Dataset, ImageRecord, Unmatched
 from rbox_formats.errors import RboxError
 
 AHEAD = 16
@@ -31,9 +31,15 @@ class QuadDataset(Dataset):
     parse: Callable[[Any], dict[str, Any]]
 
     @classmethod
-    def of(cls, class_names: ClassNames, sources: Sequence[Any], parse: Callable[[Any], dict[str, Any]]) -> QuadDataset:
+    def of(
+        cls,
+        class_names: ClassNames,
+        sources: Sequence[Any],
+        parse: Callable[[Any], dict[str, Any]],
+        unmatched: Unmatched,
+    ) -> QuadDataset:
         """A dataset, by how its sources are parsed."""
-        return cls(class_names, sources, partial(_load, parse=parse), parse=parse)
+        return cls(class_names, sources, partial(_load, parse=parse), unmatched, parse=parse)
 
     def __iter__(self) -> Iterator[ImageRecord]:
         for start in range(0, len(self.sources), AHEAD):

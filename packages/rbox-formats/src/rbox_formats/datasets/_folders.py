@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rbox_formats import files, images
-from rbox_formats.errors import DatasetError, quoted
+from rbox_formats._records import Unmatched
+from rbox_formats.errors import DatasetError, listed, quoted
 
 
 def split_folder(root: Path, split: str | None) -> Path:
@@ -59,36 +60,86 @@ def annotation_folder(base: Path, names: Sequence[str]) -> Path:
     )
 
 
-def annotation_files(folder: Path, suffix: str) -> list[Path]:
-    """The annotation files in a folder, by name.
+def id_in(path: Path, folder: Path) -> str:
+    """What a file's image is called: its path in the folder, with '/' between folders and without suffix."""
+    return path.relative_to(folder).with_suffix("").as_posix()
+
+
+_OF_FILES = (".txt", ".xml", ".json")
+
+
+def below(folder: Path, nested: bool) -> list[Path]:
+    """What is in a folder, and in the folders in it where they count too, in order of the names."""
+    found: list[Path] = []
+    for path in files.visible(folder):
+        inner = nested and path.is_dir() and not path.is_symlink() and path.suffix.lower() not in _OF_FILES
+        found += below(path, nested) if inner else [path]
+    return found
+
+
+def annotation_files(folder: Path, suffix: str, *, nested: bool = False) -> list[Path]:
+    """The annotation files in a folder, by name; with `nested` those in its folders too.
 
     Raises:
         DatasetError: If there is none.
     """
-    found = [path for path in files.visible(folder) if path.suffix.lower() == suffix]
+    found = [path for path in below(folder, nested) if path.suffix.lower() == suffix]
     if not found:
+        inside = listed(path.name + "/" * path.is_dir() for path in files.visible(folder))
         raise DatasetError(
             f"expected annotation files (*{suffix}), found none",
             path=folder,
-            remedy="Each image has one, of the same name.",
+            remedy="Each image has one, of the same name. "
+            + (f"In the folder are {inside}." if inside else "It is empty."),
         )
     return found
 
 
-def image_index(folders: Iterable[Path]) -> dict[str, Path]:
+def image_index(folders: Iterable[Path], *, nested: bool = False) -> dict[str, Path]:
     """The image files in some folders, by their names without suffix; folders that are not there have none.
+
+    With `nested` those in folders in them too, by their paths without suffix.
 
     Raises:
         DatasetError: If two images have one name.
     """
     found: dict[str, Path] = {}
-    for path in (path for folder in folders for path in images.find(folder)):
-        if path.stem in found:
-            raise DatasetError(
-                f"expected one image of the name {quoted(path.stem)}, got {path.name} as well", path=found[path.stem]
-            )
-        found[path.stem] = path
+    for folder in folders:
+        for path in (path for path in below(folder, nested) if path.suffix.lower() in images.SUFFIXES):
+            name = id_in(path, folder)
+            if name in found:
+                raise DatasetError(
+                    f"expected one image of the name {quoted(name)}, got {path.name} as well", path=found[name]
+                )
+            found[name] = path
     return found
+
+
+def unmatched(
+    labels: Iterable[Path],
+    image_files: Mapping[str, Path],
+    *,
+    as_empty: bool = False,
+    ids: Mapping[Path, str] | None = None,
+) -> Unmatched:
+    """Which annotation files and images of one name each there are without the other.
+
+    Args:
+        labels: The annotation files.
+        image_files: As `image_index` has them.
+        as_empty: Whether images without an annotation file are images without objects.
+        ids: What each annotation file's image is called. None: as the file.
+    """
+    labels = list(labels)
+    called = {path: path.stem for path in labels} if ids is None else ids
+    names = {called[path] for path in labels}
+    return Unmatched(
+        images=tuple(path for name, path in image_files.items() if name not in names),
+        labels=tuple(path for path in labels if called[path] not in image_files),
+        as_empty=as_empty,
+        image_count=len(image_files),
+        label_count=len(labels),
+    )
 
 
 class ImageFile(NamedTuple):

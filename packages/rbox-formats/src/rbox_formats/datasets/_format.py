@@ -29,9 +29,11 @@ class Format:
         write: See `rbox_formats.datasets.write`.
         class_names: The list of its makers; None where each dataset has its own.
         images: Where a dataset that was written has its images; None where the format does not say.
+        drops_outside: Whether who reads the format leaves out a whole image of which an object has a corner outside.
     """
 
     read: Read | None
     write: Write
     class_names: ClassNames | None = None
     images: Images | None = None
+    drops_outside: bool = False

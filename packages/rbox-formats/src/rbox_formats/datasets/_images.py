@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from rbox_formats import files, images
 from rbox_formats._records import ImageRecord
@@ -55,11 +55,23 @@ def find_image(name: str, root: Path, folders: Iterable[Path]) -> ImageFile:
 
 
 def find_named(name: Value, root: Path, folders: Iterable[Path]) -> ImageFile:
-    """`find_image` of a name in a JSON file: the error names its place there."""
+    """`find_image` of a name in a JSON file.
+
+    Of a name that leads out of the dataset, as another machine's paths do (absolute, with a drive, from `..`), the last
+    part alone is looked for.
+
+    Raises:
+        DatasetError: If it is the name of no file, with its place in the file.
+    """
     text = name.text()
-    for folder in (folders := list(folders)):
-        try:
+    folders = list(folders)
+    try:
+        for folder in folders:
             inside(text, root, folder)
+    except DatasetError:
+        text = PureWindowsPath(PureWindowsPath(text).name).name if text[-1:] not in ("/", "\\") else ""
+        try:
+            inside(text, root, root)
         except DatasetError:
             raise name.error(f"the name of a file inside {root}", "Move the image there, and correct it.") from None
     return find_image(text, root, folders)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -12,8 +13,8 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats._geometry import quad_to_rbox
-from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index
+from rbox_formats._records import ClassNames, Dataset, ImageRecord, Unmatched
+from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index, unmatched
 from rbox_formats.errors import DatasetError, quoted
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.lines import read_text, split_lines
@@ -37,6 +38,7 @@ class Annotation(NamedTuple):
     width: int | None = None
     height: int | None = None
     file_name: str | None = None
+    passed_over: Mapping[str, int] | None = None
 
     @classmethod
     def from_lists(
@@ -82,10 +84,11 @@ class Layout(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A split's folder, and its annotation files."""
+    """A split's folder, its annotation files, and whether these are all there are or those in a list."""
 
     base: Path
     files: list[Path]
+    listed: bool = False
 
 
 def find(root: Path, split: str | None, layout: Layout) -> Found:
@@ -99,7 +102,7 @@ def find(root: Path, split: str | None, layout: Layout) -> Found:
     name = files.safe_name(split, root)
     for path in (root / folder / f"{name}.txt" for folder in layout.lists):
         if path.is_file():
-            return Found(root, _listed(path, annotation_folder(root, layout.annotations)))
+            return Found(root, _listed(path, annotation_folder(root, layout.annotations)), listed=True)
     if (root / name).is_dir():
         return Found(root / name, _all_files(root / name, layout))
     lists = sorted(path.stem for folder in layout.lists for path in (root / folder).glob("*.txt"))
@@ -145,9 +148,32 @@ def _listed(path: Path, folder: Path) -> list[Path]:
     return list(found)
 
 
-def dataset(found: Sequence[Path], image_files: dict[str, Path], class_names: ClassNames, parse: Parse) -> Dataset:
+def dataset(found: Found, image_files: dict[str, Path], class_names: ClassNames, parse: Parse) -> Dataset:
     """A dataset of annotation files, each read when it is asked for."""
-    return Dataset(class_names, found, partial(load, image_files=image_files, class_names=class_names, parse=parse))
+    read_one = partial(load, image_files=image_files, class_names=class_names, parse=parse)
+    return Dataset(class_names, found.files, read_one, _unmatched(found, image_files))
+
+
+def _unmatched(found: Found, image_files: dict[str, Path]) -> Unmatched:
+    """Which images and annotations do not find each other, by the annotations' names or by what they say.
+
+    Of the images beside a list's annotations nothing is said: others' are among them.
+    """
+    apart = unmatched(found.files, image_files)
+    if not (apart.images and apart.labels):
+        return replace(apart, images=() if found.listed else apart.images)
+    claimed: set[str] = set()
+    alone = []
+    for path in apart.labels:
+        try:
+            said = xml_elements.read(path, lambda root: {xml_elements.text_of(element) for element in root.iter()})
+        except DatasetError:  # said when it is read
+            said = set()
+        named = {name for text in said for name in (text, Path(text).stem) if name in image_files}
+        claimed |= named
+        alone += [] if named else [path]
+    others = tuple(path for path in apart.images if path.stem not in claimed)
+    return replace(apart, images=() if found.listed else others, labels=tuple(alone))
 
 
 def load(path: Path, image_files: dict[str, Path], class_names: ClassNames, parse: Parse) -> ImageRecord:
@@ -171,6 +197,7 @@ def load(path: Path, image_files: dict[str, Path], class_names: ClassNames, pars
         height=image.height if image.path else annotation.height,
         metadata=annotation.metadata,
         stated_size=(annotation.width, annotation.height) if annotation.width and annotation.height else None,
+        passed_over=annotation.passed_over,
     )
 
 

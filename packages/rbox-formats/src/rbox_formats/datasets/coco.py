@@ -15,7 +15,9 @@ An object's place, in pixels of the image, is read from
   files with radians or clockwise angles are to be converted before. Where there is a segmentation as well, that is the
   quad, and this the box.
 - `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else. A mask in
-  run lengths (an object as `segmentation`) is not read.
+  run lengths (an object as `segmentation`) is not read. Where `attributes` has a `rotation` of more than zero, as CVAT
+  exports a turned rectangle, the box is turned by it: degrees, clockwise, about its centre; other keys that look like
+  an angle are named by `inspect`, and not read.
 
 An image's record has quads if any of its annotations has outlines, or there are none. `iscrowd` and `ignore` both make
 an object difficult, which is written as `ignore` (an evaluation with pycocotools goes by `iscrowd` alone). `score` is
@@ -31,8 +33,9 @@ On disk, read: the file itself as `root`, or for a split `annotations/instances_
 `annotations/<split>.json`, `Annotations/<split>.json`, `<split>.json`, `<split>/_annotations.coco.json` (Roboflow) or
 `<split>/<split>.json`; without one `annotations.json`, `_annotations.coco.json` or the only JSON file in `root` or in
 `annotations`. A `file_name` is looked for in `images/<split>`, `<split>/images`, `<split>`, `images` and `root`; it may
-have folders, and never leads out of the dataset's. Written: `annotations/instances_<split>.json`, without a split
-`annotations.json`, or `root` itself where it ends in .json.
+have folders, and never leads out of the dataset's: of one that would (absolute, with a drive, from `..`) the last part
+is looked for. An image is called by its file's name without suffix, and by its path where two names are equal. Written:
+`annotations/instances_<split>.json`, without a split `annotations.json`, or `root` itself where it ends in .json.
 
 The whole file is parsed when the dataset is opened, and held: about ten times its size. Writing holds one record at a
 time, and the ids of the images.
@@ -43,8 +46,11 @@ Source: cocodataset.org/#format-data; facebookresearch/detectron2, detectron2/st
 from __future__ import annotations
 
 import itertools
+import logging
+import math
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -61,6 +67,7 @@ from rbox_formats.datasets._one_file import Layout, annotation_file, written_fil
 from rbox_formats.errors import listed, quoted
 from rbox_formats.images import stem_of
 from rbox_formats.parsing import json_values
+from rbox_formats.parsing.attributes import ROTATION, angle_named, looks_like_angle
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
@@ -79,11 +86,21 @@ _LAYOUT = Layout(
 )
 
 
+# What of an annotation has a meaning here, or is none of an angle's.
+_READ = frozenset(["area", "attributes", "bbox", "category_id", "id", "ignore", "image_id", "iscrowd", "score"])
+_SAME_CORNER = 0.01
+# So many rotated boxes with an angle, all of them small, are no chance.
+_SOME = 5
+
+_logger = logging.getLogger("rbox_formats")
+
+
 class _Source(NamedTuple):
-    """An image's entry and those of its annotations."""
+    """An image's entry, those of its annotations, and what it is called."""
 
     image: Value
     annotations: list[Value]
+    image_id: str
 
 
 class _Categories(NamedTuple):
@@ -113,30 +130,90 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     """Opens a COCO file; see `rbox_formats.datasets.read`."""
     path, folder = annotation_file(root, split, _LAYOUT)
     document = json_values.read(path)
-    by_id = {}
-    for category in document["categories"].items():
-        number = category["id"].integer()
-        if number in by_id:
-            raise category["id"].error("an id that no other category has")
-        by_id[number] = category["name"].text()
+    by_id = categories_of(document)
     names = _names.checked([by_id[number] for number in sorted(by_id)], path) if class_names is None else class_names
-    sources: dict[int, _Source] = {}
-    stems: set[str] = set()
-    for image in document["images"].items():
-        number, stem = image["id"].integer(), stem_of(image["file_name"].text())
-        if number in sources:
-            raise image["id"].error("an id that no other image has")
-        if stem in stems:
-            raise image["file_name"].error("a file name that no other image has, up to folder and suffix")
-        stems.add(stem)
-        sources[number] = _Source(image, [])
+    ids = image_ids_of(document)
+    sources = {
+        image["id"].integer(): _Source(image, [], ids[image["id"].integer()]) for image in document["images"].items()
+    }
     for annotation in document["annotations"].items():
         number = annotation["image_id"].integer()
         if number not in sources:
             raise annotation["image_id"].error("the id of one of the images")
         sources[number].annotations.append(annotation)
+    _say_if_radians(sources.values(), path)
     load = partial(_load, root=folder, split=split, categories=_Categories(names, by_id))
     return Dataset(names, list(sources.values()), load)
+
+
+def _say_if_radians(sources: Iterable[_Source], path: Path) -> None:
+    """Says in the log that angles may be radians, where no rotated box of several has one beyond pi."""
+    angles: list[float] = []
+    for source in sources:
+        for annotation in source.annotations:
+            box = annotation.value.get("bbox") if isinstance(annotation.value, dict) else None
+            if isinstance(box, list) and len(box) == 5 and type(box[4]) in (int, float) and box[4]:
+                angles.append(abs(box[4]))
+                if angles[-1] > math.pi:
+                    return
+    if len(angles) >= _SOME:
+        _logger.warning(
+            "%s: none of the angles of %d rotated boxes is beyond pi: are they radians? They are read as degrees",
+            path,
+            len(angles),
+        )
+
+
+def categories_of(document: Value) -> dict[int, str]:
+    """The names of a file's categories by their ids, without those that only head others.
+
+    A category that no annotation has, and that another one names as its supercategory, is no class: Roboflow writes
+    such a root, which may bear the name of a class.
+
+    Raises:
+        DatasetError: If two have one id.
+    """
+    names: dict[int, str] = {}
+    above: dict[int, Any] = {}
+    for category in document["categories"].items():
+        number = category["id"].integer()
+        if number in names:
+            raise category["id"].error("an id that no other category has")
+        names[number] = category["name"].text()
+        above[number] = category["supercategory"].value if category.has("supercategory") else None
+    annotations = document["annotations"].items() if document.has("annotations") else ()
+    used = {annotation["category_id"].integer() for annotation in annotations if annotation.has("category_id")}
+
+    def heads(number: int) -> bool:
+        return any(name == names[number] for other, name in above.items() if other != number)
+
+    return {number: name for number, name in names.items() if number in used or not heads(number)}
+
+
+def image_ids_of(document: Value) -> dict[int, str]:
+    """What a file's images are called, by their ids: by their files' names without folders and suffix.
+
+    Where two of a file would be called alike, all are called by their paths without suffix, such as "cam1/0001".
+
+    Raises:
+        DatasetError: If two have one id, or one path up to its suffix.
+    """
+    entries = list(document["images"].items())
+    names = [entry["file_name"].text() for entry in entries]
+    called = [stem_of(name) for name in names]
+    if len(set(called)) < len(called):
+        folders = [name.replace("\\", "/").strip("/").rpartition("/")[0] for name in names]
+        called = [f"{folder}/{stem}" if folder else stem for folder, stem in zip(folders, called, strict=True)]
+    found: dict[int, str] = {}
+    for entry, image_id in zip(entries, called, strict=True):
+        number = entry["id"].integer()
+        if number in found:
+            raise entry["id"].error("an id that no other image has")
+        found[number] = image_id
+    if len(set(called)) < len(called):
+        twice = next(i for i, image_id in enumerate(called) if image_id in called[:i])
+        raise entries[twice]["file_name"].error("a file name that no other image has, up to its suffix")
+    return found
 
 
 def images(root: Path, split: str | None) -> Path:
@@ -150,7 +227,9 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
     parts = [f"images/{split}", f"{split}/images", split] if split else []
     image = find_named(entry["file_name"], root, [root / part for part in [*parts, "images", "."]])
     labels, shapes, difficult, scores = [], [], [], []
+    passed_over: Counter[str] = Counter()
     for annotation in source.annotations:
+        passed_over.update(_unread_angles(annotation))
         labels.append(_label(annotation, categories))
         shapes.append(_shape(annotation))
         difficult.append(any(annotation[key].flag() for key in ("iscrowd", "ignore") if annotation.has(key)))
@@ -159,7 +238,7 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
     width, height = (entry[key].side() if entry.has(key) else None for key in ("width", "height"))
     known = ("file_name", "width", "height")
     return ImageRecord(
-        image_id=stem_of(entry["file_name"].text()),
+        image_id=source.image_id,
         boxes=boxes,
         quads=quads,
         labels=np.array(labels, dtype=np.int64),
@@ -170,7 +249,17 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
         height=image.height if image.path else height,
         metadata={key: value for key, value in entry.value.items() if key not in known},
         stated_size=None if width is None or height is None else (width, height),
+        passed_over=passed_over,
     )
+
+
+def _unread_angles(annotation: Value) -> Iterable[str]:
+    """What an annotation has that looks like an angle and is not read."""
+    said = {key: value for key, value in annotation.value.items() if key not in _READ}
+    attributes = annotation.value.get("attributes")
+    if isinstance(attributes, dict):
+        said |= {key: value for key, value in attributes.items() if key != ROTATION}
+    return [angle_named(key) for key, value in said.items() if looks_like_angle(key, value)]
 
 
 def _label(annotation: Value, categories: _Categories) -> int:
@@ -186,6 +275,7 @@ def _label(annotation: Value, categories: _Categories) -> int:
 
 def _shape(annotation: Value) -> _Shape:
     quad = _outline(annotation["segmentation"]) if annotation.has("segmentation") else None
+    rotation = _rotation(annotation)
     box = annotation["bbox"].numbers() if annotation.has("bbox") else []
     if len(box) not in (0, 4, 5):
         raise annotation["bbox"].error("4 numbers (x, y, w, h) or 5 (cx, cy, w, h, degrees)")
@@ -193,12 +283,29 @@ def _shape(annotation: Value) -> _Shape:
         raise annotation["bbox"].error("a width and a height that are not negative")
     if len(box) == 5:
         return _Shape(quad, [*box[:4], -float(np.radians(box[4]))])
-    if quad is not None:
+    # A tool that writes the unturned box may write its corners as well.
+    if quad is not None and not (rotation and box and _are_corners(quad, box)):
         return _Shape(quad, None)
     if not box:
         raise annotation.error("a bbox or a segmentation")
     x, y, w, h = box
-    return _Shape(None, [x + w / 2, y + h / 2, w, h, 0.0])
+    return _Shape(None, [x + w / 2, y + h / 2, w, h, math.radians(rotation)])
+
+
+def _rotation(annotation: Value) -> float:
+    """By how many degrees CVAT says that the box is turned, clockwise."""
+    if not annotation.has("attributes") or not isinstance(annotation["attributes"].value, dict):
+        return 0.0
+    attributes = annotation["attributes"]
+    return attributes[ROTATION].number() if attributes.has(ROTATION) else 0.0
+
+
+def _are_corners(quad: Sequence[float], box: Sequence[float]) -> bool:
+    """Whether a quad is the corners of an upright box [x, y, w, h], in whatever order, to a hundredth of a pixel."""
+    x, y, w, h = box
+    wanted = sorted([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])
+    found = sorted(zip(quad[0::2], quad[1::2], strict=True))
+    return bool(np.abs(np.array(found) - wanted).max() < _SAME_CORNER)
 
 
 def _outline(segmentation: Value) -> list[float] | None:
@@ -283,7 +390,7 @@ def _image_id(record: ImageRecord, used: set[int], free: Iterable[int]) -> int:
 
 
 def _image(record: ImageRecord, image_id: int) -> dict[str, Any]:
-    name = files.safe_name(image_name(record), Path("images"))
+    name = files.safe_path(image_name(record), Path("images"))
     entry: dict[str, Any] = {"id": image_id, "file_name": name}
     if record.width is not None and record.height is not None:
         entry |= {"width": record.width, "height": record.height}

@@ -9,8 +9,16 @@ with the corners in pixels, in any order around the object (DOTA's own are clock
 their border cuts: read as difficult, and written as 1. Lines end in LF or CRLF.
 
 On disk: `<root>[/<split>]/labelTxt/<image_id>.txt` and `<root>[/<split>]/images/<image_id>.png`; MMRotate's windows
-have `annfiles` in place of `labelTxt`. A label file may stand without its image. Both header lines are kept in
+have `annfiles` in place of `labelTxt`. A label file may stand without its image; an image without a label file has no
+objects, as in the other formats (`Dataset.labelled` leaves such out). Both header lines are kept in
 `ImageRecord.metadata` as they are written, and written back; there is nothing else that a record has no name for.
+
+Label files and images in folders within are called by their paths: `labelTxt/cam1/0001.txt` is that of
+`images/cam1/0001.png`, the image "cam1/0001".
+
+DOTA's downloads are read as they unpack: `<root>[/<split>]/labelTxt-v1.0/labelTxt` (of v1.5 and v2.0
+`labelTxt-v1.5/DOTA-v1.5_train` and so on), with the images in `images`, `images/images`, or in
+parts, `images/part1` and so on; the format's version chooses among several.
 
 The classes are those of the DOTA development kit (CAPTAIN-WHU/DOTA_devkit) and of MMRotate
 (`mmrotate/datasets/dota.py`), in their order: 15 in v1.0, "container-crane" added in v1.5, "airport" and "helipad" in
@@ -20,20 +28,29 @@ v2.0.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from rbox_formats import files
+from rbox_formats import files, images
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets._ahead import QuadDataset
-from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index, split_folder
-from rbox_formats.errors import quoted
+from rbox_formats.datasets._folders import (
+    annotation_files,
+    annotation_folder,
+    id_in,
+    image_file,
+    image_index,
+    split_folder,
+    unmatched,
+)
+from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     LARGEST,
+    NO_COMMAS,
     LineError,
     find_class,
     one_field,
@@ -86,9 +103,70 @@ class Objects(NamedTuple):
     metadata: dict[str, str]
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in DOTA's layout; see `rbox_formats.datasets.read`."""
-    return open_folders(root, split, V1_0 if class_names is None else class_names, LABEL_FOLDERS, parse)
+_NO_OBJECTS = Objects(np.zeros((0, 4, 2)), np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool), {})
+
+
+# The downloads, a zip each, as they unpack: labels by version and format.
+_VERSIONS: Mapping[str, str] = {"1.0": "dota", "1.5": "dota-v1.5", "2.0": "dota-v2.0"}
+_DOWNLOADED = (
+    "labelTxt-v{version}",
+    "labelTxt-v{version}/labelTxt",
+    "labelTxt-v{version}/DOTA-v{version}_*",
+    "labelTxt-v{version}/trainset_reclabelTxt",
+    "labelTxt-v{version}/valset_reclabelTxt",
+    "DOTA-v{version}_*",
+)
+_DOWNLOADED_IMAGES = ("images", "images/images", "images/part*", "images/part*/images", "part*", "part*/images")
+
+
+def read(root: Path, split: str | None, class_names: ClassNames | None, *, version: str = "1.0") -> Dataset:
+    """Opens a dataset in DOTA's layout, or in that of its downloads; see `rbox_formats.datasets.read`.
+
+    Args:
+        root: The dataset's folder.
+        split: A part of it.
+        class_names: The classes; None: those of v1.0.
+        version: Whose labels are read where the downloads of several stand side by side.
+    """
+    names = V1_0 if class_names is None else class_names
+    base = split_folder(root, split)
+    downloaded = _as_downloaded(base, version)
+    if downloaded is not None:
+        folder, image_folders = downloaded
+        return _open(folder, image_folders, names, parse)
+    return open_folders(root, split, names, LABEL_FOLDERS, parse)
+
+
+def _as_downloaded(base: Path, version: str) -> tuple[Path, list[Path]] | None:
+    """The folders of labels and images in the layout of DOTA's own downloads; None for another layout.
+
+    Raises:
+        DatasetError: If only another version's labels are there, or there are several folders of this one's.
+    """
+    if any((base / name).is_dir() for name in LABEL_FOLDERS):
+        return None
+    found = {
+        each: [
+            path for name in _DOWNLOADED for path in sorted(base.glob(name.format(version=each))) if _has_labels(path)
+        ]
+        for each in _VERSIONS
+    }
+    if not any(found.values()):
+        return None
+    if len(found[version]) != 1:
+        there = listed(path.relative_to(base) for paths in found.values() for path in paths)
+        others = [f"--format {name}" for each, name in _VERSIONS.items() if each != version and found[each]]
+        remedy = f"Read it as {' or '.join(others)}." if others else "Move all but one of them away."
+        raise DatasetError(f"expected one folder of DOTA-v{version}'s labels, found {there}", path=base, remedy=remedy)
+    image_folders = [path for name in _DOWNLOADED_IMAGES for path in sorted(base.glob(name)) if images.find(path)]
+    return found[version][0], image_folders
+
+
+def _has_labels(folder: Path) -> bool:
+    """Whether a folder has label files of rotated boxes; the downloads have upright ones beside, in folders '..hbb'."""
+    if "hbb" in folder.name.lower():
+        return False
+    return folder.is_dir() and any(path.suffix.lower() == ".txt" for path in files.visible(folder))
 
 
 def open_folders(
@@ -100,18 +178,42 @@ def open_folders(
 ) -> Dataset:
     """Opens a folder of label files and a folder of images beside it, each label file read by `parse`."""
     base = split_folder(root, split)
-    label_files = annotation_files(annotation_folder(base, label_folders), ".txt")
-    image_files = image_index([base / "images"])
-    load = partial(_fields, image_files=image_files, class_names=class_names, parse=parse)
-    return QuadDataset.of(class_names, label_files, load)
+    return _open(annotation_folder(base, label_folders), [base / "images"], class_names, parse)
+
+
+def _open(
+    folder: Path,
+    image_folders: Sequence[Path],
+    class_names: ClassNames,
+    parse: Callable[[Path, ClassNames], Objects],
+) -> Dataset:
+    label_files = annotation_files(folder, ".txt", nested=True)
+    image_files = image_index(image_folders, nested=True)
+    ids = {path: id_in(path, folder) for path in label_files}
+    apart = unmatched(label_files, image_files, as_empty=True, ids=ids)
+    ids |= (
+        {path: image_id for image_id, path in image_files.items() if image_id not in set(ids.values())}
+        if apart.images
+        else {}
+    )
+    load = partial(
+        _fields, image_files=image_files, class_names=class_names, parse=parse, without=frozenset(apart.images), ids=ids
+    )
+    sources = sorted([*label_files, *apart.images], key=ids.__getitem__) if apart.images else label_files
+    return QuadDataset.of(class_names, sources, load, apart)
 
 
 def _fields(
-    path: Path, image_files: dict[str, Path], class_names: ClassNames, parse: Callable[[Path, ClassNames], Objects]
+    path: Path,
+    image_files: dict[str, Path],
+    class_names: ClassNames,
+    parse: Callable[[Path, ClassNames], Objects],
+    without: frozenset[Path],
+    ids: Mapping[Path, str],
 ) -> dict[str, Any]:
-    """What `ImageRecord.from_quads` takes."""
-    image_id = path.stem
-    objects = parse(path, class_names)
+    """What `ImageRecord.from_quads` takes, of a label file or of an image that has none."""
+    image_id = ids[path]
+    objects = _NO_OBJECTS if path in without else parse(path, class_names)
     return {"image_id": image_id, **objects._asdict(), **image_file(image_files, image_id)._asdict()}
 
 
@@ -196,13 +298,34 @@ def _header(line: str) -> tuple[str, str] | None:
 
 def _object(fields: list[str], class_names: ClassNames, difficult: Mapping[str, bool]) -> tuple[list[float], int, bool]:
     if len(fields) not in (9, 10):
-        raise LineError(f"expected 8 coordinates, a class and perhaps a difficulty, got {len(fields)} fields", _LINE)
+        message = f"expected 8 coordinates, a class and perhaps a difficulty, got {len(fields)} fields"
+        raise LineError(message, _likely(fields))
     corners = parse_numbers(fields[:8], "8 coordinates", _LINE)
+    if _is_number(fields[8]) and class_names.find(fields[8]) is None:
+        remedy = f"{_LINE}. A number first, and shares of the image behind it, is YOLO's line: --format yolo-obb"
+        raise LineError(f"expected a class among {listed(class_names)}, got {quoted(fields[8])}", remedy)
     label = find_class(fields[8], class_names)
     flag = fields[9] if len(fields) == 10 else "0"
     if flag not in difficult:
         raise LineError(f"expected a difficulty among {', '.join(difficult)}, got {quoted(flag)}", _LINE)
     return corners, label, difficult[flag]
+
+
+def _likely(fields: list[str]) -> str:
+    """What a line of another number of fields is likely to be."""
+    if any("," in field for field in fields):
+        return f"{NO_COMMAS} {_LINE}"
+    if len(fields) in (5, 6) and all(map(_is_number, fields[:4])) and not _is_number(fields[4]):
+        return f"These may be upright boxes, x_min y_min x_max y_max class. {_LINE}"
+    return _LINE
+
+
+def _is_number(field: str) -> bool:
+    try:
+        parse_numbers([field], "a number")
+    except LineError:
+        return False
+    return True
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
@@ -217,7 +340,7 @@ def write_folder(
     folder = (root / files.safe_name(split, root) if split else root) / label_folder
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:
-        name = files.safe_name(f"{record.image_id}.txt", folder)
+        name = files.safe_path(f"{record.image_id}.txt", folder)
         quads = record.corners
         # A header is a line: white space within it is one space.
         lines = [f"{key}:{' '.join(str(record.metadata[key]).split())}" for key in _HEADERS if key in record.metadata]

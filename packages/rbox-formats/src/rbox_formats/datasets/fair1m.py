@@ -38,7 +38,7 @@ from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image
 from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_index, split_folder
-from rbox_formats.datasets._per_image import Annotation, Layout
+from rbox_formats.datasets._per_image import Annotation, Found, Layout
 from rbox_formats.errors import DatasetError, quoted
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.lines import shortest
@@ -111,7 +111,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
         found[path.stem] = path
     image_files = image_index(part / "images" for part in parts)
     names = CLASS_NAMES if class_names is None else class_names
-    return _per_image.dataset(list(found.values()), image_files, names, parse)
+    return _per_image.dataset(Found(base, list(found.values())), image_files, names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:

@@ -14,7 +14,8 @@ Points are in pixels. By `shape_type`, an object's quad is
 - "circle", the centre and a point on it: the upright square around it;
 - "mask", a pixel mask and two opposite points: the upright rectangle between these.
 
-"point", "points", "line" and "linestrip" have no area, and are an error.
+"point", "points", "line" and "linestrip" have no area, and are left out: `inspect` and `convert` count them. A JSON
+file without shapes, such as a list of classes beside, is no annotation: it is passed over, and named in the log.
 
 `imagePath` is relative to the JSON file, with '/' or Windows' backslash between folders; it may lead out of the file's
 folder, but not out of the dataset's. Where no image is there, the one beside the JSON file with its name is taken, and
@@ -34,8 +35,11 @@ Source: wkentaro/labelme, labelme/_label_file.py and examples; CVHub520/X-AnyLab
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,16 +48,19 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats._geometry import quad_around, upright_quad
-from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats._records import ClassNames, Dataset, ImageRecord, Unmatched
 from rbox_formats.datasets import _names
-from rbox_formats.datasets._folders import ImageFile, annotation_files, image_file, image_index, split_folder
+from rbox_formats.datasets._folders import ImageFile, annotation_files, image_file, image_index, split_folder, unmatched
 from rbox_formats.datasets._images import find_named, image_name
 from rbox_formats.errors import DatasetError, listed
+from rbox_formats.images import stem_of
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
 __all__ = ["images", "read", "write"]
+
+_logger = logging.getLogger("rbox_formats")
 
 _VERSION = "5.5.0"
 
@@ -66,15 +73,31 @@ _POINTS: dict[str, tuple[int, ...]] = {
     "circle": (2,),
     "mask": (2,),
 }
+_WITHOUT_AREA = ("point", "points", "line", "linestrip")
 _KNOWN = ("shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Opens a folder of LabelMe's files; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split)
-    found = annotation_files(base, ".json")
+    found = _annotations(annotation_files(base, ".json"))
     names = _labels_in(found) if class_names is None else class_names
-    return Dataset(names, found, partial(_load, root=root, beside=image_index([base]), class_names=names))
+    beside = image_index([base])
+    load = partial(_load, root=root, beside=beside, class_names=names)
+    return Dataset(names, found, load, _unmatched(found, beside))
+
+
+def _unmatched(found: Sequence[Path], beside: dict[str, Path]) -> Unmatched:
+    """Which images beside the files no file claims, by its name or as its `imagePath`."""
+    apart = unmatched(found, beside)
+    if not apart.images:
+        return replace(apart, labels=())  # an image elsewhere may be theirs
+    claimed = set()
+    for path in apart.labels:
+        document = json_values.read(path).value
+        name = document.get("imagePath") if isinstance(document, dict) else None
+        claimed.add(stem_of(name) if isinstance(name, str) else None)
+    return replace(apart, images=tuple(path for path in apart.images if path.stem not in claimed), labels=())
 
 
 def images(root: Path, split: str | None) -> Path:
@@ -82,15 +105,54 @@ def images(root: Path, split: str | None) -> Path:
     return root / files.safe_name(split, root) if split else root
 
 
+def _annotations(paths: Sequence[Path]) -> list[Path]:
+    """Those of some JSON files that are annotations; the others are named in the log.
+
+    Raises:
+        DatasetError: If none is.
+    """
+    found: list[Path] = []
+    others: list[Path] = []
+    for path in paths:
+        (found if _may_be_annotation(path) else others).append(path)
+    if not found:
+        raise json_values.read(others[0]).error(
+            "an annotation of LabelMe, an object with a key 'shapes'", "Name another format (--format)."
+        )
+    if others:
+        names = listed(path.name for path in others)
+        _logger.warning("%d of %d JSON files are no annotations of LabelMe: %s", len(others), len(paths), names)
+    return found
+
+
+def _may_be_annotation(path: Path) -> bool:
+    """Whether a JSON file is an annotation, or cannot be read, which its reader says."""
+    try:
+        document = json_values.read(path).value
+    except DatasetError:
+        return True
+    return isinstance(document, dict) and "shapes" in document
+
+
 def _labels_in(found: Iterable[Path]) -> ClassNames:
-    used = {shape["label"].text() for path in found for shape in json_values.read(path)["shapes"].items()}
-    return _names.used(used)
+    shapes = (shape for path in found for shape in json_values.read(path)["shapes"].items())
+    return _names.used({shape["label"].text() for shape in shapes if _without_area(shape) is None})
+
+
+def _without_area(shape: Value) -> str | None:
+    """The type of a shape that has no area; None for others."""
+    kind = shape["shape_type"].value if shape.has("shape_type") else None
+    return kind if isinstance(kind, str) and kind in _WITHOUT_AREA else None
 
 
 def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNames) -> ImageRecord:
     document = json_values.read(path)
     quads, labels, difficult = [], [], []
+    passed_over: Counter[str] = Counter()
     for shape in document["shapes"].items():
+        if (kind := _without_area(shape)) is not None:
+            passed_over[f"shapes without an area, {kind!r}"] += 1
+            continue
         label = class_names.find(shape["label"].text())
         if label is None:
             raise shape["label"].error(f"a class among {listed(class_names)}", CORRECT_OR_NAME.replace("line", "label"))
@@ -109,6 +171,7 @@ def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNam
         height=image.height if image.path else height,
         metadata={key: value for key, value in document.value.items() if key not in _KNOWN},
         stated_size=None if width is None or height is None else (width, height),
+        passed_over=passed_over,
     )
 
 

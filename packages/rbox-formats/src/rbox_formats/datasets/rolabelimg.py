@@ -38,6 +38,7 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image, _voc
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
+from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.xml_elements import Element, ElementError, Node
 
 __all__ = ["images", "parse", "read", "write"]
@@ -48,12 +49,15 @@ _IMAGES = ("JPEGImages", "AllImages", "images", ".")
 _TAGS = ("cx", "cy", "w", "h", "angle")
 
 
+_A_TURN = 2 * math.pi + 1e-6
+
+
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Opens a folder of roLabelImg's files; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
     image_files = _per_image.first_images(found.base, _IMAGES)
     names = _voc.class_names_in(found.files) if class_names is None else class_names
-    return _per_image.dataset(found.files, image_files, names, parse)
+    return _per_image.dataset(found, image_files, names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
@@ -69,7 +73,12 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
 
 def _shape(element: Element) -> Shape:
     if (box := element.find("robndbox")) is not None:
-        return Shape(_voc.rotated_box(box, _TAGS))
+        found = _voc.rotated_box(box, _TAGS)
+        if abs(found[4]) > _A_TURN:
+            remedy = "Degrees are no angle here: roLabelImg writes radians. Divide them by 57.29578."
+            angle = xml_elements.child(box, _TAGS[4])
+            raise ElementError(f"expected an angle in radians, up to 2 pi, got {found[4]:g}", angle, remedy)
+        return Shape(found)
     if (box := element.find("bndbox")) is not None:
         return Shape(_voc.upright_box(box))
     raise ElementError("expected <robndbox> or <bndbox> in <object>, found neither", element)

@@ -51,7 +51,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     """Opens a dataset in RSDD-SAR's layout; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
     image_files = image_index(found.base / folder for folder in _IMAGES)
-    return _per_image.dataset(found.files, image_files, CLASS_NAMES if class_names is None else class_names, parse)
+    return _per_image.dataset(found, image_files, CLASS_NAMES if class_names is None else class_names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:

@@ -60,7 +60,8 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     layout = _LAYOUT._replace(annotations=tuple(f"Annotations{suffix}" for suffix in (*by_split, "")))
     found = _per_image.find(root, None if by_split else split, layout)
     image_files = _per_image.first_images(found.base, [f"JPEGImages{suffix}" for suffix in (*of_split, "")])
-    return _per_image.dataset(found.files, image_files, CLASS_NAMES if class_names is None else class_names, parse)
+    found = found._replace(listed=split is not None)  # images of all splits may be in one folder
+    return _per_image.dataset(found, image_files, CLASS_NAMES if class_names is None else class_names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:

@@ -33,8 +33,8 @@ from pathlib import Path
 import numpy as np
 
 from rbox_formats import files
-from rbox_formats._records import ClassNames, Dataset, ImageRecord
-from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index
+from rbox_formats._records import ClassNames, Dataset, ImageRecord, Unmatched
+from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index, unmatched
 from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     LineError,
@@ -73,10 +73,21 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
             )
         found = [path for folder in folders for path in annotation_files(folder, ".txt")]
         image_files = {folder.name: image_index([folder]) for folder in folders}
-        return Dataset(names, found, partial(_load_by_folder, image_files=image_files, class_names=names))
+        by_folder = [unmatched(annotation_files(folder, ".txt"), image_files[folder.name]) for folder in folders]
+        all_apart = Unmatched(
+            images=tuple(path for each in by_folder for path in each.images),
+            labels=tuple(path for each in by_folder for path in each.labels),
+            image_count=sum(each.image_count for each in by_folder),
+            label_count=sum(each.label_count for each in by_folder),
+        )
+        return Dataset(names, found, partial(_load_by_folder, image_files=image_files, class_names=names), all_apart)
     folder = annotation_folder(root, _LABEL_FOLDERS)
     found = annotation_files(folder, ".txt") if split is None else _listed(root, split, folder)
-    return Dataset(names, found, partial(_load, image_files=image_index([root / _IMAGE_FOLDER]), class_names=names))
+    of_all = image_index([root / _IMAGE_FOLDER])
+    apart = unmatched(
+        found, of_all if split is None else {path.stem: of_all[path.stem] for path in found if path.stem in of_all}
+    )
+    return Dataset(names, found, partial(_load, image_files=of_all, class_names=names), apart)
 
 
 def images(root: Path, split: str | None) -> Path:

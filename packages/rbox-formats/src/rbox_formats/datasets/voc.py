@@ -15,6 +15,13 @@ said ("Unspecified", 0). The box of this format:
 The numbers are taken as pixel coordinates as they stand. VOC's own files count pixels from 1 and include the last one,
 those of labelImg and others do not, and nothing in a file tells: the shift of a pixel is left to who knows.
 
+CVAT's export writes the box of a turned rectangle unturned, and its angle beside: it is read, in degrees, clockwise
+about the box's centre.
+
+    <attributes> <attribute> <name>rotation</name> <value>30.0</value> </attribute> </attributes>
+
+Other elements and attributes of an object that look like an angle are named by `inspect`, and not read.
+
 An upright box holds no rotation: what is written is the upright box around each object (around its annotated corners,
 where a record has them), and that comes back. "rolabelimg" writes rotated boxes.
 
@@ -29,6 +36,8 @@ Source: Everingham and Winn, The PASCAL Visual Object Classes Challenge 2012 Dev
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -40,6 +49,7 @@ from rbox_formats.datasets._folders import image_index
 from rbox_formats.datasets._per_image import Annotation, Layout
 from rbox_formats.datasets._voc import Shape
 from rbox_formats.parsing import xml_elements
+from rbox_formats.parsing.attributes import ROTATION, angle_named, looks_like_angle
 from rbox_formats.parsing.xml_elements import Element, Node
 
 __all__ = ["images", "parse", "read", "write"]
@@ -58,7 +68,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     of_dior = image_index(found.base / folder for folder in _DIOR_IMAGES)
     image_files = of_dior or _per_image.first_images(found.base, _IMAGES)
     names = _voc.class_names_in(found.files) if class_names is None else class_names
-    return _per_image.dataset(found.files, image_files, names, parse)
+    return _per_image.dataset(found, image_files, names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
@@ -67,10 +77,28 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
     Raises:
         ElementError: If it is not as the format says.
     """
-    annotation = _voc.parse(
-        root, class_names, lambda element: Shape(_voc.upright_box(xml_elements.child(element, "bndbox")))
-    )
-    return annotation._replace(boxes=canonical_le90(annotation.boxes))
+    annotation = _voc.parse(root, class_names, lambda element: Shape(_box(element)))
+    unread = Counter(name for element in root.findall("object") for name in _unread_angles(element))
+    return annotation._replace(boxes=canonical_le90(annotation.boxes), passed_over=unread)
+
+
+def _box(element: Element) -> list[float]:
+    """An object's box, turned as CVAT says."""
+    box = _voc.upright_box(xml_elements.child(element, "bndbox"))
+    for attribute in element.findall("attributes/attribute"):
+        if attribute.findtext("name") == ROTATION:
+            box[4] = math.radians(xml_elements.number(attribute, "value"))
+    return box
+
+
+def _unread_angles(element: Element) -> Iterable[str]:
+    """What an object has that looks like an angle and is not read."""
+    places = (element, element.find("bndbox"))
+    said = [(inner.tag, xml_elements.text_of(inner)) for place in places for inner in place or ()]
+    attributes = element.findall("attributes/attribute")
+    others = [((one.findtext("name") or ""), (one.findtext("value") or "").strip()) for one in attributes]
+    said += [(name, value) for name, value in others if name != ROTATION]
+    return [angle_named(name) for name, value in said if looks_like_angle(name, value)]
 
 
 def images(root: Path, split: str | None) -> Path:

@@ -5,12 +5,13 @@
 `class` is a number from 0; x is divided by the image's width, y by its height. What is read besides: five fields are an
 upright box, `class cx cy w h`; more corners than four an outline, of which the least rectangle around it is taken.
 Corners outside 0 to 1 are beyond the image's border; they are read and written as they are, but Ultralytics itself
-leaves out images that have them. Corners more than `FARTHEST` image sizes away are refused: they are pixels, not
-shares.
+leaves out images that have them: `rbox-formats convert` counts them, and `--clip` brings them inside.
+Corners more than `FARTHEST` image sizes away are refused: they are pixels, not shares.
 
 On disk: `<root>/images/<split>/<image_id>.jpg` and `<root>/labels/<split>/<image_id>.txt`, without a split the two
-folders themselves; also read is `<root>/<split>/images` and `<root>/<split>/labels`, as Roboflow writes it. An image
-without a label file has no objects; a label file without an image is an error, because the size is needed.
+folders themselves; also read is `<root>/<split>/images` and `<root>/<split>/labels`, as Roboflow writes it. Images
+in folders within are called by their paths, and so are their label files. An image without a label file has no objects,
+but no label file at all is an error, and so is one without an image, because the size is needed.
 
 The names of the classes: `names` in `<root>/data.yaml` (`dataset.yaml`, or the only .yaml file), else the lines of
 `<root>/classes.txt` or `<root>/labels/classes.txt`. Names that the caller gives are looked up by those of the files,
@@ -26,7 +27,7 @@ Source: docs.ultralytics.com/datasets/obb.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,11 +38,12 @@ from rbox_formats import files, images
 from rbox_formats._geometry import quad_around, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
-from rbox_formats.datasets._folders import image_index
+from rbox_formats.datasets._folders import below, id_in, image_index, unmatched
 from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
     MOST_CORNERS,
+    NO_COMMAS,
     LineError,
     find_class,
     parse_index,
@@ -59,6 +61,8 @@ FARTHEST = 10.0
 
 _LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
+# Folders of such names are splits, and no folders of images of one.
+_SPLITS = ("train", "val", "valid", "validation", "test", "trainval")
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
 _NAME_FILES = ("classes.txt", "labels/classes.txt")
 
@@ -81,15 +85,13 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     if not root.is_dir():
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
     label_folder, image_folder = _split_folders(root, split)
-    found = image_index([image_folder])
+    inside = [path.name for path in files.visible(image_folder) if path.is_dir()]
+    nested = not any(name.lower() in _SPLITS for name in inside)
+    found = image_index([image_folder], nested=nested)
     if not found:
-        raise DatasetError("expected images, found none", path=image_folder)
-    for path in files.visible(label_folder):
-        if path.suffix == ".txt" and path.stem not in found and path.name != "classes.txt":
-            remedy = "Coordinates are relative to the image's size: put the image there, or take the label file away."
-            raise DatasetError(
-                f"expected an image {quoted(path.stem)} in {image_folder}, found none", path=path, remedy=remedy
-            )
+        remedy = f"In it are the folders {listed(inside)}: are they splits (--split)?" if inside else None
+        raise DatasetError("expected images, found none", path=image_folder, remedy=remedy)
+    label_files = _label_files(label_folder, found, image_folder, nested)
     written = _names_beside(root)
     names = written if class_names is None else class_names
     if names is None:
@@ -98,7 +100,47 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
             "expected data.yaml or classes.txt with the classes' names, found none", path=root, remedy=remedy
         )
     classes = _Classes(names, names if written is None else written)
-    return Dataset(names, list(found.values()), partial(_load, labels=label_folder, classes=classes))
+    ids = {path: image_id for image_id, path in found.items()}
+    load = partial(_load, labels=label_files, classes=classes, ids=ids)
+    called = {path: image_id for image_id, path in label_files.items()}
+    apart = unmatched(label_files.values(), found, as_empty=True, ids=called)
+    return Dataset(names, list(found.values()), load, apart)
+
+
+def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Path, nested: bool) -> dict[str, Path]:
+    """The label files by their images' names.
+
+    Raises:
+        DatasetError: If there are none, one has no image, or two are of one image.
+    """
+    there = [path for path in below(folder, nested) if path.suffix.lower() == ".txt" and path.name != "classes.txt"]
+    if not there:
+        inside = listed(path.name + "/" * path.is_dir() for path in files.visible(folder))
+        beside = listed(path.name + "/" * path.is_dir() for path in files.visible(folder.parent))
+        raise DatasetError(
+            f"expected label files (*.txt) of the {len(image_files)} images in {image_folder}, found "
+            + (f"only {inside}" if inside else "none" if folder.is_dir() else f"no such folder beside {beside}"),
+            path=folder,
+            remedy="Each image has one of the same name, in the folder of labels beside: of images/train it is "
+            "labels/train. An image without objects may go without, but not all of them.",
+        )
+    found: dict[str, Path] = {}
+    names = {path.relative_to(image_folder).as_posix(): name for name, path in image_files.items()}
+    for path in there:
+        image_id = id_in(path, folder)
+        if image_id not in image_files:
+            remedy = "Coordinates are relative to the image's size: put the image there, or take the label file away."
+            if image_id in names:
+                remedy = f"Name the label file as the image is named but for its suffix: {names[image_id]}.txt."
+            raise DatasetError(
+                f"expected an image {quoted(image_id)} in {image_folder}, found none", path=path, remedy=remedy
+            )
+        if image_id in found:
+            raise DatasetError(
+                f"expected one label file of {quoted(image_id)}, got {path.name} as well", path=found[image_id]
+            )
+        found[image_id] = path
+    return found
 
 
 def images_folder(root: Path, split: str | None) -> Path:
@@ -140,14 +182,14 @@ def _yaml_file(root: Path) -> Path | None:
     return named[0] if named else others[0] if len(others) == 1 else None
 
 
-def _load(path: Path, labels: Path, classes: _Classes) -> ImageRecord:
+def _load(path: Path, labels: Mapping[str, Path], classes: _Classes, ids: Mapping[Path, str]) -> ImageRecord:
     width, height = images.read_size(path)
-    label_file = labels / f"{path.stem}.txt"
-    lines = split_lines(read_text(label_file)) if label_file.is_file() else []
-    objects = parse_lines(lines, partial(_object, classes=classes, size=(width, height)), label_file)
+    label_file = labels.get(ids[path])
+    lines = [] if label_file is None else split_lines(read_text(label_file))
+    objects = parse_lines(lines, partial(_object, classes=classes, size=(width, height)), label_file or path)
     quads = np.array([quad for quad, _ in objects], dtype=np.float64).reshape(-1, 4, 2)
     return ImageRecord.from_quads(
-        image_id=path.stem,
+        image_id=ids[path],
         quads=quads,
         labels=np.array([label for _, label in objects], dtype=np.int64),
         path=path,
@@ -160,7 +202,8 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
     """A line's quad in pixels, and its label."""
     fields = line.split()
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
-        raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", _LINE)
+        remedy = f"{NO_COMMAS} {_LINE}" if "," in line else _LINE
+        raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", remedy)
     if (corners := len(fields) // 2) > MOST_CORNERS:
         raise LineError(f"expected an outline of at most {MOST_CORNERS:,} corners, got {corners:,}", _LINE)
     number = parse_index(fields[0], "the class")
@@ -192,7 +235,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     folder.mkdir(parents=True, exist_ok=True)
     _write_yaml(root, split, class_names)
     for record in records:
-        name = files.safe_name(f"{record.image_id}.txt", folder)
+        name = files.safe_path(f"{record.image_id}.txt", folder)
         quads = record.corners
         shares = quads / np.array(record.size, dtype=np.float64)
         if shares.size and not -FARTHEST <= shares.min() <= shares.max() <= 1 + FARTHEST:

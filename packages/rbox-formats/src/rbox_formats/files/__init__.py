@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rbox_formats.errors import DatasetError, RboxError
 from rbox_formats.files._locks import locked
-from rbox_formats.files._paths import as_path, encoded, reaching, safe_name
+from rbox_formats.files._paths import as_path, encoded, reaching, safe_name, safe_path
 from rbox_formats.files._temporaries import replacing, temporary_folder
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "replacing",
     "require_writable",
     "safe_name",
+    "safe_path",
     "temporary_folder",
     "visible",
     "write_text",

@@ -68,6 +68,17 @@ def safe_name(name: str, folder: Path) -> str:
     return name
 
 
+def safe_path(name: str, folder: Path) -> str:
+    """A path from outside with '/' between folders, once it is sure that it names something inside the folder.
+
+    Raises:
+        DatasetError: If one of its parts is none that `safe_name` takes.
+    """
+    for part in name.split("/"):
+        safe_name(part, folder)
+    return name
+
+
 def encoded(text: str) -> bytes | None:
     """A text in UTF-8; None for one with half surrogate pairs."""
     try:

@@ -1,5 +1,6 @@
 """Image files: their sizes and pixels, part by part where they are large, and how they are found by name."""
 
+from rbox_formats.images._deep import BANDS_VARIABLE, STRETCH_VARIABLE, is_default, parse_bands, parse_stretch
 from rbox_formats.images._images import (
     SUFFIXES,
     as_rgb,
@@ -16,9 +17,11 @@ from rbox_formats.images._rows import MapPlace, Rows, read_map_place
 from rbox_formats.images._sources import by_id, find_images, refuse, stem_of
 
 __all__ = [
+    "BANDS_VARIABLE",
     "FORMATS",
     "LARGEST_WHOLE",
     "LIMIT_VARIABLE",
+    "STRETCH_VARIABLE",
     "SUFFIXES",
     "MapPlace",
     "Rows",
@@ -28,9 +31,12 @@ __all__ = [
     "check",
     "find",
     "find_images",
+    "is_default",
     "largest_whole",
     "load",
     "open_rows",
+    "parse_bands",
+    "parse_stretch",
     "read_map_place",
     "read_orientation",
     "read_size",

@@ -11,8 +11,18 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats.errors import ImageError
-from rbox_formats.images import _orientation, _rows
-from rbox_formats.images._opening import LIMIT_VARIABLE, any_size, naming, open_named, opened, shown_size, too_large
+from rbox_formats.images import _deep, _orientation, _rows
+from rbox_formats.images._opening import (
+    LIMIT_VARIABLE,
+    UnreadTiffError,
+    any_size,
+    largest_whole,
+    naming,
+    open_named,
+    opened,
+    shown_size,
+    too_large,
+)
 from rbox_formats.images._rows import Rows, whole_rows
 from rbox_formats.typing import Image as ImageArray
 
@@ -40,8 +50,12 @@ def read_size(path: str | Path) -> tuple[int, int]:
     Raises:
         ImageError: If there is no such file, or it is not an image.
     """
-    with open_named(path := files.as_path(path, ImageError)) as image:
-        return shown_size(image, path)
+    path = files.as_path(path, ImageError)
+    try:
+        with naming(path), opened(path, any_mode=True) as image:
+            return shown_size(image, path)
+    except UnreadTiffError as error:
+        return _orientation.TURNS[error.head.orientation].size(error.head.width, error.head.height)
 
 
 def read_orientation(path: str | Path) -> int:
@@ -52,8 +66,11 @@ def read_orientation(path: str | Path) -> int:
     Raises:
         ImageError: If there is no such file, or it is not an image.
     """
-    with naming(path := files.as_path(path, ImageError)), opened(path, any_mode=True) as image:
-        return _orientation.noted(image, path)
+    try:
+        with naming(path := files.as_path(path, ImageError)), opened(path, any_mode=True) as image:
+            return _orientation.noted(image, path)
+    except UnreadTiffError as error:
+        return error.head.orientation
 
 
 def load(path: str | Path) -> ImageArray:
@@ -61,18 +78,44 @@ def load(path: str | Path) -> ImageArray:
 
     Returns:
         (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped, and the image is
-        turned as the file notes (EXIF's orientation, TIFF's tag), as viewers and annotation tools show it.
+        turned as the file notes (EXIF's orientation, TIFF's tag), as viewers and annotation tools show it. Of more than
+        8 bits each band goes from its 2nd to its 98th percentile to 0 to 255, and the first three bands are red, green
+        and blue, unless the environment variables `RBOX_STRETCH` and `RBOX_BANDS` say otherwise.
 
     Raises:
-        ImageError: If there is no such file, or it is not an image of 8 bits a channel, cut short, or of more pixels
-            than `LARGEST_WHOLE`.
+        ImageError: If there is no such file, or it is not an image, cut short, of more pixels than `LARGEST_WHOLE`, or
+            of bands that rasterio alone reads, and it is not there.
     """
-    with open_named(path := files.as_path(path, ImageError)) as image, any_size():
+    path = files.as_path(path, ImageError)
+    try:
+        return _load(path)
+    except UnreadTiffError as error:
+        return _load_by_gdal(path, error.head)
+
+
+def _load_by_gdal(path: Path, head: _deep.TiffHead) -> ImageArray:
+    if head.width * head.height > (limit := largest_whole()):
+        raise ImageError(
+            f"expected an image of at most {limit:,} pixels, which is what is decoded as a whole, got "
+            f"{head.width}x{head.height}",
+            path=path,
+            remedy="Convert it to 8 bits and three bands: gdal_translate -scale -ot Byte -b 1 -b 2 -b 3 IN.tif OUT.tif",
+        )
+    with naming(path):
+        return _deep.of_gdal(path, head)
+
+
+def _load(path: Path) -> ImageArray:
+    with open_named(path) as image, any_size():
         if (reason := too_large(image)) is not None:
             remedy = (
                 f"If you trust the file, and have the memory, set the environment variable {LIMIT_VARIABLE} higher."
             )
             raise ImageError(reason, path=path, remedy=remedy)
+        if image.mode in _deep.DEEP_MODES:
+            return _deep.of_pillow(image, path)
+        if not _deep.is_default():
+            return _deep.of_bands(image, path)
         return as_rgb(image)
 
 
@@ -100,8 +143,14 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
     path = files.as_path(path, ImageError)
     with ExitStack() as stack:
         with naming(path):
-            image = stack.enter_context(opened(path))
-            if _rows.wants_gdal(image, path):
+            try:
+                image = stack.enter_context(opened(path))
+                whole = image.mode in _deep.DEEP_MODES or not _deep.is_default()
+            except UnreadTiffError:
+                whole = True
+            if whole:
+                rows = _array_rows(load(path))
+            elif _rows.wants_gdal(image, path):
                 rows = stack.enter_context(_rows.gdal_rows(path, image))
             else:
                 rows = whole_rows(image, shown_size(image, path))
@@ -114,6 +163,11 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
         yield rows._replace(read=read)
 
 
+def _array_rows(pixels: ImageArray) -> Rows:
+    """Rows of an image that is in memory: its values are scaled by all of it."""
+    return Rows(pixels.shape[1], pixels.shape[0], lambda start, stop: pixels[start:stop].copy())
+
+
 def check(path: str | Path) -> None:
     """Looks for a broken file without decoding its pixels: fast enough for a whole dataset before a long run.
 
@@ -124,6 +178,13 @@ def check(path: str | Path) -> None:
         ImageError: If there is no such file, or it is not an image, or cut short.
     """
     path = files.as_path(path, ImageError)
+    try:
+        _check(path)
+    except UnreadTiffError:
+        return  # a TIFF with a whole header
+
+
+def _check(path: Path) -> None:
     with open_named(path) as image:
         if image.format == "PNG":
             image.verify()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbox_formats.errors import ImageError, quoted, said
+from rbox_formats.images._deep import DEEP_MODES, TiffHead, tiff_head
 from rbox_formats.images._orientation import TURNS, noted
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ DOTA-v2.0's are not, and are read part by part. The environment variable `RBOX_M
 
 LIMIT_VARIABLE = "RBOX_MAX_PIXELS"
 
-# What becomes RGB without loss of meaning. 16-bit and float images have no range that all files share.
+# What becomes RGB without loss of meaning; of other modes `_deep` says how.
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 _TIFF_WIDTH, _TIFF_HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
@@ -111,19 +112,34 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
-    """An image file of a mode that can become RGB (or of any), its header read; raises what Pillow does."""
-    from PIL import Image
+    """An image file of a mode that can become RGB (or of any), its header read; raises what Pillow does.
+
+    Raises:
+        UnreadTiffError: If it is a TIFF whose header is whole, of bands that Pillow does not read.
+    """
+    from PIL import Image, UnidentifiedImageError
 
     with any_size():
-        image = Image.open(path, formats=FORMATS)
+        try:
+            image = Image.open(path, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            if (head := tiff_head(path)) is None:
+                raise
+            raise UnreadTiffError(head, path) from error
     with image:
-        if not any_mode and image.mode not in _MODES:
+        if image.mode not in (*_MODES, *DEEP_MODES) and not any_mode:
             raise ImageError(
-                f"expected an image of 8 bits a channel, got Pillow's mode {quoted(image.mode)}",
-                path=path,
-                remedy="Convert it, with a range of values that suits the data.",
+                f"expected an image that can become RGB, got Pillow's mode {quoted(image.mode)}", path=path
             )
         yield image
+
+
+class UnreadTiffError(ImageError):
+    """A TIFF of bands that Pillow does not read, with what its header says."""
+
+    def __init__(self, head: TiffHead, path: Path) -> None:
+        super().__init__("expected an image of bands that Pillow reads, got a TIFF of others", path=path)
+        self.head = head
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from rbox_formats._geometry import quad_area, rbox_to_quad
+from rbox_formats._geometry import crosses_itself, quad_area, rbox_to_quad
 from rbox_formats._records import ImageRecord
 from rbox_formats.typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
 
@@ -89,8 +89,7 @@ class Objects:
     @cached_property
     def crossing(self) -> FlagsN:
         """Which cross themselves: two opposite sides have a point inside both."""
-        a, b, c, d = self.quads.transpose(1, 0, 2)
-        return _cross(a, b, c, d) | _cross(b, c, d, a)
+        return crosses_itself(self.quads)
 
     @cached_property
     def outside(self) -> FlagsN:
@@ -104,16 +103,6 @@ class Objects:
         found[for_sure] = True
         found[unsure] = _apart(self.quads[unsure], self.size)
         return found
-
-
-def _cross(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray) -> FlagsN:
-    """Which lines from a to b and from c to d, (N, 2) each, cross between their ends."""
-
-    def side(p: np.ndarray, q: np.ndarray, r: np.ndarray) -> ScoresN:
-        u, v = q - p, r - p
-        return np.asarray(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
-
-    return np.asarray((side(a, b, c) * side(a, b, d) < 0) & (side(c, d, a) * side(c, d, b) < 0))
 
 
 def _apart(quads: QuadsN, size: tuple[int, int]) -> FlagsN:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -129,6 +130,9 @@ class Inspection:
         broken: What could not be read.
         turned: The images that are turned as their files note.
         on_its_side: The annotations whose own size is that of the image on its side.
+        passed_over: What annotations say that is not read, with how often: see `ImageRecord.passed_over`.
+        unlabelled: The image files that no annotation file claims; see `Dataset.unmatched`.
+        without_image: The annotation files whose image is not there, where others have one.
     """
 
     class_names: ClassNames
@@ -145,6 +149,9 @@ class Inspection:
     broken: tuple[Broken, ...]
     turned: tuple[Turned, ...] = ()
     on_its_side: tuple[OnItsSide, ...] = ()
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    unlabelled: tuple[str, ...] = ()
+    without_image: tuple[str, ...] = ()
 
     @property
     def objects(self) -> int:
@@ -187,6 +194,7 @@ class Inspector:
         self._broken: list[Broken] = []
         self._turned: list[Turned] = []
         self._on_its_side: list[OnItsSide] = []
+        self._passed_over: Counter[str] = Counter()
 
     def add(self, record: ImageRecord, index: int, file: Path | None = None) -> None:
         """Counts one image.
@@ -215,6 +223,7 @@ class Inspector:
             column.frombytes(values.tobytes())
         self._images_of_class[np.unique(record.labels)] += 1
         self._per_image.append(len(record))
+        self._passed_over.update(record.passed_over)
         self._without_file += record.path is None
         if record.width is None or record.height is None:
             self._without_size += 1
@@ -285,6 +294,7 @@ class Inspector:
             broken=tuple(self._broken),
             turned=tuple(self._turned),
             on_its_side=tuple(self._on_its_side),
+            passed_over=dict(self._passed_over),
         )
 
 
@@ -327,7 +337,12 @@ def inspect(dataset: Dataset, *, progress: bool = False) -> Inspection:
                 inspector.add_broken(file or f"image {index}", error)
             else:
                 inspector.add(record, index, file)
-    return inspector.result()
+    apart = dataset.unmatched
+    return replace(
+        inspector.result(),
+        unlabelled=tuple(map(str, apart.images)),
+        without_image=tuple(map(str, apart.labels)) if apart.image_count else (),
+    )
 
 
 def file_of(source: Any) -> Path | None:

@@ -15,8 +15,10 @@ __all__ = [
     "CORRECT_OR_REMOVE",
     "LARGEST",
     "MOST_CORNERS",
+    "NO_COMMAS",
     "LineError",
     "find_class",
+    "not_utf8",
     "one_field",
     "parse_index",
     "parse_lines",
@@ -36,6 +38,7 @@ LARGEST = 1e9
 # takes many seconds.
 MOST_CORNERS = 20_000
 
+NO_COMMAS = "Fields are separated by spaces, not by commas."
 CORRECT_OR_REMOVE = "Correct the line, or remove it."
 CORRECT_OR_NAME = "Correct the line, or name the dataset's classes (--class-names, class_names=)."
 
@@ -59,9 +62,28 @@ def read_text(path: Path) -> str:
             content = file.read()
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DatasetError(f"expected UTF-8 text, got {error}", path=path) from error
+        raise not_utf8(content, error, path) from error
     except OSError as error:
         raise DatasetError(f"expected a file that can be read, got: {error.strerror}", path=path) from error
+
+
+def not_utf8(content: bytes, error: UnicodeDecodeError, path: Path) -> DatasetError:
+    """The error to raise for a text in another encoding, with the one that it is likely to be in."""
+    likely = None
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        likely = "UTF-16"
+    else:
+        try:
+            content.decode("gb18030")
+            likely = "GB18030"
+        except UnicodeDecodeError:
+            pass
+    reason = f"byte 0x{content[error.start]:02x} at {error.start}"
+    remedy = None
+    if likely is not None:
+        name = "GBK" if likely == "GB18030" else likely
+        remedy = f"It may be {name}: store it as UTF-8 (iconv -f {likely} -t UTF-8 {quoted(path.name, marks=False)})."
+    return DatasetError(f"expected UTF-8 text, got {reason}", path=path, remedy=remedy)
 
 
 def split_lines(text: str) -> list[str]:
@@ -104,6 +126,8 @@ def parse_numbers(fields: list[str], what: str, remedy: str = CORRECT_OR_REMOVE)
                 raise ValueError
             numbers.append(float(field))
         except ValueError:
+            if "," in field:
+                remedy = f"{NO_COMMAS} {remedy}"
             raise LineError(f"expected {what}, got {quoted(field)} as number {len(numbers) + 1}", remedy) from None
     if not max(map(abs, numbers), default=0) <= LARGEST or not all(map(math.isfinite, numbers)):
         wrong = next(i for i, number in enumerate(numbers) if not abs(number) <= LARGEST)  # nor is nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 import numpy as np
 
-from rbox_formats import files
+from rbox_formats import files, images
 from rbox_formats._records import ImageRecord
 from rbox_formats.errors import DatasetError, differing, said
 
@@ -174,6 +175,8 @@ class Folder:
 def fingerprint(record: ImageRecord) -> str:
     """A hash of what an image's windows are made of: its objects, and its file's name and size."""
     values = _to_dict(record) | {"bytes": record.file.stat().st_size}
+    if not images.is_default():
+        values["shown"] = [os.environ.get(name) for name in (images.BANDS_VARIABLE, images.STRETCH_VARIABLE)]
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()
 
 

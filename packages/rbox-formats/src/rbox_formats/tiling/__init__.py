@@ -11,18 +11,28 @@ below the threshold as difficult (`below="difficult"`).
 
 from rbox_formats.tiling._crops import PADDING, crop, crops
 from rbox_formats.tiling._objects import Below, Border, belonging, clip_to_window, to_image
-from rbox_formats.tiling._windows import Window, default_gap, parse_window_name, window_name, windows
+from rbox_formats.tiling._windows import (
+    NamedWindow,
+    Window,
+    default_gap,
+    locate,
+    parse_window_name,
+    window_name,
+    windows,
+)
 
 __all__ = [
     "PADDING",
     "Below",
     "Border",
+    "NamedWindow",
     "Window",
     "belonging",
     "clip_to_window",
     "crop",
     "crops",
     "default_gap",
+    "locate",
     "parse_window_name",
     "to_image",
     "window_name",

@@ -11,7 +11,7 @@ from rbox_formats._geometry import area_inside, as_shapes, check_choice, clip_to
 from rbox_formats._records import ImageRecord
 from rbox_formats.arrays import to_numpy
 from rbox_formats.errors import FormatsError
-from rbox_formats.tiling._windows import Window
+from rbox_formats.tiling._windows import NamedWindow, Window
 from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, QuadsN, ScoresN
 
 Border: TypeAlias = Literal["keep", "clip"]
@@ -79,7 +79,7 @@ def clip_to_window(
     )
 
 
-def to_image(shapes: ArrayLike, window: Window) -> BoxesOrQuadsN:
+def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN:
     """Boxes (N, 5) or quads (N, 4, 2) of a window as it is seen, in the image's coordinates.
 
     Raises:

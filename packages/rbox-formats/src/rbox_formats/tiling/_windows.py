@@ -17,6 +17,18 @@ _SHARE_TOLERANCE = 0.01
 _NAME = re.compile(r"(?P<image_id>.+)__(?P<size>[0-9]{1,9})__(?P<x>[0-9]{1,9})___(?P<y>[0-9]{1,9})", re.DOTALL)
 
 
+# The kit's: the scale in place of the side.
+_SCALED = re.compile(
+    r"(?P<image_id>.+)__(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)__(?P<x>[0-9]{1,9})___(?P<y>[0-9]{1,9})", re.DOTALL
+)
+
+SMALLEST_NAMED = 16
+"""No window has a shorter side, px: a smaller whole number in a name is DOTA's kit's scale, as is one with a point."""
+
+KIT_SIZE = 1024
+"""The side of the kit's windows as they are seen, where nobody says another: its own default."""
+
+
 class Window(NamedTuple):
     """A square piece of an image, and how large it is seen. It may reach beyond the image's border.
 
@@ -126,7 +138,8 @@ def window_name(image_id: str, window: Window) -> str:
 
     All three numbers are in pixels of the image. MMRotate adds x and y to what was detected in the window, after it has
     undone its own resizing: at scales other than 1 that is right where windows were stored with the image's own pixels.
-    DOTA_devkit's names have the scale in the place of the size, and x and y in pixels of the scaled image.
+    DOTA_devkit's names have the scale in the place of the size, and x and y in pixels of the scaled image: `locate`
+    reads both.
 
     >>> window_name("P0706", Window(87, 158, 1024))
     'P0706__1024__87___158'
@@ -155,3 +168,62 @@ def parse_window_name(name: str, output_size: int | None = None) -> tuple[str, W
         raise FormatsError(f"expected windows of a pixel or more, got {quoted(name)} seen at {output_size}")
     scale = 1.0 if output_size is None else output_size / size
     return files.safe_name(match["image_id"], Path()), Window(x, y, size, scale)
+
+
+class NamedWindow(NamedTuple):
+    """A window as its name places it; of the kit's, the corner need not be whole pixels of the image.
+
+    Attributes:
+        image_id: The image's.
+        x: Of its left upper corner, in pixels of the image.
+        y: Of its left upper corner, in pixels of the image.
+        size: Its side, in pixels of the image.
+        scale: Pixels of the window as it is seen to one pixel of the image.
+        by_scale: Whether the name is DOTA's kit's, with a scale, and not one with a size.
+    """
+
+    image_id: str
+    x: float
+    y: float
+    size: float
+    scale: float
+    by_scale: bool
+
+    @property
+    def corners(self) -> tuple[float, float, float, float]:
+        """(x0, y0, x1, y1) in pixels of the image."""
+        return self.x, self.y, self.x + self.size, self.y + self.size
+
+
+def locate(name: str, output_size: int | None = None, seen: int | None = None) -> NamedWindow:
+    """Places a window by its name, as MMRotate's and Ultralytics' scripts write it or as DOTA's development kit does.
+
+    "P0706__1024__87___158" has the side and the corner in pixels of the image. The kit's "P0706__0.5__200___100" has
+    the scale at which the image was cut, and the corner in pixels of the scaled image. A number with a point, or below
+    `SMALLEST_NAMED`, is a scale.
+
+    >>> locate("P0706__0.5__200___100")
+    NamedWindow(image_id='P0706', x=400.0, y=200.0, size=2048.0, scale=0.5, by_scale=True)
+
+    Args:
+        name: Without a suffix, from whatever source.
+        output_size: The side to which windows were resized, in pixels. None: they were not; the kit's never are.
+        seen: The side of a window named by its scale as it is seen, where it is known.
+
+    Returns:
+        The window; `to_image` takes what was detected in it to the image.
+
+    Raises:
+        FormatsError: If it is no such name, its image id would lead out of a folder, or a size or scale is zero.
+
+    Source: CAPTAIN-WHU/DOTA_devkit, ImgSplit_multi_process.py, ResultMerge.py.
+    """
+    match = _SCALED.fullmatch(name)
+    if match is None or (float(match["scale"]) >= SMALLEST_NAMED and "." not in match["scale"]):
+        image_id, window = parse_window_name(name, output_size)
+        return NamedWindow(image_id, window.x, window.y, window.size, window.scale, False)
+    if (scale := float(match["scale"])) <= 0:
+        raise FormatsError(f"expected a window's name with a scale above 0, got {quoted(name)}")
+    side = output_size or seen or KIT_SIZE
+    image_id = files.safe_name(match["image_id"], Path())
+    return NamedWindow(image_id, int(match["x"]) / scale, int(match["y"]) / scale, side / scale, scale, True)

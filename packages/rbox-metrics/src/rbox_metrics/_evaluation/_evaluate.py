@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rbox_formats import ImageRecord
+from rbox_formats import ImageRecord, crosses_itself
 
 from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, check_max_dets
 from rbox_metrics._reports import Report
@@ -110,13 +110,27 @@ def evaluate(
         images=None if image_ids is None else len(image_ids),
         at=at,
         coco=coco,
+        self_crossing_truths=_crossing(paired),
         **(_parts(paired, chosen, thresholds[0]) if full else {}),
     )
 
 
+def _crossing(paired: Paired) -> int | None:
+    """How many truths cross themselves; None where boxes are compared, which cannot."""
+    return int(crosses_itself(paired.truths.corners).sum()) if paired.geometry == "quad" else None
+
+
 def _parts(paired: Paired, protocol: Protocol, iou_threshold: float) -> dict[str, Any]:
     """What a full report has besides."""
-    from rbox_metrics._scores import breakdown_of, calibration_of, confusion_of, curves_of, placement_of, sweep_of
+    from rbox_metrics._scores import (
+        breakdown_of,
+        calibration_of,
+        confusion_of,
+        curves_of,
+        placement_of,
+        sweep_of,
+        turned_of,
+    )
 
     return {
         "sweep": sweep_of(paired, protocol, iou_threshold),
@@ -125,4 +139,5 @@ def _parts(paired: Paired, protocol: Protocol, iou_threshold: float) -> dict[str
         "curves": curves_of(paired, iou_threshold=iou_threshold, protocol=protocol),
         "calibration": calibration_of(paired, iou_threshold=iou_threshold, protocol=protocol),
         "placement": placement_of(paired, iou_threshold=iou_threshold, protocol=protocol),
+        "turned": turned_of(paired),
     }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
-from rbox_formats import LE90, Convention, Dataset, ImageRecord
+from rbox_formats import Convention, Dataset, ImageRecord, datasets
 
 from rbox_metrics._evaluation._evaluate import evaluate
 from rbox_metrics._inputs import map_classes
-from rbox_metrics._inputs.predictions import read_predictions
+from rbox_metrics._inputs.predictions import Predictions, read_predictions
 from rbox_metrics._reports import Report
 from rbox_metrics.typing import Geometry, ProtocolName
 
@@ -31,7 +33,7 @@ def evaluate_file(
     class_names: Iterable[str] | None = None,
     class_mapping: Mapping[str, str | None] | None = None,
     annotations: str | Path | None = None,
-    convention: Convention | str = LE90,
+    convention: Convention | str | None = None,
     only_with_images: bool = False,
 ) -> Report:
     """Scores a predictions file against a dataset's annotations.
@@ -50,7 +52,8 @@ def evaluate_file(
         full: As in `evaluate`.
         format: The kind of the predictions, as in `read_predictions`.
         split: As in `read_predictions`.
-        class_names: The detector's classes, as in `read_predictions`.
+        class_names: The detector's classes, as in `read_predictions`. None, where `format` is a dataset's: the truth's,
+            and those that `class_mapping` leads from.
         class_mapping: From the detector's classes to the truth's, as in `map_classes`.
         annotations: The truth's COCO file, as in `read_predictions`.
         convention: As in `read_predictions`.
@@ -72,7 +75,7 @@ def evaluate_file(
         convention=convention,
         only_with_images=only_with_images,
     )
-    return evaluate(
+    report = evaluate(
         records,
         detections,
         truth.class_names,
@@ -82,6 +85,7 @@ def evaluate_file(
         max_dets=max_dets,
         full=full,
     )
+    return replace(report, angles=detections.angles)
 
 
 def load_pair(
@@ -93,10 +97,14 @@ def load_pair(
     class_names: Iterable[str] | None = None,
     class_mapping: Mapping[str, str | None] | None = None,
     annotations: str | Path | None = None,
-    convention: Convention | str = LE90,
+    convention: Convention | str | None = None,
     only_with_images: bool = False,
-) -> tuple[list[ImageRecord], Dataset]:
+) -> tuple[list[ImageRecord], Predictions]:
     """The images that count and the detections on them, both with the truth's classes; arguments as `evaluate_file`."""
+    if class_names is None and format in datasets.FORMATS:
+        # Such a file has the dataset's names, but for those that the mapping leads from.
+        own = truth.class_names
+        class_names = [*(name for name in class_mapping or {} if own.find(name) is None), *own]
     found = read_predictions(
         predictions_path,
         truth,
@@ -106,7 +114,10 @@ def load_pair(
         annotations=annotations,
         convention=convention,
     )
-    detections = map_classes(found, found.class_names, truth.class_names, class_mapping)
+    if found.angles is not None:
+        logger.info("Angles of boxes in COCO results are read as %s (--convention)", found.angles.replace("-", ", ", 1))
+    # Of the kind that it is given.
+    detections = cast(Predictions, map_classes(found, found.class_names, truth.class_names, class_mapping))
     records, named = list(truth), {record.image_id for record in detections}
     if only_with_images:
         records, detections = _with_images(records, detections)
@@ -123,7 +134,7 @@ def load_pair(
     return records, detections
 
 
-def _with_images(records: list[ImageRecord], detections: Dataset) -> tuple[list[ImageRecord], Dataset]:
+def _with_images(records: list[ImageRecord], detections: Predictions) -> tuple[list[ImageRecord], Predictions]:
     """The images whose file is there, and the detections but for those on the other images of the dataset."""
     kept = [record for record in records if record.path is not None]
     if len(kept) in (0, len(records)):
@@ -136,4 +147,10 @@ def _with_images(records: list[ImageRecord], detections: Dataset) -> tuple[list[
         len(records),
         len(detections) - len(predicted),
     )
-    return kept, Dataset(detections.class_names, predicted)
+    return kept, Predictions.of(
+        detections.class_names,
+        predicted,
+        detections.kind,
+        has_empty_images=detections.has_empty_images,
+        angles=detections.angles,
+    )

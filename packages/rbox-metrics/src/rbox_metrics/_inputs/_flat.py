@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from rbox_formats import ImageRecord, quad_to_rbox, rbox_to_quad
-from rbox_formats.errors import quoted
+from rbox_formats import ImageRecord, quad_to_rbox, rbox_to_quad, tiling
+from rbox_formats.errors import FormatsError, quoted
 
 from rbox_metrics._inputs._check import as_array, check_boxes, check_flags, check_indices, check_quads, check_scores
 from rbox_metrics.errors import MetricsError
@@ -118,10 +118,13 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
     number = {image_id: index for index, image_id in enumerate(ids)}
     unknown = [name for name in names if name not in number]
     if unknown:
-        raise MetricsError(
-            f"expected images that the truth has, got {_some(unknown)}",
-            remedy="Predictions and truth must be of the same split, and name their images alike.",
-        )
+        remedy = "Predictions and truth must be of the same split, and name their images alike."
+        if any(_image_of(name) in number for name in unknown):
+            remedy = (
+                "These are windows of the truth's images: join them first (rbox-metrics merge --predictions ... --out "
+                "merged.jsonl), and score what it writes."
+            )
+        raise MetricsError(f"expected images that the truth has, got {_some(unknown)}", remedy=remedy)
     found = sorted((record for record in found if len(record)), key=lambda record: number[record.image_id])
     without = [record.image_id for record in found if record.scores is None]
     if without and len(without) != len(found):
@@ -163,6 +166,14 @@ def _records(records: Iterable[ImageRecord]) -> list[ImageRecord]:
     if other := next((record for record in found if not isinstance(record, ImageRecord)), None):
         raise MetricsError(f"expected records of images, got {type(other).__name__} among them")
     return found
+
+
+def _image_of(name: str) -> str | None:
+    """The image that a window's name names; None where it is no such name."""
+    try:
+        return tiling.locate(name).image_id
+    except FormatsError:
+        return None
 
 
 def _require_once(names: Sequence[str], what: str) -> None:

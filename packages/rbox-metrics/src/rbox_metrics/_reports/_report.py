@@ -23,6 +23,7 @@ from rbox_metrics._scores import (
     ErrorBreakdown,
     Placement,
     Sweep,
+    Turned,
 )
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.tables import csv_table, markdown_table, percent
@@ -47,7 +48,7 @@ _SUMMARY = (
 )
 
 # What only full reports have.
-_PARTS = ("sweep", "confusion", "errors", "curves", "calibration", "placement")
+_PARTS = ("sweep", "confusion", "errors", "curves", "calibration", "placement", "turned")
 
 # The thresholds whose `map` has a key of its own, as in torchmetrics.
 _KEYS = {0.5: "map_50", 0.75: "map_75"}
@@ -71,6 +72,12 @@ class Report:
         curves: Precision over recall.
         calibration: Whether scores are what they say.
         placement: How well what was found is placed, and what each image has right and wrong.
+        turned: What it suggests that nearly all detections that lie where objects do are turned otherwise; None where
+            they are not, and in reports that are not full.
+        self_crossing_truths: How many truths cross themselves, where quads were compared: implementations differ in
+            what such an outline holds, so that DOTA's kit gives another figure. None where boxes were.
+        angles: How boxes of five numbers in COCO results gave their angle, such as "degrees-counter-clockwise"; None
+            where there were none. Set where a file is scored.
     """
 
     protocol: ProtocolName
@@ -85,6 +92,9 @@ class Report:
     curves: Curves | None = None
     calibration: Calibration | None = None
     placement: Placement | None = None
+    turned: Turned | None = None
+    self_crossing_truths: int | None = None
+    angles: str | None = None
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -112,6 +122,8 @@ class Report:
             "geometry": self.geometry,
             "class_names": list(self.class_names),
             "images": self.images,
+            "angles": self.angles,
+            "self_crossing_truths": self.self_crossing_truths,
             "iou_thresholds": [at.iou_threshold for at in self.at],
             **self.figures,
             "at": [asdict(at) for at in self.at],
@@ -175,6 +187,14 @@ class Report:
             lines.append(("median angle error of matches", f"{degrees:.2f} degrees"))
         if self.calibration:
             lines.append(("expected calibration error", percent(self.calibration.ece)))
+        if self.angles:
+            lines.append(("angles of boxes in COCO results, read as", self.angles.replace("-", ", ", 1)))
+        if self.self_crossing_truths:
+            lines.append(
+                ("truths that cross themselves (DOTA's kit overlaps such otherwise)", str(self.self_crossing_truths))
+            )
+        if self.turned:
+            lines.append(("angles", str(self.turned)))
         return lines
 
     def to_markdown(self) -> str:

@@ -19,6 +19,7 @@ from rbox_metrics._scores._lmmrotate import LMMROTATE_F1_THRESHOLDS, LMMROTATE_M
 from rbox_metrics._scores._placement import Placement, placement_of
 from rbox_metrics._scores._results import AtThreshold, ClassFigures, CocoFigures
 from rbox_metrics._scores._sweep import GRID, Best, Sweep, sweep_of, sweep_scores
+from rbox_metrics._scores._turned import Turned, turned_of
 
 __all__ = [
     "BACKGROUND",
@@ -40,6 +41,7 @@ __all__ = [
     "Errors",
     "Placement",
     "Sweep",
+    "Turned",
     "breakdown_of",
     "calibration",
     "calibration_of",
@@ -58,4 +60,5 @@ __all__ = [
     "ratio",
     "sweep_of",
     "sweep_scores",
+    "turned_of",
 ]

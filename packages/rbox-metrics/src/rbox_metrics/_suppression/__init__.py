@@ -1,10 +1,10 @@
 """Which of overlapping detections stay: NMS, and windows joined."""
 
 from rbox_metrics._suppression._nms import merge_windows, nms_rotated, soft_nms_rotated
-from rbox_metrics._suppression._windows import merge_file
+from rbox_metrics._suppression._windows import merge_records
 
 __all__ = [
-    "merge_file",
+    "merge_records",
     "merge_windows",
     "nms_rotated",
     "soft_nms_rotated",

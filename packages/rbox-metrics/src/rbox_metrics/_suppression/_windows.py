@@ -2,46 +2,55 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from pathlib import Path
+from collections.abc import Iterable, Iterator
 
 import numpy as np
-from rbox_formats import ImageRecord, files, predictions, tiling
+from rbox_formats import ImageRecord, tiling
 from rbox_formats.errors import quoted
 
 from rbox_metrics._suppression._nms import merge_windows
 from rbox_metrics.errors import MetricsError
 
+_logger = logging.getLogger("rbox_metrics")
 
-def merge_file(
-    predictions_path: str | Path, out: str | Path, *, iou_threshold: float = 0.1, window_size: int | None = None
-) -> int:
-    """Joins the windows in a predictions file, and writes one of the images.
+
+def merge_records(
+    records: Iterable[ImageRecord], *, iou_threshold: float = 0.1, window_size: int | None = None
+) -> Iterator[ImageRecord]:
+    """Joins the records of windows to those of their images, in the order in which these come first.
+
+    How the windows are named, by their size or by DOTA's kit's scale, is said in the log.
 
     Args:
-        predictions_path: Its image ids are windows' names, see `rbox_formats.tiling.parse_window_name`.
-        out: The file to write; one that is there is replaced.
+        records: Their image ids are windows' names, see `rbox_formats.tiling.locate`.
         iou_threshold: As in `merge_windows`.
-        window_size: The side to which windows were resized. None: they were not.
-
-    Returns:
-        How many images there are.
+        window_size: The side to which windows were resized, in pixels; of windows named by a scale, which are not, the
+            side that they are seen at. None: they were not; of the others what the record says, else 1024.
 
     Raises:
-        RboxError: If the file is torn, an image id is no window's name, or only some of the windows have scores.
+        RboxError: If an image id is no window's name, or only some of the windows have scores.
     """
-    found = predictions.read(predictions_path)
-    parts: dict[str, list[tuple[tiling.Window, ImageRecord]]] = defaultdict(list)
-    for record in found:
-        image_id, window = tiling.parse_window_name(record.image_id, window_size)
-        parts[image_id].append((window, record))
-    with files.replacing(out) as path, predictions.Writer(path, found.header) as writer:
-        for image_id, windows in parts.items():
-            writer.write(merged(image_id, windows, iou_threshold))
-    return len(parts)
+    parts: dict[str, list[tuple[tiling.NamedWindow, ImageRecord]]] = defaultdict(list)
+    count = by_scale = 0
+    for record in records:
+        seen = None if record.width is None or record.height is None else max(record.size)
+        window = tiling.locate(record.image_id, window_size, seen)
+        parts[window.image_id].append((window, record))
+        count += 1
+        by_scale += window.by_scale
+    named = f"{count - by_scale} by their size (P0706__1024__0___824)" if by_scale < count else ""
+    kits = f"{by_scale} by their scale, as DOTA's kit does (P0706__0.5__0___824)" if by_scale else ""
+    if count:
+        _logger.info("Of %d windows, named are %s", count, " and ".join(filter(None, (named, kits))))
+    for image_id, windows in parts.items():
+        yield merged(image_id, windows, iou_threshold)
 
 
-def merged(image_id: str, parts: list[tuple[tiling.Window, ImageRecord]], iou_threshold: float = 0.1) -> ImageRecord:
+def merged(
+    image_id: str, parts: list[tuple[tiling.NamedWindow, ImageRecord]], iou_threshold: float = 0.1
+) -> ImageRecord:
     """The record of an image from those of its windows, whose boxes are in pixels of each window as it was seen."""
     scored = {record.scores is not None for _, record in parts if len(record)}
     if len(scored) > 1:

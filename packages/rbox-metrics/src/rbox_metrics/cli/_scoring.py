@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rbox_formats import ClassNames, Dataset
-from rbox_formats.cli import parse_class_names
+from rbox_formats.cli import only_labelled_option, parse_class_names
 
 from rbox_metrics.cli._compiling import say_if_compiling
 from rbox_metrics.errors import MetricsError
@@ -20,6 +21,9 @@ else:
     Report = Any  # numba loads with it, and `--help` answers at once
 
 Command = Callable[..., Any]
+
+# As `rbox_metrics._inputs.predictions.ANGLES` has them, without waiting for numpy: a test holds the two together.
+_ANGLES = ("degrees-counter-clockwise", "degrees-clockwise", "radians-counter-clockwise", "radians-clockwise")
 
 
 def add_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -42,12 +46,31 @@ truth_options = add_options(
         is_flag=True,
         help="Leaves out images whose file is not there, where others have one. [default: all count]",
     ),
+    only_labelled_option,
     click.option(
         "--class-names",
         callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
         help="The dataset's classes: a comma-separated list, a file with one name per line, or a dataset format that "
         "has a list. [default: those of a predictions.jsonl, unless a mapping is given; else those of --format]",
     ),
+)
+
+convention_option = click.option(
+    "--convention",
+    type=click.Choice(list(_ANGLES)),
+    help="How COCO results give the angles of their boxes. [default: degrees-counter-clockwise, as a COCO truth; "
+    "MMRotate writes radians-clockwise, and where they may be such that is asked for]",
+)
+
+format_of_files = click.option(
+    "--predictions-format", help="What they are, where that cannot be told: a dataset format, for instance."
+)
+
+class_names_of_files = click.option(
+    "--class-names",
+    callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
+    help="The detector's classes: a comma-separated list, a file with one name per line, or a dataset format that has "
+    "a list. [default: those that the file names]",
 )
 
 predictions_options = add_options(
@@ -59,10 +82,9 @@ predictions_options = add_options(
         help="The detections: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a folder or a zip), COCO results, "
         "or a dataset.",
     ),
-    click.option(
-        "--predictions-format", help="What they are, where that cannot be told: a dataset format, for instance."
-    ),
+    format_of_files,
     click.option("--annotations", type=Path, help="The COCO file whose numbers COCO results use."),
+    convention_option,
     click.option(
         "--class-mapping",
         type=Path,
@@ -141,6 +163,7 @@ def open_truth(
     class_names: ClassNames | None,
     predictions_path: Path,
     class_mapping: Path | None,
+    only_labelled: bool = False,
 ) -> Dataset:
     """The dataset, with the classes asked for; else, without a mapping, those that a predictions.jsonl names.
 
@@ -154,6 +177,8 @@ def open_truth(
     if borrowed:
         class_names = predictions.read(predictions_path).class_names
     found = datasets.read(format, truth, split, class_names)
+    if only_labelled:
+        found = found.labelled()
     try:
         records = list(track(found, "reading annotations"))
     except DatasetError as error:
@@ -257,6 +282,7 @@ def score(
         max_dets=max_dets or None,
         full=True,
     )
+    report = replace(report, angles=detections.angles)
     # Files first: whoever reads what is printed may stop before its end.
     for path in out:
         report.save(path)

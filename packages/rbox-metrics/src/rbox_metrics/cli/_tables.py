@@ -36,17 +36,19 @@ def open_runs(
     format: str,
     split: str | None,
     only_with_images: bool,
+    only_labelled: bool,
     class_names: ClassNames | None,
     predictions_format: str | None,
     annotations: Path | None,
+    convention: str | None,
     class_mapping: Path | None,
 ) -> tuple[list[ImageRecord], list[Dataset], ClassNames]:
     """The images that count, the detections of each run on them, and the classes that all have."""
     from rbox_metrics._evaluation import load_pair
 
-    show_messages("rbox_metrics")
+    show_messages("rbox_metrics", "rbox_formats")
     say_if_compiling(command, protocol, geometry)
-    annotated = open_truth(truth, format, split, class_names, paths[0], class_mapping)
+    annotated = open_truth(truth, format, split, class_names, paths[0], class_mapping, only_labelled)
     pairs = [
         load_pair(
             annotated,
@@ -54,6 +56,7 @@ def open_runs(
             format=predictions_format,
             class_mapping=read_mapping(class_mapping),
             annotations=annotations_for(annotations, truth, format, split, path, predictions_format),
+            convention=convention,
             only_with_images=only_with_images,
         )
         for path in paths

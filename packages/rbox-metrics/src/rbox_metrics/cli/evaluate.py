@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rbox_formats.cli import show_messages, writes
+from rbox_formats.errors import listed
 
 from rbox_metrics.cli._scoring import (
     annotations_for,
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 @predictions_options
 @scoring_options
 @output_options
-@click.option("--dota-submission", type=Path, help="A zip of the detections for DOTA's server.")
+@click.option(
+    "--dota-submission",
+    type=Path,
+    help="A zip of the detections for DOTA's server, which asks for a file of every class: those of classes without "
+    "detections are empty, and named. DOTA's kit stops at such a class, whether its file is empty or missing.",
+)
 @click.option("--fair1m-submission", type=Path, help="A zip of the detections for FAIR1M's server.")
 @writes("out", "plots", "dota_submission", "fair1m_submission")
 def evaluate(
@@ -37,6 +43,7 @@ def evaluate(
     format: str,
     split: str | None,
     class_names: ClassNames | None,
+    only_labelled: bool,
     predictions_path: Path,
     predictions_format: str | None,
     class_mapping: Path | None,
@@ -52,9 +59,9 @@ def evaluate(
     """
     from rbox_metrics import write_dota_submission, write_fair1m_submission
 
-    show_messages("rbox_metrics")
+    show_messages("rbox_metrics", "rbox_formats")
     check_outputs(options["out"], class_mapping, predictions_path, archives=(dota_submission, fair1m_submission))
-    annotated = open_truth(truth, format, split, class_names, predictions_path, class_mapping)
+    annotated = open_truth(truth, format, split, class_names, predictions_path, class_mapping, only_labelled)
     detections = score(
         annotated,
         predictions_path,
@@ -67,3 +74,7 @@ def evaluate(
         if path:
             write(path, detections, annotated.class_names)
             click.echo(f"The submission is in {path}.")
+    if dota_submission:
+        found = {label for record in detections for label in record.labels.tolist()}
+        if without := [name for label, name in enumerate(annotated.class_names) if label not in found]:
+            click.echo(f"Classes without detections, whose files are empty: {listed(without)}.")

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rbox_formats import LE90, ClassNames, ImageRecord, RboxError, datasets, rbox_to_quad
+from rbox_formats import LE90, ClassNames, ImageRecord, RboxError, canonical_le90, datasets, rbox_to_quad
 from rbox_metrics import read_predictions
+from rbox_metrics._inputs.predictions import ANGLES
 
 NAMES = ClassNames(["plane", "ship", "harbor"])
 
@@ -21,7 +22,7 @@ def write(folder: Path, *entries: dict[str, Any]) -> Path:
 
 
 def entry(**values: Any) -> dict[str, Any]:
-    return {"image_id": "a", "category_id": 0, "bbox": [10, 20, 8, 4, 0.5], "score": 0.75} | values
+    return {"image_id": "a", "category_id": 0, "bbox": [10, 20, 8, 4, 30], "score": 0.75} | values
 
 
 def truth(folder: Path) -> Path:
@@ -95,7 +96,8 @@ BOX = [10, 20, 8, 4, 0.5]
     ],
 )
 def test_places(place: dict[str, Any], box: list[float] | None, quad: list[float] | None, tmp_path: Path) -> None:
-    (record,) = read_predictions(write(tmp_path, entry(**place)), class_names=NAMES)
+    path = write(tmp_path, entry(**place))
+    (record,) = read_predictions(path, class_names=NAMES, convention="radians-clockwise")
     if box is not None:
         assert record.boxes[0] == pytest.approx(box)
     if quad is not None:
@@ -105,15 +107,81 @@ def test_places(place: dict[str, Any], box: list[float] | None, quad: list[float
 
 
 def test_places_of_both_kinds_in_one_file_all_have_corners(tmp_path: Path) -> None:
-    (record,) = read_predictions(write(tmp_path, entry(), entry(bbox=QUAD)), class_names=NAMES)
+    path = write(tmp_path, entry(bbox=BOX), entry(bbox=QUAD))
+    (record,) = read_predictions(path, class_names=NAMES, convention=LE90)
     assert record.quads[0] == pytest.approx(rbox_to_quad(np.array(BOX, dtype=float)))
     assert record.quads[1].ravel().tolist() == QUAD
 
 
-def test_the_angle_is_what_the_convention_says(tmp_path: Path) -> None:
-    path = write(tmp_path, entry(bbox=[10, 20, 8, 4, 30.0]))
-    (record,) = read_predictions(path, class_names=NAMES, convention=LE90.degrees.counter_clockwise)
-    assert record.boxes[0] == pytest.approx([10, 20, 8, 4, -math.pi / 6])
+@pytest.mark.parametrize(
+    "convention, angle, expected",
+    [
+        (None, 30, -30),
+        ("degrees-counter-clockwise", 30, -30),
+        (LE90.degrees.counter_clockwise, 30, -30),
+        ("degrees-clockwise", 30, 30),
+        ("degrees-clockwise", 100, -80),
+        ("radians-clockwise", 0.5, 90 / math.pi),
+        ("radians-counter-clockwise", 0.5, -90 / math.pi),
+        ("le135", 2, 360 / math.pi - 180),
+    ],
+)
+def test_the_angle_is_what_the_convention_says(convention: Any, angle: float, expected: float, tmp_path: Path) -> None:
+    path = write(tmp_path, entry(bbox=[10, 20, 8, 4, angle]))
+    found = read_predictions(path, class_names=NAMES, convention=convention)
+    (record,) = found
+    assert record.boxes[0] == pytest.approx([10, 20, 8, 4, math.radians(expected)])
+    assert found.angles in ANGLES
+
+
+def test_a_copy_of_a_coco_truth_is_the_truth(tmp_path: Path) -> None:
+    """The same key means the same in both: what `coco-rotated` writes, given back as results."""
+    boxes = np.array([[60, 100, 60, 12, 0.4], [140, 100, 60, 12, -1.5], [220, 100, 12, 60, 0.9]])
+    written = ImageRecord("a", canonical_le90(boxes), np.array([0, 1, 2]), width=300, height=200)
+    file = datasets.write("coco-rotated", [written], tmp_path, None, NAMES)
+    entries = [
+        {key: annotation[key] for key in ("image_id", "category_id", "bbox")} | {"score": 0.5}
+        for annotation in json.loads(file.read_text())["annotations"]
+    ]
+    (record,) = read_predictions(write(tmp_path, *entries), annotations=file)
+    np.testing.assert_allclose(record.boxes, written.boxes, atol=1e-9)
+
+
+@pytest.mark.parametrize("angles", [[0.4, -1.5], [3.0], [0.0, 1.2]])
+def test_angles_that_may_be_radians_are_asked_for(angles: list[float], tmp_path: Path) -> None:
+    path = write(tmp_path, *(entry(bbox=[10, 20, 8, 4, angle]) for angle in angles))
+    with pytest.raises(RboxError, match=r"results.json: expected to be told what the angles .*\n.*--convention"):
+        read_predictions(path, class_names=NAMES)
+
+
+def test_upright_boxes_need_no_convention(tmp_path: Path) -> None:
+    found = read_predictions(write(tmp_path, entry(bbox=[10, 20, 8, 4, 0])), class_names=NAMES)
+    assert found.angles == "degrees-counter-clockwise"
+    assert next(iter(found)).boxes[0].tolist() == [10, 20, 8, 4, 0]
+
+
+def test_boxes_that_ultralytics_names_are_in_radians_whatever_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path, entry(rbox=BOX), entry(bbox=[10, 20, 8, 4, 30]))
+    (record,) = read_predictions(path, class_names=NAMES)
+    assert record.boxes[:, 4].tolist() == pytest.approx([0.5, -math.pi / 6])
+
+
+@pytest.mark.parametrize("convention", ["radians-clockwise", "oc"])
+def test_an_angle_beyond_a_turn_is_none_in_radians(convention: str, tmp_path: Path) -> None:
+    path = write(tmp_path, entry(bbox=[10, 20, 8, 4, 1]), entry(bbox=[10, 20, 8, 4, -30]))
+    with pytest.raises(RboxError, match=r"\[1\].bbox: expected an angle in radians, up to 2 pi(.|\n)*degrees-counter"):
+        read_predictions(path, class_names=NAMES, convention=convention)
+
+
+def test_a_convention_is_one_that_there_is(tmp_path: Path) -> None:
+    with pytest.raises(RboxError, match=r"expected a convention of angles among le90.*radians-clockwise, got 'left'"):
+        read_predictions(write(tmp_path, entry()), class_names=NAMES, convention="left")
+
+
+def test_only_coco_results_have_a_convention(tmp_path: Path) -> None:
+    (tmp_path / "Task1_ship.txt").write_text("")
+    with pytest.raises(RboxError, match="expected COCO results where a convention of angles is named, got dota-task1"):
+        read_predictions(tmp_path / "Task1_ship.txt", class_names=NAMES, convention="le90")
 
 
 def test_results_without_scores_and_without_detections(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from rbox_testing.damage import damaged
 _QUAD = [0, 0, 4, 0, 4, 4, 0, 4]
 # As MMRotate, ultralytics and detectron2 write them, in one file.
 _COCO = [
-    {"image_id": 0, "category_id": 0, "bbox": [10, 10, 5, 5, 0.1], "score": 0.5},
+    {"image_id": 0, "category_id": 0, "bbox": [10, 10, 5, 5, 30], "score": 0.5},
     {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "segmentation": [_QUAD], "score": 1},
     {"image_id": "a", "category_id": 1, "bbox": _QUAD, "score": 0.25},
     {"image_id": 1, "category_id": 1, "rbox": [0, 0, 4, 3, 0], "poly": _QUAD, "score": 1e-3},

@@ -4,9 +4,11 @@
 
 A detection's place is read from
 
-- `bbox` of five numbers, [cx, cy, w, h, angle]: a rotated box, its angle as `convention` says: radians, clockwise, as
-  MMRotate's RotatedCocoMetric writes, unless told otherwise (detectron2: `LE90.degrees.counter_clockwise`); `rbox`
-  means the same, as ultralytics writes it;
+- `bbox` of five numbers, [cx, cy, w, h, angle]: a rotated box, its angle in degrees, counter-clockwise on the screen,
+  as in a truth's COCO file (`rbox_formats.datasets.coco`, after detectron2), unless `convention` says otherwise.
+  MMRotate's RotatedCocoMetric writes radians, clockwise, under the same key: where nobody has said, and no angle of a
+  file is beyond pi, so that they may be such, it is an error that asks. An angle beyond 2 pi in radians is one too;
+- `rbox`: the same five numbers in radians, clockwise, as ultralytics writes it, whatever `convention` says;
 - `bbox` of eight numbers, or `poly`: four corners, as MMRotate writes quads and ultralytics its boxes;
 - `segmentation`, a list of outlines: one of four corners is the quad, of any other number the least rectangle around
   them is taken; a mask in run lengths is not read;
@@ -25,21 +27,30 @@ Source: cocodataset.org/#format-results; open-mmlab/mmrotate@1eec447 mmrotate/ev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from rbox_formats import ClassNames, ImageRecord, convert, quad_around, quad_to_rbox, rbox_to_quad
+from rbox_formats import LE90, ClassNames, Convention, ImageRecord, convert, quad_around, quad_to_rbox, rbox_to_quad
 from rbox_formats.errors import listed
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 
-from rbox_metrics._inputs.predictions._source import MIXED_REMEDY, Context, Predictions, Source
+from rbox_metrics._inputs.predictions._source import ANGLES, MIXED_REMEDY, Context, Predictions, Source, angle_name
 from rbox_metrics.errors import MetricsError
 
 _ANNOTATIONS_REMEDY = (
     "Name the truth's COCO file (--annotations, in Python annotations=), which says whose number that is."
 )
+
+
+# What nobody needs to say: the rule of the truth's own files.
+_DEGREES = ANGLES["degrees-counter-clockwise"]
+
+# Angles up to the first may be radians of any of the field's ranges; up to the second nothing depends on what they are.
+_MAY_BE_RADIANS, _UPRIGHT = math.pi, 1e-3
+_A_TURN = 2 * math.pi + 1e-6
 
 
 class _Detection(NamedTuple):
@@ -48,6 +59,8 @@ class _Detection(NamedTuple):
     score: float | None
     box: list[float] | None
     quad: list[float] | None
+    turned: bool = False
+    """Whether the box's angle is as `convention` says, and not radians, clockwise."""
 
 
 def read(source: Source) -> Predictions:
@@ -60,8 +73,45 @@ def read(source: Source) -> Predictions:
     if scored not in (0, len(found)):
         first = next(entry for entry, detection in zip(entries, found, strict=True) if detection.score is None)
         raise first.error("a key 'score'", MIXED_REMEDY)
-    records = _records(found, source.context) if found else []
-    return Predictions.of(names, records, "coco-results", has_empty_images=False)
+    convention = _convention(entries, found, source.context, document)
+    records = _records(found, convention or LE90) if found else []
+    angles = None if convention is None else angle_name(convention)
+    return Predictions.of(names, records, "coco-results", has_empty_images=False, angles=angles)
+
+
+def _convention(entries: list[Value], found: list[_Detection], context: Context, document: Value) -> Convention | None:
+    """How the angles of `bbox` are measured; None where there are none.
+
+    Raises:
+        DatasetError: If one is beyond a whole turn in radians.
+        MetricsError: If nobody has said it, and the angles may be radians.
+    """
+    angles = [abs(each.box[4]) for each in found if each.turned and each.box is not None]
+    if not angles:
+        return None
+    given, largest = context.convention, max(angles)
+    if given is None:
+        if _UPRIGHT < largest <= _MAY_BE_RADIANS:
+            raise MetricsError(
+                "expected to be told what the angles of `bbox` are: degrees, counter-clockwise, as in a truth's COCO "
+                f"file, or radians; got none beyond {largest:.4g} among {len(angles)}, which may be either",
+                path=document.path,
+                remedy="Say it (--convention, in Python convention=): radians-clockwise for MMRotate's results, "
+                "degrees-counter-clockwise for detectron2's and for copies of a COCO truth.",
+            )
+        return _DEGREES
+    if given.unit == "rad" and largest > _A_TURN:
+        wrong = next(
+            entry
+            for entry, each in zip(entries, found, strict=True)
+            if each.turned and each.box is not None and abs(each.box[4]) > _A_TURN
+        )
+        raise wrong["bbox"].error(
+            "an angle in radians, up to 2 pi either way",
+            "Degrees are another convention (--convention, in Python convention=): degrees-counter-clockwise for "
+            "detectron2's results and for copies of a COCO truth.",
+        )
+    return given
 
 
 def _classes(entries: list[Value], context: Context, document: Value) -> tuple[ClassNames, dict[int, int]]:
@@ -95,7 +145,8 @@ def _detection(entry: Value, image_ids: Mapping[int, str] | None, labels: Mappin
         raise category.error(f"a category id among {listed(sorted(labels))}", _ANNOTATIONS_REMEDY)
     box, quad = _place(entry)
     score = entry["score"].number() if entry.has("score") else None
-    return _Detection(_image(entry["image_id"], image_ids), label, score, box, quad)
+    turned = box is not None and not entry.has("rbox")
+    return _Detection(_image(entry["image_id"], image_ids), label, score, box, quad, turned)
 
 
 def _image(value: Value, image_ids: Mapping[int, str] | None) -> str:
@@ -118,6 +169,8 @@ def _place(entry: Value) -> tuple[list[float] | None, list[float] | None]:
         quad = _of_length(entry["poly"], 8)
     if entry.has("rbox"):
         box = _sides(_of_length(entry["rbox"], 5), entry["rbox"])
+        if abs(box[4]) > _A_TURN:
+            raise entry["rbox"].error("an angle in radians, up to 2 pi either way")
     elif entry.has("bbox"):
         numbers = entry["bbox"].numbers()
         if len(numbers) == 8:
@@ -162,11 +215,13 @@ def _outline(segmentation: Value) -> list[float] | None:
     return quad_around(corners) if corners else None
 
 
-def _records(found: list[_Detection], context: Context) -> list[ImageRecord]:
+def _records(found: list[_Detection], convention: Convention) -> list[ImageRecord]:
     """A record per image, in the order in which the file first names them."""
     boxes = np.array([d.box or [0.0] * 5 for d in found], dtype=np.float64)
     turned = np.array([d.box is not None for d in found], dtype=bool)
-    boxes[turned] = convert(boxes[turned], context.convention, "le90")
+    as_said = np.array([d.turned for d in found], dtype=bool)
+    boxes[as_said] = convert(boxes[as_said], convention, LE90)
+    boxes[turned & ~as_said] = convert(boxes[turned & ~as_said], LE90, LE90)
     quads = None
     if any(d.quad is not None for d in found):
         quads = rbox_to_quad(boxes)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from rbox_formats import LE90, ClassNames, Convention, Dataset, archives, files
+from rbox_formats import ClassNames, Convention, Dataset, archives, files
 
 from rbox_metrics._inputs.predictions import _members
-from rbox_metrics._inputs.predictions._source import Context, Predictions, Source
+from rbox_metrics._inputs.predictions._source import Context, Predictions, Source, convention_of
 from rbox_metrics.errors import MetricsError
 
 
@@ -49,7 +49,7 @@ def read_predictions(
     format: str | None = None,
     split: str | None = None,
     annotations: str | Path | None = None,
-    convention: Convention | str = LE90,
+    convention: Convention | str | None = None,
 ) -> Predictions:
     """Reads detections of any kind.
 
@@ -65,7 +65,10 @@ def read_predictions(
             dataset's folder must be named.
         split: The part of a dataset, where `format` is one.
         annotations: The truth's COCO file, which says whose the numbers in COCO results are.
-        convention: How COCO results give angles; others say so themselves.
+        convention: How COCO results give the angles of `bbox`: a convention, or the name of one in
+            `rbox_formats.CONVENTIONS` or among degrees-counter-clockwise, degrees-clockwise, radians-counter-clockwise
+            and radians-clockwise. None: degrees, counter-clockwise, as in a COCO truth, and an error where they may be
+            radians. Other kinds say it themselves.
 
     Returns:
         A dataset of an `ImageRecord` per image; `.kind` says what it was read as. Images that the file does not name
@@ -81,6 +84,10 @@ def read_predictions(
     kind = kind_of(path) if format is None else format
     if annotations is not None and kind != "coco-results":
         raise MetricsError(f"expected COCO results where a COCO file of annotations is named, got {kind}", path=path)
+    if convention is not None:
+        convention = convention_of(convention)
+        if kind != "coco-results":
+            raise MetricsError(f"expected COCO results where a convention of angles is named, got {kind}", path=path)
     if isinstance(kind, str) and kind in KINDS:
         names = None if class_names is None else ClassNames(class_names)
         context = Context(class_names=names, convention=convention, split=split)
@@ -169,12 +176,11 @@ def _with_ids(context: Context, truth: Dataset | None, annotations: str | Path |
 
 def _ids_of_file(path: Path) -> tuple[dict[int, str], dict[int, str]]:
     """The images and the categories of a COCO file by their ids; images are named as `datasets.read` names them."""
-    from rbox_formats.images import stem_of
+    from rbox_formats.datasets import coco
     from rbox_formats.parsing import json_values
 
     document = json_values.read(path)
-    images = {image["id"].integer(): stem_of(image["file_name"].text()) for image in document["images"].items()}
-    return images, {entry["id"].integer(): entry["name"].text() for entry in document["categories"].items()}
+    return coco.image_ids_of(document), coco.categories_of(document)
 
 
 def _ids_of_truth(truth: Dataset) -> dict[int, str]:

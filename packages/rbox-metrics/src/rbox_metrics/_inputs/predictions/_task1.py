@@ -19,7 +19,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, quad_to_rbox
 from rbox_formats.errors import DatasetError, listed, quoted
-from rbox_formats.parsing.lines import LARGEST, LineError, parse_lines, parse_numbers, plain_digits, split_lines
+from rbox_formats.parsing.lines import (
+    LARGEST,
+    NO_COMMAS,
+    LineError,
+    not_utf8,
+    parse_lines,
+    parse_numbers,
+    plain_digits,
+    split_lines,
+)
 
 from rbox_metrics._inputs.predictions._members import members
 from rbox_metrics._inputs.predictions._source import Predictions, Source
@@ -65,9 +74,12 @@ def read(source: Source) -> Predictions:
 def _parse(path: Path) -> tuple[list[str], FloatsN, QuadsN]:
     """Image ids, scores (N,) and corners (N, 4, 2) of one file."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
-        raise DatasetError(f"expected UTF-8 text, got {error}", path=path) from error
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise not_utf8(content, error, path) from error
+    except OSError as error:
+        raise DatasetError(f"expected a file that can be read, got: {error.strerror}", path=path) from error
     lines = split_lines(text)
     rows = [fields for line in lines if (fields := line.split())]
     numbers = _at_once(rows)
@@ -94,7 +106,10 @@ def _at_once(rows: list[list[str]]) -> np.ndarray | None:
 def _fields(line: str) -> list[str]:
     fields = line.split()
     if len(fields) != 10:
-        raise LineError(f"expected an image, a score and 8 coordinates, got {len(fields)} fields", _LINE)
+        remedy = f"{NO_COMMAS} {_LINE}" if "," in line else _LINE
+        if len(fields) == 6:
+            remedy = f"These may be upright boxes, as of DOTA's Task 2. {_LINE}"
+        raise LineError(f"expected an image, a score and 8 coordinates, got {len(fields)} fields", remedy)
     _numbers(fields)
     return fields
 

@@ -1,0 +1,88 @@
+"""Which format a folder looks like: the first that reads its first objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from rbox_formats import files
+from rbox_formats.datasets._format import Format
+from rbox_formats.errors import RboxError
+
+# How many images are read to find an object, and how many parts of a dataset are tried.
+_IMAGES, _PARTS = 20, 8
+
+# What a reader says where a format fits, and its list of classes does not.
+_NAMES = "--class-names"
+_OPEN = ("dota", "yolo-obb")  # whose classes are anybody's
+
+
+class Guess(NamedTuple):
+    """A format that a folder looks like.
+
+    Attributes:
+        format: Its name.
+        split: The part of the dataset that was read, or None.
+        needs_names: Whether the classes are to be named: they are none of the format's own.
+    """
+
+    format: str
+    split: str | None
+    needs_names: bool
+
+    @property
+    def options(self) -> str:
+        """What to type."""
+        split = "" if self.split is None else f" --split {self.split}"
+        return f"--format {self.format}{split}{' --class-names ...' if self.needs_names else ''}"
+
+
+def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -> Guess | None:
+    """Tries one format after the other; None where none fits.
+
+    Args:
+        root: A dataset's folder or file.
+        formats: Those to try, in this order.
+        split: The part that is tried first.
+    """
+    if not root.exists():
+        return None
+    parts = list(dict.fromkeys([split, None, *islice(_parts(root), _PARTS)]))
+    second: Guess | None = None
+    for part in parts:
+        for name, entry in formats.items():
+            if entry.read is None:
+                continue
+            fits = _fits(entry, root, part)
+            if fits:
+                return Guess(name, part, False)
+            if fits is None and second is None and name in _OPEN:
+                second = Guess(name, part, True)
+    return second
+
+
+def _parts(root: Path) -> Iterator[str]:
+    """What may be names of splits: folders, and files of annotations."""
+    if not root.is_dir():
+        return
+    for folder in (root, root / "images", root / "ImageSets" / "Main", root / "ImageSets"):
+        yield from (path.stem for path in files.visible(folder) if path.is_dir() or path.suffix == ".txt")
+    yield from (path.name.removesuffix("-index.tsv") for path in sorted(root.glob("*-index.tsv")))
+    for folder in (root, root / "annotations", root / "Annotations"):
+        for path in files.visible(folder):
+            if path.suffix == ".json":
+                yield path.stem.removeprefix("instances_")
+
+
+def _fits(entry: Format, root: Path, split: str | None) -> bool | None:
+    """Whether a format reads an object of a dataset; None where only its classes are wanting."""
+    assert entry.read is not None
+    try:
+        dataset = entry.read(root, split, entry.class_names)
+        return any(len(dataset.load(source)) for source in islice(dataset.sources, _IMAGES))
+    except RboxError as error:
+        return None if _NAMES in str(error) else False
+    except (OSError, RecursionError):
+        return False
