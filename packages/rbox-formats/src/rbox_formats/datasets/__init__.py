@@ -15,6 +15,7 @@ from rbox_formats.datasets import (
     fair1m,
     geojson,
     hrsc2016,
+    label_studio,
     labelme,
     lmmrotate,
     rolabelimg,
@@ -48,6 +49,7 @@ FORMATS: dict[str, Format] = {
     "hrsc2016": Format(hrsc2016.read, hrsc2016.write, hrsc2016.SHIP, hrsc2016.images),
     "hrsc2016-l2": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_2, hrsc2016.images),
     "hrsc2016-l3": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_3, hrsc2016.images),
+    "label-studio": Format(label_studio.read, label_studio.write, None, label_studio.images),
     "labelme": Format(labelme.read, labelme.write, None, labelme.images),
     "lmmrotate": Format(lmmrotate.read, lmmrotate.write, None, lmmrotate.images),
     "lmmrotate-v3": Format(
