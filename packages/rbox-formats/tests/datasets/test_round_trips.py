@@ -59,6 +59,7 @@ HELD = {
     "rsar": Kept(0, True),
     "coco": Kept(0, True),
     "coco-rotated": Kept(0, True),
+    "cvat": Kept(1e-12, True),
     "labelme": Kept(0, True),
     "label-studio": Kept(1e-12, True),
     "ucas-aod": Kept(0, False),
@@ -165,7 +166,7 @@ def test_records_go_by_one_at_a_time(name: str, tmp_path: Path) -> None:
     datasets.write(name, stream(), tmp_path, "train", NAMES)
 
 
-@pytest.mark.parametrize("name", ["coco", "label-studio", "lmmrotate", "ymir", "ucas-aod"])
+@pytest.mark.parametrize("name", ["coco", "cvat", "label-studio", "lmmrotate", "ymir", "ucas-aod"])
 def test_a_write_that_fails_leaves_the_old_file(name: str, tmp_path: Path) -> None:
     record = ImageRecord("P1", np.array([[5.0, 5, 4, 2, 0]]), np.zeros(1, dtype=np.int64), width=10, height=10)
     datasets.write(name, [record], tmp_path, "train", NAMES)

@@ -10,6 +10,7 @@ from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import (
     coco,
+    cvat,
     dior_r,
     dota,
     fair1m,
@@ -39,6 +40,7 @@ __all__ = ["FORMATS", "Annotation", "Format", "get", "read", "with_images", "wri
 FORMATS: dict[str, Format] = {
     "coco": Format(coco.read, coco.write, None, coco.images),
     "coco-rotated": Format(coco.read, partial(coco.write, rotated=True), None, coco.images),
+    "cvat": Format(cvat.read, cvat.write, None, cvat.images),
     "dior-r": Format(dior_r.read, dior_r.write, dior_r.CLASS_NAMES, dior_r.images),
     "dota": Format(dota.read, dota.write, dota.V1_0, images_by_split),
     "dota-v1.5": Format(dota.read, dota.write, dota.V1_5, images_by_split),

@@ -68,7 +68,7 @@ from rbox_formats._geometry import quad_around
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import ImageFile
-from rbox_formats.datasets._images import find_image, image_name
+from rbox_formats.datasets._images import find_first, image_name
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
 from rbox_formats.datasets._rectangles import Rectangle, as_rectangle, corners_of
 from rbox_formats.errors import DatasetError, listed
@@ -283,14 +283,7 @@ def _find(image: Value, root: Path, folders: Sequence[Path]) -> ImageFile:
     names = ["/".join(parts[first:]) for first in range(len(parts))]
     if "/upload/" in image.text():
         names.append(_UPLOADED.sub("", parts[-1], count=1))
-    for name in names:
-        try:
-            found = find_image(name, root, folders)
-        except DatasetError:  # a name that no file has, such as one of another computer's drive
-            continue
-        if found.path is not None:
-            return found
-    return ImageFile()
+    return find_first(names, root, folders)
 
 
 # Records.
