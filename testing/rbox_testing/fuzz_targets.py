@@ -140,6 +140,18 @@ def _task1(folder: Path) -> list[Path]:
     return [rbox_metrics.write_dota_submission(folder / "found.zip", records(scored=True), NAMES)]
 
 
+def _shares(folder: Path) -> list[Path]:
+    """As Ultralytics' predict save_txt save_conf has them, with pixels, which need no image."""
+    (folder / "found" / "labels").mkdir(parents=True)
+    for record in records(scored=True):
+        lines = [
+            " ".join(map(str, [label, *corners.ravel(), score]))
+            for label, corners, score in zip(record.labels, record.corners, record.scores, strict=True)
+        ]
+        (folder / "found" / "labels" / f"{record.image_id}.txt").write_text("\n".join(lines))
+    return sorted((folder / "found" / "labels").iterdir())
+
+
 def _unpacked(folder: Path) -> list[Path]:
     with zipfile.ZipFile(*_task1(folder)) as archive:
         archive.extractall(folder / "found")
@@ -381,6 +393,7 @@ def targets() -> dict[str, Target]:
         ),
         "results coco": Target(_coco, partial(_read_found, "found.json")),
         "results task1": Target(_unpacked, partial(_read_found, "found")),
+        "results ultralytics": Target(_shares, partial(_read_found, "found")),
         "results zip": Target(_task1, partial(_read_found, "found.zip")),
         "results pickle": Target(_pickled, _load_pickled),
         "class mapping": Target(_class_mapping, _read_mapping),

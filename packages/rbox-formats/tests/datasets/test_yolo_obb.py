@@ -226,3 +226,29 @@ def test_shares_are_of_the_turned_image(suffix: str, orientation: int, tmp_path:
     (x0, y0), (x1, y1) = (np.rint(edge(window.corners[0], axis=0)).astype(int) for edge in (np.min, np.max))
     assert pixels[y0:y1, x0:x1].min() > 100
     assert (pixels > 128).sum() == pytest.approx(800, abs=8 if suffix == "jpg" else 0)
+
+
+def test_confidences_are_scores(tmp_path: Path) -> None:
+    """What `predict save_txt save_conf` writes, as a dataset: read and written."""
+    Image.new("L", (200, 100)).save(make_folder(tmp_path / "images") / "P1.png")
+    (make_folder(tmp_path / "labels") / "P1.txt").write_text(
+        "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 0.91\n1 0.5 0.5 0.7 0.5 0.7 0.7 0.5 0.7 0.8\n"
+    )
+    (tmp_path / "data.yaml").write_text("names: [ship, plane]\n")
+    dataset = datasets.read("yolo-obb", tmp_path)
+    (record,) = dataset
+    assert record.scores is not None
+    assert record.scores.tolist() == [0.91, 0.8]
+    np.testing.assert_allclose(record.corners[0], [[20, 10], [60, 10], [60, 30], [20, 30]])
+    datasets.write("yolo-obb", dataset, tmp_path / "out", None, dataset.class_names)
+    assert (tmp_path / "out" / "labels" / "P1.txt").read_text().splitlines()[0].endswith(" 0.91")
+    (tmp_path / "labels" / "P1.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 5\n")
+    with pytest.raises(
+        DatasetError, match=r"P1\.txt:1: expected a confidence from 0 to 1 behind 8 coordinates, got '5'"
+    ):
+        list(datasets.read("yolo-obb", tmp_path))
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -3,7 +3,8 @@
     class x1 y1 x2 y2 x3 y3 x4 y4
 
 `class` is a number from 0; x is divided by the image's width, y by its height. What is read besides: five fields are an
-upright box, `class cx cy w h`; more corners than four an outline, of which the least rectangle around it is taken.
+upright box, `class cx cy w h`; more corners than four an outline, of which the least rectangle around it is taken; ten
+fields end in a confidence, as `predict save_txt save_conf` writes them: the image has scores where each line has one.
 Corners outside 0 to 1 are beyond the image's border; they are read and written as they are, but Ultralytics itself
 leaves out images that have them. Corners more than `FARTHEST` image sizes away are refused: they are pixels, not
 shares.
@@ -17,8 +18,8 @@ The names of the classes: `names` in `<root>/data.yaml` (`dataset.yaml`, or the 
 and number the classes where the files name none. Written is `data.yaml`, with the split's folder and the names; one
 that is there and has the same names gets a line for the split if it has none.
 
-There is no place for what is difficult, for scores and for metadata. A corner comes back to within a rounding of
-floating point numbers (1e-9 px in images of 100,000 px), not always bit by bit.
+Scores are written as such confidences. There is no place for what is difficult and for metadata. A corner comes back to
+within a rounding of floating point numbers (1e-9 px in images of 100,000 px), not always bit by bit.
 
 Source: docs.ultralytics.com/datasets/obb.
 """
@@ -52,12 +53,13 @@ from rbox_formats.parsing.lines import (
     split_lines,
 )
 
-__all__ = ["images_folder", "read", "write"]
+__all__ = ["FARTHEST", "images_folder", "names_beside", "read", "write"]
 
 FARTHEST = 10.0
 """How many image sizes a corner may be outside."""
 
 _LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
+_SCORED = 10  # fields of a line with a confidence
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
 _NAME_FILES = ("classes.txt", "labels/classes.txt")
@@ -90,7 +92,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
             raise DatasetError(
                 f"expected an image {quoted(path.stem)} in {image_folder}, found none", path=path, remedy=remedy
             )
-    written = _names_beside(root)
+    written = names_beside(root)
     names = written if class_names is None else class_names
     if names is None:
         remedy = "Write classes.txt, a name a line, or give the names (--class-names, class_names=)."
@@ -124,8 +126,8 @@ def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
     raise DatasetError(f"expected a folder {candidates[0][1].relative_to(root)}, found none", path=root, remedy=remedy)
 
 
-def _names_beside(root: Path) -> ClassNames | None:
-    """The names that stand beside a dataset, or None."""
+def names_beside(root: Path) -> ClassNames | None:
+    """The names in `data.yaml` or `classes.txt` in a folder, or None."""
     path = _yaml_file(root)
     names = None if path is None else _names.from_yaml(path, "names")
     for file in _NAME_FILES:
@@ -145,20 +147,28 @@ def _load(path: Path, labels: Path, classes: _Classes) -> ImageRecord:
     label_file = labels / f"{path.stem}.txt"
     lines = split_lines(read_text(label_file)) if label_file.is_file() else []
     objects = parse_lines(lines, partial(_object, classes=classes, size=(width, height)), label_file)
-    quads = np.array([quad for quad, _ in objects], dtype=np.float64).reshape(-1, 4, 2)
+    quads = np.array([quad for quad, *_ in objects], dtype=np.float64).reshape(-1, 4, 2)
+    scores = [score for *_, score in objects]
     return ImageRecord.from_quads(
         image_id=path.stem,
         quads=quads,
-        labels=np.array([label for _, label in objects], dtype=np.int64),
+        labels=np.array([label for _, label, _ in objects], dtype=np.int64),
+        scores=np.array(scores, dtype=np.float64) if scores and None not in scores else None,
         path=path,
         width=width,
         height=height,
     )
 
 
-def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int]:
-    """A line's quad in pixels, and its label."""
+def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int, float | None]:
+    """A line's quad in pixels, its label, and its confidence."""
     fields = line.split()
+    score = None
+    if len(fields) == _SCORED:
+        (score,) = parse_numbers(fields[-1:], "a confidence", _LINE)
+        if not 0 <= score <= 1:
+            raise LineError(f"expected a confidence from 0 to 1 behind 8 coordinates, got {quoted(fields[-1])}", _LINE)
+        fields = fields[:-1]
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
         raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", _LINE)
     if (corners := len(fields) // 2) > MOST_CORNERS:
@@ -178,7 +188,7 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
         numbers = upright_quad(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
     # First to pixels: a rectangle in shares of two different sides is a parallelogram on the image.
     width, height = size
-    return quad_around([share * (height if i % 2 else width) for i, share in enumerate(numbers)]), label
+    return quad_around([share * (height if i % 2 else width) for i, share in enumerate(numbers)]), label, score
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
@@ -197,9 +207,12 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
         shares = quads / np.array(record.size, dtype=np.float64)
         if shares.size and not -FARTHEST <= shares.min() <= shares.max() <= 1 + FARTHEST:
             raise DatasetError(f"expected objects on or near the image {quoted(record.image_id)}, got one far outside")
+        scores = np.zeros((len(record), 0)) if record.scores is None else record.scores[:, None]
         lines = [
-            " ".join([str(label), *map(shortest, quad)])
-            for label, quad in zip(record.labels.tolist(), shares.reshape(-1, 8).tolist(), strict=True)
+            " ".join([str(label), *map(shortest, [*quad, *score])])
+            for label, quad, score in zip(
+                record.labels.tolist(), shares.reshape(-1, 8).tolist(), scores.tolist(), strict=True
+            )
         ]
         files.write_text(folder / name, "".join(f"{line}\n" for line in lines))
     return folder

@@ -57,7 +57,7 @@ predictions_options = add_options(
         type=Path,
         required=True,
         help="The detections: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a folder or a zip), COCO results, "
-        "or a dataset.",
+        "the folder of Ultralytics' predict save_txt save_conf, or a dataset.",
     ),
     click.option(
         "--predictions-format", help="What they are, where that cannot be told: a dataset format, for instance."

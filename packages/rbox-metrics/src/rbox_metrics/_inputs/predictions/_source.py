@@ -44,6 +44,8 @@ class Context:
         categories: The names of classes by the numbers that the truth's COCO file has for them, or None without one.
         convention: How boxes of five numbers give their angle, for kinds that do not say.
         split: The part of a dataset.
+        sizes: (width, height) of the truth's images by their ids, for kinds that count in shares of them.
+        truth_names: The truth's classes, for kinds that have only numbers.
     """
 
     class_names: ClassNames | None = None
@@ -51,6 +53,8 @@ class Context:
     categories: Mapping[int, str] | None = None
     convention: Convention | str = LE90
     split: str | None = None
+    sizes: Mapping[str, tuple[int, int]] | None = None
+    truth_names: ClassNames | None = None
 
 
 @dataclass(frozen=True)
