@@ -18,6 +18,7 @@ from rbox_formats.datasets import FORMATS
 from rbox_formats.predictions import Header
 
 from rbox_testing.fuzzing import Target
+from rbox_testing.geopackages import geopackage, polygon
 
 NAMES = ClassNames(["ship", "small-vehicle"])
 SIZE = (100, 80)
@@ -54,6 +55,8 @@ def write_dataset(name: str, folder: Path) -> list[Path]:
     for record in records(names):
         path = place / f"{record.image_id}{'.bmp' if name.startswith('hrsc') else '.png'}"
         Image.new("RGB", SIZE).save(path)
+        if name == "geojson-map":
+            path.with_suffix(".pgw").write_text("0.5\n0\n0\n-0.5\n500000.25\n4982959.75\n")
         with_paths.append(
             ImageRecord(record.image_id, record.boxes, record.labels, record.quads, path=path, width=100, height=80)
         )
@@ -65,6 +68,15 @@ def _read_dataset(name: str, folder: Path) -> None:
     for record in datasets.read(name, folder):
         assert np.isfinite(record.boxes).all()
         assert record.path is None or record.path.resolve().is_relative_to(folder.resolve())
+
+
+def _geopackage(folder: Path) -> list[Path]:
+    """A layer beside an image with a world file."""
+    write_dataset("geojson-map", folder)
+    for path in folder.glob("*.geojson"):
+        path.unlink()
+    corners = [[500000 + x / 2, 4982960 - y / 2] for x, y in records()[0].corners[0].tolist()]
+    return [geopackage(folder / "labels.gpkg", (polygon(corners), "ship"), (polygon(corners, ">", 1), "plane"))]
 
 
 # Codecs.
@@ -381,6 +393,7 @@ def targets() -> dict[str, Target]:
             for name, entry in FORMATS.items()
             if entry.read
         },
+        "reader geopackage": Target(_geopackage, partial(_read_dataset, "geojson-map")),
         **{
             f"codec {name}": Target(partial(_text, codec), partial(_decode, codec))
             for name, codec in _variants().items()

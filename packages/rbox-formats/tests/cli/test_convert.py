@@ -422,6 +422,7 @@ def ships(path: Path) -> list[ImageRecord]:
     records = []
     for name, chosen in (("P1", boxes), ("P2", boxes[1:])):
         Image.new("RGB", (200, 160)).save(path / f"{name}.png")
+        (path / f"{name}.pgw").write_text("0.5\n0\n0\n-0.5\n500000.25\n4982959.75\n")  # for formats of maps
         labels = np.zeros(len(chosen), int)
         quads = rbox_to_quad(chosen)
         records.append(ImageRecord(name, chosen, labels, quads, path=path / f"{name}.png", width=200, height=160))

@@ -47,7 +47,8 @@ def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str
     type=click.Choice(["none", "copy", "link"]),
     default="none",
     show_default=True,
-    help="Whether to copy the images to where the new dataset has them, or to link them (symbolic links).",
+    help="Whether to copy the images to where the new dataset has them, or to link them (symbolic links); with the "
+    "world files beside them.",
 )
 @click.option("--check/--no-check", default=True, help="Whether to read what was written and compare it.")
 @writes("out")
@@ -74,6 +75,7 @@ def convert(
     from rbox_formats import datasets
     from rbox_formats.cli import _output
     from rbox_formats.cli._conversion import class_map, relabelled
+    from rbox_formats.datasets import geojson
     from rbox_formats.errors import DatasetError, FormatsError
 
     dataset = datasets.read(format, data, split, class_names)
@@ -108,6 +110,8 @@ def convert(
                 place = folder / _image_name(record, folder)
                 if not (place.exists() and place.samefile(record.path)):
                     _place(record.path, staged_folder / place.name, link=images == "link")
+                    if (world := geojson.world_file_of(record.path)) is not None:
+                        _place(world, (staged_folder / place.name).with_suffix(world.suffix), link=images == "link")
             written[record.image_id] = index
             counts["objects"] += len(new)
             counts["dropped"] += len(record) - len(new)
