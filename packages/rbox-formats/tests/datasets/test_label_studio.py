@@ -180,6 +180,7 @@ def test_images_by_what_a_task_says(url: str, tmp_path: Path) -> None:
 
 BAD: list[tuple[Any, str]] = [
     ([{"image": "P1.png"}], r"\[0\]: expected a task with its 'data', .*\nChoose \"JSON\""),
+    ([task(data=3)], r"\[0\]\.data: expected an object, got a number 3"),
     ([{"data": {}}], r"expected tasks with annotations or predictions, found none\nChoose"),
     ([task(region(), data={"text": 1})], r"\[0\]\.data: expected the path of an image in the task's data"),
     ([task(region(), image="data:image/png;base64,aa")], r"expected the path of an image in the task's data"),

@@ -163,6 +163,8 @@ def _tasks(entries: Sequence[Value], left_out: Counter[str]) -> list[_Task]:
         places = [(result["value"], result) for result in results if result.has("value")]
         overall = annotation["score"].number() if annotation.has("score") else None
         data = entry["data"]
+        if not isinstance(data.value, dict):
+            raise data.error("an object")
         metadata = {**data.value, **({"id": entry.value["id"]} if entry.has("id") else {})}
         image = _image_in(data, data.value)
         tasks.append(_Task(image, _id_of(image), _regions(places, overall, left_out), metadata))
