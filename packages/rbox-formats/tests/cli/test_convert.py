@@ -429,14 +429,22 @@ def ships(path: Path) -> list[ImageRecord]:
     return records
 
 
+# Its classes have numbers, and ships have none: `test_public_sets` writes and reads it.
+NO_SHIPS = {"vedai"}
+
 # Each format is read and written with DOTA at the other end; the other pairs take longer, and nothing in `convert` is
 # about a pair.
 PAIRS = [
-    pytest.param(format, to, marks=() if "dota" in (format, to) else pytest.mark.slow) for format in READ for to in READ
+    pytest.param(format, to, marks=() if "dota" in (format, to) else pytest.mark.slow)
+    for format in READ
+    for to in READ
+    if not NO_SHIPS & {format, to}
 ]
 
 # Formats of upright boxes, which hold the box around a rotated one.
 UPRIGHT = {"voc"}
+# Holds boxes on the image stretched to a square.
+STRETCHED = {"yolov5-obb"}
 
 
 @pytest.mark.parametrize("format, to", PAIRS)
@@ -466,7 +474,8 @@ def test_every_pair_of_formats(format: str, to: str, tmp_path: Path) -> None:
         if UPRIGHT & {format, to}:
             np.testing.assert_allclose(rbox_to_hbox(after.boxes), rbox_to_hbox(before.boxes), atol=1.01)
         else:
-            assert corner_distance(corners, rbox_to_quad(before.boxes)).max() < 0.2
+            bound = 3.5 if STRETCHED & {format, to} else 0.2
+            assert corner_distance(corners, rbox_to_quad(before.boxes)).max() < bound
 
 
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="needs the example images of DOTA")

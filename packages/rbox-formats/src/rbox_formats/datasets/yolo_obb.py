@@ -21,13 +21,19 @@ that is there and has the same names gets a line for the split if it has none.
 Scores are written as such confidences. There is no place for what is difficult and for metadata. A corner comes back to
 within a rounding of floating point numbers (1e-9 px in images of 100,000 px), not always bit by bit.
 
-Source: docs.ultralytics.com/datasets/obb.
+A second format, "yolov5-obb", has `class cx cy longside shortside theta` in the same folders: theta is the direction of
+the long side in degrees from 0 to 180, clockwise on the screen. The sides are shares as well, so that a box is turned
+on an image that is stretched to a square: only on square images are its objects rectangles.
+
+Source: docs.ultralytics.com/datasets/obb; for "yolov5-obb", hukaixuan19970627/YOLOv5_DOTA_OBB and
+DOTA_devkit_YOLO, YOLO_Transform.py (`cvminAreaRect2longsideformat`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +41,7 @@ from pathlib import Path
 import numpy as np
 
 from rbox_formats import files, images
-from rbox_formats._geometry import quad_around, upright_quad
+from rbox_formats._geometry import quad_around, quad_to_rbox, rbox_to_quad, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import image_index
@@ -59,6 +65,7 @@ FARTHEST = 10.0
 """How many image sizes a corner may be outside."""
 
 _LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
+_LONGSIDE = "A line reads: class cx cy longside shortside theta, shares of the image's size and degrees."
 _SCORED = 10  # fields of a line with a confidence
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
@@ -78,7 +85,7 @@ class _Classes:
     written: ClassNames
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+def read(root: Path, split: str | None, class_names: ClassNames | None, *, longside: bool = False) -> Dataset:
     """Opens a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
@@ -100,7 +107,8 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
             "expected data.yaml or classes.txt with the classes' names, found none", path=root, remedy=remedy
         )
     classes = _Classes(names, names if written is None else written)
-    return Dataset(names, list(found.values()), partial(_load, labels=label_folder, classes=classes))
+    parse = partial(_longside if longside else _object, classes=classes)
+    return Dataset(names, list(found.values()), partial(_load, labels=label_folder, parse=parse))
 
 
 def images_folder(root: Path, split: str | None) -> Path:
@@ -142,11 +150,11 @@ def _yaml_file(root: Path) -> Path | None:
     return named[0] if named else others[0] if len(others) == 1 else None
 
 
-def _load(path: Path, labels: Path, classes: _Classes) -> ImageRecord:
+def _load(path: Path, labels: Path, parse: Callable[..., tuple[list[float], int, float | None]]) -> ImageRecord:
     width, height = images.read_size(path)
     label_file = labels / f"{path.stem}.txt"
     lines = split_lines(read_text(label_file)) if label_file.is_file() else []
-    objects = parse_lines(lines, partial(_object, classes=classes, size=(width, height)), label_file)
+    objects = parse_lines(lines, partial(parse, size=(width, height)), label_file)
     quads = np.array([quad for quad, *_ in objects], dtype=np.float64).reshape(-1, 4, 2)
     scores = [score for *_, score in objects]
     return ImageRecord.from_quads(
@@ -180,9 +188,7 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
         place = sum(len(field) + 1 for field in fields[1 : wrong + 1])
         found = quoted(" ".join(fields[1:]), place, marks=False)
         raise LineError(f"expected coordinates divided by the image's size, got {found}", _LINE)
-    if number >= len(classes.written):
-        raise LineError(f"expected a class from 0 to {len(classes.written) - 1}, got {number}", CORRECT_OR_NAME)
-    label = find_class(classes.written[number], classes.names)
+    label = _label(number, classes)
     if len(numbers) == 4:
         cx, cy, w, h = numbers
         numbers = upright_quad(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
@@ -191,7 +197,36 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
     return quad_around([share * (height if i % 2 else width) for i, share in enumerate(numbers)]), label, score
 
 
-def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
+def _label(number: int, classes: _Classes) -> int:
+    if number >= len(classes.written):
+        raise LineError(f"expected a class from 0 to {len(classes.written) - 1}, got {number}", CORRECT_OR_NAME)
+    return find_class(classes.written[number], classes.names)
+
+
+def _longside(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int, float | None]:
+    """As `_object`, of yolov5_obb's lines."""
+    fields = line.split()
+    if len(fields) != 6:
+        raise LineError(f"expected a class, 4 shares and an angle, got {len(fields)} fields", _LONGSIDE)
+    number = parse_index(fields[0], "the class")
+    cx, cy, w, h, degrees = parse_numbers(fields[1:], "5 numbers", _LONGSIDE)
+    if not -FARTHEST <= min(cx, cy) <= max(cx, cy, w, h) <= 1 + FARTHEST or min(w, h) < 0:
+        found = quoted(" ".join(fields[1:5]))
+        raise LineError(f"expected shares of the image's size, sides not negative, got {found}", _LONGSIDE)
+    if not -180 <= degrees <= 180:
+        raise LineError(f"expected an angle from 0 to 180 degrees, got {quoted(fields[5])}", _LONGSIDE)
+    shares = rbox_to_quad(np.array([cx, cy, w, h, math.radians(degrees)]))
+    return [float(value) for value in (shares * size).ravel()], _label(number, classes), None
+
+
+def write(
+    records: Iterable[ImageRecord],
+    root: Path,
+    split: str | None,
+    class_names: ClassNames,
+    *,
+    longside: bool = False,
+) -> Path:
     """Writes a label file per record, and data.yaml; see `rbox_formats.datasets.write`.
 
     Raises:
@@ -207,6 +242,13 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
         shares = quads / np.array(record.size, dtype=np.float64)
         if shares.size and not -FARTHEST <= shares.min() <= shares.max() <= 1 + FARTHEST:
             raise DatasetError(f"expected objects on or near the image {quoted(record.image_id)}, got one far outside")
+        if longside:
+            boxes = quad_to_rbox(shares)
+            boxes[:, 4] = np.degrees(boxes[:, 4]) % 180
+            rows = zip(record.labels.tolist(), boxes.tolist(), strict=True)
+            lines = [" ".join([str(label), *map(shortest, box)]) for label, box in rows]
+            files.write_text(folder / name, "".join(f"{line}\n" for line in lines))
+            continue
         scores = np.zeros((len(record), 0)) if record.scores is None else record.scores[:, None]
         lines = [
             " ".join([str(label), *map(shortest, [*quad, *score])])
