@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rbox_metrics
+from click.testing import CliRunner
 from rbox_formats import ClassNames, ImageRecord
 from rbox_formats.predictions import Header, Writer
+from rbox_metrics.cli.main import main
 
 Run = Callable[..., tuple[int, str]]
 
@@ -206,3 +208,14 @@ def test_version_and_help(run: Run) -> None:
     output = run("--help")[1]
     assert all(command in output for command in ("compare", "confusion", "evaluate", "merge", "plot", "sweep"))
     assert "--protocol" in run("evaluate", "--help")[1]
+
+
+def test_difficult_objects_count_where_asked(tmp_path: Path) -> None:
+    (tmp_path / "labelTxt").mkdir()
+    (tmp_path / "labelTxt" / "P1.txt").write_text("10 10 50 10 50 30 10 30 plane 0\n60 60 90 60 90 80 60 80 plane 1\n")
+    (tmp_path / "Task1_plane.txt").write_text("P1 0.9 10 10 50 10 50 30 10 30\n")
+    words = ["evaluate", "--truth", str(tmp_path), "--predictions", str(tmp_path / "Task1_plane.txt")]
+    for option, ap in (([], 1.0), (["--count-difficult"], 6 / 11)):
+        result = CliRunner().invoke(main, [*words, *option, "--out", str(tmp_path / "r.json")], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert json.loads((tmp_path / "r.json").read_text())["map"] == pytest.approx(ap)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from rbox_formats import LE90, Convention, Dataset, ImageRecord
 
 from rbox_metrics._evaluation._evaluate import evaluate
@@ -33,6 +35,7 @@ def evaluate_file(
     annotations: str | Path | None = None,
     convention: Convention | str = LE90,
     only_with_images: bool = False,
+    count_difficult: bool = False,
 ) -> Report:
     """Scores a predictions file against a dataset's annotations.
 
@@ -56,6 +59,7 @@ def evaluate_file(
         convention: As in `read_predictions`.
         only_with_images: Leaves out images whose file is not there, and the detections on them, where others have one:
             for a dataset of which only the label files are complete.
+        count_difficult: Takes difficult objects for ordinary ones: they are to be found as well, by every protocol.
 
     Raises:
         RboxError: If the file is torn, holds images that the dataset lacks, or classes that are neither the dataset's
@@ -71,6 +75,7 @@ def evaluate_file(
         annotations=annotations,
         convention=convention,
         only_with_images=only_with_images,
+        count_difficult=count_difficult,
     )
     return evaluate(
         records,
@@ -95,6 +100,7 @@ def load_pair(
     annotations: str | Path | None = None,
     convention: Convention | str = LE90,
     only_with_images: bool = False,
+    count_difficult: bool = False,
 ) -> tuple[list[ImageRecord], Dataset]:
     """The images that count and the detections on them, both with the truth's classes; arguments as `evaluate_file`."""
     found = read_predictions(
@@ -110,6 +116,10 @@ def load_pair(
     records, named = list(truth), {record.image_id for record in detections}
     if only_with_images:
         records, detections = _with_images(records, detections)
+    if count_difficult:
+        count = sum(int(record.difficult.sum()) for record in records)
+        logger.info("%d difficult objects count like any other", count)
+        records = [replace(record, difficult=np.zeros(len(record), dtype=bool)) for record in records]
     missed = [record for record in records if record.image_id not in named]
     if missed:
         # Where a file names no image on which nothing was found, to name few is no sign of a mistake.

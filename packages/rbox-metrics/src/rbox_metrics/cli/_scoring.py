@@ -43,6 +43,12 @@ truth_options = add_options(
         help="Leaves out images whose file is not there, where others have one. [default: all count]",
     ),
     click.option(
+        "--count-difficult",
+        is_flag=True,
+        help="Counts difficult objects like any other. [default: they are not to be found, and what lies on them is "
+        "neither right nor wrong]",
+    ),
+    click.option(
         "--class-names",
         callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
         help="The dataset's classes: a comma-separated list, a file with one name per line, or a dataset format that "

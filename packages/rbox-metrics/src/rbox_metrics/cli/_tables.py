@@ -36,6 +36,7 @@ def open_runs(
     format: str,
     split: str | None,
     only_with_images: bool,
+    count_difficult: bool,
     class_names: ClassNames | None,
     predictions_format: str | None,
     annotations: Path | None,
@@ -55,6 +56,7 @@ def open_runs(
             class_mapping=read_mapping(class_mapping),
             annotations=annotations_for(annotations, truth, format, split, path, predictions_format),
             only_with_images=only_with_images,
+            count_difficult=count_difficult,
         )
         for path in paths
     ]
