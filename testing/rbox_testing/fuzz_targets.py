@@ -413,7 +413,7 @@ def targets() -> dict[str, Target]:
         "report": Target(_report, _draw_report, share=20),
         **{
             f"image {suffix}": Target(partial(_image, suffix), partial(_read_image, suffix))
-            for suffix in (".png", ".jpg", ".tif", ".bmp", ".webp")
+            for suffix in (".png", ".jpg", ".tif", ".bmp", ".webp", ".jp2")
         },
         "training log": Target(_log, _read_log),
         "split": Target(_split, _again, share=10),

@@ -11,7 +11,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.cli._options import class_names_option, dataset_options, folder_options
 from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
 
@@ -35,6 +35,7 @@ def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 
 @click.command()
 @dataset_options()
+@folder_options
 @class_names_option
 @click.option("--to", required=True, help="The format to write.")
 @click.option("--out", type=Path, required=True, help="The new dataset's folder.")
@@ -56,6 +57,8 @@ def convert(
     data: Path,
     format: str,
     split: str | None,
+    labels: str | None,
+    image_folder: Path | None,
     class_names: ClassNames | None,
     to: str,
     out: Path,
@@ -78,7 +81,7 @@ def convert(
     from rbox_formats.datasets import geojson
     from rbox_formats.errors import DatasetError, FormatsError
 
-    dataset = datasets.read(format, data, split, class_names)
+    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
     target = datasets.get(to)
     classes = class_map(dataset.class_names, target.class_names, renamed, drop)
     out_split = (split if out_split is None else out_split) or None

@@ -10,7 +10,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.cli._options import class_names_option, dataset_options, folder_options
 from rbox_formats.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _BAR = 40
 
 @click.command()
 @dataset_options()
+@folder_options
 @class_names_option
 @click.option("--out", type=Path, help="A folder for inspection.json, summary.png, and pictures of images.")
 @click.option(
@@ -48,6 +49,8 @@ def inspect(
     data: Path,
     format: str,
     split: str | None,
+    labels: str | None,
+    image_folder: Path | None,
     class_names: ClassNames | None,
     out: Path | None,
     limit: int,
@@ -69,7 +72,7 @@ def inspect(
     from rbox_formats import datasets, draw, files, inspection
     from rbox_formats.cli import _output
 
-    dataset = datasets.read(format, data, split, class_names)
+    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
     if out:
         report = out / "inspection.json"
         sources = map(inspection.file_of, dataset.sources)

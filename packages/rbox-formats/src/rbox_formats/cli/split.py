@@ -10,11 +10,12 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options
+from rbox_formats.cli._options import class_names_option, dataset_options, folder_options
 
 
 @click.command()
 @dataset_options()
+@folder_options
 @class_names_option
 @click.option("--out", type=Path, required=True, help="The folder of the dataset of windows.")
 @click.option("--out-format", default="dota", show_default=True, help="The format of its annotations.")
@@ -74,6 +75,8 @@ def split(
     data: Path,
     format: str,
     split: str | None,
+    labels: str | None,
+    image_folder: Path | None,
     class_names: ClassNames | None,
     out: Path,
     out_format: str,
@@ -84,7 +87,7 @@ def split(
     from rbox_formats import datasets, splitting
     from rbox_formats.cli import _output
 
-    dataset = datasets.read(format, data, split, class_names)
+    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
     _output.refuse_inputs(out, data, split, dataset)
     _output.require_writable(out)
     settings = splitting.SplitSettings(**options)

@@ -37,7 +37,7 @@ from rbox_formats.datasets import (
 from rbox_formats.datasets._folders import images_by_split
 from rbox_formats.datasets._format import Format
 from rbox_formats.datasets._per_image import Annotation
-from rbox_formats.datasets._with_images import with_images
+from rbox_formats.datasets._with_images import with_image_folder, with_images
 from rbox_formats.errors import DatasetError, quoted
 
 __all__ = ["FORMATS", "Annotation", "Format", "get", "read", "with_images", "write"]
@@ -47,9 +47,9 @@ FORMATS: dict[str, Format] = {
     "coco-rotated": Format(coco.read, partial(coco.write, rotated=True), None, coco.images),
     "cvat": Format(cvat.read, cvat.write, None, cvat.images),
     "dior-r": Format(dior_r.read, dior_r.write, dior_r.CLASS_NAMES, dior_r.images),
-    "dota": Format(dota.read, dota.write, dota.V1_0, images_by_split),
-    "dota-v1.5": Format(dota.read, dota.write, dota.V1_5, images_by_split),
-    "dota-v2.0": Format(dota.read, dota.write, dota.V2_0, images_by_split),
+    "dota": Format(dota.read, dota.write, dota.V1_0, images_by_split, label_folder=True),
+    "dota-v1.5": Format(dota.read, dota.write, dota.V1_5, images_by_split, label_folder=True),
+    "dota-v2.0": Format(dota.read, dota.write, dota.V2_0, images_by_split, label_folder=True),
     "dronevehicle": Format(dronevehicle.read, dronevehicle.write, dronevehicle.CLASS_NAMES, dronevehicle.images),
     "dronevehicle-ir": Format(
         partial(dronevehicle.read, infrared=True),
@@ -57,7 +57,7 @@ FORMATS: dict[str, Format] = {
         dronevehicle.CLASS_NAMES,
         partial(dronevehicle.images, infrared=True),
     ),
-    "fair1m": Format(fair1m.read, fair1m.write, fair1m.CLASS_NAMES, images_by_split),
+    "fair1m": Format(fair1m.read, fair1m.write, fair1m.CLASS_NAMES, images_by_split, label_folder=True),
     "geojson": Format(map_layer.read_pixels, geojson.write, None, map_layer.images),
     "geojson-map": Format(map_layer.read_map, partial(geojson.write, on_map=True), None, map_layer.images),
     "hrsc2016": Format(hrsc2016.read, hrsc2016.write, hrsc2016.SHIP, hrsc2016.images),
@@ -74,10 +74,10 @@ FORMATS: dict[str, Format] = {
     ),
     "predictions": Format(predictions_file.read, predictions_file.write, None, predictions_file.images),
     "rolabelimg": Format(rolabelimg.read, rolabelimg.write, None, rolabelimg.images),
-    "rsar": Format(rsar.read, rsar.write, rsar.CLASS_NAMES, images_by_split),
+    "rsar": Format(rsar.read, rsar.write, rsar.CLASS_NAMES, images_by_split, label_folder=True),
     "rsdd": Format(rsdd.read, rsdd.write, rsdd.CLASS_NAMES, rsdd.images),
     "soda-a": Format(soda_a.read, soda_a.write, soda_a.CLASS_NAMES, soda_a.images),
-    "srsdd": Format(srsdd.read, srsdd.write, srsdd.CLASS_NAMES, images_by_split),
+    "srsdd": Format(srsdd.read, srsdd.write, srsdd.CLASS_NAMES, images_by_split, label_folder=True),
     "ssdd": Format(ssdd.read, ssdd.write, ssdd.CLASS_NAMES, ssdd.images),
     "ucas-aod": Format(ucas_aod.read, ucas_aod.write, ucas_aod.CLASS_NAMES, ucas_aod.images),
     "vedai": Format(vedai.read, vedai.write, vedai.CLASS_NAMES, vedai.images),
@@ -101,7 +101,15 @@ def get(name: str) -> Format:
     return FORMATS[name]
 
 
-def read(format: str, root: str | Path, split: str | None = None, class_names: Iterable[str] | None = None) -> Dataset:
+def read(
+    format: str,
+    root: str | Path,
+    split: str | None = None,
+    class_names: Iterable[str] | None = None,
+    *,
+    labels: str | None = None,
+    image_folder: str | Path | None = None,
+) -> Dataset:
     """Opens a dataset; its files are read one image at a time, when asked for.
 
     Args:
@@ -110,6 +118,9 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
         split: A part of it, such as "train"; what that means on disk is the format's. None: `root` has no parts.
         class_names: The classes, in the order of their labels. None: the format's own list, and where it has none,
             the names that the files themselves use.
+        labels: The folder of the label files in the place of the format's own, such as "labelTxt-v1.5", for formats
+            that have one (`Format.label_folder`); relative to the split's folder, with '/' between folders.
+        image_folder: Looks for the images there, by the records' ids. None: where the format has them.
 
     Raises:
         DatasetError: If the format is unknown or only written, the folder missing or empty; while iterating, if an
@@ -120,7 +131,16 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
         readable = ", ".join(name for name, entry in FORMATS.items() if entry.read)
         raise DatasetError(f"expected a format that can be read, among {readable}, got {quoted(format)}")
     names = chosen.class_names if class_names is None else ClassNames(class_names)
-    return chosen.read(files.as_path(root), split, names)
+    reading, root = chosen.read, files.as_path(root)
+    if labels is not None:
+        if not chosen.label_folder:
+            able = ", ".join(name for name, entry in FORMATS.items() if entry.label_folder)
+            raise DatasetError(
+                f"expected a format whose label folder can have another name, among {able}, got {format}"
+            )
+        reading = partial(reading, label_folders=("/".join(files.safe_name(part, root) for part in labels.split("/")),))
+    dataset = reading(root, split, names)
+    return dataset if image_folder is None else with_image_folder(dataset, image_folder)
 
 
 def write(

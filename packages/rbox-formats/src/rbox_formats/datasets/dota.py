@@ -86,9 +86,15 @@ class Objects(NamedTuple):
     metadata: dict[str, str]
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+def read(
+    root: Path,
+    split: str | None,
+    class_names: ClassNames | None,
+    *,
+    label_folders: tuple[str, ...] = LABEL_FOLDERS,
+) -> Dataset:
     """Opens a dataset in DOTA's layout; see `rbox_formats.datasets.read`."""
-    return open_folders(root, split, V1_0 if class_names is None else class_names, LABEL_FOLDERS, parse)
+    return open_folders(root, split, V1_0 if class_names is None else class_names, label_folders, parse)
 
 
 def open_folders(

@@ -51,7 +51,7 @@ from rbox_formats.typing import QuadsN
 
 __all__ = ["Placement", "collection", "find_placement", "placement_of", "world_file", "world_file_of", "write"]
 
-_GEOTIFF = (".tif", ".tiff")
+_GEOTIFF = (".tif", ".tiff", ".jp2")
 
 
 class Placement(NamedTuple):
