@@ -18,7 +18,7 @@ rectangle around its outer ring is taken. The parts of a multipolygon are an obj
 where it has none of them and the caller names one class, that. "difficult" (true, 1) and "score" are read where they
 are.
 
-Source: RFC 7946; GeoJSON 2008, section 3; `_geopackage` for GeoPackage.
+Source: RFC 7946; GeoJSON 2008, section 3; OGC 12-128r19, GeoPackage Encoding Standard.
 """
 
 from __future__ import annotations

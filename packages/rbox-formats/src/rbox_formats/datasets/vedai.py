@@ -9,10 +9,10 @@ the two marks is not kept. Written are 1 for `contained` and 0 for `occluded`. T
 for scores and for metadata.
 
 On disk: `<root>/Annotations1024/<image_id>.txt` (or `Annotations512`, `Annotations`, `labelTxt`) and
-`<root>/Vehicules1024/<image_id>_co.png` (or `Vehicules512`, `images`, and without `_co`; `_ir` is the infrared image,
-which is taken where there is no other). Splits are lists of ids beside the annotations, `fold01.txt` and
-`fold01test.txt`; files whose name has letters are no annotations there. A split may also be a folder. Written is the
-first of these folders, and a list for a split.
+`<root>/Vehicules1024/<image_id>_co.png` (or `Vehicules512`, `images`); the name may also be the id alone, or end in
+"_ir", as the infrared image's does, which is taken where there is no other. Splits are lists of ids beside the
+annotations, `fold01.txt` and `fold01test.txt`; these and the file of all images, `annotation1024.txt`, are no image's
+annotations. A split may also be a folder. Written is the first of these folders, and a list for a split.
 
 Source: downloads.greyc.fr/vedai; Razakarivony and Jurie, Vehicle detection in aerial imagery: a small target detection
 benchmark, JVCIR 34 (2016); jinmingteo/VEDAI_FAIR1M_processing, VEDAI2DOTA.py, for the order of the fields.

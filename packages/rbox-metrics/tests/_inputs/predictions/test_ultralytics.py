@@ -87,6 +87,14 @@ def test_whose_classes_the_numbers_are(tmp_path: Path, caplog: pytest.LogCapture
         read_predictions(run(tmp_path / "other" / "run", line(0, shares()[0], 0.5)))
 
 
+def test_other_text_files_beside_the_labels_are_none_of_it(tmp_path: Path) -> None:
+    run(tmp_path, line(0, shares()[0], 0.9))
+    (tmp_path / "notes.txt").write_text("conf=0.25\n")
+    (tmp_path / "labels" / "classes.txt").write_text("ship\n")
+    found = read_predictions(tmp_path, TRUTH)
+    assert (found.kind, [record.image_id for record in found]) == ("ultralytics", ["P1"])
+
+
 def test_sizes_of_the_pictures_beside(tmp_path: Path) -> None:
     run(tmp_path, line(0, shares()[0], 0.9))
     with pytest.raises(RboxError, match=r"P1\.txt: expected an image 'P1' in the truth, or beside the labels"):

@@ -133,7 +133,7 @@ def _has_shares(path: Path) -> bool:
     """Whether the first text file of a folder that has a line is one of Ultralytics'."""
     from rbox_metrics._inputs.predictions import _ultralytics
 
-    for folder in (path, *(path / name for name in _ultralytics.FOLDERS)):
+    for folder in (*(path / name for name in _ultralytics.FOLDERS), path):
         for file in _visible(folder):
             if file.suffix.lower() == ".txt" and file.is_file() and file.stat().st_size:
                 return _ultralytics.looks_like(file)

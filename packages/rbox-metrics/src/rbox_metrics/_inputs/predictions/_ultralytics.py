@@ -68,7 +68,9 @@ def looks_like(path: Path) -> bool:
 def read(source: Source) -> Predictions:
     """Reads a folder of text files; see `read_predictions`."""
     context = source.context
-    paths = [path for path in members(source.path, ".txt", FOLDERS) if path.name != _NO_LABELS]
+    within = source.path / FOLDERS[0]
+    folder = within if within.is_dir() else source.path
+    paths = [path for path in members(folder, ".txt") if path.name != _NO_LABELS]
     if not paths:
         raise MetricsError("expected text files, one per image, found none", path=source.path)
     lines = {path: split_lines(read_text(path)) for path in paths}
