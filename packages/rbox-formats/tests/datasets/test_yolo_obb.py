@@ -229,7 +229,7 @@ def test_shares_are_of_the_turned_image(suffix: str, orientation: int, tmp_path:
 
 
 def test_confidences_are_scores(tmp_path: Path) -> None:
-    """What `predict save_txt save_conf` writes, as a dataset: read and written."""
+    """What `predict save_txt save_conf` writes, as a dataset; written for training, without them."""
     Image.new("L", (200, 100)).save(make_folder(tmp_path / "images") / "P1.png")
     (make_folder(tmp_path / "labels") / "P1.txt").write_text(
         "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 0.91\n1 0.5 0.5 0.7 0.5 0.7 0.7 0.5 0.7 0.8\n"
@@ -241,11 +241,14 @@ def test_confidences_are_scores(tmp_path: Path) -> None:
     assert record.scores.tolist() == [0.91, 0.8]
     np.testing.assert_allclose(record.corners[0], [[20, 10], [60, 10], [60, 30], [20, 30]])
     datasets.write("yolo-obb", dataset, tmp_path / "out", None, dataset.class_names)
-    assert (tmp_path / "out" / "labels" / "P1.txt").read_text().splitlines()[0].endswith(" 0.91")
+    assert [len(line.split()) for line in (tmp_path / "out" / "labels" / "P1.txt").read_text().splitlines()] == [9, 9]
     (tmp_path / "labels" / "P1.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 5\n")
     with pytest.raises(
         DatasetError, match=r"P1\.txt:1: expected a confidence from 0 to 1 behind 8 coordinates, got '5'"
     ):
+        list(datasets.read("yolo-obb", tmp_path))
+    (tmp_path / "labels" / "P1.txt").write_text("0 0.1 0.1 0.3 0.1 30\n")
+    with pytest.raises(DatasetError, match=r"got 6 fields\nA line reads: .*\nSix fields are yolov5_obb's"):
         list(datasets.read("yolo-obb", tmp_path))
 
 

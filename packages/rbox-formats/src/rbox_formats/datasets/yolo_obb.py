@@ -18,8 +18,9 @@ The names of the classes: `names` in `<root>/data.yaml` (`dataset.yaml`, or the 
 and number the classes where the files name none. Written is `data.yaml`, with the split's folder and the names; one
 that is there and has the same names gets a line for the split if it has none.
 
-Scores are written as such confidences. There is no place for what is difficult and for metadata. A corner comes back to
-within a rounding of floating point numbers (1e-9 px in images of 100,000 px), not always bit by bit.
+Scores are read and not written: Ultralytics trains on no lines of ten fields. There is no place for what is difficult
+and for metadata. A corner comes back to within a rounding of floating point numbers (1e-9 px in images of 100,000 px),
+not always bit by bit.
 
 A second format, "yolov5-obb", has `class cx cy longside shortside theta` in the same folders: theta is the direction of
 the long side in degrees from 0 to 180, clockwise on the screen. The sides are shares as well, so that a box is turned
@@ -66,6 +67,7 @@ FARTHEST = 10.0
 
 _LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
 _LONGSIDE = "A line reads: class cx cy longside shortside theta, shares of the image's size and degrees."
+_SIX = "Six fields are yolov5_obb's (the format yolov5-obb), or what a detector of upright boxes found."
 _SCORED = 10  # fields of a line with a confidence
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
@@ -178,7 +180,8 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
             raise LineError(f"expected a confidence from 0 to 1 behind 8 coordinates, got {quoted(fields[-1])}", _LINE)
         fields = fields[:-1]
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
-        raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", _LINE)
+        remedy = f"{_LINE}\n{_SIX}" if len(fields) == 6 else _LINE
+        raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", remedy)
     if (corners := len(fields) // 2) > MOST_CORNERS:
         raise LineError(f"expected an outline of at most {MOST_CORNERS:,} corners, got {corners:,}", _LINE)
     number = parse_index(fields[0], "the class")
@@ -249,12 +252,9 @@ def write(
             lines = [" ".join([str(label), *map(shortest, box)]) for label, box in rows]
             files.write_text(folder / name, "".join(f"{line}\n" for line in lines))
             continue
-        scores = np.zeros((len(record), 0)) if record.scores is None else record.scores[:, None]
         lines = [
-            " ".join([str(label), *map(shortest, [*quad, *score])])
-            for label, quad, score in zip(
-                record.labels.tolist(), shares.reshape(-1, 8).tolist(), scores.tolist(), strict=True
-            )
+            " ".join([str(label), *map(shortest, quad)])
+            for label, quad in zip(record.labels.tolist(), shares.reshape(-1, 8).tolist(), strict=True)
         ]
         files.write_text(folder / name, "".join(f"{line}\n" for line in lines))
     return folder
