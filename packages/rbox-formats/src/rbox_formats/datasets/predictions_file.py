@@ -32,6 +32,9 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     """Opens a predictions file; see `rbox_formats.datasets.read`."""
     from rbox_formats import predictions  # msgspec loads with it
 
+    if not root.exists():
+        remedy = f"Give the file, or the folder that has {_FILE} in it."
+        raise DatasetError("expected a dataset folder or a predictions file, found none", path=root, remedy=remedy)
     path = _file(root, split)
     found = predictions.read(path)
     names = found.class_names if class_names is None else class_names
