@@ -35,6 +35,10 @@ FOREIGN = {
     *("bytes_to_unicode", "image_newline", "named_modules", "named_parameters", "resize_positional_embeddings"),
     *("ceil", "embedding_bag", "finfo", "fn", "geo", "import", "lastindex", "pkg_resources", "pyplot", "torchrun"),
     *("Neg", "Test", "Train"),
+    *("annotation_result_from_task", "convert_annotation_to_yolo_obb", "convert_to_json_min", "coordinate_convert_r"),
+    *("cvminAreaRect2longsideformat", "dump_as_cvat_annotation", "gpkg_geometry_columns", "gpkg_spatial_ref_sys"),
+    *("load_anno", "load_annotations", "load_ori_annotations", "Results.save_txt", "save_conf"),
+    *("contained", "trunc"),
     *("macro", "mar_1", "mar_10", "mar_100", "mar_100_per_class", "mar_N", "mar_N_per_class"),
 }
 

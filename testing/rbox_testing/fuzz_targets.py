@@ -19,6 +19,7 @@ from rbox_formats.datasets import FORMATS
 from rbox_formats.predictions import Header
 
 from rbox_testing.fuzzing import Target
+from rbox_testing.geopackages import geopackage, polygon
 
 NAMES = ClassNames(["ship", "small-vehicle"])
 SIZE = (100, 80)
@@ -55,6 +56,8 @@ def write_dataset(name: str, folder: Path) -> list[Path]:
     for record in records(names):
         path = place / f"{record.image_id}{'.bmp' if name.startswith('hrsc') else '.png'}"
         Image.new("RGB", SIZE).save(path)
+        if name == "geojson-map":
+            path.with_suffix(".pgw").write_text("0.5\n0\n0\n-0.5\n500000.25\n4982959.75\n")
         with_paths.append(
             ImageRecord(record.image_id, record.boxes, record.labels, record.quads, path=path, width=100, height=80)
         )
@@ -66,6 +69,15 @@ def _read_dataset(name: str, folder: Path) -> None:
     for record in datasets.read(name, folder):
         assert np.isfinite(record.boxes).all()
         assert record.path is None or record.path.resolve().is_relative_to(folder.resolve())
+
+
+def _geopackage(folder: Path) -> list[Path]:
+    """A layer beside an image with a world file."""
+    write_dataset("geojson-map", folder)
+    for path in folder.glob("*.geojson"):
+        path.unlink()
+    corners = [[500000 + x / 2, 4982960 - y / 2] for x, y in records()[0].corners[0].tolist()]
+    return [geopackage(folder / "labels.gpkg", (polygon(corners), "ship"), (polygon(corners, ">", 1), "plane"))]
 
 
 # Codecs.
@@ -144,6 +156,18 @@ def _task1(folder: Path) -> list[Path]:
     import rbox_metrics
 
     return [rbox_metrics.write_dota_submission(folder / "found.zip", records(scored=True), NAMES)]
+
+
+def _shares(folder: Path) -> list[Path]:
+    """As Ultralytics' predict save_txt save_conf has them, with pixels, which need no image."""
+    (folder / "found" / "labels").mkdir(parents=True)
+    for record in records(scored=True):
+        lines = [
+            " ".join(map(str, [label, *corners.ravel(), score]))
+            for label, corners, score in zip(record.labels, record.corners, record.scores, strict=True)
+        ]
+        (folder / "found" / "labels" / f"{record.image_id}.txt").write_text("\n".join(lines))
+    return sorted((folder / "found" / "labels").iterdir())
 
 
 def _unpacked(folder: Path) -> list[Path]:
@@ -375,6 +399,7 @@ def targets() -> dict[str, Target]:
             for name, entry in FORMATS.items()
             if entry.read
         },
+        "reader geopackage": Target(_geopackage, partial(_read_dataset, "geojson-map")),
         **{
             f"codec {name}": Target(partial(_text, codec), partial(_decode, codec))
             for name, codec in _variants().items()
@@ -387,13 +412,14 @@ def targets() -> dict[str, Target]:
         ),
         "results coco": Target(_coco, partial(_read_found, "found.json")),
         "results task1": Target(_unpacked, partial(_read_found, "found")),
+        "results ultralytics": Target(_shares, partial(_read_found, "found")),
         "results zip": Target(_task1, partial(_read_found, "found.zip")),
         "results pickle": Target(_pickled, _load_pickled),
         "class mapping": Target(_class_mapping, _read_mapping),
         "report": Target(_report, _draw_report, share=20),
         **{
             f"image {suffix}": Target(partial(_image, suffix), partial(_read_image, suffix))
-            for suffix in (".png", ".jpg", ".tif", ".bmp", ".webp")
+            for suffix in (".png", ".jpg", ".tif", ".bmp", ".webp", ".jp2")
         },
         "training log": Target(_log, _read_log),
         "split": Target(_split, _again, share=10),

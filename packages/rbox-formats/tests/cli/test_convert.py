@@ -423,20 +423,29 @@ def ships(path: Path) -> list[ImageRecord]:
     records = []
     for name, chosen in (("P1", boxes), ("P2", boxes[1:])):
         Image.new("RGB", (200, 160)).save(path / f"{name}.png")
+        (path / f"{name}.pgw").write_text("0.5\n0\n0\n-0.5\n500000.25\n4982959.75\n")  # for formats of maps
         labels = np.zeros(len(chosen), int)
         quads = rbox_to_quad(chosen)
         records.append(ImageRecord(name, chosen, labels, quads, path=path / f"{name}.png", width=200, height=160))
     return records
 
 
+# Its classes have numbers, and ships have none: `test_public_sets` writes and reads it.
+NO_SHIPS = {"vedai"}
+
 # Each format is read and written with DOTA at the other end; the other pairs take longer, and nothing in `convert` is
 # about a pair.
 PAIRS = [
-    pytest.param(format, to, marks=() if "dota" in (format, to) else pytest.mark.slow) for format in READ for to in READ
+    pytest.param(format, to, marks=() if "dota" in (format, to) else pytest.mark.slow)
+    for format in READ
+    for to in READ
+    if not NO_SHIPS & {format, to}
 ]
 
 # Formats of upright boxes, which hold the box around a rotated one.
 UPRIGHT = {"voc"}
+# Holds boxes on the image stretched to a square.
+STRETCHED = {"yolov5-obb"}
 
 
 @pytest.mark.parametrize("format, to", PAIRS)
@@ -466,11 +475,12 @@ def test_every_pair_of_formats(format: str, to: str, tmp_path: Path) -> None:
         if UPRIGHT & {format, to}:
             np.testing.assert_allclose(rbox_to_hbox(after.boxes), rbox_to_hbox(before.boxes), atol=1.01)
         else:
-            assert corner_distance(corners, rbox_to_quad(before.boxes)).max() < 0.2
+            bound = 3.5 if STRETCHED & {format, to} else 0.2
+            assert corner_distance(corners, rbox_to_quad(before.boxes)).max() < bound
 
 
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="needs the example images of DOTA")
-@pytest.mark.parametrize("to", READ)
+@pytest.mark.parametrize("to", [name for name in READ if name != "geojson-map"])
 def test_real_annotations(to: str, tmp_path: Path) -> None:
     """What a format does to real quads is said, and no object is lost."""
     result = run("--data", EXAMPLE, "--to", to, "--out", tmp_path / "new", "--images", "link", "--skip-missing")

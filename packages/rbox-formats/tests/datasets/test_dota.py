@@ -407,3 +407,48 @@ def test_other_encodings_are_named(encoding: str, name: str, tmp_path: Path) -> 
         DatasetError, match=rf"P1.txt: expected UTF-8 text, got byte 0x.*\nIt may be {name}: store it as UTF-8"
     ):
         list(datasets.read("dota", tmp_path))
+
+
+LINE = "10 20 50 20 50 30 10 30 ship 0\n"
+
+
+def other_folders(root: Path) -> Path:
+    """As DOTA's download lies: labels of two versions, images in a folder of another name."""
+    for folder, count in (("labelTxt-v1.0/labelTxt", 1), ("labelTxt-v1.5/DOTA-v1.5_train", 2)):
+        (root / folder).mkdir(parents=True)
+        (root / folder / "P1.txt").write_text(LINE * count)
+    (root / "pictures").mkdir()
+    Image.new("L", (64, 48)).save(root / "pictures" / "P1.webp")
+    return root
+
+
+@pytest.mark.parametrize(("labels", "count"), [("labelTxt-v1.0/labelTxt", 1), ("labelTxt-v1.5/DOTA-v1.5_train", 2)])
+def test_folders_of_other_names(labels: str, count: int, tmp_path: Path) -> None:
+    root = other_folders(tmp_path / "in")
+    (record,) = datasets.read("dota", root, labels=labels, image_folder=root / "pictures")
+    assert (len(record), record.file, record.size) == (count, root / "pictures" / "P1.webp", (64, 48))
+    out = tmp_path / "out"
+    words = ["convert", "--data", str(root), "--labels", labels, "--image-folder", str(root / "pictures")]
+    result = CliRunner().invoke(
+        main, [*words, "--to", "dota", "--out", str(out), "--images", "copy"], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    assert f"{count} objects on 1 images" in result.output
+    assert (out / "images" / "P1.webp").is_file()
+
+
+def test_folders_that_are_not_there(tmp_path: Path) -> None:
+    root = other_folders(tmp_path)
+    with pytest.raises(DatasetError, match="expected a folder 'labels' in it, found none"):
+        datasets.read("dota", root, labels="labels")
+    with pytest.raises(DatasetError, match="expected a plain file name inside"):
+        datasets.read("dota", root, labels="../labels")
+    with pytest.raises(
+        DatasetError, match=r"expected a format whose label folder can have another name, among dota, .*coco"
+    ):
+        datasets.read("coco", root, labels="labels")
+    with pytest.raises(DatasetError, match="expected a folder with images, found none"):
+        datasets.read("dota", root, labels="labelTxt-v1.0/labelTxt", image_folder=root / "images")
+    (root / "pictures" / "P1.webp").unlink()
+    (record,) = datasets.read("dota", root, labels="labelTxt-v1.0/labelTxt", image_folder=root / "pictures")
+    assert record.path is None

@@ -157,11 +157,6 @@ def test_images_without_a_place(tmp_path: Path) -> None:
         written("geojson-map", tmp_path, record(tmp_path / "P1.tif"))
 
 
-def test_it_is_only_written(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"expected a format that can be read, among .*, got 'geojson'"):
-        datasets.read("geojson", tmp_path)
-
-
 def test_a_place_that_may_be_there(tmp_path: Path) -> None:
     """None without one; with a world file what `placement_of` gives; an error where that is broken."""
     path = tmp_path / "a.png"

@@ -269,3 +269,32 @@ def test_images_that_no_label_file_claims_are_named(tmp_path: Path, caplog: pyte
     said = "5 of 6 images have no annotation file and count as images without objects: a.png, b.png, c.png, and 2 more"
     assert caplog.messages == [said]
     assert [record.image_id for record in dataset.labelled()] == ["P1"]
+
+
+def test_confidences_are_scores(tmp_path: Path) -> None:
+    """What `predict save_txt save_conf` writes, as a dataset; written for training, without them."""
+    Image.new("L", (200, 100)).save(make_folder(tmp_path / "images") / "P1.png")
+    (make_folder(tmp_path / "labels") / "P1.txt").write_text(
+        "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 0.91\n1 0.5 0.5 0.7 0.5 0.7 0.7 0.5 0.7 0.8\n"
+    )
+    (tmp_path / "data.yaml").write_text("names: [ship, plane]\n")
+    dataset = datasets.read("yolo-obb", tmp_path)
+    (record,) = dataset
+    assert record.scores is not None
+    assert record.scores.tolist() == [0.91, 0.8]
+    np.testing.assert_allclose(record.corners[0], [[20, 10], [60, 10], [60, 30], [20, 30]])
+    datasets.write("yolo-obb", dataset, tmp_path / "out", None, dataset.class_names)
+    assert [len(line.split()) for line in (tmp_path / "out" / "labels" / "P1.txt").read_text().splitlines()] == [9, 9]
+    (tmp_path / "labels" / "P1.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 5\n")
+    with pytest.raises(
+        DatasetError, match=r"P1\.txt:1: expected a confidence from 0 to 1 behind 8 coordinates, got '5'"
+    ):
+        list(datasets.read("yolo-obb", tmp_path))
+    (tmp_path / "labels" / "P1.txt").write_text("0 0.1 0.1 0.3 0.1 30\n")
+    with pytest.raises(DatasetError, match=r"got 6 fields\nA line reads: .*\nSix fields are yolov5_obb's"):
+        list(datasets.read("yolo-obb", tmp_path))
+
+
+def make_folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -144,3 +144,22 @@ def test_options_reach_the_evaluation(tmp_path: Path) -> None:
 def test_an_image_that_the_truth_lacks_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(MetricsError, match="expected images that the truth has, got 'P2'"):
         evaluate_file(dataset(TRUTH[0]), jsonl(tmp_path / "predictions.jsonl"))
+
+
+def test_difficult_objects_that_count(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two objects, one of them difficult; a detection on each, and one beside."""
+    boxes = np.array([[20.0, 20, 10, 10, 0], [60, 20, 10, 10, 0], [20, 70, 10, 10, 0]])
+    names = ClassNames(["plane"])
+    truth = Dataset(names, [ImageRecord("P1", boxes[:2], [0, 0], difficult=[False, True], width=100, height=100)])
+    found = ImageRecord("P1", boxes, [0, 0, 0], scores=[0.9, 0.8, 0.7], width=100, height=100)
+    with predictions.Writer(tmp_path / "found.jsonl", predictions.Header(names, "none")) as writer:
+        writer.write(found)
+
+    def precision_and_truths(**options: bool) -> tuple[float, int]:
+        at = evaluate_file(truth, tmp_path / "found.jsonl", **options).at[0]
+        return at.precision_micro, at.classes[0].truths
+
+    assert precision_and_truths() == (1 / 2, 1)
+    with caplog.at_level("INFO"):
+        assert precision_and_truths(count_difficult=True) == (2 / 3, 2)
+    assert "1 difficult objects count like any other" in caplog.messages

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rbox_metrics
+from click.testing import CliRunner
 from rbox_formats import ClassNames, ImageRecord
 from rbox_formats.predictions import Header, Writer
+from rbox_metrics.cli.main import main
 
 Run = Callable[..., tuple[int, str]]
 
@@ -327,3 +329,14 @@ def test_classes_without_detections_are_named_with_a_submission(run: Run, tmp_pa
     assert "Classes without detections, whose files are empty: crane, tree." in output
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         assert [archive.read(f"Task1_{name}.txt") == b"" for name in ("crane", "mast", "tree")] == [True, False, True]
+
+
+def test_difficult_objects_count_where_asked(tmp_path: Path) -> None:
+    (tmp_path / "labelTxt").mkdir()
+    (tmp_path / "labelTxt" / "P1.txt").write_text("10 10 50 10 50 30 10 30 plane 0\n60 60 90 60 90 80 60 80 plane 1\n")
+    (tmp_path / "Task1_plane.txt").write_text("P1 0.9 10 10 50 10 50 30 10 30\n")
+    words = ["evaluate", "--truth", str(tmp_path), "--predictions", str(tmp_path / "Task1_plane.txt")]
+    for option, ap in (([], 1.0), (["--count-difficult"], 6 / 11)):
+        result = CliRunner().invoke(main, [*words, *option, "--out", str(tmp_path / "r.json")], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        assert json.loads((tmp_path / "r.json").read_text())["map"] == pytest.approx(ap)

@@ -73,8 +73,9 @@ class Listing(click.Command):
             rows = []
             if "format" in names:
                 rows.append(("formats", ", ".join(name for name, entry in datasets.FORMATS.items() if entry.read)))
-            if "to" in names or "out_format" in names:
-                rows.append(("written only", ", ".join(n for n, entry in datasets.FORMATS.items() if not entry.read)))
+            only = [name for name, entry in datasets.FORMATS.items() if not entry.read]
+            if only and ("to" in names or "out_format" in names):
+                rows.append(("written only", ", ".join(only)))
             if "codec" in names:
                 options = {name: [field.name for field in fields(codec)] for name, codec in codecs.CODECS.items()}
                 listed = (f"{name} ({', '.join(own)})" if own else name for name, own in options.items())

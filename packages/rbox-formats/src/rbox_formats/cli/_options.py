@@ -80,6 +80,18 @@ only_labelled_option = click.option(
 )
 
 
+def folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds `--labels` and `--image-folder`, for datasets whose folders have other names than their format's."""
+    function = click.option(
+        "--image-folder", type=Path, help="Where the images are. [default: where the format has them]"
+    )(function)
+    return click.option(
+        "--labels",
+        help="The folder of the label files in the place of the format's own, such as labelTxt-v1.5, for formats that "
+        "have one.",
+    )(function)
+
+
 def codec_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds `--codec`, and its `--codec-option`."""
     codec = click.option("--codec", default="florence2", show_default=True, help="The text format.")

@@ -12,7 +12,7 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option
+from rbox_formats.cli._options import class_names_option, dataset_options, folder_options, only_labelled_option
 from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
 
@@ -36,6 +36,7 @@ def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str
 
 @click.command()
 @dataset_options()
+@folder_options
 @class_names_option
 @only_labelled_option
 @click.option("--to", required=True, help="The format to write.")
@@ -54,7 +55,8 @@ def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str
     type=click.Choice(["none", "copy", "link"]),
     default="none",
     show_default=True,
-    help="Whether to copy the images to where the new dataset has them, or to link them (symbolic links).",
+    help="Whether to copy the images to where the new dataset has them, or to link them (symbolic links); with the "
+    "world files beside them.",
 )
 @click.option("--check/--no-check", default=True, help="Whether to read what was written and compare it.")
 @writes("out")
@@ -62,6 +64,8 @@ def convert(
     data: Path,
     format: str,
     split: str | None,
+    labels: str | None,
+    image_folder: Path | None,
     class_names: ClassNames | None,
     only_labelled: bool,
     to: str,
@@ -83,9 +87,10 @@ def convert(
     from rbox_formats import datasets
     from rbox_formats.cli import _output
     from rbox_formats.cli._conversion import class_map, clipped, corners_outside, relabelled
+    from rbox_formats.datasets import geojson
     from rbox_formats.errors import DatasetError, FormatsError
 
-    dataset = datasets.read(format, data, split, class_names)
+    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
     if only_labelled:
         dataset = dataset.labelled()
     target = datasets.get(to)
@@ -127,7 +132,10 @@ def convert(
             if folder and staged_folder and images != "none" and record.path is not None:
                 place = folder / _image_name(record, folder)
                 if not (place.exists() and place.samefile(record.path)):
-                    _place(record.path, staged_folder / place.relative_to(folder), link=images == "link")
+                    staged_place = staged_folder / place.relative_to(folder)
+                    _place(record.path, staged_place, link=images == "link")
+                    if (world := geojson.world_file_of(record.path)) is not None:
+                        _place(world, staged_place.with_suffix(world.suffix), link=images == "link")
             written[record.image_id] = index
             passed_over.update(record.passed_over)
             counts["objects"] += len(new)

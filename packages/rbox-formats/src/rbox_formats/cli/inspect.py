@@ -10,7 +10,13 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option, pixels_options
+from rbox_formats.cli._options import (
+    class_names_option,
+    dataset_options,
+    folder_options,
+    only_labelled_option,
+    pixels_options,
+)
 from rbox_formats.progress import progress_bar
 
 if TYPE_CHECKING:
@@ -23,6 +29,7 @@ _BAR = 40
 @click.command()
 @click.argument("folder", type=Path, required=False)
 @dataset_options(required=False)
+@folder_options
 @class_names_option
 @only_labelled_option
 @pixels_options
@@ -52,6 +59,8 @@ def inspect(
     data: Path | None,
     format: str,
     split: str | None,
+    labels: str | None,
+    image_folder: Path | None,
     class_names: ClassNames | None,
     only_labelled: bool,
     out: Path | None,
@@ -83,7 +92,7 @@ def inspect(
         data = folder
         if context.get_parameter_source("format") is click.core.ParameterSource.DEFAULT:
             format, split = _found(data, split, class_names)
-    dataset = datasets.read(format, data, split, class_names)
+    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
     if only_labelled:
         dataset = dataset.labelled()
     if out:

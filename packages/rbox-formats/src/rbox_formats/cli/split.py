@@ -10,11 +10,18 @@ import click
 
 from rbox_formats._records import ClassNames
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options, only_labelled_option, pixels_options
+from rbox_formats.cli._options import (
+    class_names_option,
+    dataset_options,
+    folder_options,
+    only_labelled_option,
+    pixels_options,
+)
 
 
 @click.command()
 @dataset_options()
+@folder_options
 @class_names_option
 @only_labelled_option
 @pixels_options
@@ -76,6 +83,8 @@ def split(
     data: Path,
     format: str,
     split: str | None,
+    labels: str | None,
+    image_folder: Path | None,
     class_names: ClassNames | None,
     only_labelled: bool,
     out: Path,
@@ -87,7 +96,7 @@ def split(
     from rbox_formats import datasets, splitting
     from rbox_formats.cli import _output
 
-    dataset = datasets.read(format, data, split, class_names)
+    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
     if only_labelled:
         dataset = dataset.labelled()
     _output.refuse_inputs(out, data, split, dataset)

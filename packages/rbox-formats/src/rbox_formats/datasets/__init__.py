@@ -12,19 +12,26 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import (
     _guess,
     coco,
+    cvat,
     dior_r,
     dota,
+    dronevehicle,
     fair1m,
     geojson,
     hrsc2016,
+    label_studio,
     labelme,
     lmmrotate,
+    map_layer,
+    predictions_file,
     rolabelimg,
     rsar,
     rsdd,
+    soda_a,
     srsdd,
     ssdd,
     ucas_aod,
+    vedai,
     voc,
     ymir,
     yolo_obb,
@@ -33,7 +40,7 @@ from rbox_formats.datasets._folders import images_by_split
 from rbox_formats.datasets._format import Format
 from rbox_formats.datasets._guess import Guess
 from rbox_formats.datasets._per_image import Annotation
-from rbox_formats.datasets._with_images import with_images
+from rbox_formats.datasets._with_images import with_image_folder, with_images
 from rbox_formats.errors import DatasetError, quoted
 
 _logger = logging.getLogger("rbox_formats")
@@ -43,16 +50,25 @@ __all__ = ["FORMATS", "Annotation", "Format", "Guess", "get", "guess", "read", "
 FORMATS: dict[str, Format] = {
     "coco": Format(coco.read, coco.write, None, coco.images),
     "coco-rotated": Format(coco.read, partial(coco.write, rotated=True), None, coco.images),
+    "cvat": Format(cvat.read, cvat.write, None, cvat.images),
     "dior-r": Format(dior_r.read, dior_r.write, dior_r.CLASS_NAMES, dior_r.images),
-    "dota": Format(dota.read, dota.write, dota.V1_0, images_by_split),
-    "dota-v1.5": Format(partial(dota.read, version="1.5"), dota.write, dota.V1_5, images_by_split),
-    "dota-v2.0": Format(partial(dota.read, version="2.0"), dota.write, dota.V2_0, images_by_split),
-    "fair1m": Format(fair1m.read, fair1m.write, fair1m.CLASS_NAMES, images_by_split),
-    "geojson": Format(None, geojson.write),
-    "geojson-map": Format(None, partial(geojson.write, on_map=True)),
+    "dota": Format(dota.read, dota.write, dota.V1_0, images_by_split, label_folder=True),
+    "dota-v1.5": Format(partial(dota.read, version="1.5"), dota.write, dota.V1_5, images_by_split, label_folder=True),
+    "dota-v2.0": Format(partial(dota.read, version="2.0"), dota.write, dota.V2_0, images_by_split, label_folder=True),
+    "dronevehicle": Format(dronevehicle.read, dronevehicle.write, dronevehicle.CLASS_NAMES, dronevehicle.images),
+    "dronevehicle-ir": Format(
+        partial(dronevehicle.read, infrared=True),
+        partial(dronevehicle.write, infrared=True),
+        dronevehicle.CLASS_NAMES,
+        partial(dronevehicle.images, infrared=True),
+    ),
+    "fair1m": Format(fair1m.read, fair1m.write, fair1m.CLASS_NAMES, images_by_split, label_folder=True),
+    "geojson": Format(map_layer.read_pixels, geojson.write, None, map_layer.images),
+    "geojson-map": Format(map_layer.read_map, partial(geojson.write, on_map=True), None, map_layer.images),
     "hrsc2016": Format(hrsc2016.read, hrsc2016.write, hrsc2016.SHIP, hrsc2016.images),
     "hrsc2016-l2": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_2, hrsc2016.images),
     "hrsc2016-l3": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_3, hrsc2016.images),
+    "label-studio": Format(label_studio.read, label_studio.write, None, label_studio.images),
     "labelme": Format(labelme.read, labelme.write, None, labelme.images),
     "lmmrotate": Format(lmmrotate.read, lmmrotate.write, None, lmmrotate.images),
     "lmmrotate-v3": Format(
@@ -61,14 +77,20 @@ FORMATS: dict[str, Format] = {
         None,
         lmmrotate.images,
     ),
+    "predictions": Format(predictions_file.read, predictions_file.write, None, predictions_file.images),
     "rolabelimg": Format(rolabelimg.read, rolabelimg.write, None, rolabelimg.images),
-    "rsar": Format(rsar.read, rsar.write, rsar.CLASS_NAMES, images_by_split),
+    "rsar": Format(rsar.read, rsar.write, rsar.CLASS_NAMES, images_by_split, label_folder=True),
     "rsdd": Format(rsdd.read, rsdd.write, rsdd.CLASS_NAMES, rsdd.images),
-    "srsdd": Format(srsdd.read, srsdd.write, srsdd.CLASS_NAMES, images_by_split),
+    "soda-a": Format(soda_a.read, soda_a.write, soda_a.CLASS_NAMES, soda_a.images),
+    "srsdd": Format(srsdd.read, srsdd.write, srsdd.CLASS_NAMES, images_by_split, label_folder=True),
     "ssdd": Format(ssdd.read, ssdd.write, ssdd.CLASS_NAMES, ssdd.images),
     "ucas-aod": Format(ucas_aod.read, ucas_aod.write, ucas_aod.CLASS_NAMES, ucas_aod.images),
+    "vedai": Format(vedai.read, vedai.write, vedai.CLASS_NAMES, vedai.images),
     "voc": Format(voc.read, voc.write, None, voc.images),
     "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder, drops_outside=True),
+    "yolov5-obb": Format(
+        partial(yolo_obb.read, longside=True), partial(yolo_obb.write, longside=True), None, yolo_obb.images_folder
+    ),
     "ymir": Format(ymir.read, ymir.write, None, ymir.images),
 }
 
@@ -98,7 +120,15 @@ def guess(root: str | Path, split: str | None = None) -> Guess | None:
 _ORDER = ("coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg")
 
 
-def read(format: str, root: str | Path, split: str | None = None, class_names: Iterable[str] | None = None) -> Dataset:
+def read(
+    format: str,
+    root: str | Path,
+    split: str | None = None,
+    class_names: Iterable[str] | None = None,
+    *,
+    labels: str | None = None,
+    image_folder: str | Path | None = None,
+) -> Dataset:
     """Opens a dataset; its files are read one image at a time, when asked for.
 
     Args:
@@ -107,6 +137,9 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
         split: A part of it, such as "train"; what that means on disk is the format's. None: `root` has no parts.
         class_names: The classes, in the order of their labels. None: the format's own list, and where it has none,
             the names that the files themselves use.
+        labels: The folder of the label files in the place of the format's own, such as "labelTxt-v1.5", for formats
+            that have one (`Format.label_folder`); relative to the split's folder, with '/' between folders.
+        image_folder: Looks for the images there, by the records' ids. None: where the format has them.
 
     Raises:
         DatasetError: If the format is unknown or only written, the folder missing or empty; while iterating, if an
@@ -119,14 +152,23 @@ def read(format: str, root: str | Path, split: str | None = None, class_names: I
         readable = ", ".join(name for name, entry in FORMATS.items() if entry.read)
         raise DatasetError(f"expected a format that can be read, among {readable}, got {quoted(format)}")
     names = chosen.class_names if class_names is None else ClassNames(class_names)
-    root = files.as_path(root)
+    reading, root = chosen.read, files.as_path(root)
+    if labels is not None:
+        if not chosen.label_folder:
+            able = ", ".join(name for name, entry in FORMATS.items() if entry.label_folder)
+            raise DatasetError(
+                f"expected a format whose label folder can have another name, among {able}, got {format}"
+            )
+        reading = partial(reading, label_folders=("/".join(files.safe_name(part, root) for part in labels.split("/")),))
     try:
-        found = chosen.read(root, split, names)
+        found = reading(root, split, names)
     except DatasetError as error:
         looks = guess(root, split)
         if looks is None or (looks.format, looks.split) == (format, split) or looks.needs_names:
             raise
         raise DatasetError(f"{error}\nIt looks like the format {looks.format}: {looks.options}") from error
+    if image_folder is not None:
+        return with_image_folder(found, image_folder)
     for line in found.unmatched.lines():
         _logger.warning(line)
     return found

@@ -11,7 +11,7 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 
 # (root, split, class names) to a dataset whose annotations are read when they are asked for; None as class names means
 # those that the files themselves use.
-Read: TypeAlias = Callable[[Path, str | None, ClassNames | None], Dataset]
+Read: TypeAlias = Callable[..., Dataset]
 
 # (root, split) to the folder that the images belong in.
 Images: TypeAlias = Callable[[Path, str | None], Path]
@@ -30,6 +30,7 @@ class Format:
         class_names: The list of its makers; None where each dataset has its own.
         images: Where a dataset that was written has its images; None where the format does not say.
         drops_outside: Whether who reads the format leaves out a whole image of which an object has a corner outside.
+        label_folder: Whether `read` takes `label_folders`, names to look for in the place of the format's own.
     """
 
     read: Read | None
@@ -37,3 +38,4 @@ class Format:
     class_names: ClassNames | None = None
     images: Images | None = None
     drops_outside: bool = False
+    label_folder: bool = False

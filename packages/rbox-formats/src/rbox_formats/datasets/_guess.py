@@ -72,7 +72,9 @@ def _parts(root: Path) -> Iterator[str]:
     yield from (path.name.removesuffix("-index.tsv") for path in sorted(root.glob("*-index.tsv")))
     for folder in (root, root / "annotations", root / "Annotations"):
         for path in files.visible(folder):
-            if path.suffix == ".json":
+            if path.is_dir():
+                yield path.name
+            elif path.suffix == ".json":
                 yield path.stem.removeprefix("instances_")
 
 

@@ -54,6 +54,19 @@ def find_image(name: str, root: Path, folders: Iterable[Path]) -> ImageFile:
     return ImageFile()
 
 
+def find_first(names: Iterable[str], root: Path, folders: Iterable[Path]) -> ImageFile:
+    """`find_image` of the first of several names that is there; names that lead out, or that no file has, are none."""
+    folders = list(folders)
+    for name in names:
+        try:
+            found = find_image(name, root, folders)
+        except DatasetError:
+            continue
+        if found.path is not None:
+            return found
+    return ImageFile()
+
+
 def find_named(name: Value, root: Path, folders: Iterable[Path]) -> ImageFile:
     """`find_image` of a name in a JSON file.
 

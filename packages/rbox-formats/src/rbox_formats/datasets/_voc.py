@@ -47,7 +47,11 @@ class Shape(NamedTuple):
 
 
 def parse(
-    root: Element, class_names: ClassNames, shape: Callable[[Element], Shape], has_quads: bool = False
+    root: Element,
+    class_names: ClassNames,
+    shape: Callable[[Element], Shape],
+    has_quads: bool = False,
+    kept: Callable[[Element], bool] = lambda element: True,
 ) -> Annotation:
     """What a file says.
 
@@ -56,11 +60,12 @@ def parse(
         class_names: What the objects' names are looked up in.
         shape: Reads an object's box.
         has_quads: Whether an image without objects has an empty array of quads, or none.
+        kept: Which objects count.
     """
     xml_elements.expect_root(root, "annotation")
     if (objects := root.find("objects")) is not None:
         raise ElementError("expected <object> in <annotation>, got <objects>", objects, "Is this FAIR1M's format?")
-    found = root.findall("object")
+    found = [element for element in root.iterfind("object") if kept(element)]
     shapes = [shape(element) for element in found]
     return Annotation.from_lists(
         [xml_elements.label(element, "name", class_names) for element in found],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rbox_formats import images
@@ -45,6 +46,25 @@ def with_images(
     if len(found) < len(records):
         _logger.info("%d of %d label files have no image, and are left out", len(records) - len(found), len(records))
     return found
+
+
+def with_image_folder(dataset: Dataset, folder: str | Path) -> Dataset:
+    """The dataset with its images in a folder, by the records' ids; those that it lacks are not there.
+
+    Raises:
+        DatasetError: If there is no such folder.
+    """
+    if not Path(folder).is_dir():
+        raise DatasetError("expected a folder with images, found none", path=folder)
+    found = {path.stem: path for path in images.find(Path(folder))}
+    return Dataset(dataset.class_names, range(len(dataset)), partial(_load_at, dataset=dataset, found=found))
+
+
+def _load_at(index: int, dataset: Dataset, found: dict[str, Path]) -> ImageRecord:
+    record = dataset[index]
+    path = found.get(record.image_id)
+    # Without its image, a record has the size that its annotation says.
+    return replace(record, path=None) if path is None else _at(record, path)
 
 
 def _at(record: ImageRecord, path: Path | None) -> ImageRecord:

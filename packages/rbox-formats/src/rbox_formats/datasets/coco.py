@@ -14,6 +14,8 @@ An object's place, in pixels of the image, is read from
   screen, of any range. This is detectron2's convention (`RotatedBoxes`, `BoxMode.XYWHA_ABS`); COCO itself has none, and
   files with radians or clockwise angles are to be converted before. Where there is a segmentation as well, that is the
   quad, and this the box.
+- `rbbox`, [cx, cy, w, h, angle]: a rotated box, the angle in radians, clockwise: SKU110K-R's. Where there is a
+  segmentation as well, that is the quad, and this the box.
 - `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else. A mask in
   run lengths (an object as `segmentation`) is not read. Where `attributes` has a `rotation` of more than zero, as CVAT
   exports a turned rectangle, the box is turned by it: degrees, clockwise, about its centre; other keys that look like
@@ -40,7 +42,8 @@ is looked for. An image is called by its file's name without suffix, and by its 
 The whole file is parsed when the dataset is opened, and held: about ten times its size. Writing holds one record at a
 time, and the ids of the images.
 
-Source: cocodataset.org/#format-data; facebookresearch/detectron2, detectron2/structures/rotated_boxes.py.
+Source: cocodataset.org/#format-data; facebookresearch/detectron2, detectron2/structures/rotated_boxes.py; for `rbbox`,
+Anymake/DRN_CVPR2020 and yangxue0827/RotationDetection, which turns by it (`coordinate_convert_r`).
 """
 
 from __future__ import annotations
@@ -276,6 +279,11 @@ def _label(annotation: Value, categories: _Categories) -> int:
 def _shape(annotation: Value) -> _Shape:
     quad = _outline(annotation["segmentation"]) if annotation.has("segmentation") else None
     rotation = _rotation(annotation)
+    if annotation.has("rbbox"):
+        numbers = annotation["rbbox"].numbers()
+        if len(numbers) != 5 or min(numbers[2:4]) < 0:
+            raise annotation["rbbox"].error("5 numbers (cx, cy, w, h, radians), sides that are not negative")
+        return _Shape(quad, numbers)
     box = annotation["bbox"].numbers() if annotation.has("bbox") else []
     if len(box) not in (0, 4, 5):
         raise annotation["bbox"].error("4 numbers (x, y, w, h) or 5 (cx, cy, w, h, degrees)")

@@ -119,7 +119,14 @@ _DOWNLOADED = (
 _DOWNLOADED_IMAGES = ("images", "images/images", "images/part*", "images/part*/images", "part*", "part*/images")
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None, *, version: str = "1.0") -> Dataset:
+def read(
+    root: Path,
+    split: str | None,
+    class_names: ClassNames | None,
+    *,
+    version: str = "1.0",
+    label_folders: tuple[str, ...] | None = None,
+) -> Dataset:
     """Opens a dataset in DOTA's layout, or in that of its downloads; see `rbox_formats.datasets.read`.
 
     Args:
@@ -127,8 +134,12 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, versi
         split: A part of it.
         class_names: The classes; None: those of v1.0.
         version: Whose labels are read where the downloads of several stand side by side.
+        label_folders: The names of the folder of labels, the first that is there. None: the format's own, or the
+            downloads'.
     """
     names = V1_0 if class_names is None else class_names
+    if label_folders is not None:
+        return open_folders(root, split, names, label_folders, parse)
     base = split_folder(root, split)
     downloaded = _as_downloaded(base, version)
     if downloaded is not None:

@@ -95,15 +95,21 @@ _LABEL_FOLDERS = ("labelXml", "labelXmls")
 _WRITTEN = Layout(("labelXml",), ())
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+def read(
+    root: Path,
+    split: str | None,
+    class_names: ClassNames | None,
+    *,
+    label_folders: tuple[str, ...] = _LABEL_FOLDERS,
+) -> Dataset:
     """Opens a dataset in FAIR1M's layout; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split)
     parts = [base]
-    if not any((base / folder).is_dir() for folder in _LABEL_FOLDERS):
-        inner = [part for part in files.visible(base) if any((part / folder).is_dir() for folder in _LABEL_FOLDERS)]
+    if not any((base / folder).is_dir() for folder in label_folders):
+        inner = [part for part in files.visible(base) if any((part / folder).is_dir() for folder in label_folders)]
         parts = [part for part in inner if part.name.lower().startswith("part")] or parts
     found: dict[str, Path] = {}
-    for path in (path for part in parts for path in annotation_files(annotation_folder(part, _LABEL_FOLDERS), ".xml")):
+    for path in (path for part in parts for path in annotation_files(annotation_folder(part, label_folders), ".xml")):
         if path.stem in found:
             raise DatasetError(
                 f"expected one annotation of {quoted(path.stem)}, got {path} as well", path=found[path.stem]

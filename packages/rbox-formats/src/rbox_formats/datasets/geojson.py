@@ -1,4 +1,4 @@
-"""GeoJSON, for geographic information systems: a feature collection per image. It is written, not read.
+"""GeoJSON, for geographic information systems: a feature collection per image. `map_layer` reads it.
 
     {"type": "FeatureCollection", "image_id": "P0001", "width": 1024, "height": 768, "metadata": {},
      "features": [{"type": "Feature",
@@ -49,9 +49,9 @@ from rbox_formats.parsing import json_values
 from rbox_formats.parsing.lines import plain_digits, read_text, split_lines
 from rbox_formats.typing import QuadsN
 
-__all__ = ["Placement", "collection", "find_placement", "placement_of", "world_file", "write"]
+__all__ = ["Placement", "collection", "find_placement", "placement_of", "world_file", "world_file_of", "write"]
 
-_GEOTIFF = (".tif", ".tiff")
+_GEOTIFF = (".tif", ".tiff", ".jp2")
 
 
 class Placement(NamedTuple):
@@ -157,7 +157,7 @@ def placement_of(image: Path) -> Placement:
     """
     if (placement := find_placement(image)) is not None:
         return placement
-    remedy = "Write pixels (the format geojson), or put a world file beside it."
+    remedy = "Use pixels (the format geojson), or put a world file beside it."
     if image.suffix.lower() in _GEOTIFF and not _has_rasterio():
         remedy = "To read a GeoTIFF's own: pip install rbox-formats[geo]. " + remedy
     raise DatasetError("expected an image with a place on the map, found no transform", path=image, remedy=remedy)
@@ -177,11 +177,17 @@ def find_placement(image: Path) -> Placement | None:
 
 def _beside(image: Path) -> Placement | None:
     """What a world file beside an image says."""
+    path = world_file_of(image)
+    return None if path is None else world_file(path)
+
+
+def world_file_of(image: Path) -> Path | None:
+    """The world file beside an image, if there is one."""
     suffix = image.suffix
     for ending in (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w", ".wld"):
         for path in (image.with_suffix(ending), image.with_suffix(ending.upper())):
             if path.is_file():
-                return world_file(path)
+                return path
     return None
 
 

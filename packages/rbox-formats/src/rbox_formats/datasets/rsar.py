@@ -30,10 +30,16 @@ _LABEL_FOLDERS = ("annfiles",)
 _DIFFICULT = {str(level): level > 0 for level in range(101)}  # up to the makers' threshold
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+def read(
+    root: Path,
+    split: str | None,
+    class_names: ClassNames | None,
+    *,
+    label_folders: tuple[str, ...] = _LABEL_FOLDERS,
+) -> Dataset:
     """Opens a dataset in RSAR's layout; see `rbox_formats.datasets.read`."""
     names = CLASS_NAMES if class_names is None else class_names
-    return dota.open_folders(root, split, names, _LABEL_FOLDERS, partial(dota.parse, difficult=_DIFFICULT))
+    return dota.open_folders(root, split, names, label_folders, partial(dota.parse, difficult=_DIFFICULT))
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:

@@ -30,10 +30,16 @@ CLASS_NAMES = ClassNames(["Cell-Container", "Container", "Dredger", "Fishing", "
 _LABEL_FOLDERS = ("labels", *dota.LABEL_FOLDERS)
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+def read(
+    root: Path,
+    split: str | None,
+    class_names: ClassNames | None,
+    *,
+    label_folders: tuple[str, ...] = _LABEL_FOLDERS,
+) -> Dataset:
     """Opens a dataset in SRSDD's layout; see `rbox_formats.datasets.read`."""
     names = CLASS_NAMES if class_names is None else class_names
-    return dota.open_folders(root, split, names, _LABEL_FOLDERS, dota.parse)
+    return dota.open_folders(root, split, names, label_folders, dota.parse)
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:

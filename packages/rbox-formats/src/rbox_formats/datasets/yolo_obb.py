@@ -3,7 +3,8 @@
     class x1 y1 x2 y2 x3 y3 x4 y4
 
 `class` is a number from 0; x is divided by the image's width, y by its height. What is read besides: five fields are an
-upright box, `class cx cy w h`; more corners than four an outline, of which the least rectangle around it is taken.
+upright box, `class cx cy w h`; more corners than four an outline, of which the least rectangle around it is taken; ten
+fields end in a confidence, as `predict save_txt save_conf` writes them: the image has scores where each line has one.
 Corners outside 0 to 1 are beyond the image's border; they are read and written as they are, but Ultralytics itself
 leaves out images that have them: `rbox-formats convert` counts them, and `--clip` brings them inside.
 Corners more than `FARTHEST` image sizes away are refused: they are pixels, not shares.
@@ -18,16 +19,23 @@ The names of the classes: `names` in `<root>/data.yaml` (`dataset.yaml`, or the 
 and number the classes where the files name none. Written is `data.yaml`, with the split's folder and the names; one
 that is there and has the same names gets a line for the split if it has none.
 
-There is no place for what is difficult, for scores and for metadata. A corner comes back to within a rounding of
-floating point numbers (1e-9 px in images of 100,000 px), not always bit by bit.
+Scores are read and not written: Ultralytics trains on no lines of ten fields. There is no place for what is difficult
+and for metadata. A corner comes back to within a rounding of floating point numbers (1e-9 px in images of 100,000 px),
+not always bit by bit.
 
-Source: docs.ultralytics.com/datasets/obb.
+A second format, "yolov5-obb", has `class cx cy longside shortside theta` in the same folders: theta is the direction of
+the long side in degrees from 0 to 180, clockwise on the screen. The sides are shares as well, so that a box is turned
+on an image that is stretched to a square: only on square images are its objects rectangles.
+
+Source: docs.ultralytics.com/datasets/obb; for "yolov5-obb", hukaixuan19970627/YOLOv5_DOTA_OBB and
+DOTA_devkit_YOLO, YOLO_Transform.py (`cvminAreaRect2longsideformat`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +43,7 @@ from pathlib import Path
 import numpy as np
 
 from rbox_formats import files, images
-from rbox_formats._geometry import quad_around, upright_quad
+from rbox_formats._geometry import quad_around, quad_to_rbox, rbox_to_quad, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import below, id_in, image_index, unmatched
@@ -54,12 +62,15 @@ from rbox_formats.parsing.lines import (
     split_lines,
 )
 
-__all__ = ["images_folder", "read", "write"]
+__all__ = ["FARTHEST", "images_folder", "names_beside", "read", "write"]
 
 FARTHEST = 10.0
 """How many image sizes a corner may be outside."""
 
 _LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
+_LONGSIDE = "A line reads: class cx cy longside shortside theta, shares of the image's size and degrees."
+_SIX = "Six fields are yolov5_obb's (the format yolov5-obb), or what a detector of upright boxes found."
+_SCORED = 10  # fields of a line with a confidence
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
 # Folders of such names are splits, and no folders of images of one.
 _SPLITS = ("train", "val", "valid", "validation", "test", "trainval")
@@ -80,7 +91,7 @@ class _Classes:
     written: ClassNames
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
+def read(root: Path, split: str | None, class_names: ClassNames | None, *, longside: bool = False) -> Dataset:
     """Opens a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
@@ -92,7 +103,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
         remedy = f"In it are the folders {listed(inside)}: are they splits (--split)?" if inside else None
         raise DatasetError("expected images, found none", path=image_folder, remedy=remedy)
     label_files = _label_files(label_folder, found, image_folder, nested)
-    written = _names_beside(root)
+    written = names_beside(root)
     names = written if class_names is None else class_names
     if names is None:
         remedy = "Write classes.txt, a name a line, or give the names (--class-names, class_names=)."
@@ -101,7 +112,8 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
         )
     classes = _Classes(names, names if written is None else written)
     ids = {path: image_id for image_id, path in found.items()}
-    load = partial(_load, labels=label_files, classes=classes, ids=ids)
+    parse = partial(_longside if longside else _object, classes=classes)
+    load = partial(_load, labels=label_files, parse=parse, ids=ids)
     called = {path: image_id for image_id, path in label_files.items()}
     apart = unmatched(label_files.values(), found, as_empty=True, ids=called)
     return Dataset(names, list(found.values()), load, apart)
@@ -166,8 +178,8 @@ def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
     raise DatasetError(f"expected a folder {candidates[0][1].relative_to(root)}, found none", path=root, remedy=remedy)
 
 
-def _names_beside(root: Path) -> ClassNames | None:
-    """The names that stand beside a dataset, or None."""
+def names_beside(root: Path) -> ClassNames | None:
+    """The names in `data.yaml` or `classes.txt` in a folder, or None."""
     path = _yaml_file(root)
     names = None if path is None else _names.from_yaml(path, "names")
     for file in _NAME_FILES:
@@ -182,27 +194,40 @@ def _yaml_file(root: Path) -> Path | None:
     return named[0] if named else others[0] if len(others) == 1 else None
 
 
-def _load(path: Path, labels: Mapping[str, Path], classes: _Classes, ids: Mapping[Path, str]) -> ImageRecord:
+def _load(
+    path: Path,
+    labels: Mapping[str, Path],
+    parse: Callable[..., tuple[list[float], int, float | None]],
+    ids: Mapping[Path, str],
+) -> ImageRecord:
     width, height = images.read_size(path)
     label_file = labels.get(ids[path])
     lines = [] if label_file is None else split_lines(read_text(label_file))
-    objects = parse_lines(lines, partial(_object, classes=classes, size=(width, height)), label_file or path)
-    quads = np.array([quad for quad, _ in objects], dtype=np.float64).reshape(-1, 4, 2)
+    objects = parse_lines(lines, partial(parse, size=(width, height)), label_file or path)
+    quads = np.array([quad for quad, *_ in objects], dtype=np.float64).reshape(-1, 4, 2)
+    scores = [score for *_, score in objects]
     return ImageRecord.from_quads(
         image_id=ids[path],
         quads=quads,
-        labels=np.array([label for _, label in objects], dtype=np.int64),
+        labels=np.array([label for _, label, _ in objects], dtype=np.int64),
+        scores=np.array(scores, dtype=np.float64) if scores and None not in scores else None,
         path=path,
         width=width,
         height=height,
     )
 
 
-def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int]:
-    """A line's quad in pixels, and its label."""
+def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int, float | None]:
+    """A line's quad in pixels, its label, and its confidence."""
     fields = line.split()
+    score = None
+    if len(fields) == _SCORED:
+        (score,) = parse_numbers(fields[-1:], "a confidence", _LINE)
+        if not 0 <= score <= 1:
+            raise LineError(f"expected a confidence from 0 to 1 behind 8 coordinates, got {quoted(fields[-1])}", _LINE)
+        fields = fields[:-1]
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
-        remedy = f"{NO_COMMAS} {_LINE}" if "," in line else _LINE
+        remedy = f"{NO_COMMAS} {_LINE}" if "," in line else f"{_LINE}\n{_SIX}" if len(fields) == 6 else _LINE
         raise LineError(f"expected a class and 8 coordinates, got {len(fields)} fields", remedy)
     if (corners := len(fields) // 2) > MOST_CORNERS:
         raise LineError(f"expected an outline of at most {MOST_CORNERS:,} corners, got {corners:,}", _LINE)
@@ -213,18 +238,45 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
         place = sum(len(field) + 1 for field in fields[1 : wrong + 1])
         found = quoted(" ".join(fields[1:]), place, marks=False)
         raise LineError(f"expected coordinates divided by the image's size, got {found}", _LINE)
-    if number >= len(classes.written):
-        raise LineError(f"expected a class from 0 to {len(classes.written) - 1}, got {number}", CORRECT_OR_NAME)
-    label = find_class(classes.written[number], classes.names)
+    label = _label(number, classes)
     if len(numbers) == 4:
         cx, cy, w, h = numbers
         numbers = upright_quad(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
     # First to pixels: a rectangle in shares of two different sides is a parallelogram on the image.
     width, height = size
-    return quad_around([share * (height if i % 2 else width) for i, share in enumerate(numbers)]), label
+    return quad_around([share * (height if i % 2 else width) for i, share in enumerate(numbers)]), label, score
 
 
-def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
+def _label(number: int, classes: _Classes) -> int:
+    if number >= len(classes.written):
+        raise LineError(f"expected a class from 0 to {len(classes.written) - 1}, got {number}", CORRECT_OR_NAME)
+    return find_class(classes.written[number], classes.names)
+
+
+def _longside(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int, float | None]:
+    """As `_object`, of yolov5_obb's lines."""
+    fields = line.split()
+    if len(fields) != 6:
+        raise LineError(f"expected a class, 4 shares and an angle, got {len(fields)} fields", _LONGSIDE)
+    number = parse_index(fields[0], "the class")
+    cx, cy, w, h, degrees = parse_numbers(fields[1:], "5 numbers", _LONGSIDE)
+    if not -FARTHEST <= min(cx, cy) <= max(cx, cy, w, h) <= 1 + FARTHEST or min(w, h) < 0:
+        found = quoted(" ".join(fields[1:5]))
+        raise LineError(f"expected shares of the image's size, sides not negative, got {found}", _LONGSIDE)
+    if not -180 <= degrees <= 180:
+        raise LineError(f"expected an angle from 0 to 180 degrees, got {quoted(fields[5])}", _LONGSIDE)
+    shares = rbox_to_quad(np.array([cx, cy, w, h, math.radians(degrees)]))
+    return [float(value) for value in (shares * size).ravel()], _label(number, classes), None
+
+
+def write(
+    records: Iterable[ImageRecord],
+    root: Path,
+    split: str | None,
+    class_names: ClassNames,
+    *,
+    longside: bool = False,
+) -> Path:
     """Writes a label file per record, and data.yaml; see `rbox_formats.datasets.write`.
 
     Raises:
@@ -240,6 +292,13 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
         shares = quads / np.array(record.size, dtype=np.float64)
         if shares.size and not -FARTHEST <= shares.min() <= shares.max() <= 1 + FARTHEST:
             raise DatasetError(f"expected objects on or near the image {quoted(record.image_id)}, got one far outside")
+        if longside:
+            boxes = quad_to_rbox(shares)
+            boxes[:, 4] = np.degrees(boxes[:, 4]) % 180
+            rows = zip(record.labels.tolist(), boxes.tolist(), strict=True)
+            lines = [" ".join([str(label), *map(shortest, box)]) for label, box in rows]
+            files.write_text(folder / name, "".join(f"{line}\n" for line in lines))
+            continue
         lines = [
             " ".join([str(label), *map(shortest, quad)])
             for label, quad in zip(record.labels.tolist(), shares.reshape(-1, 8).tolist(), strict=True)

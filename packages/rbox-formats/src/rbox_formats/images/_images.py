@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 else:
     PillowImage = Any  # Pillow is imported where an image is opened
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".jp2")
 
 # A JPEG ends with this marker; what some cameras append after it is short.
 _JPEG_END, _JPEG_TAIL_BYTES = b"\xff\xd9", 65536

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 else:
     PillowImage = Any  # Pillow is imported where an image is opened
 
-FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "JPEG2000")
 """Pillow's names of the formats that are read, whatever a file's ending says; JPEG's reader reads MPO as well. No other
 one is tried: some start programs (EPS: Ghostscript) or refer to other files."""
 

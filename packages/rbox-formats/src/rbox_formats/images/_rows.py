@@ -34,7 +34,7 @@ MOST_PIXELS_A_BYTE = 4096
 
 # GDAL's name of each of Pillow's formats. A named driver keeps GDAL from taking the file for one of the formats that
 # refer to other files or to the network.
-_DRIVERS = {"PNG": "PNG", "BMP": "BMP", "TIFF": "GTiff", "JPEG": "JPEG", "MPO": "JPEG"}
+_DRIVERS = {"PNG": "PNG", "BMP": "BMP", "TIFF": "GTiff", "JPEG": "JPEG", "MPO": "JPEG", "JPEG2000": "JP2OpenJPEG"}
 # Of the other modes GDAL makes RGB in ways of its own.
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
@@ -181,21 +181,23 @@ class MapPlace(NamedTuple):
 
 
 def read_map_place(path: str | Path) -> MapPlace | None:
-    """What a GeoTIFF says of its place, of its pixels as they are stored; None if it says nothing.
+    """What a GeoTIFF or a JPEG 2000 says of its place, of its pixels as they are stored; None if it says nothing.
 
     Raises:
         ImportError: If rasterio is not there.
-        ImageError: If it is no TIFF that GDAL reads.
+        ImageError: If it is no TIFF or JPEG 2000 that GDAL reads.
     """
     import warnings
 
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
+    file = files.as_path(path, ImageError).resolve()
+    driver = _DRIVERS["JPEG2000" if file.suffix.lower() == ".jp2" else "TIFF"]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            with rasterio.open(files.as_path(path, ImageError).resolve(), driver=_DRIVERS["TIFF"]) as source:
+            with rasterio.open(file, driver=driver) as source:
                 transform, crs = source.transform, source.crs
     except RasterioError as error:
         raise ImageError(f"expected a GeoTIFF, got: {said(error)}", path=path) from error

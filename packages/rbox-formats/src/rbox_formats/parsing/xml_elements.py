@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,7 @@ else:  # the parser is imported where a file is read, so that importing the pack
     Element: TypeAlias = Any
 
 __all__ = [
+    "DECLARATION",
     "Element",
     "ElementError",
     "Node",
@@ -38,6 +39,7 @@ __all__ = [
     "number",
     "pixels",
     "read",
+    "start_tag",
     "text",
     "text_of",
     "to_number",
@@ -49,6 +51,9 @@ Result = TypeVar("Result")
 
 # An element to write: its tag and either its text or what is in it.
 Node: TypeAlias = "tuple[str, str | Sequence[Node]]"
+
+# How a file begins.
+DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
 # The ampersand first, since the others bring some. A reader takes a bare "\r" for a "\n".
 _ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("\r", "&#13;"))
@@ -326,9 +331,20 @@ def write(path: Path, root: Node, attributes: dict[str, str] | None = None) -> N
         DatasetError: If a text has characters that XML cannot hold, such as control characters.
     """
     tag, content = root
-    start = tag + "".join(f' {key}="{_escaped(value, path)}"' for key, value in (attributes or {}).items())
-    lines = ['<?xml version="1.0" encoding="UTF-8"?>', f"<{start}>", *_lines(content, "  ", path), f"</{tag}>", ""]
+    lines = [DECLARATION, start_tag(tag, attributes or {}, path), *_lines(content, "  ", path), f"</{tag}>", ""]
     files.write_text(path, "\n".join(lines))
+
+
+def start_tag(tag: str, attributes: Mapping[str, str], path: Path, content: str | None = "") -> str:
+    """The beginning of an element with attributes, or all of it where it has a text or, for None, nothing in it.
+
+    Raises:
+        DatasetError: If a value has characters that XML cannot hold; it names `path`, the file that it is for.
+    """
+    start = tag + "".join(f' {key}="{_escaped(value, path)}"' for key, value in attributes.items())
+    if content is None:
+        return f"<{start}/>"
+    return f"<{start}>{_escaped(content, path)}</{tag}>" if content else f"<{start}>"
 
 
 def _lines(nodes: str | Sequence[Node], indent: str, path: Path) -> Iterator[str]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 from rbox_formats import Convention, Dataset, ImageRecord, datasets
 
 from rbox_metrics._evaluation._evaluate import evaluate
@@ -35,6 +36,7 @@ def evaluate_file(
     annotations: str | Path | None = None,
     convention: Convention | str | None = None,
     only_with_images: bool = False,
+    count_difficult: bool = False,
 ) -> Report:
     """Scores a predictions file against a dataset's annotations.
 
@@ -59,6 +61,7 @@ def evaluate_file(
         convention: As in `read_predictions`.
         only_with_images: Leaves out images whose file is not there, and the detections on them, where others have one:
             for a dataset of which only the label files are complete.
+        count_difficult: Takes difficult objects for ordinary ones: they are to be found as well, by every protocol.
 
     Raises:
         RboxError: If the file is torn, holds images that the dataset lacks, or classes that are neither the dataset's
@@ -74,6 +77,7 @@ def evaluate_file(
         annotations=annotations,
         convention=convention,
         only_with_images=only_with_images,
+        count_difficult=count_difficult,
     )
     report = evaluate(
         records,
@@ -99,6 +103,7 @@ def load_pair(
     annotations: str | Path | None = None,
     convention: Convention | str | None = None,
     only_with_images: bool = False,
+    count_difficult: bool = False,
 ) -> tuple[list[ImageRecord], Predictions]:
     """The images that count and the detections on them, both with the truth's classes; arguments as `evaluate_file`."""
     if class_names is None and format in datasets.FORMATS:
@@ -121,6 +126,10 @@ def load_pair(
     records, named = list(truth), {record.image_id for record in detections}
     if only_with_images:
         records, detections = _with_images(records, detections)
+    if count_difficult:
+        count = sum(int(record.difficult.sum()) for record in records)
+        logger.info("%d difficult objects count like any other", count)
+        records = [replace(record, difficult=np.zeros(len(record), dtype=bool)) for record in records]
     missed = [record for record in records if record.image_id not in named]
     if missed:
         # Where a file names no image on which nothing was found, to name few is no sign of a mistake.

@@ -48,6 +48,12 @@ truth_options = add_options(
     ),
     only_labelled_option,
     click.option(
+        "--count-difficult",
+        is_flag=True,
+        help="Counts difficult objects like any other. [default: they are not to be found, and what lies on them is "
+        "neither right nor wrong]",
+    ),
+    click.option(
         "--class-names",
         callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
         help="The dataset's classes: a comma-separated list, a file with one name per line, or a dataset format that "
@@ -80,7 +86,7 @@ predictions_options = add_options(
         type=Path,
         required=True,
         help="The detections: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a folder or a zip), COCO results, "
-        "or a dataset.",
+        "the folder of Ultralytics' predict save_txt save_conf, or a dataset.",
     ),
     format_of_files,
     click.option("--annotations", type=Path, help="The COCO file whose numbers COCO results use."),

@@ -37,6 +37,7 @@ def open_runs(
     split: str | None,
     only_with_images: bool,
     only_labelled: bool,
+    count_difficult: bool,
     class_names: ClassNames | None,
     predictions_format: str | None,
     annotations: Path | None,
@@ -58,6 +59,7 @@ def open_runs(
             annotations=annotations_for(annotations, truth, format, split, path, predictions_format),
             convention=convention,
             only_with_images=only_with_images,
+            count_difficult=count_difficult,
         )
         for path in paths
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 from zipfile import ZipFile, ZipInfo
 
@@ -178,3 +179,12 @@ def test_what_lies_beside_the_files_in_a_zip_is_passed_over(tmp_path: Path) -> N
         archive.writestr("readme.md", "none")
     (image,) = read_predictions(tmp_path / "out.zip")
     assert len(image) == 1
+
+
+@pytest.mark.parametrize("name", ["results.pkl", "results.bin"])
+def test_a_pickle_is_not_opened_and_what_reads_it_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps([{"img_id": "P1"}]))
+    with pytest.raises(
+        MetricsError, match=rf"got a pickle, .*\nrbox-baselines .*: rbox-baselines results {name} --data"
+    ):
+        read_predictions(tmp_path / name)

@@ -36,9 +36,13 @@ KINDS: dict[str, Kind] = {
     "predictions": Kind("_jsonl", "predictions.jsonl, as the detectors of this house write it"),
     "dota-task1": Kind("_task1", "DOTA's Task1_<class>.txt, in a folder or a zip"),
     "coco-results": Kind("_coco", "COCO's results, a JSON array"),
+    "ultralytics": Kind("_ultralytics", "what Ultralytics' predict save_txt save_conf writes, a folder"),
     "fair1m-results": Kind("_fair1m", "FAIR1M's XML with <probability>, in a folder or a zip"),
 }
 """The kinds that are told apart by what they are. Any dataset format can be named instead."""
+
+
+_PICKLES = (".pkl", ".pickle")
 
 
 def read_predictions(
@@ -55,14 +59,14 @@ def read_predictions(
 
     Args:
         path: A file, a zip or a folder.
-        truth: What they are to be compared with: it gives COCO results the names of images, and of classes where
-            `class_names` does not. Other kinds name both themselves.
+        truth: What they are to be compared with: it gives COCO results the names of images, Ultralytics' files their
+            sizes, and both the names of classes where nothing else does. Other kinds name all that themselves.
         class_names: The classes that the detections' labels mean, in order: the detector's, where they differ from the
             truth's (`map_classes` leads from one to the other). None: those that the file names: the header of
             predictions.jsonl, the names of Task1 files in alphabetical order, FAIR1M's own list, a dataset format's.
-        format: The kind: "predictions", "dota-task1", "coco-results", "fair1m-results", or a dataset format in
-            `rbox_formats.datasets.FORMATS`, whose labels may have scores or none. None: told from the content; a
-            dataset's folder must be named.
+        format: The kind: "predictions", "dota-task1", "coco-results", "fair1m-results", "ultralytics", or a dataset
+            format in `rbox_formats.datasets.FORMATS`, whose labels may have scores or none. None: told from the
+            content; a dataset's folder must be named.
         split: The part of a dataset, where `format` is one.
         annotations: The truth's COCO file, which says whose the numbers in COCO results are.
         convention: How COCO results give the angles of `bbox`: a convention, or the name of one in
@@ -93,6 +97,8 @@ def read_predictions(
         context = Context(class_names=names, convention=convention, split=split)
         if kind == "coco-results":
             context = _with_ids(context, truth, annotations)
+        if kind == "ultralytics" and truth is not None:
+            context = _with_sizes(context, truth)
         return KINDS[kind].read(Source(path, context))
     return _read_dataset(kind, path, split, class_names)
 
@@ -125,7 +131,20 @@ def kind_of(path: Path) -> str:
         return "dota-task1"
     if any(name.lower().endswith(".xml") for name in names):
         return "fair1m-results"
+    if path.is_dir() and _has_shares(path):
+        return "ultralytics"
     raise _unclear(path)
+
+
+def _has_shares(path: Path) -> bool:
+    """Whether the first text file of a folder that has a line is one of Ultralytics'."""
+    from rbox_metrics._inputs.predictions import _ultralytics
+
+    for folder in (*(path / name for name in _ultralytics.FOLDERS), path):
+        for file in _visible(folder):
+            if file.suffix.lower() == ".txt" and file.is_file() and file.stat().st_size:
+                return _ultralytics.looks_like(file)
+    return False
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -141,6 +160,14 @@ def _kind_of_file(path: Path) -> str:
         return "dota-task1"
     with path.open("rb") as file:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"\x80") or path.suffix.lower() in _PICKLES:
+        raise MetricsError(
+            "expected predictions of a kind that can be told from the content, got a pickle, as MMRotate's "
+            "tools/test.py --out writes it",
+            path=path,
+            remedy=f"rbox-baselines reads it without running what is in it: rbox-baselines results {path.name} --data "
+            "DATASET --out predictions.jsonl",
+        )
     if start.startswith(b"["):
         return "coco-results"
     if path.suffix.lower() == ".zip":
@@ -172,6 +199,16 @@ def _with_ids(context: Context, truth: Dataset | None, annotations: str | Path |
         return context
     names = truth.class_names if context.class_names is None else context.class_names
     return replace(context, class_names=names, image_ids=_ids_of_truth(truth))
+
+
+def _with_sizes(context: Context, truth: Dataset) -> Context:
+    """With the sizes of the truth's images, and its classes."""
+    sizes = {
+        record.image_id: (record.width, record.height)
+        for record in truth
+        if record.width is not None and record.height is not None
+    }
+    return replace(context, sizes=sizes, truth_names=truth.class_names)
 
 
 def _ids_of_file(path: Path) -> tuple[dict[int, str], dict[int, str]]:

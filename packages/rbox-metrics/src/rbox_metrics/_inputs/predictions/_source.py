@@ -88,6 +88,8 @@ class Context:
         convention: How boxes of five numbers give their angle, for kinds that do not say; None: as the kind's reader
             takes them where nobody says.
         split: The part of a dataset.
+        sizes: (width, height) of the truth's images by their ids, for kinds that count in shares of them.
+        truth_names: The truth's classes, for kinds that have only numbers.
     """
 
     class_names: ClassNames | None = None
@@ -95,6 +97,8 @@ class Context:
     categories: Mapping[int, str] | None = None
     convention: Convention | None = None
     split: str | None = None
+    sizes: Mapping[str, tuple[int, int]] | None = None
+    truth_names: ClassNames | None = None
 
 
 @dataclass(frozen=True)
