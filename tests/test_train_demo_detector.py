@@ -20,7 +20,7 @@ from transformers import Florence2ForConditionalGeneration, Florence2Processor
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import train_demo_detector
 from _demo_model import ANGLES, NUMBERS, SIDE, save_model, waves
-from _demo_teaching import DenseHead, Objects, SpreadTargets
+from _demo_teaching import DenseHead, Objects, Pointing, SpreadTargets, encoded, whereabouts
 
 BOXES = np.array([
     [48.0, 30.0, 20.0, 9.0, 0.5], [10.0, 80.0, 14.0, 13.0, -math.pi / 2], [70.0, 65.0, 30.0, 12.0, 1.56],
@@ -140,6 +140,38 @@ def test_without_objects_there_is_only_the_question_whether(start: Path) -> None
     none = torch.zeros(0, dtype=torch.int64)
     losses = head.loss(torch.randn(1, 64, 16), Objects(none, torch.zeros(0, 5), none, none), spread, torch.zeros(1, 16))
     assert set(losses) == {"there"}
+
+
+def test_each_token_is_about_the_object_that_it_helps_to_write() -> None:
+    """Two texts: an object of three tokens, a sign, another of two, the end; and no object."""
+    last, end, padding = 9, 2, -100
+    labels = torch.tensor([[0, 5, last, 7, 5, last, end], [0, end, *[padding] * 5]])
+    is_last = torch.zeros(10, dtype=torch.bool)
+    is_last[last] = True
+    objects = Objects(torch.tensor([0, 0]), torch.zeros(2, 5), torch.zeros(2), torch.tensor([1, 0]))
+    found = whereabouts(labels, is_last, objects, places=torch.tensor([40, 11]))
+    assert found.tolist() == [[11, 11, 11, 40, 40, 40, -1], [-1] * 7]
+
+
+def test_pointing_sees_the_attention_that_the_decoder_pays(start: Path) -> None:
+    """Against the weights that the stock model gives out itself; and what it computes is the same."""
+    model = Florence2ForConditionalGeneration.from_pretrained(start, attn_implementation="eager").eval()
+    ids = torch.full((2, 67), model.config.image_token_id)
+    ids[:, 65:] = torch.tensor([0, 2])
+    inputs = {"input_ids": ids, "pixel_values": torch.randn(2, 3, SIDE, SIDE)}
+    answers = torch.tensor([[2, 0, 300, 400], [2, 0, 500, 600]])
+    with torch.no_grad():
+        plain = model.model(**inputs, decoder_input_ids=answers, output_attentions=True, use_cache=False)
+        torch.testing.assert_close(encoded(model, inputs), plain.encoder_last_hidden_state)
+        with Pointing(model.model.language_model.decoder) as pointing:
+            again = model.model(**inputs, decoder_input_ids=answers, use_cache=False)
+            where = torch.tensor([[-1, 3, 4, 5], [6, 7, -1, -1]])
+            loss = pointing.loss(where)
+    torch.testing.assert_close(again.last_hidden_state, plain.last_hidden_state)
+    image, token = torch.nonzero(where >= 0, as_tuple=True)
+    expected = [-weights[image, 0, token, where[image, token]].log().mean() for weights in plain.cross_attentions[-2:]]
+    torch.testing.assert_close(loss, torch.stack(expected).mean())
+    assert not any(layer.encoder_attn._forward_pre_hooks for layer in model.model.language_model.decoder.layers)
 
 
 @pytest.mark.slow

@@ -38,7 +38,8 @@ class DenseHead(nn.Module):
 
     For each place: whether there is one, its class, its place in the answer, and its box: the centre from the place's
     own in cells, the sides as logarithms, the angle as cosine and sine of its double (turned by half a circle a box is
-    the same). And, at the places of objects, the tokens of its five numbers, by the model's own table of embeddings.
+    the same). And, at the places of objects, the tokens of its five numbers and of its upper end, by which objects are
+    put in order, by the model's own table of embeddings.
 
     Args:
         width: Of the features.
@@ -52,7 +53,7 @@ class DenseHead(nn.Module):
         self.classes, self.cells, self.side = classes, cells, side
         self.norm, self.hidden = nn.LayerNorm(width), nn.Linear(width, width)
         self.found = nn.Linear(width, 1 + classes + 6 + RANKS)
-        self.numbers = nn.Linear(width, 5 * width)
+        self.numbers = nn.Linear(width, 6 * width)
         nn.init.constant_(self.found.bias[0], -3.0)  # most places have none
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -61,12 +62,16 @@ class DenseHead(nn.Module):
         there, classes, boxes, ranks = self.found(hidden).split([1, self.classes, 6, RANKS], dim=-1)
         return there.squeeze(-1), classes, boxes, ranks
 
+    def places(self, objects: Objects) -> tuple[Tensor, Tensor]:
+        """The number (N,) of each object's place, row by row, and its column and row (N, 2)."""
+        inside = (objects.boxes[:, :2] * (self.cells / self.side)).floor().clamp(0, self.cells - 1)
+        return (inside[:, 1] * self.cells + inside[:, 0]).long(), inside
+
     def loss(self, features: Tensor, objects: Objects, spread: SpreadTargets, table: Tensor) -> dict[str, Tensor]:
         """The losses by what they are of."""
         there, classes, boxes, ranks = self(features)
         cell = self.side / self.cells
-        inside = (objects.boxes[:, :2] / cell).floor().clamp(0, self.cells - 1)
-        place = (inside[:, 1] * self.cells + inside[:, 0]).long()
+        place, inside = self.places(objects)
         wanted = torch.zeros_like(there)
         wanted[objects.image, place] = 1
         # As the focal loss: what is clear already counts for little; the few objects count more than the many others.
@@ -88,10 +93,13 @@ class DenseHead(nn.Module):
             )
             losses["class"] = functional.cross_entropy(classes[at], objects.labels)
             losses["box"] = 2 * off.sum(dim=1).mean()
-            losses["rank"] = 0.5 * functional.cross_entropy(ranks[at], objects.ranks.clamp(max=RANKS - 1))
-            rows = self.numbers(functional.layer_norm(features[at], features.shape[-1:])).unflatten(1, (5, -1))
-            tokens = spread.tokens_of(objects.boxes, self.side)
-            losses["numbers"] = 0.2 * spread.loss(rows.flatten(0, 1) @ table.T, tokens.flatten()) * 5
+            losses["rank"] = functional.cross_entropy(ranks[at], objects.ranks.clamp(max=RANKS - 1))
+            rows = self.numbers(functional.layer_norm(features[at], features.shape[-1:])).unflatten(1, (6, -1))
+            boxes = objects.boxes
+            halves = boxes[:, 2] * torch.sin(boxes[:, 4]).abs() + boxes[:, 3] * torch.cos(boxes[:, 4]).abs()
+            top = spread.token_of((boxes[:, 1] - halves / 2) / self.side)
+            tokens = torch.cat([spread.tokens_of(boxes, self.side), top[:, None]], dim=1)
+            losses["numbers"] = spread.loss(rows.flatten(0, 1) @ table.T, tokens.flatten())
         return losses
 
     def detect(self, features: Tensor, threshold: float = 0.4) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -146,9 +154,12 @@ class SpreadTargets:
 
     def tokens_of(self, boxes: Tensor, side: int) -> Tensor:
         """The tokens (N, 5) of boxes' numbers, as the codec "plain" writes them."""
-        thousandths = (boxes[:, :4] * (1000 / side)).round().clamp(0, len(self.numbers) - 1).long()
         degrees = (boxes[:, 4] * (180 / math.pi)).round().long() + 90
-        return torch.cat([self.numbers[thousandths], self.angles[degrees % len(self.angles)][:, None]], dim=1)
+        return torch.cat([self.token_of(boxes[:, :4] / side), self.angles[degrees % len(self.angles)][:, None]], dim=1)
+
+    def token_of(self, shares: Tensor) -> Tensor:
+        """The tokens of shares of the side, of the same shape."""
+        return self.numbers[(shares * 1000).round().clamp(0, len(self.numbers) - 1).long()]
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean over those of the targets (N,) that are not negative, of logits (N, vocabulary)."""
@@ -167,6 +178,66 @@ class SpreadTargets:
             total = total - (of_them * rows[self.value[targets[chosen]]]).sum()
         total = total - likely[plain].gather(1, targets[plain][:, None]).sum()
         return total / max(1, len(targets))
+
+
+class Pointing:
+    """Shows the decoder where to look: one head of each of its last layers, at the place of the object that it writes.
+
+    Which of the image's tokens an answer is about is otherwise found out last of all: until it is, nothing else of the
+    answer can be learnt. What the attention computes is not changed.
+
+    Args:
+        decoder: Of BART's kind.
+        layers: How many of its last layers are shown it.
+    """
+
+    def __init__(self, decoder: Any, layers: int = 2) -> None:
+        self.seen: list[tuple[Any, Tensor, Tensor]] = []
+        self.layers = [layer.encoder_attn for layer in decoder.layers[-layers:]]
+
+    def __enter__(self) -> Pointing:
+        def keep(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            self.seen.append((module, hidden, kwargs["key_value_states"]))
+
+        self.hooks = [layer.register_forward_pre_hook(keep, with_kwargs=True) for layer in self.layers]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def loss(self, where: Tensor) -> Tensor:
+        """The mean cross-entropy of the first head's attention.
+
+        Args:
+            where: (B, T) the encoder's token that each of the answer's is about, negative where it is about none.
+        """
+        kept = where >= 0
+        total = torch.zeros(())
+        for module, hidden, source in self.seen:
+            width = module.head_dim
+            asked = module.q_proj(hidden)[..., :width] * module.scaling
+            scores = asked @ module.k_proj(source)[..., :width].transpose(1, 2)
+            total = total + functional.cross_entropy(scores[kept], where[kept])
+        self.seen.clear()
+        return total / len(self.layers)
+
+
+def whereabouts(labels: Tensor, is_last: Tensor, objects: Objects, places: Tensor) -> Tensor:
+    """Which object's place each token of the answers is about: (B, T), -1 behind the last object.
+
+    Args:
+        labels: (B, T) ids, negative where there is none.
+        is_last: (vocabulary,) whether a token ends an object.
+        objects: The batch's.
+        places: (N,) where each has its centre.
+    """
+    ends = is_last[labels.clamp(min=0)] & (labels >= 0)
+    number = ends.cumsum(dim=1) - ends.long()  # of objects that were finished before this token
+    table = torch.full((len(labels), labels.shape[1] + 1), -1)
+    table[objects.image, objects.ranks] = places
+    return table.gather(1, number).masked_fill(labels < 0, -1)
 
 
 def encoded(model: Any, inputs: dict[str, Any]) -> Tensor:

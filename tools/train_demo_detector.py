@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from _demo_card import card, commit, machine
 from _demo_model import ANGLES, CELL, NUMBERS, SIDE, save_model
-from _demo_teaching import DenseHead, Objects, SpreadTargets, encoded
+from _demo_teaching import DenseHead, Objects, Pointing, SpreadTargets, encoded, whereabouts
 from lmm_detector import Detector, _families
 from lmm_detector._families import Sample
 from lmm_detector._prediction._generation import Generation
@@ -63,6 +63,7 @@ class Plan:
         vision_rate: AdamW's learning rate of the first stage.
         text_rate: That of the second.
         dense_weight: Of the dense head's losses in the second stage.
+        point_weight: Of the loss of where the decoder looks.
         seed: Of the weights and of what each step sees.
     """
 
@@ -72,6 +73,7 @@ class Plan:
     vision_rate: float
     text_rate: float
     dense_weight: float
+    point_weight: float
     seed: int
 
     @property
@@ -271,12 +273,15 @@ class Learner:
         config = model.config.text_config
         before = labels.roll(1, dims=1).masked_fill(labels.roll(1, dims=1) < 0, config.pad_token_id)
         before[:, 0] = config.decoder_start_token_id
-        found = model.model(**inputs, decoder_input_ids=before, use_cache=False)
+        with Pointing(model.model.language_model.decoder) as pointing:
+            found = model.model(**inputs, decoder_input_ids=before, use_cache=False)
+            places = 1 + self.head.places(objects)[0]
+            point = pointing.loss(whereabouts(labels, self.spread.is_angle, objects, places))
         features = found.encoder_last_hidden_state[:, 1 : 1 + count]
         losses = self.head.loss(features, objects, self.spread, table)
         kept = labels >= 0
         logits = model.lm_head(found.last_hidden_state[kept])
-        return losses | {"text": self.spread.loss(logits, labels[kept])}
+        return losses | {"point": point, "text": self.spread.loss(logits, labels[kept])}
 
     def learn(self, scenes: list[tuple[np.ndarray, ImageRecord]], plan: Plan) -> dict[str, float]:
         """One step."""
@@ -284,8 +289,9 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = plan.rate(self.step)
         losses = self.losses(scenes, with_text=with_text)
-        weight = plan.dense_weight if with_text else 1.0
-        total = torch.stack([value if name == "text" else weight * value for name, value in losses.items()]).sum()
+        of_dense = plan.dense_weight if with_text else 1.0
+        weights = {"text": 1.0, "point": plan.point_weight}
+        total = torch.stack([weights.get(name, of_dense) * value for name, value in losses.items()]).sum()
         if not math.isfinite(float(total.detach())):
             raise click.ClickException(f"expected a finite loss, got {float(total.detach())} at step {self.step}")
         total.backward()
@@ -333,6 +339,7 @@ class Learner:
 @click.option("--vision-rate", default=1.5e-3, show_default=True, help="Learning rate of the first stage.")
 @click.option("--text-rate", default=1e-3, show_default=True, help="Learning rate of the second.")
 @click.option("--dense-weight", default=0.5, show_default=True, help="Of the dense head in the second stage.")
+@click.option("--point-weight", default=0.3, show_default=True, help="Of showing the decoder where to look.")
 @click.option("--scenes", default=24_000, show_default=True, help="To draw; training begins with the first of them.")
 @click.option("--workers", default=1, show_default=True, help="Processes that draw.")
 @click.option("--threads", default=1, show_default=True, help="Of PyTorch: more of them wait for each other.")
