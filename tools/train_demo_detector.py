@@ -22,7 +22,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -130,15 +130,25 @@ def draw_chunks(folder: Path, numbers: list[int]) -> None:
 
 
 class Scenes:
-    """Scenes in memory, from the files that are there; `grow` takes those that have come since."""
+    """The scenes that have been drawn, in memory.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    Args:
+        folder: Of the chunks.
+        drawing: The processes that draw them.
+    """
+
+    def __init__(self, folder: Path, drawing: Sequence[Any] = ()) -> None:
+        self.folder, self.drawing = folder, drawing
         self.chunks: list[tuple[np.ndarray, list[ImageRecord]]] = []
 
-    def grow(self) -> None:
-        """Takes what has been drawn, chunk by chunk without a gap."""
-        while (path := self.folder / f"{len(self.chunks):05d}.npz").is_file():
+    def require(self, count: int) -> None:
+        """Takes the first chunks, and waits for those that are not there yet."""
+        while len(self.chunks) < count:
+            path = self.folder / f"{len(self.chunks):05d}.npz"
+            while not path.is_file():
+                if not any(process.is_alive() for process in self.drawing) and not path.is_file():
+                    raise click.ClickException(f"expected scenes in {path}, found none, and nobody draws them")
+                time.sleep(0.2)
             with np.load(path, allow_pickle=False) as found:
                 ends = np.cumsum(found["counts"])[:-1]
                 parts = zip(np.split(found["boxes"], ends), np.split(found["labels"], ends), strict=True)
@@ -392,23 +402,20 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     held_out = seen_scenes(FIRST_HELD_OUT, HELD_OUT)
-    pool, wanted = Scenes(folder), -(-scenes // CHUNK)
+    wanted = -(-scenes // CHUNK)
     context = get_context("spawn")
     shares = [list(range(first, wanted, workers)) for first in range(workers)]
     drawing = [context.Process(target=draw_chunks, args=(folder, share), daemon=True) for share in shares]
     for process in drawing:
         process.start()
-    while not pool.chunks:
-        pool.grow()
-        time.sleep(0.2)
+    pool = Scenes(folder, drawing)
     sums: dict[str, list[float]] = {}
     since, at = time.monotonic(), learner.step
     stops = False
     while learner.step < plan.steps and not stops:
-        if learner.step % 20 == 0:
-            pool.grow()
         rng = np.random.default_rng([plan.seed, learner.step])
-        limit = min(wanted, len(pool.chunks))
+        limit = min(wanted, 4 + learner.step // 10)  # drawing is faster than that, so that a step hardly ever waits
+        pool.require(limit)
         for name, value in learner.learn([pool.draw(rng, limit) for _ in range(plan.batch)], plan).items():
             sums.setdefault(name, []).append(value)
         stops = stop_after is not None and time.monotonic() - begin > 60 * stop_after
