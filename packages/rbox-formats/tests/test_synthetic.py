@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rbox_formats import datasets, images
 from rbox_formats._geometry import canonical_le90, rbox_to_quad
 from rbox_formats.errors import FormatsError
-from rbox_formats.synthetic import CLASS_NAMES, TINY, SceneConfig, scene, write_scenes
+from rbox_formats.synthetic import CLASS_NAMES, TINY, VARIED, WINTER, SceneConfig, scene, write_scenes
 from rbox_formats.synthetic._ground import draw_ground
-from rbox_formats.synthetic._layout import place_objects
-from rbox_formats.synthetic._objects import KINDS
+from rbox_formats.synthetic._layout import place_clutter, place_objects
+from rbox_formats.synthetic._look import seen
+from rbox_formats.synthetic._objects import KINDS, KNOWN_CLASSES
 from rbox_formats.synthetic._painting import paint
 from shapely.geometry import Polygon
 
@@ -85,7 +87,7 @@ def test_the_drawn_pixels_fill_the_box(config, seeds):
     assert np.abs(mirrored).max() > 5  # a wrong sign of the angle would have been seen
 
 
-@pytest.mark.parametrize("label", range(len(CLASS_NAMES)), ids=CLASS_NAMES)
+@pytest.mark.parametrize("label", range(len(KINDS)))
 def test_every_kind_is_drawn_to_the_four_sides_of_its_unit_square(label):
     for seed in range(20):
         parts = KINDS[label].parts(np.random.default_rng(seed))
@@ -171,6 +173,116 @@ def test_what_the_border_cuts_off_is_part_of_the_object():
         assert np.any((drawn < -1) | (drawn > config.size + 1))
 
 
+def test_the_classes_asked_for_are_drawn():
+    names = ("large-vehicle", "storage-tank")
+    config = replace(TINY, class_names=names)
+    labels, aspects = [], []
+    for seed in range(20):
+        record = scene(seed, config)[1]
+        labels += record.labels.tolist()
+        aspects += (record.boxes[:, 3] / record.boxes[:, 2]).tolist()
+    labels, aspects = np.array(labels), np.array(aspects)
+    assert set(labels) == {0, 1}
+    assert np.all((aspects[labels == 0] > 0.19) & (aspects[labels == 0] < 0.27))  # long and narrow
+    np.testing.assert_allclose(aspects[labels == 1], 1.0)
+
+
+def test_the_pixels_of_a_large_vehicle_fill_its_box():
+    config = replace(TINY, min_objects=1, max_objects=1, cut=0.0, class_names=("large-vehicle",))
+    errors = []
+    for seed in range(12):
+        ground, objects = laid_out(seed, config)
+        image, record = scene(seed, config)
+        np.testing.assert_array_equal(image, painted(seed, ground, objects, hidden=None))
+        for box in record.boxes:
+            mask = np.abs(image.astype(int) - painted(seed, ground, objects, hidden=0)).max(axis=2) > 3
+            errors.append(in_box_frame(mask, box, box[4]) - np.array([-box[2], box[2], -box[3], box[3]]) / 2)
+    assert len(errors) > 6
+    assert np.abs(errors).max() < 1.0
+    assert np.abs(np.mean(errors, axis=0)).max() < 0.6
+
+
+def test_each_scene_is_seen_at_one_of_the_zooms():
+    config = SceneConfig(256, 4, 8, 0.1, 0.11, zooms=(0.5, 1.0, 3.0))
+    found = set()
+    for seed in range(20):
+        shares = scene(seed, config)[1].boxes[:, 2] / 256
+        zoom = min(config.zooms, key=lambda value: abs(shares[0] - 0.105 * value))
+        assert np.all((shares > 0.1 * zoom - 1e-9) & (shares < 0.11 * zoom + 1e-9))
+        found.add(zoom)
+    assert found == set(config.zooms)
+
+
+def test_clutter_is_no_object_and_touches_none():
+    config = SceneConfig(160, 3, 5, 0.12, 0.3, clutter=6)
+    things = 0
+    for seed in range(15):
+        image, record = scene(seed, config)
+        plain, bare = scene(seed, replace(config, clutter=0))
+        np.testing.assert_array_equal(record.boxes, bare.boxes)
+        np.testing.assert_array_equal(record.labels, bare.labels)
+        ground, objects = laid_out(seed, config)
+        clutter = place_clutter(np.random.default_rng(seed).spawn(5)[4], config, ground.water, objects)
+        assert len(clutter) <= 6
+        assert np.array_equal(image, plain) == (not clutter)
+        assert all(thing.label >= len(KNOWN_CLASSES) for thing in clutter)
+        shapes = [Polygon(quad) for quad in quads_of([*objects, *clutter])]
+        for i in range(len(objects), len(shapes)):
+            assert all(shapes[i].distance(other) > 1.9 for other in shapes[:i])
+        things += len(clutter)
+    assert things > 15
+
+
+def test_looks_differ_and_nothing_moves():
+    config = replace(VARIED, min_objects=1, variety=0.0)
+    brightness = {0.0: [], 1.0: []}
+    for seed in range(25):
+        for variety, means in brightness.items():
+            image, record = scene(seed, replace(config, variety=variety))
+            means.append(image.mean())
+            np.testing.assert_array_equal(record.boxes, scene(seed, config)[1].boxes)
+    changes = np.array(brightness[1.0]) / brightness[0.0]
+    assert changes.min() < 0.9
+    assert changes.max() > 1.1
+    # A white spot in the dark stays where it was, whatever blur and noise do to it.
+    spot = np.full((33, 33, 3), 40, np.uint8)
+    spot[16, 16] = 255
+    for seed in range(20):
+        changed = seen(spot, np.random.default_rng(seed), 1.0).astype(float).sum(axis=2)
+        assert np.unravel_index(changed.argmax(), changed.shape) == (16, 16)
+    assert seen(spot, np.random.default_rng(0), 0.0) is spot
+
+
+def test_winter_is_the_same_place_in_snow_and_ice():
+    config = SceneConfig(96, 0, 3)
+    white = {"summer": [], "winter": []}
+    for seed in range(25):
+        records = []
+        for season, shares in white.items():
+            image, record = scene(seed, replace(config, season=season))
+            shares.append(np.mean(image.min(axis=2) > 190))
+            records.append(record)
+        np.testing.assert_array_equal(records[0].boxes, records[1].boxes)
+        np.testing.assert_array_equal(records[0].labels, records[1].labels)
+    assert np.mean(white["winter"]) > np.mean(white["summer"]) + 0.2
+
+
+def test_the_other_domain_has_a_class_more_and_reads_back(tmp_path):
+    written = write_scenes(tmp_path, "train", range(12), WINTER)
+    assert WINTER.class_names == (*CLASS_NAMES, "large-vehicle")
+    assert set(np.concatenate([record.labels for record in written])) == set(range(5))
+    found = datasets.read("dota", tmp_path, "train", WINTER.class_names)
+    for ours, theirs in zip(found, written, strict=True):
+        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_allclose(ours.corners, theirs.quads, atol=1e-9)
+
+
+def test_varied_scenes_are_sometimes_empty_and_never_overfull():
+    counts = [len(scene(seed, VARIED)[1]) for seed in range(40)]
+    assert min(counts) == 0
+    assert max(counts) == 5
+
+
 def test_no_objects():
     image, record = scene(3, SceneConfig(64, 0, 0), image_id="bare")
     assert image.shape == (64, 64, 3)
@@ -191,6 +303,14 @@ def test_no_objects():
         {"max_scale": 0.9},
         {"touching": 0.8, "cut": 0.3},
         {"cut": -0.1},
+        {"zooms": ()},
+        {"zooms": (1.0, 0.0)},
+        {"zooms": (1.0, 2.1)},
+        {"clutter": -1},
+        {"variety": 1.5},
+        {"season": "spring"},
+        {"class_names": ()},
+        {"class_names": ("plane", "bicycle")},
     ],
 )
 def test_wrong_configurations(change):

@@ -60,7 +60,7 @@ def test_a_misreading_of_all_angles_is_named(found: np.ndarray, kind: str) -> No
         turned(_CHANCE.uniform(-math.pi / 2, math.pi / 2, 40)),
         np.concatenate([turned(-TRUTH[:, 4])[:15], TRUTH[15:]]),
         turned(-TRUTH[:, 4])[:2],
-        turned(-TRUTH[:, 4]) + [200, 0, 0, 0, 0],
+        np.add(turned(-TRUTH[:, 4]), [200, 0, 0, 0, 0]),
         turned(-TRUTH[:, 4]) * [1, 1, 2, 1, 1],
         TRUTH[:0],
     ],

@@ -6,6 +6,7 @@ Coordinates are continuous: pixel i covers i to i + 1.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +14,25 @@ from PIL import Image as PillowImage
 
 from rbox_formats import datasets, draw, files
 from rbox_formats._geometry import rbox_to_quad
-from rbox_formats._records import ImageRecord
+from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats.errors import FormatsError
 from rbox_formats.progress import track
 from rbox_formats.synthetic._config import SceneConfig
 from rbox_formats.synthetic._ground import draw_ground
-from rbox_formats.synthetic._layout import place_objects
-from rbox_formats.synthetic._objects import CLASS_NAMES
+from rbox_formats.synthetic._layout import place_clutter, place_objects
+from rbox_formats.synthetic._look import seen
+from rbox_formats.synthetic._objects import CLASS_NAMES, KNOWN_CLASSES
 from rbox_formats.synthetic._painting import paint
 from rbox_formats.typing import Image
 
-__all__ = ["CLASS_NAMES", "TINY", "SceneConfig", "scene", "write_scenes"]
+__all__ = ["CLASS_NAMES", "TINY", "VARIED", "WINTER", "SceneConfig", "scene", "write_scenes"]
 
 _DEFAULT = SceneConfig()
 TINY = SceneConfig(96, 1, 3, 0.21, 0.47)  # for a tiny model: few objects, and large ones
+#: For a tiny model that is to detect in scenes that it has not seen: many looks, three scales, clutter, empty scenes.
+VARIED = SceneConfig(96, 0, 5, 0.16, 0.45, touching=0.2, cut=0.1, zooms=(0.8, 1.0, 1.25), clutter=4, variety=1.0)
+#: The same in another domain: other ground, and a class more.
+WINTER = replace(VARIED, season="winter", class_names=ClassNames([*CLASS_NAMES, "large-vehicle"]))
 
 
 def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = None) -> tuple[Image, ImageRecord]:
@@ -38,8 +44,9 @@ def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = N
         image_id: The record's name, `scene_<seed>` with four digits when not given.
 
     Returns:
-        The image (size, size, 3) uint8, and its record with boxes, quads, labels and size. No two boxes overlap. A
-        box's w is the object's length along its heading; a storage tank is a circle, and its box is upright.
+        The image (size, size, 3) uint8, and its record with boxes, quads, labels (indices into `config.class_names`)
+        and size. No two boxes overlap. A box's w is the object's length along its heading; a storage tank is a circle,
+        and its box is upright.
 
     Raises:
         FormatsError: If the seed is negative.
@@ -50,16 +57,20 @@ def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = N
     """
     if seed < 0:
         raise FormatsError(f"expected a seed of at least 0, got {seed}")
-    ground_rng, layout_rng, grain_rng = np.random.default_rng(seed).spawn(3)
+    ground_rng, layout_rng, grain_rng, look_rng, clutter_rng = np.random.default_rng(seed).spawn(5)
+    zoom = config.zooms[look_rng.integers(len(config.zooms))]
+    config = replace(config, min_scale=zoom * config.min_scale, max_scale=zoom * config.max_scale, zooms=(1.0,))
     ground = draw_ground(ground_rng, config)
     objects = place_objects(layout_rng, config, ground.water)
-    image = paint(ground, objects, objects, grain_rng)
+    things = [*place_clutter(clutter_rng, config, ground.water, objects), *objects]
+    image = seen(paint(ground, things, things, grain_rng), look_rng, config.variety)
     boxes = np.array([item.box for item in objects], dtype=np.float64).reshape(-1, 5)
+    names = list(config.class_names)
     record = ImageRecord(
         image_id=f"scene_{seed:04d}" if image_id is None else image_id,
         boxes=boxes,
         quads=rbox_to_quad(boxes),
-        labels=np.array([item.label for item in objects], dtype=np.int64),
+        labels=np.array([names.index(KNOWN_CLASSES[item.label]) for item in objects], dtype=np.int64),
         width=config.size,
         height=config.size,
     )
@@ -79,7 +90,7 @@ def write_scenes(
         format: A name in `datasets.FORMATS`.
 
     Returns:
-        The scenes' records, their labels those of `CLASS_NAMES`.
+        The scenes' records, their labels those of `config.class_names`.
 
     Raises:
         FormatsError: If a seed is negative, or the format does not say where images are.
@@ -93,5 +104,5 @@ def write_scenes(
         image, record = scene(seed, config)
         draw.save(PillowImage.fromarray(image), folder / f"{record.image_id}.png")
         records.append(record)
-    datasets.write(format, records, root, split, CLASS_NAMES)
+    datasets.write(format, records, root, split, config.class_names)
     return records

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from rbox_formats.errors import FormatsError
+from rbox_formats._records import ClassNames
+from rbox_formats.errors import FormatsError, listed
+from rbox_formats.synthetic._objects import CLASS_NAMES, KNOWN_CLASSES
+
+Season = Literal["summer", "winter"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,12 @@ class SceneConfig:
             their boxes sharing a line. Where none has room beside it the object is placed on its own.
         cut: Probability that an object is cut by the border. Its centre is inside the image, and its box is the whole
             object's all the same. All other objects are wholly inside.
+        zooms: By how much lengths are multiplied, one of these for each scene: the scales at which it is seen.
+        clutter: Greatest number of things that are no objects: houses, trees, pads, crates, rocks, buoys, wakes. They
+            touch no object.
+        variety: From 0 to 1, how far scenes differ in light, colour, haze, blur and noise.
+        season: "summer", or "winter": snow, ice and low light.
+        class_names: The classes that are drawn, among `CLASS_NAMES` and "large-vehicle"; labels count in their order.
     """
 
     size: int = 256
@@ -30,6 +41,11 @@ class SceneConfig:
     max_scale: float = 0.3
     touching: float = 0.25
     cut: float = 0.1
+    zooms: tuple[float, ...] = (1.0,)
+    clutter: int = 0
+    variety: float = 0.0
+    season: Season = "summer"
+    class_names: ClassNames = CLASS_NAMES
 
     def __post_init__(self) -> None:
         checks = {
@@ -38,6 +54,14 @@ class SceneConfig:
             "0 < min_scale <= max_scale <= 0.6": 0 < self.min_scale <= self.max_scale <= 0.6,
             "probabilities of touching and cut of at least 0 that add to 1 at most": min(self.touching, self.cut) >= 0
             and self.touching + self.cut <= 1,
+            "zooms above 0 that leave max_scale at 0.6 at most": len(self.zooms) > 0
+            and min(self.zooms) > 0
+            and self.max_scale * max(self.zooms) <= 0.6,
+            "a clutter of at least 0": self.clutter >= 0,
+            "a variety from 0 to 1": 0 <= self.variety <= 1,
+            f"a season among {', '.join(get_args(Season))}": self.season in get_args(Season),
+            f"class_names among {listed(KNOWN_CLASSES)}": len(self.class_names) > 0
+            and set(self.class_names) <= set(KNOWN_CLASSES),
         }
         for expected, holds in checks.items():
             if not holds:

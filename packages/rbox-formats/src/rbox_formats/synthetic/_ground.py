@@ -171,8 +171,26 @@ def draw_ground(rng: np.random.Generator, config: SceneConfig) -> Ground:
         shore = _beach if setting == 2 else _quay
         pixels, inland = shore(rng, sea, land, inland, unit)
         water = inland < 0
+    if config.season == "winter":
+        pixels = _winter(rng, pixels, water, unit, light)
     haze = 1 + 0.05 * _noise(rng, size, float(size), 1)
     return Ground(np.clip(pixels * haze[..., None], 0, 255).astype(np.uint8), water, light)
+
+
+def _winter(
+    rng: np.random.Generator, pixels: np.ndarray, water: np.ndarray, unit: float, light: np.ndarray
+) -> np.ndarray:
+    """The ground in the cold: land under patches of snow, dark water with floes of ice."""
+    size = len(pixels)
+    drifts = _noise(rng, size, 1.4 * unit)
+    snow = _tinted((222.0, 229.0, 238.0), 0.25 * _relief(drifts, light) + 0.02 * _noise(rng, size, 3.0, 2))
+    covered = 0.92 * _smoothstep(-0.5, 0.5, drifts + rng.uniform(-0.3, 1.2))
+    plates = _noise(rng, size, 0.9 * unit, 3)
+    ice = _tinted((204.0, 216.0, 224.0), 0.3 * _relief(plates, light))
+    afloat = _smoothstep(0.0, 0.12, plates - rng.uniform(0.8, 2.2))
+    land = _blend(0.9 * pixels, snow, covered)
+    sea = _blend(_blend(pixels, (20.0, 32.0, 44.0), np.full(water.shape, 0.5)), ice, afloat)
+    return np.where(water[..., None], sea, land)
 
 
 def _beach(

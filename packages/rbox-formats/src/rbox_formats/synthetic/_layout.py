@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 
 from rbox_formats.synthetic._config import SceneConfig
-from rbox_formats.synthetic._objects import KINDS, TANK, Object, turn
+from rbox_formats.synthetic._objects import KINDS, KNOWN_CLASSES, TANK, Object, turn
 
 _HAIR = 1e-6  # px: boxes side by side share a line, and rounding may lap them by this much
 _TRIES = 100  # places for one object of one class
+_CLUTTER_TRIES = 12  # of a thing that a scene can do without
+_LATTICE = np.stack(np.meshgrid(np.linspace(-1.05, 1.05, 7), np.linspace(-1.05, 1.05, 3)), axis=-1).reshape(-1, 2)
 
 
 def place_objects(rng: np.random.Generator, config: SceneConfig, water: np.ndarray) -> list[Object]:
     """Objects that do not overlap: ships where there is water (size, size), everything else on land."""
     objects: list[Object] = []
-    margin = max(2.0, 0.008 * config.size)
+    labels = [KNOWN_CLASSES.index(name) for name in config.class_names]
+    margin = _margin(config)
     for _ in range(rng.integers(config.min_objects, config.max_objects + 1)):
         fate = rng.random()
         placed = None
@@ -25,10 +29,29 @@ def place_objects(rng: np.random.Generator, config: SceneConfig, water: np.ndarr
             placed = _first_fitting(_beside(rng, config, objects), objects, water, gap=-_HAIR)
         if placed is None:
             cut = config.touching <= fate < config.touching + config.cut
-            placed = _first_fitting(_on_its_own(rng, config, water, cut), objects, water, gap=margin)
+            placed = _first_fitting(_on_its_own(rng, config, labels, water, cut), objects, water, gap=margin)
         if placed is not None:
             objects.append(placed)
     return objects
+
+
+def place_clutter(
+    rng: np.random.Generator, config: SceneConfig, water: np.ndarray, objects: Sequence[Object]
+) -> list[Object]:
+    """Up to `config.clutter` things that are no objects, apart from the objects and from each other."""
+    placed: list[Object] = []
+    labels = range(len(KNOWN_CLASSES), len(KINDS))
+    for _ in range(rng.integers(config.clutter + 1)):
+        candidates = islice(_on_its_own(rng, config, labels, water, cut=False), _CLUTTER_TRIES)
+        thing = _first_fitting(candidates, [*objects, *placed], water, gap=_margin(config))
+        if thing is not None:
+            placed.append(thing)
+    return placed
+
+
+def _margin(config: SceneConfig) -> float:
+    """How far apart things stand that do not touch, px."""
+    return max(2.0, 0.008 * config.size)
 
 
 def _beside(rng: np.random.Generator, config: SceneConfig, objects: Sequence[Object]) -> Iterator[Object]:
@@ -48,10 +71,12 @@ def _beside(rng: np.random.Generator, config: SceneConfig, objects: Sequence[Obj
                 yield candidate
 
 
-def _on_its_own(rng: np.random.Generator, config: SceneConfig, water: np.ndarray, cut: bool) -> Iterator[Object]:
-    """Objects anywhere, each wholly inside or, where asked, cut by one side of the image."""
+def _on_its_own(
+    rng: np.random.Generator, config: SceneConfig, labels: Sequence[int], water: np.ndarray, cut: bool
+) -> Iterator[Object]:
+    """Objects of some kinds anywhere, each wholly inside or, where asked, cut by one side of the image."""
     wanted = {bool(water.all()), bool(water.any())}
-    for label in rng.permutation([i for i, kind in enumerate(KINDS) if kind.afloat in wanted]).tolist():
+    for label in rng.permutation([i for i in labels if KINDS[i].afloat in wanted]).tolist():
         kind = KINDS[label]
         parts = kind.parts(rng)
         low, high = (config.min_scale * (config.max_scale / config.min_scale) ** t for t in kind.window)
@@ -59,16 +84,17 @@ def _on_its_own(rng: np.random.Generator, config: SceneConfig, water: np.ndarray
             length = config.size * rng.uniform(low, high)
             width = length * rng.uniform(*kind.aspect)
             heading = 0.0 if label == TANK else rng.uniform(0, 2 * np.pi)
-            item = Object(label, np.zeros(2), length, width, heading, parts)
-            reach = item.quad.max(axis=0)
+            cos, sin = abs(math.cos(heading)), abs(math.sin(heading))
+            reach = np.array([length * cos + width * sin, length * sin + width * cos]) / 2
             centre = rng.uniform(reach, config.size - reach)
             if cut:
                 axis = rng.integers(2)
+                item = Object(label, np.zeros(2), length, width, heading, parts)
                 drawn = item.to_image(np.concatenate([part.points for part in parts]))[:, axis]
                 hidden = rng.uniform(0.15, 0.7)  # of what lies between the centre and the farthest point drawn
                 before = -drawn.min() * (1 - hidden), config.size - drawn.max() * (1 - hidden)
                 centre[axis] = before[rng.integers(2)]
-            yield replace(item, centre=centre)
+            yield Object(label, centre, length, width, heading, parts)
 
 
 def _first_fitting(
@@ -76,16 +102,15 @@ def _first_fitting(
 ) -> Object | None:
     others = np.array([item.quad for item in objects]).reshape(-1, 4, 2)
     for candidate in candidates:
-        if _stands(candidate, water) and bool(np.all(_gaps(candidate.quad, others) >= gap)):
+        if _stands(candidate, water) and (not objects or bool(np.all(_gaps(candidate.quad, others) >= gap))):
             return candidate
     return None
 
 
 def _stands(item: Object, water: np.ndarray) -> bool:
     """Whether a ship has water under all of it, and anything else land."""
-    lattice = np.stack(np.meshgrid(np.linspace(-1.05, 1.05, 7), np.linspace(-1.05, 1.05, 3)), axis=-1)
-    x, y = np.moveaxis(np.clip(item.to_image(lattice).astype(int), 0, len(water) - 1), -1, 0)
-    return bool(np.all(water[y, x] == KINDS[item.label].afloat))
+    x, y = item.to_image(_LATTICE).astype(int).clip(0, len(water) - 1).T
+    return bool((water[y, x] == KINDS[item.label].afloat).all())
 
 
 def _gaps(quad: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -21,6 +21,9 @@ from rbox_formats._records import ClassNames
 
 CLASS_NAMES = ClassNames(["plane", "ship", "small-vehicle", "storage-tank"])
 
+#: What any season can hold; a scene's own classes are some of these.
+KNOWN_CLASSES = (*CLASS_NAMES, "large-vehicle")
+
 Colour = tuple[float, float, float]
 
 
@@ -93,16 +96,16 @@ def _tube(profile: Sequence[tuple[float, float]], colour: Colour, bulge: float =
     return parts
 
 
+_ANGLES = np.linspace(0, 2 * np.pi, 49)
+_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+
+
 def _ring(radius: float, colour: Colour, lean: float, inner: float = 0.0) -> list[Part]:
     """A disc, or the ring outside `inner`, in sectors that lean outwards (inwards where negative)."""
-    angles = np.linspace(0, 2 * np.pi, 49)
-    circle = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    parts = []
-    for a, b in pairwise(circle):
-        middle = (a + b) / 2 * lean
-        sector = np.array([a * inner, a * radius, b * radius, b * inner])
-        parts.append(Part(sector, colour, (float(middle[0]), float(middle[1]))))
-    return parts
+    middles = ((_CIRCLE[:-1] + _CIRCLE[1:]) / 2 * lean).tolist()
+    here, there = _CIRCLE[:-1], _CIRCLE[1:]
+    sectors = np.stack([here * inner, here * radius, there * radius, there * inner], axis=1)
+    return [Part(sector, colour, (x, y)) for sector, (x, y) in zip(sectors, middles, strict=True)]
 
 
 _LIVERIES = ((196.0, 48.0, 44.0), (30.0, 72.0, 150.0), (238.0, 170.0, 40.0), (20.0, 120.0, 110.0), (90.0, 94.0, 104.0))
@@ -163,6 +166,9 @@ _PAINTS = (
 )
 
 
+_LOADS = ((214.0, 216.0, 216.0), (150.0, 152.0, 150.0), (116.0, 62.0, 48.0), (48.0, 82.0, 118.0), (196.0, 186.0, 150.0))
+
+
 def _vehicle(rng: np.random.Generator) -> list[Part]:
     paint, glass = pick(rng, _PAINTS), (30.0, 36.0, 46.0)
     outline = [(-1.0, 0.72), (-0.95, 0.92), (-0.8, 1.0), (0.72, 1.0), (0.92, 0.86), (1.0, 0.62)]
@@ -192,8 +198,70 @@ def _tank(rng: np.random.Generator) -> list[Part]:
     return parts
 
 
+def _truck(rng: np.random.Generator) -> list[Part]:
+    """A tractor and its trailer, seen from above: a short cab, a gap, a long box."""
+    paint, load, glass = pick(rng, _PAINTS), pick(rng, _LOADS), (30.0, 36.0, 46.0)
+    parts = [Part(_rectangle(-0.9, 0.9, -0.3, 0.3), (58.0, 58.0, 60.0))]  # the frame, which shows in the gap
+    parts += _tube([(-1.0, 1.0), (0.5, 1.0)], load, 0.35)
+    for x in np.linspace(-0.9, 0.4, rng.integers(3, 7)).tolist():
+        parts.append(Part(_rectangle(x, x + 0.025, -0.94, 0.94), scaled(load, 0.86)))
+    parts += _tube([(0.58, 0.9), (0.92, 0.9), (1.0, 0.72)], paint, 0.5)
+    parts.append(Part(np.array([(0.86, -0.76), (0.95, -0.66), (0.95, 0.66), (0.86, 0.76)]), glass))
+    return parts
+
+
+def _house(rng: np.random.Generator) -> list[Part]:
+    """A roof of two slopes, with a chimney."""
+    roof = pick(rng, ((148.0, 84.0, 66.0), (112.0, 106.0, 104.0), (132.0, 118.0, 98.0), (84.0, 90.0, 100.0)))
+    parts = _both_sides([(-1.0, 0.0), (1.0, 0.0), (1.0, 1.0), (-1.0, 1.0)], roof, 1.0)
+    x, y = rng.uniform(-0.7, 0.5), rng.uniform(-0.6, 0.4)
+    parts.append(Part(_rectangle(x, x + 0.16, y, y + 0.2), scaled(roof, 0.6)))
+    return parts
+
+
+def _blob(rng: np.random.Generator, colour: Colour, lean: float, rough: float) -> list[Part]:
+    """A disc with an uneven rim, in sectors that lean outwards, brought to the sides of the unit square."""
+    angles = np.linspace(0, 2 * np.pi, 15)[:-1]
+    radii = rng.uniform(1 - rough, 1, len(angles))
+    rim = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
+    rim = 2 * (rim - rim.min(axis=0)) / np.ptp(rim, axis=0) - 1
+    parts = []
+    for a, b in zip(rim, np.roll(rim, -1, axis=0), strict=True):
+        x, y = ((a + b) / 2 * lean).tolist()
+        parts.append(Part(np.array([(0.0, 0.0), a, b]), scaled(colour, rng.uniform(0.9, 1.1)), (x, y)))
+    return parts
+
+
+def _tree(rng: np.random.Generator) -> list[Part]:
+    return _blob(rng, pick(rng, ((46.0, 70.0, 38.0), (62.0, 84.0, 46.0), (84.0, 82.0, 44.0))), 0.8, 0.35)
+
+
+def _rock(rng: np.random.Generator) -> list[Part]:
+    return _blob(rng, pick(rng, ((104.0, 102.0, 96.0), (82.0, 84.0, 82.0))), 0.6, 0.5)
+
+
+def _pad(rng: np.random.Generator) -> list[Part]:
+    """A painted disc on the ground, round as a tank is, but flat and without a shadow."""
+    paint = pick(rng, ((196.0, 194.0, 186.0), (120.0, 122.0, 124.0), (170.0, 120.0, 92.0)))
+    parts = _ring(1.0, scaled(paint, 1.15), 0.0, 0.88) + _ring(0.88, paint, 0.0)
+    parts += _both_sides([(-0.45, 0.3), (0.45, 0.3), (0.45, 0.42), (-0.45, 0.42)], (226.0, 226.0, 220.0))
+    parts.append(Part(_rectangle(-0.06, 0.06, -0.36, 0.36), (226.0, 226.0, 220.0)))
+    return parts
+
+
+def _crate(rng: np.random.Generator) -> list[Part]:
+    return [Part(_rectangle(-1, 1, -1, 1), scaled(pick(rng, (*_LOADS, *_PAINTS)), rng.uniform(0.7, 1.0)))]
+
+
+def _pontoon(rng: np.random.Generator) -> list[Part]:
+    """Planks in a row."""
+    wood = pick(rng, ((146.0, 128.0, 104.0), (168.0, 166.0, 160.0)))
+    bounds = np.linspace(-1, 1, 9).tolist()
+    return [Part(_rectangle(a, b, -1, 1), scaled(wood, rng.uniform(0.88, 1.08))) for a, b in pairwise(bounds)]
+
+
 class Kind(NamedTuple):
-    """How objects of one class are drawn, in the order of `CLASS_NAMES`."""
+    """How objects of one class are drawn, in the order of `KNOWN_CLASSES`, clutter behind them."""
 
     parts: Callable[[np.random.Generator], list[Part]]
     aspect: tuple[float, float]  # width over length
@@ -207,5 +275,13 @@ KINDS = (
     Kind(_ship, (0.27, 0.36), (0.3, 1.0), 0.22, afloat=True),
     Kind(_vehicle, (0.43, 0.5), (0.0, 0.4), 0.3),
     Kind(_tank, (1.0, 1.0), (0.1, 0.75), 0.22),
+    Kind(_truck, (0.2, 0.26), (0.25, 0.9), 0.35),
+    # Clutter: things that are no objects, whose labels are beyond those of `KNOWN_CLASSES`.
+    Kind(_house, (0.55, 0.95), (0.5, 1.2), 0.15),
+    Kind(_tree, (0.8, 1.0), (0.0, 0.6), 0.2),
+    Kind(_pad, (1.0, 1.0), (0.2, 0.9), 0.0),
+    Kind(_crate, (0.55, 1.0), (-0.3, 0.25), 0.2),
+    Kind(_rock, (0.6, 1.0), (-0.2, 0.5), 0.05, afloat=True),
+    Kind(_pontoon, (0.07, 0.14), (0.4, 1.0), 0.1, afloat=True),
 )
 TANK = CLASS_NAMES.index("storage-tank")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from rbox_formats.synthetic._ground import Ground
-from rbox_formats.synthetic._objects import KINDS, Colour, Object, scaled, turn
+from rbox_formats.synthetic._objects import KINDS, Object, scaled, turn
 from rbox_formats.typing import Image as ImageArray
 
 _SUPERSAMPLE = 6  # samples per pixel and axis, for objects
@@ -47,9 +48,11 @@ def _body(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, int]
     draw = ImageDraw.Draw(large)
     # The light as the object sees it, so that each side of it is lit as its heading has it.
     along, across = turn(light, -item.heading)
-    for part in item.parts:
+    outlines = _outlines(item, corner, _SUPERSAMPLE, shrink=0.5 / _SUPERSAMPLE)
+    for part, outline in zip(item.parts, outlines, strict=True):
         lit = 1 + _LIGHTING * (part.lean[0] * along + part.lean[1] * across)
-        _fill(draw, item.to_image(part.points, 0.5 / _SUPERSAMPLE) - corner, _SUPERSAMPLE, scaled(part.colour, lit))
+        red, green, blue = scaled(part.colour, lit)
+        draw.polygon(outline, fill=(round(red), round(green), round(blue), 255))
     return large.reduce(_SUPERSAMPLE), corner
 
 
@@ -59,8 +62,8 @@ def _shadow(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, in
     corner, side = _patch(item, 2 * length + 3)
     large = Image.new("L", (side * _SHADOW_SUPERSAMPLE, side * _SHADOW_SUPERSAMPLE))
     draw = ImageDraw.Draw(large)
-    for part in item.parts:
-        _fill(draw, item.to_image(part.points) - corner, _SHADOW_SUPERSAMPLE, 255 * _SHADOW_STRENGTH)
+    for outline in _outlines(item, corner, _SHADOW_SUPERSAMPLE):
+        draw.polygon(outline, fill=round(255 * _SHADOW_STRENGTH))
     swept = large
     for step in range(1, math.ceil(length * _SHADOW_SUPERSAMPLE) + 1):
         x, y = np.rint(-light * min(step, length * _SHADOW_SUPERSAMPLE)).astype(int).tolist()
@@ -69,9 +72,13 @@ def _shadow(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, in
     return blurred.reduce(_SHADOW_SUPERSAMPLE), corner
 
 
-def _fill(draw: ImageDraw.ImageDraw, points: np.ndarray, supersample: int, colour: Colour | float) -> None:
+def _outlines(
+    item: Object, corner: tuple[int, int], supersample: int, shrink: float = 0.0
+) -> list[list[tuple[int, int]]]:
+    """The samples at the corners of each of the object's parts, on a canvas whose upper left pixel is `corner`."""
     # Pillow takes whole samples and fills the ones on the outline too: half a sample too far on every side, which
-    # `to_image(shrink=...)` takes off where it matters.
-    samples = np.rint(points * supersample - 0.5).astype(int)
-    fill = round(colour) if isinstance(colour, float | int) else (*(round(value) for value in colour), 255)
-    draw.polygon(list(map(tuple, samples.tolist())), fill=fill)
+    # `shrink` takes off where it matters. All parts go through the map at once: one by one takes five times as long.
+    points = item.to_image(np.concatenate([part.points for part in item.parts]), shrink) - corner
+    samples = list(map(tuple, np.rint(points * supersample - 0.5).astype(int).tolist()))
+    ends = np.cumsum([len(part.points) for part in item.parts]).tolist()
+    return [samples[begin:end] for begin, end in pairwise([0, *ends])]
