@@ -219,7 +219,7 @@ def test_as_many_starts_as_the_checkpoint_was_taught(
     # The decoder's input is </s>, the starts, the answer: by hand, what predicts each token stands before it.
     (logs,) = family.log_probabilities([image], CODEC.prompt, [answer.tokens])
     inputs = family.on_device(family.collate([Sample(image, "", True)], CODEC.prompt))
-    inputs.pop("labels")
+    del inputs["labels"], inputs["decoder_input_ids"]
     decoder = torch.tensor([[family.tokenizer.eos_token_id, *answer.tokens[:-1].tolist()]])
     with torch.no_grad():
         expected = family.model(**inputs, decoder_input_ids=decoder).logits[0].log_softmax(-1)

@@ -17,7 +17,7 @@ from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats.errors import FormatsError
 from rbox_formats.progress import track
-from rbox_formats.synthetic._config import SceneConfig
+from rbox_formats.synthetic._config import SceneConfig, Season
 from rbox_formats.synthetic._ground import draw_ground
 from rbox_formats.synthetic._layout import place_clutter, place_objects
 from rbox_formats.synthetic._look import seen
@@ -25,7 +25,7 @@ from rbox_formats.synthetic._objects import CLASS_NAMES, KNOWN_CLASSES
 from rbox_formats.synthetic._painting import paint
 from rbox_formats.typing import Image
 
-__all__ = ["CLASS_NAMES", "TINY", "VARIED", "WINTER", "SceneConfig", "scene", "write_scenes"]
+__all__ = ["CLASS_NAMES", "TINY", "VARIED", "WINTER", "SceneConfig", "Season", "scene", "write_scenes"]
 
 _DEFAULT = SceneConfig()
 TINY = SceneConfig(96, 1, 3, 0.21, 0.47)  # for a tiny model: few objects, and large ones
