@@ -280,11 +280,8 @@ class Learner:
         if not with_text:
             features = encoded(model, inputs)[:, 1 : 1 + count]  # the first one is their mean
             return self.head.loss(features, objects, self.spread, table)
-        config = model.config.text_config
-        before = labels.roll(1, dims=1).masked_fill(labels.roll(1, dims=1) < 0, config.pad_token_id)
-        before[:, 0] = config.decoder_start_token_id
         with Pointing(model.model.language_model.decoder) as pointing:
-            found = model.model(**inputs, decoder_input_ids=before, use_cache=False)
+            found = model.model(**inputs, use_cache=False)
             places = 1 + self.head.places(objects)[0]
             point = pointing.loss(whereabouts(labels, self.spread.is_angle, objects, places))
         features = found.encoder_last_hidden_state[:, 1 : 1 + count]
