@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from rbox_formats import datasets, images
+from rbox_formats import ClassNames, datasets, images
 from rbox_formats._geometry import canonical_le90, rbox_to_quad
 from rbox_formats.errors import FormatsError
 from rbox_formats.synthetic import CLASS_NAMES, TINY, VARIED, WINTER, SceneConfig, scene, write_scenes
@@ -174,7 +174,7 @@ def test_what_the_border_cuts_off_is_part_of_the_object():
 
 
 def test_the_classes_asked_for_are_drawn():
-    names = ("large-vehicle", "storage-tank")
+    names = ClassNames(["large-vehicle", "storage-tank"])
     config = replace(TINY, class_names=names)
     labels, aspects = [], []
     for seed in range(20):
@@ -188,7 +188,7 @@ def test_the_classes_asked_for_are_drawn():
 
 
 def test_the_pixels_of_a_large_vehicle_fill_its_box():
-    config = replace(TINY, min_objects=1, max_objects=1, cut=0.0, class_names=("large-vehicle",))
+    config = replace(TINY, min_objects=1, max_objects=1, cut=0.0, class_names=ClassNames(["large-vehicle"]))
     errors = []
     for seed in range(12):
         ground, objects = laid_out(seed, config)
@@ -292,6 +292,7 @@ def test_no_objects():
     assert record.quads.shape == (0, 4, 2)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "change",
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from rbox_formats.typing import QuadsN
+import numpy as np
 
 __all__ = ["Rectangle", "as_rectangle", "corners_of"]
 
@@ -31,7 +31,7 @@ class Rectangle(NamedTuple):
     angle: float
 
 
-def as_rectangle(quad: QuadsN) -> Rectangle | None:
+def as_rectangle(quad: np.ndarray) -> Rectangle | None:
     """A quad (4, 2) as a rectangle, if its corners are those of one, clockwise on the screen; else None."""
     first, second, third, fourth = (complex(x, y) for x, y in quad.tolist())
     across, down = second - first, third - second
