@@ -94,7 +94,7 @@ def _box(element: Element) -> list[float]:
 def _unread_angles(element: Element) -> Iterable[str]:
     """What an object has that looks like an angle and is not read."""
     places = (element, element.find("bndbox"))
-    said = [(inner.tag, xml_elements.text_of(inner)) for place in places for inner in place or ()]
+    said = [(inner.tag, xml_elements.text_of(inner)) for place in places if place is not None for inner in place]
     attributes = element.findall("attributes/attribute")
     others = [((one.findtext("name") or ""), (one.findtext("value") or "").strip()) for one in attributes]
     said += [(name, value) for name, value in others if name != ROTATION]
