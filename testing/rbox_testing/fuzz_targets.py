@@ -292,7 +292,9 @@ def _adapters(folder: Path) -> list[Path]:
     preparation = Preparation(str(folder / "model"))
     family, _ = _families.prepare(preparation)
     (folder / "adapters").mkdir()
-    _families.with_adapters(family, preparation, 2, trained=["projection"]).save(folder / "adapters")
+    _families.with_adapters(family, preparation, _families.Adapters(2), trained=["projection"]).save(
+        folder / "adapters"
+    )
     shutil.copy(folder / "model" / "detector.json", folder / "adapters")
     return [folder / "adapters" / name for name in ("adapter_config.json", "base.json", "adapter_model.safetensors")]
 

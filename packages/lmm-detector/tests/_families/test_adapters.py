@@ -24,7 +24,7 @@ def adapted(folder: Path, trained: tuple[Part, ...] = ("vision", "projection"), 
     preparation = Preparation(str(folder), tokens=TOKENS, **changes)
     family, added = _families.prepare(preparation)
     torch.manual_seed(0)
-    return _families.with_adapters(family, preparation, 2, trained=trained, tokens=added)
+    return _families.with_adapters(family, preparation, _families.Adapters(2), trained=trained, tokens=added)
 
 
 def learn(family: Family, images: list[np.ndarray], steps: int = 4) -> list[float]:

@@ -150,7 +150,7 @@ def adapters(whole: Path, tmp_path: Path) -> Path:
     family, _ = _families.prepare(preparation)
     out = tmp_path / "adapters"
     out.mkdir()
-    _families.with_adapters(family, preparation, 2, trained=["projection"]).save(out)
+    _families.with_adapters(family, preparation, _families.Adapters(2), trained=["projection"]).save(out)
     return out
 
 

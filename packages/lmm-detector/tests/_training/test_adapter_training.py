@@ -69,9 +69,39 @@ def test_new_tokens_and_a_longer_context_travel_with_adapters(
     assert "<loc_7>" in detector.family.tokenizer.get_vocab()
 
 
+def test_what_adapters_are_like_and_where_they_are(adapters: TrainConfig) -> None:
+    settings = {"lora_alpha": 3, "lora_dropout": 0.0, "lora_targets": ["q_proj", "fc1"], "lora_vision": True}
+    config = dataclasses.replace(adapters, freeze_vision=False, steps=2, **settings)
+    folder = train(config)
+    written = json.loads((folder / "adapter_config.json").read_text())
+    assert (written["r"], written["lora_alpha"], written["lora_dropout"]) == (2, 3, 0.0)
+    names = [
+        name.partition(".lora_A")[0] for name in load_file(folder / "adapter_model.safetensors") if "lora_A" in name
+    ]
+    assert {name.rpartition(".")[2] for name in names} == {"q_proj", "fc1"}
+    assert {"vision_tower" in name for name in names} == {True, False}
+    assert Detector.from_pretrained(folder, device="cpu")
+
+    with pytest.raises(ModelError, match=r"expected targets of adapters among .*, got 'w_qkv'") as caught:
+        train(dataclasses.replace(config, lora_targets=["q_proj", "w_qkv"], out=f"{config.out}-other"))
+    assert "They end in fc1, fc2, " in str(caught.value)
+
+
 def test_what_cannot_be_together(run_config: TrainConfig) -> None:
     with pytest.raises(ConfigError, match="expected language_model_lora or freeze_language, got both"):
         dataclasses.replace(run_config, language_model_lora=2, freeze_language=True)
+    for settings in ({"lora_alpha": 4}, {"lora_vision": True}, {"lora_targets": ["q_proj"]}, {"quantization": "nf4"}):
+        (name,) = settings
+        with pytest.raises(ConfigError, match=f"the rank of adapters, beside {name}, got none"):
+            dataclasses.replace(run_config, **settings)
+    with pytest.raises(ConfigError, match="expected lora_vision or freeze_vision, got both"):
+        dataclasses.replace(run_config, language_model_lora=2, freeze_vision=True, lora_vision=True)
+    with pytest.raises(ConfigError, match="expected no quantization where the weights are in pieces"):
+        dataclasses.replace(run_config, language_model_lora=2, quantization="nf4", deepspeed="zero3")
+    with pytest.raises(ConfigError, match="expected a GPU for quantization nf4, got none"):
+        train(dataclasses.replace(run_config, language_model_lora=2, quantization="nf4"))
+    with pytest.raises(ConfigError, match="expected a GPU for optimiser adamw_8bit, got none"):
+        train(dataclasses.replace(run_config, optimiser="adamw_8bit"))
     with pytest.raises(ConfigError, match="expected language_model_lora to be greater than or equal to 1, got 0"):
         dataclasses.replace(run_config, language_model_lora=0)
 

@@ -318,6 +318,42 @@ def test_the_loss_is_the_mean_over_the_tokens_of_a_step(config: TrainConfig, tin
     assert loss == pytest.approx(expected.item(), rel=2e-4)  # logged with four decimals
 
 
+def test_a_step_is_that_of_a_loop_by_hand(config: TrainConfig, tiny_model: Path, scenes: Path) -> None:
+    """Learning rates by part, and a gradient cut so short that AdamW's epsilon shows."""
+    rates = {"vision": 1e-4, "language": 1e-3, "projection": 5e-4}
+    config = dataclasses.replace(
+        config,
+        steps=1,
+        batch_size=4,
+        device_batch_size=2,
+        warmup=0.0,
+        schedule="constant",
+        max_grad_norm=1e-6,
+        weight_decay=0.1,
+        learning_rate=rates["language"],
+        learning_rate_vision=rates["vision"],
+        learning_rate_multimodal_projection=rates["projection"],
+    )
+    family = _families.load(str(tiny_model))
+    folder = train(config)
+    texts = [json.loads(line) for line in (Path(config.out) / "texts.jsonl").read_text().splitlines()]
+    samples = [
+        Sample(images.load(scenes / "train" / "images" / f"{text['image_id']}.png"), text["text"], complete=True)
+        for text in texts
+    ]
+    batch = family.on_device(family.collate(samples, codecs.get("florence2").question(config.class_names)))
+    family.model.train()(**batch).loss.backward()
+    torch.nn.utils.clip_grad_norm_(family.model.parameters(), config.max_grad_norm)
+    for part, parameters in family.parts.items():
+        for name, parameter in parameters.items():
+            is_decayed = parameter.ndim > 1 and "norm" not in name
+            torch.optim.AdamW([parameter], lr=rates[part], weight_decay=0.1 * is_decayed).step()
+    learnt = _families.load(str(folder)).parts
+    for part, parameters in family.parts.items():
+        for name, parameter in parameters.items():
+            torch.testing.assert_close(learnt[part][name], parameter, rtol=1e-5, atol=rates[part] / 50, msg=name)
+
+
 @pytest.mark.parametrize("part", ["vision", "language", "projection"])
 def test_a_frozen_part_stays_as_it_is(part: str, config: TrainConfig, tiny_model: Path) -> None:
     name = "freeze_multimodal_projection" if part == "projection" else f"freeze_{part}"
@@ -369,3 +405,22 @@ def test_other_families_train_and_detect(
     assert all("repeats" in reason for *_, reason in window["rejected"])
     if len(record):
         assert ((record.scores >= 0) & (record.scores <= 1)).all()
+
+
+@pytest.mark.parametrize("published", ["bfloat16", "float16"])
+def test_the_detector_has_the_precision_of_its_base(
+    published: str, config: TrainConfig, tiny_model: Path, tmp_path: Path
+) -> None:
+    _families.load(str(tiny_model), dtype=published).save(tmp_path / "start")
+    config = dataclasses.replace(config, model_name_or_path=str(tmp_path / "start"), steps=2)
+    folder = train(config)
+    assert json.loads((folder / "config.json").read_text())["dtype"] == published
+    last = load_file(Path(config.out) / "checkpoints" / "checkpoint-2" / "model.safetensors")
+    found = load_file(folder / "model.safetensors")
+    assert {value.dtype for value in last.values()} == {torch.float32}
+    for name, value in last.items():
+        assert torch.equal(found[name], value.to(getattr(torch, published)))
+    assert (
+        Detector.from_pretrained(folder, device="cpu").spec
+        == Detector.from_pretrained(Path(config.out) / "checkpoints" / "checkpoint-2", device="cpu").spec
+    )

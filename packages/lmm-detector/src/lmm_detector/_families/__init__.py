@@ -8,10 +8,11 @@ from pathlib import Path
 from rbox_formats.errors import quoted
 
 from lmm_detector._families import chat
-from lmm_detector._families._adapters import is_adapter, merged, with_adapters, with_adapters_of
+from lmm_detector._families._adapters import Adapters, is_adapter, merged, with_adapters, with_adapters_of
 from lmm_detector._families._base import PARTS, Answer, Decoding, Family, Part, Sample
+from lmm_detector._families._frozen import hold_frozen, quantise
 from lmm_detector._families._hub import fetch, resolve
-from lmm_detector._families._loading import is_remote_code, read_config
+from lmm_detector._families._loading import DTYPES, is_remote_code, read_config
 from lmm_detector._families._preparation import Preparation
 from lmm_detector._families.chat import Chat
 from lmm_detector._families.florence2 import Florence2
@@ -21,15 +22,20 @@ from lmm_detector.errors import ModelError
 __all__ = [
     "FAMILIES",
     "PARTS",
+    "Adapters",
     "Answer",
     "Decoding",
     "Family",
     "Part",
     "Preparation",
     "Sample",
+    "hold_frozen",
+    "is_adapter",
     "load",
     "merged",
     "prepare",
+    "published_dtype",
+    "quantise",
     "with_adapters",
 ]
 
@@ -76,6 +82,22 @@ def load(
     if model_type not in FAMILIES:
         raise ModelError(f"expected a model of type {', '.join(FAMILIES)}, got {quoted(model_type)} in {source}")
     return FAMILIES[model_type].load(fetch(source, revision), dtype=dtype, attn_implementation=attn_implementation)
+
+
+def published_dtype(source: str, revision: str | None = None) -> str:
+    """The precision that a model's configuration names, of adapters that of their base; "float32" where it has none.
+
+    Raises:
+        ModelError: If there is no configuration, or it cannot be reached.
+    """
+    _require_end(source)
+    while is_adapter(source):
+        preparation = Preparation.load(source)
+        source, revision = preparation.model_name_or_path, preparation.model_revision
+    config = read_config(resolve(source), revision)
+    sections = (config, config.get("text_config"))
+    named = (each.get(key) for each in sections if isinstance(each, dict) for key in ("dtype", "torch_dtype"))
+    return next((name for name in named if name in DTYPES), "float32")
 
 
 def _require_end(source: str) -> None:

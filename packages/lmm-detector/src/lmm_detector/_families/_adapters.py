@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,27 @@ from lmm_detector._families._preparation import Preparation
 from lmm_detector._model_files import read_object
 from lmm_detector.errors import ModelError
 
-# LMMRotate's, which are InternVL's (`wrap_llm_lora` of InternVLChatModel): twice the rank, and a twentieth dropped.
-_ALPHA_BY_RANK = 2
-_DROPOUT = 0.05
+_ALPHA_BY_RANK = 2  # LMMRotate's, which is InternVL's (`wrap_llm_lora` of InternVLChatModel)
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What adapters are like, and where they are.
+
+    Attributes:
+        rank: Of their two tables.
+        alpha: What they add is scaled by alpha / rank. None: by 2, as LMMRotate's.
+        dropout: The share of their inputs that is dropped in training; the default is LMMRotate's.
+        targets: The linear layers that get them, by their names within the model or the ends of these, such as
+            "q_proj". None: all of the parts.
+        parts: The parts whose layers get them.
+    """
+
+    rank: int
+    alpha: int | None = None
+    dropout: float = 0.05
+    targets: Sequence[str] | None = None
+    parts: Sequence[Part] = ("language",)
 
 
 # What `train` sets; anything else of an adapter_config.json must be peft's default. Some of the others have peft import
@@ -46,20 +64,29 @@ def is_adapter(source: str | Path) -> bool:
 
 
 def with_adapters(
-    family: Family, preparation: Preparation, rank: int, *, trained: Collection[Part], tokens: Sequence[int] = ()
+    family: Family,
+    preparation: Preparation,
+    adapters: Adapters,
+    *,
+    trained: Collection[Part],
+    tokens: Sequence[int] = (),
 ) -> Family:
-    """A family whose language part learns through adapters only.
+    """A family whose language part, and maybe others, learns through adapters only.
 
-    On every linear layer of the language part but the output head. Rows of new tokens are trained, in the embeddings
-    and in an untied head, and tables of positions that have grown; nothing else of the language part is.
+    On every linear layer of these parts but the output head, or on those that are asked for. Rows of new tokens are
+    trained, in the embeddings and in an untied head, and tables of positions that have grown; nothing else of these
+    parts is.
 
     Args:
         family: A model without adapters; it is changed.
         preparation: How it came to be what it is.
-        rank: Of the adapters; their outputs are scaled by 2, as LMMRotate's.
+        adapters: What they are like.
         trained: Other parts that are trained in full. What is not a module (LLaVA-OneVision's `image_newline`) stays
             as it is.
         tokens: The ids of new tokens.
+
+    Raises:
+        ModelError: If no layer has a name that is asked for.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -71,10 +98,10 @@ def with_adapters(
             tables.append(head)
         rows = {_name_of(family, table): list(tokens) for table in tables}
     settings = LoraConfig(
-        r=rank,
-        lora_alpha=_ALPHA_BY_RANK * rank,
-        lora_dropout=_DROPOUT,
-        target_modules=family.linear_layers("language"),
+        r=adapters.rank,
+        lora_alpha=_ALPHA_BY_RANK * adapters.rank if adapters.alpha is None else adapters.alpha,
+        lora_dropout=adapters.dropout,
+        target_modules=_target_layers(family, adapters),
         modules_to_save=[*_modules(family, trained), *_grown_tables(family, preparation)] or None,
         trainable_token_indices=rows or None,
     )
@@ -82,10 +109,28 @@ def with_adapters(
         adapted = replace(family, model=get_peft_model(family.model, settings), preparation=preparation)
     # peft trains whole modules; a part within another (Qwen-VL's projection) may be frozen.
     for part, parameters in adapted.parts.items():
-        if part != "language" and part not in trained:
+        if part not in adapters.parts and part not in trained:
             for parameter in parameters.values():
                 parameter.requires_grad_(False)
     return adapted
+
+
+def _target_layers(family: Family, adapters: Adapters) -> list[str]:
+    layers = [name for part in adapters.parts for name in family.linear_layers(part)]
+    if adapters.targets is None:
+        return layers
+    for target in adapters.targets:
+        if not any(_ends_in(name, target) for name in layers):
+            ends = sorted({name.rpartition(".")[2] for name in layers})
+            raise ModelError(
+                f"expected targets of adapters among the model's linear layers, got {quoted(target)}",
+                remedy=f"They end in {', '.join(ends)}.",
+            )
+    return [name for name in layers if any(_ends_in(name, target) for target in adapters.targets)]
+
+
+def _ends_in(name: str, end: str) -> bool:
+    return name == end or name.endswith(f".{end}")
 
 
 def with_adapters_of(family: Family, preparation: Preparation, folder: str | Path) -> Family:

@@ -155,6 +155,12 @@ class Family(ABC):
             found[part] = str(section._attn_implementation)
         return found
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the model computes in: the widest precision of its weights, some of which may be held in fewer bits."""
+        found: set[torch.dtype] = {each.dtype for each in self.model.parameters() if each.is_floating_point()}
+        return max(found, key=lambda dtype: dtype.itemsize)
+
     def use_attention(self, wanted: str | Mapping[Part, str] | None, dtype: str) -> None:
         """Changes the implementation of attention.
 
@@ -396,12 +402,12 @@ class Family(ABC):
 
         Pixels, bytes until then, become there what the image processor would have made of them on the CPU.
         """
-        model, found = self.model, {}
+        device, dtype, found = self.model.device, self.dtype, {}
         for name, given in inputs.items():
-            value = given.to(model.device, non_blocking=True)
+            value = given.to(device, non_blocking=True)
             if name == "pixel_values" and not value.is_floating_point():
                 value = _pixels.normalised(value, self.processor.image_processor)
-            found[name] = value.to(model.dtype) if value.is_floating_point() else value
+            found[name] = value.to(dtype) if value.is_floating_point() else value
         return found
 
     def _processed(self, images: Sequence[Image], texts: Sequence[str], **options: Any) -> dict[str, Any]:

@@ -19,13 +19,13 @@ from lmm_detector.errors import ConfigError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from lmm_detector._families import Part
+    from lmm_detector._families import Adapters, Part
     from lmm_detector._training._augmentation import Augmentation
 else:
-    Part, Augmentation = str, Any  # torch loads with them, and `--help` answers at once
+    Adapters, Part, Augmentation = Any, str, Any  # torch loads with them, and `--help` answers at once
 
 # Settings of which there may be several: a single one needs no brackets.
-_LISTS = ("data_path", "format", "split", "image_folder", "class_names")
+_LISTS = ("data_path", "format", "split", "image_folder", "class_names", "lora_targets")
 
 _MOST_WORKERS = 8  # which feed any one GPU
 
@@ -39,6 +39,9 @@ _OF_EVALUATION = (
     "eval_max_new_tokens",
     "patience",
 )
+
+# Settings of adapters, which are nothing without their rank.
+_OF_ADAPTERS = ("lora_alpha", "lora_dropout", "lora_targets", "lora_vision", "quantization")
 
 
 def _setting(default: Any, text: str, **bounds: float) -> Any:
@@ -96,6 +99,22 @@ class TrainConfig:
     language_model_lora: int | None = _setting(
         None, "The rank of adapters (LoRA) through which alone the language model learns. Left out: all of it.", ge=1
     )
+    lora_alpha: int | None = _setting(
+        None, "What adapters add is scaled by this over their rank. Left out: twice the rank, as LMMRotate's.", ge=1
+    )
+    lora_dropout: float = _setting(0.05, "The share of adapters' inputs that is dropped in training.", ge=0, lt=1)
+    lora_targets: list[str] | None = _setting(
+        None, "The linear layers that get adapters, by the ends of their names, such as q_proj. Left out: all."
+    )
+    lora_vision: bool = _setting(False, "Has the image encoder learn through adapters as well, of the same rank.")
+    frozen_precision: Literal["float32", "bfloat16", "float16"] | None = _setting(
+        None,
+        "What weights that are not trained are held in; what is computed stays the same where the model was published "
+        "in it. Left out: bfloat16 with adapters, float32 else.",
+    )
+    quantization: Literal["nf4"] | None = _setting(
+        None, "Holds the language model beneath adapters in 4 bits a weight (QLoRA). Needs a GPU and bitsandbytes."
+    )
     attn_implementation: str | None = _setting(
         None,
         "Such as sdpa or flash_attention_2; or by part: vision=sdpa,language=eager. Left out: the fastest there is.",
@@ -117,11 +136,21 @@ class TrainConfig:
         2, "Windows that a device takes at once, at most; gradients are added up until batch_size is reached.", ge=1
     )
     learning_rate: float = _setting(2e-5, "AdamW's learning rate at its highest.", gt=0)
+    learning_rate_vision: float | None = _setting(None, "That of the image encoder. Left out: the same.", gt=0)
+    learning_rate_multimodal_projection: float | None = _setting(
+        None, "That of what is between image encoder and language model. Left out: the same.", gt=0
+    )
     schedule: Literal["constant", "linear", "cosine"] = _setting(
         "cosine", "How the learning rate runs after the warm-up."
     )
     warmup: float = _setting(0.03, "The share of the steps in which the learning rate rises.", ge=0, lt=1)
     weight_decay: float = _setting(0.0, "AdamW's weight decay.", ge=0)
+    max_grad_norm: float = _setting(
+        1.0, "A step's gradient that is longer is shortened to this length; 0: none is, as in LMMRotate's runs.", ge=0
+    )
+    optimiser: Literal["adamw", "adamw_8bit"] = _setting(
+        "adamw", "adamw_8bit holds AdamW's moments in 8 bits: a quarter of the memory. Needs a GPU and bitsandbytes."
+    )
     precision: Literal["float32", "bfloat16", "float16"] = _setting(
         "float32", "What is computed in; the last two are mixed with float32."
     )
@@ -179,8 +208,7 @@ class TrainConfig:
                 raise ConfigError(f"expected a value for {quoted(name)}, got none", remedy=f"Give --{option}.")
         if self.freeze_vision and self.freeze_language and self.freeze_multimodal_projection:
             raise ConfigError("expected a part of the model that is trained, got all of them frozen")
-        if self.language_model_lora is not None and self.freeze_language:
-            raise ConfigError("expected language_model_lora or freeze_language, got both")
+        self._check_adapters()
         if self.gap is not None and self.gap >= self.window:
             raise ConfigError(f"expected a gap smaller than the window of {self.window}, got {self.gap}")
         from rbox_formats import codecs
@@ -194,6 +222,20 @@ class TrainConfig:
     def sources(self) -> list[Source]:
         """The datasets."""
         return sources(self.data_path, self.format, self.split, self.image_folder)
+
+    def _check_adapters(self) -> None:
+        if self.language_model_lora is None:
+            defaults = {each.name: each.default for each in fields(self)}
+            given = [name for name in _OF_ADAPTERS if getattr(self, name) != defaults[name]]
+            if given:
+                raise ConfigError(f"expected language_model_lora, the rank of adapters, beside {given[0]}, got none")
+            return
+        if self.freeze_language:
+            raise ConfigError("expected language_model_lora or freeze_language, got both")
+        if self.lora_vision and self.freeze_vision:
+            raise ConfigError("expected lora_vision or freeze_vision, got both")
+        if self.quantization is not None and cuts_weights(self.deepspeed, self.fsdp):
+            raise ConfigError("expected no quantization where the weights are in pieces, as with ZeRO 3 and FSDP")
 
     def _check_evaluation(self) -> None:
         given = [name for name in _OF_EVALUATION if getattr(self, name) is not None]
@@ -244,6 +286,35 @@ class TrainConfig:
             "projection": self.freeze_multimodal_projection,
         }
         return tuple(part for part, is_frozen in settings.items() if is_frozen)
+
+    @property
+    def adapters(self) -> Adapters | None:
+        """The adapters, if there are any."""
+        if self.language_model_lora is None:
+            return None
+        from lmm_detector._families import Adapters
+
+        return Adapters(
+            self.language_model_lora,
+            self.lora_alpha,
+            self.lora_dropout,
+            self.lora_targets,
+            ("language", "vision") if self.lora_vision else ("language",),
+        )
+
+    @property
+    def learning_rates(self) -> dict[str, float]:
+        """The highest learning rate of each part of the model."""
+        return {
+            "vision": self.learning_rate_vision or self.learning_rate,
+            "language": self.learning_rate,
+            "projection": self.learning_rate_multimodal_projection or self.learning_rate,
+        }
+
+    @property
+    def held_in(self) -> str:
+        """The precision of the weights that are not trained."""
+        return self.frozen_precision or ("float32" if self.language_model_lora is None else "bfloat16")
 
     @property
     def loading_processes(self) -> int:

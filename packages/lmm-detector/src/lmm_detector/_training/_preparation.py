@@ -33,12 +33,15 @@ def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
         logger.info(
             "%d tokens of the codec are new to the model, and begin as %s", len(added), config.token_initialisation
         )
-    if config.language_model_lora is not None:
-        trained = [part for part in _families.PARTS if part != "language" and part not in config.frozen]
-        family = _families.with_adapters(family, preparation, config.language_model_lora, trained=trained, tokens=added)
+    if config.quantization is not None:
+        _families.quantise(family.base, family.linear_layers("language"), config.precision)
+    if config.adapters is not None:
+        trained = [each for each in _families.PARTS if each not in (*config.adapters.parts, *config.frozen)]
+        family = _families.with_adapters(family, preparation, config.adapters, trained=trained, tokens=added)
     for part in config.frozen:
         for parameter in family.parts[cast("_families.Part", part)].values():
             parameter.requires_grad_(False)
+    _families.hold_frozen(family.model, config.held_in)
     if config.gradient_checkpointing:
         family.checkpoint_gradients()
     return family

@@ -13,7 +13,8 @@ from rbox_formats import files
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
-from lmm_detector._spec import FILE_NAME
+from lmm_detector import _families
+from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector._training import _config
 from lmm_detector._training._config import TrainConfig
 from lmm_detector.errors import RunError
@@ -125,13 +126,14 @@ def require_same_texts(out: Path, texts: str) -> None:
         )
 
 
-def finish(last: Path, chosen: Path, out: Path) -> None:
+def finish(last: Path, chosen: Path, out: Path, dtype: str = "float32") -> None:
     """Makes losses, evaluations and the detector of a run.
 
     Args:
         last: Its last checkpoint, which holds the log.
         chosen: The one that becomes the detector.
         out: The run's folder.
+        dtype: What the detector's weights are written in; adapters, which are small, stay in float32.
     """
     log = logged(last)
     for name, key in (("losses", "loss"), ("evaluations", "eval_map_nc")):
@@ -141,6 +143,11 @@ def finish(last: Path, chosen: Path, out: Path) -> None:
     # Beside its place, then moved there in one piece: a killed run leaves no half a model.
     unfinished = out / ".model"
     shutil.rmtree(unfinished, ignore_errors=True)
+    if dtype != "float32" and not _families.is_adapter(chosen):
+        _families.load(str(chosen), dtype=dtype).save(unfinished)
+        DetectorSpec.load(chosen).save(unfinished)
+        unfinished.rename(out / "model")
+        return
     # copyfile leaves the modes behind: safetensors writes files that only their owner may read.
     shutil.copytree(
         chosen, unfinished, ignore=shutil.ignore_patterns(*_ONLY_FOR_TRAINING), copy_function=shutil.copyfile

@@ -43,7 +43,8 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
     - `checkpoints/`: the newest checkpoints and the best, from which a stopped run goes on; each is a detector too,
     - `evaluations/`: what the model detected at each evaluation, if there are any,
     - `losses.jsonl`, `evaluations.jsonl`: what was logged, at the end,
-    - `model/`: the detector, at the end: the best checkpoint, or the last where nothing was evaluated.
+    - `model/`: the detector, at the end: the best checkpoint, or the last where nothing was evaluated; its weights in
+      the precision in which the model was published, where checkpoints have float32.
 
     Args:
         config: The settings.
@@ -84,6 +85,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
             spec,
             evaluate=evaluator(family, spec, validation, config) if validation else None,
             patience=config.patience,
+            learning_rates=config.learning_rates,
         )
 
         texts = samples.to_jsonl()
@@ -115,7 +117,8 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
                 raise RunError("expected a checkpoint at the end of training, found none", path=out / "checkpoints")
         if together.is_main_process:
             cache.remove()
-            _run_folder.finish(newest, _best(newest, config), out)
+            published = _families.published_dtype(config.model_name_or_path, config.model_revision)
+            _run_folder.finish(newest, _best(newest, config), out, published)
         together.wait_for_everyone()
         return out / "model"
 

@@ -36,6 +36,9 @@ Evaluate = Callable[[int], dict[str, float]]
 
 _GIB = 2**30
 
+_BY_BITSANDBYTES = ("nf4", "adamw_8bit")
+_OPTIMISERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}  # as transformers calls them
+
 
 def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
     """The settings as transformers has them.
@@ -63,6 +66,8 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             lr_scheduler_type="constant_with_warmup" if config.schedule == "constant" else config.schedule,
             warmup_steps=config.warmup,  # below 1, a share of all steps
             weight_decay=config.weight_decay,
+            max_grad_norm=config.max_grad_norm,
+            optim=_OPTIMISERS[config.optimiser],
             bf16=config.precision == "bfloat16",
             fp16=config.precision == "float16",
             logging_steps=config.log_every,
@@ -90,6 +95,9 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             f"expected settings that transformers takes, got: {str(error).splitlines()[0]}",
             remedy="Without a GPU take --precision float32, or --cpu." if half else None,
         ) from error
+    for name in ("quantization", "optimiser"):
+        if (value := getattr(config, name)) in _BY_BITSANDBYTES:
+            _require_bitsandbytes(arguments, f"{name} {value}")
     if (config.deepspeed or config.fsdp) and arguments.device.type == "cpu":
         raise ConfigError(
             "expected a GPU for DeepSpeed or FSDP, got none: every process would hold the whole model, unasked"
@@ -97,6 +105,15 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # a process, a device: transformers would let this one drive all, with a batch for each
     return arguments
+
+
+def _require_bitsandbytes(arguments: TrainingArguments, what: str) -> None:
+    if arguments.device.type != "cuda":
+        raise ConfigError(f"expected a GPU for {what}, got none")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"expected bitsandbytes for {what}, found none", remedy="pip install 'lmm-detector[quantization]'"
+        )
 
 
 def _shares(config: TrainConfig) -> tuple[int, int]:
@@ -123,6 +140,7 @@ class FamilyTrainer(Trainer):
         spec: What the checkpoints are taught, written last into each.
         evaluate: What measures the model in mid-training. None: nothing does.
         patience: After how many evaluations without a better one training ends. None: never.
+        learning_rates: The highest of each part. None: that of `arguments` for all.
     """
 
     def __init__(
@@ -135,6 +153,7 @@ class FamilyTrainer(Trainer):
         *,
         evaluate: Evaluate | None = None,
         patience: int | None = None,
+        learning_rates: Mapping[str, float] | None = None,
     ) -> None:
         self._stack = ExitStack()
         super().__init__(
@@ -148,6 +167,7 @@ class FamilyTrainer(Trainer):
         )
         self.remove_callback(PrinterCallback)  # which prints every log
         self.family, self.sampler, self._figures = family, sampler, evaluate
+        self._learning_rates = learning_rates or {}
         # The tokens of a whole step are counted for `compute_loss`, the first of each window too.
         self.model_accepts_loss_kwargs, self._loss_shifts_labels = True, False
 
@@ -193,6 +213,31 @@ class FamilyTrainer(Trainer):
                 path=resume_from_checkpoint,
             )
         self.family.base.load_state_dict(found)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The optimiser, with a group for each part of the model, and one more for what weight decay leaves alone."""
+        if self.optimizer is None:
+            model = self.model if model is None else model
+            decayed = set(self.get_decay_parameter_names(model))
+            groups: dict[tuple[str, bool], list[Any]] = {}
+            for name, parameter in model.named_parameters():
+                if parameter.requires_grad:
+                    # peft puts the base within two modules of its own.
+                    part = self.family.part_of(name.removeprefix("base_model.model."))
+                    groups.setdefault((part, name in decayed), []).append(parameter)
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, model)
+            self.optimizer = kind(
+                [
+                    {
+                        "params": parameters,
+                        "weight_decay": self.args.weight_decay if is_decayed else 0.0,
+                        "lr": self._learning_rates.get(part, self.args.learning_rate),
+                    }
+                    for (part, is_decayed), parameters in groups.items()
+                ],
+                **options,
+            )
+        return self.optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.sampler
