@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 from lmm_detector import Detector
+from lmm_detector.cli._common import set_up_output
 from lmm_detector.cli.main import main
 from PIL import Image
 from rbox_formats import predictions
@@ -209,3 +211,21 @@ def test_predict_finds_out_before_the_model_is_loaded(detector: Detector, data: 
     assert "nonsense" in result.output
     assert "Traceback" not in result.output
     assert not (tmp_path / "p.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "name, text, is_shown",
+    [
+        ("transformers.trainer", "There were missing keys in the checkpoint model loaded: ['lm_head.weight'].", True),
+        ("transformers.trainer_utils", "There were unexpected keys.", True),
+        ("transformers.trainer_utils", "mtime may not be reliable on this filesystem", False),
+    ],
+)
+def test_warnings_of_libraries_are_shown_but_for_known_noise(name: str, text: str, is_shown: bool) -> None:
+    set_up_output()
+    logger = logging.getLogger(name)
+    assert logger.isEnabledFor(logging.WARNING)
+    record = logger.makeRecord(name, logging.WARNING, __file__, 1, text, (), None)
+    handlers = logging.getLogger("transformers").handlers
+    assert handlers
+    assert all(bool(handler.filter(record)) == is_shown for handler in handlers)

@@ -10,6 +10,8 @@ import click
 from rbox_formats.cli import show_messages
 
 if TYPE_CHECKING:
+    import logging
+
     from rbox_formats import Dataset
 
 
@@ -74,10 +76,11 @@ def open_truth(format: str, data: Path, split: str | None, predictions_path: Pat
 def set_up_output() -> None:
     """Prepares a command that runs a model; to be called before torch is imported.
 
-    Shows our own messages, and keeps the libraries' progress bars, retries and advice out of them.
+    Shows our own messages and the libraries' warnings, but for what nobody can act on: progress bars, the hub's advice and
+    retries, whose end is an error of ours, and `_NOISE`.
     """
+    import logging
     import os
-    import warnings
 
     # torch's threads wait for each other in a loop by default: with one other busy process on two cores that makes
     # small models many times slower.
@@ -88,6 +91,18 @@ def set_up_output() -> None:
 
     show_messages("lmm_detector", "rbox_metrics", "rbox_formats")
     transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity_error()
     huggingface_hub.logging.set_verbosity_error()
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"torch\..*")
+    for handler in logging.getLogger("transformers").handlers:
+        handler.addFilter(_is_worth_showing)
+
+
+# What transformers warns of at every run, by the logger and the beginning.
+_NOISE = {
+    "transformers.utils.generic": "`use_cache=True` is incompatible with gradient checkpointing",  # training has none
+    "transformers.trainer_utils": "mtime may not be reliable",  # we know the order of checkpoints by their numbers
+}
+
+
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    noise = _NOISE.get(record.name)
+    return noise is None or not record.getMessage().startswith(noise)
