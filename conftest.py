@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile("same")
+
+# A shell has what it starts in the background ignore Ctrl-C, and so does all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # `hatch run test-shapes`: every call is held to its shape annotations. It takes some four times as long.
 if "RBOX_CHECK_SHAPES" in os.environ:

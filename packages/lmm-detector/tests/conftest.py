@@ -99,6 +99,7 @@ def run_config(tiny_model: Path, scenes: Path, tmp_path: Path, class_names: Clas
         save_every=3,
         log_every=1,
         workers=0,
+        report_to="none",
         cpu=True,
     )
 

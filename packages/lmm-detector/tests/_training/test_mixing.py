@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lmm_detector._training._mixing import MODES, EpochSampler, Place, epoch_order
+from lmm_detector._training._mixing import MODES, EpochSampler, Place, epoch_order, grouped
 from lmm_detector.errors import ConfigError
 
 sizes_of_sets = st.lists(st.integers(1, 40), min_size=1, max_size=4)
@@ -86,3 +87,29 @@ def test_all_steps_are_of_one_size() -> None:
 def test_single_is_one_dataset() -> None:
     with pytest.raises(ConfigError, match="expected one dataset with dataset_mode 'single', got 2"):
         EpochSampler([3, 2], "single", 0)
+
+
+@given(st.lists(st.integers(1, 400), min_size=24, max_size=24), st.integers(1, 3), st.integers(0, 5))
+def test_grouped_steps_have_texts_of_like_lengths(lengths: list[int], steps: int, epoch: int) -> None:
+    order, of = epoch_order([24], "concat", 0, epoch), np.array(lengths)
+    found = grouped(order, of, 8, steps, 0, epoch)
+    for start in range(0, 24, 8 * steps):
+        before, after = order[start : start + 8 * steps], found[start : start + 8 * steps]
+        assert sorted(before) == sorted(after)
+        # The least padding that there is: the longest together, then the longest of the others.
+        rows = sorted(of[after].reshape(-1, 8).tolist(), reverse=True)
+        assert list(itertools.chain(*rows)) == sorted(of[before].tolist(), reverse=True)
+    if steps == 1:
+        assert [set(row) for row in found.reshape(-1, 8)] == [set(row) for row in order.reshape(-1, 8)]
+
+
+def test_steps_of_like_lengths_come_in_any_order() -> None:
+    of = np.arange(80)
+    firsts = [of[grouped(epoch_order([80], "concat", 0, epoch), of, 8, 10, 0, epoch)][0] for epoch in range(8)]
+    assert len(set(firsts)) > 2
+
+
+def test_a_sampler_groups_where_it_has_lengths() -> None:
+    lengths = [5, 1, 9, 3, 7, 2]
+    order = [place.number for place in EpochSampler([6], "concat", 0, 6, lengths)]
+    assert [lengths[number] for number in order] == [9, 7, 5, 3, 2, 1]

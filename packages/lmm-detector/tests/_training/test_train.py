@@ -204,7 +204,9 @@ def test_nothing_is_written_before_everything_is_checked(
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(config: TrainConfig) -> None:
-    with pytest.raises(RunError, match=r"expected a finite loss, got nan at step \d+\nLower the learning rate"):
+    with pytest.raises(
+        RunError, match=r"expected a finite loss, got nan at step \d+, first with .*\nLower the learning rate"
+    ):
         train(dataclasses.replace(config, learning_rate=1e30, warmup=0.0, schedule="constant"))
     assert not (Path(config.out) / "model").exists()
     assert train(config).name == "model"  # nothing was begun that would bind to the first settings

@@ -167,7 +167,7 @@ def test_settings_that_do_not_fit(evaluated: TrainConfig, tmp_path: Path) -> Non
         with pytest.raises(ConfigError, match="no device can write with them"):
             dataclasses.replace(evaluated, **change)
     with pytest.raises(ConfigError, match="expected eval_metric to be 'map_nc'"):
-        dataclasses.replace(evaluated, eval_metric="loss")
+        dataclasses.replace(evaluated, eval_metric="accuracy")
     with pytest.raises(DatasetError, match="expected"):
         train(dataclasses.replace(evaluated, eval_split="nowhere"))
     assert not Path(evaluated.out).exists()

@@ -135,6 +135,12 @@ class TrainConfig:
     device_batch_size: int = _setting(
         2, "Windows that a device takes at once, at most; gradients are added up until batch_size is reached.", ge=1
     )
+    length_grouping: int = _setting(
+        1,
+        "Windows of so many steps are sorted by the lengths of their texts, so that a device takes alike ones at once. "
+        "1: within a step, which changes nothing but the padding.",
+        ge=1,
+    )
     learning_rate: float = _setting(2e-5, "AdamW's learning rate at its highest.", gt=0)
     learning_rate_vision: float | None = _setting(None, "That of the image encoder. Left out: the same.", gt=0)
     learning_rate_multimodal_projection: float | None = _setting(
@@ -173,8 +179,10 @@ class TrainConfig:
     eval_image_folder: str | None = _setting(None, "Where its images are, if not where its format has them.")
     eval_every: int | None = _setting(None, "Steps between evaluations. Left out: as between checkpoints.", ge=1)
     eval_images: int | None = _setting(None, "So many of its images, drawn by the seed. Left out: all.", ge=1)
-    eval_metric: Literal["map_nc", "map", "f1_micro", "f1_macro"] = _setting(
-        "map_nc", "What is best: where this is highest."
+    eval_metric: Literal["map_nc", "map", "f1_micro", "f1_macro", "loss"] = _setting(
+        "map_nc",
+        "What is best: where this is highest, or the loss on held-out windows lowest; with loss the model writes no "
+        "boxes, which is fast.",
     )
     eval_batch_size: int = _setting(8, "Windows at a time in an evaluation.", ge=1)
     eval_max_new_tokens: int | None = _setting(
@@ -196,7 +204,10 @@ class TrainConfig:
         ge=0,
     )
     seed: int = _setting(0, "Seed of the order of the windows and of dropout.", ge=0, lt=2**32)
-    report_to: str = _setting("none", "Where losses go as well: tensorboard, wandb, none, ...")
+    report_to: str | None = _setting(
+        None,
+        "Where losses go as well: tensorboard, wandb, mlflow, none, ... Left out: tensorboard, where it is installed.",
+    )
     cpu: bool = _setting(False, "Train on the CPU also where there is a GPU.")
 
     def __post_init__(self) -> None:

@@ -90,6 +90,30 @@ def epoch_order(sizes: Sequence[int], mode: str, seed: int, epoch: int, multiple
     return np.resize(order, -(-len(order) // multiple) * multiple)
 
 
+def grouped(order: np.ndarray, lengths: np.ndarray, size: int, steps: int, seed: int, epoch: int) -> np.ndarray:
+    """An order in which windows whose texts are about as long stand beside each other: less of a batch is padding.
+
+    Args:
+        order: (N,) windows; N is a multiple of `size`.
+        lengths: Of the text of each window, in tokens.
+        size: Windows to a step.
+        steps: Windows of so many steps are sorted together, and the steps then shuffled. With 1 each step has the same
+            windows as before.
+        seed: From 0.
+        epoch: From 0.
+
+    Returns:
+        (N,) the same windows.
+    """
+    rng = np.random.default_rng((seed, epoch, 2))
+    parts = []
+    for start in range(0, len(order), size * steps):
+        part = order[start : start + size * steps]
+        rows = part[np.argsort(-lengths[part], kind="stable")].reshape(-1, size)
+        parts.append(rng.permutation(rows).ravel())
+    return np.concatenate(parts)
+
+
 class EpochSampler:
     """The order of each epoch as PyTorch's loaders take it; accelerate tells it the epoch.
 
@@ -98,18 +122,29 @@ class EpochSampler:
         mode: Likewise.
         seed: Likewise.
         multiple: Likewise.
+        lengths: Of the text of each window, in tokens. None: windows are not grouped by them.
+        steps_together: As `steps` of `grouped`.
 
     Raises:
         ConfigError: If the mode is "single" and there are several datasets.
     """
 
-    def __init__(self, sizes: Sequence[int], mode: str, seed: int, multiple: int = 1) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        mode: str,
+        seed: int,
+        multiple: int = 1,
+        lengths: Sequence[int] | None = None,
+        steps_together: int = 1,
+    ) -> None:
         if mode == "single" and len(sizes) != 1:
             raise ConfigError(
                 f"expected one dataset with dataset_mode 'single', got {len(sizes)}",
                 remedy="Several are mixed by dataset_mode concat, balanced or 'balanced concat'.",
             )
         self.sizes, self.mode, self.seed, self.multiple, self.epoch = tuple(sizes), mode, seed, multiple, 0
+        self.lengths, self.steps_together = None if lengths is None else np.asarray(lengths), steps_together
 
     @property
     def steps(self) -> int:
@@ -124,5 +159,8 @@ class EpochSampler:
         return -(-sum(self.sizes) // self.multiple) * self.multiple
 
     def __iter__(self) -> Iterator[Place]:
-        for number in epoch_order(self.sizes, self.mode, self.seed, self.epoch, self.multiple).tolist():
+        order = epoch_order(self.sizes, self.mode, self.seed, self.epoch, self.multiple)
+        if self.lengths is not None:
+            order = grouped(order, self.lengths, self.multiple, self.steps_together, self.seed, self.epoch)
+        for number in order.tolist():
             yield Place(self.epoch, number)

@@ -9,13 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rbox_formats import files
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from lmm_detector import _families
 from lmm_detector._spec import FILE_NAME, DetectorSpec
-from lmm_detector._training import _config
+from lmm_detector._training import _config, _following
 from lmm_detector._training._config import TrainConfig
 from lmm_detector.errors import RunError
 
@@ -69,12 +68,13 @@ def steps_left(checkpoint: Path) -> int:
 
 
 def evaluations(log: Sequence[dict[str, Any]], metric: str) -> list[tuple[int, float]]:
-    """The steps at which a run was evaluated, and a metric there."""
-    return [(int(entry["step"]), float(entry[f"eval_{metric}"])) for entry in log if f"eval_{metric}" in entry]
+    """The steps at which a run was evaluated, and a metric there, of a loss its negative: higher is better."""
+    sign = -1.0 if metric == "loss" else 1.0
+    return [(int(entry["step"]), sign * float(entry[f"eval_{metric}"])) for entry in log if f"eval_{metric}" in entry]
 
 
 def has_settled(found: Sequence[tuple[int, float]], patience: int | None) -> bool:
-    """Whether the last so many evaluations were no better than the best before them."""
+    """Whether the last so many evaluations were no better than the best before them; higher is better."""
     if patience is None or len(found) <= patience:
         return False
     values = [value for _, value in found]
@@ -136,10 +136,8 @@ def finish(last: Path, chosen: Path, out: Path, dtype: str = "float32") -> None:
         dtype: What the detector's weights are written in; adapters, which are small, stay in float32.
     """
     log = logged(last)
-    for name, key in (("losses", "loss"), ("evaluations", "eval_map_nc")):
-        lines = [json.dumps(entry) + "\n" for entry in log if key in entry]
-        if lines or name == "losses":
-            files.write_text(out / f"{name}.jsonl", "".join(lines))
+    _following.write_logs(log, out)
+    _following.draw(log, out)
     # Beside its place, then moved there in one piece: a killed run leaves no half a model.
     unfinished = out / ".model"
     shutil.rmtree(unfinished, ignore_errors=True)

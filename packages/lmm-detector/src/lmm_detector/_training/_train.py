@@ -42,7 +42,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
     - `texts.jsonl`: the windows that are trained on, with the text of each,
     - `checkpoints/`: the newest checkpoints and the best, from which a stopped run goes on; each is a detector too,
     - `evaluations/`: what the model detected at each evaluation, if there are any,
-    - `losses.jsonl`, `evaluations.jsonl`: what was logged, at the end,
+    - `losses.jsonl`, `evaluations.jsonl`: what is logged, as it comes; `training.png` draws it,
     - `model/`: the detector, at the end: the best checkpoint, or the last where nothing was evaluated; its weights in
       the precision in which the model was published, where checkpoints have float32.
 
@@ -74,8 +74,11 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
         family.check(codec, spec.prompt, (spec.window, spec.window))
         check_images([record.file for record in itertools.chain(*records, validation)])
         samples, sizes = _samples(config, family, spec, records)
-        spec = replace(spec, longest_answer=max(family.count_tokens([item.text for item in samples.items])))
-        sampler = EpochSampler(sizes, config.dataset_mode, config.seed, config.batch_size)
+        lengths = family.count_tokens([item.text for item in samples.items])
+        spec = replace(spec, longest_answer=max(lengths))
+        sampler = EpochSampler(
+            sizes, config.dataset_mode, config.seed, config.batch_size, lengths, config.length_grouping
+        )
         cache = window_cache(((item.path, item.window) for item in samples.items), out, config.window_cache)
         trainer = FamilyTrainer(
             family,
@@ -165,7 +168,7 @@ def _best(last: Path, config: TrainConfig) -> Path:
     if not found:
         return last
     step, value = max(found, key=lambda pair: pair[1])  # the first of equals
-    logger.info("the best checkpoint is that of step %d: %s %.4f", step, config.eval_metric, value)
+    logger.info("the best checkpoint is that of step %d: %s %.4f", step, config.eval_metric, abs(value))
     return last.parent / f"checkpoint-{step}"
 
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from accelerate import PartialState
 from rbox_formats.progress import Advance, progress_bar
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations.integration_utils import get_reporting_integration_callbacks
+from transformers.integrations.integration_utils import TensorBoardCallback, get_reporting_integration_callbacks
 
 from lmm_detector import _families
 from lmm_detector._runtime import _ranks
@@ -24,7 +26,8 @@ from lmm_detector._runtime._memory import enough_memory
 from lmm_detector._spec import DetectorSpec
 from lmm_detector._training import _sharding
 from lmm_detector._training._config import TrainConfig
-from lmm_detector._training._mixing import EpochSampler
+from lmm_detector._training._following import Follower, Pace
+from lmm_detector._training._mixing import EpochSampler, Place
 from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled
 from lmm_detector._training._samples import WindowTexts
 from lmm_detector.errors import ConfigError, RunError
@@ -35,8 +38,12 @@ logger = logging.getLogger("lmm_detector")
 Evaluate = Callable[[int], dict[str, float]]
 
 _GIB = 2**30
+_NAMED = 8  # windows in an error
 
 _BY_BITSANDBYTES = ("nf4", "adamw_8bit")
+# A loss so many times as high as that of guessing, and as the first one, comes down no more.
+_EXPLOSION = 3
+
 _OPTIMISERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}  # as transformers calls them
 
 
@@ -51,9 +58,12 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
     at_once, rounds = _shares(config)
     if config.deepspeed is not None and importlib.util.find_spec("deepspeed") is None:
         raise ConfigError("expected DeepSpeed, found none", remedy="pip install deepspeed")
+    report_to = config.report_to
+    if report_to is None:
+        report_to = "tensorboard" if importlib.util.find_spec("tensorboard") is not None else "none"
     try:
-        if config.report_to != "none":
-            for tracker in get_reporting_integration_callbacks([config.report_to]):
+        if report_to != "none":
+            for tracker in get_reporting_integration_callbacks([report_to]):
                 tracker()  # which says so where it is not installed
         arguments = TrainingArguments(
             output_dir=str(checkpoints),
@@ -77,12 +87,12 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             eval_strategy="steps" if evaluates else "no",
             eval_steps=config.eval_every or config.save_every,
             metric_for_best_model=config.eval_metric if evaluates else None,
-            greater_is_better=True,
+            greater_is_better=config.eval_metric != "loss",
             dataloader_num_workers=config.loading_processes,
             remove_unused_columns=False,
             seed=config.seed,
             use_cpu=config.cpu,
-            report_to=config.report_to,
+            report_to=report_to,
             disable_tqdm=True,
             ddp_find_unused_parameters=True,  # LLaVA-OneVision's last norm of the image encoder
             ddp_timeout=int(_ranks.PATIENCE.total_seconds()),
@@ -129,6 +139,32 @@ def _shares(config: TrainConfig) -> tuple[int, int]:
     return at_once, share // at_once
 
 
+class _Drawn(NamedTuple):
+    """A sample, and which of the windows it is of."""
+
+    number: int
+    sample: _families.Sample
+
+
+class _Numbered:
+    """Windows as a loader takes them: each with its number."""
+
+    def __init__(self, samples: WindowTexts) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, place: Place) -> _Drawn:
+        return _Drawn(place.number, self.samples[place])
+
+
+def _collate(drawn: Sequence[_Drawn], family: _families.Family, prompt: str) -> dict[str, Any]:
+    """A batch, and beside it the numbers of its windows: (B,) int64."""
+    batch = family.collate([each.sample for each in drawn], prompt)
+    return {**batch, "numbers": torch.tensor([each.number for each in drawn])}
+
+
 class FamilyTrainer(Trainer):
     """A trainer of a family: its epochs go through the windows as a sampler says, its checkpoints are detectors.
 
@@ -156,16 +192,25 @@ class FamilyTrainer(Trainer):
         learning_rates: Mapping[str, float] | None = None,
     ) -> None:
         self._stack = ExitStack()
+        out = Path(str(arguments.output_dir)).parent
         super().__init__(
             model=family.model,
             args=arguments,
-            train_dataset=samples,  # with length and items, which is what loaders ask for
+            train_dataset=_Numbered(samples),  # with length and items, which is what loaders ask for
             eval_dataset=None if evaluate is None else [],  # `evaluate` has its own
-            data_collator=partial(family.collate, prompt=spec.prompt),
+            data_collator=partial(_collate, family=family, prompt=spec.prompt),
             processing_class=family.processor,
-            callbacks=[_Watch(self._stack, spec, patience)],
+            callbacks=[_Watch(self._stack, spec, patience), Follower(out)],
         )
         self.remove_callback(PrinterCallback)  # which prints every log
+        board: Any = self.pop_callback(TensorBoardCallback)
+        if board is not None:
+            board.logging_dir = board.logging_dir or str(out / "tensorboard")
+            self.add_callback(board)
+        self.samples, self.prompt = samples, spec.prompt
+        self.pace = Pace()
+        self._recent: list[tuple[torch.Tensor, torch.Tensor]] = []  # numbers of windows, and what they lost
+        self._numbers = torch.zeros(0, dtype=torch.int64)
         self.family, self.sampler, self._figures = family, sampler, evaluate
         self._learning_rates = learning_rates or {}
         # The tokens of a whole step are counted for `compute_loss`, the first of each window too.
@@ -242,8 +287,16 @@ class FamilyTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         return self.sampler
 
+    def get_batch_samples(self, *arguments: Any) -> Any:
+        """The batches of a step; how long they were waited for is kept."""
+        begin = time.perf_counter()
+        found = super().get_batch_samples(*arguments)
+        self.pace.loading += time.perf_counter() - begin
+        return found
+
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        return self.family.on_device(inputs)
+        self._numbers = inputs["numbers"]
+        return self.family.on_device({name: value for name, value in inputs.items() if name != "numbers"})
 
     def compute_loss(
         self,
@@ -260,10 +313,53 @@ class FamilyTrainer(Trainer):
             return_outputs: Not supported.
             num_items_in_batch: How many tokens the step teaches, over all processes.
         """
+        loss = self.family.loss(inputs, model)
+        self._recent.append((self._numbers, loss.detach()))
         # Gradients are averaged over processes, and added up over rounds.
-        return (
-            self.family.loss(inputs, model) * self.accelerator.num_processes / cast("torch.Tensor", num_items_in_batch)
-        )
+        return loss * self.accelerator.num_processes / cast("torch.Tensor", num_items_in_batch)
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
+        """A round of a step, on its clock."""
+        begin = time.perf_counter()
+        loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
+        self.pace.computing += time.perf_counter() - begin
+        self.pace.windows += len(self._numbers) * self.accelerator.num_processes
+        self.pace.tokens = self.pace.tokens + num_items_in_batch / self.args.gradient_accumulation_steps
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Logs figures; beside a loss, how fast it went.
+
+        Raises:
+            RunError: If the loss is not a number, or has exploded.
+        """
+        if "loss" in logs:
+            logs |= self.pace.figures()
+            self.pace = Pace()
+        super().log(logs, start_time)
+        if "loss" in logs:
+            self._check_loss(float(logs["loss"]))
+            self._recent = []
+
+    def _check_loss(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            broken = (numbers for numbers, lost in self._recent if not torch.isfinite(lost))
+            mine = next(broken, torch.zeros(0)).tolist()
+            windows = [self.samples.items[int(number)] for number in itertools.chain(*_ranks.gathered(mine))]
+            names = ", ".join(f"{item.image_id} at {item.window.x},{item.window.y}" for item in windows[:_NAMED])
+            raise RunError(
+                f"expected a finite loss, got {loss} at step {self.state.global_step}"
+                + (f", first with the windows {names}" if names else ""),
+                remedy="Lower the learning rate, or train in float32 (--precision float32).",
+            )
+        first = next(entry["loss"] for entry in self.state.log_history if "loss" in entry)
+        guessing = math.log(self.family.base.get_output_embeddings().weight.shape[0])
+        if loss > _EXPLOSION * max(first, guessing):
+            raise RunError(
+                f"expected a loss that comes down, got {loss:.1f} at step {self.state.global_step}, after {first:.1f} "
+                f"at the start; guessing has {guessing:.1f}",
+                remedy="Lower the learning rate, or begin with a longer --warmup.",
+            )
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """The figures of the model as it is; in the log under the names that transformers looks for."""
@@ -335,11 +431,6 @@ class _Watch(TrainerCallback):
         self.note = f"loss {loss:.4f}"
         if torch.cuda.is_available() and not args.use_cpu:
             self.note += f", {torch.cuda.max_memory_allocated() / _GIB:.1f} GiB"
-        if not math.isfinite(loss):
-            raise RunError(
-                f"expected a finite loss, got {loss} at step {state.global_step}",
-                remedy="Lower the learning rate, or train in float32 (--precision float32).",
-            )
 
     def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         control.should_save = True  # what was measured is kept, in case that it is the best

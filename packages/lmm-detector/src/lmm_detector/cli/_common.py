@@ -76,8 +76,8 @@ def open_truth(format: str, data: Path, split: str | None, predictions_path: Pat
 def set_up_output() -> None:
     """Prepares a command that runs a model; to be called before torch is imported.
 
-    Shows our own messages and the libraries' warnings, but for what nobody can act on: progress bars, the hub's advice and
-    retries, whose end is an error of ours, and `_NOISE`.
+    Shows our own messages and the libraries' warnings, but for what nobody can act on: progress bars, the hub's advice
+    and retries, whose end is an error of ours, and `_NOISE`.
     """
     import logging
     import os
@@ -92,6 +92,7 @@ def set_up_output() -> None:
     show_messages("lmm_detector", "rbox_metrics", "rbox_formats")
     transformers.utils.logging.disable_progress_bar()
     huggingface_hub.logging.set_verbosity_error()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # else it says at every start what a GPU would have
     for handler in logging.getLogger("transformers").handlers:
         handler.addFilter(_is_worth_showing)
 
