@@ -58,6 +58,17 @@ def test_a_run_with_adapters_goes_on_and_its_detector_can_be_merged(
         merge(folder, whole)
 
 
+def test_the_seed_decides_on_what_adapters_begin_with(adapters: TrainConfig, tmp_path: Path) -> None:
+    found = {}
+    for name, seed in (("first", 0), ("again", 0), ("other", 1)):
+        torch.rand(3)  # whatever was drawn before
+        folder = train(dataclasses.replace(adapters, seed=seed, steps=1, learning_rate=1e-12, out=str(tmp_path / name)))
+        weights = load_file(folder / "adapter_model.safetensors")
+        found[name] = torch.cat([weights[key].flatten() for key in sorted(weights) if "lora_A" in key])
+    assert torch.equal(found["first"], found["again"])
+    assert not torch.allclose(found["first"], found["other"], atol=1e-3)
+
+
 def test_new_tokens_and_a_longer_context_travel_with_adapters(
     adapters: TrainConfig, tmp_path: Path, class_names: Any
 ) -> None:

@@ -178,3 +178,56 @@ def test_tensorboard_has_the_same(run_config: TrainConfig) -> None:
 def test_a_picture_of_nothing_is_not_drawn(tmp_path: Path) -> None:
     draw([{"step": 1, "train_runtime": 1.0}], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+class Card:
+    """A GPU in words: the steps on it take 3 GiB of 4."""
+
+    numbers: tuple[int, ...] = ()
+
+    def begin(self) -> None:
+        pass
+
+    def peak(self) -> int:
+        return 3 * 2**30
+
+    def whole(self) -> int:
+        return 4 * 2**30
+
+
+def test_memory_is_measured_on_the_longest_windows_and_changes_nothing(
+    run_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """With adapters, whose dropout draws random numbers."""
+    config = dataclasses.replace(run_config, language_model_lora=2, steps=3)
+    train(config)
+    seen: list[int] = []
+    original = Florence2.loss
+
+    def loss(self: Florence2, batch: Any, model: Any = None) -> torch.Tensor:
+        seen.append(int((batch["labels"] != -100).sum()))
+        return original(self, batch, model)
+
+    monkeypatch.setattr(Florence2, "loss", loss)
+    monkeypatch.setattr(FamilyTrainer, "_is_measurable", lambda self: True)
+    monkeypatch.setattr("lmm_detector._training._trainer._Device", Card)
+    with caplog.at_level("INFO", logger="lmm_detector"):
+        train(dataclasses.replace(config, out=str(tmp_path / "measured")))
+    assert "memory: 3.0 of 4.0 GiB for a step" in caplog.text
+    assert "on the 3 windows with the longest texts" in caplog.text
+    texts = [json.loads(line)["text"] for line in (Path(config.out) / "texts.jsonl").read_text().splitlines()]
+    family = _families.load(config.model_name_or_path)
+    assert seen[0] == sum(sorted(family.count_tokens(texts))[-3:])
+    assert [entry["loss"] for entry in entries(config.out)] == [
+        entry["loss"] for entry in entries(tmp_path / "measured")
+    ]
+
+
+def test_too_little_memory_is_told_before_training(
+    run_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(FamilyTrainer, "_is_measurable", lambda self: True)
+    monkeypatch.setattr("lmm_detector._training._trainer._Device", Card)
+    monkeypatch.setattr(Card, "whole", lambda self: 3 * 2**30 + 10)
+    train(dataclasses.replace(run_config, steps=1))
+    assert "a step is likely to need more memory than there is: 3.0 of 3.0 GiB" in caplog.text

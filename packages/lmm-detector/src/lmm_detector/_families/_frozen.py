@@ -100,7 +100,7 @@ def quantise(model: Any, names: Collection[str], dtype: str) -> None:
         dtype: What is computed in.
     """
     import torch
-    from bitsandbytes.nn.modules import Linear4bit, Params4bit
+    from bitsandbytes.nn.modules import Linear4bit, Params4bit  # type: ignore[import-not-found, unused-ignore]
 
     for name in names:
         old = model.get_submodule(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import cast
 
+import torch
 from rbox_formats.codecs import Codec
 
 from lmm_detector import _families
@@ -36,6 +37,7 @@ def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
     if config.quantization is not None:
         _families.quantise(family.base, family.linear_layers("language"), config.precision)
     if config.adapters is not None:
+        torch.manual_seed(config.seed)  # adapters begin with random numbers; the trainer's seed comes later
         trained = [each for each in _families.PARTS if each not in (*config.adapters.parts, *config.frozen)]
         family = _families.with_adapters(family, preparation, config.adapters, trained=trained, tokens=added)
     for part in config.frozen:

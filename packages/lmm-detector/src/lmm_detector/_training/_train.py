@@ -31,6 +31,7 @@ from lmm_detector.errors import RunError
 logger = logging.getLogger("lmm_detector")
 
 _GIB = 2**30
+_NF4_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256  # of a weight: itself, and a scale for 64, with a scale for 256 of these
 
 
 def train(config: TrainConfig, *, progress: bool = False) -> Path:
@@ -106,7 +107,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
             for line in (
                 *_about_texts(samples.items),
                 *_about_cache(cache),
-                *_about_model(family, spec),
+                *_about_model(family, spec, config),
                 *_about_run(arguments, sampler),
             ):
                 logger.info("%s", line)
@@ -197,7 +198,7 @@ def _about_cache(cache: WindowCache) -> list[str]:
     ]
 
 
-def _about_model(family: _families.Family, spec: DetectorSpec) -> list[str]:
+def _about_model(family: _families.Family, spec: DetectorSpec, config: TrainConfig) -> list[str]:
     window = (spec.window, spec.window)
     width, height = family.input_size(window)
     lines = [
@@ -212,11 +213,17 @@ def _about_model(family: _families.Family, spec: DetectorSpec) -> list[str]:
         lines.append(f"{part}: {trained / 1e6:.1f} M of {of_all / 1e6:.1f} M parameters are trained{by}")
     tensors = list(family.model.parameters())
     weights = sum(p.numel() * p.element_size() for p in tensors)
-    learned = sum(p.numel() * p.element_size() for p in tensors if p.requires_grad)
-    # A gradient for each trained weight, and AdamW's two moments.
+    learned = sum(p.numel() for p in tensors if p.requires_grad)
+    # In float32 a gradient for each trained weight, and AdamW's two moments; or these in a byte each.
+    trained = learned * (4 + (2 if config.optimiser == "adamw_8bit" else 8))
+    if config.quantization is not None:  # quantised when they move to the device
+        names = family.linear_layers("language")
+        of_layers = (family.base.get_submodule(name).weight for name in names)
+        weights -= sum(p.numel() * (p.element_size() - _NF4_BYTES) for p in of_layers if not p.requires_grad)
+    held = "" if config.held_in == "float32" else f", what is not trained in {config.quantization or config.held_in}"
     lines.append(
-        f"weights, gradients and optimiser take {(weights + 3 * learned) / _GIB:.2f} GiB; activations come on top, by "
-        "the windows that a device takes at once"
+        f"weights{held}, gradients and optimiser take {(weights + trained) / _GIB:.2f} GiB; activations come on top, "
+        "by the windows that a device takes at once"
     )
     return lines
 

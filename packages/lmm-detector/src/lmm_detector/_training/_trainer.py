@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from rbox_formats.progress import Advance, progress_bar
@@ -139,6 +140,24 @@ def _shares(config: TrainConfig) -> tuple[int, int]:
     return at_once, share // at_once
 
 
+class _Device:
+    """The GPU's memory, in bytes."""
+
+    @property
+    def numbers(self) -> list[int]:
+        """The GPUs that draw random numbers."""
+        return [torch.cuda.current_device()]
+
+    def begin(self) -> None:
+        torch.cuda.reset_peak_memory_stats()
+
+    def peak(self) -> int:
+        return torch.cuda.max_memory_allocated()
+
+    def whole(self) -> int:
+        return torch.cuda.mem_get_info()[1]
+
+
 class _Drawn(NamedTuple):
     """A sample, and which of the windows it is of."""
 
@@ -232,7 +251,44 @@ class FamilyTrainer(Trainer):
             # accelerate does not tell the sampler behind a loader that skips what a resumed epoch has behind it.
             self.sampler.set_epoch(checkpoint_step(checkpoint) // self.sampler.steps)
         with self._stack, enough_memory(f"a step of {self._train_batch_size} windows", remedy):
+            if self._is_measurable():
+                logger.info("%s", self._rehearsed(_Device()))
             self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+
+    def _is_measurable(self) -> bool:
+        """Whether the model is whole on a GPU already: in pieces it is cut up when training begins."""
+        return self.args.device.type == "cuda" and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
+
+    def _rehearsed(self, device: _Device) -> str:
+        """Says what memory a step takes, after one over the longest windows that changes nothing.
+
+        Raises:
+            RuntimeError: If there is too little.
+        """
+        model = self.family.model
+        places = np.argsort([-len(item.text) for item in self.samples.items], kind="stable")[: self._train_batch_size]
+        batch = _collate([_Drawn(int(n), self.samples[Place(0, int(n))]) for n in places], self.family, self.prompt)
+        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.accelerator.mixed_precision)
+        with (
+            torch.random.fork_rng(device.numbers),
+            torch.autocast(self.args.device.type, half, enabled=half is not None),
+        ):
+            model.train()
+            device.begin()
+            self.family.loss(self._prepare_inputs(batch)).backward()
+            peak, whole = device.peak(), device.whole()
+        model.zero_grad(set_to_none=True)
+        trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+        moments = trained * (2 if "8bit" in str(self.args.optim) else 8)
+        needed = peak + moments
+        if needed > whole:
+            logger.warning(
+                "a step is likely to need more memory than there is: %.1f of %.1f GiB", needed / _GIB, whole / _GIB
+            )
+        return (
+            f"memory: {needed / _GIB:.1f} of {whole / _GIB:.1f} GiB for a step, {moments / _GIB:.1f} of them for the "
+            f"optimiser, measured on the {len(places)} windows with the longest texts"
+        )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Takes all weights of a checkpoint, by the way that models are loaded.
