@@ -66,6 +66,7 @@ READ: dict[str, Callable[[Any], Any]] = {
     "rbox_metrics.read_class_mapping": rbox_metrics.read_class_mapping,
     "rbox_metrics.evaluate_file": evaluate(rbox_metrics),
     "lmm_detector.Detector.from_pretrained": lambda path: lmm_detector.Detector.from_pretrained(path),
+    "lmm_detector.push_to_hub": lambda path: lmm_detector.push_to_hub(path, "owner/name"),
     "lmm_detector.find_images": lambda path: lmm_detector.find_images(path),
     "rbox_baselines.Detector.from_checkpoint": rbox_baselines.Detector.from_checkpoint,
     "rbox_baselines.load_results": rbox_baselines.load_results,

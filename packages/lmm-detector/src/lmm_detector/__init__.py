@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lmm_detector._prediction._geojson import write_geojson
     from lmm_detector._prediction._predict import predict, read_predictions
     from lmm_detector._prediction._result import Prediction
+    from lmm_detector._publishing._push import push_to_hub
     from lmm_detector._training._config import TrainConfig
     from lmm_detector._training._train import train
 else:
@@ -36,6 +37,7 @@ else:
             "find_images": "rbox_formats.images",
             "merge": "lmm_detector._convert._merging",
             "predict": "lmm_detector._prediction._predict",
+            "push_to_hub": "lmm_detector._publishing._push",
             "read_predictions": "lmm_detector._prediction._predict",
             "train": "lmm_detector._training._train",
             "visualize": "rbox_formats.visualization",
@@ -56,6 +58,7 @@ __all__ = [
     "find_images",
     "merge",
     "predict",
+    "push_to_hub",
     "read_predictions",
     "train",
     "visualize",

@@ -11,7 +11,7 @@ from lmm_detector._families import chat
 from lmm_detector._families._adapters import Adapters, is_adapter, merged, with_adapters, with_adapters_of
 from lmm_detector._families._base import PARTS, Answer, Decoding, Family, Part, Sample
 from lmm_detector._families._frozen import hold_frozen, quantise
-from lmm_detector._families._hub import fetch, resolve
+from lmm_detector._families._hub import fetch, fetch_detector, fetch_run, resolve
 from lmm_detector._families._loading import DTYPES, is_remote_code, read_config
 from lmm_detector._families._preparation import Preparation
 from lmm_detector._families.chat import Chat
@@ -29,6 +29,8 @@ __all__ = [
     "Part",
     "Preparation",
     "Sample",
+    "fetch_detector",
+    "fetch_run",
     "hold_frozen",
     "is_adapter",
     "load",

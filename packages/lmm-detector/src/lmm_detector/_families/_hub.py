@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from rbox_formats import files
 from rbox_formats.errors import quoted, said
 
 from lmm_detector.errors import ModelError
@@ -41,8 +42,7 @@ def fetch_file(source: str, name: str, revision: str | None = None) -> Path:
     Raises:
         ModelError: If the source is no name of a model, or the hub cannot be reached or does not have it.
     """
-    if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        raise ModelError(f"expected a local folder, or a name on the hub such as owner/model, got {quoted(source)}")
+    _require_name(source)
     import huggingface_hub
 
     logger.info("asking the hub for %s", source)
@@ -65,6 +65,53 @@ def fetch(source: str, revision: str | None = None) -> str:
         return huggingface_hub.snapshot_download(
             source, revision=revision, allow_patterns=_FILES, local_files_only=not _has_address()
         )
+
+
+def fetch_run(source: str, patterns: Sequence[str]) -> str:
+    """The folder of a run: the source itself, or what the hub has of it.
+
+    Args:
+        source: A local folder, or owner/name on the hub, or owner/name@revision.
+        patterns: Its files that are wanted beside settings and texts.
+
+    Raises:
+        ModelError: If the hub cannot be reached, or does not have it.
+    """
+    if Path(source).is_dir():
+        return source
+    import huggingface_hub
+
+    name, _, revision = source.partition("@")
+    _require_name(name)
+    logger.info("asking the hub for %s", source)
+    with _errors(name):
+        return huggingface_hub.snapshot_download(
+            name,
+            revision=revision or None,
+            allow_patterns=["settings.yaml", "texts.jsonl", *patterns],
+            local_files_only=not _has_address(),
+        )
+
+
+def fetch_detector(source: str | Path) -> Path:
+    """The folder of a detector: the source itself, or what the hub has under the name owner/name.
+
+    A name whose first half is a folder here is a path, and the hub is not asked.
+
+    Raises:
+        ModelError: If the hub cannot be reached, or does not have it.
+    """
+    path = files.as_path(source, ModelError)
+    if len(path.parts) != 2 or path.is_absolute() or Path(path.parts[0]).exists():
+        return path
+    _require_name(str(source))
+    logger.info("asking the hub for %s", source)
+    return Path(fetch(str(source)))
+
+
+def _require_name(source: str) -> None:
+    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise ModelError(f"expected a local folder, or a name on the hub such as owner/model, got {quoted(source)}")
 
 
 def _has_address() -> bool:

@@ -42,13 +42,14 @@ class Detector(Loaded):
         """Loads a detector that `lmm_detector.train` made.
 
         Args:
-            path: Its folder: `model`, or one of `checkpoints`, of a run.
+            path: Its folder: `model`, or one of `checkpoints`, of a run. Or a detector on the hub, owner/name.
             device: Such as "cpu" or "cuda:0". None: the best that there is; under torchrun, each process's own.
             dtype: What to compute in: "float32", "bfloat16" or "float16".
 
         Raises:
             ModelError: If there is no detector there, or it does not fit the device.
         """
+        path = _families.fetch_detector(path)
         spec = DetectorSpec.load(path)
         codec = spec.make_codec()
         device = _ranks.set_up(device)

@@ -29,6 +29,19 @@ _LISTS = ("data_path", "format", "split", "image_folder", "class_names", "lora_t
 
 _MOST_WORKERS = 8  # which feed any one GPU
 
+# Settings that name places of the machine.
+PLACES = (
+    "model_name_or_path",
+    "data_path",
+    "image_folder",
+    "eval_data_path",
+    "eval_image_folder",
+    "deepspeed",
+    "fsdp",
+    "out",
+    "resume_from",
+)
+
 # Settings of evaluation in mid-training, which are nothing without a split to evaluate on.
 _OF_EVALUATION = (
     "eval_data_path",
@@ -63,6 +76,11 @@ class TrainConfig:
     model_revision: str | None = _setting(None, "Branch, tag or commit of a model on the hub. Left out: its main one.")
     data_path: list[str] = _setting([], "A dataset's folder or file; several are mixed as dataset_mode says.")
     out: str = _setting("", "The folder for the run: checkpoints, texts, the final model. A stopped run goes on there.")
+    resume_from: str | None = _setting(
+        None,
+        "A run elsewhere to go on with: its folder, or its name on the hub, where it was pushed with a checkpoint. It "
+        "is copied into --out, if no run has begun there.",
+    )
     format: list[str] = _setting(["dota"], "The dataset's format; one for all datasets, or one for each.")
     split: list[str] | None = _setting(
         None, "The part of a dataset to train on, where it has parts, such as 'train'; one for all, or one for each."
@@ -220,6 +238,7 @@ class TrainConfig:
         if self.freeze_vision and self.freeze_language and self.freeze_multimodal_projection:
             raise ConfigError("expected a part of the model that is trained, got all of them frozen")
         self._check_adapters()
+        self._check_resumption()
         if self.gap is not None and self.gap >= self.window:
             raise ConfigError(f"expected a gap smaller than the window of {self.window}, got {self.gap}")
         from rbox_formats import codecs
@@ -233,6 +252,13 @@ class TrainConfig:
     def sources(self) -> list[Source]:
         """The datasets."""
         return sources(self.data_path, self.format, self.split, self.image_folder)
+
+    def _check_resumption(self) -> None:
+        if self.resume_from is not None and (self.deepspeed or self.fsdp):
+            raise ConfigError(
+                "expected no resume_from with DeepSpeed or FSDP, whose checkpoints have files of their own",
+                remedy="Copy the run's folder itself, and give it as --out.",
+            )
 
     def _check_adapters(self) -> None:
         if self.language_model_lora is None:

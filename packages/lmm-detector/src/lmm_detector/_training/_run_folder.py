@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rbox_formats import files
+from rbox_formats.errors import said
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
@@ -21,6 +23,7 @@ from lmm_detector.errors import RunError
 # Settings that change nothing of what a run comes to.
 _WITHOUT_EFFECT = (
     "out",
+    "resume_from",
     "window_cache",
     "workers",
     "report_to",
@@ -31,7 +34,57 @@ _WITHOUT_EFFECT = (
 )
 
 # What a checkpoint has and a detector does not need: optimiser, schedule, random state.
-_ONLY_FOR_TRAINING = ("*.pt", "*.pth", "*.bin", "global_step*", "zero_to_fp32.py", "latest", TRAINER_STATE_NAME)
+without_training = shutil.ignore_patterns(
+    "*.pt", "*.pth", "*.bin", "global_step*", "zero_to_fp32.py", "latest", TRAINER_STATE_NAME
+)
+
+
+# Of what a checkpoint needs to be gone on with elsewhere: no code, and tensors that are read as nothing else.
+CHECKPOINT_FILES = (
+    *("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"),
+    *("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth"),
+)
+
+
+def copy_checkpoints(run: Path, out: Path, called: Path) -> Path:
+    """Copies the newest and the best checkpoint of a run into the folder of another, or of what is to be sent.
+
+    Args:
+        run: The run's folder.
+        out: The other folder; it is there. Each checkpoint appears whole, the newest last.
+        called: What they are to call it, where they name each other.
+
+    Returns:
+        The newest one, in `out`.
+
+    Raises:
+        RunError: If there is none, or one is not as `train` leaves it.
+    """
+    found = finished_checkpoints(run / "checkpoints")
+    if not found:
+        raise RunError("expected a run with a checkpoint, found none", path=run)
+    try:
+        best = Path(_state(found[-1]).best_model_checkpoint or "").name
+        wanted = [path for path in found if path is found[-1] or path.name == best]
+        (out / "checkpoints").mkdir(exist_ok=True)
+        with files.temporary_folder(out) as temporary:
+            for path in wanted:
+                new = temporary / path.name
+                new.mkdir()
+                for file in {file for pattern in CHECKPOINT_FILES for file in path.glob(pattern)}:
+                    shutil.copyfile(file, new / file.name)
+                state = _state(path)
+                state.best_model_checkpoint = str(called / "checkpoints" / best) if best else None
+                state.save_to_json(str(new / TRAINER_STATE_NAME))
+                shutil.rmtree(out / "checkpoints" / path.name, ignore_errors=True)
+                new.rename(out / "checkpoints" / path.name)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:  # a file of a stranger
+        raise RunError(f"expected checkpoints of `lmm-detector train`, got {said(error)}", path=run) from error
+    return out / "checkpoints" / found[-1].name
+
+
+def _state(checkpoint: Path) -> TrainerState:
+    return TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
 
 
 def checkpoint_step(checkpoint: Path) -> int:
@@ -58,12 +111,12 @@ def remove_unfinished(checkpoints: Path) -> None:
 
 def logged(checkpoint: Path) -> list[dict[str, Any]]:
     """What a run had logged when it wrote a checkpoint: losses and evaluations by step."""
-    return TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME)).log_history
+    return _state(checkpoint).log_history
 
 
 def steps_left(checkpoint: Path) -> int:
     """How many optimiser steps a checkpoint's run had before it."""
-    state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    state = _state(checkpoint)
     return max(0, int(state.max_steps) - int(state.global_step))
 
 
@@ -147,7 +200,5 @@ def finish(last: Path, chosen: Path, out: Path, dtype: str = "float32") -> None:
         unfinished.rename(out / "model")
         return
     # copyfile leaves the modes behind: safetensors writes files that only their owner may read.
-    shutil.copytree(
-        chosen, unfinished, ignore=shutil.ignore_patterns(*_ONLY_FOR_TRAINING), copy_function=shutil.copyfile
-    )
+    shutil.copytree(chosen, unfinished, ignore=without_training, copy_function=shutil.copyfile)
     unfinished.rename(out / "model")

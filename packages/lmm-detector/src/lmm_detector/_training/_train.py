@@ -22,6 +22,7 @@ from lmm_detector._training import _config, _run_folder, _sharding
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._mixing import EpochSampler
 from lmm_detector._training._preparation import prepared
+from lmm_detector._training._resumption import bring
 from lmm_detector._training._samples import TextWriter, WindowText, WindowTexts, check_images, window_texts
 from lmm_detector._training._trainer import FamilyTrainer, arguments_of
 from lmm_detector._training._validation import evaluator, held_out
@@ -67,6 +68,8 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
 
         codec = codecs.get(config.response_format, **config.codec_options)
         arguments = arguments_of(config, out / "checkpoints")
+        _ranks.on_main(lambda: bring(config))
+        _run_folder.require_same_run(config)
         class_names, records = open_sources(config.sources, config.class_names)
         validation = held_out(config, class_names)
         with _sharding.whole_weights(arguments):

@@ -11,6 +11,7 @@ from lmm_detector.cli.demo import demo
 from lmm_detector.cli.evaluate import evaluate
 from lmm_detector.cli.merge import merge
 from lmm_detector.cli.predict import predict
+from lmm_detector.cli.push import push
 from lmm_detector.cli.train import train
 from lmm_detector.cli.visualize import visualize
 
@@ -21,5 +22,5 @@ def main() -> None:
     """Fine-tune, run and score multimodal models that write rotated boxes as text."""
 
 
-for _command in (train, predict, evaluate, visualize, convert, merge, demo):
+for _command in (train, predict, evaluate, visualize, convert, merge, push, demo):
     main.add_command(_command)

@@ -1,0 +1,1 @@
+"""Runs pushed to the hub, with a card of each."""
