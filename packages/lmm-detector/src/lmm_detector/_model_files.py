@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _LARGEST = 200_000_000  # bytes of a JSON file; the largest of a real model, a tokenizer, has a tenth
 
+#: The detectors that come with the package, by their names.
+SHIPPED = {"demo": Path(__file__).parent / "_demo" / "weights"}
+
 T = TypeVar("T", bound="DataclassInstance")
+
+
+def shipped(path: str | Path) -> str | Path:
+    """The folder of a detector that comes with the package, where its name is given; anything else as it is.
+
+    A folder of that name, where one stands, goes first.
+    """
+    folder = SHIPPED.get(str(path))
+    return path if folder is None or Path(path).exists() else folder
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from rbox_formats import files
 from rbox_formats.errors import quoted, said
 
+from lmm_detector._model_files import shipped
 from lmm_detector.errors import ModelError
 
 logger = logging.getLogger("lmm_detector")
@@ -29,7 +30,8 @@ _FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 
 
 def resolve(source: str) -> str:
-    """The source itself, or the name under which the same weights are published in transformers' layout."""
+    """The source itself, the folder of what comes with the package, or where the same weights are in native layout."""
+    source = str(shipped(source))
     if Path(source).exists() or source not in NATIVE_NAMES:
         return source
     logger.info("%s: taken from %s, the same weights in transformers' layout", source, NATIVE_NAMES[source])

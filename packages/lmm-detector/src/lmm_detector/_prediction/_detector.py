@@ -12,6 +12,7 @@ from rbox_formats import images, tiling
 from rbox_formats.errors import ImageError
 
 from lmm_detector import _families
+from lmm_detector._model_files import shipped
 from lmm_detector._prediction._detection import check_generation, detect
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._loaded import Loaded
@@ -42,14 +43,15 @@ class Detector(Loaded):
         """Loads a detector that `lmm_detector.train` made.
 
         Args:
-            path: Its folder: `model`, or one of `checkpoints`, of a run. Or a detector on the hub, owner/name.
+            path: Its folder: `model`, or one of `checkpoints`, of a run. Or a detector on the hub, owner/name. Or "demo":
+                a small detector of drawn scenes that comes with the package.
             device: Such as "cpu" or "cuda:0". None: the best that there is; under torchrun, each process's own.
             dtype: What to compute in: "float32", "bfloat16" or "float16".
 
         Raises:
             ModelError: If there is no detector there, or it does not fit the device.
         """
-        path = _families.fetch_detector(path)
+        path = _families.fetch_detector(shipped(path))
         spec = DetectorSpec.load(path)
         codec = spec.make_codec()
         device = _ranks.set_up(device)

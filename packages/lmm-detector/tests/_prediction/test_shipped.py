@@ -1,0 +1,52 @@
+"""The detector that comes with the package, by its name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lmm_detector import Detector, _model_files
+from lmm_detector._prediction._generation import Generation
+from rbox_formats import synthetic
+from rbox_metrics import evaluate
+
+WEIGHTS = _model_files.SHIPPED["demo"]
+
+
+@pytest.fixture
+def stand_in(detector: Detector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of the one that is shipped, and another to stand in."""
+    folder = Path(detector.family.base.name_or_path)
+    monkeypatch.setitem(_model_files.SHIPPED, "demo", folder)
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def test_it_is_found_by_its_name(stand_in: Path) -> None:
+    assert Detector.from_pretrained("demo").fingerprint == Detector.from_pretrained(stand_in).fingerprint
+
+
+def test_a_folder_of_that_name_goes_first(stand_in: Path, tmp_path: Path) -> None:
+    (tmp_path / "demo").mkdir()
+    with pytest.raises(_model_files.ModelError, match=r"no detector\.json"):
+        Detector.from_pretrained("demo")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not WEIGHTS.is_dir(), reason="no weights are shipped yet: tools/train_demo_detector.py makes them")
+def test_it_detects_in_scenes_that_it_has_not_seen() -> None:
+    detector = Detector.from_pretrained("demo", device="cpu")
+    assert sum(path.stat().st_size for path in WEIGHTS.glob("*.safetensors")) <= 6e6
+    seeds = range(30_000_000, 30_000_100)  # neither trained on nor scored on for its card
+    pixels, records = zip(*(synthetic.scene(seed, synthetic.VARIED) for seed in seeds), strict=True)
+    found = list(detector.predict(list(pixels), Generation(batch_size=50, scores="geometric")))
+    # As `predict` names images in memory.
+    truth = [replace(record, image_id=f"image-{number}") for number, record in enumerate(records)]
+    report = evaluate(truth, found, detector.class_names, full=True)
+    assert report.at[0].f1_micro >= 0.75  # five standard errors below what its card has
+    assert report.placement is not None
+    assert np.degrees(np.median(report.placement.angle_error)) < 5
+    # What it says last is what it is least sure of: its scores put right ones before wrong ones.
+    assert report.at[0].map > report.at[0].map_nc_random
