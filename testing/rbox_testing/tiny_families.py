@@ -60,6 +60,12 @@ def save_tiny(
     return Path(folder)
 
 
+_QWEN3_VISION: dict[str, Any] = {
+    "out_hidden_size": WIDTH,
+    "intermediate_size": 2 * WIDTH,
+    "num_position_embeddings": 16,
+    "deepstack_visual_indexes": [0],
+}
 # Qwen-VL by model type: the name of its classes, its own vision, and what its text model has beside the others'.
 _QWEN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "qwen2_vl": ("Qwen2VL", {"embed_dim": WIDTH, "mlp_ratio": 2}, {}),
@@ -73,15 +79,18 @@ _QWEN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         },
         {},
     ),
-    "qwen3_vl": (
-        "Qwen3VL",
+    "qwen3_vl": ("Qwen3VL", _QWEN3_VISION, {"head_dim": WIDTH // 2}),
+    # The first layer is of the experts, of which a token takes two; as published, no side of theirs is twice another.
+    "qwen3_vl_moe": (
+        "Qwen3VLMoe",
+        _QWEN3_VISION,
         {
-            "out_hidden_size": WIDTH,
-            "intermediate_size": 2 * WIDTH,
-            "num_position_embeddings": 16,
-            "deepstack_visual_indexes": [0],
+            "head_dim": WIDTH // 2,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 24,
+            "mlp_only_layers": [1],
         },
-        {"head_dim": WIDTH // 2},
     ),
 }
 

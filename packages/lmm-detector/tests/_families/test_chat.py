@@ -12,6 +12,7 @@ import pytest
 import torch
 from lmm_detector import _families
 from lmm_detector._families import Decoding, Family, Sample
+from lmm_detector._families.chat import MODELS
 from lmm_detector.errors import ModelError
 from safetensors.torch import load_file, save_file
 
@@ -47,6 +48,35 @@ def test_a_sample_is_a_users_turn_and_the_assistants(family: Family) -> None:
     taught = batch["labels"][0]
     assert family.tokenizer.decode(taught[taught != -100]) == "ship<|im_end|>"
     assert batch["attention_mask"].all()
+
+
+@pytest.mark.parametrize(
+    "model_type", [pytest.param(name, marks=() if name == "qwen2_5_vl" else pytest.mark.slow) for name in MODELS]
+)
+def test_batches_are_those_of_the_processors_own_chats(model_type: str, save: Save, images: list[np.ndarray]) -> None:
+    """Turns, tokens and pixels as `apply_chat_template` makes them of a conversation in one call."""
+    family = _families.load(str(save(model_type)))
+    for image in images:
+        question = {"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": PROMPT}]}
+        answer = {"role": "assistant", "content": [{"type": "text", "text": "ship 12,34 é"}]}
+        asked, told = (
+            family.processor.apply_chat_template(
+                turns, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=len(turns) == 1
+            )
+            for turns in ([question], [question, answer])
+        )
+        ours = family.on_device(family.collate([Sample(image, "ship 12,34 é", True)], PROMPT))
+        labels = ours.pop("labels")
+        assert ours.keys() == asked.keys()
+        prompt, whole = asked["input_ids"].shape[1], ours["input_ids"].shape[1]
+        assert whole > prompt
+        torch.testing.assert_close(ours["input_ids"], told["input_ids"][:, :whole])
+        assert (labels[:, :prompt] == -100).all()
+        assert torch.equal(labels[:, prompt:], told["input_ids"][:, prompt:whole])
+        for name in asked.keys() - {"input_ids"}:
+            by_token = asked[name].shape == asked["input_ids"].shape
+            expected = told[name][:, :whole] if by_token else asked[name]
+            torch.testing.assert_close(ours[name], expected, atol=1e-6, rtol=0, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +189,42 @@ def test_saved_processors_are_transformers(folder: Path, family: Family, tmp_pat
     family.save(tmp_path)
     assert json.loads((tmp_path / "processor_config.json").read_text())["processor_class"] == "Qwen2_5_VLProcessor"
     assert (tmp_path / "chat_template.jinja").read_text() == (folder / "chat_template.jinja").read_text()
+
+
+# A mixture of experts.
+
+
+def test_a_routers_auxiliary_loss_is_left_out_and_that_is_said(
+    save: Save, images: list[np.ndarray], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = save("qwen3_vl_moe")
+    config = json.loads((copied(plain, tmp_path) / "config.json").read_text())
+    config["text_config"] |= {"output_router_logits": True, "router_aux_loss_coef": 100.0}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    losses = []
+    for folder in (plain, tmp_path):
+        family = _families.load(str(folder))
+        assert ("training leaves out the router's auxiliary loss" in caplog.text) == (folder == tmp_path)
+        batch = family.on_device(family.collate([Sample(image, "ship", True) for image in images], PROMPT))
+        count = int((batch["labels"] != -100).sum())
+        with torch.no_grad():
+            losses.append([float(family.loss(batch)) / count, float(family.model(**batch).loss)])
+    np.testing.assert_allclose(losses, losses[0][0], rtol=1e-5)
+
+
+def test_adapters_leave_experts_and_router_alone(save: Save) -> None:
+    """They are no linear layers: all experts of a layer are one table. The second layer has none."""
+    family = _families.load(str(save("qwen3_vl_moe")))
+    attention = [f"self_attn.{name}_proj" for name in "qkvo"]
+    dense = [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
+    expected = {f"0.{name}" for name in attention} | {f"1.{name}" for name in attention + dense}
+    assert {name.partition("layers.")[2] for name in family.linear_layers("language")} == expected
+    trained = {name for name in family.parts["language"] if "experts" in name or "mlp.gate.weight" in name}
+    assert {name.partition("mlp.")[2] for name in trained} == {
+        "experts.gate_up_proj",
+        "experts.down_proj",
+        "gate.weight",
+    }
 
 
 def test_models_without_a_chat_template(folder: Path, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ SIDES = {
     "qwen2_vl": (150, 140),
     "qwen2_5_vl": (84, 84),
     "qwen3_vl": (10, 28),
+    "qwen3_vl_moe": (100, 112),
     "internvl": (168, 168),
     "llava_onevision": (168, 168),
 }

@@ -50,8 +50,9 @@ def with_adapters(
 ) -> Family:
     """A family whose language part learns through adapters only.
 
-    On every linear layer of the language part but the output head. Rows of new tokens are trained, in the embeddings
-    and in an untied head, and tables of positions that have grown; nothing else of the language part is.
+    On every linear layer of the language part but the output head; a mixture's experts, all of a layer in one table,
+    are none, nor is their router: they stay as they are. Rows of new tokens are trained, in the embeddings and in an
+    untied head, and tables of positions that have grown; nothing else of the language part is.
 
     Args:
         family: A model without adapters; it is changed.

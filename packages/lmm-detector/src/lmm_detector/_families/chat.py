@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +14,8 @@ from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor, read_config
 from lmm_detector._families._sizes import require_multiple, set_pixels
 from lmm_detector.errors import ModelError
+
+logger = logging.getLogger("lmm_detector")
 
 _ANSWER = "the answer"  # stands for one where the template is asked what follows it
 
@@ -109,6 +112,7 @@ MODELS: dict[str, _Model] = {
     "qwen2_vl": _Model("Qwen2VLProcessor", _smart_size, _set_smart_size, _MERGED),
     "qwen2_5_vl": _Model("Qwen2_5_VLProcessor", _smart_size, _set_smart_size, _MERGED),
     "qwen3_vl": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
+    "qwen3_vl_moe": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
     "internvl": _Model("InternVLProcessor", _tiled_size, _set_tiled_size, _PROJECTED),
     "llava_onevision": _Model("LlavaOnevisionProcessor", _best_size, _set_best_size, _PROJECTED),
 }
@@ -146,6 +150,7 @@ class Chat(DecoderOnly):
             )
         attention = choose_attention(source, attn_implementation, dtype, cls.without_flash)
         model = load_model(source, AutoModelForImageTextToText, what, dtype, attention)
+        _leave_out_router_loss(model, source)
         family = cls(model, processor)
         family._settle()
         return family
@@ -199,6 +204,19 @@ class Chat(DecoderOnly):
                 f"expected a chat template that writes turns, got {reason}", path=self.base.name_or_path
             ) from error
         return text
+
+
+def _leave_out_router_loss(model: Any, source: str) -> None:
+    """Turns off the auxiliary loss of a mixture of experts (Fedus et al., arXiv 2101.03961, section 2.2), and says so.
+
+    It holds the experts' shares of a batch's tokens even: a product of two means over the batch, which is another where
+    a step is divided otherwise. Ours is one mean over the step, and of answers alone, as published configurations have
+    it.
+    """
+    config = model.config.get_text_config()
+    if getattr(config, "output_router_logits", False):
+        logger.warning("%s: training leaves out the router's auxiliary loss (output_router_logits)", source)
+        config.output_router_logits = False
 
 
 def _turn(role: str, text: str, *, with_image: bool = False) -> dict[str, Any]:
