@@ -3,8 +3,8 @@
 `save_pretrained` writes most weights under the names that they had when the model was published, by transformers' own
 tables of conversion. What else differs on the hub is done here: configs that are flat, settings in the words of then,
 tables with more rows than there are tokens, processors in files of their own, generation settings of chats. So it is in
-the published files of Qwen2-VL-2B, Qwen2.5-VL-3B, Qwen3-VL-30B-A3B, InternVL3-1B-hf, llava-onevision-qwen2-0.5b-ov-hf
-and paligemma2-3b-pt-224.
+the published files of Qwen2-VL-2B, Qwen2.5-VL-3B, Qwen3-VL-30B-A3B, InternVL3-1B-hf, llava-onevision-qwen2-0.5b-ov-hf,
+gemma-3-4b-it and paligemma2-3b-pt-224.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 _ROWS = 64  # tables of embeddings have a multiple of so many on the hub
 _FLAT = ("qwen2_vl", "qwen2_5_vl")  # text settings beside the others
-_SIGLIP = ("llava_onevision", "paligemma")  # whose vision weights had one more level
+_SIGLIP = ("gemma3", "llava_onevision", "paligemma")  # whose vision weights had one more level
 _TABLES = ("embed_tokens.weight", "lm_head.weight")
 _EXPERTS = (".experts.gate_up_proj", ".experts.down_proj")
 
@@ -61,6 +61,12 @@ def _as_published(folder: Path, weights: dict[str, torch.Tensor], config: dict[s
         }
         text["num_experts"] = text.pop("num_local_experts")
         config["vision_config"]["model_type"] = model_type
+    if model_type == "gemma3":
+        rope = text.pop("rope_parameters")
+        text["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        text["rope_theta"] = rope["full_attention"].pop("rope_theta")
+        text["rope_scaling"] = rope["full_attention"]
+        text["sliding_window_pattern"] = 1 + text.pop("layer_types").index("full_attention")
     if model_type.startswith("qwen3"):
         text["rope_scaling"] = text.pop("rope_parameters")
         text["rope_theta"] = text["rope_scaling"].pop("rope_theta")

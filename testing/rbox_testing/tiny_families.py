@@ -205,8 +205,56 @@ def _paligemma(texts: Sequence[str], tied: bool) -> _Saved:
     return PaliGemmaForConditionalGeneration(config), processor
 
 
+# As Gemma 3's: the assistant's turns are the model's, and texts lose the space around them.
+_GEMMA = (
+    "{{ bos_token }}{% for message in messages %}<start_of_turn>{{ 'model' if message.role == 'assistant' else "
+    "message.role }}\n{% for content in message.content %}{% if content.type == 'image' %}<start_of_image>{% else %}"
+    "{{ content.text | trim }}{% endif %}{% endfor %}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+
+
+def _gemma3(texts: Sequence[str], tied: bool) -> _Saved:
+    from tokenizers.processors import TemplateProcessing
+    from transformers import Gemma3Config, Gemma3ForConditionalGeneration
+    from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+
+    marks = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
+    tokenizer = _pieces(texts, ("<start_of_turn>", "<end_of_turn>"), marks)
+    # It begins every text, also one that its template has begun already.
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)]
+    )
+    config = Gemma3Config(
+        vision_config={**_vision_config(), "model_type": "siglip_vision_model", "vision_use_head": False},
+        text_config={
+            **_text_config(tokenizer, tied),
+            "model_type": "gemma3_text",
+            "head_dim": WIDTH // 2,
+            "query_pre_attn_scalar": WIDTH // 2,
+            "sliding_window": 8,
+            "layer_types": ["sliding_attention", "full_attention"],
+            "rope_parameters": {
+                "sliding_attention": {"rope_type": "default", "rope_theta": 10_000.0},
+                "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1_000_000.0},
+            },
+        },
+        boi_token_index=tokenizer.convert_tokens_to_ids(marks["boi_token"]),
+        eoi_token_index=tokenizer.convert_tokens_to_ids(marks["eoi_token"]),
+        image_token_index=tokenizer.convert_tokens_to_ids(marks["image_token"]),
+        mm_tokens_per_image=4,
+        tie_word_embeddings=tied,
+    )
+    image_processor = Gemma3ImageProcessorPil(
+        size={"height": SIDE, "width": SIDE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+    processor = _processor("gemma3", image_processor, tokenizer, _GEMMA, image_seq_length=4)
+    return Gemma3ForConditionalGeneration(config), processor
+
+
 _MAKERS: dict[str, Callable[[Sequence[str], bool], _Saved]] = {
     **{model_type: partial(_qwen, model_type) for model_type in _QWEN},
+    "gemma3": _gemma3,
     "internvl": _internvl,
     "llava_onevision": _llava_onevision,
     "paligemma": _paligemma,
@@ -272,7 +320,7 @@ def _byte_level(texts: Sequence[str], special: Sequence[str], named: dict[str, s
     )
 
 
-def _pieces(texts: Sequence[str]) -> Any:
+def _pieces(texts: Sequence[str], more: Sequence[str] = (), named: dict[str, str] | None = None) -> Any:
     """A BPE tokenizer of pieces with bytes to fall back on, in Gemma's manner."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -282,13 +330,19 @@ def _pieces(texts: Sequence[str]) -> Any:
     trained.normalizer = normalizers.Replace(" ", space)
     trained.pre_tokenizer = pre_tokenizers.Split(Regex(f"(?={space})"), "isolated")
     trained.train_from_iterator([*texts, "0123456789;\n"], trainers.BpeTrainer(vocab_size=150, show_progress=False))
-    special = ["<pad>", "<eos>", "<bos>", "<unk>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", *more, *(f"<0x{byte:02X}>" for byte in range(256))]
     learnt = sorted(trained.get_vocab().items(), key=lambda item: item[1])
     vocabulary = {token: place for place, token in enumerate([*special, *(token for token, _ in learnt)])}
     merges = [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     tokenizer.normalizer = normalizers.Replace(" ", space)
     tokenizer.decoder = decoders.Sequence([decoders.Replace(space, " "), decoders.ByteFallback(), decoders.Fuse()])
+    tokenizer.add_special_tokens(list(more))
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", bos_token="<bos>", unk_token="<unk>"
+        tokenizer_object=tokenizer,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        bos_token="<bos>",
+        unk_token="<unk>",
+        extra_special_tokens=named or {},
     )

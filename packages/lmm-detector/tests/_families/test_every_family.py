@@ -26,7 +26,7 @@ def logits_by_hand(family: Family, image: np.ndarray, tokens: list[int]) -> torc
         start = torch.tensor([[family.model.config.text_config.decoder_start_token_id]])
         batch["decoder_input_ids"] = torch.cat([start, written], dim=1)
     else:
-        more = {"attention_mask": 1, "mm_token_type_ids": 0, "token_type_ids": 1}
+        more = {"attention_mask": 1, "mm_token_type_ids": 0, "token_type_ids": int(family.name == "paligemma")}
         for name in more.keys() & batch.keys():
             batch[name] = torch.cat([batch[name], torch.full_like(written, more[name])], dim=1)
         batch["input_ids"] = torch.cat([batch["input_ids"], written], dim=1)

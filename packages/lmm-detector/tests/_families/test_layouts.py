@@ -15,7 +15,7 @@ from rbox_testing.layouts import LAYOUTS, Layout, rewrite
 from safetensors.torch import load_file
 
 PROMPT = "Find all ships."
-OLD_NAMES = ("qwen2_vl", "qwen2_5_vl", "internvl", "llava_onevision", "paligemma")
+OLD_NAMES = ("qwen2_vl", "qwen2_5_vl", "internvl", "llava_onevision", "gemma3", "paligemma")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from lmm_detector import _families
 from lmm_detector._families import Family, Sample
+from lmm_detector._families.chat import Gemma3
 
 PROMPT = "Find all ships."
 # (height, width): of the tiny models' inputs, of several tiles, and of neither; some not square.
@@ -30,7 +31,9 @@ def draw(size: tuple[int, int], count: int = 2) -> list[np.ndarray]:
 def stock(family: Family, images: list[np.ndarray]) -> np.ndarray:
     """What the processor gives when it is called as transformers' documentation has it."""
     text = PROMPT if family.name == "florence2" else family.render(PROMPT)  # type: ignore[attr-defined]
-    found = family.processor(images=images, text=[text] * len(images), padding=True, return_tensors="np")
+    # Gemma 3's wants to be told which image belongs to which text.
+    given = [[image] for image in images] if isinstance(family, Gemma3) else images
+    found = family.processor(images=given, text=[text] * len(images), padding=True, return_tensors="np")
     pixels: np.ndarray = found["pixel_values"]
     return pixels
 

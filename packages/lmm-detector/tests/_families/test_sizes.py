@@ -28,6 +28,7 @@ SIDES = {
     "qwen3_vl": (10, 28),
     "qwen3_vl_moe": (100, 112),
     "internvl": (168, 168),
+    "gemma3": (56, 56),
     "llava_onevision": (168, 168),
 }
 
@@ -100,6 +101,7 @@ def test_smart_sizes_hold_for_all_sides() -> None:
         ("internvl", 100, r"in multiples of 56 px, .*, got 100(.|\n)*Take 56 or 112"),
         ("llava_onevision", 20, r"in multiples of 56 px, .*, got 20(.|\n)*Take 56 or 112"),
         ("paligemma", 112, r"expected images of 56 px, .*, got 112(.|\n)*224, 448 and 896"),
+        ("gemma3", 84, r"expected images of 56 px, .*, got 84(.|\n)*896 px"),
         ("qwen3_vl", -5, "expected an image size of 1 px or more, got -5"),
     ],
 )

@@ -13,7 +13,7 @@ from lmm_detector._families._base import PARTS, Answer, Decoding, Family, Part, 
 from lmm_detector._families._hub import fetch, resolve
 from lmm_detector._families._loading import is_remote_code, read_config
 from lmm_detector._families._preparation import Preparation
-from lmm_detector._families.chat import Chat
+from lmm_detector._families.chat import Chat, Gemma3
 from lmm_detector._families.florence2 import Florence2
 from lmm_detector._families.paligemma import PaliGemma
 from lmm_detector.errors import ModelError
@@ -38,6 +38,7 @@ FAMILIES: dict[str, type[Family]] = {
     "florence2": Florence2,
     "paligemma": PaliGemma,
     **dict.fromkeys(chat.MODELS, Chat),
+    "gemma3": Gemma3,
 }
 
 

@@ -30,7 +30,7 @@ def processed(processor: Any, images: Sequence[Image], *, do_resize: bool, **opt
     import torch
 
     found = processor(
-        images=list(images),
+        images=[[image] for image in images],  # one to a text, which Gemma 3's would not know by itself
         padding=True,
         return_tensors="np",  # PaliGemma's warns of NumPy 2 where it gets torch's
         do_resize=do_resize and processor.image_processor.do_resize,

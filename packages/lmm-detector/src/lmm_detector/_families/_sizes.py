@@ -26,6 +26,16 @@ def require_multiple(side: int, of: int) -> None:
     )
 
 
+def require_side(side: int, known: int, remedy: str) -> None:
+    """Makes sure that a side is the one that a model's positions were learnt for.
+
+    Raises:
+        ModelError: If it is not.
+    """
+    if side != known:
+        raise ModelError(f"expected images of {known} px, which this model is made for, got {side}", remedy=remedy)
+
+
 def set_square(image_processor: Any, side: int) -> None:
     """Has an image processor resize to a square."""
     size = {"height": side, "width": side}

@@ -1,4 +1,4 @@
-"""Every model with a chat template, through transformers' own classes: Qwen-VL, InternVL, LLaVA-OneVision."""
+"""Every model with a chat template, through transformers' own classes: Qwen-VL, InternVL, LLaVA-OneVision, Gemma 3."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor, read_config
-from lmm_detector._families._sizes import require_multiple, set_pixels
+from lmm_detector._families._sizes import require_multiple, require_side, set_pixels
 from lmm_detector.errors import ModelError
 
 logger = logging.getLogger("lmm_detector")
@@ -57,6 +57,12 @@ def _best_size(processor: Any, image_size: Size) -> Size:
     return width, height
 
 
+def _one_size(processor: Any, image_size: Size) -> Size:
+    """Of Gemma 3: the only one. Its processor leaves pan and scan off, whatever the image processor's file says."""
+    size = processor.image_processor.size
+    return size["width"], size["height"]
+
+
 def _set_smart_size(processor: Any, config: Any, side: int) -> None:
     """Of Qwen-VL: bounds of the number of pixels between which there is one size for squares.
 
@@ -82,6 +88,11 @@ def _set_best_size(processor: Any, config: Any, side: int) -> None:
     settings = processor.image_processor
     require_multiple(side, settings.size["height"])
     settings.image_grid_pinpoints = config.image_grid_pinpoints = [[side, side]]
+
+
+def _set_one_size(processor: Any, config: Any, side: int) -> None:
+    """Of Gemma 3: its vision model's positions are learnt for one size alone."""
+    require_side(side, processor.image_processor.size["height"], "Published Gemma 3 are for 896 px.")
 
 
 class _Model(NamedTuple):
@@ -114,6 +125,7 @@ MODELS: dict[str, _Model] = {
     "qwen3_vl": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
     "qwen3_vl_moe": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
     "internvl": _Model("InternVLProcessor", _tiled_size, _set_tiled_size, _PROJECTED),
+    "gemma3": _Model("Gemma3Processor", _one_size, _set_one_size, _PROJECTED),
     "llava_onevision": _Model("LlavaOnevisionProcessor", _best_size, _set_best_size, _PROJECTED),
 }
 
@@ -126,7 +138,9 @@ class Chat(DecoderOnly):
     """
 
     name: ClassVar[str] = "chat"
-    ignored_inputs = ("token_type_ids",)  # of tokenizers in BERT's manner, which these models do not take
+    ignored_inputs: ClassVar[tuple[str, ...]] = (
+        "token_type_ids",
+    )  # of tokenizers in BERT's manner, which these models do not take
 
     @classmethod
     def load(
@@ -139,6 +153,7 @@ class Chat(DecoderOnly):
         """
         from transformers import AutoModelForImageTextToText
 
+        cls.require_precision(dtype)
         model_type = read_config(source)["model_type"]
         what = f"a model of type {model_type}"
         processor = load_processor(source, processor_class(model_type), what)
@@ -204,6 +219,18 @@ class Chat(DecoderOnly):
                 f"expected a chat template that writes turns, got {reason}", path=self.base.name_or_path
             ) from error
         return text
+
+
+class Gemma3(Chat):
+    """`Gemma3ForConditionalGeneration`: an image's tokens see all of each other, also across its sliding windows."""
+
+    ignored_inputs = ()  # its token types say which tokens are an image's
+    without_flash: ClassVar[Mapping[Part, str]] = {
+        "language": "an image's tokens see all of each other, which its masks cannot say"
+    }
+    # huggingface/transformers, issue 36822.
+    without_float16 = "Gemma 3's activations are larger than its largest number, 65,504, and answers come out empty"
+    has_one_size = True
 
 
 def _leave_out_router_loss(model: Any, source: str) -> None:
