@@ -252,8 +252,43 @@ def _gemma3(texts: Sequence[str], tied: bool) -> _Saved:
     return Gemma3ForConditionalGeneration(config), processor
 
 
+# As Idefics3's and SmolVLM's: one start, roles with capitals, and a space before what is no image.
+_IDEFICS = (
+    "<|im_start|>{% for message in messages %}{{ message.role | capitalize }}:"
+    "{% if message.content[0].type != 'image' %} {% endif %}{% for content in message.content %}"
+    "{% if content.type == 'image' %}<image>{% else %}{{ content.text }}{% endif %}{% endfor %}<end_of_utterance>\n"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+
+
+def _idefics(model_type: str, texts: Sequence[str], tied: bool) -> _Saved:
+    import transformers
+    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+    from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
+
+    name, image_processor_class = {
+        "idefics3": ("Idefics3", Idefics3ImageProcessorPil),
+        "smolvlm": ("SmolVLM", SmolVLMImageProcessorPil),
+    }[model_type]
+    places = [f"<row_{row}_col_{column}>" for row in range(1, 4) for column in range(1, 4)]
+    marks = ("<global-img>", *places, "<fake_token_around_image>", "<image>", "<end_of_utterance>")
+    tokenizer = _byte_level(texts, (*_TURNS, *marks), end="<end_of_utterance>", pad="<|im_end|>")
+    config = getattr(transformers, f"{name}Config")(
+        vision_config=_vision_config(),
+        text_config={**_text_config(tokenizer, tied), "model_type": "llama"},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=tied,
+    )
+    image_processor = image_processor_class(size={"longest_edge": 2 * SIDE}, max_image_size={"longest_edge": SIDE})
+    processor = _processor(model_type, image_processor, tokenizer, _IDEFICS, image_seq_len=4)
+    return getattr(transformers, f"{name}ForConditionalGeneration")(config), processor
+
+
 _MAKERS: dict[str, Callable[[Sequence[str], bool], _Saved]] = {
     **{model_type: partial(_qwen, model_type) for model_type in _QWEN},
+    **{model_type: partial(_idefics, model_type) for model_type in ("idefics3", "smolvlm")},
     "gemma3": _gemma3,
     "internvl": _internvl,
     "llava_onevision": _llava_onevision,
@@ -297,7 +332,14 @@ def _processor(model_type: str, image_processor: Any, tokenizer: Any, template: 
     )
 
 
-def _byte_level(texts: Sequence[str], special: Sequence[str], named: dict[str, str] | None = None) -> Any:
+def _byte_level(
+    texts: Sequence[str],
+    special: Sequence[str],
+    named: dict[str, str] | None = None,
+    *,
+    end: str = "<|im_end|>",
+    pad: str = "<|endoftext|>",
+) -> Any:
     """A byte-level BPE tokenizer in Qwen's manner: no start, a turn's end as end-of-text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -314,8 +356,8 @@ def _byte_level(texts: Sequence[str], special: Sequence[str], named: dict[str, s
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
+        eos_token=end,
+        pad_token=pad,
         extra_special_tokens=named or {},
     )
 

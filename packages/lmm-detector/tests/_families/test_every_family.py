@@ -176,8 +176,10 @@ def test_each_parameter_belongs_to_one_part(drawn: Family) -> None:
     ids = [id(parameter) for part in parts.values() for parameter in part.values()]
     assert sorted(ids) == sorted(id(parameter) for parameter in drawn.model.parameters())
     assert all("visual" in name or "vision" in name for name in parts["vision"])
-    assert all("language_model" in name or name == "lm_head.weight" for name in parts["language"])
-    assert all(any(word in name for word in ("merger", "projector", "newline")) for name in parts["projection"])
+    texts = ("language_model", "text_model", "lm_head.weight")
+    assert all(any(word in name for word in texts) for name in parts["language"])
+    between = ("merger", "projector", "newline", "connector")
+    assert all(any(word in name for word in between) for name in parts["projection"])
     assert all(parts.values())
 
 

@@ -144,6 +144,9 @@ def changed_somewhere(value: Any, rng: random.Random) -> Any:
 # What only one family has, as no checkpoint of it has it.
 STRANGE: list[tuple[str, str, dict[str, Any]]] = [
     ("qwen3_vl_moe", "config.json", {"text_config": {"num_local_experts": 2**40}}),
+    ("idefics3", "config.json", {"scale_factor": 0}),
+    ("idefics3", "config.json", {"vision_config": {"image_size": 2**40}}),
+    ("smolvlm", "processor_config.json", {"image_processor": "owner/name"}),
     ("gemma3", "config.json", {"mm_tokens_per_image": 0}),
     ("gemma3", "config.json", {"text_config": {"layer_types": ["x", "y"]}}),
     ("gemma3", "tokenizer_config.json", {"boi_token": None}),

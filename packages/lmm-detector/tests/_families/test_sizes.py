@@ -29,6 +29,8 @@ SIDES = {
     "qwen3_vl_moe": (100, 112),
     "internvl": (168, 168),
     "gemma3": (56, 56),
+    "idefics3": (168, 168),
+    "smolvlm": (56, 56),
     "llava_onevision": (168, 168),
 }
 
@@ -101,6 +103,8 @@ def test_smart_sizes_hold_for_all_sides() -> None:
         ("internvl", 100, r"in multiples of 56 px, .*, got 100(.|\n)*Take 56 or 112"),
         ("llava_onevision", 20, r"in multiples of 56 px, .*, got 20(.|\n)*Take 56 or 112"),
         ("paligemma", 112, r"expected images of 56 px, .*, got 112(.|\n)*224, 448 and 896"),
+        ("idefics3", 100, r"in multiples of 56 px, .*, got 100(.|\n)*Take 56 or 112"),
+        ("smolvlm", 224, r"tiles of 56 px the model has tokens for, got 224: there is no <row_4_col_4>"),
         ("gemma3", 84, r"expected images of 56 px, .*, got 84(.|\n)*896 px"),
         ("qwen3_vl", -5, "expected an image size of 1 px or more, got -5"),
     ],

@@ -415,7 +415,7 @@ class Family(ABC):
         for name, given in inputs.items():
             value = given.to(model.device, non_blocking=True)
             if name == "pixel_values" and not value.is_floating_point():
-                value = _pixels.normalised(value, self.processor.image_processor)
+                value = _pixels.normalised(value, self.processor.image_processor, inputs.get("pixel_attention_mask"))
             found[name] = value.to(model.dtype) if value.is_floating_point() else value
         return found
 

@@ -49,6 +49,11 @@ def set_pixels(image_processor: Any, least: int, most: int) -> None:
     image_processor.size = _like(image_processor.size, {"shortest_edge": least, "longest_edge": most})
 
 
+def set_longest_edge(image_processor: Any, side: int) -> None:
+    """Has an image processor of Idefics3 bring the longer side of images to that many pixels."""
+    image_processor.size = _like(image_processor.size, {"longest_edge": side})
+
+
 def _like(old: Any, size: dict[str, int]) -> Any:
     """A size in the type that the image processor holds."""
     return type(old)(**size)

@@ -1,18 +1,20 @@
-"""Every model with a chat template, through transformers' own classes: Qwen-VL, InternVL, LLaVA-OneVision, Gemma 3."""
+"""Every model with a chat template, through transformers' own classes: Qwen-VL, InternVL, Gemma 3, SmolVLM, others."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 from rbox_formats.errors import said
 
 from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor, read_config
-from lmm_detector._families._sizes import require_multiple, require_side, set_pixels
+from lmm_detector._families._sizes import require_multiple, require_side, set_longest_edge, set_pixels
 from lmm_detector.errors import ModelError
 
 logger = logging.getLogger("lmm_detector")
@@ -57,6 +59,29 @@ def _best_size(processor: Any, image_size: Size) -> Size:
     return width, height
 
 
+def _split_size(processor: Any, image_size: Size) -> Size:
+    """Of Idefics3 and SmolVLM: the tiles that the image is stretched to, its longer side first brought to one length.
+
+    The small view that goes with several tiles is not counted.
+    """
+    from transformers.models.idefics3.image_processing_pil_idefics3 import get_resize_output_image_size
+
+    settings = processor.image_processor
+    tile = settings.max_image_size["longest_edge"]
+    if not settings.do_image_splitting:
+        return tile, tile
+    shape = np.broadcast_to(np.uint8(0), image_size[::-1])
+    height, width = get_resize_output_image_size(shape, settings.size["longest_edge"])
+    ratio = width / height
+    if width >= height:
+        width = math.ceil(width / tile) * tile
+        height = math.ceil(int(width / ratio) / tile) * tile
+    else:
+        height = math.ceil(height / tile) * tile
+        width = math.ceil(int(height * ratio) / tile) * tile
+    return width, height
+
+
 def _one_size(processor: Any, image_size: Size) -> Size:
     """Of Gemma 3: the only one. Its processor leaves pan and scan off, whatever the image processor's file says."""
     size = processor.image_processor.size
@@ -90,6 +115,24 @@ def _set_best_size(processor: Any, config: Any, side: int) -> None:
     settings.image_grid_pinpoints = config.image_grid_pinpoints = [[side, side]]
 
 
+def _set_split_size(processor: Any, config: Any, side: int) -> None:
+    """Of Idefics3 and SmolVLM: as many tiles as make up the square; and a small view, where there are several.
+
+    Each tile's row and column is a token of its own, published models have them for six by six.
+    """
+    settings = processor.image_processor
+    tile = settings.max_image_size["longest_edge"]
+    require_multiple(side, tile)
+    count, known = side // tile, processor.tokenizer.get_vocab()
+    if count > 1 and f"<row_{count}_col_{count}>" not in known:
+        raise ModelError(
+            f"expected an image size whose tiles of {tile} px the model has tokens for, got {side}: there is no "
+            f"<row_{count}_col_{count}>"
+        )
+    set_longest_edge(settings, side)
+    settings.do_image_splitting = True
+
+
 def _set_one_size(processor: Any, config: Any, side: int) -> None:
     """Of Gemma 3: its vision model's positions are learnt for one size alone."""
     require_side(side, processor.image_processor.size["height"], "Published Gemma 3 are for 896 px.")
@@ -111,13 +154,14 @@ class _Model(NamedTuple):
     prefixes: Mapping[Part, tuple[str, ...]]
 
 
-def _prefixes(vision: str, *projection: str) -> Mapping[Part, tuple[str, ...]]:
-    return {"vision": (vision,), "language": ("model.language_model", "lm_head"), "projection": projection}
+def _prefixes(vision: str, *projection: str, language: str = "model.language_model") -> Mapping[Part, tuple[str, ...]]:
+    return {"vision": (vision,), "language": (language, "lm_head"), "projection": projection}
 
 
 _MERGED = _prefixes("model.visual", "model.visual.merger")
 _MERGED_TWICE = _prefixes("model.visual", "model.visual.merger", "model.visual.deepstack_merger_list")
 _PROJECTED = _prefixes("model.vision_tower", "model.multi_modal_projector", "model.image_newline")
+_CONNECTED = _prefixes("model.vision_model", "model.connector", language="model.text_model")
 
 MODELS: dict[str, _Model] = {
     "qwen2_vl": _Model("Qwen2VLProcessor", _smart_size, _set_smart_size, _MERGED),
@@ -125,6 +169,9 @@ MODELS: dict[str, _Model] = {
     "qwen3_vl": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
     "qwen3_vl_moe": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
     "internvl": _Model("InternVLProcessor", _tiled_size, _set_tiled_size, _PROJECTED),
+    "idefics3": _Model("Idefics3Processor", _split_size, _set_split_size, _CONNECTED),
+    # SmolVLM's own processor writes the same of images, but asks for num2words, which it writes of videos with.
+    "smolvlm": _Model("Idefics3Processor", _split_size, _set_split_size, _CONNECTED),
     "gemma3": _Model("Gemma3Processor", _one_size, _set_one_size, _PROJECTED),
     "llava_onevision": _Model("LlavaOnevisionProcessor", _best_size, _set_best_size, _PROJECTED),
 }
@@ -222,7 +269,7 @@ class Chat(DecoderOnly):
 
 
 class Gemma3(Chat):
-    """`Gemma3ForConditionalGeneration`: an image's tokens see all of each other, also across its sliding windows."""
+    """`Gemma3ForConditionalGeneration`: an image's tokens see also those of it that come later."""
 
     ignored_inputs = ()  # its token types say which tokens are an image's
     without_flash: ClassVar[Mapping[Part, str]] = {
