@@ -4,7 +4,8 @@
 tables of conversion. What else differs on the hub is done here: configs that are flat, settings in the words of then,
 tables with more rows than there are tokens, processors in files of their own, generation settings of chats. So it is in
 the published files of Qwen2-VL-2B, Qwen2.5-VL-3B, Qwen3-VL-30B-A3B, InternVL3-1B-hf, llava-onevision-qwen2-0.5b-ov-hf,
-gemma-3-4b-it, SmolVLM-500M-Instruct, SmolVLM2-500M-Video-Instruct and paligemma2-3b-pt-224.
+gemma-3-4b-it, SmolVLM-500M-Instruct, SmolVLM2-500M-Video-Instruct,
+GLM-4.1V-9B-Thinking and paligemma2-3b-pt-224.
 """
 
 from __future__ import annotations
@@ -68,7 +69,10 @@ def _as_published(folder: Path, weights: dict[str, torch.Tensor], config: dict[s
         text["rope_theta"] = rope["full_attention"].pop("rope_theta")
         text["rope_scaling"] = rope["full_attention"]
         text["sliding_window_pattern"] = 1 + text.pop("layer_types").index("full_attention")
-    if model_type.startswith("qwen3"):
+    if model_type == "glm4v":
+        text["partial_rotary_factor"] = text["rope_parameters"].pop("partial_rotary_factor")
+        config["vision_config"]["model_type"] = model_type
+    if model_type.startswith(("qwen3", "glm4v")):
         text["rope_scaling"] = text.pop("rope_parameters")
         text["rope_theta"] = text["rope_scaling"].pop("rope_theta")
     if model_type in _IDEFICS:

@@ -286,9 +286,62 @@ def _idefics(model_type: str, texts: Sequence[str], tied: bool) -> _Saved:
     return getattr(transformers, f"{name}ForConditionalGeneration")(config), processor
 
 
+# As GLM-4.1V's: a turn has no end but the next one's beginning, and the assistant's are texts.
+_GLM = (
+    "[gMASK]<sop>{% for message in messages %}<|{{ message.role }}|>\n{% if message.role == 'assistant' %}"
+    "{{ message.content }}{% else %}{% for content in message.content %}{% if content.type == 'image' %}"
+    "<|begin_of_image|><|image|><|end_of_image|>{% else %}{{ content.text }}{% endif %}{% endfor %}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+
+
+def _glm4v(texts: Sequence[str], tied: bool) -> _Saved:
+    from transformers import Glm4vConfig, Glm4vForConditionalGeneration
+    from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
+
+    roles = ("[gMASK]", "<sop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>")
+    ends = [f"<|{which}_of_{kind}|>" for kind in ("image", "video") for which in ("begin", "end")]
+    thoughts = ("<think>", "</think>", "<answer>", "</answer>")
+    special = ("<|endoftext|>", *roles, *ends, *thoughts, "<|image|>", "<|video|>")
+    tokenizer = _byte_level(texts, special, end="<|endoftext|>")
+    image, video, *places = tokenizer.convert_tokens_to_ids(["<|image|>", "<|video|>", *ends])
+    config = Glm4vConfig(
+        vision_config={
+            "hidden_size": WIDTH,
+            "out_hidden_size": WIDTH,
+            "intermediate_size": 2 * WIDTH,
+            "depth": 2,
+            "num_heads": 2,
+            "image_size": SIDE,
+            "patch_size": _PATCH,
+        },
+        text_config={
+            **_text_config(tokenizer, tied),
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10_000.0,
+                "partial_rotary_factor": 0.5,
+                "mrope_section": [1, 1, 2],
+            },
+        },
+        image_token_id=image,
+        video_token_id=video,
+        image_start_token_id=places[0],
+        image_end_token_id=places[1],
+        video_start_token_id=places[2],
+        video_end_token_id=places[3],
+        tie_word_embeddings=tied,
+    )
+    # Of both frames of a patch, which an image fills.
+    pixels = {"shortest_edge": 2 * (2 * _PATCH) ** 2, "longest_edge": 2 * (8 * _PATCH) ** 2}
+    processor = _processor("glm4v", Glm4vImageProcessorPil(patch_size=_PATCH, size=pixels), tokenizer, _GLM)
+    return Glm4vForConditionalGeneration(config), processor
+
+
 _MAKERS: dict[str, Callable[[Sequence[str], bool], _Saved]] = {
     **{model_type: partial(_qwen, model_type) for model_type in _QWEN},
     **{model_type: partial(_idefics, model_type) for model_type in ("idefics3", "smolvlm")},
+    "glm4v": _glm4v,
     "gemma3": _gemma3,
     "internvl": _internvl,
     "llava_onevision": _llava_onevision,

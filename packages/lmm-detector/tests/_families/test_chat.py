@@ -56,29 +56,44 @@ def test_a_sample_is_a_users_turn_and_the_assistants(family: Family) -> None:
 def test_batches_are_those_of_the_processors_own_chats(model_type: str, save: Save, images: list[np.ndarray]) -> None:
     """Turns, tokens and pixels as `apply_chat_template` makes them of a conversation in one call."""
     family = _families.load(str(save(model_type)))
-    # Idefics3's puts a space before an answer; ours begin behind what asks for one, where generation begins.
-    family.processor.chat_template = family.processor.chat_template.replace("'image' %} {%", "'image' %}{%")
+    answer = "ship 12,34 é"
+    # GLM-4.1V's turns of an assistant are texts.
+    content = answer if model_type == "glm4v" else [{"type": "text", "text": answer}]
     for image in images:
         question = {"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": PROMPT}]}
-        answer = {"role": "assistant", "content": [{"type": "text", "text": "ship 12,34 é"}]}
+        conversations = ([question], [question, {"role": "assistant", "content": content}])
+
+        def rendered(turns: list[dict[str, Any]], **options: Any) -> Any:
+            options["add_generation_prompt"] = len(turns) == 1
+            return family.processor.apply_chat_template(turns, **options)
+
+        asked, told = (rendered(turns, tokenize=False) for turns in conversations)
+        assert told.startswith(asked)
+        # Answers begin where generation does: the space that some templates put before them is left out.
+        space, _, behind = told[len(asked) :].partition(answer)
+        assert space == (" " if model_type in ("idefics3", "smolvlm") else "")
+        end = family.tokenizer.decode([family.end_tokens[0]])
+        assert behind.strip() == ("" if model_type == "glm4v" else end)
+
+        ours = family.on_device(family.collate([Sample(image, answer, True)], PROMPT))
+        labels = ours.pop("labels")[0]
         asked, told = (
-            family.processor.apply_chat_template(
-                turns, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=len(turns) == 1
+            {name: torch.from_numpy(values) for name, values in found.items()}
+            for found in (
+                rendered(turns, tokenize=True, return_dict=True, return_tensors="np") for turns in conversations
             )
-            for turns in ([question], [question, answer])
         )
-        ours = family.on_device(family.collate([Sample(image, "ship 12,34 é", True)], PROMPT))
-        labels = ours.pop("labels")
+        prompt = asked["input_ids"].shape[1]
+        assert (labels[:prompt] == -100).all()
+        assert torch.equal(labels[prompt:], ours["input_ids"][0, prompt:])
+        assert family.tokenizer.decode(labels[prompt:]) == answer + end
+        if not space:
+            length = prompt + len(labels[prompt:-1])
+            assert torch.equal(ours["input_ids"][0, :length], told["input_ids"][0, :length])
         assert ours.keys() == asked.keys()
-        prompt, whole = asked["input_ids"].shape[1], ours["input_ids"].shape[1]
-        assert whole > prompt
-        torch.testing.assert_close(ours["input_ids"], told["input_ids"][:, :whole])
-        assert (labels[:, :prompt] == -100).all()
-        assert torch.equal(labels[:, prompt:], told["input_ids"][:, prompt:whole])
-        for name in asked.keys() - {"input_ids"}:
-            by_token = asked[name].shape == asked["input_ids"].shape
-            expected = told[name][:, :whole] if by_token else asked[name]
-            torch.testing.assert_close(ours[name], expected, atol=1e-6, rtol=0, check_dtype=False, msg=name)
+        for name, expected in asked.items():
+            found = ours[name][:, :prompt] if expected.shape == asked["input_ids"].shape else ours[name]
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0, check_dtype=False, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +170,8 @@ def test_placeholders_of_images_are_never_written(folder: Path, images: list[np.
         ("qwen2_5_vl", (70, 100), (56, 112), 8),
         ("qwen3_vl", (10, 10), (28, 28), 1),
         ("qwen2_vl", (500, 500), (112, 112), 16),
+        ("glm4v", (70, 100), (56, 112), 8),
+        ("glm4v", (500, 500), (112, 112), 16),
         # Tiles of 56 pixels, up to four; of more than one, a thumbnail as well. Four tokens each, and two around them.
         ("internvl", (56, 56), (56, 56), 4),
         ("internvl", (300, 300), (112, 112), 20),
@@ -242,6 +259,16 @@ def test_adapters_leave_experts_and_router_alone(save: Save) -> None:
         "experts.down_proj",
         "gate.weight",
     }
+
+
+def test_glms_answers_are_taught_without_thoughts_and_end_as_its_texts(save: Save) -> None:
+    """Its template knows an assistant's turn as a text alone: a list it would write as Python does, brackets too."""
+    family = _families.load(str(save("glm4v")))
+    batch = family.collate([Sample(np.zeros((56, 56, 3), dtype=np.uint8), "ship", True)], PROMPT)
+    image = "<|begin_of_image|>" + 4 * "<|image|>" + "<|end_of_image|>"
+    turns = f"[gMASK]<sop><|user|>\n{image}{PROMPT}<|assistant|>\nship<|endoftext|>"
+    assert family.tokenizer.decode(batch["input_ids"][0]) == turns
+    assert [family.tokenizer.decode([token]) for token in family.end_tokens] == ["<|endoftext|>"]
 
 
 def test_models_without_a_chat_template(folder: Path, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_each_parameter_belongs_to_one_part(drawn: Family) -> None:
     assert all("visual" in name or "vision" in name for name in parts["vision"])
     texts = ("language_model", "text_model", "lm_head.weight")
     assert all(any(word in name for word in texts) for name in parts["language"])
-    between = ("merger", "projector", "newline", "connector")
+    between = ("merger", "projector", "newline", "connector", "downsample")
     assert all(any(word in name for word in between) for name in parts["projection"])
     assert all(parts.values())
 

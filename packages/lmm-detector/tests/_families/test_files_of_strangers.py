@@ -147,6 +147,8 @@ STRANGE: list[tuple[str, str, dict[str, Any]]] = [
     ("idefics3", "config.json", {"scale_factor": 0}),
     ("idefics3", "config.json", {"vision_config": {"image_size": 2**40}}),
     ("smolvlm", "processor_config.json", {"image_processor": "owner/name"}),
+    ("glm4v", "config.json", {"vision_config": {"spatial_merge_size": 2**20}}),
+    ("glm4v", "config.json", {"image_token_id": "x"}),
     ("gemma3", "config.json", {"mm_tokens_per_image": 0}),
     ("gemma3", "config.json", {"text_config": {"layer_types": ["x", "y"]}}),
     ("gemma3", "tokenizer_config.json", {"boi_token": None}),

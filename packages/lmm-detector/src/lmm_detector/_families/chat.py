@@ -38,6 +38,24 @@ def _smart_size(processor: Any, image_size: Size) -> Size:
     return columns, rows
 
 
+def _framed_size(processor: Any, image_size: Size) -> Size:
+    """Of GLM-4V: as Qwen-VL's, but that pixels are counted over the frames of a patch, of which an image fills all."""
+    from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize
+
+    settings = processor.image_processor
+    width, height = image_size
+    rows, columns = smart_resize(
+        settings.temporal_patch_size,
+        height,
+        width,
+        temporal_factor=settings.temporal_patch_size,
+        factor=settings.patch_size * settings.merge_size,
+        min_pixels=settings.size["shortest_edge"],
+        max_pixels=settings.size["longest_edge"],
+    )
+    return columns, rows
+
+
 def _tiled_size(processor: Any, image_size: Size) -> Size:
     """Of InternVL: the tiles that the image is stretched to; the thumbnail that goes with them is not counted."""
     from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
@@ -88,7 +106,12 @@ def _one_size(processor: Any, image_size: Size) -> Size:
     return size["width"], size["height"]
 
 
-def _set_smart_size(processor: Any, config: Any, side: int) -> None:
+def _set_framed_size(processor: Any, config: Any, side: int) -> None:
+    """Of GLM-4V: as Qwen-VL's; see `_framed_size`."""
+    _set_smart_size(processor, config, side, frames=processor.image_processor.temporal_patch_size)
+
+
+def _set_smart_size(processor: Any, config: Any, side: int, frames: int = 1) -> None:
     """Of Qwen-VL: bounds of the number of pixels between which there is one size for squares.
 
     The side is rounded to whole merged patches; a square has as many on a side or, scaled up or down to the bounds and
@@ -97,7 +120,7 @@ def _set_smart_size(processor: Any, config: Any, side: int) -> None:
     settings = processor.image_processor
     patch = settings.patch_size * settings.merge_size
     side = max(1, round(side / patch)) * patch
-    set_pixels(settings, (side - patch) ** 2 + 1, (side + patch) ** 2 - 1)
+    set_pixels(settings, frames * (side - patch) ** 2 + 1, frames * (side + patch) ** 2 - 1)
 
 
 def _set_tiled_size(processor: Any, config: Any, side: int) -> None:
@@ -160,6 +183,7 @@ def _prefixes(vision: str, *projection: str, language: str = "model.language_mod
 
 _MERGED = _prefixes("model.visual", "model.visual.merger")
 _MERGED_TWICE = _prefixes("model.visual", "model.visual.merger", "model.visual.deepstack_merger_list")
+_DOWNSAMPLED = _prefixes("model.visual", "model.visual.merger", "model.visual.downsample")
 _PROJECTED = _prefixes("model.vision_tower", "model.multi_modal_projector", "model.image_newline")
 _CONNECTED = _prefixes("model.vision_model", "model.connector", language="model.text_model")
 
@@ -168,6 +192,7 @@ MODELS: dict[str, _Model] = {
     "qwen2_5_vl": _Model("Qwen2_5_VLProcessor", _smart_size, _set_smart_size, _MERGED),
     "qwen3_vl": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
     "qwen3_vl_moe": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
+    "glm4v": _Model("Glm4vProcessor", _framed_size, _set_framed_size, _DOWNSAMPLED),
     "internvl": _Model("InternVLProcessor", _tiled_size, _set_tiled_size, _PROJECTED),
     "idefics3": _Model("Idefics3Processor", _split_size, _set_split_size, _CONNECTED),
     # SmolVLM's own processor writes the same of images, but asks for num2words, which it writes of videos with.
@@ -231,7 +256,7 @@ class Chat(DecoderOnly):
         return self._kind.input_size(self.processor, image_size)
 
     def set_image_size(self, side: int) -> None:
-        """See `Family.set_image_size`; Qwen-VL rounds to its patches, the others take multiples of their tiles."""
+        """See `Family.set_image_size`; Qwen-VL and GLM round to patches, the others but Gemma 3 take whole tiles."""
         if side < 1:
             raise ModelError(f"expected an image size of 1 px or more, got {side}")
         self._kind.set_image_size(self.processor, self.base.config, side)
@@ -242,7 +267,10 @@ class Chat(DecoderOnly):
 
     def _own_ends(self) -> tuple[int, ...]:
         """What the template puts behind an answer; and the tokenizer's end-of-text, if it is another."""
-        text = self._rendered([_turn("user", "?", with_image=True), _turn("assistant", _ANSWER)])
+        question = _turn("user", "?", with_image=True)
+        text = self._rendered([question, answer := _turn("assistant", _ANSWER)])
+        if repr(answer["content"]) in text:  # GLM-4.1V's writes what it is given, and knows texts alone
+            text = self._rendered([question, {"role": "assistant", "content": _ANSWER}])
         behind = self.tokenizer(text.rpartition(_ANSWER)[2].strip(), add_special_tokens=False).input_ids
         ends = [*behind[:1], self.tokenizer.eos_token_id]
         found = tuple(dict.fromkeys(token for token in ends if token is not None))

@@ -40,7 +40,8 @@ END = (
     "<end_of_turn>",
     "<end_of_utterance>",
     "<|end|>",
-    "<|user|>",  # GLM's answers end where the next turn begins
+    "<|user|>",  # GLM's answers end where the next turn begins, or with their own tag
+    "</answer>",
 )
 IGNORED = ("<s>", "<pad>", "<bos>")
 
