@@ -297,7 +297,7 @@ class Chat(DecoderOnly):
 
 
 class Gemma3(Chat):
-    """Gemma 3: an image's tokens see also those of it that come later (Gemma Team, arXiv 2503.19786)."""
+    """Gemma 3: an image's tokens see also those of it that come later, as transformers masks them."""
 
     ignored_inputs = ()  # its token types say which tokens are an image's
     without_flash: ClassVar[Mapping[Part, str]] = {
