@@ -3,8 +3,9 @@
 `save_pretrained` writes most weights under the names that they had when the model was published, by transformers' own
 tables of conversion. What else differs on the hub is done here: configs that are flat, settings in the words of then,
 tables with more rows than there are tokens, processors in files of their own, generation settings of chats. So it is in
-the published files of Qwen2-VL-2B, Qwen2.5-VL-3B, InternVL3-1B-hf, llava-onevision-qwen2-0.5b-ov-hf and
-paligemma2-3b-pt-224.
+the published files of Qwen2-VL-2B, Qwen2.5-VL-3B, Qwen3-VL-30B-A3B, InternVL3-1B-hf, llava-onevision-qwen2-0.5b-ov-hf,
+gemma-3-4b-it, SmolVLM-500M-Instruct, SmolVLM2-500M-Video-Instruct,
+GLM-4.1V-9B-Thinking and paligemma2-3b-pt-224.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 _ROWS = 64  # tables of embeddings have a multiple of so many on the hub
 _FLAT = ("qwen2_vl", "qwen2_5_vl")  # text settings beside the others
-_SIGLIP = ("llava_onevision", "paligemma")  # whose vision weights had one more level
+_SIGLIP = ("gemma3", "llava_onevision", "paligemma")  # whose vision weights had one more level
+_IDEFICS = ("idefics3", "smolvlm")
 _TABLES = ("embed_tokens.weight", "lm_head.weight")
+_EXPERTS = (".experts.gate_up_proj", ".experts.down_proj")
 
 
 def rewrite(folder: Path, layout: Layout) -> Path:
@@ -53,6 +56,29 @@ def _as_published(folder: Path, weights: dict[str, torch.Tensor], config: dict[s
         rows = -(-(text["vocab_size"] + 1) // _ROWS) * _ROWS
         text["vocab_size"] = rows
         weights = {name: _padded(each, rows) if name.endswith(_TABLES) else each for name, each in weights.items()}
+    if model_type == "qwen3_vl_moe":  # its experts lie the other way round
+        weights = {
+            name: each.transpose(1, 2).contiguous() if name.endswith(_EXPERTS) else each
+            for name, each in weights.items()
+        }
+        text["num_experts"] = text.pop("num_local_experts")
+        config["vision_config"]["model_type"] = model_type
+    if model_type == "gemma3":
+        rope = text.pop("rope_parameters")
+        text["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
+        text["rope_theta"] = rope["full_attention"].pop("rope_theta")
+        text["rope_scaling"] = rope["full_attention"]
+        text["sliding_window_pattern"] = 1 + text.pop("layer_types").index("full_attention")
+    if model_type == "glm4v":
+        text["partial_rotary_factor"] = text["rope_parameters"].pop("partial_rotary_factor")
+        config["vision_config"]["model_type"] = model_type
+    if model_type.startswith(("qwen3", "glm4v")):
+        text["rope_scaling"] = text.pop("rope_parameters")
+        text["rope_theta"] = text["rope_scaling"].pop("rope_theta")
+    if model_type in _IDEFICS:
+        text["rope_theta"] = text.pop("rope_parameters")["rope_theta"]
+        config["vision_config"] |= {"size": {"longest_edge": 2048}, "max_image_size": {"longest_edge": 512}}
+        config["vocab_size"] = text["vocab_size"]
     config["torch_dtype"] = config.pop("dtype")
     if model_type in _FLAT:
         rope = text.pop("rope_parameters")
@@ -83,6 +109,9 @@ def _processor_as_published(folder: Path, model_type: str) -> None:
     if model_type in _FLAT:
         size = images.pop("size")
         images |= {"min_pixels": size["shortest_edge"], "max_pixels": size["longest_edge"]}
+    if model_type == "smolvlm":
+        images["processor_class"] = processor["processor_class"] = "SmolVLMProcessor"
+        images["video_sampling"] = {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": 512}}
     _write(folder / "preprocessor_config.json", images)
     if len(processor) > 1:
         _write(path, processor)

@@ -33,7 +33,7 @@ def save(tmp_path_factory: pytest.TempPathFactory, class_names: ClassNames) -> S
     return save
 
 
-# One of each class of families; the others are types of the same class.
+# One of each class of families but Gemma 3's, which has tests of its own; the others are types of the same class.
 BY_DEFAULT = ("florence2", "paligemma", "qwen2_5_vl")
 
 

@@ -13,6 +13,7 @@ from lmm_detector.errors import ModelError
 from transformers import AutoConfig
 
 FLASH = "flash_attention_2"
+WHOLE = ("paligemma", "gemma3")  # tokens of an image see all of each other
 # Of published models: the heads of vision and language.
 HEADS = {
     "qwen2_vl": {"vision_config": {"embed_dim": 1280, "num_heads": 16}},  # 80
@@ -65,8 +66,8 @@ def test_without_flash_attention(folder: Path) -> None:
     "model_type, expected",
     [
         ("florence2", {"language": FLASH}),
-        ("paligemma", {"vision": FLASH}),
-        *((name, {"vision": FLASH, "language": FLASH}) for name in FAMILIES if name not in ("florence2", "paligemma")),
+        *((name, {"vision": FLASH}) for name in WHOLE),
+        *((name, {"vision": FLASH, "language": FLASH}) for name in FAMILIES if name not in ("florence2", *WHOLE)),
     ],
 )
 @pytest.mark.parametrize("wanted", [None, "auto", {}])
@@ -91,6 +92,7 @@ def test_by_name() -> None:
     [
         ("florence2", FLASH, {}, r"of the vision part .*: in half of its blocks channels attend(.|\n)*language=flash"),
         ("paligemma", {"language": FLASH}, {}, "of the language part .*: image and prompt see all of each other"),
+        ("gemma3", FLASH, {}, "of the language part .*: an image's tokens see all of each other"),
         (
             "qwen2_5_vl",
             FLASH,

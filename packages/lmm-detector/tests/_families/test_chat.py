@@ -12,6 +12,7 @@ import pytest
 import torch
 from lmm_detector import _families
 from lmm_detector._families import Decoding, Family, Sample
+from lmm_detector._families.chat import MODELS
 from lmm_detector.errors import ModelError
 from safetensors.torch import load_file, save_file
 
@@ -47,6 +48,52 @@ def test_a_sample_is_a_users_turn_and_the_assistants(family: Family) -> None:
     taught = batch["labels"][0]
     assert family.tokenizer.decode(taught[taught != -100]) == "ship<|im_end|>"
     assert batch["attention_mask"].all()
+
+
+@pytest.mark.parametrize(
+    "model_type", [pytest.param(name, marks=() if name == "qwen2_5_vl" else pytest.mark.slow) for name in MODELS]
+)
+def test_batches_are_those_of_the_processors_own_chats(model_type: str, save: Save, images: list[np.ndarray]) -> None:
+    """Turns, tokens and pixels as `apply_chat_template` makes them of a conversation in one call."""
+    family = _families.load(str(save(model_type)))
+    answer = "ship 12,34 é"
+    # GLM-4.1V's turns of an assistant are texts.
+    content = answer if model_type == "glm4v" else [{"type": "text", "text": answer}]
+    for image in images:
+        question = {"role": "user", "content": [{"type": "image", "image": image}, {"type": "text", "text": PROMPT}]}
+        conversations = ([question], [question, {"role": "assistant", "content": content}])
+
+        def rendered(turns: list[dict[str, Any]], **options: Any) -> Any:
+            options["add_generation_prompt"] = len(turns) == 1
+            return family.processor.apply_chat_template(turns, **options)
+
+        asked, told = (rendered(turns, tokenize=False) for turns in conversations)
+        assert told.startswith(asked)
+        # Answers begin where generation does: the space that some templates put before them is left out.
+        space, _, behind = told[len(asked) :].partition(answer)
+        assert space == (" " if model_type in ("idefics3", "smolvlm") else "")
+        end = family.tokenizer.decode([family.end_tokens[0]])
+        assert behind.strip() == ("" if model_type == "glm4v" else end)
+
+        ours = family.on_device(family.collate([Sample(image, answer, True)], PROMPT))
+        labels = ours.pop("labels")[0]
+        asked, told = (
+            {name: torch.from_numpy(values) for name, values in found.items()}
+            for found in (
+                rendered(turns, tokenize=True, return_dict=True, return_tensors="np") for turns in conversations
+            )
+        )
+        prompt = asked["input_ids"].shape[1]
+        assert (labels[:prompt] == -100).all()
+        assert torch.equal(labels[prompt:], ours["input_ids"][0, prompt:])
+        assert family.tokenizer.decode(labels[prompt:]) == answer + end
+        if not space:
+            length = prompt + len(labels[prompt:-1])
+            assert torch.equal(ours["input_ids"][0, :length], told["input_ids"][0, :length])
+        assert ours.keys() == asked.keys()
+        for name, expected in asked.items():
+            found = ours[name][:, :prompt] if expected.shape == asked["input_ids"].shape else ours[name]
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=0, check_dtype=False, msg=name)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +170,18 @@ def test_placeholders_of_images_are_never_written(folder: Path, images: list[np.
         ("qwen2_5_vl", (70, 100), (56, 112), 8),
         ("qwen3_vl", (10, 10), (28, 28), 1),
         ("qwen2_vl", (500, 500), (112, 112), 16),
+        ("glm4v", (70, 100), (56, 112), 8),
+        ("glm4v", (500, 500), (112, 112), 16),
         # Tiles of 56 pixels, up to four; of more than one, a thumbnail as well. Four tokens each, and two around them.
         ("internvl", (56, 56), (56, 56), 4),
         ("internvl", (300, 300), (112, 112), 20),
         ("internvl", (300, 150), (112, 56), 12),
         # Up to two by two squares of 56 pixels, each line of which ends with a token; a small view of 16 before it.
+        # The longer side brought to 112 pixels, then tiles of 56; of more than one, a small view as well.
+        ("idefics3", (300, 300), (112, 112), 20),
+        ("smolvlm", (30, 50), (112, 112), 20),
+        ("smolvlm", (1000, 200), (112, 56), 12),
+        ("idefics3", (100, 700), (56, 112), 12),
         ("llava_onevision", (50, 50), (56, 56), 16 + 4 * (4 + 1)),
         ("llava_onevision", (100, 100), (112, 112), 16 + 8 * (8 + 1)),
     ],
@@ -142,7 +196,7 @@ def test_what_the_model_sees(
     assert int((ids == family.model.config.image_token_id).sum()) == tokens
 
 
-@pytest.mark.parametrize("model_type", ["internvl", "llava_onevision"])
+@pytest.mark.parametrize("model_type", ["internvl", "llava_onevision", "idefics3"])
 def test_rows_and_columns_are_not_mixed_up(model_type: str, save: Save) -> None:
     """The left half of a wide image is another tile than the right one."""
     family = _families.load(str(save(model_type)))
@@ -155,10 +209,66 @@ def test_rows_and_columns_are_not_mixed_up(model_type: str, save: Save) -> None:
     assert family.input_size((112, 56)) == (112, 56)
 
 
+@pytest.mark.parametrize("rows, columns", [(0, 0), (1, 2), (3, 3)])
+def test_smolvlms_images_are_written_as_its_own_processor_writes_them(rows: int, columns: int, save: Save) -> None:
+    """Idefics3's is taken in its place."""
+    from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_string
+
+    processor = _families.load(str(save("smolvlm"))).processor
+    ours = processor.replace_image_token({"rows": [[rows]], "cols": [[columns]]}, 0)
+    assert ours == get_image_prompt_string(rows, columns, 4, "<fake_token_around_image>", "<image>", "<global-img>")
+
+
 def test_saved_processors_are_transformers(folder: Path, family: Family, tmp_path: Path) -> None:
     family.save(tmp_path)
     assert json.loads((tmp_path / "processor_config.json").read_text())["processor_class"] == "Qwen2_5_VLProcessor"
     assert (tmp_path / "chat_template.jinja").read_text() == (folder / "chat_template.jinja").read_text()
+
+
+# A mixture of experts.
+
+
+def test_a_routers_auxiliary_loss_is_left_out_and_that_is_said(
+    save: Save, images: list[np.ndarray], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = save("qwen3_vl_moe")
+    config = json.loads((copied(plain, tmp_path) / "config.json").read_text())
+    config["text_config"] |= {"output_router_logits": True, "router_aux_loss_coef": 100.0}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    losses = []
+    for folder in (plain, tmp_path):
+        family = _families.load(str(folder))
+        assert ("training leaves out the router's auxiliary loss" in caplog.text) == (folder == tmp_path)
+        batch = family.on_device(family.collate([Sample(image, "ship", True) for image in images], PROMPT))
+        count = int((batch["labels"] != -100).sum())
+        with torch.no_grad():
+            losses.append([float(family.loss(batch)) / count, float(family.model(**batch).loss)])
+    np.testing.assert_allclose(losses, losses[0][0], rtol=1e-5)
+
+
+def test_adapters_leave_experts_and_router_alone(save: Save) -> None:
+    """They are no linear layers: all experts of a layer are one table. The second layer has none."""
+    family = _families.load(str(save("qwen3_vl_moe")))
+    attention = [f"self_attn.{name}_proj" for name in "qkvo"]
+    dense = [f"mlp.{name}_proj" for name in ("gate", "up", "down")]
+    expected = {f"0.{name}" for name in attention} | {f"1.{name}" for name in attention + dense}
+    assert {name.partition("layers.")[2] for name in family.linear_layers("language")} == expected
+    trained = {name for name in family.parts["language"] if "experts" in name or "mlp.gate.weight" in name}
+    assert {name.partition("mlp.")[2] for name in trained} == {
+        "experts.gate_up_proj",
+        "experts.down_proj",
+        "gate.weight",
+    }
+
+
+def test_glms_answers_are_taught_without_thoughts_and_end_as_its_texts(save: Save) -> None:
+    """Its template knows an assistant's turn as a text alone: a list it would write as Python does, brackets too."""
+    family = _families.load(str(save("glm4v")))
+    batch = family.collate([Sample(np.zeros((56, 56, 3), dtype=np.uint8), "ship", True)], PROMPT)
+    image = "<|begin_of_image|>" + 4 * "<|image|>" + "<|end_of_image|>"
+    turns = f"[gMASK]<sop><|user|>\n{image}{PROMPT}<|assistant|>\nship<|endoftext|>"
+    assert family.tokenizer.decode(batch["input_ids"][0]) == turns
+    assert [family.tokenizer.decode([token]) for token in family.end_tokens] == ["<|endoftext|>"]
 
 
 def test_models_without_a_chat_template(folder: Path, tmp_path: Path) -> None:

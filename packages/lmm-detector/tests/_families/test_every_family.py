@@ -26,7 +26,7 @@ def logits_by_hand(family: Family, image: np.ndarray, tokens: list[int]) -> torc
         start = torch.tensor([[family.model.config.text_config.decoder_start_token_id]])
         batch["decoder_input_ids"] = torch.cat([start, written], dim=1)
     else:
-        more = {"attention_mask": 1, "mm_token_type_ids": 0, "token_type_ids": 1}
+        more = {"attention_mask": 1, "mm_token_type_ids": 0, "token_type_ids": int(family.name == "paligemma")}
         for name in more.keys() & batch.keys():
             batch[name] = torch.cat([batch[name], torch.full_like(written, more[name])], dim=1)
         batch["input_ids"] = torch.cat([batch["input_ids"], written], dim=1)
@@ -176,8 +176,10 @@ def test_each_parameter_belongs_to_one_part(drawn: Family) -> None:
     ids = [id(parameter) for part in parts.values() for parameter in part.values()]
     assert sorted(ids) == sorted(id(parameter) for parameter in drawn.model.parameters())
     assert all("visual" in name or "vision" in name for name in parts["vision"])
-    assert all("language_model" in name or name == "lm_head.weight" for name in parts["language"])
-    assert all(any(word in name for word in ("merger", "projector", "newline")) for name in parts["projection"])
+    texts = ("language_model", "text_model", "lm_head.weight")
+    assert all(any(word in name for word in texts) for name in parts["language"])
+    between = ("merger", "projector", "newline", "connector", "downsample")
+    assert all(any(word in name for word in between) for name in parts["projection"])
     assert all(parts.values())
 
 

@@ -141,6 +141,33 @@ def changed_somewhere(value: Any, rng: random.Random) -> Any:
     return rng.choice([None, -1, 0, 1e308, 2**70, "", "x", "../x", [], [None], {}, {"type": "x"}, True, "\ud800"])
 
 
+# What only one family has, as no checkpoint of it has it.
+STRANGE: list[tuple[str, str, dict[str, Any]]] = [
+    ("qwen3_vl_moe", "config.json", {"text_config": {"num_local_experts": 2**40}}),
+    ("idefics3", "config.json", {"scale_factor": 0}),
+    ("idefics3", "config.json", {"vision_config": {"image_size": 2**40}}),
+    ("smolvlm", "processor_config.json", {"image_processor": "owner/name"}),
+    ("glm4v", "config.json", {"vision_config": {"spatial_merge_size": 2**20}}),
+    ("glm4v", "config.json", {"image_token_id": "x"}),
+    ("gemma3", "config.json", {"mm_tokens_per_image": 0}),
+    ("gemma3", "config.json", {"text_config": {"layer_types": ["x", "y"]}}),
+    ("gemma3", "tokenizer_config.json", {"boi_token": None}),
+    ("qwen3_vl_moe", "config.json", {"text_config": {"mlp_only_layers": "x"}}),
+]
+
+
+@pytest.mark.parametrize("model_type, name, values", STRANGE)
+def test_a_familys_own_settings(model_type: str, name: str, values: dict[str, Any], tmp_path: Path) -> None:
+    path = save_tiny(model_type, tmp_path, NAMES, codecs.get("qwen2.5-vl")) / name
+    found = json.loads(path.read_text())
+    for key, value in values.items():
+        found[key] = {**found[key], **value} if isinstance(value, dict) else value
+    path.write_text(json.dumps(found))
+    with pytest.raises(ModelError, match="expected") as caught:
+        _families.load(str(tmp_path))
+    assert len(str(caught.value)) < 1_000
+
+
 # Adapters.
 
 

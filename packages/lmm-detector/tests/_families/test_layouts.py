@@ -15,7 +15,7 @@ from rbox_testing.layouts import LAYOUTS, Layout, rewrite
 from safetensors.torch import load_file
 
 PROMPT = "Find all ships."
-OLD_NAMES = ("qwen2_vl", "qwen2_5_vl", "internvl", "llava_onevision", "paligemma")
+OLD_NAMES = ("qwen2_vl", "qwen2_5_vl", "internvl", "llava_onevision", "gemma3", "paligemma")
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -48,3 +48,10 @@ def test_the_layouts_are_what_they_are_called(model_type: str, save: Callable[..
     assert text["vocab_size"] > len(_families.load(str(hub)).tokenizer)
     assert ("text_config" in config) == (model_type not in ("qwen2_vl", "qwen2_5_vl"))
     assert (hub / "preprocessor_config.json").is_file()
+
+
+def test_published_experts_lie_the_other_way_round(save: Callable[..., Path]) -> None:
+    hub, new = (load_file(rewrite(save("qwen3_vl_moe"), layout) / "model.safetensors") for layout in LAYOUTS)
+    name = "model.language_model.layers.0.mlp.experts.down_proj"
+    assert (hub[name].shape, new[name].shape) == ((4, 24, 32), (4, 32, 24))
+    assert torch.equal(hub[name].transpose(1, 2), new[name])

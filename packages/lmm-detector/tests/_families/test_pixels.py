@@ -11,6 +11,7 @@ import pytest
 import torch
 from lmm_detector import _families
 from lmm_detector._families import Family, Sample
+from lmm_detector._families.chat import Gemma3
 
 PROMPT = "Find all ships."
 # (height, width): of the tiny models' inputs, of several tiles, and of neither; some not square.
@@ -30,7 +31,9 @@ def draw(size: tuple[int, int], count: int = 2) -> list[np.ndarray]:
 def stock(family: Family, images: list[np.ndarray]) -> np.ndarray:
     """What the processor gives when it is called as transformers' documentation has it."""
     text = PROMPT if family.name == "florence2" else family.render(PROMPT)  # type: ignore[attr-defined]
-    found = family.processor(images=images, text=[text] * len(images), padding=True, return_tensors="np")
+    # Gemma 3's wants to be told which image belongs to which text.
+    given = [[image] for image in images] if isinstance(family, Gemma3) else images
+    found = family.processor(images=given, text=[text] * len(images), padding=True, return_tensors="np")
     pixels: np.ndarray = found["pixel_values"]
     return pixels
 
@@ -53,10 +56,10 @@ def test_pixels_are_the_stock_processors(size: tuple[int, int], family: Family) 
 
 def test_images_of_several_sizes_in_a_batch(family: Family) -> None:
     """One is resized, the other has the model's size already."""
-    images = [draw(size, 1)[0] for size in ((56, 56), (64, 64), (70, 70))]
+    images = [draw(size, 1)[0] for size in ((56, 56), (64, 64), (70, 70), (40, 90))]
     expected = stock(family, images)
     found = family.on_device(batch(family, images))["pixel_values"].numpy()
-    # LLaVA-OneVision fills images of fewer tiles up, which its model leaves out: by zeros before or behind the scaling.
+    # Images of fewer tiles are filled up; LLaVA-OneVision's model leaves these out: zeros before or behind the scaling.
     tiles = expected.reshape(-1, *expected.shape[-3:]) if expected.ndim == 5 else expected
     filled = [not tile.any() for tile in tiles]
     assert any(filled) == (expected.ndim == 5)
@@ -97,7 +100,7 @@ def test_the_rest_of_a_batch_does_not_depend_on_the_way(family: Family, monkeypa
 
 
 def test_nothing_is_resized_that_has_the_models_size(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
-    if family.name == "chat" and family.base.config.model_type in ("internvl", "llava_onevision"):
+    if family.base.config.model_type in ("internvl", "llava_onevision", "idefics3", "smolvlm"):
         pytest.skip("they cut tiles, and resize whatever comes")
     width, height = family.input_size((56, 56))
     batch(family, draw((height, width)))  # whatever is loaded at the first call

@@ -26,7 +26,12 @@ SIDES = {
     "qwen2_vl": (150, 140),
     "qwen2_5_vl": (84, 84),
     "qwen3_vl": (10, 28),
+    "qwen3_vl_moe": (100, 112),
     "internvl": (168, 168),
+    "glm4v": (150, 140),
+    "gemma3": (56, 56),
+    "idefics3": (168, 168),
+    "smolvlm": (56, 56),
     "llava_onevision": (168, 168),
 }
 
@@ -75,15 +80,17 @@ def test_a_size_that_is_set_is_kept(model_type: str, folder: Path, images: list[
     same(answers(family, images), answers(again, images))
 
 
-def test_smart_sizes_hold_for_all_sides() -> None:
-    """Of Qwen-VL, by transformers' own rounding: bounds exactly at the square would round below or above it."""
+@pytest.mark.parametrize("model_type", ["qwen2_vl", "glm4v"])
+def test_smart_sizes_hold_for_all_sides(model_type: str) -> None:
+    """By transformers' own rounding: bounds exactly at the square would round below or above it."""
     from lmm_detector._families.chat import MODELS
+    from transformers.models.glm4v.image_processing_pil_glm4v import Glm4vImageProcessorPil
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
     class Processor:
-        image_processor = Qwen2VLImageProcessorPil()
+        image_processor = {"qwen2_vl": Qwen2VLImageProcessorPil, "glm4v": Glm4vImageProcessorPil}[model_type]()
 
-    kind = MODELS["qwen2_vl"]
+    kind = MODELS[model_type]
     for side in (28, 448, 1000, 1024, 2048):
         kind.set_image_size(Processor, None, side)
         expected = round(side / 28) * 28
@@ -99,6 +106,9 @@ def test_smart_sizes_hold_for_all_sides() -> None:
         ("internvl", 100, r"in multiples of 56 px, .*, got 100(.|\n)*Take 56 or 112"),
         ("llava_onevision", 20, r"in multiples of 56 px, .*, got 20(.|\n)*Take 56 or 112"),
         ("paligemma", 112, r"expected images of 56 px, .*, got 112(.|\n)*224, 448 and 896"),
+        ("idefics3", 100, r"in multiples of 56 px, .*, got 100(.|\n)*Take 56 or 112"),
+        ("smolvlm", 224, r"tiles of 56 px the model has tokens for, got 224: there is no <row_4_col_4>"),
+        ("gemma3", 84, r"expected images of 56 px, .*, got 84(.|\n)*896 px"),
         ("qwen3_vl", -5, "expected an image size of 1 px or more, got -5"),
     ],
 )

@@ -110,7 +110,7 @@ def test_each_box_comes_with_the_character_that_completes_it(codec: Codec, names
 
 @pytest.mark.each_syntax
 def test_nothing_counts_behind_the_end(codec: Codec, names: ClassNames, valid: str) -> None:
-    for end in ("</s>", "<|im_end|>", "<end_of_turn>"):
+    for end in ("</s>", "<|im_end|>", "<end_of_turn>", "<end_of_utterance>", "<|user|>", "</answer>"):
         for chunks in ([valid + end + valid], [valid + end[:2], end[2:] + valid], [valid, *end, valid]):
             given_so_far = check(codec, names, chunks)
             assert sum(map(len, given_so_far)) == 5

@@ -14,7 +14,7 @@ from lmm_detector._families._frozen import hold_frozen, quantise
 from lmm_detector._families._hub import fetch, fetch_detector, fetch_run, resolve
 from lmm_detector._families._loading import DTYPES, is_remote_code, read_config
 from lmm_detector._families._preparation import Preparation
-from lmm_detector._families.chat import Chat
+from lmm_detector._families.chat import Chat, Gemma3
 from lmm_detector._families.florence2 import Florence2
 from lmm_detector._families.paligemma import PaliGemma
 from lmm_detector.errors import ModelError
@@ -46,6 +46,7 @@ FAMILIES: dict[str, type[Family]] = {
     "florence2": Florence2,
     "paligemma": PaliGemma,
     **dict.fromkeys(chat.MODELS, Chat),
+    "gemma3": Gemma3,
 }
 
 

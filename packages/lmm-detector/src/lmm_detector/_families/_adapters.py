@@ -73,9 +73,9 @@ def with_adapters(
 ) -> Family:
     """A family whose language part, and maybe others, learns through adapters only.
 
-    On every linear layer of these parts but the output head, or on those that are asked for. Rows of new tokens are
-    trained, in the embeddings and in an untied head, and tables of positions that have grown; nothing else of these
-    parts is.
+    On every linear layer of these parts but the output head, or on those that are asked for; a mixture's experts, all
+    of a layer in one table, are none, nor is their router: they stay as they are. Rows of new tokens are trained, in
+    the embeddings and in an untied head, and tables of positions that have grown; nothing else of these parts is.
 
     Args:
         family: A model without adapters; it is changed.

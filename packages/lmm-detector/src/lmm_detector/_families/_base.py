@@ -48,6 +48,8 @@ class Family(ABC):
     name: ClassVar[str]
     #: Parts whose attention flash-attn cannot compute whatever the size of its heads, and why.
     without_flash: ClassVar[Mapping[Part, str]] = {}
+    #: Why float16 does not hold what the model computes, if it does not.
+    without_float16: ClassVar[str | None] = None
     #: Whether all images become one of the same size, whose tokens are as many.
     has_one_size: ClassVar[bool] = False
 
@@ -66,7 +68,7 @@ class Family(ABC):
                 precision and the part allows it, what transformers chooses (sdpa) else; `attention` says which.
 
         Raises:
-            ModelError: If it cannot be found, weights are missing, or the model has no such attention.
+            ModelError: If it cannot be found, weights are missing, or the model has no such attention or precision.
         """
 
     def save(self, folder: str | Path, state_dict: Mapping[str, Any] | None = None) -> None:
@@ -182,6 +184,19 @@ class Family(ABC):
             self.base.set_attn_implementation(named)
         except (ValueError, ImportError) as error:
             raise ModelError(f"expected an attention that the model has, got: {said(error)}") from error
+
+    @classmethod
+    def require_precision(cls, dtype: str) -> None:
+        """Makes sure that a precision holds what the model computes, in weights or by autocast.
+
+        Raises:
+            ModelError: If it does not.
+        """
+        if dtype == "float16" and cls.without_float16:
+            raise ModelError(
+                f"expected float32 or bfloat16, got float16: {cls.without_float16}",
+                remedy="Take bfloat16, which takes as much memory.",
+            )
 
     def checkpoint_gradients(self) -> None:
         """Has training compute activations again in the backward pass, rather than keep them: less memory, more time.
@@ -406,7 +421,7 @@ class Family(ABC):
         for name, given in inputs.items():
             value = given.to(device, non_blocking=True)
             if name == "pixel_values" and not value.is_floating_point():
-                value = _pixels.normalised(value, self.processor.image_processor)
+                value = _pixels.normalised(value, self.processor.image_processor, inputs.get("pixel_attention_mask"))
             found[name] = value.to(dtype) if value.is_floating_point() else value
         return found
 

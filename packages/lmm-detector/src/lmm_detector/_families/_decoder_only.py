@@ -18,15 +18,6 @@ from lmm_detector.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
-# Inputs with a value for each token: what answers and padding have there. The token types tell M-RoPE which tokens are
-# of an image (1), and PaliGemma which are of the answer (1), that is read from left to right only.
-_BY_TOKEN = {
-    "input_ids": None,
-    "attention_mask": (1, 0),
-    "mm_token_type_ids": (0, 0),
-    "token_type_ids": (1, 0),
-}
-
 
 class DecoderOnly(Family):
     """A decoder that reads image and prompt and goes on with the answer.
@@ -36,6 +27,8 @@ class DecoderOnly(Family):
     """
 
     ignored_inputs: ClassVar[tuple[str, ...]] = ()
+    #: What answers have in `token_type_ids`: other than the tokens that see all of each other.
+    answer_type: ClassVar[int] = 0
 
     @abstractmethod
     def render(self, prompt: str) -> str:
@@ -107,8 +100,15 @@ class DecoderOnly(Family):
         inputs = self._process(images, prompt)
         mask = inputs["attention_mask"].bool()
         lengths = mask.sum(dim=1).tolist()
-        for name in _BY_TOKEN.keys() & inputs.keys():
-            answer_value, padding = _BY_TOKEN[name] or (None, self._pad_token)
+        # Inputs with a value for each token: what answers (None: their ids) and padding have there.
+        by_token = {
+            "input_ids": (None, self._pad_token),
+            "attention_mask": (1, 0),
+            "mm_token_type_ids": (0, 0),  # 1 are an image's tokens, which M-RoPE places
+            "token_type_ids": (self.answer_type, 0),
+        }
+        for name in by_token.keys() & inputs.keys():
+            answer_value, padding = by_token[name]
             rows = [
                 torch.cat([row[kept], row.new_tensor(ids if answer_value is None else [answer_value] * len(ids))])
                 for row, kept, ids in zip(inputs[name], mask, answers, strict=True)

@@ -30,7 +30,7 @@ def processed(processor: Any, images: Sequence[Image], *, do_resize: bool, **opt
     import torch
 
     found = processor(
-        images=list(images),
+        images=[[image] for image in images],  # one to a text, which Gemma 3's would not know by itself
         padding=True,
         return_tensors="np",  # PaliGemma's warns of NumPy 2 where it gets torch's
         do_resize=do_resize and processor.image_processor.do_resize,
@@ -38,8 +38,9 @@ def processed(processor: Any, images: Sequence[Image], *, do_resize: bool, **opt
         **options,
     )
     tensors = {name: torch.from_numpy(value) for name, value in found.items()}
-    # Image processors that cut patches make floats of whole numbers.
-    return tensors | {"pixel_values": tensors["pixel_values"].to(torch.uint8)}
+    # Image processors that cut patches make floats of whole numbers; Idefics3's mask has eight bytes for each pixel.
+    kinds = {"pixel_values": torch.uint8, "pixel_attention_mask": torch.bool}
+    return tensors | {name: tensors[name].to(kind) for name, kind in kinds.items() if name in tensors}
 
 
 def of_one_size(
@@ -74,7 +75,7 @@ def _resized(image: Image, size: tuple[int, int], resample: int) -> Image:
     return np.asarray(PillowImage.fromarray(np.ascontiguousarray(image)).resize(size, resample))
 
 
-def normalised(pixels: torch.Tensor, image_processor: Any) -> torch.Tensor:
+def normalised(pixels: torch.Tensor, image_processor: Any, mask: torch.Tensor | None = None) -> torch.Tensor:
     """What the image processor makes of bytes: (value * rescale_factor - mean) / standard deviation by channel.
 
     But for the tiles by which LLaVA-OneVision fills up images of fewer tiles than others of a batch, which its model
@@ -83,6 +84,7 @@ def normalised(pixels: torch.Tensor, image_processor: Any) -> torch.Tensor:
     Args:
         pixels: uint8, (..., 3, height, width); or (N, 3 * n) of Qwen-VL: flattened patches, channel by channel.
         image_processor: It has the factor, mean and deviation, and says which of the two steps are taken.
+        mask: (..., height, width) bool of Idefics3: what is not padding, which is zeros behind this. None: all.
 
     Returns:
         float32 of the same shape, where the pixels are.
@@ -105,4 +107,4 @@ def normalised(pixels: torch.Tensor, image_processor: Any) -> torch.Tensor:
         return value.to(values.device, torch.float32).view(-1, 1, 1)
 
     by_channel.mul_(everywhere(scale / deviation)).sub_(everywhere(mean / deviation))
-    return values
+    return values if mask is None else values.mul_(mask.to(values.device).unsqueeze(-3))

@@ -26,6 +26,16 @@ def require_multiple(side: int, of: int) -> None:
     )
 
 
+def require_side(side: int, known: int, remedy: str) -> None:
+    """Makes sure that a side is the one that a model's positions were learnt for.
+
+    Raises:
+        ModelError: If it is not.
+    """
+    if side != known:
+        raise ModelError(f"expected images of {known} px, which this model is made for, got {side}", remedy=remedy)
+
+
 def set_square(image_processor: Any, side: int) -> None:
     """Has an image processor resize to a square."""
     size = {"height": side, "width": side}
@@ -37,6 +47,11 @@ def set_square(image_processor: Any, side: int) -> None:
 def set_pixels(image_processor: Any, least: int, most: int) -> None:
     """Has an image processor of Qwen-VL scale images with fewer or more pixels than that."""
     image_processor.size = _like(image_processor.size, {"shortest_edge": least, "longest_edge": most})
+
+
+def set_longest_edge(image_processor: Any, side: int) -> None:
+    """Has an image processor of Idefics3 bring the longer side of images to that many pixels."""
+    image_processor.size = _like(image_processor.size, {"longest_edge": side})
 
 
 def _like(old: Any, size: dict[str, int]) -> Any:

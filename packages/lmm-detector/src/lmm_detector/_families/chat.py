@@ -1,18 +1,23 @@
-"""Every model with a chat template, through transformers' own classes: Qwen-VL, InternVL, LLaVA-OneVision."""
+"""Every model with a chat template, through transformers' own classes: Qwen-VL, InternVL, Gemma 3, SmolVLM, others."""
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 from rbox_formats.errors import said
 
 from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor, read_config
-from lmm_detector._families._sizes import require_multiple, set_pixels
+from lmm_detector._families._sizes import require_multiple, require_side, set_longest_edge, set_pixels
 from lmm_detector.errors import ModelError
+
+logger = logging.getLogger("lmm_detector")
 
 _ANSWER = "the answer"  # stands for one where the template is asked what follows it
 
@@ -26,6 +31,24 @@ def _smart_size(processor: Any, image_size: Size) -> Size:
     rows, columns = smart_resize(
         height,
         width,
+        factor=settings.patch_size * settings.merge_size,
+        min_pixels=settings.size["shortest_edge"],
+        max_pixels=settings.size["longest_edge"],
+    )
+    return columns, rows
+
+
+def _framed_size(processor: Any, image_size: Size) -> Size:
+    """Of GLM-4V: as Qwen-VL's, but that pixels are counted over the frames of a patch, of which an image fills all."""
+    from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize
+
+    settings = processor.image_processor
+    width, height = image_size
+    rows, columns = smart_resize(
+        settings.temporal_patch_size,
+        height,
+        width,
+        temporal_factor=settings.temporal_patch_size,
         factor=settings.patch_size * settings.merge_size,
         min_pixels=settings.size["shortest_edge"],
         max_pixels=settings.size["longest_edge"],
@@ -54,7 +77,41 @@ def _best_size(processor: Any, image_size: Size) -> Size:
     return width, height
 
 
-def _set_smart_size(processor: Any, config: Any, side: int) -> None:
+def _split_size(processor: Any, image_size: Size) -> Size:
+    """Of Idefics3 and SmolVLM: the tiles that the image is stretched to, its longer side first brought to one length.
+
+    The small view that goes with several tiles is not counted.
+    """
+    from transformers.models.idefics3.image_processing_pil_idefics3 import get_resize_output_image_size
+
+    settings = processor.image_processor
+    tile = settings.max_image_size["longest_edge"]
+    if not settings.do_image_splitting:
+        return tile, tile
+    shape = np.broadcast_to(np.uint8(0), image_size[::-1])
+    height, width = get_resize_output_image_size(shape, settings.size["longest_edge"])
+    ratio = width / height
+    if width >= height:
+        width = math.ceil(width / tile) * tile
+        height = math.ceil(int(width / ratio) / tile) * tile
+    else:
+        height = math.ceil(height / tile) * tile
+        width = math.ceil(int(height * ratio) / tile) * tile
+    return width, height
+
+
+def _one_size(processor: Any, image_size: Size) -> Size:
+    """Of Gemma 3: the only one. Its processor leaves pan and scan off, whatever the image processor's file says."""
+    size = processor.image_processor.size
+    return size["width"], size["height"]
+
+
+def _set_framed_size(processor: Any, config: Any, side: int) -> None:
+    """Of GLM-4V: as Qwen-VL's; see `_framed_size`."""
+    _set_smart_size(processor, config, side, frames=processor.image_processor.temporal_patch_size)
+
+
+def _set_smart_size(processor: Any, config: Any, side: int, frames: int = 1) -> None:
     """Of Qwen-VL: bounds of the number of pixels between which there is one size for squares.
 
     The side is rounded to whole merged patches; a square has as many on a side or, scaled up or down to the bounds and
@@ -63,7 +120,7 @@ def _set_smart_size(processor: Any, config: Any, side: int) -> None:
     settings = processor.image_processor
     patch = settings.patch_size * settings.merge_size
     side = max(1, round(side / patch)) * patch
-    set_pixels(settings, (side - patch) ** 2 + 1, (side + patch) ** 2 - 1)
+    set_pixels(settings, frames * (side - patch) ** 2 + 1, frames * (side + patch) ** 2 - 1)
 
 
 def _set_tiled_size(processor: Any, config: Any, side: int) -> None:
@@ -79,6 +136,29 @@ def _set_best_size(processor: Any, config: Any, side: int) -> None:
     settings = processor.image_processor
     require_multiple(side, settings.size["height"])
     settings.image_grid_pinpoints = config.image_grid_pinpoints = [[side, side]]
+
+
+def _set_split_size(processor: Any, config: Any, side: int) -> None:
+    """Of Idefics3 and SmolVLM: as many tiles as make up the square; and a small view, where there are several.
+
+    Each tile's row and column is a token of its own, published models have them for six by six.
+    """
+    settings = processor.image_processor
+    tile = settings.max_image_size["longest_edge"]
+    require_multiple(side, tile)
+    count, known = side // tile, processor.tokenizer.get_vocab()
+    if count > 1 and f"<row_{count}_col_{count}>" not in known:
+        raise ModelError(
+            f"expected an image size whose tiles of {tile} px the model has tokens for, got {side}: there is no "
+            f"<row_{count}_col_{count}>"
+        )
+    set_longest_edge(settings, side)
+    settings.do_image_splitting = True
+
+
+def _set_one_size(processor: Any, config: Any, side: int) -> None:
+    """Of Gemma 3: its vision model's positions are learnt for one size alone."""
+    require_side(side, processor.image_processor.size["height"], "Published Gemma 3 are for 896 px.")
 
 
 class _Model(NamedTuple):
@@ -97,19 +177,27 @@ class _Model(NamedTuple):
     prefixes: Mapping[Part, tuple[str, ...]]
 
 
-def _prefixes(vision: str, *projection: str) -> Mapping[Part, tuple[str, ...]]:
-    return {"vision": (vision,), "language": ("model.language_model", "lm_head"), "projection": projection}
+def _prefixes(vision: str, *projection: str, language: str = "model.language_model") -> Mapping[Part, tuple[str, ...]]:
+    return {"vision": (vision,), "language": (language, "lm_head"), "projection": projection}
 
 
 _MERGED = _prefixes("model.visual", "model.visual.merger")
 _MERGED_TWICE = _prefixes("model.visual", "model.visual.merger", "model.visual.deepstack_merger_list")
+_DOWNSAMPLED = _prefixes("model.visual", "model.visual.merger", "model.visual.downsample")
 _PROJECTED = _prefixes("model.vision_tower", "model.multi_modal_projector", "model.image_newline")
+_CONNECTED = _prefixes("model.vision_model", "model.connector", language="model.text_model")
 
 MODELS: dict[str, _Model] = {
     "qwen2_vl": _Model("Qwen2VLProcessor", _smart_size, _set_smart_size, _MERGED),
     "qwen2_5_vl": _Model("Qwen2_5_VLProcessor", _smart_size, _set_smart_size, _MERGED),
     "qwen3_vl": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
+    "qwen3_vl_moe": _Model("Qwen3VLProcessor", _smart_size, _set_smart_size, _MERGED_TWICE),
+    "glm4v": _Model("Glm4vProcessor", _framed_size, _set_framed_size, _DOWNSAMPLED),
     "internvl": _Model("InternVLProcessor", _tiled_size, _set_tiled_size, _PROJECTED),
+    "idefics3": _Model("Idefics3Processor", _split_size, _set_split_size, _CONNECTED),
+    # SmolVLM's own processor writes the same of images, but asks for num2words, which it writes of videos with.
+    "smolvlm": _Model("Idefics3Processor", _split_size, _set_split_size, _CONNECTED),
+    "gemma3": _Model("Gemma3Processor", _one_size, _set_one_size, _PROJECTED),
     "llava_onevision": _Model("LlavaOnevisionProcessor", _best_size, _set_best_size, _PROJECTED),
 }
 
@@ -122,7 +210,9 @@ class Chat(DecoderOnly):
     """
 
     name: ClassVar[str] = "chat"
-    ignored_inputs = ("token_type_ids",)  # of tokenizers in BERT's manner, which these models do not take
+    ignored_inputs: ClassVar[tuple[str, ...]] = (
+        "token_type_ids",
+    )  # of tokenizers in BERT's manner, which these models do not take
 
     @classmethod
     def load(
@@ -135,6 +225,7 @@ class Chat(DecoderOnly):
         """
         from transformers import AutoModelForImageTextToText
 
+        cls.require_precision(dtype)
         model_type = read_config(source)["model_type"]
         what = f"a model of type {model_type}"
         processor = load_processor(source, processor_class(model_type), what)
@@ -146,6 +237,7 @@ class Chat(DecoderOnly):
             )
         attention = choose_attention(source, attn_implementation, dtype, cls.without_flash)
         model = load_model(source, AutoModelForImageTextToText, what, dtype, attention)
+        _leave_out_router_loss(model, source)
         family = cls(model, processor)
         family._settle()
         return family
@@ -164,7 +256,7 @@ class Chat(DecoderOnly):
         return self._kind.input_size(self.processor, image_size)
 
     def set_image_size(self, side: int) -> None:
-        """See `Family.set_image_size`; Qwen-VL rounds to its patches, the others take multiples of their tiles."""
+        """See `Family.set_image_size`; Qwen-VL and GLM round to patches, the others but Gemma 3 take whole tiles."""
         if side < 1:
             raise ModelError(f"expected an image size of 1 px or more, got {side}")
         self._kind.set_image_size(self.processor, self.base.config, side)
@@ -175,7 +267,10 @@ class Chat(DecoderOnly):
 
     def _own_ends(self) -> tuple[int, ...]:
         """What the template puts behind an answer; and the tokenizer's end-of-text, if it is another."""
-        text = self._rendered([_turn("user", "?", with_image=True), _turn("assistant", _ANSWER)])
+        question = _turn("user", "?", with_image=True)
+        text = self._rendered([question, answer := _turn("assistant", _ANSWER)])
+        if repr(answer["content"]) in text:  # GLM-4.1V's writes what it is given, and knows texts alone
+            text = self._rendered([question, {"role": "assistant", "content": _ANSWER}])
         behind = self.tokenizer(text.rpartition(_ANSWER)[2].strip(), add_special_tokens=False).input_ids
         ends = [*behind[:1], self.tokenizer.eos_token_id]
         found = tuple(dict.fromkeys(token for token in ends if token is not None))
@@ -199,6 +294,31 @@ class Chat(DecoderOnly):
                 f"expected a chat template that writes turns, got {reason}", path=self.base.name_or_path
             ) from error
         return text
+
+
+class Gemma3(Chat):
+    """Gemma 3: an image's tokens see also those of it that come later, as transformers masks them."""
+
+    ignored_inputs = ()  # its token types say which tokens are an image's
+    without_flash: ClassVar[Mapping[Part, str]] = {
+        "language": "an image's tokens see all of each other, which its masks cannot say"
+    }
+    # huggingface/transformers, issue 36822.
+    without_float16 = "Gemma 3's activations are larger than its largest number, 65,504, and answers come out empty"
+    has_one_size = True
+
+
+def _leave_out_router_loss(model: Any, source: str) -> None:
+    """Turns off the auxiliary loss of a mixture of experts (Fedus et al., arXiv 2101.03961, section 2.2), and says so.
+
+    It holds the experts' shares of a batch's tokens even: a product of two means over the batch, which is another where
+    a step is divided otherwise. Ours is one mean over the step, and of answers alone, as published configurations have
+    it.
+    """
+    config = model.config.get_text_config()
+    if getattr(config, "output_router_logits", False):
+        logger.warning("%s: training leaves out the router's auxiliary loss (output_router_logits)", source)
+        config.output_router_logits = False
 
 
 def _turn(role: str, text: str, *, with_image: bool = False) -> dict[str, Any]:

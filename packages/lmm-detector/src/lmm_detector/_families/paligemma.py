@@ -9,7 +9,7 @@ from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor
-from lmm_detector.errors import ModelError
+from lmm_detector._families._sizes import require_side
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,7 @@ class PaliGemma(DecoderOnly):
 
     name: ClassVar[str] = "paligemma"
     ignored_inputs = ("labels",)  # the processor's own, without an answer
+    answer_type = 1  # 0 is the prefix
     without_flash: ClassVar[Mapping[Part, str]] = {
         "language": "image and prompt see all of each other, which its masks cannot say"
     }
@@ -63,12 +64,11 @@ class PaliGemma(DecoderOnly):
 
     def set_image_size(self, side: int) -> None:
         """See `Family.set_image_size`; the vision model's positions are learnt for one size alone."""
-        (known, _) = self.input_size((side, side))
-        if side != known:
-            raise ModelError(
-                f"expected images of {known} px, which this PaliGemma is made for, got {side}",
-                remedy="There are PaliGemmas for 224, 448 and 896 px, as their names say.",
-            )
+        require_side(
+            side,
+            self.processor.image_processor.size["height"],
+            remedy="There are PaliGemmas for 224, 448 and 896 px, as their names say.",
+        )
 
     def render(self, prompt: str) -> str:
         """See `DecoderOnly.render`; `<bos>` and the line's end are the processor's to add."""

@@ -43,8 +43,8 @@ class Detector(Loaded):
         """Loads a detector that `lmm_detector.train` made.
 
         Args:
-            path: Its folder: `model`, or one of `checkpoints`, of a run. Or a detector on the hub, owner/name. Or "demo":
-                a small detector of drawn scenes that comes with the package.
+            path: Its folder: `model`, or one of `checkpoints`, of a run. Or a detector on the hub, owner/name. Or
+                "demo": a small detector of drawn scenes that comes with the package.
             device: Such as "cpu" or "cuda:0". None: the best that there is; under torchrun, each process's own.
             dtype: What to compute in: "float32", "bfloat16" or "float16".
 

@@ -29,6 +29,7 @@ def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
         token_initialisation=config.token_initialisation,
     )
     family, added = _families.prepare(preparation)
+    family.require_precision(config.precision)
     family.use_attention(config.attention, config.precision)  # weights are float32, whatever is computed in
     if added:
         logger.info(

@@ -32,7 +32,17 @@ Span: TypeAlias = tuple[int, int]
 Unit: TypeAlias = Literal["box", "name", "broken", "none", "junk"]
 
 #: What ends an answer, and what stands around it, in the tokenizers of the models that write these formats.
-END = ("</s>", "<|im_end|>", "<|endoftext|>", "<eos>", "<end_of_turn>", "<|end|>")
+END = (
+    "</s>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<eos>",
+    "<end_of_turn>",
+    "<end_of_utterance>",
+    "<|end|>",
+    "<|user|>",  # GLM's answers end where the next turn begins, or with their own tag
+    "</answer>",
+)
 IGNORED = ("<s>", "<pad>", "<bos>")
 
 
