@@ -13,8 +13,9 @@ def hold_frozen(model: Any, dtype: str) -> None:
     """Holds the tables of linear layers and embeddings that are not trained in half precision.
 
     Each is used in the precision of what it is multiplied with, so that the model computes what it would with the
-    rounded numbers in float32: the same as before, where it was published in that precision. Norms, biases and
-    convolutions, a thousandth of a large model, stay as they are; so do tables some rows of which are trained.
+    rounded numbers in float32: the same as before, where it was published in that precision. Norms, biases,
+    convolutions and positions, a thousandth of a large model, stay as they are; so do tables some rows of which are
+    trained.
 
     Args:
         model: A transformers model in float32, adapters around it or not; what is trained requires gradients already.
@@ -28,7 +29,8 @@ def hold_frozen(model: Any, dtype: str) -> None:
         return
     # With one of their own: peft's layers show that of the layer within them.
     modules = [module for module in model.modules() if module._parameters.get("weight") is not None]
-    new = {id(module): forward for module in modules if (forward := _forward(module)) is not None}
+    words = model.get_input_embeddings()._parameters.get("weight")  # none of its own where some rows are trained
+    new = {id(module): forward for module in modules if (forward := _forward(module, words)) is not None}
     # A table may be that of the embeddings and of the head.
     kept = {id(module.weight) for module in modules if id(module) not in new or module.weight.requires_grad}
     kept |= {id(each.base_layer.weight) for each in model.modules() if isinstance(each, TrainableTokensLayer)}
@@ -38,16 +40,18 @@ def hold_frozen(model: Any, dtype: str) -> None:
             module.forward = new[id(module)]
 
 
-def _forward(module: Any) -> Any:
-    """What a module computes with a weight in any precision; None: it is not known."""
+def _forward(module: Any, words: Any) -> Any:
+    """What a module computes with a weight in any precision; None: it is not known.
+
+    Of tables of embeddings that of the words alone is only looked up; models interpolate those of positions.
+    """
     import torch
 
     # By its exact type: subclasses compute in ways of their own.
     if type(module) is torch.nn.Linear:
         return _linear(module)
-    if type(module) is torch.nn.Embedding or (
-        isinstance(module, torch.nn.Embedding) and hasattr(module, "embed_scale")
-    ):
+    is_scaled = isinstance(module, torch.nn.Embedding) and hasattr(module, "embed_scale")
+    if module.weight is words and (type(module) is torch.nn.Embedding or is_scaled):
         return _embedding(module)
     return None
 
