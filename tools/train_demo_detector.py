@@ -43,6 +43,7 @@ from lmm_detector._training._augmentation import Change
 from rbox_formats import ImageRecord, codecs, files, synthetic
 from rbox_formats.cli import Group
 from rbox_metrics import Report, evaluate
+from safetensors.torch import load_file, save_file
 
 LOOK = synthetic.VARIED
 CHUNK = 500  # scenes in a file
@@ -340,18 +341,18 @@ class Learner:
 
 @click.group(cls=Group, invoke_without_command=True)
 @click.option("--out", type=Path, default=Path("runs/demo-detector"), show_default=True, help="The folder.")
-@click.option("--vision-steps", default=4000, show_default=True, help="Of the first stage.")
-@click.option("--text-steps", default=12000, show_default=True, help="Of the second.")
+@click.option("--vision-steps", default=1000, show_default=True, help="Of the first stage.")
+@click.option("--text-steps", default=14000, show_default=True, help="Of the second.")
 @click.option("--batch", default=32, show_default=True, help="Scenes to a step.")
 @click.option("--vision-rate", default=1.5e-3, show_default=True, help="Learning rate of the first stage.")
 @click.option("--text-rate", default=1e-3, show_default=True, help="Learning rate of the second.")
 @click.option("--dense-weight", default=0.5, show_default=True, help="Of the dense head in the second stage.")
 @click.option("--point-weight", default=0.3, show_default=True, help="Of showing the decoder where to look.")
-@click.option("--scenes", default=24_000, show_default=True, help="To draw; training begins with the first of them.")
+@click.option("--scenes", default=40_000, show_default=True, help="To draw; training begins with the first of them.")
 @click.option("--workers", default=1, show_default=True, help="Processes that draw.")
 @click.option("--threads", default=1, show_default=True, help="Of PyTorch: more of them wait for each other.")
-@click.option("--eval-every", default=250, show_default=True, help="Steps between evaluations.")
-@click.option("--save-every", default=100, show_default=True, help="Steps between checkpoints.")
+@click.option("--eval-every", default=400, show_default=True, help="Steps between evaluations.")
+@click.option("--save-every", default=50, show_default=True, help="Steps between checkpoints.")
 @click.option("--seed", default=0, show_default=True, help="Of weights and steps.")
 @click.option(
     "--stop-after", type=float, default=None, help="Minutes; the command goes on from there when given again."
@@ -464,6 +465,8 @@ def export(out: Path, learner: Learner, plan: Plan) -> Path:
         learner.family.processor.save_pretrained(folder)
         model.float()
     learner.spec.save(folder)
+    weights = folder / "model.safetensors"
+    save_file(load_file(weights), weights, {"format": "pt", "commit": commit(), "seed": str(plan.seed)})
     detector = Detector.from_pretrained(folder, device="cpu")
     scenes = seen_scenes(FIRST_TEST, TEST)
     generation = Generation(batch_size=50, max_new_tokens=LONGEST, scores="geometric", first_tokens=0)
@@ -474,7 +477,6 @@ def export(out: Path, learner: Learner, plan: Plan) -> Path:
     history = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     steps = np.diff([0, *(line["step"] for line in history)])
     rates = np.array([line["scenes_a_second"] for line in history])
-    weights = folder / "model.safetensors"
     facts = {
         "architecture": f"{sum(p.numel() for p in learner.family.model.parameters()) / 1e6:.2f} M parameters, "
         f"{weights.stat().st_size / 1e6:.1f} MB; {(SIDE // CELL) ** 2} image tokens and their mean",
