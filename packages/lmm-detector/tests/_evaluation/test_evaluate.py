@@ -51,7 +51,7 @@ def test_label_files_without_an_image_are_left_out(
     both = Dataset(truth.class_names, [*records, alone], lambda record: record)
     path = write(tmp_path / "p.jsonl", [bare(r) for r in records], truth.class_names)
     assert evaluate(both, path, only_with_images=True).to_dict()["recall_micro"] == 1.0
-    assert "1 of 4 images have no file and are left out" in caplog.text
+    assert "1 of 4 images have no file and do not count" in caplog.text
 
 
 def test_predictions_of_another_dataset(truth: Dataset, tmp_path: Path) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from rbox_formats import ClassNames, ImageRecord
+from rbox_formats import ClassNames, Dataset, ImageRecord, datasets
 from rbox_formats.errors import DatasetError
 
 from lmm_detector import _families
 from lmm_detector._evaluation._evaluate import score_detector
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
-from lmm_detector._sources import open_sources
 from lmm_detector._spec import DetectorSpec
 from lmm_detector._training._config import TrainConfig
 
@@ -24,19 +23,26 @@ from lmm_detector._training._config import TrainConfig
 def held_out(config: TrainConfig, class_names: ClassNames) -> list[ImageRecord]:
     """The annotated images that a run is scored on; none where it is not.
 
+    They are those that `lmm-detector evaluate` scores: all of the dataset, or with `eval_only_with_images` those with
+    an image.
+
     Raises:
-        DatasetError: If the dataset is not there, or has no object of the classes.
+        DatasetError: If the dataset is not there, or has no object of the classes, or no image.
     """
-    if config.evaluation is None:
+    place = config.evaluation
+    if place is None:
         return []
-    _, (records,) = open_sources([config.evaluation], class_names)
+    dataset = datasets.read(place.format, place.path, place.split, class_names, image_folder=place.image_folder)
+    every = list(dataset)
+    with_images = datasets.with_images(Dataset(class_names, every))
+    records = with_images if config.eval_only_with_images else every
     if config.eval_images is not None:
         chosen = np.random.default_rng(config.seed).permutation(len(records))[: config.eval_images]
         records = [records[number] for number in sorted(chosen)]
     if all(record.difficult.all() for record in records):
         raise DatasetError(
             f"expected objects that are not difficult on the images to evaluate on, got none on {len(records)}",
-            path=config.evaluation.path,
+            path=place.path,
         )
     return records
 

@@ -78,6 +78,10 @@ class Report:
             what such an outline holds, so that DOTA's kit gives another figure. None where boxes were.
         angles: How boxes of five numbers in COCO results gave their angle, such as "degrees-counter-clockwise"; None
             where there were none. Set where a file is scored.
+        only_with_images: Whether images of the ground truth without a file were left out, as `evaluate_file` was asked
+            to. Otherwise all count, and what is on those without a file is missed.
+        images_left_out: How many images of the ground truth do not count: those without a file where only images with
+            one do, and those that are not in a sample.
     """
 
     protocol: ProtocolName
@@ -95,6 +99,8 @@ class Report:
     turned: Turned | None = None
     self_crossing_truths: int | None = None
     angles: str | None = None
+    only_with_images: bool = False
+    images_left_out: int = 0
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -122,6 +128,8 @@ class Report:
             "geometry": self.geometry,
             "class_names": list(self.class_names),
             "images": self.images,
+            "only_with_images": self.only_with_images,
+            "images_left_out": self.images_left_out,
             "angles": self.angles,
             "self_crossing_truths": self.self_crossing_truths,
             "iou_thresholds": [at.iou_threshold for at in self.at],
@@ -170,6 +178,8 @@ class Report:
         Over all IoU thresholds first, then, under a name of its own, what is of the lowest alone.
         """
         at, lines = self.at[0], []
+        if self.images is not None:
+            lines.append(("images that count", self._images()))
         if len(self.at) > 1:
             lines.append((f"mAP over {len(self.at)} IoU thresholds", percent(self.figures["map"])))
         if self.coco:
@@ -225,6 +235,13 @@ class Report:
             [at.iou_threshold, *(getattr(figures, name) for name in names)] for at in self.at for figures in at.classes
         ]
         return csv_table(["iou_threshold", *names], body)
+
+    def _images(self) -> str:
+        """How many images count, and what was chosen."""
+        if self.images_left_out:
+            which = " of those with a file" if self.only_with_images else ""
+            return f"{self.images}{which}, {self.images_left_out} of the ground truth left out"
+        return f"{self.images}, all of the ground truth" + (" (all have a file)" if self.only_with_images else "")
 
     def _title(self, at: AtThreshold) -> str:
         return f"{self.protocol}, IoU {at.iou_threshold:g}, percent"
