@@ -174,15 +174,19 @@ def _joined(images: list[_Image], image_ids: Sequence[str] | None) -> FlatBoxes:
             f"{len(set(image_ids))} differ"
         )
     filled = [image for image in images if len(image.boxes)]
-    without = [image.scores is None for image in filled]
-    if any(without) and not all(without):
-        raise MetricsError("expected scores on every image or on none, got them on some")
+    without = [number for number, image in enumerate(images) if len(image.boxes) and image.scores is None]
+    if 0 < len(without) < len(filled):
+        raise MetricsError(
+            f"expected scores on every image or on none, got boxes without scores on image {without[0]} "
+            f"({len(without)} of {len(filled)} images with boxes have none)",
+            remedy="A dictionary has them under 'scores'.",
+        )
     drawn = any(image.quads is not None for image in filled)
     flat = from_arrays(
         np.concatenate([np.zeros((0, 5)), *(image.boxes for image in filled)]),
         np.concatenate([np.zeros(0, np.int64), *(image.labels for image in filled)]),
         np.repeat(np.arange(len(images)), [len(image.boxes) for image in images]),
-        np.concatenate([image.scores for image in filled]) if filled and not without[0] else None,
+        np.concatenate([image.scores for image in filled]) if filled and not without else None,
         np.concatenate([np.zeros(0, bool), *(image.difficult for image in filled)]),
     )
     quads = [rbox_to_quad(image.boxes) if image.quads is None else image.quads for image in filled]
