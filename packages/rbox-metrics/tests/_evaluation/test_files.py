@@ -125,8 +125,8 @@ def test_which_images_count_does_not_depend_on_the_predictions(
         (4, False, 0),
         (2, True, 2),
     ]
-    assert everything.summary()[0] == ("images that count", "4, all of the ground truth")
-    assert with_images.summary()[0] == ("images that count", "2 of those with a file, 2 of the ground truth left out")
+    assert everything.summary()[0] == ("what counts of the ground truth", "all 4 images")
+    assert with_images.summary()[0] == ("what counts of the ground truth", "2 images with a file of 4")
     bare = dataset(record("P1", [A], [0]), record("P2", [A], [0]))
     with pytest.raises(MetricsError, match=r"expected image files, .* found none for any of 2 images"):
         evaluate_file(bare, tmp_path / "predictions.jsonl", only_with_images=True)
