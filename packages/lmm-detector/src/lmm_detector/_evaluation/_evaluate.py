@@ -138,6 +138,7 @@ def evaluate_checkpoints(
     with showing(progress):
         out = Path(out)
         files.require_writable(out)
+        _ranks.check_device(device)
         checkpoints = find_checkpoints(models, intermediate=intermediate)
         specs = [DetectorSpec.load(checkpoint.path) for checkpoint in checkpoints]
         truth = annotated(data, format, split, class_names or specs[0].class_names)

@@ -84,6 +84,7 @@ def evaluate(
     if not several:
         show_messages("rbox_metrics", "rbox_formats")
         [path] = predictions_paths
+        check_outputs(out, path, pictures=plots)
         truth = (
             open_truth(format, data, split, path) if class_names is None else _read(format, data, split, class_names)
         )

@@ -232,17 +232,20 @@ def check_outputs(
         files.not_an_input(path, *inputs)
         if path in out and path.suffix.lower() not in (".json", ".md", ".csv"):
             raise click.BadParameter(f"expected a file ending in .json, .md or .csv, got {path}", param_hint="--out")
-        if path.is_dir():
-            raise MetricsError("expected a file to write, got a folder", path=path)
-        files.require_writable(path.parent)
+        files.require_writable_file(path)
     if pictures is not None:
-        from importlib.util import find_spec
-
         if pictures.exists() and not pictures.is_dir():
             raise MetricsError("expected a folder for pictures, got a file", path=pictures)
         files.require_writable(pictures)
-        if find_spec("matplotlib") is None:
-            raise MetricsError("expected matplotlib for pictures, found none: pip install 'rbox-metrics[plot]'")
+        check_matplotlib()
+
+
+def check_matplotlib() -> None:
+    """Refuses, before any work, pictures that could not be drawn at its end."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise MetricsError("expected matplotlib for pictures, found none: pip install 'rbox-metrics[plot]'")
 
 
 def score(
