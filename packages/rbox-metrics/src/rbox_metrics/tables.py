@@ -23,17 +23,30 @@ Cell: TypeAlias = str | int | float
 
 
 def percent(value: float) -> str:
-    """A figure from 0 to 1 in percent; "-" for NaN."""
+    """A figure from 0 to 1 in percent; "-" for NaN.
+
+    >>> percent(0.7955), percent(float("nan"))
+    ('79.55', '-')
+    """
     return "-" if math.isnan(value) else f"{100 * value:.2f}"
 
 
 def shown(cell: Cell) -> str:
-    """A table's cell as text: a fraction in percent, anything else as it is."""
+    """A table's cell as text: a fraction in percent, anything else as it is.
+
+    >>> shown(0.5), shown(3), shown("ship")
+    ('50.00', '3', 'ship')
+    """
     return percent(cell) if isinstance(cell, float) else str(cell)
 
 
 def simple_table(title: str, header: Sequence[str], body: Sequence[Sequence[Cell]]) -> Table:
-    """Rows as a table for the terminal."""
+    """Rows as a table for the terminal.
+
+    >>> table = simple_table("percent", ["class", "AP"], [["ship", 0.5]])
+    >>> table.row_count
+    1
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -47,13 +60,26 @@ def simple_table(title: str, header: Sequence[str], body: Sequence[Sequence[Cell
 
 
 def markdown_table(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
-    """A table whose first column is text and whose others are numbers."""
+    """A table whose first column is text and whose others are numbers.
+
+    >>> print(markdown_table(["class", "AP"], [["ship", 0.5]]), end="")
+    | class | AP |
+    | --- | ---: |
+    | ship | 50.00 |
+    """
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *body]
     return "".join("| " + " | ".join(shown(cell).replace("|", r"\|") for cell in line) + " |\n" for line in lines)
 
 
 def plain_table(table: Table, width: int = 100) -> str:
-    """A table for the terminal as text, without colours and without spaces at the ends of lines."""
+    """A table for the terminal as text, without colours and without spaces at the ends of lines.
+
+    >>> from rbox_metrics.tables import simple_table
+    >>> print(plain_table(simple_table("", ["class", "AP"], [["ship", 0.5]])))
+     class    AP
+     ───────────
+     ship  50.00
+    """
     from rich.console import Console
 
     console = Console(width=width, file=io.StringIO(), color_system=None, force_terminal=False, force_jupyter=False)
@@ -63,7 +89,12 @@ def plain_table(table: Table, width: int = 100) -> str:
 
 
 def html_table(title: str, header: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
-    """A table for a notebook: the first column is text, the others are numbers."""
+    """A table for a notebook: the first column is text, the others are numbers.
+
+    >>> page = html_table("percent", ["class", "AP"], [["ship", 0.5]])
+    >>> "<caption>percent</caption>" in page, "50.00" in page
+    (True, True)
+    """
 
     def row(cells: Sequence[Cell], tag: str) -> str:
         texts = (html.escape(shown(cell)) for cell in cells)
@@ -76,7 +107,12 @@ def html_table(title: str, header: Sequence[str], body: Sequence[Sequence[Cell]]
 
 
 def csv_table(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
-    """A table with fractions as they are, from 0 to 1, and nothing for NaN."""
+    """A table with fractions as they are, from 0 to 1, and nothing for NaN.
+
+    >>> print(csv_table(["class", "AP"], [["ship", 0.5]]), end="")
+    class,AP
+    ship,0.5
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerows([header, *(["" if _is_nan(cell) else cell for cell in row] for row in body)])

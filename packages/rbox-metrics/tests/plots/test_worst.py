@@ -60,7 +60,7 @@ def test_judged_as_the_placement_counts(seed: int, score_levels: int | None, cro
     for number, each in enumerate(judged):
         assert each.truth.image_id == placement.images[number]
         counts = [int(mask.sum()) for mask in (each.right, each.false, each.missed)]
-        assert counts == [placement.hits[number], placement.misses[number], placement.missed[number]]
+        assert counts == [placement.hits[number], placement.false_positives[number], placement.missed[number]]
         assert each.found.sum() == each.right.sum()
         assert not (each.found & each.missed).any()
         assert not ((each.found | each.missed) & each.truth.difficult).any()

@@ -47,6 +47,18 @@ def evaluate_file(
     images of the dataset count, whatever the predictions name: objects on images that they lack count as missed, which
     is said in the log. An image without a file is one of those: no detector has seen it, and it was not answered.
 
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, Dataset, ImageRecord
+    >>> import tempfile
+    >>> truth = [ImageRecord(name, np.array([[50, 40, 20, 10, 0.3]]), np.array([0])) for name in ("P1", "P2")]
+    >>> from rbox_formats.predictions import Header, Writer
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Writer(f"{folder}/found.jsonl", Header(ClassNames(["ship"]), "mine")) as writer:
+    ...         writer.write(truth[0])
+    ...     report = evaluate_file(Dataset(["ship"], truth), f"{folder}/found.jsonl")
+    >>> report.images, report.figures["recall_micro"]  # P2 was not answered
+    (2, 0.5)
+
     Args:
         truth: The dataset.
         predictions_path: A file, a zip or a folder of any kind that `read_predictions` reads.

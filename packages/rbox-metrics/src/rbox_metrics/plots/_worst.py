@@ -85,6 +85,22 @@ def worst_images(
 
     Memory is bounded by the worst images' boxes, and one picture's rows.
 
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from rbox_formats import Dataset, ImageRecord
+    >>> from rbox_metrics import evaluate
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     image = Path(folder, "P1.png")
+    ...     Image.new("RGB", (200, 100)).save(image)
+    ...     missed = ImageRecord("P1", np.array([[50, 40, 20, 10, 0.3]]), np.array([0]), path=image)
+    ...     truth = Dataset(["ship"], [missed])
+    ...     report = evaluate(truth, [], ["ship"], full=True)
+    ...     path = worst_images(truth, [], report.placement, f"{folder}/worst.png")
+    >>> path.name
+    'worst.png'
+
     Args:
         truth: The annotations that were scored.
         detections: The detections that were scored, with the truth's classes.
@@ -128,8 +144,9 @@ def worst_images(
 
 def caption(placement: Placement, number: int) -> str:
     """What is right and wrong on an image."""
-    hits, misses, missed = (int(values[number]) for values in (placement.hits, placement.misses, placement.missed))
-    return f"F1 {100 * float(placement.f1[number]):.1f} %: {hits} found, {missed} missed, {misses} false"
+    counts = (placement.hits, placement.missed, placement.false_positives)
+    hits, missed, false = (int(values[number]) for values in counts)
+    return f"F1 {100 * float(placement.f1[number]):.1f} %: {hits} found, {missed} missed, {false} false"
 
 
 def _worst_records(truth: Dataset, placement: Placement, count: int) -> list[ImageRecord]:
