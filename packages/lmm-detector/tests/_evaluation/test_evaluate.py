@@ -8,6 +8,7 @@ import pytest
 from lmm_detector import evaluate, visualize
 from rbox_formats import Dataset, ImageRecord, datasets, draw, images, predictions
 from rbox_formats.errors import DatasetError, RboxError
+from rbox_metrics.plots import judged_sheet
 
 HEADER_SETTINGS = {"fingerprint": "sha256:1"}
 
@@ -72,6 +73,8 @@ def test_a_picture_for_each_image_and_a_sheet(truth: Dataset, tmp_path: Path) ->
     for picture, annotated, found in zip(pictures, (first, second), reversed(predicted), strict=True):
         expected = draw.side_by_side(images.load(annotated.file), annotated, found, truth.class_names)
         np.testing.assert_array_equal(images.load(picture), np.asarray(expected))
+    expected_sheet = judged_sheet([(first, predicted[1]), (second, predicted[0])], truth.class_names)
+    np.testing.assert_array_equal(images.load(sheet), np.asarray(expected_sheet))
     assert len(visualize(truth, path, tmp_path / "one", limit=1)) == 2
 
 

@@ -16,10 +16,10 @@ from typing import Any
 import rbox_metrics
 from rbox_formats import Dataset, ImageRecord, datasets, files
 from rbox_formats.progress import showing
-from rbox_formats.visualization import visualize
 
 from lmm_detector._evaluation._checkpoints import Checkpoint, find_checkpoints, step_in
 from lmm_detector._evaluation._comparison import FIGURES, Scored
+from lmm_detector._evaluation._pictures import visualize
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._predict import predict
