@@ -272,6 +272,24 @@ def test_boxes_of_another_convention() -> None:
         RotatedMeanAveragePrecision(convention="nonsense")
 
 
+def test_metrics_of_other_conventions_are_kept_apart_in_a_collection() -> None:
+    """torchmetrics has metrics of equal states share them from then on, as they are after a batch without boxes."""
+    degrees = LE90.degrees.counter_clockwise
+    metrics = {"radians": RotatedMeanAveragePrecision(), "degrees": RotatedMeanAveragePrecision(convention=degrees)}
+    collection = MetricCollection(metrics)
+    collection.update([NONE], [NONE])
+    turned = [[x, y, w, h, -math.degrees(angle)] for x, y, w, h, angle in THREE]
+    collection.update([ANNOTATED | {"scores": torch.ones(3)}], [ANNOTATED | {"boxes": torch.tensor(THREE)}])
+    collection["degrees"].reset()
+    collection["degrees"].update(
+        [ANNOTATED | {"boxes": torch.tensor(turned), "scores": torch.ones(3)}],
+        [ANNOTATED | {"boxes": torch.tensor(turned)}],
+    )
+    angles = [collection[name].truths[-1][0, 4].item() for name in metrics]
+    assert angles == pytest.approx([0.3, 0.3])
+    assert len(collection.compute_groups) == 2
+
+
 UNSCORED = {key: value for key, value in RANKED.items() if key != "scores"}
 
 

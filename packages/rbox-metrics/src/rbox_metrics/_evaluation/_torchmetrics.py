@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from rbox_formats import LE90, ClassNames, Convention, convert
@@ -124,6 +125,9 @@ class RotatedMeanAveragePrecision(Metric):
         self.add_state("images", default=[], dist_reduce_fx="cat")
         self.add_state("detections", default=[], dist_reduce_fx="cat")
         self.add_state("truths", default=[], dist_reduce_fx="cat")
+        # In a collection, metrics whose states are equal share them: those of different conventions must not.
+        code = torch.tensor(crc32(repr(convention).encode()))
+        self.add_state("convention_code", default=code, dist_reduce_fx="max")
 
     def update(self, preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]]) -> None:
         """Adds images.

@@ -17,6 +17,7 @@ else:
     PillowImage = Any  # Pillow is imported where something is drawn
 
 _COLUMNS = 4
+_FOUND_WIDTH = 1.8  # px of the sheet: what is right is seen here, and what is not is seen first
 
 
 def judged_sheet(
@@ -84,4 +85,5 @@ def _tile(
     counts = f"{judged.right.sum()} right, {judged.false.sum()} wrong, {judged.missed.sum()} missed"
     if small_truth is not truth:
         (judged,) = judge([small_truth], [small_detected], class_names, iou_threshold, protocol, geometry)
-    return headed(outlined(pixels, judged, class_names, (0, 0)), ((truth.image_id, INK, 19), (counts, INK, 16)))
+    picture = outlined(pixels, judged, class_names, found_width=_FOUND_WIDTH)
+    return headed(picture, ((truth.image_id, INK, 19), (counts, INK, 16)))

@@ -274,7 +274,13 @@ def headed(panel: PillowImage, lines: Sequence[tuple[str, Colour, int]]) -> Pill
     return tile
 
 
-def outlined(pixels: np.ndarray, judged: Judged, class_names: ClassNames, start: tuple[int, int]) -> PillowImage:
+def outlined(
+    pixels: np.ndarray,
+    judged: Judged,
+    class_names: ClassNames,
+    start: tuple[int, int] = (0, 0),
+    found_width: float = _FOUND_WIDTH,
+) -> PillowImage:
     """A part of an image, as large as a tile, with what was found in thin lines and the errors over it.
 
     Args:
@@ -282,6 +288,7 @@ def outlined(pixels: np.ndarray, judged: Judged, class_names: ClassNames, start:
         judged: The image's boxes.
         class_names: What their labels index.
         start: Where the part begins, px of the image.
+        found_width: How wide the lines of what was found are, px of the tile.
     """
     from rbox_formats import draw
 
@@ -290,7 +297,7 @@ def outlined(pixels: np.ndarray, judged: Judged, class_names: ClassNames, start:
     truth, detections = judged.truth, judged.detections
     found, _ = _layer(truth.image_id, [(FOUND, truth, judged.found)], class_names, start)
     canvas = draw.draw_record(
-        pixels, found, outcomes, line_width=_FOUND_WIDTH, show_labels=False, show_angles=False, scale=scale
+        pixels, found, outcomes, line_width=found_width, show_labels=False, show_angles=False, scale=scale
     )
     parts = [(MISSED, truth, judged.missed), (FALSE, detections, judged.false)]
     errors, texts = _layer(truth.image_id, parts, class_names, start)
