@@ -82,6 +82,7 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.files.replacing": replace,
     "rbox_formats.files.write_text": lambda path: f.write_text(path, "x"),
     "rbox_formats.files.require_writable": lambda path: f.require_writable(path),
+    "rbox_formats.files.require_writable_file": lambda path: f.require_writable_file(path),
     "rbox_formats.files.not_an_input": f.not_an_input,
     "rbox_formats.draw.save": lambda path: draw.save(Image.new("RGB", (3, 3)), path),
     "rbox_formats.splitting.split": lambda path: splitting.split(TRUTH, path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,6 +87,16 @@ def test_images_without_objects(
     settings: dict[str, Any], count: int, mmrotate: ModuleType, scenes: Path, tmp_path: Path
 ) -> None:
     assert len(of_ours(difficult_scenes(scenes, tmp_path / "data"), "train", **settings)) == count
+
+
+def test_images_without_a_file_are_kept_for_the_metric(mmrotate: ModuleType, scenes: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(scenes, tmp_path / "data"))
+    gone = sorted((root / "train" / "images").iterdir())[0]
+    gone.unlink()
+    scored = of_ours(root, "train", test_mode=True)
+    assert len(scored) == 5
+    assert [record.image_id for record in scored.metainfo["without_file"]] == [gone.stem]
+    assert "without_file" not in of_ours(root, "train").metainfo
 
 
 def test_objects_of_classes_that_are_left_out_are_passed_over(mmrotate: ModuleType, scenes: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rbox_formats import ImageRecord
 
 # The boxes of MMRotate's tests/test_evaluation/test_metrics/test_dota_metric.py.
 BOXES = [[23, 31, 10, 20, 0.0], [100, 120, 10, 20, 0.1], [150, 160, 10, 20, 0.2], [250, 260, 10, 20, 0.3]]
@@ -38,11 +39,16 @@ def sample(
     }
 
 
-def scored(*samples: dict[str, Any], classes: tuple[str, ...] = ("plane",), **settings: Any) -> dict[str, float]:
+def scored(
+    *samples: dict[str, Any],
+    classes: tuple[str, ...] = ("plane",),
+    without_file: tuple[ImageRecord, ...] = (),
+    **settings: Any,
+) -> dict[str, float]:
     from mmrotate.registry import METRICS
 
     metric = METRICS.build({"type": "RBoxMetric", **settings})
-    metric.dataset_meta = {"classes": classes}
+    metric.dataset_meta = {"classes": classes, "without_file": list(without_file)}
     for each in samples:
         metric.process([], [each])
     return metric.evaluate(size=len(samples))
@@ -56,6 +62,14 @@ def test_what_is_found_as_it_is_scores_one() -> None:
         "rbox/map_nc": 1.0,
         "rbox/f1_micro": 1.0,
     }
+
+
+def test_images_without_a_file_count_by_hand() -> None:
+    """Four objects found, four on an image that nobody saw: recall 1/2, so 6 of 11 points."""
+    unseen = ImageRecord("P1", np.array(BOXES), np.zeros(4, np.int64))
+    figures = scored(sample(), without_file=(unseen,))
+    assert figures["rbox/map"] == pytest.approx(6 / 11)
+    assert scored(sample(), without_file=(unseen,), only_with_images=True)["rbox/map"] == 1.0
 
 
 def test_several_thresholds() -> None:

@@ -8,12 +8,12 @@ from rbox_formats import lazy
 
 if TYPE_CHECKING:
     from rbox_formats.images import find_images
-    from rbox_formats.visualization import visualize
     from rbox_metrics import evaluate_file as evaluate
 
     from lmm_detector._convert import convert
     from lmm_detector._convert._merging import merge
     from lmm_detector._evaluation._evaluate import evaluate_checkpoints
+    from lmm_detector._evaluation._pictures import visualize
     from lmm_detector._prediction._detector import Detector
     from lmm_detector._prediction._generation import Generation
     from lmm_detector._prediction._geojson import write_geojson
@@ -40,7 +40,7 @@ else:
             "push_to_hub": "lmm_detector._publishing._push",
             "read_predictions": "lmm_detector._prediction._predict",
             "train": "lmm_detector._training._train",
-            "visualize": "rbox_formats.visualization",
+            "visualize": "lmm_detector._evaluation._pictures",
             "write_geojson": "lmm_detector._prediction._geojson",
         },
     )

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from lmm_detector import Detector, evaluate_checkpoints
@@ -23,7 +24,7 @@ from lmm_detector._spec import DetectorSpec
 from lmm_detector.cli.evaluate import evaluate as evaluate_command
 from lmm_detector.cli.main import main
 from lmm_detector.errors import ConfigError
-from rbox_formats import ClassNames, ImageRecord, codecs, datasets, predictions
+from rbox_formats import ClassNames, Dataset, ImageRecord, codecs, datasets, predictions
 from rbox_formats.errors import PredictionsError, RboxError
 
 SHORT = Generation(max_new_tokens=4, scores="none", first_tokens=0)
@@ -118,10 +119,34 @@ def test_clips_are_lmmrotates() -> None:
     numbers = list(range(50))
     random.Random(42).shuffle(numbers)
     images = [f"P{number}" for number in range(50)]
-    assert clipped(images, 20) == [f"P{number}" for number in numbers[:20]]
-    assert clipped(images, 20, 1) != clipped(images, 20)
-    assert clipped(images, None) == images
-    assert sorted(clipped(images, 500)) == sorted(images)
+    bare = [ImageRecord(image, np.zeros((0, 5)), np.zeros(0, np.int64)) for image in images]
+
+    def names(*arguments: Any) -> list[str]:
+        return [record.image_id for record in clipped(Dataset(ClassNames(["ship"]), bare), *arguments)]
+
+    assert names(20) == [f"P{number}" for number in numbers[:20]]
+    assert names(20, 1) != names(20)
+    assert names(None) == images
+    assert sorted(names(500)) == sorted(images)
+
+
+def test_images_without_a_file_count_unless_they_are_left_out(run_folder: Path, scenes: Path, tmp_path: Path) -> None:
+    """Of four, one has no file: what is on it is missed, also where the model did not look at it."""
+    data = Path(shutil.copytree(scenes, tmp_path / "data"))
+    gone = sorted((data / "train" / "images").iterdir())[0]
+    gone.unlink()
+    arguments: dict[str, Any] = {"split": "train", "generation": SHORT}
+    out = tmp_path / "out"
+    [scored] = evaluate_checkpoints([run_folder], data, out, score=False, **arguments)
+    assert gone.stem not in {record.image_id for record in predictions.read(scored.predictions)}
+    write_truth(scored.predictions, scenes)
+    truth = list(datasets.read("dota", scenes, "train"))
+    there = sum(len(record) for record in truth if record.image_id != gone.stem)
+    for only_with_images, recall, left_out in ((False, there / sum(map(len, truth)), 0), (True, 1.0, 1)):
+        [scored] = evaluate_checkpoints([run_folder], data, out, only_with_images=only_with_images, **arguments)
+        assert scored.figures["recall_micro"] == pytest.approx(recall)
+        report = json.loads((scored.predictions.parent / "report.json").read_text())
+        assert (report["only_with_images"], report["images_left_out"]) == (only_with_images, left_out)
 
 
 def test_a_checkpoint_that_changed_is_refused(

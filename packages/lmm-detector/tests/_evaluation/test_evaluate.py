@@ -8,6 +8,7 @@ import pytest
 from lmm_detector import evaluate, visualize
 from rbox_formats import Dataset, ImageRecord, datasets, draw, images, predictions
 from rbox_formats.errors import DatasetError, RboxError
+from rbox_metrics.plots import judged_sheet
 
 HEADER_SETTINGS = {"fingerprint": "sha256:1"}
 
@@ -51,7 +52,7 @@ def test_label_files_without_an_image_are_left_out(
     both = Dataset(truth.class_names, [*records, alone], lambda record: record)
     path = write(tmp_path / "p.jsonl", [bare(r) for r in records], truth.class_names)
     assert evaluate(both, path, only_with_images=True).to_dict()["recall_micro"] == 1.0
-    assert "1 of 4 images have no file and are left out" in caplog.text
+    assert "1 of 4 images have no file and do not count" in caplog.text
 
 
 def test_predictions_of_another_dataset(truth: Dataset, tmp_path: Path) -> None:
@@ -72,6 +73,8 @@ def test_a_picture_for_each_image_and_a_sheet(truth: Dataset, tmp_path: Path) ->
     for picture, annotated, found in zip(pictures, (first, second), reversed(predicted), strict=True):
         expected = draw.side_by_side(images.load(annotated.file), annotated, found, truth.class_names)
         np.testing.assert_array_equal(images.load(picture), np.asarray(expected))
+    expected_sheet = judged_sheet([(first, predicted[1]), (second, predicted[0])], truth.class_names)
+    np.testing.assert_array_equal(images.load(sheet), np.asarray(expected_sheet))
     assert len(visualize(truth, path, tmp_path / "one", limit=1)) == 2
 
 

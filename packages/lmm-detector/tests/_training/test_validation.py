@@ -14,6 +14,7 @@ import torch
 from lmm_detector import Detector, TrainConfig, _families, predict, train
 from lmm_detector._prediction._detector import Generation
 from lmm_detector._training._run_folder import has_settled
+from lmm_detector._training._validation import held_out
 from lmm_detector.errors import ConfigError
 from rbox_formats import datasets
 from rbox_formats.errors import DatasetError
@@ -158,6 +159,29 @@ def test_images_that_are_drawn(evaluated: TrainConfig, scenes: Path) -> None:
     names = [json.loads(line)["image_id"] for line in lines[1:]]
     assert len(names) == 2
     assert set(names) < {path.stem for path in (scenes / "val" / "images").iterdir()}
+
+
+def test_images_without_a_file_are_evaluated_on_as_by_the_command(
+    evaluated: TrainConfig, scenes: Path, class_names: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(scenes, tmp_path / "data")
+    gone = sorted((tmp_path / "data" / "val" / "images").iterdir())[0]
+    gone.unlink()
+    config = dataclasses.replace(evaluated, eval_data_path=str(tmp_path / "data"), eval_split="val")
+    every = [record.image_id for record in datasets.read("dota", scenes, "val", class_names)]
+    assert [record.image_id for record in held_out(config, class_names)] == every
+    train(dataclasses.replace(config, steps=2))
+    folder = Path(config.out) / "evaluations" / "step-2"
+    names = [json.loads(line)["image_id"] for line in (folder / "predictions.jsonl").read_text().splitlines()[1:]]
+    assert names == [name for name in every if name != gone.stem]
+    config = dataclasses.replace(config, eval_only_with_images=True)
+    assert [record.image_id for record in held_out(config, class_names)] == [
+        name for name in every if name != gone.stem
+    ]
+    shutil.rmtree(gone.parent)
+    gone.parent.mkdir()
+    with pytest.raises(DatasetError, match="expected images beside the annotations"):
+        held_out(config, class_names)
 
 
 def test_settings_that_do_not_fit(evaluated: TrainConfig, tmp_path: Path) -> None:

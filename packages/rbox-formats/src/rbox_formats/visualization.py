@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from rbox_formats import Dataset, draw, files, predictions
+from rbox_formats import ClassNames, Dataset, ImageRecord, draw, files, predictions
 from rbox_formats.errors import DatasetError
 from rbox_formats.progress import showing, track
 
@@ -17,10 +18,19 @@ SHEET_SIZE = 16
 _MAX_SIDE = 2048
 
 
+Sheet = Callable[[Sequence[tuple[ImageRecord, ImageRecord]], ClassNames], Image.Image]
+
+
 def visualize(
-    truth: Dataset, predictions_path: str | Path, out: str | Path, *, limit: int | None = None, progress: bool = False
+    truth: Dataset,
+    predictions_path: str | Path,
+    out: str | Path,
+    *,
+    limit: int | None = None,
+    progress: bool = False,
+    sheet: Sheet | None = None,
 ) -> list[Path]:
-    """Draws each image twice, with its annotations and with its predictions, and all of them on one sheet.
+    """Draws each image twice, with its annotations and with its predictions, and the first of them on one sheet.
 
     Args:
         truth: The dataset, read with the class names of the predictions.
@@ -28,6 +38,8 @@ def visualize(
         out: The folder for the pictures: `<image_id>.png`, and `sheet.png` of the first 16.
         limit: Draw the first so many images only.
         progress: Shows progress bars on standard error.
+        sheet: Draws the sheet of the first 16, of annotations, predictions and class names, such as
+            `rbox_metrics.plots.judged_sheet`, which tells right from wrong. None: the pictures on one.
 
     Returns:
         The files written, the sheet last.
@@ -41,9 +53,9 @@ def visualize(
         raise DatasetError(
             "expected images that are in the dataset and in the predictions, found none", path=predictions_path
         )
-    sheet = Path(out) / "sheet.png"
+    on_one = Path(out) / "sheet.png"
     for annotated, _ in pairs:
-        for target in (Path(out) / f"{annotated.image_id}.png", sheet):
+        for target in (Path(out) / f"{annotated.image_id}.png", on_one):
             files.not_an_input(target, annotated.file)
     paths: list[Path] = []
     pictures: list[Image.Image] = []
@@ -55,5 +67,6 @@ def visualize(
             draw.save(picture, paths[-1])
             if len(pictures) < SHEET_SIZE:
                 pictures.append(picture)
-    draw.save(draw.contact_sheet(pictures), sheet)
-    return [*paths, sheet]
+        whole = draw.contact_sheet(pictures) if sheet is None else sheet(pairs[:SHEET_SIZE], truth.class_names)
+        draw.save(whole, on_one)
+    return [*paths, on_one]

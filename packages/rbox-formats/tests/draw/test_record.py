@@ -156,6 +156,30 @@ def test_in_a_crowd_few_labels_stand_for_all():
     assert lone.sum() < covered.sum() < 0.2 * len(boxes) * lone.sum()
 
 
+def test_where_there_is_no_room_a_line_leads_to_the_label():
+    """A box closed in by others: its label stands outside of all, and a line of its colour ends at the box."""
+    ring = [(120.0 + dx, 100.0 + dy, 58.0, 28.0, 0.0) for dx in (-60, 0, 60) for dy in (-30, 0, 30)]
+    others = [box for box in ring if box[:2] != (120.0, 100.0)]
+    record = record_of([*others, (120.0, 100.0, 40.0, 20.0, 0.0)], [1] * 8 + [0])
+    texts = [""] * 8 + ["in the middle"]
+    without = np.asarray(draw.draw_record(ground(400, 300), record, NAMES, texts=texts))
+    picture = draw.draw_record(ground(400, 300), record, NAMES, texts=texts, leaders=True)
+    changed = np.any(np.asarray(picture) != without, axis=2)
+    assert changed.sum() > 600  # a label, and the line
+    inside = [Polygon(quad) for quad in rbox_to_quad(record.boxes)]
+    label = np.argwhere(np.all(np.asarray(picture) == draw.class_colour(0), axis=2) & changed)[:, ::-1] + 0.5
+    outside = [point for point in label if not any(shape.contains(Point(point)) for shape in inside)]
+    assert len(outside) > 300
+    assert min(inside[-1].exterior.distance(Point(point)) for point in label) < 2.5
+
+
+def test_other_texts_and_sizes():
+    record = record_of([(120.0, 100.0, 60.0, 40.0, 0.0)])
+    small, large = (label_pixels(ground(), record, texts=["some words"], label_size=size) for size in (11, 22))
+    assert large.sum() > 2.5 * small.sum() > 0
+    assert (small != label_pixels(ground(), record, label_size=11)).any()
+
+
 def test_label_text_tells_class_and_score():
     box = [(120.0, 100.0, 60.0, 40.0, 0.0)]
     variants = [

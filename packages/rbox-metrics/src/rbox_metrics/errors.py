@@ -8,4 +8,12 @@ __all__ = ["MetricsError"]
 
 
 class MetricsError(RboxError):
-    """Boxes, scores or options are not what a metric can work on."""
+    """Boxes, scores or options are not what a metric can work on.
+
+    >>> from rbox_metrics import box_iou_rotated
+    >>> try:
+    ...     box_iou_rotated([[50, 40, -20, 10, 0]], [[50, 40, 20, 10, 0]])
+    ... except MetricsError as error:
+    ...     print(error)
+    expected sides of zero or more, got [50.0, 40.0, -20.0, 10.0, 0.0] at boxes1[0]
+    """

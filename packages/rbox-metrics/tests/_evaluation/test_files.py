@@ -117,11 +117,30 @@ def test_which_images_count_does_not_depend_on_the_predictions(
     assert levels == {
         "2 of 4 images have no predictions: their objects count as missed (1 of them have no image file either: "
         "--only-with-images leaves such images out)": "WARNING",
-        "2 of 4 images have no file and are left out, with the detections on 1 of them": "INFO",
+        "2 of 4 images have no file and do not count": "INFO",
         "1 of 2 images have no predictions: their objects count as missed": "WARNING",
     }
+    values = [report.to_dict() for report in (everything, with_images)]
+    assert [(v["images"], v["only_with_images"], v["images_left_out"]) for v in values] == [
+        (4, False, 0),
+        (2, True, 2),
+    ]
+    assert everything.summary()[0] == ("what counts of the ground truth", "all 4 images")
+    assert with_images.summary()[0] == ("what counts of the ground truth", "2 images with a file of 4")
     bare = dataset(record("P1", [A], [0]), record("P2", [A], [0]))
-    assert evaluate_file(bare, tmp_path / "predictions.jsonl", only_with_images=True).images == 2
+    with pytest.raises(MetricsError, match=r"expected image files, .* found none for any of 2 images"):
+        evaluate_file(bare, tmp_path / "predictions.jsonl", only_with_images=True)
+
+
+def test_a_sample_of_the_images(tmp_path: Path) -> None:
+    path = jsonl(tmp_path / "predictions.jsonl")
+    report = evaluate_file(TRUTH, path, images=["P1"])
+    assert (report.images, report.images_left_out, report.only_with_images) == (1, 1, False)
+    assert report.figures["map"] == 1  # what is wrong is on P2
+    with pytest.raises(MetricsError, match="expected images that the truth has, got 'P7'"):
+        evaluate_file(TRUTH, path, images=["P1", "P7"])
+    with pytest.raises(MetricsError, match="expected images that the truth has, got 'P2'"):
+        evaluate_file(dataset(TRUTH[0]), path, images=["P1"])  # not of the sample, nor of the dataset
 
 
 def test_a_file_that_names_no_empty_images_is_no_reason_to_warn(

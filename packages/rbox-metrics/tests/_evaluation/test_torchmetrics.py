@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import itertools
 import json
+import math
 import pickle
 import socket
 import subprocess
@@ -16,9 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rbox_formats import rbox_to_quad
+from rbox_formats import LE90, rbox_to_quad
+from rbox_formats.errors import RboxError
 from rbox_metrics import MetricsError, RotatedMeanAveragePrecision, evaluate, from_dicts
 from torchmetrics import MetricCollection
+from torchmetrics.detection.mean_ap import MeanAveragePrecision
+from torchmetrics.utilities.plot import plot_single_or_multi_val
 
 RECORDED = json.loads((Path(__file__).parents[1] / "data/torchmetrics_map.json").read_text(encoding="utf-8"))
 
@@ -195,6 +200,16 @@ def test_in_a_collection() -> None:
         (lambda: RotatedMeanAveragePrecision(iou_thresholds=[0.5, 0.5]), "distinct IoU thresholds"),
         (lambda: RotatedMeanAveragePrecision(max_detection_thresholds=[10, 1]), "rising max_detection_thresholds"),
         (lambda: RotatedMeanAveragePrecision(max_detection_thresholds=[]), "rising max_detection_thresholds"),
+        (lambda: RotatedMeanAveragePrecision(protocol="pascal"), "a protocol among 'voc07'.* got 'pascal'"),
+        (
+            lambda: RotatedMeanAveragePrecision(protocol="voc", max_detection_thresholds=[5]),
+            "only with protocol 'coco'",
+        ),
+        (lambda: RotatedMeanAveragePrecision(class_names=["a", "A"]), "a"),
+        (
+            lambda: RotatedMeanAveragePrecision(class_names=["ship"]).update([ONE], [ONE]),
+            r"labels from 0 below 1, which class_names has, got -7 in preds\[0\]",
+        ),
         (lambda: RotatedMeanAveragePrecision().update([ONE], []), "as many preds as target, .* got 1 and 0"),
         (lambda: RotatedMeanAveragePrecision().update([{"boxes": BOX}], [ONE]), r"'boxes' and 'labels', got 'boxes'"),
         (
@@ -204,8 +219,160 @@ def test_in_a_collection() -> None:
     ],
 )
 def test_bad_input_is_named(call: Any, message: str) -> None:
-    with pytest.raises(MetricsError, match=message):
+    with pytest.raises(RboxError, match=message):
         call()
+
+
+# Three truths on an image, found by the first and third detection: the curve goes through (1/3, 1) and (2/3, 2/3).
+THREE = [[50.0, 50, 40, 20, 0.3], [150, 50, 40, 20, 0.3], [250, 50, 40, 20, 0.3]]
+RANKED = {
+    "boxes": torch.tensor([THREE[0], [50, 200, 40, 20, 0.3], THREE[1]]),
+    "scores": torch.tensor([0.9, 0.8, 0.7]),
+    "labels": torch.tensor([1, 1, 1]),
+}
+ANNOTATED = {"boxes": torch.tensor(THREE), "labels": torch.tensor([1, 1, 1])}
+
+
+@pytest.mark.parametrize(
+    "protocol, expected",
+    [
+        ("voc07", (4 * 1 + 3 * 2 / 3) / 11),
+        ("fair1m", (4 * 1 + 3 * 2 / 3) / 11),
+        ("dota", (4 * 1 + 3 * 2 / 3) / 11),
+        ("voc", 1 / 3 + 1 / 3 * 2 / 3),
+        ("coco", (34 * 1 + 33 * 2 / 3) / 101),
+    ],
+)
+def test_each_protocol_by_hand(protocol: Any, expected: float) -> None:
+    metric = RotatedMeanAveragePrecision(
+        protocol=protocol, class_names=["plane", "ship", "tank"], class_metrics=True, iou_thresholds=[0.5]
+    )
+    metric.update([RANKED], [ANNOTATED])
+    found = figures(metric)
+    assert found["map"] == found["map_50"] == pytest.approx(expected)
+    assert found["map_per_class"] == [-1, pytest.approx(expected), -1]
+    assert found["classes"] == [0, 1, 2]
+    assert ("mar_100" in found) == (protocol == "coco")
+    assert metric.geometry == ("quad" if protocol == "dota" else "rbox")
+
+
+def test_boxes_of_another_convention() -> None:
+    """Degrees, counter-clockwise: those of the truth, negative for the same rectangle."""
+    degrees = LE90.degrees.counter_clockwise
+    turned = [[x, y, w, h, -math.degrees(angle)] for x, y, w, h, angle in THREE]
+    plain, converted = RotatedMeanAveragePrecision(), RotatedMeanAveragePrecision(convention=degrees)
+    plain.update([RANKED], [ANNOTATED])
+    of_degrees = [
+        image | {"boxes": torch.tensor(turned)} for image in (ANNOTATED | {"scores": torch.ones(3)}, ANNOTATED)
+    ]
+    converted.update(of_degrees[:1], of_degrees[1:])
+    assert figures(converted)["map"] == 1
+    torch.testing.assert_close(converted.truths[0][:, :5], plain.truths[0][:, :5])
+    with pytest.raises(RboxError, match="nonsense"):
+        RotatedMeanAveragePrecision(convention="nonsense")
+
+
+def test_metrics_of_other_conventions_are_kept_apart_in_a_collection() -> None:
+    """torchmetrics has metrics of equal states share them from then on, as they are after a batch without boxes."""
+    degrees = LE90.degrees.counter_clockwise
+    metrics = {"radians": RotatedMeanAveragePrecision(), "degrees": RotatedMeanAveragePrecision(convention=degrees)}
+    collection = MetricCollection(metrics)
+    collection.update([NONE], [NONE])
+    turned = [[x, y, w, h, -math.degrees(angle)] for x, y, w, h, angle in THREE]
+    collection.update([ANNOTATED | {"scores": torch.ones(3)}], [ANNOTATED | {"boxes": torch.tensor(THREE)}])
+    collection["degrees"].reset()
+    collection["degrees"].update(
+        [ANNOTATED | {"boxes": torch.tensor(turned), "scores": torch.ones(3)}],
+        [ANNOTATED | {"boxes": torch.tensor(turned)}],
+    )
+    angles = [collection[name].truths[-1][0, 4].item() for name in metrics]
+    assert angles == pytest.approx([0.3, 0.3])
+    assert len(collection.compute_groups) == 2
+
+
+UNSCORED = {key: value for key, value in RANKED.items() if key != "scores"}
+
+
+def test_forgotten_scores_are_seen() -> None:
+    """torchmetrics' own metric refuses them; detectors without confidences are scored, and the warning says how."""
+    metric = RotatedMeanAveragePrecision()
+    for forgotten in ([RANKED, UNSCORED], [UNSCORED, RANKED]):
+        with pytest.raises(MetricsError, match=r"boxes without scores on image [01] \(1 of 2 images"):
+            metric.update(forgotten, [ANNOTATED, ANNOTATED])
+    metric.update([RANKED, NONE], [ANNOTATED, NONE])
+    metric.update([{key: value for key, value in NONE.items() if key != "scores"}], [NONE])  # nothing to score there
+    with pytest.raises(MetricsError, match="scores on every image or on none"):
+        metric.update([UNSCORED], [ANNOTATED])
+    metric.reset()
+    with pytest.warns(UserWarning, match=r"preds have no 'scores', by which the protocol 'coco' ranks"):
+        metric.update([UNSCORED], [ANNOTATED])
+    metric.update([UNSCORED], [ANNOTATED])  # said once
+    ones = RotatedMeanAveragePrecision()
+    ones.update([UNSCORED | {"scores": torch.ones(3)}] * 2, [ANNOTATED] * 2)
+    assert figures(metric) == figures(ones)
+
+
+def test_scores_that_only_one_rank_has_are_seen() -> None:
+    one, other = RotatedMeanAveragePrecision(), RotatedMeanAveragePrecision()
+    one.update([RANKED], [ANNOTATED])
+    with pytest.warns(UserWarning, match="no 'scores'"):
+        other.update([UNSCORED], [ANNOTATED])
+    for name in ("images", "detections", "truths"):  # as where they meet
+        setattr(one, name, torch.cat([*getattr(one, name), *getattr(other, name)]))
+    with pytest.raises(MetricsError, match="scores on every image or on none"):
+        one.compute()
+
+
+def test_it_is_called_as_torchmetrics_own() -> None:
+    for name in ("update", "compute", "plot"):
+        ours, theirs = (
+            list(inspect.signature(getattr(kind, name)).parameters)
+            for kind in (RotatedMeanAveragePrecision, MeanAveragePrecision)
+        )
+        assert ours == theirs
+    own = inspect.signature(MeanAveragePrecision.__init__).parameters
+    shared = ["iou_thresholds", "max_detection_thresholds", "class_metrics"]
+    parameters = inspect.signature(RotatedMeanAveragePrecision.__init__).parameters
+    assert all(parameters[name].default == own[name].default for name in shared)
+
+
+def drawn(axes: Any) -> dict[str, Any]:
+    lines = {line.get_label(): np.ravel(np.array(line.get_ydata(), dtype=float)).tolist() for line in axes.lines}
+    return {"lines": lines, "limits": axes.get_ylim(), "name": axes.get_ylabel()}
+
+
+def test_plot_draws_what_torchmetrics_draws() -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    metric = RotatedMeanAveragePrecision(class_metrics=True, class_names=["plane", "ship"])
+    first = metric([RANKED], [ANNOTATED])
+    second = metric([RANKED | {"boxes": torch.tensor(THREE)}], [ANNOTATED])
+    names = [name for name in first if name != "classes" and "per_class" not in name and first[name] != -1]
+    assert {"map", "map_50", "mar_100"} < set(names) < set(first)
+    for value, plain in (
+        (first, {name: first[name] for name in names}),
+        ([first, second], [{name: step[name] for name in names} for step in (first, second)]),
+    ):
+        figure, axes = metric.plot(value)
+        assert isinstance(figure, matplotlib.figure.Figure)
+        _, expected = plot_single_or_multi_val(
+            plain,
+            higher_is_better=True,
+            lower_bound=0.0,
+            upper_bound=1.0,
+            name="RotatedMeanAveragePrecision",
+        )
+        assert drawn(axes) == drawn(expected)
+    _, axes = plt.subplots()
+    assert metric.plot(ax=axes) == (None, axes)
+    assert drawn(axes)["lines"]["map"] == [pytest.approx(metric.compute()["map"].item())]
+    empty = RotatedMeanAveragePrecision()
+    with pytest.warns(UserWarning, match="before the ``update``"):
+        _, axes = empty.plot()
+    assert drawn(axes)["lines"] == {"map": [-1]}
+    plt.close("all")
 
 
 def test_an_update_that_fails_leaves_no_trace() -> None:

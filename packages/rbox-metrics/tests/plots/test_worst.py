@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 from rbox_formats import ClassNames, Dataset, ImageRecord, draw, rbox_to_quad
 from rbox_metrics import MetricsError, Placement, evaluate
-from rbox_metrics.plots import worst_images
+from rbox_metrics.plots import judged_sheet, worst_images
 from rbox_metrics.plots._worst import _COLOURS, caption, judge, outlined, window
 
 NAMES = ClassNames(["ship", "plane"])
@@ -60,7 +60,7 @@ def test_judged_as_the_placement_counts(seed: int, score_levels: int | None, cro
     for number, each in enumerate(judged):
         assert each.truth.image_id == placement.images[number]
         counts = [int(mask.sum()) for mask in (each.right, each.false, each.missed)]
-        assert counts == [placement.hits[number], placement.misses[number], placement.missed[number]]
+        assert counts == [placement.hits[number], placement.false_positives[number], placement.missed[number]]
         assert each.found.sum() == each.right.sum()
         assert not (each.found & each.missed).any()
         assert not ((each.found | each.missed) & each.truth.difficult).any()
@@ -77,17 +77,17 @@ def test_judged_by_quads_where_quads_were_scored() -> None:
 
 
 def test_each_outcome_has_its_colour(image: Callable[..., Path]) -> None:
-    """Along the outlines of four boxes, whose colours are those of the legend."""
+    """Along the outlines of three boxes, in the legend's colours; the detection of a match is not drawn."""
     truth = record("a", FOUND, MISSED, path=image("a"))
     detected = record("a", NEAR, FALSE)
     (judged,) = judge([truth], [detected], NAMES, 0.5)
     picture = outlined(np.full((160, 240, 3), GROUND, np.uint8), judged, NAMES, (0, 0))
-    assert picture.size == (480, 320)
+    assert picture.size == (640, 427)
     pixels = np.array(picture).astype(int)
 
     def share(box: tuple[float, ...], outcome: str) -> float:
         """How much of the outline has the colour near it."""
-        quad = 2 * rbox_to_quad(np.array([box]))[0]
+        quad = 640 / 240 * rbox_to_quad(np.array([box]))[0]
         ends = np.linspace(quad, np.roll(quad, -1, axis=0), 40)[4:-4].reshape(-1, 2)
         colour = np.array(draw.class_colour(_COLOURS[outcome]))
         near = [
@@ -95,10 +95,46 @@ def test_each_outcome_has_its_colour(image: Callable[..., Path]) -> None:
         ]
         return float(np.mean(np.array(near) < 120))
 
-    boxes = {"missed": MISSED, "false": FALSE, "found": FOUND, "right": NEAR}
+    boxes = {"missed": MISSED, "false": FALSE, "found": FOUND}
     for outcome, box in boxes.items():
         assert share(box, outcome) > 0.7, outcome
-    assert share(MISSED, "false") == share(FALSE, "missed") == share(MISSED, "right") == 0
+    assert share(MISSED, "false") == share(FALSE, "missed") == share(MISSED, "found") == 0
+    # What is right takes less ink than what is not.
+    inked = {
+        outcome: int((np.abs(pixels - draw.class_colour(_COLOURS[outcome])).sum(-1) < 40).sum()) for outcome in boxes
+    }
+    assert 3 * inked["found"] < min(inked["missed"], inked["false"])
+
+
+def texts_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written on pictures from here on."""
+    written: list[str] = []
+    plain = ImageDraw.ImageDraw.text
+
+    def text(self: ImageDraw.ImageDraw, at: object, text: str, *arguments: object, **options: object) -> None:
+        written.append(text)
+        plain(self, at, text, *arguments, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    return written
+
+
+def test_tags_tell_the_class_and_not_what_the_colour_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = texts_of(monkeypatch)
+    (judged,) = judge([record("a", MISSED)], [record("a", FALSE, labels=[1], scores=np.array([0.25]))], NAMES, 0.5)
+    outlined(np.full((160, 240, 3), GROUND, np.uint8), judged, NAMES, (0, 0))
+    assert sorted(written) == ["plane 0.25", "ship"]
+
+
+def test_very_many_errors_have_no_tags(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the part that is shown: those elsewhere do not count."""
+    written = texts_of(monkeypatch)
+    x, y = np.meshgrid(np.arange(8) * 30 + 15, np.arange(8) * 20 + 10)
+    boxes = np.stack([x, y, x * 0 + 20, x * 0 + 10, x * 0], axis=-1).reshape(-1, 5)
+    for shift, some in ((0, False), (120, True)):
+        (judged,) = judge([record("a", *map(tuple, boxes))], [], NAMES, 0.5)
+        outlined(np.full((160, 240, 3), GROUND, np.uint8), judged, NAMES, (shift, 0))
+        assert bool(written) is some
 
 
 def test_part_of_an_image_is_drawn_where_it_begins() -> None:
@@ -125,11 +161,31 @@ def test_worst_come_first_and_those_without_a_file_are_passed_over(image: Callab
     assert worst_images(dataset(truth), detections, placement, one, count=1) == one
     assert worst_images(dataset(truth[:2] + truth[:1:-1]), detections, placement, str(two)) == two
     with Image.open(one) as first, Image.open(two) as both:
-        assert first.width == 480 + 24
-        assert both.width == 2 * 480 + 36
+        assert first.width == 640 + 24
+        assert both.width == 2 * 640 + 36
         # The first tile is the same on both, below the legend, which takes more rows on the narrow sheet.
-        tiles = [np.array(sheet)[-340:-12, 12:492] for sheet in (first, both)]
+        tiles = [np.array(sheet)[-500:-12, 12:652] for sheet in (first, both)]
         np.testing.assert_array_equal(*tiles)
+
+
+def test_a_sheet_of_any_images(image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four beside each other, in the order given, each with its counts."""
+    written = texts_of(monkeypatch)
+    pairs = [(record(f"P{k}", FOUND, MISSED, path=image(f"P{k}")), record(f"P{k}", NEAR, FALSE)) for k in range(5)]
+    sheet = judged_sheet(pairs, NAMES)
+    assert sheet.width == 4 * 640 + 5 * 12
+    assert [text for text in written if text[0] == "P"] == ["P0", "P1", "P2", "P3", "P4"]
+    assert written.count("1 right, 1 wrong, 1 missed") == 5
+    pixels = np.array(sheet).astype(int)
+    for outcome in ("missed", "false", "found"):
+        colour = draw.class_colour(_COLOURS[outcome])
+        assert (np.abs(pixels[40:] - colour).sum(-1) < 40).any(), outcome
+    strict = judged_sheet(pairs, NAMES, iou_threshold=0.99)
+    assert written[-1].startswith(("right", "wrong", "missed"))
+    assert "0 right, 2 wrong, 2 missed" in written
+    assert strict.size == sheet.size
+    with pytest.raises(MetricsError, match="expected at least one image to draw"):
+        judged_sheet([], NAMES)
 
 
 def test_captions(image: Callable[..., Path]) -> None:
@@ -177,7 +233,7 @@ def test_window_has_the_most_errors() -> None:
     alone, crowd = [[100, 100]], [[3000, 3000], [3050, 3020], [2980, 3060]]
     corners = np.array(alone + crowd, dtype=float)[:, None] + np.array([[0, 0], [20, 0], [20, 20], [0, 20]])
     x0, y0, x1, y1 = window(corners, 4000, 4000)
-    assert (x1 - x0, y1 - y0) == (200, 200)
+    assert (x1 - x0, y1 - y0) == (120, 120)
     for x, y in crowd:
         assert x0 <= x <= x1
         assert y0 <= y <= y1

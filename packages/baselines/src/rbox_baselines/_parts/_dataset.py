@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.dataset import BaseDataset
 from mmrotate.registry import DATASETS
-from rbox_formats import ImageRecord, datasets
+from rbox_formats import Dataset, ImageRecord, datasets
 from rbox_formats.errors import DatasetError, RboxError, quoted, said
 
 from rbox_baselines._parts import _sources
@@ -19,8 +19,9 @@ class RBoxDataset(BaseDataset):
     """A dataset in any format that rbox_formats reads.
 
     Annotations are given as quads, for pipelines that begin with `LoadAnnotations(box_type="qbox")`. Images without a
-    file are left out. In training difficult objects count as others do, as in MMRotate (whose `diff_thr` is above every
-    difficulty); in scoring they count neither way.
+    file are left out; in scoring `metainfo["without_file"]` has their records, which `RBoxMetric` counts. In training
+    difficult objects count as others do, as in MMRotate (whose `diff_thr` is above every difficulty); in scoring they
+    count neither way.
 
     Args:
         format: A name in `rbox_formats.datasets.FORMATS`.
@@ -48,7 +49,11 @@ class RBoxDataset(BaseDataset):
         """The images in the order of the dataset, in mmengine's form."""
         format, root, split = self._source
         found = _sources.read(format, root, split, self.metainfo["classes"], self._left_out)
-        return [self._item(record) for record in datasets.with_images(found)]
+        every = Dataset(found.class_names, list(found))
+        if self.test_mode:
+            # What a metric sees of a dataset besides its samples. Checkpoints keep that of the training data alone.
+            self._metainfo["without_file"] = [record for record in every if record.path is None]
+        return [self._item(record) for record in datasets.with_images(every)]
 
     def filter_data(self) -> list[dict[str, Any]]:
         """Leaves images without objects out of training, where `filter_cfg` says so.

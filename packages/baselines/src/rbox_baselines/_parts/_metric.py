@@ -25,6 +25,8 @@ class RBoxMetric(BaseMetric):
     Args:
         protocol: Of rbox_metrics; "voc07" is MMRotate's own.
         iou_thresholds: At which detections count; `rbox/map` is their mean.
+        only_with_images: Leaves out images whose file is not there. Otherwise they count, as in
+            `rbox_metrics.evaluate_file`, and what is on them is missed.
         **settings: As of mmengine's BaseMetric.
     """
 
@@ -34,11 +36,13 @@ class RBoxMetric(BaseMetric):
         self,
         protocol: rbox_metrics.ProtocolName = "voc07",
         iou_thresholds: Sequence[float] = (0.5,),
+        only_with_images: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(**settings)
         self._protocol = protocol
         self._iou_thresholds = tuple(iou_thresholds)
+        self._only_with_images = only_with_images
 
     def process(self, data_batch: object, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keeps the annotations and detections of a batch, in pixels of the original images."""
@@ -47,6 +51,8 @@ class RBoxMetric(BaseMetric):
     def compute_metrics(self, results: list[tuple[ImageRecord, ImageRecord]]) -> dict[str, float]:
         """The figures of all images: `map`, `map_50` and `map_75` where they are asked for, mAP_nc and F1."""
         truth, found = [truth for truth, _ in results], [found for _, found in results]
+        if not self._only_with_images:
+            truth += self.dataset_meta.get("without_file", [])
         report = rbox_metrics.evaluate(
             truth, found, self.dataset_meta["classes"], protocol=self._protocol, iou_thresholds=self._iou_thresholds
         )

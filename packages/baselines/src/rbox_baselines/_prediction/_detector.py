@@ -19,6 +19,7 @@ from rbox_formats.typing import Image
 
 from rbox_baselines._configs._pipelines import innermost, kind_of
 from rbox_baselines._parts._records import to_record
+from rbox_baselines._prediction._device import check_device
 from rbox_baselines._stack._registered import registered_alone
 from rbox_baselines.errors import CheckpointError, ConfigError
 
@@ -70,13 +71,12 @@ class Detector:
         Raises:
             CheckpointError: If the file is no checkpoint, does not say its classes, is of another model, or its config
                 names what is no registered part of a detector.
-            ConfigError: If the config cannot be read, or no model can be made of it.
+            ConfigError: If the device is not there, the config cannot be read, or no model can be made of it.
         """
-        import torch
-
         from rbox_baselines._checkpoints import class_names_of, read_checkpoint
         from rbox_baselines._configs import _check, _classes, _load, _stored, _weights
 
+        device = check_device(device)
         saved = read_checkpoint(checkpoint)
         if config is None:
             text = dict(saved.get("meta") or {}).get("cfg")
@@ -98,7 +98,6 @@ class Detector:
         _classes.set_num_classes(found.model, len(names))
         found = _weights.without_pretrained(found)
         _check.check_types(found)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = _built(found, config is None)
         _load_weights(model, saved.get("state_dict", saved), Path(checkpoint))
         model.to(device).eval()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rbox_baselines._prediction._device import check_device
 from rbox_baselines.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -123,8 +124,7 @@ def measure(
     """
     import torch
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    _check_device(device)
+    device = check_device(device)
     model, loaded = _load(config, checkpoint, device)
     size = size or image_size(loaded)
 
@@ -226,16 +226,6 @@ def _load(name: str, checkpoint: str | Path | None, device: str) -> tuple[Any, C
         model = MODELS.build(config.model)
         model.init_weights()
         return model.to(device).eval(), config
-
-
-def _check_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        first = str(error).splitlines()[0]
-        raise ConfigError(f"expected a device such as cpu or cuda:0, got {device!r} ({first})") from error
 
 
 def _batch(size: tuple[int, int]) -> dict[str, list[Any]]:

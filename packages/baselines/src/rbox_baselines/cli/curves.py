@@ -26,6 +26,7 @@ def curves(runs: tuple[Path, ...], out: Path, keys: tuple[str, ...], table: Path
     """
     from rbox_formats import files
     from rbox_metrics import tables
+    from rbox_metrics.cli import check_matplotlib
     from rbox_metrics.plots.style import save
     from rich.console import Console
 
@@ -35,6 +36,7 @@ def curves(runs: tuple[Path, ...], out: Path, keys: tuple[str, ...], table: Path
         raise click.BadParameter(f"expected a file ending in .png, got {out}", param_hint="--out")
     if table is not None and table.suffix.lower() != ".csv":
         raise click.BadParameter(f"expected a file ending in .csv, got {table}", param_hint="--table")
+    check_matplotlib()
     for path in filter(None, (out, table)):
         files.require_writable(path.parent)
     paths = list(dict.fromkeys(path.resolve() for path in runs))

@@ -47,7 +47,8 @@ def evaluate(
     """Score a detector against a dataset's annotations, as LMMRotate scores its baselines.
 
     By MMRotate's protocol first; then with all scores above each threshold taken as one: the best mAP_nc and the best
-    F1, and at which thresholds. Images count whose file is there.
+    F1, and at which thresholds. All images of the dataset count. A detector looks at those whose file is there; what is
+    on the others is missed, and how many they are is said (--only-with-images leaves them out).
     """
     check_outputs(out, pictures=plots)
     set_up_output()
@@ -64,4 +65,4 @@ def evaluate(
         paths = [record.file for record in datasets.with_images(truth)]
         description = {"format": format, "data": str(data), "split": split}
         run_detector(detector, settings, paths, predictions_path, dataset=description)
-    score(truth, predictions_path, only_with_images=True, out=out, plots=plots, **options)
+    score(truth, predictions_path, out=out, plots=plots, **options)

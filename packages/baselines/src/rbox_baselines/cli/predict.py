@@ -93,9 +93,13 @@ def predict(
     if bool(images) == bool(data):
         raise click.UsageError("Give either --data, or images.")
     set_up_output()
-    from rbox_formats import datasets
+    from rbox_formats import datasets, files
     from rbox_formats.images import find_images
 
+    from rbox_baselines._prediction._device import check_device
+
+    files.require_writable_file(out)
+    settings["device"] = check_device(settings["device"])
     if data:
         paths = [record.file for record in datasets.with_images(datasets.read(format, data, split))]
         description: dict[str, Any] = {"format": format, "data": str(data), "split": split}

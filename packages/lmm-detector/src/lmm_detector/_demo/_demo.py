@@ -11,10 +11,10 @@ from pathlib import Path
 
 from rbox_formats import codecs, datasets, synthetic
 from rbox_formats.progress import showing
-from rbox_formats.visualization import visualize
 from rbox_metrics import Report, evaluate_file
 
 from lmm_detector._demo._tiny import IMAGE_SIZE, save_tiny_florence2
+from lmm_detector._evaluation._pictures import visualize
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._predict import predict

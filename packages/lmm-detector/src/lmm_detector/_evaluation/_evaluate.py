@@ -11,15 +11,15 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import rbox_metrics
-from rbox_formats import ClassNames, Dataset, ImageRecord, datasets, files
+from rbox_formats import Dataset, ImageRecord, datasets, files
 from rbox_formats.progress import showing
-from rbox_formats.visualization import visualize
 
 from lmm_detector._evaluation._checkpoints import Checkpoint, find_checkpoints, step_in
 from lmm_detector._evaluation._comparison import FIGURES, Scored
+from lmm_detector._evaluation._pictures import visualize
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._predict import predict
@@ -27,12 +27,7 @@ from lmm_detector._runtime import _ranks
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ConfigError, RunError
 
-if TYPE_CHECKING:
-    from rbox_metrics import Report
-
 logger = logging.getLogger("lmm_detector")
-
-T = TypeVar("T")
 
 PREDICTIONS, REPORT, PICTURES = "predictions.jsonl", "report.json", "pictures"
 
@@ -56,7 +51,8 @@ def score_detector(
 
     Args:
         detector: What to score.
-        truth: Annotated records, each with its image's file, labelled by the detector's classes.
+        truth: Annotated records, labelled by the detector's classes. Those without an image file are not looked at, and
+            count: what is on them is missed.
         out: A folder for `predictions.jsonl`. One that holds some of the images already is gone on with, as long as
             it is the same detector's.
         generation: How answers are generated.
@@ -71,12 +67,13 @@ def score_detector(
     Raises:
         RboxError: As in `predict` and `rbox_metrics.evaluate`.
     """
-    records = list(truth)
+    records = Dataset(detector.class_names, list(truth))
     path = Path(out) / PREDICTIONS
-    predict(detector, [record.file for record in records], path, generation=generation, dataset=dataset)
+    seen = [record.file for record in datasets.with_images(records)]
+    predict(detector, seen, path, generation=generation, dataset=dataset)
 
     def figures() -> dict[str, float]:
-        found = _report(path, records, detector.class_names, scoring).figures
+        found = rbox_metrics.evaluate_file(records, path, **scoring).figures
         return {name: float(found[name]) for name in FIGURES}
 
     return _ranks.on_main(figures)
@@ -99,6 +96,7 @@ def evaluate_checkpoints(
     score: bool = True,
     pictures: bool = False,
     progress: bool = False,
+    only_with_images: bool = False,
     **scoring: Any,
 ) -> list[Scored]:
     """Predicts on a dataset with one or many checkpoints, and scores each.
@@ -108,7 +106,8 @@ def evaluate_checkpoints(
 
     Args:
         models: Detectors' folders, or those of runs.
-        data: The dataset's folder. Images count whose file is there.
+        data: The dataset's folder. All its images count: those whose file is not there are not looked at, and what is
+            on them is missed.
         out: The folder for everything.
         format: The dataset's format.
         split: The part of the dataset, where it has parts.
@@ -123,6 +122,7 @@ def evaluate_checkpoints(
         dtype: Likewise.
         score: False predicts alone; `report` is then None.
         pictures: Draws truth beside predictions.
+        only_with_images: Leaves out images whose file is not there, as in `rbox_metrics.evaluate_file`.
         **scoring: As in `rbox_metrics.evaluate`.
         progress: Shows progress bars on standard error.
 
@@ -138,23 +138,28 @@ def evaluate_checkpoints(
     with showing(progress):
         out = Path(out)
         files.require_writable(out)
+        _ranks.check_device(device)
         checkpoints = find_checkpoints(models, intermediate=intermediate)
         specs = [DetectorSpec.load(checkpoint.path) for checkpoint in checkpoints]
-        truth = annotated(data, format, split, class_names or specs[0].class_names, clip_num, shuffle_seed)
-        records = list(truth)
+        truth = annotated(data, format, split, class_names or specs[0].class_names)
+        chosen = clipped(truth, clip_num, shuffle_seed, only_with_images=only_with_images)
+        seen = [record.file for record in datasets.with_images(chosen)]
         for spec in specs:
             rbox_metrics.map_classes([], spec.class_names, truth.class_names)
         if score:
-            rbox_metrics.evaluate(records, [], truth.class_names, **scoring)  # which finds what is wrong with settings
+            rbox_metrics.evaluate(chosen, [], truth.class_names, **scoring)  # which finds what is wrong with settings
         description = {"format": format, "data": str(data), "split": split}
         scored = []
         for number, checkpoint in enumerate(checkpoints, start=1):
             logger.info("%s (%d of %d)", checkpoint.name, number, len(checkpoints))
             path = out / checkpoint.name / PREDICTIONS
             detector = Detector.from_pretrained(checkpoint.path, device=device, dtype=dtype)
-            predict(detector, [record.file for record in records], path, generation=generation, dataset=description)
+            predict(detector, seen, path, generation=generation, dataset=description)
             del detector  # before the next one needs its memory
-            finish = partial(_finish, checkpoint, path, truth, scoring if score else None, pictures)
+            images = {"only_with_images": only_with_images, "images": [record.image_id for record in chosen]}
+            finish = partial(
+                _finish, checkpoint, path, truth, {**images, **scoring} if score else None, chosen, pictures
+            )
             scored.append(_ranks.on_main(finish))
         return scored
 
@@ -163,6 +168,7 @@ def score_files(
     paths: Sequence[str | Path],
     truth: Dataset,
     *,
+    images: Sequence[str] | None = None,
     out: str | Path | None = None,
     pictures: bool = False,
     **scoring: Any,
@@ -171,10 +177,11 @@ def score_files(
 
     Args:
         paths: The files. What tells them apart is their names: each file's path below the folder that all are in.
-        truth: The dataset, as `annotated` opens it; detections on other images do not count.
+        truth: The dataset, as `annotated` opens it.
+        images: The ids of the images that count. None: all.
         out: A folder for pictures: `<out>/<name>/pictures`.
         pictures: Draws truth beside predictions.
-        **scoring: As in `rbox_metrics.evaluate`.
+        **scoring: As in `rbox_metrics.evaluate_file`.
 
     Returns:
         What came of each file, by steps where the names tell them, as those that `evaluate_checkpoints` makes do.
@@ -182,65 +189,59 @@ def score_files(
     files_by_name = dict(zip(_names([Path(path) for path in paths]), map(Path, paths), strict=True))
     scored = []
     for name, path in files_by_name.items():
-        report = _report(path, list(truth), truth.class_names, {**scoring, "full": True})
+        logger.info("%s", path)
+        report = rbox_metrics.evaluate_file(truth, path, images=images, full=True, **scoring)
         if pictures and out is not None:
-            visualize(truth, path, Path(out) / name / PICTURES)
+            drawn = [record for record in truth if images is None or record.image_id in images]
+            visualize(Dataset(truth.class_names, drawn), path, Path(out) / name / PICTURES)
         scored.append(Scored(name, step_in(name), path, report))
     return sorted(scored, key=lambda each: (each.run, each.step is None, each.step or 0))
 
 
-def annotated(
-    data: str | Path,
-    format: str,
-    split: str | None,
-    class_names: Sequence[str] | None,
-    clip_num: int | None = None,
-    shuffle_seed: int = SHUFFLE_SEED,
-) -> Dataset:
-    """A dataset's images that are there, all or some of them; arguments as in `evaluate_checkpoints`."""
-    if clip_num is not None and clip_num < 1:
-        raise ConfigError(f"expected clip_num of 1 or more, got {clip_num}")
+def annotated(data: str | Path, format: str, split: str | None, class_names: Sequence[str] | None) -> Dataset:
+    """A dataset's images, all read; arguments as in `evaluate_checkpoints`."""
     dataset = datasets.read(format, data, split, class_names)
-    return Dataset(dataset.class_names, clipped(datasets.with_images(dataset), clip_num, shuffle_seed))
+    return Dataset(dataset.class_names, list(dataset))
 
 
-def clipped(records: Sequence[T], clip_num: int | None, shuffle_seed: int = SHUFFLE_SEED) -> list[T]:
-    """Some items drawn by chance, or all as they are; of one seed, fewer are the first of more.
+def clipped(
+    truth: Dataset,
+    clip_num: int | None,
+    shuffle_seed: int = SHUFFLE_SEED,
+    *,
+    only_with_images: bool = False,
+) -> Dataset:
+    """The images that count: some drawn by chance, or all as they are; of one seed, fewer are the first of more.
 
     Source: `OrientedDetEvalDataset.__init__` in lmmrotate/dataset.py, VisionXLab/mllm-mmrotate at 9475a93, which
     shuffles also where it takes all.
     """
-    if clip_num is None:
-        return list(records)
-    order = list(range(len(records)))
-    random.Random(shuffle_seed).shuffle(order)  # not for secrets
-    return [records[number] for number in order[:clip_num]]
+    if clip_num is not None and clip_num < 1:
+        raise ConfigError(f"expected clip_num of 1 or more, got {clip_num}")
+    records = datasets.with_images(truth) if only_with_images else list(truth)
+    if clip_num is not None:
+        order = list(range(len(records)))
+        random.Random(shuffle_seed).shuffle(order)  # not for secrets
+        records = [records[number] for number in order[:clip_num]]
+    return Dataset(truth.class_names, records)
 
 
 def _finish(
-    checkpoint: Checkpoint, path: Path, truth: Dataset, scoring: Mapping[str, Any] | None, pictures: bool
+    checkpoint: Checkpoint,
+    path: Path,
+    truth: Dataset,
+    scoring: Mapping[str, Any] | None,
+    chosen: Dataset,
+    pictures: bool,
 ) -> Scored:
     """Report and pictures of a checkpoint whose predictions are there."""
     report = None
     if scoring is not None:
-        report = _report(path, list(truth), truth.class_names, {**scoring, "full": True})
+        report = rbox_metrics.evaluate_file(truth, path, full=True, **scoring)
         report.save(path.with_name(REPORT))
     if pictures:
-        visualize(truth, path, path.with_name(PICTURES))
+        visualize(chosen, path, path.with_name(PICTURES))
     return Scored(checkpoint.name, checkpoint.step, path, report)
-
-
-def _report(path: Path, truth: Sequence[ImageRecord], class_names: ClassNames, scoring: Mapping[str, Any]) -> Report:
-    """The report on those of a file's detections that lie on images of the truth, led to its classes by name."""
-    found = rbox_metrics.read_predictions(path)
-    by_id = {record.image_id: record for record in rbox_metrics.map_classes(found, found.class_names, class_names)}
-    missed = sum(record.image_id not in by_id for record in truth)
-    if missed:
-        logger.warning(
-            "%s: %d of %d images have no predictions: their objects count as missed", path, missed, len(truth)
-        )
-    detections = [by_id[record.image_id] for record in truth if record.image_id in by_id]
-    return rbox_metrics.evaluate(truth, detections, class_names, **scoring)
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

@@ -21,7 +21,6 @@ from lmm_detector._prediction._scenes import ImageLike, Scene, is_one_image
 from lmm_detector._runtime import _ranks
 from lmm_detector._runtime._memory import enough_memory
 from lmm_detector._spec import DetectorSpec
-from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -55,17 +54,13 @@ class Detector(Loaded):
         spec = DetectorSpec.load(path)
         codec = spec.make_codec()
         device = _ranks.set_up(device)
+        _ranks.check_device(device)
         less = "Take --dtype bfloat16, or a device with more memory."
         with enough_memory(f"the weights in {dtype}", less):
             family = _families.load(str(path), dtype=dtype)
         family.check(codec, spec.prompt, (spec.window, spec.window))
-        try:
-            with enough_memory(f"the weights in {dtype} on {device}", less):
-                family.model.to(device).eval()
-        except (RuntimeError, AssertionError) as error:  # torch's own words for a device that there is not
-            raise ModelError(
-                f"expected a device for the model, got {device!r}: {str(error).splitlines()[0]}"
-            ) from error
+        with enough_memory(f"the weights in {dtype} on {device}", less):
+            family.model.to(device).eval()
         return cls(family, spec, codec, _fingerprint(Path(path)))
 
     def windows(self, path: str | Path) -> list[tiling.Window]:

@@ -10,6 +10,10 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from rbox_formats.errors import quoted, said
+
+from lmm_detector.errors import ModelError
+
 T = TypeVar("T")
 
 # A process waits for the one that has most to do; PyTorch's own limit is 10 minutes on GPUs.
@@ -33,6 +37,30 @@ def set_up(device: str | None) -> str:
         state = PartialState(cpu=device == "cpu", timeout=PATIENCE)
         return device or str(state.device)
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def check_device(device: str | None) -> None:
+    """Makes sure, before anything is read, that a device is there and has room.
+
+    Args:
+        device: As in `set_up`. None under a launcher is not looked at: which it is shows when the processes have met.
+
+    Raises:
+        ModelError: If it is not.
+    """
+    import torch
+
+    if device is None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            return
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's own words for one that is not there, or full
+        raise ModelError(
+            f"expected a device for the model, got {quoted(device)}: {said(error)}",
+            remedy="Name another (--device), such as cpu or cuda:0.",
+        ) from error
 
 
 def place() -> tuple[int, int]:

@@ -197,6 +197,9 @@ class TrainConfig:
     eval_image_folder: str | None = _setting(None, "Where its images are, if not where its format has them.")
     eval_every: int | None = _setting(None, "Steps between evaluations. Left out: as between checkpoints.", ge=1)
     eval_images: int | None = _setting(None, "So many of its images, drawn by the seed. Left out: all.", ge=1)
+    eval_only_with_images: bool = _setting(
+        False, "Leaves out images whose file is not there; otherwise what is on them is missed."
+    )
     eval_metric: Literal["map_nc", "map", "f1_micro", "f1_macro", "loss"] = _setting(
         "map_nc",
         "What is best: where this is highest, or the loss on held-out windows lowest; with loss the model writes no "

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from accelerate import PartialState
-from rbox_formats import ClassNames, Dataset, ImageRecord
+from rbox_formats import ClassNames, Dataset, ImageRecord, datasets
 from rbox_formats.errors import DatasetError
 from rbox_formats.visualization import visualize
 
@@ -19,7 +19,6 @@ from lmm_detector._families._types import IGNORED_LABEL
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._runtime import _ranks
-from lmm_detector._sources import open_sources
 from lmm_detector._spec import DetectorSpec
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._samples import TextWriter, WindowText, window_texts
@@ -31,19 +30,26 @@ _DRAWN = 8  # images of each evaluation
 def held_out(config: TrainConfig, class_names: ClassNames) -> list[ImageRecord]:
     """The annotated images that a run is scored on; none where it is not.
 
+    They are those that `lmm-detector evaluate` scores: all of the dataset, or with `eval_only_with_images` those with
+    an image.
+
     Raises:
-        DatasetError: If the dataset is not there, or has no object of the classes.
+        DatasetError: If the dataset is not there, or has no object of the classes, or no image.
     """
-    if config.evaluation is None:
+    place = config.evaluation
+    if place is None:
         return []
-    _, (records,) = open_sources([config.evaluation], class_names)
+    dataset = datasets.read(place.format, place.path, place.split, class_names, image_folder=place.image_folder)
+    every = list(dataset)
+    with_images = datasets.with_images(Dataset(class_names, every))
+    records = with_images if config.eval_only_with_images else every
     if config.eval_images is not None:
         chosen = np.random.default_rng(config.seed).permutation(len(records))[: config.eval_images]
         records = [records[number] for number in sorted(chosen)]
     if all(record.difficult.all() for record in records):
         raise DatasetError(
             f"expected objects that are not difficult on the images to evaluate on, got none on {len(records)}",
-            path=config.evaluation.path,
+            path=place.path,
         )
     return records
 
@@ -59,7 +65,7 @@ def evaluator(
         records: The images, with what is on them.
         config: The run's settings.
     """
-    windows = _windows(family, spec, records)
+    windows = _windows(family, spec, datasets.with_images(Dataset(spec.class_names, records)))
     # The other metrics do not look at scores, which take a pass of their own.
     generation = Generation(
         batch_size=config.eval_batch_size,

@@ -72,8 +72,8 @@ def evaluate(
     --out is a folder: with a folder for each checkpoint, one table of all, and one plot against the training step.
     Given again, nothing is predicted twice.
 
-    Images count whose file is there, as in `predict` and `train`. `rbox-metrics evaluate --only-with-images` does the
-    same, for predictions of other kinds too.
+    All images of the dataset count. A model looks at those whose file is there; what is on the others is missed, and
+    how many they are is said (--only-with-images leaves them out).
     """
     settings = {name: options.pop(name) for name in (*_GENERATION, *_LOADING)}
     if bool(models) == bool(predictions_paths):
@@ -84,10 +84,11 @@ def evaluate(
     if not several:
         show_messages("rbox_metrics", "rbox_formats")
         [path] = predictions_paths
+        check_outputs(out, path, pictures=plots)
         truth = (
             open_truth(format, data, split, path) if class_names is None else _read(format, data, split, class_names)
         )
-        score(truth, path, only_with_images=True, convention=convention, out=out, plots=plots, **options)
+        score(truth, path, convention=convention, out=out, plots=plots, **options)
         return
 
     if convention is not None:
@@ -102,6 +103,7 @@ def evaluate(
 
     scoring: dict[str, Any] = {"protocol": options["protocol"], "geometry": options["geometry"]}
     scoring |= {name: options[name] or None for name in ("iou_thresholds", "max_dets")}
+    only_with_images: bool = options["only_with_images"]
     if not no_score:
         say_if_compiling("evaluate", options["protocol"], options["geometry"])
     if folder is not None:
@@ -120,14 +122,27 @@ def evaluate(
             generation=generation,
             score=not no_score,
             pictures=pictures,
+            only_with_images=only_with_images,
             **clip,
             **{name: settings[name] for name in _LOADING},
             **scoring,
         )
     else:
         names = class_names or predictions.read(predictions_paths[0]).class_names
-        truth = _evaluation.annotated(data, format, split, names, **clip)
-        found = _evaluation.score_files(predictions_paths, truth, out=folder, pictures=pictures, **scoring)
+        truth = _evaluation.annotated(data, format, split, names)
+        images = None
+        if clip_num is not None:
+            chosen = _evaluation.clipped(truth, only_with_images=only_with_images, **clip)
+            images = [record.image_id for record in chosen]
+        found = _evaluation.score_files(
+            predictions_paths,
+            truth,
+            images=images,
+            out=folder,
+            pictures=pictures,
+            only_with_images=only_with_images,
+            **scoring,
+        )
     _ranks.on_main(lambda: _show(found, folder, plots, scored=not no_score))
     _ranks.leave()
 

@@ -48,7 +48,7 @@ def predict(
     if bool(images) == bool(data):
         raise click.UsageError("Give either --data, or images.")
     set_up_output()
-    from rbox_formats import datasets
+    from rbox_formats import datasets, files
     from rbox_formats.images import find_images
 
     from lmm_detector import Detector
@@ -60,7 +60,9 @@ def predict(
     from lmm_detector._spec import DetectorSpec
 
     # What takes no model first.
+    files.require_writable_file(out)
     generation = Generation(**settings)
+    _ranks.check_device(device)
     spec = DetectorSpec.load(model)
     _scores.check_rule(generation.scores, spec.make_codec())
     if data:

@@ -18,8 +18,8 @@ from lmm_detector.cli._common import open_truth, predictions_option
 @pixels_options
 @writes("out")
 def visualize(data: Path, format: str, split: str | None, predictions_path: Path, out: Path, limit: int | None) -> None:
-    """Draw annotations beside predictions, a picture for each image and a sheet of the first ones."""
-    from rbox_formats.visualization import visualize as run
+    """Draw annotations beside predictions, a picture for each image, and a sheet that tells right, wrong and missed."""
+    from lmm_detector._evaluation._pictures import visualize as run
 
     *pictures, sheet = run(open_truth(format, data, split, predictions_path), predictions_path, out, limit=limit)
     click.echo(f"{len(pictures)} pictures are in {out}, the first ones on one sheet in {sheet}.")

@@ -44,7 +44,7 @@ def with_images(
             "the label files; --image-folder names another place.",
         )
     if len(found) < len(records):
-        _logger.info("%d of %d label files have no image, and are left out", len(records) - len(found), len(records))
+        _logger.info("%d of %d images have no file, and are not looked at", len(records) - len(found), len(records))
     return found
 
 

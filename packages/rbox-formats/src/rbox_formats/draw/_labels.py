@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats.draw._colours import HALO, class_colour, text_colour
+from rbox_formats.draw._colours import HALO, Colour, class_colour, text_colour
 from rbox_formats.draw._outlines import directions_of, extents_of, sides_of
 
 # A label is left out beside a box whose longer side is less than this part of the label's width.
@@ -18,6 +19,8 @@ _MOST_COVERED = 0.25
 # A crowd: so many others of the class with centres within so many times the root of the box's area. There a label
 # stands for its neighbours too, and the next of the class is at least this many label heights away.
 _CROWD, _CROWD_REACH, _CROWD_SPACING = 3, 2.0, 12
+# A label that stands away from its object is at most so many of its heights off.
+_FARTHEST = 6
 
 
 def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -34,22 +37,34 @@ def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wid
     return text[:kept] + "..."
 
 
+def named(record: ImageRecord, class_names: ClassNames) -> list[str]:
+    """The class of each object, and its score where there are any."""
+    scores = [""] * len(record) if record.scores is None else [f" {score:.2f}" for score in record.scores]
+    return [class_names[int(label)] + score for label, score in zip(record.labels, scores, strict=True)]
+
+
 def draw_labels(
-    canvas: Image.Image, quads: np.ndarray, ticks: np.ndarray, record: ImageRecord, class_names: ClassNames
+    canvas: Image.Image,
+    quads: np.ndarray,
+    ticks: np.ndarray,
+    record: ImageRecord,
+    texts: Sequence[str],
+    size: int | None = None,
+    leaders: bool = False,
 ) -> None:
     """Draws what `draw_record` says of names, beside quads (N, 4, 2) and their ticks (N, 2, 2) in px of the canvas."""
-    font = load_font(round(min(16.0, max(11.0, max(canvas.size) / 75))))
+    font = load_font(size or round(min(16.0, max(11.0, max(canvas.size) / 75))))
     height = math.ceil(font.getbbox("Ag", anchor="lt")[3]) + 5
     draw = ImageDraw.Draw(canvas)
     long, short = extents_of(quads)
     centres = quads.mean(axis=1)
     labelled: dict[int, list[tuple[float, float]]] = {}
+    placed: list[tuple[int, int, int, str, Colour]] = []
     obstacles = _Obstacles(quads)
     # Large objects first: small ones have no claim to the room around them.
     for i in np.argsort(-long, kind="stable").tolist():
         label = int(record.labels[i])
-        score = "" if record.scores is None else f" {record.scores[i]:.2f}"
-        text = class_names[label] + score
+        text = texts[i]
         width = math.ceil(font.getlength(text)) + 8
         outside = np.any(obstacles.high[i] <= 0) or np.any(obstacles.low[i] >= canvas.size)
         if outside or long[i] < _LEAST_BOX_TO_LABEL * width:
@@ -59,13 +74,20 @@ def draw_labels(
         if crowded and any(math.dist(centres[i], at) < _CROWD_SPACING * height for at in labelled.get(label, [])):
             continue
         corner = _place_label(obstacles, i, ticks[i], (width, height), canvas.size)
+        away = corner is None and leaders
+        if away:
+            corner = _place_away(obstacles, i, (width, height), canvas.size)
         if corner is not None:
             x, y = corner
             obstacles.add(_rectangle(x, y, width, height))
             labelled.setdefault(label, []).append((float(centres[i, 0]), float(centres[i, 1])))
             colour = class_colour(label)
-            draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), 3, colour, HALO)
-            draw.text((x + 4, y + height / 2), text, text_colour(colour), font, anchor="lm")
+            if away:  # before any label, which no line may cross
+                _draw_leader(draw, quads[i], _rectangle(x, y, width, height), colour)
+            placed.append((x, y, width, text, colour))
+    for x, y, width, text, colour in placed:
+        draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), 3, colour, HALO)
+        draw.text((x + 4, y + height / 2), text, text_colour(colour), font, anchor="lm")
 
 
 class _Obstacles:
@@ -83,9 +105,10 @@ class _Obstacles:
         self.count += 1
 
     def near(self, low: np.ndarray, high: np.ndarray, but: int) -> np.ndarray:
-        """The obstacles (M, 4, 2), but one, whose upright boxes meet another."""
+        """The obstacles (M, 4, 2), but one (none: -1), whose upright boxes meet another."""
         met = np.all((self.low < high) & (self.high > low), axis=1)
-        met[but] = False
+        if but >= 0:
+            met[but] = False
         return self.shapes[met]
 
 
@@ -121,6 +144,37 @@ def _place_label(
     long, short = extents_of(quad[None])
     small = label[0] * label[1] <= _MOST_COVERED * float(long[0] * short[0])
     return free[0] if free and small else None
+
+
+def _place_away(obstacles: _Obstacles, i: int, label: tuple[int, int], size: tuple[int, int]) -> tuple[int, int] | None:
+    """The upper left corner of object i's label where it has no room next to it: the nearest that covers nothing."""
+    quad = obstacles.shapes[i]
+    centre, limits = quad.mean(axis=0), np.maximum(np.array(size) - label, 0)
+    turns = np.linspace(0, 2 * np.pi, 16, endpoint=False) - np.pi / 2  # upwards first
+    directions = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    own = ((quad - centre) @ directions.T).max(axis=0) + np.abs(directions) @ (np.array(label) / 2)
+    for step in range(1, _FARTHEST + 1):
+        middles = centre + directions * (own + step * label[1])[:, None]
+        for corner in np.rint(middles - np.array(label) / 2):
+            if (corner < 0).any() or (corner > limits).any():
+                continue
+            x, y = corner.astype(int).tolist()
+            # No object at all, its own neither: the line shows whose it is.
+            near = obstacles.near(corner, corner + label, but=-1)
+            if not _covers(_rectangle(x, y, *label), near):
+                return x, y
+    return None
+
+
+def _draw_leader(draw: ImageDraw.ImageDraw, quad: np.ndarray, label: np.ndarray, colour: Colour) -> None:
+    """A line from a label's side to the nearest side of its object."""
+    middles = sides_of(quad[None])[0].mean(axis=1)
+    low, high = label.min(axis=0), label.max(axis=0)
+    starts = np.clip(middles, low, high)
+    nearest = np.linalg.norm(middles - starts, axis=1).argmin()
+    line = [tuple(starts[nearest].tolist()), tuple(middles[nearest].tolist())]
+    draw.line(line, HALO, 4)
+    draw.line(line, colour, 2)
 
 
 def _covers(rectangle: np.ndarray, quads: np.ndarray) -> bool:

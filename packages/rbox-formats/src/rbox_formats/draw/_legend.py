@@ -10,33 +10,34 @@ from PIL import Image, ImageDraw
 from rbox_formats.draw._colours import HALO, INK, PAPER, class_colour
 from rbox_formats.draw._labels import load_font, shortened
 
-_SIZE = 13
-_SWATCH, _GAP, _ROW = 12, 18, _SIZE + 9
+_SIZE, _GAP = 13, 18
 
 
-def draw_legend(width: int, texts: Mapping[int, str]) -> Image.Image | None:
+def draw_legend(width: int, texts: Mapping[int, str], *, size: int = _SIZE) -> Image.Image | None:
     """A text for each label, beside its colour; None where there are none.
 
     Args:
         width: How wide it may be, px.
         texts: By label, in order.
+        size: Of the letters, px.
     """
-    font = load_font(_SIZE)
+    font, swatch, height = load_font(size), size - 1, size + 9
     entries: list[tuple[int, int, int, str]] = []
     x = y = 0
     for label, full in texts.items():
-        text = shortened(full, font, width - _SWATCH - 6)
-        taken = _SWATCH + 6 + math.ceil(font.getlength(text))
+        text = shortened(full, font, width - swatch - 6)
+        taken = swatch + 6 + math.ceil(font.getlength(text))
         if x and x + taken > width:
-            x, y = 0, y + _ROW
+            x, y = 0, y + height
         entries.append((x, y, label, text))
         x += taken + _GAP
     if not entries:
         return None
-    legend = Image.new("RGB", (width, y + _ROW), PAPER)
+    legend = Image.new("RGB", (width, y + height), PAPER)
     draw = ImageDraw.Draw(legend)
     for x, y, label, text in entries:
-        middle = y + _ROW // 2
-        draw.rounded_rectangle((x, middle - 6, x + _SWATCH - 1, middle + 5), 2, class_colour(label), HALO)
-        draw.text((x + _SWATCH + 6, middle), text, INK, font, anchor="lm")
+        middle = y + height // 2
+        top = middle - swatch // 2
+        draw.rounded_rectangle((x, top, x + swatch - 1, top + swatch - 1), 2, class_colour(label), HALO)
+        draw.text((x + swatch + 6, middle), text, INK, font, anchor="lm")
     return legend

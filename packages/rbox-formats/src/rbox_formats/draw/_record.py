@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
@@ -10,7 +11,7 @@ from PIL import Image
 from rbox_formats import images
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, ImageRecord
-from rbox_formats.draw._labels import draw_labels
+from rbox_formats.draw._labels import draw_labels, named
 from rbox_formats.draw._outlines import draw_outlines, find_ticks
 from rbox_formats.errors import FormatsError, quoted
 from rbox_formats.typing import Image as ImageArray
@@ -26,6 +27,9 @@ def draw_record(
     show_angles: bool = True,
     scale: float = 1,
     max_side: int | None = None,
+    texts: Sequence[str] | None = None,
+    label_size: int | None = None,
+    leaders: bool = False,
 ) -> Image.Image:
     """An image with the outlines of a record's objects, in the colours of their classes.
 
@@ -43,6 +47,9 @@ def draw_record(
         show_angles: Whether to draw the ticks.
         scale: Size of the result over the size of the image.
         max_side: The result is made smaller where one of its sides would be longer, px.
+        texts: What is written of each object. None: names and scores.
+        label_size: The letters' size, px. None: it suits the picture.
+        leaders: Whether what has no room next to its object stands further off, joined to it by a line.
 
     Returns:
         An RGB image, each side `round(side * scale)` unless `max_side` made it smaller.
@@ -65,7 +72,7 @@ def draw_record(
             ticks[:, 1] = ticks[:, 0]  # a point on the outline
         draw_outlines(canvas, quads, ticks, record.labels, line_width)
         if show_labels:
-            draw_labels(canvas, quads, ticks, record, class_names)
+            draw_labels(canvas, quads, ticks, record, texts or named(record, class_names), label_size, leaders)
     return canvas
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "reaching",
     "replacing",
     "require_writable",
+    "require_writable_file",
     "safe_name",
     "safe_path",
     "temporary_folder",
@@ -63,6 +64,18 @@ def require_writable(folder: str | Path) -> None:
     if not there.is_dir() or not os.access(there, os.W_OK):
         remedy = "Choose another place to write to (--out)."
         raise RboxError("expected a folder that can be written to", path=there, remedy=remedy)
+
+
+def require_writable_file(path: str | Path) -> None:
+    """Makes sure, before any long work, that a file can be written, as `require_writable` does of a folder.
+
+    Raises:
+        RboxError: If not, or if a folder is in its place.
+    """
+    path = as_path(path)
+    require_writable(path.parent)
+    if path.is_dir():
+        raise RboxError("expected a file to write, got a folder", path=path)
 
 
 def visible(folder: Path) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from rbox_metrics._evaluation._bootstrap import Comparison, Difference, Interval, Intervals, bootstrap, compare
 from rbox_metrics._evaluation._evaluate import evaluate
-from rbox_metrics._evaluation._files import evaluate_file, load_pair
+from rbox_metrics._evaluation._files import evaluate_file, load_pair, score_file
 from rbox_metrics._evaluation._merging import merge_file
 from rbox_metrics._evaluation._resampling import INTERVAL_FIGURES, Tables, draws, exchanges, figures_of, image_count
 from rbox_metrics._evaluation._submissions import write_dota_submission, write_fair1m_submission
@@ -24,6 +24,7 @@ __all__ = [
     "image_count",
     "load_pair",
     "merge_file",
+    "score_file",
     "write_dota_submission",
     "write_fair1m_submission",
 ]

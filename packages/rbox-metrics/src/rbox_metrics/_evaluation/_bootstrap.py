@@ -34,6 +34,13 @@ CONFIDENCE = 0.95
 class Interval:
     """A figure, and where it is likely to lie on images of the same kind.
 
+    >>> from rbox_metrics import bootstrap, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> interval = bootstrap(truth, found, ["ship", "plane"], resamples=100).figures["f1_micro"]
+    >>> interval.value, interval.low, interval.high
+    (0.5, 0.0, 1.0)
+
     Attributes:
         value: Of the images as they are.
         low: The lower end of the interval.
@@ -50,6 +57,13 @@ class Interval:
 @dataclass(frozen=True)
 class Intervals:
     """Confidence intervals over images; NaN where a figure is not defined.
+
+    >>> from rbox_metrics import bootstrap, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> intervals = bootstrap(truth, found, ["ship", "plane"], resamples=100)
+    >>> list(intervals.classes), intervals.confidence
+    (['ship', 'plane'], 0.95)
 
     Attributes:
         confidence: The share of the resamples inside.
@@ -72,6 +86,13 @@ class Intervals:
 class Difference:
     """A figure of two runs.
 
+    >>> from rbox_metrics import compare, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> difference = compare(truth, found, truth, ["ship", "plane"], resamples=100).figures["f1_micro"]
+    >>> difference.a, difference.b, difference.difference
+    (0.5, 1.0, 0.5)
+
     Attributes:
         a: Of the first.
         b: Of the second.
@@ -92,6 +113,13 @@ class Difference:
 @dataclass(frozen=True)
 class Comparison:
     """Two runs on the same images, as `compare` defines it; NaN where a figure is not defined.
+
+    >>> from rbox_metrics import compare, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> comparison = compare(truth, found, truth, ["ship", "plane"], resamples=100)
+    >>> comparison.classes["plane"].difference
+    1.0
 
     Attributes:
         confidence: The share of the resamples inside the intervals.
@@ -130,6 +158,13 @@ def bootstrap(
 
     It is about images alone: that the detector was trained but once, and the annotations hold errors, is not in it.
     Images must be independent: tiles of one picture are not. Of few images the interval is too narrow.
+
+    >>> from rbox_metrics import bootstrap, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> figures = bootstrap(truth, found, ["ship", "plane"], resamples=100).figures
+    >>> figures["f1_micro"].low, figures["f1_micro"].high  # of two images nothing is known
+    (0.0, 1.0)
 
     Args:
         truth: As in `evaluate`. Of flat arrays without image ids, all images up to the last with a box are taken.
@@ -210,6 +245,13 @@ def compare(
     that hypothesis, which includes that both runs' scores are of one scale: where one run's scores are calibrated
     otherwise, or it has none, what `map` makes of mixed outputs says little, and the interval is to be read instead.
     Ten classes and four figures are many tests: one in twenty is below 0.05 by chance.
+
+    >>> from rbox_metrics import compare, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> figure = compare(truth, found, truth, ["ship", "plane"], resamples=100).figures["f1_micro"]
+    >>> figure.difference, float(figure.p_value) > 0.05  # better, but two images prove nothing
+    (0.5, True)
 
     Args:
         truth: As in `bootstrap`.

@@ -67,6 +67,13 @@ def evaluate(
     are false positives in the `micro` figures. A class with truth and no detections has 0 for every figure. Without
     any truth at all every figure is NaN.
 
+    >>> from rbox_metrics import from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> report = evaluate(truth, found, ["ship", "plane"], iou_thresholds=(0.5, 0.75))
+    >>> report.figures["map"], report.figures["map_50"], report.figures["precision_micro"]
+    (0.5, 0.5, 0.5)
+
     Args:
         truth: Records, such as an `rbox_formats.Dataset`, or flat arrays.
         predictions: Likewise. Records may come in any order and may be fewer than the truth's; flat arrays number the

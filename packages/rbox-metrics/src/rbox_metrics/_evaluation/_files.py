@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from rbox_formats import Convention, Dataset, ImageRecord, datasets
+from rbox_formats.errors import quoted
 
 from rbox_metrics._evaluation._evaluate import evaluate
 from rbox_metrics._inputs import map_classes
 from rbox_metrics._inputs.predictions import Predictions, read_predictions
 from rbox_metrics._reports import Report
+from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import Geometry, ProtocolName
 
 logger = logging.getLogger("rbox_metrics")
@@ -36,13 +38,26 @@ def evaluate_file(
     annotations: str | Path | None = None,
     convention: Convention | str | None = None,
     only_with_images: bool = False,
+    images: Collection[str] | None = None,
     count_difficult: bool = False,
 ) -> Report:
-    """Scores a predictions file against a dataset's annotations.
+    """Scores a predictions file against a dataset's annotations: what the commands of all packages call.
 
     The truth's classes are those of the report; the detections' are led to them by `class_mapping`, and by name. All
     images of the dataset count, whatever the predictions name: objects on images that they lack count as missed, which
-    is said in the log.
+    is said in the log. An image without a file is one of those: no detector has seen it, and it was not answered.
+
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, Dataset, ImageRecord
+    >>> import tempfile
+    >>> truth = [ImageRecord(name, np.array([[50, 40, 20, 10, 0.3]]), np.array([0])) for name in ("P1", "P2")]
+    >>> from rbox_formats.predictions import Header, Writer
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Writer(f"{folder}/found.jsonl", Header(ClassNames(["ship"]), "mine")) as writer:
+    ...         writer.write(truth[0])
+    ...     report = evaluate_file(Dataset(["ship"], truth), f"{folder}/found.jsonl")
+    >>> report.images, report.figures["recall_micro"]  # P2 was not answered
+    (2, 0.5)
 
     Args:
         truth: The dataset.
@@ -59,17 +74,23 @@ def evaluate_file(
         class_mapping: From the detector's classes to the truth's, as in `map_classes`.
         annotations: The truth's COCO file, as in `read_predictions`.
         convention: As in `read_predictions`.
-        only_with_images: Leaves out images whose file is not there, and the detections on them, where others have one:
-            for a dataset of which only the label files are complete.
+        only_with_images: Leaves out images whose file is not there, and the detections on them: for a dataset of which
+            only the label files are complete. The report says so (`Report.only_with_images`).
+        images: The ids of the images that count, such as a sample. None: all.
         count_difficult: Takes difficult objects for ordinary ones: they are to be found as well, by every protocol.
 
     Raises:
         RboxError: If the file is torn, holds images that the dataset lacks, or classes that are neither the dataset's
-            nor in the mapping.
+            nor in the mapping; if no image has a file where only those count, or `images` names one that is not there.
     """
-    records, detections = load_pair(
+    report, _ = score_file(
         truth,
         predictions_path,
+        protocol=protocol,
+        geometry=geometry,
+        iou_thresholds=iou_thresholds,
+        max_dets=max_dets,
+        full=full,
         format=format,
         split=split,
         class_names=class_names,
@@ -77,11 +98,29 @@ def evaluate_file(
         annotations=annotations,
         convention=convention,
         only_with_images=only_with_images,
+        images=images,
         count_difficult=count_difficult,
     )
+    return report
+
+
+def score_file(
+    truth: Dataset,
+    predictions_path: str | Path,
+    *,
+    protocol: ProtocolName = "voc07",
+    geometry: Geometry | None = None,
+    iou_thresholds: Sequence[float] | None = None,
+    max_dets: Sequence[int] | None = None,
+    full: bool = False,
+    only_with_images: bool = False,
+    **reading: Any,
+) -> tuple[Report, Predictions]:
+    """As `evaluate_file`, and the detections that were scored."""
+    pair = load_pair(truth, predictions_path, only_with_images=only_with_images, **reading)
     report = evaluate(
-        records,
-        detections,
+        pair.truth,
+        pair.detections,
         truth.class_names,
         protocol=protocol,
         geometry=geometry,
@@ -89,7 +128,27 @@ def evaluate_file(
         max_dets=max_dets,
         full=full,
     )
-    return replace(report, angles=detections.angles)
+    report = replace(
+        report,
+        angles=pair.detections.angles,
+        only_with_images=only_with_images,
+        images_left_out=pair.left_out,
+    )
+    return report, pair.detections
+
+
+class Pair(NamedTuple):
+    """What is scored.
+
+    Attributes:
+        truth: The images that count.
+        detections: Those on them, with the truth's classes.
+        left_out: How many images of the dataset do not count.
+    """
+
+    truth: list[ImageRecord]
+    detections: Predictions
+    left_out: int
 
 
 def load_pair(
@@ -103,8 +162,9 @@ def load_pair(
     annotations: str | Path | None = None,
     convention: Convention | str | None = None,
     only_with_images: bool = False,
+    images: Collection[str] | None = None,
     count_difficult: bool = False,
-) -> tuple[list[ImageRecord], Predictions]:
+) -> Pair:
     """The images that count and the detections on them, both with the truth's classes; arguments as `evaluate_file`."""
     if class_names is None and format in datasets.FORMATS:
         # Such a file has the dataset's names, but for those that the mapping leads from.
@@ -123,9 +183,10 @@ def load_pair(
         logger.info("Angles of boxes in COCO results are read as %s (--convention)", found.angles.replace("-", ", ", 1))
     # Of the kind that it is given.
     detections = cast(Predictions, map_classes(found, found.class_names, truth.class_names, class_mapping))
-    records, named = list(truth), {record.image_id for record in detections}
-    if only_with_images:
-        records, detections = _with_images(records, detections)
+    every, named = list(truth), {record.image_id for record in detections}
+    records = _that_count(every, only_with_images, images)
+    if len(records) < len(every):
+        detections = _without(detections, {record.image_id for record in every} - {one.image_id for one in records})
     if count_difficult:
         count = sum(int(record.difficult.sum()) for record in records)
         logger.info("%d difficult objects count like any other", count)
@@ -140,25 +201,36 @@ def load_pair(
             text += " (%d of them have no image file either: --only-with-images leaves such images out)"
             counts.append(without)
         logger.log(level, text, *counts)
-    return records, detections
+    return Pair(records, detections, len(every) - len(records))
 
 
-def _with_images(records: list[ImageRecord], detections: Predictions) -> tuple[list[ImageRecord], Predictions]:
-    """The images whose file is there, and the detections but for those on the other images of the dataset."""
+def _that_count(
+    records: list[ImageRecord], only_with_images: bool, images: Collection[str] | None
+) -> list[ImageRecord]:
+    """The images of a dataset that are scored."""
+    if images is not None:
+        chosen = set(images)
+        if unknown := chosen - {record.image_id for record in records}:
+            raise MetricsError(f"expected images that the truth has, got {quoted(min(unknown))}")
+        records = [record for record in records if record.image_id in chosen]
+    if not only_with_images:
+        return records
     kept = [record for record in records if record.path is not None]
-    if len(kept) in (0, len(records)):
-        return records, detections
-    left_out = {record.image_id for record in records if record.path is None}
-    predicted = [record for record in detections if record.image_id not in left_out]
-    logger.info(
-        "%d of %d images have no file and are left out, with the detections on %d of them",
-        len(left_out),
-        len(records),
-        len(detections) - len(predicted),
-    )
-    return kept, Predictions.of(
+    if records and not kept:
+        raise MetricsError(
+            f"expected image files, since only images with one count, found none for any of {len(records)} images",
+            remedy="Leave --only-with-images out (only_with_images=True): all images then count.",
+        )
+    if len(kept) < len(records):
+        logger.info("%d of %d images have no file and do not count", len(records) - len(kept), len(records))
+    return kept
+
+
+def _without(detections: Predictions, left_out: set[str]) -> Predictions:
+    """The detections but for those on some images."""
+    return Predictions.of(
         detections.class_names,
-        predicted,
+        [record for record in detections if record.image_id not in left_out],
         detections.kind,
         has_empty_images=detections.has_empty_images,
         angles=detections.angles,

@@ -40,6 +40,16 @@ def write_dota_submission(path: str | Path, predictions: Iterable[ImageRecord], 
     A file `Task1_<class>.txt` for every class, also those without detections, directly in the zip; a line per
     detection, `image score x1 y1 x2 y2 x3 y3 x4 y4`, images in their order. Spaces in a class's name become '-'.
 
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from rbox_formats import ImageRecord
+    >>> from rbox_metrics import read_predictions
+    >>> found = [ImageRecord("P1", np.array([[50, 40, 20, 10, 0]]), np.array([0]), scores=np.array([0.9]))]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_dota_submission(f"{folder}/out.zip", found, ["ship"])
+    ...     [(record.image_id, record.boxes.tolist()) for record in read_predictions(path)]
+    [('P1', [[50.0, 40.0, 20.0, 10.0, 0.0]])]
+
     Args:
         path: The zip.
         predictions: Gone through once. Quads are written where a record has them, else the boxes' corners. Without
@@ -82,6 +92,16 @@ def write_fair1m_submission(
     The XML is that of FAIR1M's annotations (see `rbox_formats.datasets.fair1m`) with a `<probability>`. The server's
     page is no longer public; the layout is the one that public writers of such results agree on (forks of MMRotate with
     a FAIR1MDataset, JDet's `dota_to_fair`).
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from rbox_formats import ImageRecord
+    >>> from rbox_metrics import read_predictions
+    >>> found = [ImageRecord("7", np.array([[50, 40, 20, 10, 0]]), np.array([0]), scores=np.array([0.9]))]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = write_fair1m_submission(f"{folder}/test.zip", found, ["Boeing737"])
+    ...     [(record.image_id, record.boxes.tolist()) for record in read_predictions(path, class_names=["Boeing737"])]
+    [('7', [[50.0, 40.0, 20.0, 10.0, 0.0]])]
 
     Args:
         path: The zip; such writers call it `test.zip`.

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
+from rbox_formats import LE90, ClassNames, Convention, convert
 
 from rbox_metrics._evaluation._evaluate import evaluate
 from rbox_metrics._inputs import FlatBoxes, check_iou_thresholds, check_max_dets, from_dicts
+from rbox_metrics._matching import choose
 from rbox_metrics.errors import MetricsError
-from rbox_metrics.typing import Geometry, IntsG, IntsN
+from rbox_metrics.typing import Geometry, IntsG, IntsN, ProtocolName
 
 try:
     import torch
     from torchmetrics import Metric
     from torchmetrics.utilities.distributed import gather_all_tensors
+    from torchmetrics.utilities.prints import rank_zero_warn
 except ImportError as error:
     raise ImportError(
         "RotatedMeanAveragePrecision needs torchmetrics: pip install 'rbox-metrics[torchmetrics]'"
@@ -29,11 +33,14 @@ _MAX_DETS = (1, 10, 100)
 _BOX, _QUAD, _LABEL, _LAST = slice(0, 5), slice(5, 13), 13, 14
 _COLUMNS = 15
 
+_SOME_SCORES = "expected scores on every image or on none, got boxes without scores after others with them, or before"
+_SCORES_KEY = "Each dictionary of preds has them under 'scores'."
+
 
 class RotatedMeanAveragePrecision(Metric):
-    """COCO's mean average precision and recall of rotated boxes, with torchmetrics' input and keys.
+    """The mean average precision of rotated boxes, and COCO's recall, with torchmetrics' input and keys.
 
-    As torchmetrics' `MeanAveragePrecision` but for the boxes: `evaluate(..., protocol="coco")` computes it.
+    As torchmetrics' `MeanAveragePrecision` but for the boxes, and by any protocol of `evaluate`, which computes it.
 
     >>> import torch
     >>> metric = RotatedMeanAveragePrecision()
@@ -42,6 +49,10 @@ class RotatedMeanAveragePrecision(Metric):
     >>> metric.update(preds, [{"boxes": boxes, "labels": torch.tensor([0])}])
     >>> metric.compute()["map"]
     tensor(1.)
+    >>> dota = RotatedMeanAveragePrecision(protocol="dota", class_names=["ship", "plane"], class_metrics=True)
+    >>> dota.update(preds, [{"boxes": boxes, "labels": torch.tensor([0])}])
+    >>> dota.compute()["map_per_class"]  # of each of the names; -1: there is no plane to find
+    tensor([ 1., -1.])
 
     Ranks may hold any number of images, also none: the result is that of one process with all of them, to the last bit
     and whichever rank has which. So that it is, images are put in an order of their content before detections of equal
@@ -49,16 +60,21 @@ class RotatedMeanAveragePrecision(Metric):
     float64; torchmetrics rounds its defaults to float32, and so may miss a recall that is exactly 0.3 (seen to change
     `map_medium` of 24 images by 1.4e-4).
 
-    `compute` gives tensors: `map`, `map_50`, `map_75`, `map_small`, `map_medium`, `map_large`, `mar_1`, `mar_10`,
-    `mar_100` (or what `max_detection_thresholds` are), `mar_small`, `mar_medium`, `mar_large`, `map_per_class`,
-    `mar_100_per_class` and `classes`, the labels that were seen. -1 stands where there is nothing to say: no truth of
-    that size or class, a threshold that was not asked for, no `class_metrics`.
+    `compute` gives tensors: `map`, `map_50`, `map_75`, `map_per_class` and `classes`, the labels of that list: those
+    that were seen, or all of `class_names`. By COCO's protocol also `map_small`, `map_medium`, `map_large`, `mar_1`,
+    `mar_10`, `mar_100` (or what `max_detection_thresholds` are), `mar_small`, `mar_medium`, `mar_large` and
+    `mar_100_per_class`. -1 stands where there is nothing to say: no truth of that size or class, a threshold that was
+    not asked for, no `class_metrics`.
 
     Args:
-        iou_thresholds: Each above 0, up to 1. None: 0.5, 0.55, ..., 0.95.
-        max_detection_thresholds: How many detections of a class count on an image, rising; `map` takes the last.
+        iou_thresholds: Each above 0, up to 1. None: the protocol's, for COCO 0.5, 0.55, ..., 0.95, else 0.5.
+        max_detection_thresholds: For COCO, how many detections of a class count on an image, rising; `map` takes the
+            last. None: 1, 10, 100.
         class_metrics: Whether the figures of each class are wanted.
-        geometry: Compares boxes ("rbox"), or corners as given ("quad").
+        geometry: Compares boxes ("rbox"), or corners as given ("quad"). None: the protocol's.
+        protocol: How the average precision is taken, as in `evaluate`.
+        class_names: What the labels index; others are then an error. None: any labels.
+        convention: How boxes of five numbers give their angle, as in `from_dicts`.
         kwargs: torchmetrics' own, such as `sync_on_compute`.
 
     Raises:
@@ -78,43 +94,70 @@ class RotatedMeanAveragePrecision(Metric):
     def __init__(
         self,
         iou_thresholds: Sequence[float] | None = None,
-        max_detection_thresholds: Sequence[int] = _MAX_DETS,
+        max_detection_thresholds: Sequence[int] | None = None,
         class_metrics: bool = False,
-        geometry: Geometry = "rbox",
+        geometry: Geometry | None = None,
+        *,
+        protocol: ProtocolName = "coco",
+        class_names: Iterable[str] | None = None,
+        convention: Convention | str = LE90,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        _, self.geometry = choose(protocol, geometry)
+        self.protocol: ProtocolName = protocol
         self.iou_thresholds = None if iou_thresholds is None else check_iou_thresholds(iou_thresholds)
-        self.max_detection_thresholds = check_max_dets(max_detection_thresholds, "max_detection_thresholds")
-        if geometry not in ("rbox", "quad"):
-            raise MetricsError(f"expected geometry 'rbox' or 'quad', got {geometry!r}")
+        if max_detection_thresholds is not None and protocol != "coco":
+            raise MetricsError(f"expected max_detection_thresholds only with protocol 'coco', got it with {protocol!r}")
+        self.max_detection_thresholds = (
+            None
+            if protocol != "coco"
+            else check_max_dets(
+                _MAX_DETS if max_detection_thresholds is None else max_detection_thresholds, "max_detection_thresholds"
+            )
+        )
         self.class_metrics = class_metrics
-        self.geometry: Geometry = geometry
+        self.class_names = None if class_names is None else ClassNames(class_names)
+        self.convention = convention
+        convert(np.zeros((0, 5)), convention, LE90)  # one that there is
+        self._has_warned = False
         # One tensor of each once ranks meet, whatever each has: torchmetrics joins a list before it gathers.
         self.add_state("images", default=[], dist_reduce_fx="cat")
         self.add_state("detections", default=[], dist_reduce_fx="cat")
         self.add_state("truths", default=[], dist_reduce_fx="cat")
+        # In a collection, metrics whose states are equal share them: those of different conventions must not.
+        code = torch.tensor(crc32(repr(convention).encode()))
+        self.add_state("convention_code", default=code, dist_reduce_fx="max")
 
     def update(self, preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]]) -> None:
         """Adds images.
 
         Args:
-            preds: For each image `boxes`, (N, 5) as (cx, cy, w, h, angle) in pixels and radians, clockwise, or corners
-                (N, 4, 2) or (N, 8); `labels` (N,), whole numbers of 32 bits; `scores` (N,),
-                each 1 where no image has them.
+            preds: For each image `boxes`, (N, 5) as (cx, cy, w, h, angle) in pixels and radians, clockwise unless
+                `convention` says otherwise, or corners (N, 4, 2) or (N, 8); `labels` (N,), whole numbers of 32 bits;
+                `scores` (N,), by which every protocol ranks. Where no image has them each is 1, and a warning says so.
             target: For each image `boxes` and `labels` likewise, and perhaps `difficult` or `iscrowd` (N,).
 
         Raises:
-            MetricsError: If there are not as many of one as of the other, and as `from_dicts`.
+            MetricsError: If there are not as many of one as of the other, a label is not of `class_names`, some images
+                have scores and others do not (of all that were added), and as `from_dicts`.
         """
         if len(preds) != len(target):
             raise MetricsError(f"expected as many preds as target, one per image, got {len(preds)} and {len(target)}")
         if not len(preds):
             return
-        found = from_dicts(preds)
-        truth = from_dicts([{key: value for key, value in image.items() if key != "scores"} for image in target])
-        scores = np.ones(len(found)) if found.scores is None else found.scores
-        for flat in (found, truth):
+        found = from_dicts(preds, convention=self.convention)
+        bare = [{key: value for key, value in image.items() if key != "scores"} for image in target]
+        truth = from_dicts(bare, convention=self.convention)
+        scores = self._scores(found)
+        for name, flat in (("preds", found), ("target", truth)):
+            if self.class_names is not None and len(flat):
+                out = (flat.labels < 0) | (flat.labels >= len(self.class_names))
+                if out.any():
+                    raise MetricsError(
+                        f"expected labels from 0 below {len(self.class_names)}, which class_names has, got "
+                        f"{flat.labels[out.argmax()]} in {name}[{flat.image_index[out.argmax()]}]"
+                    )
             if len(flat) and not -(2**31) <= flat.labels.min() <= flat.labels.max() < 2**31:
                 raise MetricsError("expected labels of 32 bits, as torchmetrics gives them back, got larger ones")
         counts = [np.bincount(flat.image_index, minlength=len(preds)) for flat in (found, truth)]
@@ -122,19 +165,77 @@ class RotatedMeanAveragePrecision(Metric):
         self.detections.append(self._rows(found, scores))
         self.truths.append(self._rows(truth, truth.difficult))
 
+    def _scores(self, found: FlatBoxes) -> np.ndarray:
+        """The scores as a state has them: NaN where there are none, so that those of other ranks are compared with."""
+        if not len(found):
+            return np.zeros(0)
+        earlier = [state[0, _LAST].isnan().item() for state in self.detections if len(state)]
+        if earlier and earlier[-1] != (found.scores is None):
+            raise MetricsError(_SOME_SCORES, remedy=_SCORES_KEY)
+        if found.scores is not None:
+            return found.scores
+        if not self._has_warned:
+            rank_zero_warn(
+                f"preds have no 'scores', by which the protocol {self.protocol!r} ranks: each counts as 1, and figures "
+                "depend on the order in which equal ones are taken. Detectors without scores are compared by mAP_nc: "
+                "rbox_metrics.evaluate",
+                UserWarning,
+            )
+            self._has_warned = True
+        return np.full(len(found), np.nan)
+
+    def plot(
+        self, val: Mapping[str, torch.Tensor] | Sequence[Mapping[str, torch.Tensor]] | None = None, ax: Any = None
+    ) -> Any:
+        """Draws figures as torchmetrics' metrics do; it needs matplotlib.
+
+        What is no figure is left out: `classes`, lists of figures per class, and those that are -1 throughout.
+
+        >>> import torch
+        >>> boxes = torch.tensor([[50.0, 50.0, 40.0, 20.0, 0.3]])
+        >>> metric = RotatedMeanAveragePrecision(protocol="voc")
+        >>> image = {"boxes": boxes, "labels": torch.tensor([0])}
+        >>> metric.update([image | {"scores": torch.tensor([0.9])}], [image])
+        >>> figure, axes = metric.plot()
+        >>> [line.get_label() for line in axes.lines]
+        ['map', 'map_50']
+
+        Args:
+            val: What `compute` or `forward` gave, or a list of it, for a line over the steps. None: calls `compute`.
+            ax: Matplotlib's axes to draw on. None: those of a new figure.
+
+        Returns:
+            The figure, None where `ax` was given, and the axes.
+        """
+        given = self.compute() if val is None else val
+        steps = [given] if isinstance(given, Mapping) else list(given)
+        names = [name for name in (steps[0] if steps else {}) if any(_is_figure(name, step[name]) for step in steps)]
+        kept = [{name: step[name] for name in names or ["map"]} for step in steps]
+        return self._plot(kept[0] if isinstance(given, Mapping) else kept, ax)
+
     def compute(self) -> dict[str, torch.Tensor]:
         """The figures of all images; see the class."""
         counts = _whole(self.images, 2, torch.int64)
         detections, truths = _whole(self.detections, _COLUMNS), _whole(self.truths, _COLUMNS)
         order = _by_content(counts, detections, truths)
-        classes, labels = np.unique(
-            np.concatenate([detections[:, _LABEL], truths[:, _LABEL]]).astype(np.int64), return_inverse=True
-        )
+        without = np.isnan(detections[:, _LAST])
+        if without.any() and not without.all():  # on different ranks
+            raise MetricsError(_SOME_SCORES, remedy=_SCORES_KEY)
+        labels = np.concatenate([detections[:, _LABEL], truths[:, _LABEL]]).astype(np.int64)
+        classes = np.arange(len(self.class_names or ()))
+        if self.class_names is None:
+            classes, labels = np.unique(labels, return_inverse=True)
         report = evaluate(
             _flat(truths, counts[:, 1], order, labels[len(detections) :], difficult=truths[:, _LAST]),
-            _flat(detections, counts[:, 0], order, labels[: len(detections)], scores=detections[:, _LAST]),
-            [str(label) for label in classes],
-            protocol="coco",
+            _flat(
+                detections,
+                counts[:, 0],
+                order,
+                labels[: len(detections)],
+                scores=np.where(without, 1.0, detections[:, _LAST]),
+            ),
+            self.class_names or [str(label) for label in classes],
+            protocol=self.protocol,
             geometry=self.geometry,
             iou_thresholds=self.iou_thresholds,
             max_dets=self.max_detection_thresholds,
@@ -142,12 +243,14 @@ class RotatedMeanAveragePrecision(Metric):
         return self._tensors(report.figures, classes)
 
     def _tensors(self, figures: Mapping[str, Any], classes: IntsN) -> dict[str, torch.Tensor]:
-        last = self.max_detection_thresholds[-1]
-        names = ["map", "map_50", "map_75", "map_small", "map_medium", "map_large"]
-        names += [f"mar_{limit}" for limit in self.max_detection_thresholds]
-        names += ["mar_small", "mar_medium", "mar_large"]
+        names, per_class = ["map", "map_50", "map_75"], ["map_per_class"]
+        if self.max_detection_thresholds is not None:
+            names += ["map_small", "map_medium", "map_large"]
+            names += [f"mar_{limit}" for limit in self.max_detection_thresholds]
+            names += ["mar_small", "mar_medium", "mar_large"]
+            per_class.append(f"mar_{self.max_detection_thresholds[-1]}_per_class")
         found: dict[str, Any] = {name: figures.get(name, math.nan) for name in names}
-        for name in ("map_per_class", f"mar_{last}_per_class"):
+        for name in per_class:
             found[name] = figures[name] if self.class_metrics else math.nan
         tensors = {name: torch.tensor(value, dtype=torch.float32) for name, value in found.items()}
         tensors = {name: value.nan_to_num(nan=-1.0).to(self.device) for name, value in tensors.items()}
@@ -171,6 +274,10 @@ class RotatedMeanAveragePrecision(Metric):
             if isinstance(getattr(self, name), list) and not getattr(self, name):
                 setattr(self, name, [torch.zeros((0, columns), dtype=dtype, device=self.device)])
         super()._sync_dist(dist_sync_fn or gather_all_tensors, process_group)
+
+
+def _is_figure(name: str, value: torch.Tensor) -> bool:
+    return name != "classes" and not name.endswith("_per_class") and bool((value != -1).any())
 
 
 def _whole(state: list[torch.Tensor] | torch.Tensor, columns: int, dtype: torch.dtype = torch.float64) -> np.ndarray:

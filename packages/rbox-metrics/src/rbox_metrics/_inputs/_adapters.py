@@ -35,6 +35,13 @@ def from_dicts(
 ) -> FlatBoxes:
     """Reads per-image dictionaries as torchmetrics takes them.
 
+    >>> flat = from_dicts([{"boxes": [[50, 40, 20, 10, 0.3]], "labels": [0], "scores": [0.9]}])
+    >>> flat.boxes.tolist(), flat.scores.tolist()
+    ([[50.0, 40.0, 20.0, 10.0, 0.3]], [0.9])
+    >>> from rbox_formats import LE90
+    >>> from_dicts([{"boxes": [[50, 40, 20, 10, 90]], "labels": [0]}], convention=LE90.degrees).boxes.round(3).tolist()
+    [[50.0, 40.0, 20.0, 10.0, -1.571]]
+
     Args:
         images: For each image `boxes`, (N, 5) as (cx, cy, w, h, angle), or corners (N, 4, 2) or (N, 8); `labels` (N,);
             and perhaps `scores` (N,), and `difficult` or `iscrowd` (N,). Torch tensors on any device, numpy arrays, or
@@ -53,6 +60,14 @@ def from_dicts(
 def from_supervision(detections: Iterable[Any], image_ids: Sequence[str] | None = None) -> FlatBoxes:
     """Reads supervision's `Detections` of oriented boxes, one per image.
 
+    >>> import numpy as np
+    >>> from types import SimpleNamespace  # in the place of supervision.Detections
+    >>> corners = np.array([[[0, 0], [20, 0], [20, 10], [0, 10]]])
+    >>> found = SimpleNamespace(xyxy=np.array([[0, 0, 20, 10]]), data={"xyxyxyxy": corners})
+    >>> found.class_id, found.confidence = np.array([0]), np.array([0.9])
+    >>> from_supervision([found]).boxes.tolist()
+    [[10.0, 5.0, 20.0, 10.0, 0.0]]
+
     Args:
         detections: Objects with `data["xyxyxyxy"]` (N, 4, 2), the corners in pixels, `class_id` (N,) and `confidence`
             (N,) or None (annotations). `xyxy`, the upright box around, is not read.
@@ -69,6 +84,10 @@ def from_ultralytics(results: Iterable[Any], image_ids: Sequence[str] | None = N
 
     Their angle is in radians and clockwise on the screen like this package's; width may be less than height, and the
     angle of any range (`xywhr2xyxyxyxy` in ultralytics 8.4 ultralytics/utils/ops.py turns by it as it is).
+
+    >>> result = {"xywhr": [[50, 40, 20, 10, 0.3]], "cls": [0.0], "conf": [0.9]}  # or a result itself
+    >>> from_ultralytics([result]).boxes.tolist()
+    [[50.0, 40.0, 20.0, 10.0, 0.3]]
 
     Args:
         results: Objects with `.obb`, or what stands there: `xywhr` (N, 5), `cls` (N,) and `conf` (N,), as attributes or
@@ -174,15 +193,19 @@ def _joined(images: list[_Image], image_ids: Sequence[str] | None) -> FlatBoxes:
             f"{len(set(image_ids))} differ"
         )
     filled = [image for image in images if len(image.boxes)]
-    without = [image.scores is None for image in filled]
-    if any(without) and not all(without):
-        raise MetricsError("expected scores on every image or on none, got them on some")
+    without = [number for number, image in enumerate(images) if len(image.boxes) and image.scores is None]
+    if 0 < len(without) < len(filled):
+        raise MetricsError(
+            f"expected scores on every image or on none, got boxes without scores on image {without[0]} "
+            f"({len(without)} of {len(filled)} images with boxes have none)",
+            remedy="A dictionary has them under 'scores'.",
+        )
     drawn = any(image.quads is not None for image in filled)
     flat = from_arrays(
         np.concatenate([np.zeros((0, 5)), *(image.boxes for image in filled)]),
         np.concatenate([np.zeros(0, np.int64), *(image.labels for image in filled)]),
         np.repeat(np.arange(len(images)), [len(image.boxes) for image in images]),
-        np.concatenate([image.scores for image in filled]) if filled and not without[0] else None,
+        np.concatenate([image.scores for image in filled]) if filled and not without else None,
         np.concatenate([np.zeros(0, bool), *(image.difficult for image in filled)]),
     )
     quads = [rbox_to_quad(image.boxes) if image.quads is None else image.quads for image in filled]

@@ -52,6 +52,11 @@ def map_classes(
     A class that `mapping` does not name goes to the target of the same name, as `ClassNames` looks names up: without
     regard to case, '-', '_' and spaces. Two classes may go to one.
 
+    >>> from rbox_metrics import from_arrays
+    >>> found = from_arrays([[50, 40, 20, 10, 0.3], [9, 9, 4, 4, 0]], labels=[0, 1], image_index=[0, 0])
+    >>> map_classes(found, ["boat", "car"], ["plane", "ship"], {"boat": "ship", "car": None}).labels.tolist()
+    [1]
+
     Args:
         predictions: A dataset, flat boxes, or records.
         source_names: What their labels index.
@@ -76,6 +81,14 @@ def map_classes(
 
 def read_class_mapping(path: str | Path) -> dict[str, str | None]:
     """A mapping for `map_classes` from a JSON file: `{"small vehicle": "vehicle", "helipad": null}`.
+
+    >>> import json, tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "classes.json")
+    ...     _ = path.write_text(json.dumps({"van": "vehicle", "helipad": None}))
+    ...     read_class_mapping(path)
+    {'van': 'vehicle', 'helipad': None}
 
     Raises:
         MetricsError: If it cannot be read, or holds something else.

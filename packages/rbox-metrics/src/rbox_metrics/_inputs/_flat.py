@@ -23,6 +23,11 @@ _NAMED = 5
 class FlatBoxes:
     """The boxes of many images one after the other. Made by `from_arrays` or `from_records`, which check them.
 
+    >>> from rbox_metrics import from_arrays
+    >>> flat = from_arrays([[50, 40, 20, 10, 0.3]], labels=[1], image_index=[0], scores=[0.9])
+    >>> len(flat), flat.labels.tolist(), flat.scores.tolist(), flat.corners.shape
+    (1, [1], [0.9], (1, 4, 2))
+
     Attributes:
         boxes: (N, 5) float64 as (cx, cy, w, h, angle), pixels of their image, radians.
         labels: (N,) int64.
@@ -70,6 +75,10 @@ def from_arrays(
 ) -> FlatBoxes:
     """Flat arrays, checked.
 
+    >>> flat = from_arrays([[50, 40, 20, 10, 0.3], [9, 9, 4, 4, 0]], labels=[1, 0], image_index=[0, 2])
+    >>> len(flat), flat.image_index.tolist(), flat.scores
+    (2, [0, 2], None)
+
     Args:
         boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians, or quads (N, 4, 2), whose boxes are their
             minimum-area rectangles.
@@ -101,6 +110,12 @@ def from_arrays(
 
 def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None = None) -> FlatBoxes:
     """Records of images as flat arrays, images in the order of `image_ids` whatever the order of the records.
+
+    >>> import numpy as np
+    >>> from rbox_formats import ImageRecord
+    >>> flat = from_records([ImageRecord("P0706", np.array([[50, 40, 20, 10, 0.3]]), labels=np.array([0]))])
+    >>> flat.image_ids, flat.boxes.tolist()
+    (('P0706',), [[50.0, 40.0, 20.0, 10.0, 0.3]])
 
     Args:
         records: One per image at most; gone through once. Those of `image_ids` without one have no boxes.

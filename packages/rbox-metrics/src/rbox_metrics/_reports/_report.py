@@ -26,13 +26,14 @@ from rbox_metrics._scores import (
     Turned,
 )
 from rbox_metrics.errors import MetricsError
-from rbox_metrics.tables import csv_table, markdown_table, percent
+from rbox_metrics.tables import csv_table, html_table, markdown_table, percent, plain_table
 from rbox_metrics.typing import Geometry, ProtocolName
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from rich.table import Table
 else:
-    Table = Any  # rich is imported where a table is drawn
+    DataFrame = Table = Any  # rich is imported where a table is drawn, pandas where a frame is asked for
 
 # The figures of a threshold that a report also has as one number: the mean over its thresholds.
 _SUMMARY = (
@@ -47,16 +48,39 @@ _SUMMARY = (
     "recall_micro",
 )
 
+# The columns of a report as CSV or a data frame, beside the IoU threshold.
+_COLUMNS = tuple(field.name for field in fields(ClassFigures))
+
 # What only full reports have.
 _PARTS = ("sweep", "confusion", "errors", "curves", "calibration", "placement", "turned")
+
+# How many tables a notebook shows, of as many IoU thresholds.
+_MOST_TABLES = 3
 
 # The thresholds whose `map` has a key of its own, as in torchmetrics.
 _KEYS = {0.5: "map_50", 0.75: "map_75"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
-    """What `evaluate` found.
+    """What `evaluate` found: shown as a table, in a notebook as HTML.
+
+    >>> from rbox_metrics import evaluate, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 0])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3]], labels=[0], image_index=[0], scores=[0.9])
+    >>> report = evaluate(truth, found, ["ship", "plane"])
+    >>> report.figures["map"], report.figures["f1_micro"]
+    (0.5, 0.6666666666666666)
+    >>> report
+    Report: voc07 on boxes, IoU 0.5, percent
+                                  AP  AP nc preci-
+     class truths dets     AP     nc   tied   sion recall     F1
+     ───────────────────────────────────────────────────────────
+     ship       1    1 100.00 100.00 100.00 100.00 100.00 100.00
+     plane      1    0   0.00   0.00   0.00   0.00   0.00   0.00
+    <BLANKLINE>
+     mean               50.00  50.00  50.00                50.00
+     all        2    1                      100.00  50.00  66.67
 
     Attributes:
         protocol: How the average precision was taken.
@@ -78,6 +102,10 @@ class Report:
             what such an outline holds, so that DOTA's kit gives another figure. None where boxes were.
         angles: How boxes of five numbers in COCO results gave their angle, such as "degrees-counter-clockwise"; None
             where there were none. Set where a file is scored.
+        only_with_images: Whether images of the ground truth without a file were left out, as `evaluate_file` was asked
+            to. Otherwise all count, and what is on those without a file is missed.
+        images_left_out: How many images of the ground truth do not count: those without a file where only images with
+            one do, and those that are not in a sample.
     """
 
     protocol: ProtocolName
@@ -95,6 +123,8 @@ class Report:
     turned: Turned | None = None
     self_crossing_truths: int | None = None
     angles: str | None = None
+    only_with_images: bool = False
+    images_left_out: int = 0
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -122,6 +152,8 @@ class Report:
             "geometry": self.geometry,
             "class_names": list(self.class_names),
             "images": self.images,
+            "only_with_images": self.only_with_images,
+            "images_left_out": self.images_left_out,
             "angles": self.angles,
             "self_crossing_truths": self.self_crossing_truths,
             "iou_thresholds": [at.iou_threshold for at in self.at],
@@ -164,12 +196,53 @@ class Report:
             raise MetricsError(f"expected an IoU threshold among {asked}, got {iou_threshold:g}")
         return _render.table(self._title(chosen[0]), chosen[0])
 
+    def __repr__(self) -> str:
+        """The table of the first IoU threshold; `summary` has what stands besides."""
+        lines = [f"Report: {self._headline()}", plain_table(_render.table("", self.at[0]))]
+        if len(self.at) > 1:
+            lines.append(
+                f"mAP over {len(self.at)} IoU thresholds, of which the table shows {self.at[0].iou_threshold:g}: "
+            )
+            lines[-1] += percent(self.figures["map"])
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: a table for each IoU threshold, up to three, and what stands besides."""
+        header = ["class", *(name for name, _ in _render.COLUMNS)]
+        parts = [
+            html_table(self._title(at), header, [row for part in _render.class_rows(at) for row in part])
+            for at in self.at[:_MOST_TABLES]
+        ]
+        return "\n".join([*parts, html_table(self._headline(), ["figure", "value"], self.summary())])
+
+    def to_pandas(self) -> DataFrame:
+        """A data frame with a row for each IoU threshold and class: what `to_csv` writes, fractions from 0 to 1.
+
+        >>> from rbox_metrics import evaluate, from_arrays
+        >>> truth = from_arrays([[50, 40, 20, 10, 0.3]], labels=[0], image_index=[0])
+        >>> evaluate(truth, truth, ["ship"]).to_pandas()[["name", "ap"]]  # doctest: +SKIP
+           name   ap
+        0  ship  1.0
+
+        Raises:
+            MetricsError: If pandas is not there.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MetricsError(
+                "expected pandas for a data frame, found none", remedy="pip install 'rbox-metrics[pandas]'"
+            ) from error
+        return pandas.DataFrame(self._rows(), columns=["iou_threshold", *_COLUMNS])
+
     def summary(self) -> list[tuple[str, str]]:
         """What stands besides the table: names and values, in the order in which they are of interest.
 
         Over all IoU thresholds first, then, under a name of its own, what is of the lowest alone.
         """
         at, lines = self.at[0], []
+        if images := self._images():
+            lines.append(("what counts of the ground truth", images))
         if len(self.at) > 1:
             lines.append((f"mAP over {len(self.at)} IoU thresholds", percent(self.figures["map"])))
         if self.coco:
@@ -220,14 +293,34 @@ class Report:
 
     def to_csv(self) -> str:
         """A row for each IoU threshold and class, with all its figures; empty cells for NaN."""
-        names = [field.name for field in fields(ClassFigures)]
-        body = [
-            [at.iou_threshold, *(getattr(figures, name) for name in names)] for at in self.at for figures in at.classes
-        ]
-        return csv_table(["iou_threshold", *names], body)
+        return csv_table(["iou_threshold", *_COLUMNS], self._rows())
+
+    def _rows(self) -> list[list[Any]]:
+        """The columns of `to_csv`, for each IoU threshold and class."""
+        return [[at.iou_threshold, *(getattr(one, name) for name in _COLUMNS)] for at in self.at for one in at.classes]
+
+    def _headline(self) -> str:
+        """What was compared, and how."""
+        compared = {"rbox": "boxes", "quad": "quads"}[self.geometry]
+        overlaps = _several([f"{at.iou_threshold:g}" for at in self.at])
+        return ", ".join(filter(None, [f"{self.protocol} on {compared}", f"IoU {overlaps}", self._images(), "percent"]))
+
+    def _images(self) -> str:
+        """How many images count, and what was chosen; "" where images have no ids."""
+        if self.images is None:
+            return ""
+        which = " with a file" if self.only_with_images else ""
+        if self.images_left_out:
+            return f"{self.images} images{which} of {self.images + self.images_left_out}"
+        return f"all {self.images} images{which}"
 
     def _title(self, at: AtThreshold) -> str:
         return f"{self.protocol}, IoU {at.iou_threshold:g}, percent"
+
+
+def _several(texts: list[str]) -> str:
+    """A few values as they are, many as their ends."""
+    return ", ".join(texts) if len(texts) <= _MOST_TABLES else f"{texts[0]} to {texts[-1]} ({len(texts)})"
 
 
 def _mean(values: list[float]) -> float:

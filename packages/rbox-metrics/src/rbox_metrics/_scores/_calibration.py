@@ -27,6 +27,13 @@ BINS = 15
 class Calibration:
     """Scores beside the share of detections that are right, in G bins of scores.
 
+    >>> from rbox_metrics import calibration, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> curve = calibration(truth, found, ["ship", "plane"], bins=2)
+    >>> curve.counts.tolist(), curve.confidence.tolist(), curve.accuracy.tolist()
+    ([0, 2], [nan, 0.75], [nan, 0.5])
+
     Attributes:
         iou_threshold: The overlap that makes a detection right.
         class_names: C of them.
@@ -77,6 +84,13 @@ def calibration(
     Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017: equations 3 (ECE) and 5
     (MCE), bins ((g - 1) / G, g / G]. There a sample is right where its class is; here a detection where it is a true
     positive, as in Küppers et al., "Multivariate Confidence Calibration for Object Detection", CVPR workshops 2020.
+
+    >>> from rbox_metrics import calibration, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> curve = calibration(truth, found, ["ship", "plane"], bins=2)
+    >>> round(curve.ece, 3)  # scores of 0.9 and 0.6 in one bin, half of which are right
+    0.25
 
     Args:
         truth: As in `evaluate`.

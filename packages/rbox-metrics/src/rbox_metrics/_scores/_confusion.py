@@ -27,6 +27,15 @@ class Confusion:
 
     The last row holds the detections that found no truth, the last column the truths that no detection found.
 
+    >>> from rbox_metrics import confusion_matrix, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> confusion = confusion_matrix(truth, found, ["ship", "plane"])
+    >>> confusion.labels
+    ('ship', 'plane', 'background')
+    >>> confusion.counts.tolist()  # a row for each true class
+    [[1, 0, 0], [0, 0, 1], [0, 1, 0]]
+
     Attributes:
         iou_threshold: The overlap that a detection needs.
         score_threshold: Detections of this score or a higher one count. None: all.
@@ -93,6 +102,12 @@ def confusion_matrix(
 
     Difficult truths are in no row, and a detection that overlaps one of its own class by the threshold and finds no
     other is in no column. On a difficult truth of another class it has found nothing, as in every protocol.
+
+    >>> from rbox_metrics import confusion_matrix, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3]], labels=[0], image_index=[0])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3]], labels=[1], image_index=[0])
+    >>> confusion_matrix(truth, found, ["ship", "plane"]).counts.tolist()  # a ship, taken for a plane
+    [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
 
     Args:
         truth: As in `evaluate`.

@@ -32,6 +32,13 @@ from rbox_metrics.typing import FloatsN, FloatsR, FloatsS, Geometry, OutcomesSN,
 class ClassCurve:
     """One class: a point after each of its N detections that count, from the best score to the worst.
 
+    >>> from rbox_metrics import from_arrays, precision_recall_curves
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> curve = precision_recall_curves(truth, found, ["ship", "plane"]).classes[0]
+    >>> curve.name, curve.recall.tolist(), curve.precision.tolist()
+    ('ship', [1.0], [1.0])
+
     Attributes:
         name: The class.
         truths: How many there are to find.
@@ -62,6 +69,13 @@ class ClassCurve:
 @dataclass(frozen=True, eq=False)
 class Curves:
     """The precision-recall curves at one IoU threshold.
+
+    >>> from rbox_metrics import from_arrays, precision_recall_curves
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> curves = precision_recall_curves(truth, found, ["ship", "plane"])
+    >>> curves.mean()[[0, 50, 100]].tolist()  # over both classes, at the recalls 0, 0.5 and 1
+    [0.5, 0.5, 0.5]
 
     Attributes:
         iou_threshold: The overlap that a detection needs.
@@ -109,6 +123,13 @@ def precision_recall_curves(
 
     Of detections with the same score, such as those without scores, those on the image whose id comes first go first,
     as in `evaluate`: the points between them tell nothing.
+
+    >>> from rbox_metrics import from_arrays, precision_recall_curves
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> curves = precision_recall_curves(truth, found, ["ship", "plane"])
+    >>> [(curve.name, curve.average_precision) for curve in curves.classes]
+    [('ship', 1.0), ('plane', 0.0)]
 
     Args:
         truth: As in `evaluate`.

@@ -58,6 +58,13 @@ FOREGROUND, BACKGROUND = 0.5, 0.1
 class ErrorBreakdown:
     """The errors of C classes by kind, as `error_breakdown` defines them.
 
+    >>> from rbox_metrics import error_breakdown, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], [0, 0], [0, 1], scores=[0.9, 0.6])
+    >>> errors = error_breakdown(truth, found, ["ship", "plane"])
+    >>> {kind: cost for kind, cost in errors.map_costs.items() if cost}  # the plane was taken for a ship
+    {'wrong_class': 0.5}
+
     Attributes:
         iou_threshold: The overlap that a detection needs.
         background_threshold: The overlap below which it has nothing to do with a truth.
@@ -147,6 +154,13 @@ def error_breakdown(
     section 2, and tidecv/quantify.py in dbolya/tide at 09eeffb, whose order of kinds this is. There "badly placed"
     holds the wrong angles; of all detections that point at a truth, whatever their kind, only the best is repaired; an
     IoU equal to a threshold fits in both kinds; and average precision is COCO's.
+
+    >>> from rbox_metrics import FALSE_POSITIVE_KINDS, error_breakdown, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> errors = error_breakdown(truth, found, ["ship", "plane"])
+    >>> dict(zip(FALSE_POSITIVE_KINDS, errors.false_positives.sum(axis=1).tolist()))
+    {'wrong_class': 0, 'badly_placed': 0, 'wrong_angle': 0, 'wrong_class_and_place': 0, 'duplicate': 0, 'background': 1}
 
     Args:
         truth: As in `evaluate`.

@@ -31,6 +31,15 @@ _SQUARE = 1.05
 class Placement:
     """The detections that were matched one to one, and the images that they are on.
 
+    >>> from rbox_metrics import evaluate, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> placement = evaluate(truth, found, ["ship", "plane"], full=True).placement
+    >>> placement.hits.tolist(), placement.false_positives.tolist(), placement.missed.tolist()
+    ([1, 0], [0, 1], [0, 1])
+    >>> placement.worst(1)  # the number of the worst image
+    [1]
+
     Attributes:
         iou_threshold: The overlap that was enough.
         iou: (K,) of each matched detection and its truth.
@@ -38,7 +47,7 @@ class Placement:
             them is a square or nearly so (sides within 5 %).
         images: The images' ids, or their numbers as text.
         hits: (M,) true positives on each.
-        misses: (M,) false positives.
+        false_positives: (M,) detections that found none.
         missed: (M,) truths that no detection found.
     """
 
@@ -47,28 +56,32 @@ class Placement:
     angle_error: FloatsK
     images: tuple[str, ...]
     hits: IntsM
-    misses: IntsM
+    false_positives: IntsM
     missed: IntsM
 
     @property
     def f1(self) -> FloatsM:
         """(M,) of each image; 1 where there is nothing to find and nothing was detected."""
-        _, _, f1 = precision_recall_f1(self.hits, self.misses, self.hits + self.missed)
-        return np.where(self.hits + self.misses + self.missed == 0, 1.0, f1)
+        _, _, f1 = precision_recall_f1(self.hits, self.false_positives, self.hits + self.missed)
+        return np.where(self.hits + self.false_positives + self.missed == 0, 1.0, f1)
 
     def worst(self, count: int) -> list[int]:
         """The numbers of the images with the lowest F1, of equal ones those with the most errors, then as they come.
 
         Images without errors are not among them.
         """
-        errors = self.misses + self.missed
+        errors = self.false_positives + self.missed
         order = np.lexsort((-errors, self.f1))
         return order[errors[order] > 0][:count].tolist()
 
     def to_dict(self) -> dict[str, Any]:
-        """Means and histograms of 20 bins, and the counts of each image."""
+        """Means and histograms, and the counts of each image.
+
+        The angle errors have two: of 5 degrees each up to 90, and of 20 bins as far as 95 % of them go.
+        """
         edges = np.linspace(self.iou_threshold, 1, 21)
         degrees = np.degrees(self.angle_error)
+        fitted = np.linspace(0, _reach(degrees), 21)
         return {
             "iou_threshold": self.iou_threshold,
             "matched": len(self.iou),
@@ -79,9 +92,13 @@ class Placement:
                 "edges": np.linspace(0, 90, 19).tolist(),
                 "counts": np.histogram(degrees, np.linspace(0, 90, 19))[0].tolist(),
             },
+            "angle_error_fitted_histogram_degrees": {
+                "edges": fitted.tolist(),
+                "counts": np.histogram(degrees, fitted)[0].tolist(),
+            },
             "images": [
                 {"image_id": image, "true_positives": int(tp), "false_positives": int(fp), "missed": int(fn)}
-                for image, tp, fp, fn in zip(self.images, self.hits, self.misses, self.missed, strict=True)
+                for image, tp, fp, fn in zip(self.images, self.hits, self.false_positives, self.missed, strict=True)
             ],
         }
 
@@ -103,7 +120,7 @@ def placement_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protoc
     ids, numbers = truths.image_ids, truths.image_numbers
     count = int(max(f.image_index.max(initial=-1) for f in (truths, detections))) + 1 if ids is None else len(ids)
     wanted = np.bincount(truths.image_index[~truths.difficult], minlength=count)
-    hits, misses = (
+    hits, false_positives = (
         np.bincount(detections.image_index[outcome == kind], minlength=count)
         for kind in (TRUE_POSITIVE, FALSE_POSITIVE)
     )
@@ -113,9 +130,15 @@ def placement_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protoc
         angle_error=_angle_error(detections.boxes[matched], truths.boxes[partner[matched]]),
         images=tuple(map(str, range(count) if numbers is None else numbers)) if ids is None else ids,
         hits=hits,
-        misses=misses,
+        false_positives=false_positives,
         missed=wanted - hits,
     )
+
+
+def _reach(degrees: np.ndarray) -> float:
+    """A round number that 95 % of the angle errors do not exceed, or all of few."""
+    most = float(np.quantile(degrees, 0.95, method="higher")) if len(degrees) else 0.0
+    return next(end for end in (1, 2, 5, 10, 15, 20, 30, 45, 60, 90) if most <= end or end == 90)
 
 
 def _angle_error(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:

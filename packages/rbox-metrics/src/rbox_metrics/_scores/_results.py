@@ -10,6 +10,13 @@ from typing import Any
 class ClassFigures:
     """One class at one IoU threshold. Figures are from 0 to 1, and NaN for a class without truth.
 
+    >>> from rbox_metrics import evaluate, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> ship, plane = evaluate(truth, found, ["ship", "plane"]).at[0].classes
+    >>> ship.name, ship.truths, ship.ap, plane.ap
+    ('ship', 1, 1.0, 0.0)
+
     Attributes:
         name: The class.
         truths: How many there are to find, without the difficult ones.
@@ -39,7 +46,15 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """The figures at one IoU threshold, as `evaluate` defines them; NaN where there is no truth."""
+    """The figures at one IoU threshold, as `evaluate` defines them; NaN where there is no truth.
+
+    >>> from rbox_metrics import evaluate, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> at = evaluate(truth, found, ["ship", "plane"], iou_thresholds=(0.5, 0.75)).at[1]
+    >>> at.iou_threshold, at.map, at.recall_micro
+    (0.75, 0.5, 0.5)
+    """
 
     iou_threshold: float
     map: float
@@ -57,6 +72,13 @@ class AtThreshold:
 @dataclass(frozen=True)
 class CocoFigures:
     """What only COCO's protocol has: means over classes with truth and IoU thresholds, NaN where there is none.
+
+    >>> from rbox_metrics import evaluate, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> coco = evaluate(truth, found, ["ship", "plane"], protocol="coco", max_dets=(1, 100)).coco
+    >>> {limit: round(recall, 3) for limit, recall in coco.mar.items()}
+    {1: 0.4, 100: 0.4}
 
     Attributes:
         max_dets: How many detections of a class count on an image; the last where no other is named.

@@ -31,7 +31,15 @@ GRID = tuple(step / 20 for step in range(20))
 
 @dataclass(frozen=True)
 class Best:
-    """The highest value of a figure, and the lowest score threshold that gives it; NaN where it has none."""
+    """The highest value of a figure, and the lowest score threshold that gives it; NaN where it has none.
+
+    >>> from rbox_metrics import from_arrays, sweep_scores
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> best = sweep_scores(truth, found, ["ship", "plane"], thresholds=[0, 0.7]).best("f1_micro")
+    >>> best.threshold, round(best.value, 3)
+    (0.7, 0.667)
+    """
 
     value: float
     threshold: float
@@ -44,6 +52,13 @@ class Sweep:
     Precision, recall and F1 are of the detections with the threshold's score or a higher one, matched one to one;
     `micro` over all detections together, `macro` the mean over classes. The `nc` figures are as in `evaluate`, of the
     detections with a higher score, as LMMRotate filters them.
+
+    >>> from rbox_metrics import from_arrays, sweep_scores
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> sweep = sweep_scores(truth, found, ["ship", "plane"], thresholds=[0, 0.7])
+    >>> sweep.thresholds.tolist(), sweep.precision_micro.tolist(), sweep.recall_micro.tolist()
+    ([0.0, 0.7], [0.5, 1.0], [0.5, 0.5])
 
     Attributes:
         iou_threshold: The overlap that a detection needs.
@@ -146,6 +161,15 @@ def sweep_scores(
     geometry: Geometry | None = None,
 ) -> Sweep:
     """What becomes of the figures where only detections of some score are kept, and the rest thrown away.
+
+    >>> from rbox_metrics import from_arrays, sweep_scores
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> sweep = sweep_scores(truth, found, ["ship", "plane"], thresholds=[0, 0.7])
+    >>> sweep.f1_micro.round(3).tolist()  # of both detections, and of the better one
+    [0.5, 0.667]
+    >>> sweep.best("f1_micro").threshold
+    0.7
 
     Args:
         truth: As in `evaluate`.

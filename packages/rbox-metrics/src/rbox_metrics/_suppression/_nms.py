@@ -152,6 +152,10 @@ def merge_windows(
     is that of the higher score; then that whose centre lies further inside its window, since a box seen whole is better
     than one cut by a border; then the first in the input.
 
+    >>> windows = [[0, 0, 100, 100], [80, 0, 180, 100]]
+    >>> merge_windows([[95, 50, 10, 5, 0], [96, 50, 10, 5, 0]], [0, 0], [0.9, 0.8], [0, 1], windows).tolist()
+    [0]
+
     Args:
         boxes: (N, 5) as (cx, cy, w, h, angle), in pixels of the image and radians.
         labels: (N,) whole numbers.

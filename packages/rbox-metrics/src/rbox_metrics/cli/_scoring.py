@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +40,6 @@ truth_options = add_options(
     click.option("--truth", type=Path, required=True, help="The annotated dataset's folder."),
     click.option("--format", default="dota", show_default=True, help="The dataset's format."),
     click.option("--split", help="The part of the dataset, where it has parts, such as 'val'."),
-    click.option(
-        "--only-with-images",
-        is_flag=True,
-        help="Leaves out images whose file is not there, where others have one. [default: all count]",
-    ),
     only_labelled_option,
     click.option(
         "--count-difficult",
@@ -59,6 +53,13 @@ truth_options = add_options(
         help="The dataset's classes: a comma-separated list, a file with one name per line, or a dataset format that "
         "has a list. [default: those of a predictions.jsonl, unless a mapping is given; else those of --format]",
     ),
+)
+
+only_with_images_option = click.option(
+    "--only-with-images",
+    is_flag=True,
+    help="Leaves out images of the ground truth whose file is not there. [default: all count, and what is on images "
+    "without a file is missed]",
 )
 
 convention_option = click.option(
@@ -122,9 +123,12 @@ iou_option = click.option(
 )
 
 # Of a table at one overlap.
-table_options = add_options(truth_options, predictions_options, protocol_option, geometry_option, iou_option)
+table_options = add_options(
+    truth_options, only_with_images_option, predictions_options, protocol_option, geometry_option, iou_option
+)
 
 scoring_options = add_options(
+    only_with_images_option,
     protocol_option,
     geometry_option,
     click.option(
@@ -228,17 +232,20 @@ def check_outputs(
         files.not_an_input(path, *inputs)
         if path in out and path.suffix.lower() not in (".json", ".md", ".csv"):
             raise click.BadParameter(f"expected a file ending in .json, .md or .csv, got {path}", param_hint="--out")
-        if path.is_dir():
-            raise MetricsError("expected a file to write, got a folder", path=path)
-        files.require_writable(path.parent)
+        files.require_writable_file(path)
     if pictures is not None:
-        from importlib.util import find_spec
-
         if pictures.exists() and not pictures.is_dir():
             raise MetricsError("expected a folder for pictures, got a file", path=pictures)
         files.require_writable(pictures)
-        if find_spec("matplotlib") is None:
-            raise MetricsError("expected matplotlib for pictures, found none: pip install 'rbox-metrics[plot]'")
+        check_matplotlib()
+
+
+def check_matplotlib() -> None:
+    """Refuses, before any work, pictures that could not be drawn at its end."""
+    from importlib.util import find_spec
+
+    if find_spec("matplotlib") is None:
+        raise MetricsError("expected matplotlib for pictures, found none: pip install 'rbox-metrics[plot]'")
 
 
 def score(
@@ -264,7 +271,7 @@ def score(
         max_dets: As in `evaluate`; none: the protocol's.
         protocol: As in `evaluate`.
         geometry: As in `evaluate`.
-        **reading: How the detections are read, as in `load_pair`.
+        **reading: Which images count, and how the detections are read, as in `evaluate_file`.
 
     Returns:
         The detections.
@@ -272,23 +279,20 @@ def score(
     Raises:
         RboxError: If the inputs do not fit, or an output is one of them.
     """
-    from rbox_metrics import evaluate
-    from rbox_metrics._evaluation import load_pair
+    from rbox_metrics._evaluation import score_file
 
     check_outputs(out, predictions_path, pictures=plots)
     say_if_compiling("evaluate", protocol, geometry)
-    records, detections = load_pair(truth, predictions_path, **reading)
-    report = evaluate(
-        records,
-        detections,
-        truth.class_names,
+    report, detections = score_file(
+        truth,
+        predictions_path,
         protocol=protocol,
         geometry=geometry,
         iou_thresholds=iou_thresholds or None,
         max_dets=max_dets or None,
         full=True,
+        **reading,
     )
-    report = replace(report, angles=detections.angles)
     # Files first: whoever reads what is printed may stop before its end.
     for path in out:
         report.save(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from rbox_formats import files
@@ -27,6 +27,22 @@ out_option = click.option(
 )
 
 
+class Runs(NamedTuple):
+    """What the runs of a table are scored on.
+
+    Attributes:
+        truth: The images that count.
+        detections: Those of each run on them.
+        class_names: What all labels index.
+        counted: Which images count, for the table's JSON, under the names that a report has for it.
+    """
+
+    truth: list[ImageRecord]
+    detections: list[Dataset]
+    class_names: ClassNames
+    counted: dict[str, Any]
+
+
 def open_runs(
     *paths: Path,
     command: Scoring,
@@ -43,8 +59,8 @@ def open_runs(
     annotations: Path | None,
     convention: str | None,
     class_mapping: Path | None,
-) -> tuple[list[ImageRecord], list[Dataset], ClassNames]:
-    """The images that count, the detections of each run on them, and the classes that all have."""
+) -> Runs:
+    """Reads the ground truth and the detections of each run, as `evaluate_file` does."""
     from rbox_metrics._evaluation import load_pair
 
     show_messages("rbox_metrics", "rbox_formats")
@@ -63,7 +79,13 @@ def open_runs(
         )
         for path in paths
     ]
-    return pairs[0][0], [detections for _, detections in pairs], annotated.class_names
+    first = pairs[0]
+    counted = {
+        "images": len(first.truth),
+        "only_with_images": only_with_images,
+        "images_left_out": first.left_out,
+    }
+    return Runs(first.truth, [pair.detections for pair in pairs], annotated.class_names, counted)
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:

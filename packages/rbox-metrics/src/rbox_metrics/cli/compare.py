@@ -38,7 +38,7 @@ def compare(
     from rbox_metrics import compare as compared
 
     check_outputs(out, predictions_path, other, inputs["class_mapping"])
-    records, (first, second), class_names = open_runs(
+    records, (first, second), class_names, counted = open_runs(
         predictions_path, other, command="compare", protocol=protocol, geometry=geometry, **inputs
     )
     found = compared(
@@ -63,4 +63,4 @@ def compare(
     ]
     share = f"{100 * found.confidence:g} %"
     header = ["figure", *run_names([predictions_path, other]), "difference", f"{share} from", "to", "p"]
-    put(f"IoU {iou_threshold:g}, percent", header, body, found.to_dict(), out)
+    put(f"IoU {iou_threshold:g}, percent", header, body, {**counted, **found.to_dict()}, out)

@@ -32,7 +32,7 @@ def confusion(
     from rbox_metrics._reports import confusion_rows, numbered
 
     check_outputs(out, predictions_path, inputs["class_mapping"])
-    records, (detections,), class_names = open_runs(
+    records, (detections,), class_names, counted = open_runs(
         predictions_path, command="confusion", protocol=protocol, geometry=geometry, **inputs
     )
     found = confusion_matrix(
@@ -46,4 +46,4 @@ def confusion(
     )
     title = f"IoU {iou_threshold:g}" + ("" if score is None else f", scores from {score:g}")
     table = confusion_rows(found)
-    put(title, *table, found.to_dict(), out, narrow=numbered(*table))
+    put(title, *table, {**counted, **found.to_dict()}, out, narrow=numbered(*table))

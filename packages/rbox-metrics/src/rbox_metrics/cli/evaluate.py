@@ -60,7 +60,13 @@ def evaluate(
     from rbox_metrics import write_dota_submission, write_fair1m_submission
 
     show_messages("rbox_metrics", "rbox_formats")
-    check_outputs(options["out"], class_mapping, predictions_path, archives=(dota_submission, fair1m_submission))
+    check_outputs(
+        options["out"],
+        class_mapping,
+        predictions_path,
+        archives=(dota_submission, fair1m_submission),
+        pictures=options["plots"],
+    )
     annotated = open_truth(truth, format, split, class_names, predictions_path, class_mapping, only_labelled)
     detections = score(
         annotated,

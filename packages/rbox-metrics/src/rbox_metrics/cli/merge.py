@@ -60,6 +60,7 @@ def merge(
 
     show_messages("rbox_metrics", "rbox_formats")
     files.not_an_input(out, predictions_path, annotations)
+    files.require_writable_file(out)
     count = merge_file(
         predictions_path,
         out,

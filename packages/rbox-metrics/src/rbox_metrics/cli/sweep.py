@@ -39,7 +39,7 @@ def sweep(
     from rbox_metrics._scores import GRID
 
     check_outputs(out, predictions_path, inputs["class_mapping"])
-    records, (detections,), class_names = open_runs(
+    records, (detections,), class_names, counted = open_runs(
         predictions_path, command="sweep", protocol=protocol, geometry=geometry, **inputs
     )
     found = sweep_scores(
@@ -51,6 +51,6 @@ def sweep(
         protocol=protocol,
         geometry=geometry,
     )
-    put(f"IoU {iou_threshold:g}, percent", *sweep_rows(found), found.to_dict(), out)
+    put(f"IoU {iou_threshold:g}, percent", *sweep_rows(found), {**counted, **found.to_dict()}, out)
     for name, value in best_lines(found):
         click.echo(f"{name}: {value}")

@@ -10,9 +10,9 @@ import numpy as np
 from rbox_metrics.plots.style import (
     COLUMN,
     GREY,
+    count_axis,
     legend_below,
     line_style,
-    log_axis,
     new_figure,
     percent,
     percent_axis,
@@ -54,13 +54,13 @@ def reliability(parts: Mapping[str, Mapping[str, Any]]) -> Figure | None:
         marker = _MARKERS[number % len(_MARKERS)]
         handles += upper.plot(confidence[there], accuracy[there], marker=marker, **look, gid=name, clip_on=False)
         texts.append(f"{name}, ECE {shown(float(percent([part['ece']])[0]))} %")
-        lower.stairs(part["counts"], part["edges"], baseline=None, linewidth=1.1, **look, gid=name)
+        bars = {"fill": True, "alpha": 0.35} if len(scored) == 1 else {"baseline": None, "linewidth": 1.1}
+        lower.stairs(part["counts"], part["edges"], **bars, **look, gid=name)
     upper.set_ylim(0, 100)
     upper.set_xlim(0, 1)
     percent_axis(upper.yaxis, "right detections")
     upper.set_title(title_with_iou("Reliability of scores", scored))
-    log_axis(lower.yaxis, 0.7, 2 * max(max(part["counts"]) for part in scored.values()))
-    lower.set_ylabel("detections\n(log)")
+    count_axis(lower.yaxis, max(max(part["counts"]) for part in scored.values()), "detections")
     lower.set_xlabel("score")
     legend_below(figure, [*handles, diagonal], [*texts, "perfectly calibrated"])
     return figure

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rbox_metrics.plots.style import (
+    COLOURS,
     COLUMN,
+    GREY,
     LIGHT,
     PAGE,
     legend_below,
     line_style,
+    name_lines,
     new_figure,
     percent,
     percent_axis,
@@ -33,55 +36,104 @@ if TYPE_CHECKING:
 _COLUMNS, _MANY, _COLUMNS_OF_MANY = 5, 20, 7  # small pictures beside each other; more where there are many
 _LETTER, _LEAST_TITLE = 0.58, 4.8  # a letter's width over its size, and the least size of a title, points
 _MOST_AVERAGES = 4  # what there is room for above one
+_MOST_NAMED = 6  # classes beside the curves of one run, each with a colour of its own
+_NAMES = 1.2  # room for their names, inches
 
 
 @styled
 def mean_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """The mean over classes of each run; of a single run, the classes' curves as thin lines behind it.
+    """The mean over classes of each run; of a single run, the classes' curves as well, named beside them.
 
-    The precision at a recall is the best at that recall or a higher one, and 0 where the recall is not reached.
+    Of many classes the best and the worst are named and have colours, the others are grey, as are those of which
+    nothing is found. Classes without truth have
+    no curve. The precision at a recall is the best at that recall or a higher one, and 0 where the recall is not
+    reached.
 
     Args:
         parts: `Curves.to_dict()` of each run.
     """
-    figure = new_figure(COLUMN, 2.35)
+    alone = len(parts) == 1
+    figure = new_figure(COLUMN + (_NAMES if alone else 0), 2.6 if alone else 2.35)
     axes = figure.subplots()
-    handles: list[Artist] = []
-    texts: list[str] = []
-    if len(parts) == 1:
-        (part,) = parts.values()
-        for curve in part["classes"] if len(part["classes"]) > 1 else []:
-            (line,) = _step(axes, part, curve["precision"], color=LIGHT, linewidth=0.6, gid=curve["name"])
-            if not handles:
-                handles, texts = [line], ["each class"]
-    for number, (name, part) in enumerate(zip(run_names(parts), parts.values(), strict=True)):
-        averages = percent([curve["average_precision"] for curve in part["classes"]])
-        known = averages[~np.isnan(averages)]
-        mean = shown(float(known.mean())) if len(known) else "-"
-        handles += _step(axes, part, part["mean_precision"], **line_style(number), gid=name, zorder=3)
-        texts.append(f"{'mean over classes' if len(parts) == 1 else name}, mAP {mean} %")
-    if all(value is None or np.isnan(value) for part in parts.values() for value in part["mean_precision"]):
-        say_nothing_there(axes, "no truth")
     _square(axes)
     percent_axis(axes.xaxis, "recall")
     percent_axis(axes.yaxis, "precision")
     axes.set_title(title_with_iou("Precision over recall", parts))
-    # The longest entry names the columns' width: the mean first.
-    legend_below(figure, handles[::-1] if len(parts) == 1 else handles, texts[::-1] if len(parts) == 1 else texts)
+    if alone:
+        (part,) = parts.values()
+        _curves_of_classes(axes, part, next(iter(parts)))
+        return figure
+    handles: list[Artist] = []
+    texts: list[str] = []
+    for number, (name, part) in enumerate(zip(run_names(parts), parts.values(), strict=True)):
+        handles += _step(axes, part, part["mean_precision"], **line_style(number), gid=name, zorder=3)
+        texts.append(f"{name}, mAP {shown(_mean_average(part))} %")
+    if all(value is None or np.isnan(value) for part in parts.values() for value in part["mean_precision"]):
+        say_nothing_there(axes, "no truth")
+    legend_below(figure, handles, texts)
     return figure
+
+
+def _curves_of_classes(axes: Axes, part: Mapping[str, Any], run: str) -> None:
+    """The curves of a single run: each class that has truth, and the mean over them where there are several."""
+    there = [curve for curve in part["classes"] if curve["truths"]]
+    if not there:
+        say_nothing_there(axes, "no truth")
+        return
+    averages = percent([curve["average_precision"] for curve in there])
+    order = [number for number in np.argsort(-averages, kind="stable").tolist() if averages[number] > 0]
+    named = order if len(order) <= _MOST_NAMED else [*order[: _MOST_NAMED // 2], *order[-(_MOST_NAMED // 2) :]]
+    alone = len(there) == 1
+    ends, texts, colours = [], [], []
+    for number, curve in enumerate(there):
+        colour = COLOURS[named.index(number) % (len(COLOURS) - 1)] if number in named and not alone else LIGHT
+        wide = 0.9 if number in named else 0.6
+        zorder = 2.5 if number in named else 2
+        _step(axes, part, curve["precision"], color=colour, linewidth=wide, zorder=zorder, gid=curve["name"])
+        if number in named and not alone:
+            ends.append(_end(part, curve["precision"]))
+            texts.append(f"{shortened(curve['name'], 22)} {shown(float(averages[number]))}")
+            colours.append(colour)
+    _step(axes, part, part["mean_precision"], color="black", linewidth=1.9, zorder=3, gid=run)
+    ends.append(_end(part, part["mean_precision"]))
+    of = f"{shortened(there[0]['name'], 16)}, AP" if alone else "mean, mAP"
+    texts.append(f"{of} {shown(_mean_average(part))} %")
+    colours.append("black")
+    name_lines(axes, ends, texts, colours)
+    notes = {"between": len(order) - len(named), "at 0": len(there) - len(order)}
+    said = [f"{count} {where}" for where, count in notes.items() if count]
+    if said:
+        axes.text(1.04, -0.17, f"grey: {', '.join(said)}", color=GREY, fontsize=6.5, transform=axes.transAxes)
+
+
+def _mean_average(part: Mapping[str, Any]) -> float:
+    """The mean over the classes with truth of their average precisions, percent."""
+    averages = percent([curve["average_precision"] for curve in part["classes"]])
+    known = averages[~np.isnan(averages)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _end(part: Mapping[str, Any], precision: list[float | None]) -> tuple[float, float]:
+    """The last point before a curve falls to nothing."""
+    values = percent(precision)
+    reached = np.flatnonzero(values > 0)
+    last = int(reached[-1]) if len(reached) else 0
+    return float(percent(part["recalls"])[last]), float(values[last])
 
 
 @styled
 def class_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     """A small picture for each class, with the curves of all runs and their average precisions above it.
 
-    Classes are by name, in the order in which the runs have them; a run without the class has no curve there.
+    Classes are by name, in the order in which the runs have them; a run without the class has no curve there. Classes
+    without truth in any run are left out.
 
     Args:
         parts: `Curves.to_dict()` of each run.
     """
     runs = [{curve["name"]: curve for curve in part["classes"]} for part in parts.values()]
     names = list(dict.fromkeys(name for run in runs for name in run))
+    every, names = len(names), [name for name in names if any(run[name]["truths"] for run in runs if name in run)]
     most = _COLUMNS_OF_MANY if len(names) > _MANY else _COLUMNS
     columns = max(1, min(most, len(names)))
     rows = max(1, math.ceil(len(names) / columns))
@@ -105,8 +157,6 @@ def class_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
                 at = number / max(len(runs), 3)
                 text = average if len(runs) > 1 else f"AP {average}"
                 axes.text(at, 1.03, text, color=look["color"], fontsize=6.5, transform=axes.transAxes)
-        if not axes.lines:
-            say_nothing_there(axes, "no truth")
         _square(axes)
         axes.set_xticks([0, 50, 100])
         axes.set_yticks([0, 50, 100])
@@ -116,9 +166,14 @@ def class_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
             axes.set_xlabel("recall (%)")
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
+    if not names:
+        say_nothing_there(grid[0, 0], "no truth")
     for axes in grid[:, 0]:
         axes.set_ylabel("precision (%)")
-    figure.suptitle(title_with_iou("Precision over recall of each class", parts), fontsize=8, x=0.01, ha="left")
+    title = title_with_iou("Precision over recall of each class", parts, int(figure.get_figwidth() / 0.063))
+    if left := every - len(names):
+        title += f"\n{left} {'class' if left == 1 else 'classes'} without truth left out"
+    figure.suptitle(title, fontsize=8, x=0.01, ha="left")
     if len(parts) > 1 and handles:
         shown_runs = run_names(parts)
         numbers = sorted(handles)

@@ -50,6 +50,16 @@ _ANOTHER = "Evaluate again with this version: the report is another's."
 def draw(reports: Mapping[str, Any], folder: str | Path) -> list[Path]:
     """Writes every picture that `figures` makes as a PNG of 300 dots per inch, whole or not at all.
 
+    >>> import tempfile
+    >>> from rbox_metrics import evaluate, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> report = evaluate(truth, found, ["ship", "plane"], full=True)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = draw({"mine": report.to_dict()}, folder)
+    >>> paths[0].name
+    'pr-curves.png'
+
     Args:
         reports: As in `figures`.
         folder: Made where it is missing. What else is in it stays.
@@ -74,6 +84,13 @@ def figures(reports: Mapping[str, Any]) -> dict[str, Figure]:
     `score-thresholds` (mAP_nc and F1), `calibration` and `errors`. For each run `confusion-<run>` and
     `placement-<run>`, the run's name without what a file's name cannot have. A picture is left out where no report has
     what it shows.
+
+    >>> from rbox_metrics import evaluate, from_arrays
+    >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
+    >>> found = from_arrays([[51, 40, 20, 10, 0.3], [20, 20, 9, 9, 0]], [0, 1], [0, 1], scores=[0.9, 0.6])
+    >>> report = evaluate(truth, found, ["ship", "plane"], full=True)
+    >>> sorted(figures({"mine": report.to_dict()}))
+    ['calibration', 'confusion-mine', 'errors', 'placement-mine', 'pr-classes', 'pr-curves', 'score-thresholds']
 
     Args:
         reports: What `Report.to_dict()` gives, or its JSON file, by the name of the run.

@@ -10,8 +10,8 @@ import numpy as np
 from rbox_metrics.plots.style import (
     COLOURS,
     PAGE,
+    count_axis,
     legend_below,
-    log_axis,
     new_figure,
     percent,
     run_names,
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _BAR = 0.125  # inches, with the gap to the next
-_NONE = 0.7  # where the logarithmic axis begins: no error is there
 _HATCHES = ("", "////", "....", "\\\\\\\\")
 
 
@@ -59,9 +58,7 @@ def costs(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
         handles.append(left.barh(places, lost, **look))
         right.barh(places, counts, **look)
         _values(left, 0, places, lost, [shown(value) for value in lost])
-        _values(
-            right, _NONE, places, counts, [f"{count:,}" if count < 10_000 else short_number(count) for count in counts]
-        )
+        _values(right, 0, places, counts, [f"{count:,}" if count < 10_000 else short_number(count) for count in counts])
     left.set_yticks(range(len(kinds)), [kind.replace("_", " ") for kind in kinds])
     left.set_ylim(len(kinds) - 0.45, -0.55)
     left.set_xlabel("AP lost (percentage points)")
@@ -70,8 +67,7 @@ def costs(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     left.set_xlim(min(low, 0), max(high, 1) * 1.12)
     right.set_title("How many there are")
     most = max([max(_count(part, kind) for kind in kinds) for part in parts.values()], default=1)
-    log_axis(right.xaxis, _NONE, 6 * max(most, 1))
-    right.set_xlabel("errors (log)")
+    count_axis(right.xaxis, most, "errors")
     for axes in (left, right):
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)

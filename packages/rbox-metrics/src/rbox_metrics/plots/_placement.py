@@ -11,7 +11,7 @@ from rbox_metrics.plots.style import (
     COLOURS,
     COLUMN,
     GREY,
-    log_axis,
+    count_axis,
     new_figure,
     percent,
     say_nothing_there,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @styled
 def histograms(run: str, part: Mapping[str, Any]) -> Figure:
-    """The IoU of each match with its mean, and the angle error with its median, on a logarithmic scale.
+    """The IoU of each match with its mean, and the angle error with its median, as far as nearly all of them go.
 
     Args:
         run: Its name.
@@ -36,21 +36,25 @@ def histograms(run: str, part: Mapping[str, Any]) -> Figure:
     upper, lower = figure.subplots(2, 1)
     matched = part["matched"]
     upper.set_title(f"{shortened(run, 26)}: {matched:,} matches, IoU {part['iou_threshold']:g}")
-    iou, angle = part["iou_histogram"], part["angle_error_histogram_degrees"]
+    iou = part["iou_histogram"]
+    # Reports of before have the coarse one alone.
+    angle = part.get("angle_error_fitted_histogram_degrees") or part["angle_error_histogram_degrees"]
     _bars(upper, 100 * np.array(iou["edges"]), iou["counts"])
     upper.set_xlabel("IoU of match and truth (%)")
     upper.set_ylabel("matches")
     _bars(lower, np.array(angle["edges"]), angle["counts"])
     lower.set_xlabel("angle error (degrees)")
-    lower.set_ylabel("matches (log)")
-    lower.set_xticks(range(0, 91, 15))
+    lower.set_ylabel("matches")
     if not matched:
         for axes in (upper, lower):
             axes.set_yticks([])
             say_nothing_there(axes, "no matches")
         return figure
-    log_axis(lower.yaxis, 0.5, 4 * max(angle["counts"]))
-    upper.set_ylim(0, 1.22 * max(iou["counts"]))
+    for axes, counts in ((upper, iou["counts"]), (lower, angle["counts"])):
+        count_axis(axes.yaxis, round(1.1 * max(counts)), "matches")
+    if beyond := matched - sum(angle["counts"]):
+        text = f"{beyond:,} beyond {angle['edges'][-1]:g}°"
+        lower.annotate(text, (1, 0.5), xycoords="axes fraction", ha="right", fontsize=7, color=GREY)
     (mean,) = percent([part["iou_mean"]])
     _mark(upper, mean, f"mean {mean:.1f} %")
     median = part["angle_error_median_degrees"]
@@ -67,6 +71,8 @@ def _mark(axes: Axes, at: float, text: str) -> None:
     """A line at a value, and the value above the bars, on the side where there is room."""
     axes.axvline(at, color="black", linewidth=0.9, linestyle=(0, (4, 2)))
     low, high = axes.get_xlim()
+    if not low <= at <= high:  # beyond what is shown
+        at = high
     right = at < (low + high) / 2
     axes.annotate(
         text,

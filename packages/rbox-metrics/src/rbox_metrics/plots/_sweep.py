@@ -1,7 +1,8 @@
-"""mAP_nc and F1 over score thresholds."""
+"""Precision, recall, F1 and mAP_nc over score thresholds."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,26 +32,38 @@ if TYPE_CHECKING:
 # What is drawn: a row for each axis, with the figures on it and what they are called.
 _ROWS = (
     (
-        "mAP_nc",
+        "precision, recall, F1",
         {
-            "map_nc": "in the order of the input",
-            "map_nc_random": "in random orders",
-            "map_nc_tied": "all detections at once",
+            "precision_micro": "precision",
+            "recall_micro": "recall",
+            "f1_micro": "F1",
+            "f1_macro": "F1, mean over classes",
+            "f1_lmmrotate": "LMMRotate's F1",
         },
     ),
-    ("F1", {"f1_macro": "mean over classes", "f1_micro": "all classes together", "f1_lmmrotate": "LMMRotate's"}),
+    (
+        "mAP_nc",
+        {
+            "map_nc": "in order of input",
+            "map_nc_random": "in random orders",
+            "map_nc_tied": "all at once",
+        },
+    ),
 )
+# Those whose best says nothing: all of it, or next to nothing, kept.
+_WITHOUT_BEST = ("precision_micro", "recall_micro")
 # Figures that LMMRotate publishes the best of, and at which thresholds it looks.
 _LMMROTATE = {"map_nc": LMMROTATE_MAP_NC_THRESHOLDS, "f1_lmmrotate": LMMROTATE_F1_THRESHOLDS}
 _SPREAD = {"map_nc_random": "map_nc_spread"}
+_MOST_COLUMNS = 4
 _MOST_NAMED = 4  # best values that there is room for in one small picture
 
 
 def thresholds(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     """The figures that are left where only detections from some score on are kept; the best of each is named.
 
-    Of a single run the kinds of mAP_nc stand in one picture, and those of F1 in another. Several runs are compared in
-    a small picture for each kind.
+    Of a single run precision, recall and F1 stand in one picture, and the kinds of mAP_nc beneath. Several runs are
+    compared in a small picture for each. What no run has is left out.
 
     Args:
         parts: `Sweep.to_dict()` of each run.
@@ -61,21 +74,23 @@ def thresholds(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
 @styled
 def _one(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     (part,) = parts.values()
-    figure = new_figure(COLUMN, 4.9)
+    figure = new_figure(COLUMN, 5.3)
     halves = figure.subfigures(len(_ROWS), 1, squeeze=False)
     for half, (axis, kinds) in zip(halves[:, 0], _ROWS, strict=True):
         axes = half.subplots()
         handles: list[Artist] = []
         texts: list[str] = []
-        for number, (figure_name, kind) in enumerate(kinds.items()):
+        there = _there([part], kinds) or kinds
+        for number, (figure_name, kind) in enumerate(there.items()):
             handles.append(_line(axes, part, figure_name, number))
             best = _best(part, figure_name)
             spread = " ± std" if figure_name in _SPREAD else ""
-            texts.append(f"{kind}{spread}: " + (f"best {best[1]:.1f} from {best[0]:g}" if best else "-"))
-        _finish(axes, axis, 1.05 * _highest([part], kinds))
+            said = f": best {best[1]:.1f} from {best[0]:g}" if best else ""
+            texts.append(f"{kind}{spread}{said}")
+        _finish(axes, "" if len(axis) > 20 else axis, 1.05 * _highest([part], there))
         axes.set_xlabel("score threshold")
-        axes.set_title(title_with_iou(f"{axis} over score thresholds", parts))
-        if any(name in _LMMROTATE for name in kinds):
+        axes.set_title(title_with_iou(f"{axis[:1].upper()}{axis[1:]}" if axis[0] == "p" else axis, parts))
+        if any(name in _LMMROTATE for name in there):
             handles.append(_ring())
             texts.append("LMMRotate's own thresholds")
         _legend_one_column(half, handles, texts)
@@ -84,23 +99,41 @@ def _one(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 @styled
 def _several(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
-    figure = new_figure(PAGE, 3.8)
-    columns = max(len(kinds) for _, kinds in _ROWS)
-    grid = figure.subplots(len(_ROWS), columns, sharex=True, sharey="row")
+    runs = list(parts.values())
+    panels = [(axis, _there(runs, kinds) or kinds) for axis, kinds in _ROWS]
+    columns = max(math.ceil(len(kinds) / math.ceil(len(kinds) / _MOST_COLUMNS)) for _, kinds in panels)
+    rows = [
+        (axis, kinds, list(kinds)[start : start + columns])
+        for axis, kinds in panels
+        for start in range(0, len(kinds), columns)
+    ]
+    figure = new_figure(PAGE, 0.2 + 1.75 * len(rows))
+    grid = figure.subplots(len(rows), columns, sharex=True, sharey="row", squeeze=False)
     handles: list[Artist] = []
-    for row, (axis, kinds) in zip(grid, _ROWS, strict=True):
+    for place, (row, (axis, kinds, names)) in enumerate(zip(grid, rows, strict=True)):
         lines = len(parts) if len(parts) <= _MOST_NAMED else 1
-        for axes, (figure_name, kind) in zip(row, kinds.items(), strict=True):
-            handles = [_line(axes, part, figure_name, number) for number, part in enumerate(parts.values())]
-            _name_bests(axes, list(parts.values()), figure_name)
-            axes.set_title(f"{axis}, {kind}")
+        for axes, figure_name in zip(row, names, strict=False):
+            handles = [_line(axes, part, figure_name, number) for number, part in enumerate(runs)]
+            _name_bests(axes, runs, figure_name)
+            name = kinds[figure_name]
+            axes.set_title(f"mAP_nc, {name}" if axis == "mAP_nc" else name[:1].upper() + name[1:])
+            if place + 1 == len(rows) or len(rows[place + 1][2]) <= names.index(figure_name):
+                axes.set_xlabel("score threshold")
+                axes.tick_params(labelbottom=True)
+        for axes in row[len(names) :]:
+            axes.set_axis_off()
         # Room above the lines for what is written of the best.
-        _finish(row[0], axis, (1.06 + 0.085 * lines) * _highest(list(parts.values()), kinds))
-    for axes in grid[-1]:
-        axes.set_xlabel("score threshold")
+        _finish(row[0], "" if len(axis) > 20 else axis, (1.06 + 0.085 * lines) * _highest(runs, kinds))
     figure.suptitle(title_with_iou("Over score thresholds", parts), fontsize=8, x=0.01, ha="left")
     legend_below(figure, [*handles, _ring()], [*run_names(parts), "LMMRotate's own thresholds"])
     return figure
+
+
+def _there(parts: list[Mapping[str, Any]], kinds: Mapping[str, str]) -> dict[str, str]:
+    """The figures that some run has."""
+    return {
+        name: kind for name, kind in kinds.items() if any(not np.isnan(percent(part[name])).all() for part in parts)
+    }
 
 
 def _line(axes: Axes, part: Mapping[str, Any], figure_name: str, number: int) -> Artist:
@@ -128,7 +161,9 @@ def _ring() -> Artist:
 
 
 def _best(part: Mapping[str, Any], figure_name: str) -> tuple[float, float] | None:
-    """The threshold, and the value in percent; None where there is none."""
+    """The threshold, and the value in percent; None where there is none, or it says nothing."""
+    if figure_name in _WITHOUT_BEST:
+        return None
     best = part["best"][figure_name]
     value = float(percent([best["value"]])[0])
     return None if np.isnan(value) else (best["threshold"], value)
@@ -172,6 +207,8 @@ def _finish(axes: Axes, name: str, top: float) -> None:
     axes.set_xlim(-0.01, 1.0)
     axes.set_xticks(np.linspace(0, 1, 6))
     percent_axis(axes.yaxis, name, top)
+    if not name:
+        axes.set_ylabel("%")
 
 
 def _legend_one_column(half: Any, handles: list[Artist], texts: list[str]) -> None:

@@ -20,24 +20,26 @@ from rbox_metrics.typing import FlagsN, FlagsT, Geometry, ProtocolName
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
+    from rbox_formats.draw import Colour
 
-# What an outline says: its name, and its colour as the label of a class. Of the four least alike of the drawing
-# module's first dozen, with any colour vision, the brightest is for what was missed; errors have thick lines besides.
-MISSED, FALSE, FOUND, RIGHT = "missed", "false", "found", "right"
-_COLOURS = {MISSED: 0, FALSE: 4, FOUND: 1, RIGHT: 9}
+# What an outline says: its name, and its colour as the label of a class. Errors are drawn strongly; truths that were
+# found are thin, and the detections that found them are not drawn.
+MISSED, FALSE, FOUND = "missed", "false", "found"
+_COLOURS = {MISSED: 0, FALSE: 39, FOUND: 3}
 _MEANING = {
-    MISSED: "missed truth",
-    FALSE: "false positive",
-    FOUND: "truth that was found",
-    RIGHT: "detection that found it",
+    FOUND: "right: an object that was found (thin)",
+    FALSE: "wrong: a false positive, with the detection's class and score",
+    MISSED: "missed: an object that was not found, with its class",
 }
 _COLOUR_PERIOD = 40  # of `rbox_formats.draw.class_colour`
-_ERROR_WIDTH, _RIGHT_WIDTH = 2.5, 1.2  # px of the sheet
+_ERROR_WIDTH, _FOUND_WIDTH = 3.0, 0.8  # px of the sheet
+_LETTERS = 15  # px of the sheet, of which a screen shows two thirds
+_MOST_NAMED = 60  # errors in a tile; names of more would hide it
 
-_TILE = 480  # px, the longer side of each picture
+_TILE, _COLUMNS = 640, 3  # px, the longer side of each picture; how many beside each other
 # An image is cut to a window around its errors, as many times as large as one of them.
-_ERROR_TO_WINDOW = 9
-_LEAST_WINDOW, _MOST_WINDOW = 200, 1600  # px of the image
+_ERROR_TO_WINDOW = 6
+_LEAST_WINDOW, _MOST_WINDOW = 96, 1600  # px of the image
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +81,27 @@ def worst_images(
     """Draws the images with the lowest F1 on one sheet, the worst first.
 
     Each tile has the image's name, its F1 and what is right and wrong on the whole image. Where an image is large
-    against its errors, the tile shows the part of it with the most of them. Outlines tell by colour, and by their lines
-    and names, what became of each box: thick and named ones are errors. Difficult truths, and what was detected on
-    them, are not drawn.
+    against its errors, the tile shows the part of it with the most of them. Colours tell what became of each box: thick
+    ones are errors, named but for very many; thin ones are truths that were found. Difficult truths, and what was
+    detected on them, are not drawn.
 
     Memory is bounded by the worst images' boxes, and one picture's rows.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from rbox_formats import Dataset, ImageRecord
+    >>> from rbox_metrics import evaluate
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     image = Path(folder, "P1.png")
+    ...     Image.new("RGB", (200, 100)).save(image)
+    ...     missed = ImageRecord("P1", np.array([[50, 40, 20, 10, 0.3]]), np.array([0]), path=image)
+    ...     truth = Dataset(["ship"], [missed])
+    ...     report = evaluate(truth, [], ["ship"], full=True)
+    ...     path = worst_images(truth, [], report.placement, f"{folder}/worst.png")
+    >>> path.name
+    'worst.png'
 
     Args:
         truth: The annotations that were scored.
@@ -121,15 +139,16 @@ def worst_images(
     for each in judged:
         place = number[each.truth.image_id]
         tiles.append(_tile(each, truth.class_names, caption(placement, place)))
-    sheet = draw.contact_sheet(tiles, max_cell=None)
-    draw.save(_under_legend(sheet), path)
+    sheet = draw.contact_sheet(tiles, columns=min(_COLUMNS, len(tiles)), max_cell=None)
+    draw.save(under_legend(sheet), path)
     return Path(path)
 
 
 def caption(placement: Placement, number: int) -> str:
     """What is right and wrong on an image."""
-    hits, misses, missed = (int(values[number]) for values in (placement.hits, placement.misses, placement.missed))
-    return f"F1 {100 * float(placement.f1[number]):.1f} %: {hits} found, {missed} missed, {misses} false"
+    counts = (placement.hits, placement.missed, placement.false_positives)
+    hits, missed, false = (int(values[number]) for values in counts)
+    return f"F1 {100 * float(placement.f1[number]):.1f} %: {hits} found, {missed} missed, {false} false"
 
 
 def _worst_records(truth: Dataset, placement: Placement, count: int) -> list[ImageRecord]:
@@ -218,8 +237,7 @@ def window(corners: np.ndarray, width: int, height: int) -> tuple[int, int, int,
 
 def _tile(judged: Judged, class_names: ClassNames, counts: str) -> PillowImage:
     """The picture of one image, or of a part of it, under its name and counts."""
-    from PIL import Image, ImageDraw
-    from rbox_formats.draw import FAINT_INK, INK, PAPER, load_font, shortened
+    from rbox_formats.draw import FAINT_INK, INK
 
     record = judged.truth
     with images.open_rows(record.file) as rows:
@@ -236,20 +254,33 @@ def _tile(judged: Judged, class_names: ClassNames, counts: str) -> PillowImage:
         f"{part}, the whole image" if (x1 - x0, y1 - y0) == size else f"{part} at ({x0}, {y0}) of {size[0]} x {size[1]}"
     )
 
-    lines = ((record.image_id, INK, 16), (counts, INK, 14), (whole, FAINT_INK, 12))
-    head = 64
+    return headed(panel, ((record.image_id, INK, 19), (counts, INK, 16), (whole, FAINT_INK, 14)))
+
+
+def headed(panel: PillowImage, lines: Sequence[tuple[str, Colour, int]]) -> PillowImage:
+    """A picture in the middle of a tile, under lines of text: each with its colour and size, px."""
+    from PIL import Image, ImageDraw
+    from rbox_formats.draw import PAPER, load_font, shortened
+
+    head = sum(size + 6 for _, _, size in lines) + 8
     tile = Image.new("RGB", (_TILE, head + panel.height), PAPER)
     pen = ImageDraw.Draw(tile)
     y = 4
-    for text, colour, points in lines:
-        font = load_font(points)
-        pen.text((0, y + points), shortened(text, font, _TILE), colour, font, anchor="ls")
-        y += points + 5
+    for text, colour, size in lines:
+        font = load_font(size)
+        pen.text((0, y + size), shortened(text, font, _TILE), colour, font, anchor="ls")
+        y += size + 6
     tile.paste(panel, ((_TILE - panel.width) // 2, head))
     return tile
 
 
-def outlined(pixels: np.ndarray, judged: Judged, class_names: ClassNames, start: tuple[int, int]) -> PillowImage:
+def outlined(
+    pixels: np.ndarray,
+    judged: Judged,
+    class_names: ClassNames,
+    start: tuple[int, int] = (0, 0),
+    found_width: float = _FOUND_WIDTH,
+) -> PillowImage:
     """A part of an image, as large as a tile, with what was found in thin lines and the errors over it.
 
     Args:
@@ -257,50 +288,68 @@ def outlined(pixels: np.ndarray, judged: Judged, class_names: ClassNames, start:
         judged: The image's boxes.
         class_names: What their labels index.
         start: Where the part begins, px of the image.
+        found_width: How wide the lines of what was found are, px of the tile.
     """
     from rbox_formats import draw
 
-    names = _names(class_names)
+    outcomes = ClassNames(f"{colour:02}" for colour in range(_COLOUR_PERIOD))
     scale = _TILE / max(pixels.shape[:2])
-    right = _layer(judged, {FOUND: judged.found, RIGHT: judged.right}, start)
+    truth, detections = judged.truth, judged.detections
+    found, _ = _layer(truth.image_id, [(FOUND, truth, judged.found)], class_names, start)
     canvas = draw.draw_record(
-        pixels, right, names, line_width=_RIGHT_WIDTH, show_labels=False, show_angles=False, scale=scale
+        pixels, found, outcomes, line_width=found_width, show_labels=False, show_angles=False, scale=scale
     )
-    errors = _layer(judged, {MISSED: judged.missed, FALSE: judged.false}, start)
-    scales = np.array(canvas.size) / pixels.shape[1::-1]
-    errors = replace(errors, quads=errors.corners * scales)
-    return draw.draw_record(canvas, errors, names, line_width=_ERROR_WIDTH, show_angles=False)
+    parts = [(MISSED, truth, judged.missed), (FALSE, detections, judged.false)]
+    errors, texts = _layer(truth.image_id, parts, class_names, start)
+    errors = replace(errors, quads=errors.corners * (np.array(canvas.size) / pixels.shape[1::-1]))
+    centres = errors.corners.mean(axis=1)
+    seen = int(((centres >= 0) & (centres <= canvas.size)).all(axis=1).sum())
+    return draw.draw_record(
+        canvas,
+        errors,
+        outcomes,
+        line_width=_ERROR_WIDTH,
+        show_angles=False,
+        show_labels=seen <= _MOST_NAMED,
+        texts=texts,
+        label_size=_LETTERS,
+        leaders=True,
+    )
 
 
-def _layer(judged: Judged, chosen: dict[str, np.ndarray], start: tuple[int, int]) -> ImageRecord:
-    """Truths and detections of some outcomes as one record, by their outlines; its labels tell colour and class."""
-    of = {MISSED: judged.truth, FOUND: judged.truth, FALSE: judged.detections, RIGHT: judged.detections}
-    parts = [(outcome, of[outcome], which) for outcome, which in chosen.items()]
+def _layer(
+    image_id: str,
+    parts: Sequence[tuple[str, ImageRecord, np.ndarray]],
+    class_names: ClassNames,
+    start: tuple[int, int],
+) -> tuple[ImageRecord, list[str]]:
+    """Boxes of some outcomes as one record, by their outlines, its labels their colours; and what is written of each.
+
+    No text repeats what the colour says.
+    """
+    texts = [
+        class_names[int(record.labels[i])] + ("" if record.scores is None else f" {record.scores[i]:.2f}")
+        for _, record, which in parts
+        for i in np.flatnonzero(which)
+    ]
     return ImageRecord(
-        judged.truth.image_id,
+        image_id,
         boxes=np.concatenate([record.boxes[which] for _, record, which in parts]),
         quads=np.concatenate([record.corners[which] for _, record, which in parts]) - start,
-        labels=np.concatenate(
-            [record.labels[which] * _COLOUR_PERIOD + _COLOURS[outcome] for outcome, record, which in parts]
-        ),
-    )
+        labels=np.repeat(
+            [_COLOURS[outcome] for outcome, _, _ in parts], [int(which.sum()) for _, _, which in parts]
+        ).astype(np.int64),
+    ), texts
 
 
-def _names(class_names: ClassNames) -> ClassNames:
-    """A name for each class and colour, such as "missed ship"; those of colours that mean nothing here are not seen."""
-    words = [f"{colour:02}" for colour in range(_COLOUR_PERIOD)]
-    for outcome, colour in _COLOURS.items():
-        words[colour] = outcome
-    return ClassNames(f"{word} {name}" for name in class_names for word in words)
-
-
-def _under_legend(sheet: PillowImage) -> PillowImage:
+def under_legend(sheet: PillowImage) -> PillowImage:
     """The sheet below what its colours mean."""
     from PIL import Image
     from rbox_formats.draw import PAPER, draw_legend
 
     margin = 12
-    legend = draw_legend(sheet.width - 2 * margin, {_COLOURS[outcome]: text for outcome, text in _MEANING.items()})
+    texts = {_COLOURS[outcome]: text for outcome, text in _MEANING.items()}
+    legend = draw_legend(sheet.width - 2 * margin, texts, size=_LETTERS + 3)
     if legend is None:
         return sheet
     page = Image.new("RGB", (sheet.width, sheet.height + legend.height + margin), PAPER)

@@ -26,9 +26,11 @@ __all__ = [
     "LIGHT",
     "PAGE",
     "applied",
+    "count_axis",
     "legend_below",
     "line_style",
     "log_axis",
+    "name_lines",
     "new_figure",
     "percent",
     "percent_axis",
@@ -174,10 +176,20 @@ def log_axis(axis: XAxis | YAxis, least: float, most: float) -> None:
     axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(round(value))))
 
 
-def title_with_iou(title: str, parts: Mapping[str, Mapping[str, Any]]) -> str:
-    """A title that tells the IoU threshold, where the runs have it in common."""
+def title_with_iou(title: str, parts: Mapping[str, Mapping[str, Any]], letters: int = 46) -> str:
+    """A title that tells the run, where it is one, and the IoU threshold, where the runs have it in common.
+
+    Args:
+        title: What is shown.
+        parts: Of each run.
+        letters: How many there is room for; the middle of a longer run's name is left out.
+    """
     common = {part["iou_threshold"] for part in parts.values()}
-    return f"{title}, IoU {common.pop():g}" if len(common) == 1 else title
+    title = f"{title}, IoU {common.pop():g}" if len(common) == 1 else title
+    if len(parts) > 1:
+        return title
+    (run,) = parts
+    return f"{shortened(run, max(8, letters - len(title) - 2))}: {title[:1].lower()}{title[1:]}"
 
 
 def run_names(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -207,6 +219,53 @@ def shortened(text: str, letters: int) -> str:
         return text
     tail = (letters - 3) // 2
     return text[: letters - 3 - tail] + "..." + text[len(text) - tail :]
+
+
+def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[str]) -> None:
+    """Writes names beside lines, at the right of the axes, none over another, each joined to its line's end.
+
+    Args:
+        axes: With the limits that they keep.
+        ends: Where each line ends, in data.
+        texts: The names.
+        colours: Of names and joints.
+    """
+    if not texts:
+        return
+    height = axes.get_position().height * axes.figure.bbox.height / axes.figure.dpi
+    least = min(0.125 / height, 1 / len(texts))  # a row's height, as a part of the axes
+    at = axes.transAxes.inverted().transform(axes.transData.transform(np.asarray(ends, dtype=float)))[:, 1]
+    places = np.empty(len(at))
+    # The highest end has the highest name; all are moved down as far as they must be, then up from the bottom.
+    below = np.inf
+    for number in sorted(range(len(at)), key=lambda number: (-at[number], -ends[number][0])):
+        below = places[number] = min(float(at[number]), below - least)
+    lowest = 0.0
+    for number in np.argsort(places):
+        places[number] = max(places[number], lowest)
+        lowest = places[number] + least
+    for end, text, colour, place in zip(ends, texts, colours, places, strict=True):
+        axes.annotate(
+            text,
+            end,
+            xytext=(1.04, place),
+            textcoords="axes fraction",
+            color=colour,
+            fontsize=6.5,
+            va="center",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 1},
+        )
+
+
+def count_axis(axis: XAxis | YAxis, most: int, name: str = "") -> None:
+    """Counts from 0 up to a bit more than the most."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.axes.set(**{f"{axis.axis_name}lim": (0, 1.12 * max(most, 1))})
+    axis.set_major_locator(MaxNLocator(4, integer=True))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: short_number(round(value))))
+    axis.set_label_text(name)
 
 
 def say_nothing_there(axes: Axes, why: str) -> None:

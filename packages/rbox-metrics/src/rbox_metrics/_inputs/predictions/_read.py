@@ -57,6 +57,16 @@ def read_predictions(
 ) -> Predictions:
     """Reads detections of any kind.
 
+    >>> import json, tempfile
+    >>> from pathlib import Path
+    >>> entry = {"image_id": "P0706", "category_id": 0, "bbox": [50, 40, 20, 10, 0], "score": 0.9}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "results.json")
+    ...     _ = path.write_text(json.dumps([entry]))
+    ...     found = read_predictions(path, class_names=["ship"])
+    >>> [(record.image_id, record.boxes.tolist()) for record in found], found.angles
+    ([('P0706', [[50.0, 40.0, 20.0, 10.0, 0.0]])], 'degrees-counter-clockwise')
+
     Args:
         path: A file, a zip or a folder.
         truth: What they are to be compared with: it gives COCO results the names of images, Ultralytics' files their
