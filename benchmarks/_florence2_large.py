@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lmm_detector import _families
-from lmm_detector._demo._tiny import save_tiny_florence2
 from rbox_formats import codecs, synthetic
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 
 # microsoft/Florence-2-large's config.json: 0.77 G parameters.
 VISION = {

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 from lmm_detector import _families
-from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._families import Family, Sample
 from lmm_detector._training._mixing import EpochSampler
 from lmm_detector._training._samples import TextWriter, WindowText, WindowTexts
@@ -30,6 +29,7 @@ from lmm_detector._training._window_cache import window_cache
 from PIL import Image
 from rbox_formats import ImageRecord, codecs, images, synthetic, tiling
 from rbox_testing.tiny_families import save_tiny
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 from torch.utils.data import DataLoader, Dataset
 
 SIDE = 1024

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,14 @@ from click.testing import CliRunner
 from lmm_detector.cli.main import main
 from PIL import Image
 
-# Its F1 on the scenes that it learns is 1 from step 75 on.
-SCENES, STEPS = 4, 120
+SCENES, HELD_OUT, STEPS = 6, 5, 4
+OPTIONS = ["--scenes", str(SCENES), "--held-out", str(HELD_OUT), "--steps", str(STEPS)]
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "demo"
-    arguments = ["demo", "--out", str(out), "--scenes", str(SCENES), "--steps", str(STEPS)]
-    result = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    result = CliRunner().invoke(main, ["demo", "--out", str(out), *OPTIONS], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     (out / "output.txt").write_text(result.output)
     return out
@@ -46,9 +44,9 @@ def truth(out: Path, split: str) -> dict[str, list[Object]]:
     return objects
 
 
-def found(out: Path, split: str) -> dict[str, list[Object]]:
+def found(out: Path, name: str) -> dict[str, list[Object]]:
     """The predictions file, its boxes turned into polygons here by hand."""
-    header, *lines = map(json.loads, (out / split / "predictions.jsonl").read_text().splitlines())
+    header, *lines = map(json.loads, (out / name / "predictions.jsonl").read_text().splitlines())
     objects = {}
     for line in lines:
         polygons = []
@@ -79,63 +77,65 @@ def f1(truths: dict[str, list[Object]], detections: dict[str, list[Object]]) -> 
     return 2 * hits / (sum(map(len, truths.values())) + sum(map(len, detections.values())))
 
 
-def test_it_learns_its_training_scenes(out: Path) -> None:
-    assert f1(truth(out, "train"), found(out, "train")) >= 0.9
+@pytest.mark.parametrize("name", ["before", "after"])
+def test_the_reported_f1_is_that_of_the_files(name: str, out: Path) -> None:
+    report = json.loads((out / name / "report.json").read_text())
+    assert report["f1_micro"] == pytest.approx(f1(truth(out, "val"), found(out, name)), abs=1e-9)
+    assert report["images"] == HELD_OUT
 
 
-@pytest.mark.parametrize("split", ["train", "val"])
-def test_the_reported_f1_is_that_of_the_files(split: str, out: Path) -> None:
-    report = json.loads((out / split / "report.json").read_text())
-    assert report["f1_micro"] == pytest.approx(f1(truth(out, split), found(out, split)), abs=1e-9)
-
-
-def test_scenes_are_many_and_differ(out: Path) -> None:
-    names = Counter(name for split in ("train", "val") for objects in truth(out, split).values() for name, _ in objects)
-    assert set(names) == {"plane", "ship", "small-vehicle", "storage-tank"}
+def test_scenes_differ_and_have_a_new_class(out: Path) -> None:
     files = [path for split in ("train", "val") for path in (out / "data" / split / "images").glob("*.png")]
-    assert len({path.read_bytes() for path in files}) == len(files) == 2 * SCENES
+    assert len({path.read_bytes() for path in files}) == len(files) == SCENES + HELD_OUT
+    header = json.loads((out / "before" / "predictions.jsonl").read_text().splitlines()[0])
+    assert header["class_names"] == ["plane", "ship", "small-vehicle", "storage-tank"]
+    header = json.loads((out / "after" / "predictions.jsonl").read_text().splitlines()[0])
+    assert header["class_names"] == ["plane", "ship", "small-vehicle", "storage-tank", "large-vehicle"]
 
 
 def test_training_texts_are_the_truth_on_disk(out: Path) -> None:
-    """Version 2: each class once, `<sep>` between quads; the corners are the annotated ones, clamped, within a bin."""
+    """Centre and sides of each object in thousandths of the scene, worked out from its corners here."""
     truths = truth(out, "train")
     texts = {e["image_id"]: e["text"] for e in map(json.loads, (out / "training/texts.jsonl").read_text().splitlines())}
-    assert set(texts) == set(truths)
+    assert {name for name, objects in truths.items() if objects} <= set(texts) <= set(truths)
     for image_id, text in texts.items():
-        groups = re.findall(r"([a-z ]+)((?:<[a-z_0-9]+>)+)", text)
-        assert "".join(name + tags for name, tags in groups) == text
-        assert len({name for name, _ in groups}) == len(groups)
+        groups = [group for group in text.split(";") if "[" in group]
         written = [
-            (name.replace(" ", "-"), {tuple(map(int, pair)) for pair in re.findall(r"<loc_(\d+)><loc_(\d+)>", quad)})
-            for name, tags in groups
-            for quad in tags.split("<sep>")
+            (group.partition("[")[0], *map(int, numbers.split(",")[:2]), *sorted(map(int, numbers.split(",")[2:4])))
+            for group in groups
+            for numbers in re.findall(r"\[([-\d,]+)\]", group)
         ]
-        expected = [
-            (name, {tuple(min(max(int(v / 96 * 1000), 0), 999) for v in corner) for corner in quad.exterior.coords})
-            for name, quad in truths[image_id]
-        ]
-        assert sorted(written, key=str) == sorted(expected, key=str)
+        expected = []
+        for name, quad in truths[image_id]:
+            corners = list(quad.exterior.coords)
+            sides = sorted(math.dist(corners[i], corners[i + 1]) for i in (0, 1))
+            expected.append((name, *(1000 * v / 96 for v in (*quad.centroid.coords[0], *sides))))
+        assert len(written) == len(expected)
+        for one, other in zip(sorted(written), sorted(expected), strict=True):
+            assert one[0] == other[0]
+            assert one[1:] == pytest.approx(other[1:], abs=1.01)
 
 
-def test_truth_and_predictions_are_drawn(out: Path) -> None:
-    for split in ("train", "val"):
-        pictures = list((out / split / "pictures").glob("*.png"))
-        assert len(pictures) == SCENES + 1
+def test_held_out_scenes_are_drawn(out: Path) -> None:
+    for name in ("before", "after"):
+        pictures = list((out / name / "pictures").glob("*.png"))
+        assert len(pictures) == HELD_OUT + 1
         for path in pictures:
             with Image.open(path) as picture:
                 assert min(picture.size) >= 384
 
 
 def test_it_says_what_it_made_and_what_it_is_worth(out: Path) -> None:
-    output = (out / "output.txt").read_text().replace("\n", " ")
-    assert "does not generalise" in " ".join(output.split())
-    assert "on held-out ones" in " ".join(output.split())
+    output = " ".join((out / "output.txt").read_text().split())
+    before, after = (json.loads((out / name / "report.json").read_text())["f1_micro"] for name in ("before", "after"))
+    assert f"on {HELD_OUT} scenes that it has never seen: {before:.3f} before, {after:.3f} after" in output
+    assert "large-vehicle" in output
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_whole_demo_killed_once(tmp_path: Path) -> None:
-    """All 16 scenes, 400 steps, killed after its first checkpoint: F1 of 0.9."""
+    """As a user sees it, but killed after its first checkpoint: F1 of 0.7 in scenes that it has never seen."""
     out = tmp_path / "demo"
     command = [sys.executable, "-c", "from lmm_detector.cli.main import main; main()", "demo", "--out", str(out)]
     process = subprocess.Popen(command)
@@ -145,12 +145,14 @@ def test_the_whole_demo_killed_once(tmp_path: Path) -> None:
     process.wait()
     assert not (out / "training" / "model").exists()
     subprocess.run(command, check=True)
-    assert f1(truth(out, "train"), found(out, "train")) >= 0.9
+    before, after = (f1(truth(out, "val"), found(out, name)) for name in ("before", "after"))
+    assert after >= 0.7
+    assert after > before + 0.1
 
 
 def test_the_second_time_nothing_is_done_again(out: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in [*out.glob("*/model/*"), *out.glob("*/predictions.jsonl")]}
-    arguments = ["demo", "--out", str(out), "--scenes", str(SCENES), "--steps", str(STEPS)]
+    arguments = ["demo", "--out", str(out), *OPTIONS]
     result = CliRunner().invoke(main, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert before == {path: path.stat().st_mtime_ns for path in before}

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector.cli.main import main as lmm_detector
 from rbox_baselines.cli.main import main as rbox_baselines
 from rbox_formats import codecs, datasets, synthetic
 from rbox_formats.cli.main import main as rbox_formats
 from rbox_metrics.cli.main import main as rbox_metrics
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = {

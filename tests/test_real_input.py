@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import shapely
 from click.testing import CliRunner, Result
-from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector.cli.main import main
 from rbox_formats import codecs, datasets
 from rbox_formats.cli.main import main as rbox_formats
 from rbox_formats.datasets import dota
 from rbox_testing.places import SHARED
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 
 DATA = SHARED / "data" / "dota-example"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="real DOTA images are not here")

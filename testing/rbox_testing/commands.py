@@ -171,8 +171,9 @@ def make_inputs(folder: Path, kinds: Sequence[str] = ("data",), *, scenes: int =
     scalars = folder / "run" / "20240101_000000" / "vis_data" / "scalars.json"
     scalars.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     if "lmm" in kinds:
-        from lmm_detector._demo._tiny import save_tiny_florence2
         from lmm_detector._spec import DetectorSpec
+
+        from rbox_testing.tiny_florence2 import save_tiny_florence2
 
         save_tiny_florence2(folder / "florence2", NAMES, codec)
         shutil.copytree(folder / "florence2", folder / "detector")

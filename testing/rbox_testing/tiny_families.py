@@ -1,6 +1,6 @@
 """Random models of all families with some ten thousand parameters, and tokenizers trained on the spot: for tests.
 
-Like `lmm_detector._demo._tiny`'s, they are written to a folder like any checkpoint and loaded from there like any
+Like `rbox_testing.tiny_florence2`'s, they are written to a folder like any checkpoint and loaded from there like any
 other. Their chat template is our own, in the manner of ChatML.
 """
 
@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lmm_detector._demo._tiny import save_tiny_florence2
 from rbox_formats import ClassNames
 from rbox_formats.codecs import Codec
+
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 
 WIDTH = 32
 _PATCH = 14

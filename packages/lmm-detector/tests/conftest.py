@@ -17,10 +17,10 @@ import pytest
 import torch
 from filelock import FileLock
 from lmm_detector import Detector, TrainConfig, _families
-from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.cli._common import set_up_output
 from rbox_formats import ClassNames, codecs, datasets, images, synthetic
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 
 NAMES = synthetic.CLASS_NAMES
 

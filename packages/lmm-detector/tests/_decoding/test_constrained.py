@@ -11,10 +11,10 @@ import regex
 import torch
 from lmm_detector._decoding._constrained import GrammarProcessor, compile_grammar
 from lmm_detector._decoding._token_automaton import TokenAutomaton
-from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector.errors import ModelError
 from rbox_formats import ClassNames, codecs
 from rbox_formats.codecs import Codec
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     Florence2ForConditionalGeneration,

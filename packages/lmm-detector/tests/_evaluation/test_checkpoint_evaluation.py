@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from lmm_detector import Detector, evaluate_checkpoints
-from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._evaluation._evaluate import annotated, clipped, score_detector, score_files
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._spec import DetectorSpec
@@ -26,6 +25,7 @@ from lmm_detector.cli.main import main
 from lmm_detector.errors import ConfigError
 from rbox_formats import ClassNames, Dataset, ImageRecord, codecs, datasets, predictions
 from rbox_formats.errors import PredictionsError, RboxError
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 
 SHORT = Generation(max_new_tokens=4, scores="none", first_tokens=0)
 

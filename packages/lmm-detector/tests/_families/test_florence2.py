@@ -10,10 +10,10 @@ import pytest
 import torch
 from lmm_detector import _families
 from lmm_detector._decoding._constrained import compile_grammar
-from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._families import Decoding, Sample
 from lmm_detector.errors import ModelError
 from rbox_formats import ClassNames, codecs
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 from safetensors.torch import load_file, save_file
 
 CODEC = codecs.get("florence2")

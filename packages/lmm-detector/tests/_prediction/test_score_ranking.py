@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from lmm_detector import Detector, _families
-from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._spec import DetectorSpec
 from PIL import Image
 from rbox_formats import ImageRecord, codecs, synthetic
 from rbox_metrics import Report, evaluate
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 
 SCENES, BATCH, SEED = 64, 16, 0
 FIRST, EVERY, LAST = 200, 25, 700  # steps

@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import torch
 from lmm_detector import Detector, TrainConfig, _families, train
-from lmm_detector._demo._tiny import save_tiny_florence2
 from lmm_detector._families import Sample
 from lmm_detector._prediction._detector import Generation
 from lmm_detector._training._config import to_yaml
@@ -23,6 +22,7 @@ from lmm_detector.errors import ConfigError, ModelError, RunError
 from rbox_formats import codecs, images
 from rbox_formats.errors import CodecError, DatasetError
 from rbox_testing.tiny_families import save_tiny
+from rbox_testing.tiny_florence2 import save_tiny_florence2
 from safetensors.torch import load_file
 
 

@@ -90,6 +90,7 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             metric_for_best_model=config.eval_metric if evaluates else None,
             greater_is_better=config.eval_metric != "loss",
             dataloader_num_workers=config.loading_processes,
+            dataloader_pin_memory=torch.cuda.is_available() and not config.cpu,
             remove_unused_columns=False,
             seed=config.seed,
             use_cpu=config.cpu,

@@ -3,40 +3,68 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from rbox_formats.cli import writes
 
 from lmm_detector.cli._common import set_up_output
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rbox_metrics import Report
+
 
 @click.command()
 @click.option("--out", type=Path, default=Path("runs/demo"), show_default=True, help="The folder for everything.")
-@click.option("--scenes", type=click.IntRange(min=1), default=16, show_default=True, help="To train on, and held out.")
+@click.option("--scenes", type=click.IntRange(min=1), default=512, show_default=True, help="To train on.")
+@click.option("--held-out", type=click.IntRange(min=1), default=100, show_default=True, help="To score on.")
 @click.option("--steps", type=click.IntRange(min=1), default=400, show_default=True, help="Training steps.")
-@click.option("--seed", default=0, show_default=True, help="Of scenes, weights and order.")
+@click.option("--seed", default=0, show_default=True, help="Of scenes and order.")
 @writes("out")
-def demo(out: Path, scenes: int, steps: int, seed: int) -> None:
-    """Show the whole loop on synthetic scenes: data, texts, fine-tuning, prediction, scores, pictures."""
+def demo(out: Path, scenes: int, held_out: int, steps: int, seed: int) -> None:
+    """Show the whole loop on synthetic scenes: data, texts, fine-tuning, prediction, scores, pictures.
+
+    The small detector that comes with this package, which knows four classes in drawn summer scenes, is fine-tuned on
+    winter scenes with a fifth class, and scored on scenes that it has never seen, before and after.
+    """
     set_up_output()
     from rich.console import Console
 
     from lmm_detector._demo._demo import demo as run
 
-    result = run(out, scenes=scenes, steps=steps, seed=seed)
+    result = run(out, scenes=scenes, held_out=held_out, steps=steps, seed=seed)
     console = Console()
-    titles = {"train": "the scenes that it was trained on", "val": "scenes that it has not seen"}
-    for split, report in result.reports.items():
-        console.print(f"\n[bold]{titles[split].capitalize()}[/bold]")
-        console.print(report.table())
+    console.print(_table(result.reports, held_out))
     width = max(len(str(path)) for path in result.files)
     for path, text in result.files.items():
         click.echo(f"{path!s:{width}}  {text}")
-    train, val = (result.reports[split].to_dict() for split in ("train", "val"))
+    before, after = (result.reports[name].to_dict()["f1_micro"] for name in ("before", "after"))
     console.print(
-        f"F1 at IoU 0.5: {train['f1_micro']:.3f} on the training scenes, {val['f1_micro']:.3f} on held-out ones; "
-        f"mAP_nc: {train['map_nc']:.3f} and {val['map_nc']:.3f}.\n"
-        "A model of two million parameters learns its few scenes by heart and does not generalise: this shows that "
-        "the whole loop works, and nothing more. For a detector, start from pretrained weights: "
+        f"F1 at IoU 0.5 on {held_out} scenes that it has never seen: {before:.3f} before, {after:.3f} after.\n"
+        "For a detector of photographs, start from pretrained weights: "
         "lmm-detector train --model microsoft/Florence-2-large --data ..."
     )
+
+
+def _table(reports: Mapping[str, Report], held_out: int) -> Any:
+    """A row for each class: how many objects, and F1 before and after; the means of classes below."""
+    from rich.table import Table
+
+    table = Table(title=f"{held_out} held-out scenes, IoU 0.5, percent")
+    table.add_column("class", no_wrap=True)
+    for title in ("objects", "F1 before", "F1 after"):
+        table.add_column(title, justify="right")
+    before, after = (reports[name].to_dict() for name in ("before", "after"))
+    for first, second in zip(before["at"][0]["classes"], after["at"][0]["classes"], strict=True):
+        table.add_row(first["name"], str(first["truths"]), _percent(first["f1"]), _percent(second["f1"]))
+    table.add_section()
+    for title, key in (("F1, all objects", "f1_micro"), ("mAP_nc", "map_nc"), ("mAP", "map")):
+        table.add_row(title, "", _percent(before[key]), _percent(after[key]))
+    return table
+
+
+def _percent(value: float | None) -> str:
+    """None: of a class without objects and detections."""
+    return "-" if value is None else f"{100 * value:.1f}"
