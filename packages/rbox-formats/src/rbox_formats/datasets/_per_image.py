@@ -14,7 +14,15 @@ import numpy as np
 from rbox_formats import files
 from rbox_formats._geometry import quad_to_rbox
 from rbox_formats._records import ClassNames, Dataset, ImageRecord, Unmatched
-from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_file, image_index, unmatched
+from rbox_formats.datasets._folders import (
+    annotation_files,
+    annotation_folder,
+    below,
+    id_in,
+    image_file,
+    image_index,
+    unmatched,
+)
 from rbox_formats.errors import DatasetError, quoted
 from rbox_formats.parsing import xml_elements
 from rbox_formats.parsing.lines import read_text, split_lines
@@ -84,11 +92,19 @@ class Layout(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A split's folder, its annotation files, and whether these are all there are or those in a list."""
+    """A split's folder, its annotation files, whether these are all there are or those in a list, and their folder.
+
+    Without a folder images are called as the files, else by the files' paths in it.
+    """
 
     base: Path
     files: list[Path]
     listed: bool = False
+    folder: Path | None = None
+
+    def image_id(self, path: Path) -> str:
+        """What the image of an annotation file is called."""
+        return path.stem if self.folder is None else id_in(path, self.folder)
 
 
 def find(root: Path, split: str | None, layout: Layout) -> Found:
@@ -98,13 +114,14 @@ def find(root: Path, split: str | None, layout: Layout) -> Found:
         DatasetError: If there are none, or a list names a file that is not there.
     """
     if split is None:
-        return Found(root, _all_files(root, layout))
+        return _all_files(root, layout)
     name = files.safe_name(split, root)
     for path in (root / folder / f"{name}.txt" for folder in layout.lists):
         if path.is_file():
-            return Found(root, _listed(path, annotation_folder(root, layout.annotations)), listed=True)
+            folder = annotation_folder(root, layout.annotations)
+            return Found(root, _listed(path, folder), listed=True, folder=folder)
     if (root / name).is_dir():
-        return Found(root / name, _all_files(root / name, layout))
+        return _all_files(root / name, layout)
     lists = sorted(path.stem for folder in layout.lists for path in (root / folder).glob("*.txt"))
     raise DatasetError(
         f"expected a list {layout.lists[0]}/{name}.txt or a folder {name}, found neither",
@@ -115,28 +132,30 @@ def find(root: Path, split: str | None, layout: Layout) -> Found:
     )
 
 
-def _all_files(base: Path, layout: Layout) -> list[Path]:
+def _all_files(base: Path, layout: Layout) -> Found:
     if not base.is_dir():
         raise DatasetError(
             "expected a dataset folder, found none",
             path=base,
             remedy=f"Give the folder that has {' or '.join(map(repr, layout.annotations))} in it.",
         )
-    return annotation_files(annotation_folder(base, layout.annotations), ".xml")
+    folder = annotation_folder(base, layout.annotations)
+    # Not of all that is beside images: other datasets may be there.
+    return Found(base, annotation_files(folder, ".xml", nested=folder != base), folder=folder)
 
 
 def _listed(path: Path, folder: Path) -> list[Path]:
     """The annotation files that a split's list names, in its order."""
-    there = {file.name for file in files.visible(folder)}
+    there = {path.relative_to(folder).as_posix() for path in below(folder, nested=True)}
     found: dict[Path, int] = {}
     for number, line in enumerate(split_lines(read_text(path)), start=1):
         if not (name := line.strip()):
             continue
         try:
-            file = folder / files.safe_name(f"{name}.xml", folder)
+            file = folder / files.safe_path(f"{name}.xml", folder)
         except DatasetError as error:
             raise DatasetError(str(error), path=path, line=number) from error
-        if file.name not in there:
+        if f"{name}.xml" not in there:
             raise DatasetError(f"expected an annotation file {file}, found none", path=path, line=number)
         if file in found:
             raise DatasetError(
@@ -150,7 +169,7 @@ def _listed(path: Path, folder: Path) -> list[Path]:
 
 def dataset(found: Found, image_files: dict[str, Path], class_names: ClassNames, parse: Parse) -> Dataset:
     """A dataset of annotation files, each read when it is asked for."""
-    read_one = partial(load, image_files=image_files, class_names=class_names, parse=parse)
+    read_one = partial(load, image_files=image_files, class_names=class_names, parse=parse, image_id=found.image_id)
     return Dataset(class_names, found.files, read_one, _unmatched(found, image_files))
 
 
@@ -159,7 +178,7 @@ def _unmatched(found: Found, image_files: dict[str, Path]) -> Unmatched:
 
     Of the images beside a list's annotations nothing is said: others' are among them.
     """
-    apart = unmatched(found.files, image_files)
+    apart = unmatched(found.files, image_files, ids={path: found.image_id(path) for path in found.files})
     if not (apart.images and apart.labels):
         return replace(apart, images=() if found.listed else apart.images)
     claimed: set[str] = set()
@@ -176,17 +195,24 @@ def _unmatched(found: Found, image_files: dict[str, Path]) -> Unmatched:
     return replace(apart, images=() if found.listed else others, labels=tuple(alone))
 
 
-def load(path: Path, image_files: dict[str, Path], class_names: ClassNames, parse: Parse) -> ImageRecord:
+def load(
+    path: Path,
+    image_files: dict[str, Path],
+    class_names: ClassNames,
+    parse: Parse,
+    image_id: Callable[[Path], str] = lambda path: path.stem,
+) -> ImageRecord:
     """The record of one annotation file.
 
     Its image is the one of the same name, or else the one that it names. The image's size is that of the image file,
     and without one the size that the annotation says.
     """
     annotation = xml_elements.read(path, lambda root: parse(root, class_names))
-    names = (path.stem, Path(annotation.file_name or "").stem, annotation.file_name or "")
-    image = image_file(image_files, next((name for name in names if name in image_files), path.stem))
+    called = image_id(path)
+    names = (called, Path(annotation.file_name or "").stem, annotation.file_name or "", path.stem)
+    image = image_file(image_files, next((name for name in names if name in image_files), called))
     return ImageRecord(
-        image_id=path.stem,
+        image_id=called,
         boxes=annotation.boxes,
         labels=annotation.labels,
         quads=annotation.quads,
@@ -207,19 +233,31 @@ def write(
     split: str | None,
     layout: Layout,
     write_record: Callable[[Path, ImageRecord], None],
+    *,
+    nested: bool = True,
 ) -> Path:
     """Writes an annotation file per record, and the split's list once all are there.
+
+    Args:
+        records: The records.
+        root: The dataset's folder.
+        split: The split.
+        layout: Where its files are.
+        write_record: Writes one.
+        nested: Whether images may be in folders of their own, as `read` finds them.
 
     Returns:
         The folder of the annotation files.
     """
     folder = root / layout.annotations[0]
     folder.mkdir(parents=True, exist_ok=True)
+    safe = files.safe_path if nested and folder != root else files.safe_name
     with _list_writer(
         None if split is None else root / layout.lists[0] / files.safe_name(f"{split}.txt", root)
     ) as note:
         for record in records:
-            name = files.safe_name(f"{record.image_id}.xml", folder)
+            name = safe(f"{record.image_id}.xml", folder)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             write_record(folder / name, record)
             note(record.image_id)
     return folder
@@ -260,4 +298,4 @@ def size_texts(record: ImageRecord, width: str, height: str) -> dict[str, str]:
 
 def first_images(base: Path, folders: Iterable[str]) -> dict[str, Path]:
     """The images of the first folder that has any, by their names; none where none has."""
-    return next((index for folder in folders if (index := image_index([base / folder]))), {})
+    return next((index for folder in folders if (index := image_index([base / folder], nested=folder != "."))), {})

@@ -70,7 +70,7 @@ _CORNERS = [f"{axis}_{corner}" for corner in ("left_top", "right_top", "right_bo
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Opens a dataset in DIOR-R's layout; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
-    image_files = image_index(found.base / folder for folder in _IMAGES)
+    image_files = image_index((found.base / folder for folder in _IMAGES), nested=True)
     return _per_image.dataset(found, image_files, CLASS_NAMES if class_names is None else class_names, parse)
 
 

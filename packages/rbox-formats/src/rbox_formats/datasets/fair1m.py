@@ -166,7 +166,8 @@ def _point(element: Element) -> list[float]:
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
     """Writes a file per record, with scores where it has them; see `rbox_formats.datasets.write`."""
     base = root / files.safe_name(split, root) if split else root
-    return _per_image.write(records, base, None, _WRITTEN, partial(_write_record, class_names=class_names))
+    write_record = partial(_write_record, class_names=class_names)
+    return _per_image.write(records, base, None, _WRITTEN, write_record, nested=False)
 
 
 def _write_record(path: Path, record: ImageRecord, class_names: ClassNames) -> None:

@@ -200,7 +200,7 @@ def _class_id(name: str) -> str:
 
 def _write_record(path: Path, record: ImageRecord, class_ids: list[str]) -> None:
     known = {"Img_FileFmt": "bmp", "Annotated": "1", **_per_image.texts(record.metadata, FIELDS)}
-    known |= {"Img_ID": record.image_id, "Img_FileName": record.image_id}
+    known |= {"Img_ID": record.image_id, "Img_FileName": record.image_id.rpartition("/")[2]}
     known |= _per_image.size_texts(record, "Img_SizeWidth", "Img_SizeHeight")
     if record.path is not None:
         known["Img_FileFmt"] = record.path.suffix.removeprefix(".")
