@@ -193,6 +193,7 @@ def test_a_dataset_that_has_changed_is_noticed(config: TrainConfig, scenes: Path
         ({"gap": 96}, ValueError),
         ({"report_to": "nobody"}, ConfigError),
         ({"codec_options": {"bins": 3}}, CodecError),
+        ({"precision": "float16"}, ConfigError),
     ],
 )
 def test_nothing_is_written_before_everything_is_checked(
@@ -201,6 +202,23 @@ def test_nothing_is_written_before_everything_is_checked(
     with pytest.raises(error, match="expected"):
         train(dataclasses.replace(config, **change))
     assert not Path(config.out).exists()
+
+
+def test_half_precisions_that_the_cpu_has(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training and evaluation compute in the same; float16 is a GPU's."""
+    with pytest.raises(ConfigError, match="expected a GPU for precision float16, got none\nOn the CPU take --prec"):
+        train(dataclasses.replace(config, precision="float16"))
+    linear, seen = torch.nn.functional.linear, set()
+
+    def spied(*arguments: Any) -> torch.Tensor:
+        found = linear(*arguments)
+        seen.add((torch.is_grad_enabled(), found.dtype))
+        return found
+
+    monkeypatch.setattr("torch.nn.functional.linear", spied)
+    evaluated: dict[str, Any] = {"eval_split": "val", "eval_metric": "loss"}
+    train(dataclasses.replace(config, precision="bfloat16", steps=1, **evaluated))
+    assert seen == {(True, torch.bfloat16), (False, torch.bfloat16)}
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(config: TrainConfig) -> None:

@@ -106,6 +106,12 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             f"expected settings that transformers takes, got: {str(error).splitlines()[0]}",
             remedy="Without a GPU take --precision float32, or --cpu." if half else None,
         ) from error
+    if config.precision == "float16" and arguments.device.type == "cpu":
+        # accelerate has it on GPUs alone: layers would compute in float32, and in evaluations in float16.
+        raise ConfigError(
+            "expected a GPU for precision float16, got none",
+            remedy="On the CPU take --precision bfloat16 or --precision float32.",
+        )
     for name in ("quantization", "optimiser"):
         if (value := getattr(config, name)) in _BY_BITSANDBYTES:
             _require_bitsandbytes(arguments, f"{name} {value}")
