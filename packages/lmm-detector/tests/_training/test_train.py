@@ -20,7 +20,7 @@ from lmm_detector._families import Sample
 from lmm_detector._prediction._detector import Generation
 from lmm_detector._training._config import to_yaml
 from lmm_detector.errors import ConfigError, ModelError, RunError
-from rbox_formats import codecs, images
+from rbox_formats import codecs, images, synthetic
 from rbox_formats.errors import CodecError, DatasetError
 from rbox_testing.tiny_families import save_tiny
 from safetensors.torch import load_file
@@ -194,6 +194,8 @@ def test_a_dataset_that_has_changed_is_noticed(config: TrainConfig, scenes: Path
         ({"report_to": "nobody"}, ConfigError),
         ({"codec_options": {"bins": 3}}, CodecError),
         ({"precision": "float16"}, ConfigError),
+        ({"prompt": "Find <image>."}, ModelError),
+        ({"class_names": [*synthetic.CLASS_NAMES, "a <image>"]}, ModelError),
     ],
 )
 def test_nothing_is_written_before_everything_is_checked(
