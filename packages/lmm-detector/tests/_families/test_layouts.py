@@ -12,6 +12,7 @@ import torch
 from lmm_detector import _families
 from lmm_detector._families import Decoding, Sample
 from lmm_detector._families.chat import MODELS
+from lmm_detector.errors import ModelError
 from rbox_testing.layouts import LAYOUTS, Layout, rewrite
 from safetensors.torch import load_file
 from transformers import AutoProcessor
@@ -101,3 +102,24 @@ def test_code_that_a_file_of_videos_names_is_not_carried_over(save: Callable[...
     path.write_text(json.dumps({**settings, "auto_map": {"AutoVideoProcessor": "owner/name--code.Videos"}}))
     _families.load(str(base)).save(tmp_path)
     assert json.loads((tmp_path / "processor_config.json").read_text())["video_processor"] == settings
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_head_that_the_configuration_does_not_tie(layout: Layout, model_type: str, save: Callable[..., Path]) -> None:
+    """The error says what to set, which gives the model that it was."""
+    folder = rewrite(save(model_type), layout)
+    before = _families.load(str(folder)).base.state_dict()
+    path = folder / "config.json"
+    settings = json.loads(path.read_text())
+    levels = [settings, *(settings[name] for name in ("text_config",) if name in settings)]
+    for level in levels:
+        level["tie_word_embeddings"] = False
+    path.write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=r"got none for [13] of them, such as 'lm_head.weight'\n.*tie_word_embeddings"):
+        _families.load(str(folder))
+    for level in levels:
+        level["tie_word_embeddings"] = True
+    path.write_text(json.dumps(settings))
+    after = _families.load(str(folder)).base.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())
