@@ -41,6 +41,12 @@ def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
         logger.info(
             "%d tokens of the codec are new to the model, and begin as %s", len(added), config.token_initialisation
         )
+        if "language" in config.frozen:
+            logger.warning(
+                "the rows of these %d tokens stay as they begin, since the language model is frozen "
+                "(--freeze-language); --language-model-lora in its place trains them, beside adapters",
+                len(added),
+            )
     if config.quantization is not None:
         _families.quantise(family.base, family.linear_layers("language"), config.precision)
     if config.adapters is not None:
