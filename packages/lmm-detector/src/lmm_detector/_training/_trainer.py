@@ -29,7 +29,7 @@ from lmm_detector._training import _sharding
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._following import Follower, Pace
 from lmm_detector._training._mixing import EpochSampler, Place
-from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled
+from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled, written
 from lmm_detector._training._samples import WindowTexts
 from lmm_detector.errors import ConfigError, RunError
 
@@ -435,6 +435,15 @@ class FamilyTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
         return figures
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            RunError: If it cannot be written.
+        """
+        with written(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """A checkpoint's weights and processor; transformers would pickle the settings as well."""
         if self.args.should_save:
@@ -505,5 +514,7 @@ class _Watch(TrainerCallback):
         together = PartialState()
         together.wait_for_everyone()
         if together.is_main_process:
-            self.spec.save(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            with written(folder):
+                self.spec.save(folder)
         together.wait_for_everyone()
