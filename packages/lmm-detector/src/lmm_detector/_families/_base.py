@@ -311,7 +311,8 @@ class Family(ABC):
     def _check_words(self, codec: Codec, prompt: str, class_names: Sequence[str]) -> None:
         """Makes sure that no placeholder is in prompt or names, and no end of an answer in names."""
         images = dict.fromkeys(self.placeholders, "stands for an image or a video")
-        ends = dict.fromkeys(self.tokenizer.convert_ids_to_tokens(list(self.end_tokens)), "ends an answer")
+        end_tokens = list(self.end_tokens) if class_names else []  # of a model that was loaded; `convert` makes one
+        ends = dict.fromkeys(self.tokenizer.convert_ids_to_tokens(end_tokens), "ends an answer")
         written = dict.fromkeys(form for name in class_names for form in (name, codec.syntax.spell(name)))
         for what, texts, tokens, remedy in (
             ("class names", written, {**ends, **images}, "Give the class another name (--class-names)."),
