@@ -24,6 +24,14 @@ _ROWS = 64  # tables of embeddings have a multiple of so many on the hub
 _FLAT = ("qwen2_vl", "qwen2_5_vl")  # text settings beside the others
 _SIGLIP = ("gemma3", "llava_onevision", "paligemma")  # whose vision weights had one more level
 _IDEFICS = ("idefics3", "smolvlm")
+# What is said of videos in a file of its own; Qwen2-VL's and Qwen2.5-VL's is the image processor's.
+_VIDEOS: dict[str, dict[str, Any]] = {
+    "qwen3_vl": {"video_processor_type": "Qwen3VLVideoProcessor", "fps": 2},
+    "qwen3_vl_moe": {"video_processor_type": "Qwen3VLVideoProcessor", "fps": 2},
+    "glm4v": {"video_processor_type": "Glm4vVideoProcessor", "fps": 2},
+    "internvl": {"video_processor_type": "InternVLVideoProcessor", "num_frames": 8},
+    "llava_onevision": {"video_processor_type": "LlavaOnevisionVideoProcessor", "num_frames": 32},
+}
 _TABLES = ("embed_tokens.weight", "lm_head.weight")
 _EXPERTS = (".experts.gate_up_proj", ".experts.down_proj")
 
@@ -113,6 +121,8 @@ def _processor_as_published(folder: Path, model_type: str) -> None:
         images["processor_class"] = processor["processor_class"] = "SmolVLMProcessor"
         images["video_sampling"] = {"fps": 1, "max_frames": 64, "video_size": {"longest_edge": 512}}
     _write(folder / "preprocessor_config.json", images)
+    if model_type in _VIDEOS:
+        _write(folder / "video_preprocessor_config.json", {**_VIDEOS[model_type], "do_sample_frames": True})
     if len(processor) > 1:
         _write(path, processor)
     else:

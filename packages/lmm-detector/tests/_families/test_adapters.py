@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ import pytest
 import torch
 from lmm_detector import _families
 from lmm_detector._families import Decoding, Family, Part, Preparation, Sample
+from lmm_detector._families._fingerprints import fingerprint
 from lmm_detector.errors import ModelError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 PROMPT = "Find all ships."
 TOKENS = tuple(f"<point_{number}>" for number in range(10))
@@ -159,6 +162,94 @@ def test_adapters_that_are_not_ours_or_broken(tiny_model: Path, tmp_path: Path) 
     (tmp_path / "a" / "adapter_model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ModelError, match="expected adapters for"):
         _families.load(str(tmp_path / "a"))
+
+
+def test_adapters_know_their_base(save: Callable[..., Path], tmp_path: Path) -> None:
+    """Another with the same names and shapes is refused; the same elsewhere is not."""
+    base, other = tmp_path / "base", save("qwen2_5_vl", seed=1)
+    shutil.copytree(save("qwen2_5_vl"), base)
+    adapted(base).save(tmp_path / "a")
+    file = tmp_path / "a" / "base.json"
+    values = json.loads(file.read_text())
+    assert values["model_commit"] is None
+
+    elsewhere = shutil.copytree(base, tmp_path / "elsewhere")
+    file.write_text(json.dumps({**values, "model_name_or_path": str(elsewhere)}))
+    _families.load(str(tmp_path / "a"))
+    refused = r"expected the model that these adapters were trained on, got another in .*\nPut the weights"
+    for change in ({"model_name_or_path": str(other)}, {"tokens": values["tokens"][:-1]}):
+        file.write_text(json.dumps({**values, **change}))
+        with pytest.raises(ModelError, match=refused):
+            _families.load(str(tmp_path / "a"))
+    file.write_text(json.dumps({**values, "model_name_or_path": str(other), "fingerprint": None}))
+    _families.load(str(tmp_path / "a"))
+    del values["model_commit"], values["fingerprint"]
+    file.write_text(json.dumps({**values, "model_name_or_path": str(other)}))  # as they were before there was one
+    _families.load(str(tmp_path / "a"))
+
+
+def test_fingerprints_are_of_weights_and_not_of_files(save: Callable[..., Path], tmp_path: Path) -> None:
+    folder = save("qwen2_5_vl")
+    weights = load_file(folder / "model.safetensors")
+    first = fingerprint(folder)
+    names = sorted(weights)
+    for number, part in enumerate((names[::2], names[1::2])):
+        save_file({name: weights[name] for name in part}, tmp_path / f"model-{number}-of-2.safetensors")
+    assert fingerprint(tmp_path) == first
+    for name in names:
+        for place in (0, -1):
+            changed = {**weights, name: weights[name].clone()}
+            changed[name].view(-1)[place] += 1
+            save_file(changed, folder / "model.safetensors", {"format": "pt"})
+            assert fingerprint(folder) != first, name
+    name = names[0]
+    for changed in (
+        {**weights, name: weights[name].to(torch.float64)},
+        {**weights, name: weights[name][None]},
+        {(f"{key}x" if key == name else key): value for key, value in weights.items()},
+    ):
+        save_file(changed, folder / "model.safetensors", {"format": "pt"})
+        assert fingerprint(folder) != first
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert fingerprint(folder) == first
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")  # whatever is in it
+    assert fingerprint(folder) not in (first, fingerprint(tmp_path))
+
+
+@pytest.mark.parametrize("broken", [b"", b"\xff" * 16, b"\x02" + bytes(7) + b"[]", b"\x09" + bytes(7) + b'{"a": {}}'])
+def test_weights_without_a_fingerprint(broken: bytes, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(broken)
+    with pytest.raises(ModelError, match="expected weights, got "):
+        fingerprint(tmp_path)
+
+
+def test_a_fingerprint_reads_little_of_large_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file({f"{number}": torch.rand(1000, 1000) for number in range(3)}, tmp_path / "model.safetensors")
+    seen = []
+    original = hashlib.sha256
+
+    class Counted:
+        def __init__(self, data: bytes = b"") -> None:
+            self.inner = original(data)
+            self.hexdigest = self.inner.hexdigest
+
+        def update(self, data: bytes) -> None:
+            seen.append(len(data))
+            self.inner.update(data)
+
+    monkeypatch.setattr("lmm_detector._families._fingerprints.hashlib.sha256", Counted)
+    fingerprint(tmp_path)
+    assert seen == 3 * 8 * [64]
+
+
+def test_the_commit_of_the_hubs_cache_is_kept_and_fetched(tmp_path: Path, save: Callable[..., Path]) -> None:
+    folder = tmp_path / "models--owner--name" / "snapshots" / "0a1b"
+    shutil.copytree(save("qwen2_5_vl"), folder)
+    found = Preparation("owner/name", model_revision="main").identified(folder)
+    assert (found.model_commit, found.revision) == ("0a1b", "0a1b")
+    assert Preparation("owner/name", model_revision="main").revision == "main"
+    found.save(tmp_path)
+    assert Preparation.load(tmp_path) == found
 
 
 def test_a_family_without_adapters_is_merged_already(tiny_model: Path) -> None:

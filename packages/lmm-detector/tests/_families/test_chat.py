@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from lmm_detector import _families
 from lmm_detector._families import Decoding, Family, Sample
 from lmm_detector._families.chat import MODELS
 from lmm_detector.errors import ModelError
+from rbox_formats import codecs
 from safetensors.torch import load_file, save_file
 
 PROMPT = "Find all ships."
@@ -311,3 +313,13 @@ def test_options_that_there_are_not(options: dict[str, Any], found: str, folder:
 def test_decoding_that_there_is_not(options: dict[str, Any], found: str) -> None:
     with pytest.raises(ModelError, match=found):
         Decoding(**{"max_new_tokens": 5, **options})
+
+
+@pytest.mark.parametrize("written, count", [("", 0), (2 * "<|vision_start|><|image_pad|><|vision_end|>", 2)])
+def test_a_template_without_one_place_for_the_image(written: str, count: int, folder: Path, tmp_path: Path) -> None:
+    template = copied(folder, tmp_path) / "chat_template.jinja"
+    image = "<|vision_start|><|image_pad|><|vision_end|>"
+    template.write_text(template.read_text().replace(image, written))
+    found = f"expected a chat template that writes '<|image_pad|>' once for an image, got it {count} times"
+    with pytest.raises(ModelError, match=re.escape(found)):
+        _families.load(str(tmp_path)).check(codecs.get("qwen2.5-vl"), PROMPT, (56, 56))

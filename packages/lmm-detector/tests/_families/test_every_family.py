@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lmm_detector import _families
+from lmm_detector import Detector, _families
 from lmm_detector._families import Decoding, Family, Sample
+from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
+from rbox_formats import ClassNames, codecs
 
 PROMPT = "Find all ships."
 TEXTS = ("ship 12,34 é", "plane 5 漢字")
@@ -280,3 +283,36 @@ def test_no_answers_and_empty_ones(drawn: Family, images: list[np.ndarray]) -> N
     assert first.shape == (0,)
     assert second.shape == (1,)
     assert math.isfinite(second[0])
+
+
+# As the makers' processors and model cards have them.
+PLACEHOLDERS: dict[str, tuple[str, ...]] = {
+    "florence2": ("<image>",),
+    "paligemma": ("<image>",),
+    **dict.fromkeys(("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"), ("<|image_pad|>", "<|video_pad|>")),
+    "glm4v": ("<|image|>", "<|video|>"),
+    "internvl": ("<IMG_CONTEXT>", "<video>"),
+    "idefics3": ("<image>",),
+    "smolvlm": ("<image>",),
+    "gemma3": ("<start_of_image>", "<image_soft_token>"),
+    "llava_onevision": ("<image>", "<video>"),
+}
+
+
+def test_words_that_mean_something_else_to_the_model(drawn: Family, model_type: str, tmp_path: Path) -> None:
+    """In prompt or names of classes they are refused, in training and where a detector is loaded."""
+    codec = codecs.get("qwen2.5-vl")
+    drawn.check(codec, PROMPT, (56, 56), ["ship"])
+    end = drawn.tokenizer.decode([drawn.end_tokens[0]])
+    for token in PLACEHOLDERS[model_type]:
+        with pytest.raises(ModelError, match=rf"expected a prompt without '{re.escape(token)}'.*\nLeave it out"):
+            drawn.check(codec, f"Find {token} ships.", (56, 56))
+    for token in (*PLACEHOLDERS[model_type], end):
+        with pytest.raises(ModelError, match=rf"expected class names without '{re.escape(token)}'.*\nGive the class"):
+            drawn.check(codec, PROMPT, (56, 56), ["ship", f"a {token}"])
+    drawn.save(tmp_path)
+    DetectorSpec(ClassNames(["ship"]), codec.to_dict(), f"Find {token}, {PLACEHOLDERS[model_type][0]}.", 56, 0).save(
+        tmp_path
+    )
+    with pytest.raises(ModelError, match="expected a prompt without"):
+        Detector.from_pretrained(tmp_path, device="cpu")

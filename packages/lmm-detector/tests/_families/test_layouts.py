@@ -11,8 +11,12 @@ import pytest
 import torch
 from lmm_detector import _families
 from lmm_detector._families import Decoding, Sample
+from lmm_detector._families.chat import MODELS
+from lmm_detector.errors import ModelError
 from rbox_testing.layouts import LAYOUTS, Layout, rewrite
 from safetensors.torch import load_file
+from transformers import AutoProcessor
+from transformers.video_processing_utils import BaseVideoProcessor
 
 PROMPT = "Find all ships."
 OLD_NAMES = ("qwen2_vl", "qwen2_5_vl", "internvl", "llava_onevision", "gemma3", "paligemma")
@@ -55,3 +59,67 @@ def test_published_experts_lie_the_other_way_round(save: Callable[..., Path]) ->
     name = "model.language_model.layers.0.mlp.experts.down_proj"
     assert (hub[name].shape, new[name].shape) == ((4, 24, 32), (4, 32, 24))
     assert torch.equal(hub[name].transpose(1, 2), new[name])
+
+
+VIDEOS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "glm4v", "internvl", "llava_onevision", "smolvlm")
+
+
+def stock(folder: Path) -> str:
+    """What transformers' own AutoProcessor says of a folder: the processor's class, or why it cannot be had."""
+    try:
+        return type(AutoProcessor.from_pretrained(folder)).__name__
+    except (ImportError, OSError, ValueError) as error:
+        return f"{type(error).__name__}: {error}".replace(str(folder), "FOLDER")
+
+
+@pytest.mark.parametrize("model_type", MODELS)
+def test_saved_processors_are_as_readable_as_the_bases(
+    model_type: str, save: Callable[..., Path], tmp_path: Path
+) -> None:
+    """To transformers, which finds in both the same of videos; where torchvision is not, it says so of both."""
+    base = rewrite(save(model_type), "hub")
+    preparation = _families.Preparation(str(base))
+    family = _families.load(str(base))
+    family.save(tmp_path / "whole")
+    adapters = _families.with_adapters(family, preparation, _families.Adapters(2), trained=())
+    adapters.save(tmp_path / "adapters")
+    _families.merged(_families.load(str(tmp_path / "adapters"))).save(tmp_path / "merged")
+    _families.load(str(tmp_path / "whole")).save(tmp_path / "again")
+    for name in ("whole", "adapters", "merged", "again"):
+        assert stock(tmp_path / name) == stock(base), name
+        assert "can't load" not in stock(tmp_path / name).lower()
+        settings = json.loads((tmp_path / name / "processor_config.json").read_text())
+        assert ("video_processor" in settings) == (model_type in VIDEOS)
+        if model_type in VIDEOS:
+            ours, theirs = (BaseVideoProcessor.get_video_processor_dict(each)[0] for each in (tmp_path / name, base))
+            assert ours == theirs
+
+
+def test_code_that_a_file_of_videos_names_is_not_carried_over(save: Callable[..., Path], tmp_path: Path) -> None:
+    base = rewrite(save("internvl"), "hub")
+    path = base / "video_preprocessor_config.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({**settings, "auto_map": {"AutoVideoProcessor": "owner/name--code.Videos"}}))
+    _families.load(str(base)).save(tmp_path)
+    assert json.loads((tmp_path / "processor_config.json").read_text())["video_processor"] == settings
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_head_that_the_configuration_does_not_tie(layout: Layout, model_type: str, save: Callable[..., Path]) -> None:
+    """The error says what to set, which gives the model that it was."""
+    folder = rewrite(save(model_type), layout)
+    before = _families.load(str(folder)).base.state_dict()
+    path = folder / "config.json"
+    settings = json.loads(path.read_text())
+    levels = [settings, *(settings[name] for name in ("text_config",) if name in settings)]
+    for level in levels:
+        level["tie_word_embeddings"] = False
+    path.write_text(json.dumps(settings))
+    with pytest.raises(ModelError, match=r"got none for [13] of them, such as 'lm_head.weight'\n.*tie_word_embeddings"):
+        _families.load(str(folder))
+    for level in levels:
+        level["tie_word_embeddings"] = True
+    path.write_text(json.dumps(settings))
+    after = _families.load(str(folder)).base.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in after.items())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from lmm_detector import _families
 from lmm_detector._families import Family, Sample
 from lmm_detector._families.chat import Gemma3
+from PIL import Image as PillowImage
 
 PROMPT = "Find all ships."
 # (height, width): of the tiny models' inputs, of several tiles, and of neither; some not square.
@@ -28,7 +30,7 @@ def draw(size: tuple[int, int], count: int = 2) -> list[np.ndarray]:
     return [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for _ in range(count)]
 
 
-def stock(family: Family, images: list[np.ndarray]) -> np.ndarray:
+def stock(family: Family, images: list[Any]) -> np.ndarray:
     """What the processor gives when it is called as transformers' documentation has it."""
     text = PROMPT if family.name == "florence2" else family.render(PROMPT)  # type: ignore[attr-defined]
     # Gemma 3's wants to be told which image belongs to which text.
@@ -52,6 +54,20 @@ def test_pixels_are_the_stock_processors(size: tuple[int, int], family: Family) 
     found = family.on_device(collated)["pixel_values"]
     assert found.is_contiguous()
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(3, 60), (60, 3), (3, 3), (1, 40)])
+def test_images_of_three_pixels_have_their_channels_last(size: tuple[int, int], family: Family) -> None:
+    """As Pillow's images have them, which the processor is given instead."""
+    (image,) = draw(size, 1)
+    try:
+        expected = stock(family, [PillowImage.fromarray(image)])
+    except ValueError as error:
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            batch(family, [image])
+        return
+    found = family.on_device(batch(family, [image]))["pixel_values"].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0)
 
 
 def test_images_of_several_sizes_in_a_batch(family: Family) -> None:

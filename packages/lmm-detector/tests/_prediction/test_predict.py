@@ -362,3 +362,17 @@ def test_folders_that_are_no_detectors(tiny_model: Path, tmp_path: Path) -> None
 def test_settings_below_one(field: str) -> None:
     with pytest.raises(ModelError, match=f"expected {field} of 1 or more, got 0"):
         Generation(**{field: 0})
+
+
+def test_how_images_are_shown_is_part_of_the_file(
+    detector: Detector, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = sorted((scenes / "train" / "images").iterdir())[:1]
+    monkeypatch.setenv("RBOX_BANDS", "3,2,1")
+    out = predict(detector, paths, tmp_path / "p.jsonl", generation=Generation(max_new_tokens=8))
+    header = json.loads(out.read_text().splitlines()[0])
+    assert header["generation"]["bands"] == "3,2,1"
+    assert "stretch" not in header["generation"]
+    monkeypatch.delenv("RBOX_BANDS")
+    with pytest.raises(PredictionsError, match="generation"):
+        predict(detector, paths, out, generation=Generation(max_new_tokens=8))

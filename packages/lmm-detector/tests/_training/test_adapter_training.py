@@ -13,7 +13,7 @@ import pytest
 import torch
 from lmm_detector import Detector, TrainConfig, merge, train
 from lmm_detector._prediction._detector import Generation
-from lmm_detector.errors import ConfigError, ModelError
+from lmm_detector.errors import ConfigError, ModelError, RunError
 from rbox_formats import codecs
 from rbox_testing.tiny_families import save_tiny
 from safetensors.torch import load_file
@@ -56,6 +56,24 @@ def test_a_run_with_adapters_goes_on_and_its_detector_can_be_merged(
         merge(whole, tmp_path / "again")
     with pytest.raises(ModelError, match="expected a new or an empty folder"):
         merge(folder, whole)
+
+
+def test_a_run_does_not_go_on_upon_another_base(
+    adapters: TrainConfig, tmp_path: Path, tiny_model: Path, class_names: Any
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    config = dataclasses.replace(adapters, model_name_or_path=str(base), steps=2, save_every=1)
+    folder = train(config)
+    out = Path(config.out)
+    shutil.rmtree(folder)
+    shutil.rmtree(out / "checkpoints" / "checkpoint-2")
+    save_tiny("florence2", base, class_names, codecs.get("florence2"), seed=1)
+    with pytest.raises(RunError, match=r"expected the model that the run in this folder began with, got another"):
+        train(config)
+    shutil.rmtree(base)
+    shutil.copytree(tiny_model, base)
+    assert train(config) == folder
 
 
 def test_the_seed_decides_on_what_adapters_begin_with(adapters: TrainConfig, tmp_path: Path) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import resource
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from lmm_detector import Detector, TrainConfig, merge, train
 from lmm_detector._families import FAMILIES
 from lmm_detector._prediction._generation import Generation
+from lmm_detector._training._run_folder import written
+from lmm_detector._training._trainer import FamilyTrainer
 from lmm_detector.errors import ModelError, RunError
 from rbox_formats import ClassNames, codecs
 from rbox_testing.layouts import LAYOUTS, Layout, rewrite
@@ -97,3 +103,51 @@ def test_a_checkpoint_with_other_weights_is_not_gone_on_with(
     save_file({f"{key}x" if key == name else key: value for key, value in weights.items()}, path, {"format": "pt"})
     with pytest.raises((RunError, ModelError), match="expected"):
         train(dataclasses.replace(config, out=str(cut)))
+
+
+@contextmanager
+def files_up_to(size: int) -> Iterator[None]:
+    """The system writes no byte behind so many of a file, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("failing, short", [("model.safetensors", 1), ("optimizer.pt", 1), ("optimizer.pt", 2**20)])
+def test_a_checkpoint_that_cannot_be_written(
+    failing: str, short: int, run_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """safetensors and PyTorch each say it in their way; the run comes to what it would have come to."""
+    config = dataclasses.replace(run_config, steps=2, save_every=1, out=str(tmp_path / "whole"))
+    train(config)
+    size = (tmp_path / "whole" / "checkpoints" / "checkpoint-2" / failing).stat().st_size
+
+    cut = dataclasses.replace(config, out=str(tmp_path / "cut"))
+    save = FamilyTrainer._save_checkpoint
+
+    def second_fails(self: FamilyTrainer, *arguments: Any) -> None:
+        with files_up_to(size - short) if self.state.global_step == 2 else nullcontext():
+            save(self, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FamilyTrainer, "_save_checkpoint", second_fails)
+        found = r"cut/checkpoints/checkpoint-2: expected a disk to write on, got .* GiB are free\)\n.*The same command"
+        with pytest.raises(RunError, match=found):
+            train(cut)
+    ours, theirs = (load_file(train(each) / "model.safetensors") for each in (cut, config))
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_errors_that_are_no_disks_stay_as_they_are(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RunError, match="a: expected a disk to write on, got OSError: No space left"),
+        written(tmp_path / "a"),
+    ):
+        raise OSError("No space left on device")
+    for error in (RuntimeError("CUDA error"), RunError("expected a finite loss")):
+        with pytest.raises(type(error)) as caught, written(tmp_path / "a"):
+            raise error
+        assert caught.value is error

@@ -18,8 +18,9 @@ from lmm_detector import Detector, TrainConfig, _families, train
 from lmm_detector._families import Sample
 from lmm_detector._prediction._detector import Generation
 from lmm_detector._training._config import to_yaml
+from lmm_detector._training._preparation import prepared
 from lmm_detector.errors import ConfigError, ModelError, RunError
-from rbox_formats import codecs, images
+from rbox_formats import ClassNames, codecs, images, synthetic
 from rbox_formats.errors import CodecError, DatasetError
 from rbox_testing.tiny_families import save_tiny
 from rbox_testing.tiny_florence2 import save_tiny_florence2
@@ -193,6 +194,9 @@ def test_a_dataset_that_has_changed_is_noticed(config: TrainConfig, scenes: Path
         ({"gap": 96}, ValueError),
         ({"report_to": "nobody"}, ConfigError),
         ({"codec_options": {"bins": 3}}, CodecError),
+        ({"precision": "float16"}, ConfigError),
+        ({"prompt": "Find <image>."}, ModelError),
+        ({"class_names": [*synthetic.CLASS_NAMES, "a <image>"]}, ModelError),
     ],
 )
 def test_nothing_is_written_before_everything_is_checked(
@@ -201,6 +205,23 @@ def test_nothing_is_written_before_everything_is_checked(
     with pytest.raises(error, match="expected"):
         train(dataclasses.replace(config, **change))
     assert not Path(config.out).exists()
+
+
+def test_half_precisions_that_the_cpu_has(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training and evaluation compute in the same; float16 is a GPU's."""
+    with pytest.raises(ConfigError, match="expected a GPU for precision float16, got none\nOn the CPU take --prec"):
+        train(dataclasses.replace(config, precision="float16"))
+    linear, seen = torch.nn.functional.linear, set()
+
+    def spied(*arguments: Any) -> torch.Tensor:
+        found = linear(*arguments)
+        seen.add((torch.is_grad_enabled(), found.dtype))
+        return found
+
+    monkeypatch.setattr("torch.nn.functional.linear", spied)
+    evaluated: dict[str, Any] = {"eval_split": "val", "eval_metric": "loss"}
+    train(dataclasses.replace(config, precision="bfloat16", steps=1, **evaluated))
+    assert seen == {(True, torch.bfloat16), (False, torch.bfloat16)}
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run(config: TrainConfig) -> None:
@@ -364,6 +385,38 @@ def test_a_frozen_part_stays_as_it_is(part: str, config: TrainConfig, tiny_model
     for each, parameters in before.items():
         same = [torch.equal(parameter, after[each][key]) for key, parameter in parameters.items()]
         assert all(same) if each == part else not all(same)
+
+
+@pytest.mark.parametrize(
+    "codec, change, is_warned",
+    [
+        ("florence2", {"freeze_language": True}, True),
+        ("plain", {"freeze_language": True}, False),
+        ("florence2", {"language_model_lora": 2}, False),
+        ("florence2", {}, False),
+    ],
+)
+def test_new_tokens_of_a_frozen_language_model_stay_as_they_begin(
+    codec: str,
+    change: dict[str, Any],
+    is_warned: bool,
+    config: TrainConfig,
+    tmp_path: Path,
+    class_names: ClassNames,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    start = save_tiny("qwen2_5_vl", tmp_path / "start", class_names, codecs.get("florence2"))
+    config = dataclasses.replace(config, model_name_or_path=str(start), response_format=codec, **change)
+    family = prepared(config, codecs.get(codec))
+    said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [text for text in said if "--language-model-lora" in text] == said
+    rows = family.base.get_input_embeddings()
+    assert bool(said) == is_warned
+    if is_warned:
+        assert said[0].startswith("the rows of these 1001 tokens stay as they begin")
+        assert not any(parameter.requires_grad for parameter in rows.parameters())
+    elif codec == "florence2":
+        assert any(parameter.requires_grad for parameter in rows.parameters())
 
 
 def test_something_must_be_trained(config: TrainConfig) -> None:

@@ -102,7 +102,7 @@ def predict(
         header = predictions.Header(
             class_names=detector.class_names,
             fingerprint=detector.fingerprint,
-            generation=asdict(views),
+            generation={**asdict(views), **images.shown_by()},
             dataset=dict(dataset or {}),
         )
         with predictions.Writer(out, header) as writer:

@@ -96,7 +96,7 @@ def published_dtype(source: str, revision: str | None = None) -> str:
     _require_end(source)
     while is_adapter(source):
         preparation = Preparation.load(source)
-        source, revision = preparation.model_name_or_path, preparation.model_revision
+        source, revision = preparation.model_name_or_path, preparation.revision
     config = read_config(resolve(source), revision)
     sections = (config, config.get("text_config"))
     named = (each.get(key) for each in sections if isinstance(each, dict) for key in ("dtype", "torch_dtype"))
@@ -129,7 +129,7 @@ def prepare(
         ModelError: As `load`, and where the model cannot be changed as it says.
     """
     source = preparation.model_name_or_path
-    revision = preparation.model_revision
+    revision = preparation.revision
     family = merged(load(source, revision=revision, dtype=dtype, attn_implementation=attn_implementation))
     if preparation.image_square_length is not None:
         family.set_image_size(preparation.image_square_length)

@@ -106,13 +106,20 @@ def with_adapters(
         trainable_token_indices=rows or None,
     )
     with _without_false_alarms():
-        adapted = replace(family, model=get_peft_model(family.model, settings), preparation=preparation)
+        model = get_peft_model(family.model, settings)
+    adapted = replace(family, model=model, preparation=_identified(preparation, family))
     # peft trains whole modules; a part within another (Qwen-VL's projection) may be frozen.
     for part, parameters in adapted.parts.items():
         if part not in adapters.parts and part not in trained:
             for parameter in parameters.values():
                 parameter.requires_grad_(False)
     return adapted
+
+
+def _identified(preparation: Preparation, family: Family) -> Preparation:
+    """A preparation with the fingerprint of its model, of which the family was made."""
+    source = preparation.model_name_or_path
+    return preparation.identified(source if is_adapter(source) else family.base.name_or_path)
 
 
 def _target_layers(family: Family, adapters: Adapters) -> list[str]:
@@ -142,10 +149,18 @@ def with_adapters_of(family: Family, preparation: Preparation, folder: str | Pat
         folder: Where the adapters are.
 
     Raises:
-        ModelError: If they do not fit the base, are broken, or of another kind than `train` makes.
+        ModelError: If they do not fit the base, were trained on another, are broken, or of another kind than `train`
+            makes.
     """
     from peft import PeftModel
 
+    if preparation.fingerprint not in (None, _identified(preparation, family).fingerprint):
+        raise ModelError(
+            f"expected the model that these adapters were trained on, got another in {preparation.model_name_or_path}",
+            path=folder,
+            remedy="Put the weights of then back there; or, where they are elsewhere now, their folder into base.json "
+            "(model_name_or_path).",
+        )
     _check_settings(Path(folder) / "adapter_config.json")
     try:
         with _without_false_alarms():

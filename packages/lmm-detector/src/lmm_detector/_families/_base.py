@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -269,17 +270,28 @@ class Family(ABC):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """The length of each answer in tokens, end-of-text included."""
 
-    def check(self, codec: Codec, prompt: str, image_size: Size | None = None) -> None:
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The tokens that stand for an image or a video in what processor and model read."""
+        found = [getattr(self.processor, name, None) for name in ("image_token", "video_token")]
+        ids = [getattr(self.base.config, name, None) for name in ("image_token_id", "video_token_id")]
+        found += self.tokenizer.convert_ids_to_tokens([token for token in ids if token is not None])
+        return tuple(dict.fromkeys(str(token) for token in found if token))
+
+    def check(self, codec: Codec, prompt: str, image_size: Size | None = None, class_names: Sequence[str] = ()) -> None:
         """Makes sure, before any long work, that the model can write the codec's texts.
 
         Args:
             codec: The codec.
             prompt: What asks for the boxes.
             image_size: Of the windows; None: see `prompt_tokens`.
+            class_names: What is written of.
 
         Raises:
-            ModelError: If a token is missing, or image and prompt are longer than the model takes.
+            ModelError: If a token is missing, image and prompt are longer than the model takes, or prompt or names hold
+                tokens that mean something else to it.
         """
+        self._check_words(codec, prompt, class_names)
         known = self.tokenizer.get_vocab()
         absent = [token for token in codec.added_tokens if token not in known]
         if absent:
@@ -295,6 +307,24 @@ class Family(ABC):
                 remedy="Give the model more positions (language_model_max_length), where they are learnt, or smaller "
                 "images (image_square_length), or shorten the prompt.",
             )
+
+    def _check_words(self, codec: Codec, prompt: str, class_names: Sequence[str]) -> None:
+        """Makes sure that no placeholder is in prompt or names, and no end of an answer in names."""
+        images = dict.fromkeys(self.placeholders, "stands for an image or a video")
+        end_tokens = list(self.end_tokens) if class_names else []  # of a model that was loaded; `convert` makes one
+        ends = dict.fromkeys(self.tokenizer.convert_ids_to_tokens(end_tokens), "ends an answer")
+        written = dict.fromkeys(form for name in class_names for form in (name, codec.syntax.spell(name)))
+        for what, texts, tokens, remedy in (
+            ("class names", written, {**ends, **images}, "Give the class another name (--class-names)."),
+            ("a prompt", [prompt], images, "Leave it out of the prompt: the image gets its place by itself."),
+        ):
+            for text, (token, meaning) in itertools.product(texts, tokens.items()):
+                if token in text:
+                    raise ModelError(
+                        f"expected {what} without {quoted(token)}, which {meaning}, got {quoted(text)}",
+                        path=self.base.name_or_path,
+                        remedy=remedy,
+                    )
 
     # Tokens and their texts.
 

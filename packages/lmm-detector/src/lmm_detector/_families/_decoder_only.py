@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from rbox_formats.codecs import Codec
+from rbox_formats.errors import quoted
 from rbox_formats.typing import Image, LabelsN, ScoresN
 
 from lmm_detector._families._base import IGNORED_LABEL, Answer, Decoding, Family, Sample, Size
@@ -52,6 +54,17 @@ class DecoderOnly(Family):
             end=ends,
             never=[token for token in placeholders if token is not None],
         )
+
+    def _check_words(self, codec: Codec, prompt: str, class_names: Sequence[str]) -> None:
+        """Makes sure also that the rendered prompt has a place for the image."""
+        super()._check_words(codec, prompt, class_names)
+        token = str(self.processor.image_token)
+        if (count := self.render(prompt).count(token)) != 1:
+            raise ModelError(
+                f"expected a chat template that writes {quoted(token)} once for an image, got it {count} times",
+                path=self.base.name_or_path,
+                remedy="Put the template that the model was published with into its folder (chat_template.jinja).",
+            )
 
     # Lengths.
 

@@ -25,6 +25,18 @@ _IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
 _PLAIN_NAME = re.compile(r"\w+")
 
 
+# What to do where weights are missing: those alone that may be one table under several names, or others.
+_TIED = ("lm_head.weight", "embed_tokens.weight")
+_TIE = (
+    "Where output head and embeddings are one table, config.json has to say so: set tie_word_embeddings to true in it, "
+    "at the top level and in text_config, if there is one. Else a table is not in the files: fetch them again."
+)
+_OTHER_NAMES = (
+    "A checkpoint of remote code has other names; take one in transformers' layout, such as "
+    "florence-community/Florence-2-*, or the -hf ones of InternVL and LLaVA-OneVision."
+)
+
+
 def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
     """The model's config.json, from a local folder or the hub.
 
@@ -118,8 +130,7 @@ def load_model(
             f"expected all weights of {what} in transformers' layout, got none for {len(left_out)} of them, such as "
             f"{quoted(left_out[0])}",
             path=source,
-            remedy="A checkpoint of remote code has other names; take one in transformers' layout, such as "
-            "florence-community/Florence-2-*, or the -hf ones of InternVL and LLaVA-OneVision.",
+            remedy=_TIE if all(name.endswith(_TIED) for name in left_out) else _OTHER_NAMES,
         )
     return model
 

@@ -33,6 +33,7 @@ def processed(processor: Any, images: Sequence[Image], *, do_resize: bool, **opt
         images=[[image] for image in images],  # one to a text, which Gemma 3's would not know by itself
         padding=True,
         return_tensors="np",  # PaliGemma's warns of NumPy 2 where it gets torch's
+        input_data_format="channels_last",  # an image of three rows would be taken for three channels
         do_resize=do_resize and processor.image_processor.do_resize,
         **_AS_BYTES,
         **options,

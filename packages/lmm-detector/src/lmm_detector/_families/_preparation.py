@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rbox_formats import files
 
+from lmm_detector._families._fingerprints import fingerprint
 from lmm_detector._families._tokens import Initialisation
 from lmm_detector._model_files import read_as
 from lmm_detector.errors import ModelError
@@ -26,6 +28,8 @@ class Preparation:
         language_model_max_length: See `Family.set_positions`; None: as many as there are.
         tokens: See `Family.add_tokens`.
         token_initialisation: Likewise.
+        model_commit: On the hub: the commit that was fetched.
+        fingerprint: Of the model's weights and all of this but where they are. None: it is not known.
     """
 
     model_name_or_path: str
@@ -34,6 +38,29 @@ class Preparation:
     language_model_max_length: int | None = None
     tokens: tuple[str, ...] = ()
     token_initialisation: Initialisation = "digits"
+    model_commit: str | None = None
+    fingerprint: str | None = None
+
+    @property
+    def revision(self) -> str | None:
+        """What is fetched from the hub: the commit of then, where it is known."""
+        return self.model_commit or self.model_revision
+
+    def identified(self, folder: str | Path) -> Preparation:
+        """With fingerprint, and commit, of the model that a folder holds.
+
+        Raises:
+            ModelError: If its weights cannot be read.
+        """
+        folder = Path(folder)
+        below = Preparation.load(folder).fingerprint if (folder / FILE_NAME).is_file() else None  # adapters on others
+        changes = [self.image_square_length, self.language_model_max_length, self.tokens, self.token_initialisation]
+        known = json.dumps([fingerprint(folder), below, changes])
+        return replace(
+            self,
+            model_commit=folder.name if folder.parent.name == "snapshots" else None,  # in the hub's cache
+            fingerprint=f"sha256:{hashlib.sha256(known.encode()).hexdigest()}",
+        )
 
     def save(self, folder: str | Path) -> None:
         """Writes `base.json` into a folder of adapters; a local base by its absolute path."""

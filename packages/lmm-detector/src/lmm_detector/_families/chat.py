@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor, read_config
 from lmm_detector._families._sizes import require_multiple, require_side, set_longest_edge, set_pixels
+from lmm_detector._model_files import read_object
 from lmm_detector.errors import ModelError
 
 logger = logging.getLogger("lmm_detector")
@@ -228,7 +230,7 @@ class Chat(DecoderOnly):
         cls.require_precision(dtype)
         model_type = read_config(source)["model_type"]
         what = f"a model of type {model_type}"
-        processor = load_processor(source, processor_class(model_type), what)
+        processor = load_processor(source, processor_class(model_type, source), what)
         if not (processor.chat_template or processor.tokenizer.chat_template):
             raise ModelError(
                 "expected a chat template, found none",
@@ -326,16 +328,56 @@ def _turn(role: str, text: str, *, with_image: bool = False) -> dict[str, Any]:
     return {"role": role, "content": [{"type": "image"}, *content] if with_image else content}
 
 
-def processor_class(model_type: str) -> type:
-    """The processor of a model type without its part for videos, which only works where torchvision is."""
+# What published files call their processors.
+_PROCESSORS = (*{each.processor for each in MODELS.values()}, "SmolVLMProcessor")
+# Where transformers looks for the name of a processor's class, and for what it has of videos, in this order.
+_NAMING = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+_OF_VIDEOS = ("video_preprocessor_config.json", "preprocessor_config.json")
+
+
+def processor_class(model_type: str, source: str | Path | None = None) -> type:
+    """The processor of a model type without its part for videos, which only works where torchvision is.
+
+    Args:
+        model_type: A key of `MODELS`.
+        source: A model's folder. What its files say of videos, and the name that they give the processor, is written
+            into saved ones again: transformers' own `AutoProcessor` and what stands on it need both.
+    """
     import transformers
 
     complete: Any = getattr(transformers, MODELS[model_type].processor)
+    published, videos = (complete, None) if source is None else _published(Path(source), complete)
 
     class WithoutVideo(complete):
         @classmethod
         def get_attributes(cls) -> list[str]:
             return [name for name in super().get_attributes() if "video" not in name]
 
-    WithoutVideo.__name__ = complete.__name__  # which is written into saved processors
+        def to_dict(self) -> dict[str, Any]:
+            found: dict[str, Any] = super().to_dict()
+            return found if videos is None else {**found, "video_processor": videos}
+
+    WithoutVideo.__name__ = published.__name__  # which is written into saved processors
     return WithoutVideo
+
+
+def _published(folder: Path, default: type) -> tuple[type, dict[str, Any] | None]:
+    """The class that a model's files name as its processor, and what they say of videos, if the class has such a part.
+
+    Args:
+        folder: The model's.
+        default: The class where they name none.
+    """
+    import transformers
+
+    files = {name: read_object(folder / name) for name in {*_NAMING, *_OF_VIDEOS} if (folder / name).is_file()}
+    named = (files.get(name, {}).get("processor_class") for name in _NAMING)
+    name = next((each for each in named if each in _PROCESSORS), default.__name__)
+    found: Any = getattr(transformers, name)
+    if "video_processor" not in found.get_attributes():
+        return found, None
+    nested = files.get("processor_config.json", {}).get("video_processor")
+    candidates = (nested, *(files.get(each) for each in _OF_VIDEOS))
+    videos = next((each for each in candidates if isinstance(each, dict)), None)
+    # Code from elsewhere is not carried over.
+    return found, None if videos is None else {name: value for name, value in videos.items() if name != "auto_map"}

@@ -58,7 +58,7 @@ class Detector(Loaded):
         less = "Take --dtype bfloat16, or a device with more memory."
         with enough_memory(f"the weights in {dtype}", less):
             family = _families.load(str(path), dtype=dtype)
-        family.check(codec, spec.prompt, (spec.window, spec.window))
+        family.check(codec, spec.prompt, (spec.window, spec.window), spec.class_names)
         with enough_memory(f"the weights in {dtype} on {device}", less):
             family.model.to(device).eval()
         return cls(family, spec, codec, _fingerprint(Path(path)))

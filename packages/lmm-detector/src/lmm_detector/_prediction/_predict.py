@@ -121,7 +121,7 @@ class _Outcome(NamedTuple):
 
 
 def _header(detector: Detector, generation: Generation, dataset: Mapping[str, Any] | None) -> predictions.Header:
-    settings = {**asdict(generation), "dtype": str(detector.family.model.dtype)}
+    settings = {**asdict(generation), "dtype": str(detector.family.model.dtype), **images.shown_by()}
     # Draws are those of a batch.
     without = _NOT_IN_HEADER if generation.temperature is None else ()
     return predictions.Header(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,35 @@ CHECKPOINT_FILES = (
     *("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"),
     *("optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state*.pth"),
 )
+
+
+# What PyTorch's RuntimeErrors are known by where a file cannot be written: its writer's name, and C++'s own words.
+_OF_WRITING = ("inline_container", "iostream error")
+
+
+@contextmanager
+def written(folder: Path) -> Iterator[None]:
+    """Turns what PyTorch, safetensors and Python raise where a file cannot be written into an error that says so.
+
+    Args:
+        folder: What is written.
+
+    Raises:
+        RunError: If the block could not write it, as where the disk is full.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(words in str(error) for words in _OF_WRITING):
+            raise
+        free = shutil.disk_usage(next(each for each in folder.parents if each.is_dir())).free
+        raise RunError(
+            f"expected a disk to write on, got {type(error).__name__}: {said(error)} ({free / 2**30:.2f} GiB are free)",
+            path=folder,
+            remedy="Make room, if there is none. The same command goes on from the checkpoint before.",
+        ) from error
 
 
 def copy_checkpoints(run: Path, out: Path, called: Path) -> Path:
@@ -194,11 +224,11 @@ def finish(last: Path, chosen: Path, out: Path, dtype: str = "float32") -> None:
     # Beside its place, then moved there in one piece: a killed run leaves no half a model.
     unfinished = out / ".model"
     shutil.rmtree(unfinished, ignore_errors=True)
-    if dtype != "float32" and not _families.is_adapter(chosen):
-        _families.load(str(chosen), dtype=dtype).save(unfinished)
-        DetectorSpec.load(chosen).save(unfinished)
+    with written(out / "model"):
+        if dtype != "float32" and not _families.is_adapter(chosen):
+            _families.load(str(chosen), dtype=dtype).save(unfinished)
+            DetectorSpec.load(chosen).save(unfinished)
+        else:
+            # copyfile leaves the modes behind: safetensors writes files that only their owner may read.
+            shutil.copytree(chosen, unfinished, ignore=without_training, copy_function=shutil.copyfile)
         unfinished.rename(out / "model")
-        return
-    # copyfile leaves the modes behind: safetensors writes files that only their owner may read.
-    shutil.copytree(chosen, unfinished, ignore=without_training, copy_function=shutil.copyfile)
-    unfinished.rename(out / "model")

@@ -75,7 +75,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
         with _sharding.whole_weights(arguments):
             family = prepared(config, codec)
         spec = _spec(config, codec, class_names)
-        family.check(codec, spec.prompt, (spec.window, spec.window))
+        family.check(codec, spec.prompt, (spec.window, spec.window), spec.class_names)
         check_images([record.file for record in itertools.chain(*records)])
         check_images([record.path for record in validation if record.path is not None])
         samples, sizes = _samples(config, family, spec, records)

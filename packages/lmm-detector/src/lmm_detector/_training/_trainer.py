@@ -29,7 +29,7 @@ from lmm_detector._training import _sharding
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._following import Follower, Pace
 from lmm_detector._training._mixing import EpochSampler, Place
-from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled
+from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled, written
 from lmm_detector._training._samples import WindowTexts
 from lmm_detector.errors import ConfigError, RunError
 
@@ -107,6 +107,12 @@ def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
             f"expected settings that transformers takes, got: {str(error).splitlines()[0]}",
             remedy="Without a GPU take --precision float32, or --cpu." if half else None,
         ) from error
+    if config.precision == "float16" and arguments.device.type == "cpu":
+        # accelerate has it on GPUs alone: layers would compute in float32, and in evaluations in float16.
+        raise ConfigError(
+            "expected a GPU for precision float16, got none",
+            remedy="On the CPU take --precision bfloat16 or --precision float32.",
+        )
     for name in ("quantization", "optimiser"):
         if (value := getattr(config, name)) in _BY_BITSANDBYTES:
             _require_bitsandbytes(arguments, f"{name} {value}")
@@ -430,6 +436,15 @@ class FamilyTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
         return figures
 
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Writes a checkpoint.
+
+        Raises:
+            RunError: If it cannot be written.
+        """
+        with written(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
+
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """A checkpoint's weights and processor; transformers would pickle the settings as well."""
         if self.args.should_save:
@@ -500,5 +515,7 @@ class _Watch(TrainerCallback):
         together = PartialState()
         together.wait_for_everyone()
         if together.is_main_process:
-            self.spec.save(Path(str(args.output_dir)) / f"checkpoint-{state.global_step}")
+            folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+            with written(folder):
+                self.spec.save(folder)
         together.wait_for_everyone()

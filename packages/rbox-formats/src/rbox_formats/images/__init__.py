@@ -1,6 +1,6 @@
 """Image files: their sizes and pixels, part by part where they are large, and how they are found by name."""
 
-from rbox_formats.images._deep import BANDS_VARIABLE, STRETCH_VARIABLE, is_default, parse_bands, parse_stretch
+from rbox_formats.images._deep import BANDS_VARIABLE, STRETCH_VARIABLE, is_default, parse_bands, parse_stretch, shown_by
 from rbox_formats.images._images import (
     SUFFIXES,
     as_rgb,
@@ -41,6 +41,7 @@ __all__ = [
     "read_orientation",
     "read_size",
     "refuse",
+    "shown_by",
     "stem_of",
     "upright",
 ]

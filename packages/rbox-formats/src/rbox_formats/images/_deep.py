@@ -70,6 +70,18 @@ def shown() -> Shown:
     return Shown(parse_bands(bands) if bands else None)._replace(**(parse_stretch(stretch) if stretch else {}))
 
 
+def shown_by() -> dict[str, str]:
+    """How images are shown, as `--bands` and `--stretch` say it; what nobody has said is left out.
+
+    For the headers of files that depend on it.
+
+    >>> shown_by()
+    {}
+    """
+    names = {"bands": BANDS_VARIABLE, "stretch": STRETCH_VARIABLE}
+    return {name: text for name, variable in names.items() if (text := os.environ.get(variable, "").strip())}
+
+
 def is_default() -> bool:
     """Whether nobody has said how images are shown."""
     return shown() == Shown()
