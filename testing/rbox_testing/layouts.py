@@ -10,15 +10,37 @@ GLM-4.1V-9B-Thinking and paligemma2-3b-pt-224.
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 Layout = Literal["hub", "new"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+
+# Types that differ in what training does; the others are alike to one of them.
+_APART = ("florence2", "paligemma", "qwen2_5_vl", "qwen3_vl_moe", "internvl", "gemma3", "idefics3", "glm4v")
+
+
+def every(model_types: Iterable[str], by_default: Collection[tuple[str, Layout]]) -> list[Any]:
+    """Each type in each layout as a parameter of a test that trains, (type, layout): marked slow but for some.
+
+    Those that are alike to another are marked as variants, too, which only `hatch run test-slow` runs.
+    """
+    found = []
+    for model_type, layout in itertools.product(model_types, LAYOUTS):
+        each = (model_type, layout)
+        marks = [] if each in by_default else [pytest.mark.slow]
+        if marks and (layout == "new" or model_type not in _APART):
+            marks.append(pytest.mark.variant)
+        found.append(pytest.param(each, marks=marks, id="-".join(each)))
+    return found
+
 
 _ROWS = 64  # tables of embeddings have a multiple of so many on the hub
 _FLAT = ("qwen2_vl", "qwen2_5_vl")  # text settings beside the others

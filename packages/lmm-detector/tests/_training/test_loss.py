@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,16 +14,13 @@ from lmm_detector import TrainConfig, _families, train
 from lmm_detector._families import FAMILIES, Preparation, Sample
 from lmm_detector._training._config import to_yaml
 from rbox_formats import ClassNames, codecs, images
-from rbox_testing.layouts import LAYOUTS, rewrite
+from rbox_testing.layouts import Layout, every, rewrite
 from rbox_testing.tiny_families import save_tiny
 from safetensors.torch import load_file
 
 # One whose class in transformers does not take the step's number of tokens, and one that does.
-BY_DEFAULT = [("qwen2_5_vl", "hub"), ("florence2", "new")]
-EACH = [
-    pytest.param(each, marks=() if each in BY_DEFAULT else pytest.mark.slow, id="-".join(each))
-    for each in itertools.product(FAMILIES, LAYOUTS)
-]
+BY_DEFAULT: list[tuple[str, Layout]] = [("qwen2_5_vl", "hub"), ("florence2", "new")]
+EACH = every(FAMILIES, BY_DEFAULT)
 
 
 def losses(run: Path) -> list[float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import resource
 import shutil
@@ -21,12 +20,12 @@ from lmm_detector._training._run_folder import written
 from lmm_detector._training._trainer import FamilyTrainer
 from lmm_detector.errors import ModelError, RunError
 from rbox_formats import ClassNames, codecs
-from rbox_testing.layouts import LAYOUTS, Layout, rewrite
+from rbox_testing.layouts import Layout, every, rewrite
 from rbox_testing.tiny_families import save_tiny
 from safetensors.torch import load_file, save_file
 
 # One whose names and settings on the hub are the oldest, and one in both layouts; florence2 is in test_train.py.
-BY_DEFAULT = [("qwen2_5_vl", "hub"), ("paligemma", "hub"), ("paligemma", "new")]
+BY_DEFAULT: list[tuple[str, Layout]] = [("qwen2_5_vl", "hub"), ("paligemma", "hub"), ("paligemma", "new")]
 
 
 def losses(run: Path) -> list[float]:
@@ -43,16 +42,9 @@ def stopped(run: Path, out: Path) -> Path:
 
 
 @pytest.mark.parametrize("adapters", [None, 2], ids=["whole", "adapters"])
-@pytest.mark.parametrize(
-    "model_type, layout",
-    [
-        pytest.param(*each, marks=() if each in BY_DEFAULT else pytest.mark.slow)
-        for each in itertools.product(FAMILIES, LAYOUTS)
-    ],
-)
+@pytest.mark.parametrize("each", every(FAMILIES, BY_DEFAULT))
 def test_a_stopped_run_comes_to_the_same_detector(
-    model_type: str,
-    layout: Layout,
+    each: tuple[str, Layout],
     adapters: int | None,
     run_config: TrainConfig,
     tmp_path: Path,
@@ -60,6 +52,7 @@ def test_a_stopped_run_comes_to_the_same_detector(
     scenes: Path,
 ) -> None:
     """With what the hub has, and the newest names; adapters merged detect what they did beside their base."""
+    model_type, layout = each
     start = rewrite(save_tiny(model_type, tmp_path / "start", class_names, codecs.get("florence2")), layout)
     config = dataclasses.replace(
         run_config,

@@ -341,7 +341,7 @@ def processor_class(model_type: str, source: str | Path | None = None) -> type:
     Args:
         model_type: A key of `MODELS`.
         source: A model's folder. What its files say of videos, and the name that they give the processor, is written
-            into saved ones again: transformers' own `AutoProcessor` and what stands on it need both.
+            into saved ones again: transformers' own `transformers.AutoProcessor` and what stands on it need both.
     """
     import transformers
 
