@@ -55,8 +55,7 @@ def model_card(run: Path, model: Path, name: str) -> str:
     parts = [
         _header(base if is_on_hub else None),
         f"# {name.rpartition('/')[2]}",
-        f"A detector of rotated boxes: {base}, fine-tuned to write the objects of an image as text, by "
-        "[lmm-detector](https://pypi.org/project/lmm-detector).",
+        f"A detector of rotated boxes: {base}, fine-tuned to write the objects of an image as text, by lmm-detector.",
         f'```python\nfrom lmm_detector import Detector\n\ndetector = Detector.from_pretrained("{name}")\n'
         'found = detector.predict("scene.png")\nfound.plot()\n```',
         "## What it was taught",
