@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -275,8 +275,14 @@ class Family(ABC):
         """The tokens that stand for an image or a video in what processor and model read."""
         found = [getattr(self.processor, name, None) for name in ("image_token", "video_token")]
         ids = [getattr(self.base.config, name, None) for name in ("image_token_id", "video_token_id")]
-        found += self.tokenizer.convert_ids_to_tokens([token for token in ids if token is not None])
+        found += self._spelled(ids)
         return tuple(dict.fromkeys(str(token) for token in found if token))
+
+    def _spelled(self, ids: Iterable[Any]) -> list[str]:
+        """The tokens of ids out of files; what is the id of none is left out."""
+        known = [each for each in ids if isinstance(each, int) and 0 <= each < len(self.tokenizer)]
+        tokens: list[str] = self.tokenizer.convert_ids_to_tokens(known)
+        return tokens
 
     def check(self, codec: Codec, prompt: str, image_size: Size | None = None, class_names: Sequence[str] = ()) -> None:
         """Makes sure, before any long work, that the model can write the codec's texts.
@@ -312,7 +318,7 @@ class Family(ABC):
         """Makes sure that no placeholder is in prompt or names, and no end of an answer in names."""
         images = dict.fromkeys(self.placeholders, "stands for an image or a video")
         end_tokens = list(self.end_tokens) if class_names else []  # of a model that was loaded; `convert` makes one
-        ends = dict.fromkeys(self.tokenizer.convert_ids_to_tokens(end_tokens), "ends an answer")
+        ends = dict.fromkeys(self._spelled(end_tokens), "ends an answer")
         written = dict.fromkeys(form for name in class_names for form in (name, codec.syntax.spell(name)))
         for what, texts, tokens, remedy in (
             ("class names", written, {**ends, **images}, "Give the class another name (--class-names)."),
