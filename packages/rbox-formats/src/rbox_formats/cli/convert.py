@@ -172,7 +172,6 @@ def convert(
             if source.exists():
                 _output.move(source, place)
     compared = _compared(to, out, out_split, dataset, classes, written) if check else []
-    placed.end()
     click.echo(f"{counts['objects']} objects on {len(written)} images are in {where}.")
     if counts["missing"]:
         click.echo(f"Annotations left out because they have no image: {counts['missing']}.")
@@ -197,6 +196,7 @@ def convert(
         click.echo(f"Images belong in {folder}; none were copied (--images).")
     for line in compared:
         click.echo(line)
+    placed.end()  # behind the last word: whoever has not read it may give the command again
 
 
 def _require_free(to: str, out: Path, split: str | None, names: ClassNames, staged: Path) -> bool:
