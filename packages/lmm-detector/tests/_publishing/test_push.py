@@ -160,3 +160,18 @@ def test_a_hub_that_refuses(config: TrainConfig, hub: Hub, monkeypatch: pytest.M
     with pytest.raises(ModelError, match="expected the hub to take 'someone/ships', got: ") as caught:
         push_to_hub(config.out, NAME)
     assert "hf auth login" in str(caught.value)
+
+
+def test_adapters_on_a_model_of_the_hub_are_pushed_without_paths(
+    config: TrainConfig, hub: Hub, tiny_model: Path, tmp_path: Path, scenes: Path
+) -> None:
+    hub.files["someone/base"] = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
+    config = dataclasses.replace(config, model_name_or_path="someone/base", language_model_lora=2)
+    folder = train(config)
+    push_to_hub(config.out, NAME, checkpoint=True)
+    places = [str(path).encode() for path in (tmp_path, scenes, Path.home(), tiny_model)]
+    assert not [name for name, content in hub.files[NAME].items() if any(place in content for place in places)]
+    assert yaml.safe_load(hub.files[NAME]["README.md"].decode().split("---\n")[1])["base_model"] == "someone/base"
+    image = next((scenes / "val" / "images").iterdir())
+    by_name = Detector.from_pretrained(NAME, device="cpu").predict(image)
+    assert by_name.text == Detector.from_pretrained(folder, device="cpu").predict(image).text

@@ -107,6 +107,8 @@ def with_adapters(
     )
     with _without_false_alarms():
         model = get_peft_model(family.model, settings)
+    # peft has the folder in which the hub's client keeps it.
+    settings.base_model_name_or_path = preparation.model_name_or_path
     adapted = replace(family, model=model, preparation=_identified(preparation, family))
     # peft trains whole modules; a part within another (Qwen-VL's projection) may be frozen.
     for part, parameters in adapted.parts.items():
