@@ -68,7 +68,7 @@ def demo(
         names = LOOK.class_names
         config = TrainConfig(
             workers=0,  # the scenes are small
-            model_name_or_path="demo",
+            model_name_or_path=str(SHIPPED["demo"]),  # not by its name: a folder of that name goes first
             data_path=[str(out / "data")],
             split=["train"],
             class_names=list(names),
@@ -95,8 +95,8 @@ def demo(
             synthetic.write_scenes(out / "data", split, split_seeds, LOOK)
         truth = datasets.read("dota", out / "data", "val", names)
         reports = {}
-        for name, model in (("before", SHIPPED["demo"]), ("after", None)):
-            detector = Detector.from_pretrained(train(config) if model is None else model)
+        for name, model in (("before", lambda: SHIPPED["demo"]), ("after", lambda: train(config))):
+            detector = Detector.from_pretrained(model())
             path = out / name / "predictions.jsonl"
             predict(detector, [record.file for record in truth], path, generation=Generation(batch_size=32))
             reports[name] = evaluate_file(truth, path)
