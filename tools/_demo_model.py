@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from rbox_formats import ClassNames
 from rbox_formats.codecs import Codec
+from rbox_testing.tiny_florence2 import byte_level
 
 SIDE = 96  # px, of the windows
 CELL = 12  # px, of an image token: 8 x 8 of them
@@ -80,34 +81,10 @@ def save_model(folder: Path, class_names: ClassNames, codec: Codec, *, seed: int
 
 
 def _tokenizer(class_names: ClassNames, codec: Codec) -> Any:
-    """A byte-level BPE tokenizer in BART's manner, in which a number with the sign behind it is one token."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    start, pad, end, unknown = "<s>", "<pad>", "</s>", "<unk>"
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=320,
-        special_tokens=[start, pad, end, unknown],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([codec.question(class_names), codec.empty_answer or ""] * 2, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {end}", special_tokens=[(token, tokenizer.token_to_id(token)) for token in (start, end)]
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=start,
-        pad_token=pad,
-        eos_token=end,
-        unk_token=unknown,
-        extra_special_tokens={"image_token": "<image>"},
-    )
-    fast.add_tokens([*class_names, *NUMBERS, *ANGLES])
-    return fast
+    """One in which a number with the sign behind it is one token."""
+    tokenizer = byte_level([codec.question(class_names), codec.empty_answer or ""] * 2, size=320)
+    tokenizer.add_tokens([*class_names, *NUMBERS, *ANGLES])
+    return tokenizer
 
 
 def _begin_smoothly(model: Any, tokenizer: Any) -> None:

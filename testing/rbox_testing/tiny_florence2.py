@@ -5,6 +5,7 @@ It is written to a folder like any checkpoint and loaded from there like any oth
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,15 @@ def save_tiny_florence2(
 
 
 def _tokenizer(class_names: ClassNames, codec: Codec) -> Any:
-    """A byte-level BPE tokenizer in BART's manner, with the codec's tokens."""
+    """One that knows the prompt, the names and the codec's tokens."""
+    names = [name.replace("-", " ").lower() for name in class_names]
+    tokenizer = byte_level([codec.question(ClassNames(names)), *names], size=512)
+    tokenizer.add_tokens(list(codec.added_tokens), special_tokens=True)
+    return tokenizer
+
+
+def byte_level(texts: Iterable[str], *, size: int) -> Any:
+    """A byte-level BPE tokenizer in BART's manner, trained on some texts, of so many tokens at most."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -95,17 +104,16 @@ def _tokenizer(class_names: ClassNames, codec: Codec) -> Any:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=512,
+        vocab_size=size,
         special_tokens=[start, pad, end, unknown],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    names = [name.replace("-", " ").lower() for name in class_names]
-    tokenizer.train_from_iterator([codec.question(ClassNames(names)), *names], trainer)
+    tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}", special_tokens=[(token, tokenizer.token_to_id(token)) for token in (start, end)]
     )
-    fast = PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token=start,
         pad_token=pad,
@@ -113,5 +121,3 @@ def _tokenizer(class_names: ClassNames, codec: Codec) -> Any:
         unk_token=unknown,
         extra_special_tokens={"image_token": "<image>"},
     )
-    fast.add_tokens(list(codec.added_tokens), special_tokens=True)
-    return fast

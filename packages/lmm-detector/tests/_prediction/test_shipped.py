@@ -35,7 +35,6 @@ def test_a_folder_of_that_name_goes_first(stand_in: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not WEIGHTS.is_dir(), reason="no weights are shipped yet: tools/train_demo_detector.py makes them")
 def test_it_detects_in_scenes_that_it_has_not_seen() -> None:
     detector = Detector.from_pretrained("demo", device="cpu")
     assert sum(path.stat().st_size for path in WEIGHTS.glob("*.safetensors")) <= 6e6

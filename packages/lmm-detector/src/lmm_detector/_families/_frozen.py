@@ -104,7 +104,7 @@ def quantise(model: Any, names: Collection[str], dtype: str) -> None:
         dtype: What is computed in.
     """
     import torch
-    from bitsandbytes.nn.modules import Linear4bit, Params4bit  # type: ignore[import-not-found, unused-ignore]
+    from bitsandbytes.nn.modules import Linear4bit, Params4bit
 
     for name in names:
         old = model.get_submodule(name)

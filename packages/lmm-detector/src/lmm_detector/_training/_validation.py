@@ -11,10 +11,10 @@ import torch
 from accelerate import PartialState
 from rbox_formats import ClassNames, Dataset, ImageRecord, datasets
 from rbox_formats.errors import DatasetError
-from rbox_formats.visualization import visualize
 
 from lmm_detector import _families
 from lmm_detector._evaluation._evaluate import PICTURES, PREDICTIONS, score_detector
+from lmm_detector._evaluation._pictures import visualize
 from lmm_detector._families._types import IGNORED_LABEL
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
