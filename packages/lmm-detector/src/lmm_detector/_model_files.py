@@ -28,10 +28,10 @@ T = TypeVar("T", bound="DataclassInstance")
 def shipped(path: str | Path) -> str | Path:
     """The folder of a detector that comes with the package, where its name is given; anything else as it is.
 
-    A folder of that name, where one stands, goes first.
+    A model's folder of that name, where one stands, goes first.
     """
     folder = SHIPPED.get(str(path))
-    return path if folder is None or Path(path).exists() else folder
+    return path if folder is None or (Path(path) / "config.json").exists() else folder
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from lmm_detector import Detector, _model_files
 from lmm_detector._prediction._generation import Generation
+from lmm_detector.cli.main import main
 from rbox_formats import synthetic
 from rbox_metrics import evaluate
 
@@ -28,8 +31,10 @@ def test_it_is_found_by_its_name(stand_in: Path) -> None:
     assert Detector.from_pretrained("demo").fingerprint == Detector.from_pretrained(stand_in).fingerprint
 
 
-def test_a_folder_of_that_name_goes_first(stand_in: Path, tmp_path: Path) -> None:
+def test_a_models_folder_of_that_name_goes_first(stand_in: Path, tmp_path: Path) -> None:
     (tmp_path / "demo").mkdir()
+    assert Detector.from_pretrained("demo").fingerprint  # one of runs, or of data
+    (tmp_path / "demo" / "config.json").write_text("{}")
     with pytest.raises(_model_files.ModelError, match=r"no detector\.json"):
         Detector.from_pretrained("demo")
 
@@ -49,3 +54,23 @@ def test_it_detects_in_scenes_that_it_has_not_seen() -> None:
     assert np.degrees(np.median(report.placement.angle_error)) < 5
     # What it says last is what it is least sure of: its scores put right ones before wrong ones.
     assert report.at[0].map > report.at[0].map_nc_random
+
+
+def test_commands_take_it_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    synthetic.write_scenes(tmp_path / "data", "val", range(30_000_000, 30_000_002), synthetic.VARIED)
+    data = ("--data", "data", "--split", "val", "--device", "cpu")
+    result = CliRunner().invoke(main, ["predict", "--model", "demo", *data, "--out", "p.jsonl"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    names = ("--class-names", ",".join(synthetic.CLASS_NAMES))
+    result = CliRunner().invoke(
+        main, ["evaluate", "--model", "demo", *data, *names, "--out", "scores"], catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    (found,) = (tmp_path / "scores").glob("*/predictions.jsonl")
+    assert read_lines(found)[1:] == read_lines(tmp_path / "p.jsonl")[1:]
+
+
+def read_lines(path: Path) -> list[dict[str, object]]:
+    """The records of a file, without what differs from run to run."""
+    return [json.loads(line) for line in path.read_text().splitlines()]

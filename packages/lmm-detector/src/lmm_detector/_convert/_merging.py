@@ -24,7 +24,7 @@ def merge(source: str | Path, out: str | Path, *, dtype: str = "float32") -> Pat
     Raises:
         ModelError: If the source has no adapters, its base cannot be had, or the new folder has files in it.
     """
-    source, out = Path(source), Path(out)
+    source, out = _families.fetch_detector(source), Path(out)
     spec = DetectorSpec.load(source)
     check_new(out, source)
     family = _families.load(str(source), dtype=dtype)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmm_detector._families import fetch_detector
 from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector.errors import ModelError, RunError
 
@@ -36,7 +37,7 @@ def find_checkpoints(paths: Iterable[str | Path], *, intermediate: bool = False)
     """The detectors in some folders: the folders as they are given, the checkpoints of each by their steps.
 
     Args:
-        paths: Detectors' folders, or those of runs. The same one twice counts once.
+        paths: Detectors' folders or names, or the folders of runs. The same one twice counts once.
         intermediate: Of a run, all checkpoints that it has kept and the final model; one that is the final model, byte
             for byte, is left out. Otherwise, the final model alone.
 
@@ -45,7 +46,7 @@ def find_checkpoints(paths: Iterable[str | Path], *, intermediate: bool = False)
         RunError: If two have the same name.
     """
     found: dict[Path, Checkpoint] = {}
-    for path in map(Path, paths):
+    for path in map(fetch_detector, paths):
         for checkpoint in _of_run(path) if intermediate else [_alone(path)]:
             found.setdefault(checkpoint.path.resolve(), checkpoint)
     by_name: dict[str, Checkpoint] = {}

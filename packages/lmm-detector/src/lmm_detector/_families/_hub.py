@@ -53,7 +53,7 @@ def fetch_file(source: str, name: str, revision: str | None = None) -> Path:
     return Path(path)
 
 
-def fetch(source: str, revision: str | None = None) -> str:
+def fetch(source: str, revision: str | None = None, what: str = "model") -> str:
     """The folder with a model's files: the source itself, or what the hub has, fetched where it is not here yet.
 
     Raises:
@@ -63,7 +63,7 @@ def fetch(source: str, revision: str | None = None) -> str:
         return source
     import huggingface_hub
 
-    with _errors(source):
+    with _errors(source, what):
         return huggingface_hub.snapshot_download(
             source, revision=revision, allow_patterns=_FILES, local_files_only=not _has_address()
         )
@@ -86,7 +86,7 @@ def fetch_run(source: str, patterns: Sequence[str]) -> str:
     name, _, revision = source.partition("@")
     _require_name(name)
     logger.info("asking the hub for %s", source)
-    with _errors(name):
+    with _errors(name, "run"):
         return huggingface_hub.snapshot_download(
             name,
             revision=revision or None,
@@ -96,19 +96,19 @@ def fetch_run(source: str, patterns: Sequence[str]) -> str:
 
 
 def fetch_detector(source: str | Path) -> Path:
-    """The folder of a detector: the source itself, or what the hub has under the name owner/name.
+    """The folder of a detector: the source itself, one that comes with the package, or what the hub has as owner/name.
 
     A name whose first half is a folder here is a path, and the hub is not asked.
 
     Raises:
         ModelError: If the hub cannot be reached, or does not have it.
     """
-    path = files.as_path(source, ModelError)
+    path = files.as_path(shipped(files.as_path(source, ModelError)), ModelError)
     if len(path.parts) != 2 or path.is_absolute() or Path(path.parts[0]).exists():
         return path
     _require_name(str(source))
     logger.info("asking the hub for %s", source)
-    return Path(fetch(str(source)))
+    return Path(fetch(str(source), what="trained detector"))
 
 
 def _require_name(source: str) -> None:
@@ -132,7 +132,7 @@ def _has_address() -> bool:
 
 
 @contextmanager
-def _errors(source: str) -> Iterator[None]:
+def _errors(source: str, what: str = "model") -> Iterator[None]:
     """What the hub's client raises, in words that say what to do."""
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -140,10 +140,11 @@ def _errors(source: str) -> Iterator[None]:
         yield
     except LocalEntryNotFoundError as error:
         raise ModelError(
-            f"expected a local folder or a model on the hub, got {source!r}: no folder, and the hub does not answer",
-            remedy="Fetch the model where the hub can be reached "
-            f"(`hf download {source} --local-dir FOLDER`), copy the folder here, and give its path as the model.",
+            f"expected a {what} here or on the hub, found no folder of that name, and the hub does not answer",
+            path=source,
+            remedy=f"Fetch it where the hub can be reached (`hf download {source} --local-dir FOLDER`), copy the "
+            f"folder here, and give its path as the {what}.",
         ) from error
     except (OSError, ValueError) as error:
         # The hub's own words: no such model, no such file in it, or one that needs a login.
-        raise ModelError(f"expected a model on the hub, got {quoted(source)}: {said(error)}") from error
+        raise ModelError(f"expected a {what} on the hub, got {quoted(source)}: {said(error)}") from error

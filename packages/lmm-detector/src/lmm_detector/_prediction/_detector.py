@@ -12,7 +12,6 @@ from rbox_formats import images, tiling
 from rbox_formats.errors import ImageError
 
 from lmm_detector import _families
-from lmm_detector._model_files import shipped
 from lmm_detector._prediction._detection import check_generation, detect
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._loaded import Loaded
@@ -50,7 +49,7 @@ class Detector(Loaded):
         Raises:
             ModelError: If there is no detector there, or it does not fit the device.
         """
-        path = _families.fetch_detector(shipped(path))
+        path = _families.fetch_detector(path)
         spec = DetectorSpec.load(path)
         codec = spec.make_codec()
         device = _ranks.set_up(device)

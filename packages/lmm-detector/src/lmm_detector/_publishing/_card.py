@@ -51,7 +51,7 @@ def model_card(run: Path, model: Path, name: str) -> str:
     config = load(run / "settings.yaml", {})
     settings = without_places(vars(config))
     base = settings["model_name_or_path"]
-    is_on_hub = base == config.model_name_or_path
+    is_on_hub = base == config.model_name_or_path and "/" in base
     parts = [
         _header(base if is_on_hub else None),
         f"# {name.rpartition('/')[2]}",

@@ -13,7 +13,7 @@ from lmm_detector.cli._common import generation_options, set_up_output
 
 @click.command()
 @click.argument("images", nargs=-1)
-@click.option("--model", required=True, help="A trained detector's folder.")
+@click.option("--model", required=True, help="A trained detector: its folder, owner/name on the hub, or demo.")
 @dataset_options(required=False)
 @click.option("--out", type=Path, required=True, help="The predictions file to write, or to go on with.")
 @click.option(
@@ -53,6 +53,7 @@ def predict(
 
     from lmm_detector import Detector
     from lmm_detector import predict as run
+    from lmm_detector._families import fetch_detector
     from lmm_detector._prediction import _geojson, _scores
     from lmm_detector._prediction._generation import Generation
     from lmm_detector._prediction._predict import read_predictions
@@ -63,7 +64,8 @@ def predict(
     files.require_writable_file(out)
     generation = Generation(**settings)
     _ranks.check_device(device)
-    spec = DetectorSpec.load(model)
+    folder = fetch_detector(model)
+    spec = DetectorSpec.load(folder)
     _scores.check_rule(generation.scores, spec.make_codec())
     if data:
         records = datasets.with_images(datasets.read(format, data, split, spec.class_names))
@@ -74,7 +76,7 @@ def predict(
         description = {"images": list(images)}
     if geojson is not None:
         _geojson.check_geojson(paths, geojson)
-    detector = Detector.from_pretrained(model, device=device, dtype=dtype)
+    detector = Detector.from_pretrained(folder, device=device, dtype=dtype)
     run(detector, paths, out, generation=generation, dataset=description, skip_broken=skip_broken)
     if geojson is not None:
         _ranks.on_main(lambda: _geojson.write_geojson(read_predictions(out, paths), geojson))
