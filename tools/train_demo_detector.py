@@ -49,6 +49,7 @@ LOOK = synthetic.VARIED
 CHUNK = 500  # scenes in a file
 FIRST_TRAIN, FIRST_HELD_OUT, FIRST_TEST = 0, 10_000_000, 20_000_000  # seeds; those of training go on as far as asked
 HELD_OUT, TEST = 200, 500
+_TIMED = 20  # scenes
 CODEC = codecs.get("plain")
 LONGEST = 72  # tokens of an answer with five objects, and some
 
@@ -471,6 +472,10 @@ def export(out: Path, learner: Learner, plan: Plan) -> Path:
     scenes = seen_scenes(FIRST_TEST, TEST)
     generation = Generation(batch_size=50, max_new_tokens=LONGEST, scores="geometric", first_tokens=0)
     found = list(detector.predict([pixels for pixels, _ in scenes], generation))
+    begin = time.perf_counter()
+    for pixels, _ in scenes[:_TIMED]:
+        detector.predict(pixels)
+    alone = (time.perf_counter() - begin) / _TIMED
     truth = [record for _, record in scenes]
     report: Report = evaluate(truth, found, LOOK.class_names, full=True)
     report.save(out / "report.json")
@@ -486,6 +491,7 @@ def export(out: Path, learner: Learner, plan: Plan) -> Path:
         "scenes": f"{history[-1]['drawn']} drawn, each seen in the eight symmetries of the square",
         "learning rate": f"{plan.vision_rate:g}, then {plan.text_rate:g}, AdamW; the weights are averaged over steps",
         "seed": str(plan.seed),
+        "a scene alone": f"{alone:.2f} s, on {torch.get_num_threads()} thread(s)",
         "commit": commit(),
         "command": "python tools/train_demo_detector.py",
         "hours": f"{(steps * plan.batch / rates).sum() / 3600:.1f}, evaluations aside",
