@@ -162,6 +162,7 @@ def test_a_hub_that_refuses(config: TrainConfig, hub: Hub, monkeypatch: pytest.M
     assert "hf auth login" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_adapters_on_a_model_of_the_hub_are_pushed_without_paths(
     config: TrainConfig, hub: Hub, tiny_model: Path, tmp_path: Path, scenes: Path
 ) -> None:

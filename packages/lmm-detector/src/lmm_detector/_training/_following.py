@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from transformers import TrainerCallback, TrainerState, TrainingArguments
 logger = logging.getLogger("lmm_detector")
 
 PICTURE = "training.png"
+_BETWEEN_PICTURES = 60  # seconds; the last is drawn when the run ends
 
 _GIB = 2**30
 
@@ -89,6 +91,7 @@ class Follower(TrainerCallback):
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self.drawn = time.monotonic()
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         if state.is_world_process_zero:
@@ -102,8 +105,9 @@ class Follower(TrainerCallback):
             if belongs(entry):
                 with (self.out / name).open("a", encoding="utf-8") as file:
                     file.write(_line(entry))
-        if is_evaluation(entry):
+        if is_evaluation(entry) and time.monotonic() - self.drawn > _BETWEEN_PICTURES:
             draw(state.log_history, self.out)
+            self.drawn = time.monotonic()
 
 
 # In the order of the panels: their titles, and the names of what they show.
@@ -134,8 +138,11 @@ def draw(log: Sequence[Mapping[str, Any]], out: Path) -> None:
     panels = {title: lines for title, lines in panels.items() if lines}
     if not panels:
         return
-    figure = Figure(figsize=(8, 2.2 * len(panels)), layout="constrained")
+    height = 2.2 * len(panels)
+    figure = Figure(figsize=(8, height))
     axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    # By hand, in inches: matplotlib's own layout takes longer than the drawing.
+    figure.subplots_adjust(left=0.09, right=0.98, top=1 - 0.3 / height, bottom=0.5 / height, hspace=0.4)
     for axis, (title, lines) in zip(axes, panels.items(), strict=True):
         for label, (steps, values) in lines.items():
             axis.plot(steps, values, marker="." if len(steps) < _FEW else "", linewidth=1.2, label=label)
