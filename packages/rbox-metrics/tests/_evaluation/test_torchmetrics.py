@@ -194,6 +194,7 @@ def test_in_a_collection() -> None:
     assert found["val_all_map_50"] == found["val_at_half_map_50"] == found["val_at_half_map"]
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     "call, message",
     [
