@@ -37,6 +37,7 @@ def round_trips(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return _round_trips
 
 
+@pytest.mark.slow
 def test_the_page_and_its_figures_are_those_of_the_code() -> None:
     result = check(DOCS)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -18,7 +18,7 @@ import kills
     "name, count, scenes",
     [
         ("convert", 3, 12),
-        ("split", 2, 3),
+        pytest.param("split", 2, 3, marks=pytest.mark.slow),
         pytest.param("evaluate", 3, 3, marks=pytest.mark.slow),
         *(pytest.param(name, 2, 3, marks=pytest.mark.slow) for name in list(kills.COMMANDS)[3:]),
     ],

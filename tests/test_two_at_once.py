@@ -21,6 +21,7 @@ from rbox_baselines.cli.main import main as rbox_baselines
 from rbox_formats.cli.main import main as rbox_formats
 from rbox_metrics.cli.main import main as rbox_metrics
 from rbox_testing.commands import WRITING, Writing, make_inputs
+from rbox_testing.samples import sampled
 
 COMMANDS: dict[str, click.Group] = {
     "lmm-detector": lmm_detector,
@@ -110,8 +111,9 @@ def test_the_second_ends_and_names_the_first(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-QUICK = [name for name, writing in WRITING.items() if writing.needs == "data"]
-ALL = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in WRITING if WRITING[name].needs]
+ALL = sampled(
+    [name for name, writing in WRITING.items() if writing.needs], ["formats split", "metrics merge", "lmm visualize"]
+)
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -253,7 +255,11 @@ def test_ctrl_c_ends_all_processes_of_torchrun(
 
 
 @pytest.mark.parametrize(
-    "command", ["rbox-formats inspect", "rbox-formats convert", "rbox-metrics confusion", "rbox-formats --help"]
+    "command",
+    sampled(
+        ["rbox-formats inspect", "rbox-formats convert", "rbox-metrics confusion", "rbox-formats --help"],
+        ["rbox-formats convert"],
+    ),
 )
 def test_the_work_is_done_when_nobody_listens(command: str, tmp_path: Path, inputs: Callable[[str], Path]) -> None:
     """As in `command | true`, with standard error into the same pipe: no word, code 0, and all files are there."""

@@ -233,6 +233,7 @@ def test_clutter_is_no_object_and_touches_none():
     assert things > 15
 
 
+@pytest.mark.slow
 def test_looks_differ_and_nothing_moves():
     config = replace(VARIED, min_objects=1, variety=0.0)
     brightness = {0.0: [], 1.0: []}

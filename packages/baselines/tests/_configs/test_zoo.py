@@ -13,6 +13,7 @@ from rbox_baselines._configs import _zoo
 from rbox_baselines._configs._trial import STEPS, Outcome, trial
 from rbox_baselines._stack import _mends
 from rbox_baselines.errors import ConfigError
+from rbox_testing.samples import sampled
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +119,11 @@ FAMILIES: dict[str, Callable[[Config], None]] = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+# One stage and two.
+DEFAULT = ["oriented-rcnn-le90_r50_fpn_1x_dota", "s2anet-le135_r50_fpn_1x_dota"]
+
+
+@pytest.mark.parametrize("name", sampled(FAMILIES, DEFAULT))
 def test_one_model_of_a_kind_learns_and_predicts(name: str) -> None:
     config = _zoo.load_zoo(name)
     FAMILIES[name](config)

@@ -61,6 +61,7 @@ def test_images_and_boxes_as_the_model_gets_them(
     assert flipped
 
 
+@pytest.mark.slow
 def test_the_seed_is_of_what_is_done_by_chance(mmrotate: ModuleType, scenes: Path, tmp_path: Path, drawn: list) -> None:
     config = config_of(scenes)
     for seed in (1, 1, 2, 3):

@@ -132,6 +132,7 @@ def test_a_run_starts_from_a_checkpoint(by_config: bool, checkpoint: Path, scene
     assert all(torch.equal(value, after[name]) for name, value in before.items() if name.endswith("weight"))
 
 
+@pytest.mark.slow
 def test_a_backbone_from_a_file(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
     weights = read_checkpoint(checkpoint)["state_dict"]
     name = "backbone."
@@ -150,6 +151,7 @@ def test_weights_of_another_backbone_are_refused(scenes: Path, tmp_path: Path) -
         trained(scenes, tmp_path / "run", backbone=tmp_path / "other.pth")
 
 
+@pytest.mark.slow
 def test_a_site_that_is_not_reached_is_named(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from urllib import request
     from urllib.error import URLError
@@ -271,6 +273,7 @@ def test_the_learning_rate_follows_the_batch(batch_size: int, factor: float, sce
     assert {line["lr"] for line in lines(tmp_path) if "lr" in line} == {0.0025 * factor}
 
 
+@pytest.mark.slow
 def test_tensorboards_files_are_written(scenes: Path, tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     trained(scenes, tmp_path, {"train_cfg.max_epochs": 1}, tensorboard=True)

@@ -16,6 +16,7 @@ from lmm_detector._families import Answer, Decoding
 from lmm_detector.errors import ConfigError, ModelError
 from PIL import Image
 from rbox_formats import ClassNames
+from rbox_testing.samples import sampled
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_rooms_of_answers(settings: dict[str, Any], limit: int, rooms: tuple[int
     assert Generation(**settings).rooms(limit) == rooms
 
 
-@pytest.mark.parametrize("batch_size", [2, 3, 8])
+@pytest.mark.parametrize("batch_size", sampled([2, 3, 8], [3]))
 def test_answers_by_length_are_the_same_answers(batch_size: int, detector: Detector, paths: list[Path]) -> None:
     """Short answers, long ones, and ones that the limit cuts; texts to the letter, scores within rounding."""
     watched = Watched(detector.family)

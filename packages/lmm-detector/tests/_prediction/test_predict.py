@@ -237,6 +237,7 @@ def copies(paths: Sequence[Path], folder: Path, count: int) -> list[Path]:
     return made
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_file(
     start: Callable[..., Any], detector: Detector, scenes: Path, tmp_path: Path
 ) -> None:

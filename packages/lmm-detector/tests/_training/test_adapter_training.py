@@ -58,6 +58,7 @@ def test_a_run_with_adapters_goes_on_and_its_detector_can_be_merged(
         merge(folder, whole)
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_upon_another_base(
     adapters: TrainConfig, tmp_path: Path, tiny_model: Path, class_names: Any
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_run_does_not_go_on_upon_another_base(
     assert train(config) == folder
 
 
+@pytest.mark.slow
 def test_the_seed_decides_on_what_adapters_begin_with(adapters: TrainConfig, tmp_path: Path) -> None:
     found = {}
     for name, seed in (("first", 0), ("again", 0), ("other", 1)):

@@ -64,6 +64,7 @@ def test_losses_are_there_while_the_run_goes_on(
         assert min(picture.size) > 300
 
 
+@pytest.mark.slow
 def test_speed_is_counted_in_windows_and_taught_tokens(run_config: TrainConfig, class_names: ClassNames) -> None:
     config = dataclasses.replace(run_config, batch_size=4, device_batch_size=2, steps=2)
     train(config)
@@ -106,6 +107,7 @@ def test_a_loss_that_is_not_a_number_is_told_with_its_windows(
     assert f"got nan at step 2, first with the windows {culprit['image_id']} at 0,0\n" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_loss_that_explodes_stops_the_run(run_config: TrainConfig) -> None:
     config = dataclasses.replace(run_config, learning_rate=30.0, warmup=0.0, schedule="constant", steps=20)
     with pytest.raises(
@@ -143,6 +145,7 @@ def test_the_loss_on_held_out_windows_is_that_of_a_loop_by_hand(
     assert found[-1]["eval_loss"] == pytest.approx(total / count, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_lowest_loss_is_the_best(run_config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {1: 3.0, 2: 1.0, 3: 2.0, 4: 2.0, 5: 0.5}
     monkeypatch.setattr(
@@ -195,6 +198,7 @@ class Card:
         return 4 * 2**30
 
 
+@pytest.mark.slow
 def test_memory_is_measured_on_the_longest_windows_and_changes_nothing(
     run_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

@@ -19,7 +19,7 @@ from rbox_testing.tiny_families import save_tiny
 from safetensors.torch import load_file
 
 # One whose class in transformers does not take the step's number of tokens, and one that does.
-BY_DEFAULT: list[tuple[str, Layout]] = [("qwen2_5_vl", "hub"), ("florence2", "new")]
+BY_DEFAULT: list[tuple[str, Layout]] = [("qwen2_5_vl", "hub")]
 EACH = every(FAMILIES, BY_DEFAULT)
 
 

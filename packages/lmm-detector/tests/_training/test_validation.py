@@ -19,6 +19,7 @@ from lmm_detector.errors import ConfigError
 from rbox_formats import datasets
 from rbox_formats.errors import DatasetError
 from rbox_metrics import evaluate_file
+from rbox_testing.samples import sampled
 from safetensors.torch import load_file
 
 
@@ -71,6 +72,7 @@ def test_the_best_checkpoint_becomes_the_detector(evaluated: TrainConfig, monkey
     assert all((ours[name] == best[name]).all() for name in best)
 
 
+@pytest.mark.slow
 def test_training_ends_when_nothing_gets_better_also_where_it_was_killed(
     evaluated: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -104,6 +106,7 @@ def test_when_evaluations_have_settled(values: list[float], patience: int | None
     assert has_settled(list(enumerate(values)), patience) is expected
 
 
+@pytest.mark.slow
 def test_the_last_step_is_evaluated_too(evaluated: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lmm_detector._training._train.evaluator", figures_of({4: 0.1, 6: 0.5}))
     config = dataclasses.replace(evaluated, eval_every=4)
@@ -111,6 +114,7 @@ def test_the_last_step_is_evaluated_too(evaluated: TrainConfig, monkeypatch: pyt
     assert [entry["step"] for entry in entries(config.out, "evaluations")] == [4, 6]
 
 
+@pytest.mark.slow
 def test_where_the_best_checkpoint_is_gone_the_last_becomes_the_detector(
     evaluated: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,7 +137,7 @@ def test_only_difficult_objects_are_nothing_to_evaluate_on(
         train(config)
 
 
-@pytest.mark.parametrize("adapters", [None, 2])
+@pytest.mark.parametrize("adapters", sampled([None, 2], [2]))
 def test_it_computes_in_the_precision_of_training(adapters: int | None, evaluated: TrainConfig) -> None:
     """Also where the trainer's own autocast does not reach: the image encoder, and models with adapters."""
     found = set()
@@ -152,6 +156,7 @@ def test_it_computes_in_the_precision_of_training(adapters: int | None, evaluate
     assert found == {torch.bfloat16}
 
 
+@pytest.mark.slow
 def test_images_that_are_drawn(evaluated: TrainConfig, scenes: Path) -> None:
     config = dataclasses.replace(evaluated, eval_split="val", eval_images=2, steps=2)
     train(config)
@@ -197,6 +202,7 @@ def test_settings_that_do_not_fit(evaluated: TrainConfig, tmp_path: Path) -> Non
     assert not Path(evaluated.out).exists()
 
 
+@pytest.mark.slow
 def test_a_detector_knows_the_longest_text_that_it_was_taught(
     run_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

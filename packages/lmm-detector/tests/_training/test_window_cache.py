@@ -118,6 +118,7 @@ def test_a_broken_image_is_an_error_that_names_it(places: list[tuple[Path, tilin
         cache.pixels(path, window)
 
 
+@pytest.mark.slow
 def test_a_run_comes_to_the_same_with_it_and_without(
     run_config: TrainConfig, tmp_path: Path, forked: Callable[..., object], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -430,6 +430,7 @@ def ranks() -> list[list[list[Any]]]:
             other.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", range(len(HELD)))
 def test_ranks(ranks: list[list[list[Any]]], case: int) -> None:
     """Two processes give what one gives, to the last bit, whichever has which images, and also if one has none."""
