@@ -21,7 +21,6 @@ from rbox_metrics import _jit, box_iou_rotated, evaluate, quad_iou
 from rbox_metrics._jit import in_parts
 from rbox_metrics._overlaps import _kernels
 from rbox_metrics._plain import plain
-from rbox_testing.samples import sampled
 
 
 @pytest.fixture
@@ -197,7 +196,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-@pytest.mark.parametrize("code", sampled([FORKED, LOADED], [FORKED]), ids=["forked", "loaded"])
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [FORKED, LOADED], ids=["forked", "loaded"])
 def test_forked_and_other_processes_overlap_boxes(code: str, tmp_path: Path) -> None:
     """Once a first call has come back: while threads are at work, and while one compiles, but not while one imports."""
     paths = [str(Path(module.__file__).parents[1]) for module in (rbox_formats, rbox_metrics)]

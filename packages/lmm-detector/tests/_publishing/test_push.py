@@ -44,6 +44,7 @@ def config(run_config: TrainConfig) -> TrainConfig:
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_pushed_loaded_by_name_and_gone_on_with(
     config: TrainConfig, hub: Hub, tmp_path: Path, scenes: Path
 ) -> None:

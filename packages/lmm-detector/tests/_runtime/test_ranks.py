@@ -42,6 +42,7 @@ def alone(detector: Detector, source: Path, tmp_path_factory: pytest.TempPathFac
     return predict(detector, find_images(source), out, generation=GENERATION, dataset={"images": [str(source)]})
 
 
+@pytest.mark.slow
 def test_two_processes_predict_what_one_does(
     start_two: Callable[..., Any], detector: Detector, source: Path, alone: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     return stop_at
 
 
+@pytest.mark.slow
 def test_losses_are_there_while_the_run_goes_on(
     run_config: TrainConfig, stop_at: Callable[[int], None], tmp_path: Path
 ) -> None:

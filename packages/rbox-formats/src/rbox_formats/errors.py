@@ -13,6 +13,7 @@ __all__ = [
     "DatasetError",
     "FormatsError",
     "ImageError",
+    "ModelFileError",
     "PredictionsError",
     "RboxError",
     "differing",
@@ -61,6 +62,10 @@ class DatasetError(FormatsError):
 
 class ImageError(FormatsError):
     """An image file is missing, not an image, or cut short."""
+
+
+class ModelFileError(FormatsError):
+    """A path is not a detector that any installed package knows."""
 
 
 class ClassNameError(FormatsError):

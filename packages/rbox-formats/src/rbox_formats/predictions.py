@@ -26,7 +26,7 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.errors import PredictionsError, RboxError, differing, quoted
 from rbox_formats.parsing.lines import LARGEST
 
-__all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join", "read"]
+__all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join", "read", "to_dict"]
 
 SCHEMA_VERSION = 1
 _SCHEMA_REMEDY = "docs/predictions.schema.json says what a line holds; NaN and Infinity are no JSON."
@@ -282,8 +282,13 @@ def _whole(value: float, where: str) -> int:
     return int(value)
 
 
-def _to_line(record: ImageRecord) -> str:
-    values = {
+def to_dict(record: ImageRecord) -> dict[str, Any]:
+    """Return what stands in an image's line, as plain values for JSON.
+
+    Args:
+        record: The predictions on an image.
+    """
+    return {
         "image_id": record.image_id,
         "width": record.width,
         "height": record.height,
@@ -293,7 +298,10 @@ def _to_line(record: ImageRecord) -> str:
         "scores": None if record.scores is None else record.scores.tolist(),
         **{key: record.metadata[key] for key in ("status", "windows") if key in record.metadata},
     }
-    return json.dumps(values, ensure_ascii=False, allow_nan=False)
+
+
+def _to_line(record: ImageRecord) -> str:
+    return json.dumps(to_dict(record), ensure_ascii=False, allow_nan=False)
 
 
 class Writer:

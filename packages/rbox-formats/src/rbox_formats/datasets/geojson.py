@@ -44,12 +44,23 @@ import numpy as np
 
 from rbox_formats import files, images
 from rbox_formats._records import ClassNames, ImageRecord
+from rbox_formats.datasets._crs import known_crs, transformed
 from rbox_formats.errors import DatasetError, ImageError, quoted
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.lines import plain_digits, read_text, split_lines
 from rbox_formats.typing import QuadsN
 
-__all__ = ["Placement", "collection", "find_placement", "placement_of", "world_file", "world_file_of", "write"]
+__all__ = [
+    "Placement",
+    "Projection",
+    "collection",
+    "find_placement",
+    "placement_of",
+    "projected",
+    "world_file",
+    "world_file_of",
+    "write",
+]
 
 _GEOTIFF = (".tif", ".tiff", ".jp2")
 
@@ -74,6 +85,57 @@ class Placement(NamedTuple):
         """Pixels (N, 4, 2) as map coordinates (N, 4, 2)."""
         x, y = quads[..., 0], quads[..., 1]
         return np.stack([self.a * x + self.b * y + self.c, self.d * x + self.e * y + self.f], axis=-1)
+
+
+class Projection(NamedTuple):
+    """Where an image lies on a map of another system of coordinates than its own.
+
+    Attributes:
+        placement: Its place in its own system.
+        crs: The other system, such as "EPSG:4326".
+        path: The image, for errors.
+    """
+
+    placement: Placement
+    crs: str
+    path: Path | None = None
+
+    def apply(self, quads: QuadsN) -> QuadsN:
+        """Convert pixels (N, 4, 2) to map coordinates (N, 4, 2).
+
+        Raises:
+            DatasetError: If a corner has no place in the other system.
+        """
+        own = self.placement.apply(quads).reshape(-1, 2)
+        remedy = "Leave the coordinates in the image's own system."
+        points = transformed(own, str(self.placement.crs), self.crs, self.path, remedy) if len(own) else own
+        if not np.isfinite(points).all():
+            raise DatasetError(f"expected a place on the map that {self.crs} can hold", path=self.path, remedy=remedy)
+        return points.reshape(quads.shape)
+
+
+def projected(placement: Placement | None, crs: str | None, path: Path | None) -> Placement | Projection | None:
+    """Return where an image lies in the system of coordinates that is asked for.
+
+    Args:
+        placement: Its place in its own system, or None where it has none.
+        crs: The system, such as "EPSG:4326". None: its own.
+        path: The image, for errors.
+
+    Raises:
+        DatasetError: If a system is asked for that is not known, or the image's own is not.
+    """
+    if crs is None:
+        return placement
+    target = known_crs(crs)
+    if placement is None or placement.crs is None:
+        found = "no place on the map" if placement is None else "a place on the map whose system is not named"
+        raise DatasetError(
+            f"expected an image in a known system of coordinates, to convert to {target}, got one with {found}",
+            path=path,
+            remedy="Only a GeoTIFF names its system (gdal_translate -a_srs EPSG:... writes it into one).",
+        )
+    return placement if placement.crs == target else Projection(placement, target, path)
 
 
 def write(
@@ -105,7 +167,9 @@ def write(
     return folder
 
 
-def collection(record: ImageRecord, class_names: ClassNames, placement: Placement | None = None) -> dict[str, Any]:
+def collection(
+    record: ImageRecord, class_names: ClassNames, placement: Placement | Projection | None = None
+) -> dict[str, Any]:
     """A record as a feature collection: what `write` puts into its file.
 
     Args:

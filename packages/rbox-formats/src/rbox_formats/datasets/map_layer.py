@@ -39,9 +39,10 @@ from rbox_formats import images as pictures
 from rbox_formats._geometry import quad_around
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _geopackage, _names, geojson
+from rbox_formats.datasets._crs import transformed
 from rbox_formats.datasets._folders import image_index, split_folder
 from rbox_formats.datasets.geojson import Placement
-from rbox_formats.errors import DatasetError, listed, quoted, said
+from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME, LARGEST, MOST_CORNERS
@@ -52,6 +53,10 @@ __all__ = ["images", "read_map", "read_pixels"]
 _GEOJSON, _GEOPACKAGE = (".geojson", ".json"), ".gpkg"
 _CLASS_KEYS = ("class", "class_name", "classname", "label", "category", "type", "name")
 _WGS84 = "EPSG:4326"
+_SAVE_WITH_CRS = (
+    "Without the member 'crs', GeoJSON is in longitude and latitude: save the layer with its system named, or in the "
+    "images' system."
+)
 _NO_CLASS = "Give the polygons a text property 'class', or name the one class that all are of (--class-names ship)."
 
 _logger = logging.getLogger("rbox_formats")
@@ -255,7 +260,8 @@ def _on_image(features: Sequence[_Feature], placement: Placement, image: Path) -
     for crs in dict.fromkeys(systems):
         if crs is not None and placement.crs is not None and crs != placement.crs:
             which = np.repeat([system == crs for system in systems], np.diff(ends))
-            points[which] = _transformed(points[which], crs, placement.crs, features[systems.index(crs)].path)
+            moved = transformed(points[which], crs, placement.crs, features[systems.index(crs)].path, _SAVE_WITH_CRS)
+            points[which] = np.where(np.isfinite(moved), moved, LARGEST)  # outside of the system: on no image
     pixels = _to_pixels(points, placement, image)
     for i, (first, last) in enumerate(pairwise(ends)):
         corners = np.array(quad_around(pixels[first:last])).reshape(4, 2)
@@ -272,22 +278,6 @@ def _to_pixels(points: np.ndarray, placement: Placement, image: Path) -> np.ndar
     x, y = points[:, 0] - c, points[:, 1] - f
     # Far from the image nothing of it matters; no number may leave the range of what can be computed with.
     return np.clip(np.stack([(e * x - b * y) / determinant, (a * y - d * x) / determinant], axis=-1), -LARGEST, LARGEST)
-
-
-def _transformed(points: np.ndarray, source: str, target: str, path: Path) -> np.ndarray:
-    try:
-        from rasterio.warp import transform
-    except ImportError as error:
-        remedy = "To transform coordinates: pip install rbox-formats[geo]. Or save the layer in the images' system."
-        raise DatasetError(f"expected a layer in {target}, got one in {source}", path=path, remedy=remedy) from error
-    try:
-        x, y = transform(source, target, points[:, 0].tolist(), points[:, 1].tolist())
-    except Exception as error:  # PROJ's words come as classes that rasterio does not make public
-        remedy = "Without the member 'crs', GeoJSON is in longitude and latitude: save the layer with its system named."
-        message = f"expected coordinates in {source} that can be transformed to {target}, got: {said(error)}"
-        raise DatasetError(message, path=path, remedy=remedy) from error
-    found = np.stack([np.array(x, dtype=np.float64), np.array(y, dtype=np.float64)], axis=-1)
-    return np.where(np.isfinite(found), found, LARGEST)  # beyond what the target's system can hold: on no image
 
 
 def _inside(quads: QuadsN, size: tuple[int, int]) -> np.ndarray:

@@ -16,7 +16,7 @@ from rbox_formats.draw._labels import load_font, shortened
 from rbox_formats.draw._legend import draw_legend
 from rbox_formats.draw._marked import marked_page
 from rbox_formats.draw._pages import contact_sheet, panels, side_by_side
-from rbox_formats.draw._record import draw_record
+from rbox_formats.draw._record import draw_record, draw_with_legend
 from rbox_formats.files import replacing
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "contact_sheet",
     "draw_legend",
     "draw_record",
+    "draw_with_legend",
     "fitted",
     "histogram",
     "load_font",

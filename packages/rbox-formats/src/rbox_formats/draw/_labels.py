@@ -14,8 +14,8 @@ from rbox_formats.draw._outlines import directions_of, extents_of, sides_of
 
 # A label is left out beside a box whose longer side is less than this part of the label's width.
 _LEAST_BOX_TO_LABEL = 0.3
-# Where there is no room around a box its label may cover at most this part of it.
-_MOST_COVERED = 0.25
+# More objects than this are not numbered: nobody looks up so many lines.
+_MOST_NUMBERS = 40
 # A crowd: so many others of the class with centres within so many times the root of the box's area. There a label
 # stands for its neighbours too, and the next of the class is at least this many label heights away.
 _CROWD, _CROWD_REACH, _CROWD_SPACING = 3, 2.0, 12
@@ -51,8 +51,23 @@ def draw_labels(
     texts: Sequence[str],
     size: int | None = None,
     leaders: bool = False,
-) -> None:
-    """Draws what `draw_record` says of names, beside quads (N, 4, 2) and their ticks (N, 2, 2) in px of the canvas."""
+    numbers: bool = False,
+) -> list[int]:
+    """Draw what `draw_record` says of names, beside quads (N, 4, 2) and their ticks (N, 2, 2) in px of the canvas.
+
+    Args:
+        canvas: The picture, which is drawn on.
+        quads: The objects' corners.
+        ticks: The lines that show their angles.
+        record: The objects, for their labels.
+        texts: What is written of each.
+        size: The letters' size, px. None: it suits the picture.
+        leaders: Whether what has no room next to its object stands further off, joined to it by a line.
+        numbers: Whether an object that has no room for its text gets a number, from 1, where it has room for that.
+
+    Returns:
+        The objects that got a number, in the order of the numbers.
+    """
     font = load_font(size or round(min(16.0, max(11.0, max(canvas.size) / 75))))
     height = math.ceil(font.getbbox("Ag", anchor="lt")[3]) + 5
     draw = ImageDraw.Draw(canvas)
@@ -60,34 +75,46 @@ def draw_labels(
     centres = quads.mean(axis=1)
     labelled: dict[int, list[tuple[float, float]]] = {}
     placed: list[tuple[int, int, int, str, Colour]] = []
+    numbered: list[int] = []
     obstacles = _Obstacles(quads)
+
+    def place(i: int, text: str, away: bool) -> bool:
+        width = math.ceil(font.getlength(text)) + 8
+        if long[i] < _LEAST_BOX_TO_LABEL * width:
+            return False
+        corner = _place_label(obstacles, i, ticks[i], (width, height), canvas.size)
+        is_away = corner is None and away
+        if is_away:
+            corner = _place_away(obstacles, i, (width, height), canvas.size)
+        if corner is None:
+            return False
+        rectangle = _rectangle(*corner, width, height)
+        obstacles.add(rectangle)
+        colour = class_colour(int(record.labels[i]))
+        if is_away:  # before any label, which no line may cross
+            _draw_leader(draw, quads[i], rectangle, colour)
+        placed.append((*corner, width, text, colour))
+        return True
+
     # Large objects first: small ones have no claim to the room around them.
     for i in np.argsort(-long, kind="stable").tolist():
         label = int(record.labels[i])
-        text = texts[i]
-        width = math.ceil(font.getlength(text)) + 8
-        outside = np.any(obstacles.high[i] <= 0) or np.any(obstacles.low[i] >= canvas.size)
-        if outside or long[i] < _LEAST_BOX_TO_LABEL * width:
+        if np.any(obstacles.high[i] <= 0) or np.any(obstacles.low[i] >= canvas.size):
             continue
         apart = np.hypot(*(centres[record.labels == label] - centres[i]).T)
         crowded = np.count_nonzero(apart <= _CROWD_REACH * math.sqrt(long[i] * short[i])) > _CROWD
         if crowded and any(math.dist(centres[i], at) < _CROWD_SPACING * height for at in labelled.get(label, [])):
             continue
-        corner = _place_label(obstacles, i, ticks[i], (width, height), canvas.size)
-        away = corner is None and leaders
-        if away:
-            corner = _place_away(obstacles, i, (width, height), canvas.size)
-        if corner is not None:
-            x, y = corner
-            obstacles.add(_rectangle(x, y, width, height))
+        is_placed = place(i, texts[i], leaders)
+        if not is_placed and numbers and len(numbered) < _MOST_NUMBERS and place(i, str(len(numbered) + 1), True):
+            numbered.append(i)
+            is_placed = True
+        if is_placed:
             labelled.setdefault(label, []).append((float(centres[i, 0]), float(centres[i, 1])))
-            colour = class_colour(label)
-            if away:  # before any label, which no line may cross
-                _draw_leader(draw, quads[i], _rectangle(x, y, width, height), colour)
-            placed.append((x, y, width, text, colour))
     for x, y, width, text, colour in placed:
         draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), 3, colour, HALO)
         draw.text((x + 4, y + height / 2), text, text_colour(colour), font, anchor="lm")
+    return numbered
 
 
 class _Obstacles:
@@ -138,12 +165,8 @@ def _place_label(
 
     others = obstacles.near(corners.min(axis=0), corners.max(axis=0) + label, but=i)
     free = [(x, y) for x, y in corners.astype(int).tolist() if not _covers(_rectangle(x, y, *label), others)]
-    for x, y in free:
-        if not _covers(_rectangle(x, y, *label), quad[None]):
-            return x, y
-    long, short = extents_of(quad[None])
-    small = label[0] * label[1] <= _MOST_COVERED * float(long[0] * short[0])
-    return free[0] if free and small else None
+    # Where the picture ends beside its object, a label was pushed back onto it.
+    return next((at for at in free if not _covers(_rectangle(*at, *label), quad[None])), None)
 
 
 def _place_away(obstacles: _Obstacles, i: int, label: tuple[int, int], size: tuple[int, int]) -> tuple[int, int] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from PIL import Image, ImageDraw
 
@@ -13,18 +13,18 @@ from rbox_formats.draw._labels import load_font, shortened
 _SIZE, _GAP = 13, 18
 
 
-def draw_legend(width: int, texts: Mapping[int, str], *, size: int = _SIZE) -> Image.Image | None:
-    """A text for each label, beside its colour; None where there are none.
+def draw_legend(width: int, texts: Iterable[tuple[int, str]], *, size: int = _SIZE) -> Image.Image | None:
+    """Draw texts, each beside the colour of its label, in rows; None where there are none.
 
     Args:
         width: How wide it may be, px.
-        texts: By label, in order.
+        texts: Labels and texts, in order.
         size: Of the letters, px.
     """
     font, swatch, height = load_font(size), size - 1, size + 9
     entries: list[tuple[int, int, int, str]] = []
     x = y = 0
-    for label, full in texts.items():
+    for label, full in texts:
         text = shortened(full, font, width - swatch - 6)
         taken = swatch + 6 + math.ceil(font.getlength(text))
         if x and x + taken > width:

@@ -60,7 +60,7 @@ def marked_page(
     width = max(panel.width, _LEAST_WIDTH) + 2 * _MARGIN
     inner = width - 2 * _MARGIN
     counts = Counter(record.labels.tolist())
-    legend = draw_legend(inner, {label: f"{class_names[label]}  {counts[label]}" for label in sorted(counts)})
+    legend = draw_legend(inner, [(label, f"{class_names[label]}  {counts[label]}") for label in sorted(counts)])
     notes = [
         f"{number}   object {index}, {class_names[int(record.labels[index])]}: {text}"
         for number, (index, text) in enumerate(marks.items(), start=1)

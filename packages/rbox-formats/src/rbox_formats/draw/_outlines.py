@@ -15,6 +15,7 @@ from PIL import Image
 from rbox_formats.draw._colours import HALO, class_colour
 
 _HALO_OPACITY = 0.8
+_ROUND = 1.15  # a longer side over the shorter one, below which an object counts as round
 
 
 def directions_of(vectors: np.ndarray) -> np.ndarray:
@@ -36,13 +37,17 @@ def extents_of(quads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def find_ticks(quads: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """A short line (N, 2, 2) out of each quad, from the middle of the side that faces the way its angle points."""
+    """A short line (N, 2, 2) out of each quad, from the middle of the side that faces the way its angle points.
+
+    Of a quad that is nearly a square, whose angle says nothing of a tank or a roundabout, both ends are one point.
+    """
     pointing = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     middles = sides_of(quads).mean(axis=2)
     facing = ((middles - quads.mean(axis=1, keepdims=True)) @ pointing[:, :, None])[..., 0].argmax(axis=1)
     start = middles[np.arange(len(quads)), facing]
-    _, short = extents_of(quads)
-    return np.stack([start, start + pointing * np.clip(0.3 * short, 3, 12)[:, None]], axis=1)
+    long, short = extents_of(quads)
+    length = np.where(long < _ROUND * short, 0, np.clip(0.3 * short, 3, 12))
+    return np.stack([start, start + pointing * length[:, None]], axis=1)
 
 
 def draw_outlines(

@@ -79,7 +79,7 @@ def panels(
     width = len(drawn) * (column + _MARGIN) + _MARGIN
     counts = [Counter(record.labels.tolist()) for record in records.values()]
     labels = sorted(set().union(*counts))
-    texts = {label: f"{class_names[label]}  {' | '.join(str(each[label]) for each in counts)}" for label in labels}
+    texts = [(label, f"{class_names[label]}  {' | '.join(str(each[label]) for each in counts)}") for label in labels]
     legend = draw_legend(width - 2 * _MARGIN, texts)
     top = _MARGIN + _TITLE_SIZE + 8 + _CAPTION_SIZE + 8
     height = top + panel_height + _MARGIN + (legend.height + _MARGIN if legend else 0)

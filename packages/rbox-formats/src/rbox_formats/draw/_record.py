@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,10 +13,14 @@ from PIL import Image
 from rbox_formats import images
 from rbox_formats._geometry import rbox_to_quad
 from rbox_formats._records import ClassNames, ImageRecord
+from rbox_formats.draw._colours import PAPER
 from rbox_formats.draw._labels import draw_labels, named
+from rbox_formats.draw._legend import draw_legend
 from rbox_formats.draw._outlines import draw_outlines, find_ticks
 from rbox_formats.errors import FormatsError, quoted
 from rbox_formats.typing import Image as ImageArray
+
+_MARGIN = 8  # around the legend, px
 
 
 def draw_record(
@@ -31,12 +37,12 @@ def draw_record(
     label_size: int | None = None,
     leaders: bool = False,
 ) -> Image.Image:
-    """An image with the outlines of a record's objects, in the colours of their classes.
+    """Draw an image with the outlines of a record's objects, in the colours of their classes.
 
     The outline is the annotated quad where the record has quads, else the box; a tick points where the box's angle
-    does. Names (and scores, where there are any) stand next to their objects, where they cover neither another label
-    nor an object, else on a small part of their own object. They are left out where there is room for neither, where
-    the object is small against the text, and in a crowd of one class but for a few.
+    does, except on boxes that are nearly square. Names (and scores, where there are any) stand next to their objects,
+    where they cover neither a label nor an object. They are left out where there is no room, where the object is small
+    against the text, and in a crowd of one class but for a few.
 
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
@@ -58,22 +64,80 @@ def draw_record(
         FormatsError: If the image is no RGB image or not of the record's size, a coordinate is not finite, a label has
             no name, or the scale is not positive.
     """
+    options = _Options(line_width, show_labels, show_angles, scale, max_side, texts, label_size, leaders)
+    canvas, _ = _drawn(image, record, class_names, options, numbers=False)
+    return canvas
+
+
+def draw_with_legend(
+    image: ImageArray | Image.Image, record: ImageRecord, class_names: ClassNames, **options: Any
+) -> Image.Image:
+    """Draw an image as `draw_record` does, and below it what had no room beside its object.
+
+    Such an object has a number, where it has room for that, and the legend says what the number stands for.
+
+    Args:
+        image: As in `draw_record`.
+        record: As in `draw_record`.
+        class_names: As in `draw_record`.
+        **options: As in `draw_record`.
+
+    Returns:
+        An RGB image; where there is a legend it is as much higher.
+
+    Raises:
+        FormatsError: As `draw_record`.
+    """
+    settings = _Options(**options)
+    canvas, numbered = _drawn(image, record, class_names, settings, numbers=True)
+    texts = settings.texts or named(record, class_names)
+    entries = [(int(record.labels[i]), f"{number} {texts[i]}") for number, i in enumerate(numbered, start=1)]
+    legend = draw_legend(canvas.width - 2 * _MARGIN, entries)
+    if legend is None:
+        return canvas
+    whole = Image.new("RGB", (canvas.width, canvas.height + legend.height + 2 * _MARGIN), PAPER)
+    whole.paste(canvas, (0, 0))
+    whole.paste(legend, (_MARGIN, canvas.height + _MARGIN))
+    return whole
+
+
+@dataclass(frozen=True)
+class _Options:
+    """How a record is drawn; `draw_record` says what each is."""
+
+    line_width: float | None = None
+    show_labels: bool = True
+    show_angles: bool = True
+    scale: float = 1
+    max_side: int | None = None
+    texts: Sequence[str] | None = None
+    label_size: int | None = None
+    leaders: bool = False
+
+
+def _drawn(
+    image: ImageArray | Image.Image, record: ImageRecord, class_names: ClassNames, options: _Options, *, numbers: bool
+) -> tuple[Image.Image, list[int]]:
+    """The picture, and which objects have a number in it."""
     picture = as_picture(image)
+    scale = options.scale
     _check(picture, record, class_names, scale)
-    if max_side is not None:
-        scale = min(scale, max_side / max(picture.size))
+    if options.max_side is not None:
+        scale = min(scale, options.max_side / max(picture.size))
     canvas = resized(picture, scale)
     # Rounding to whole pixels makes the two axes' true scales differ a little.
     true_scale = np.array(canvas.size) / np.array(picture.size)
     quads = (rbox_to_quad(record.boxes) if record.quads is None else record.quads) * true_scale
-    if len(quads):
-        ticks = find_ticks(quads, record.boxes[:, 4])
-        if not show_angles:
-            ticks[:, 1] = ticks[:, 0]  # a point on the outline
-        draw_outlines(canvas, quads, ticks, record.labels, line_width)
-        if show_labels:
-            draw_labels(canvas, quads, ticks, record, texts or named(record, class_names), label_size, leaders)
-    return canvas
+    if not len(quads):
+        return canvas, []
+    ticks = find_ticks(quads, record.boxes[:, 4])
+    if not options.show_angles:
+        ticks[:, 1] = ticks[:, 0]  # a point on the outline
+    draw_outlines(canvas, quads, ticks, record.labels, options.line_width)
+    if not options.show_labels:
+        return canvas, []
+    texts = options.texts or named(record, class_names)
+    return canvas, draw_labels(canvas, quads, ticks, record, texts, options.label_size, options.leaders, numbers)
 
 
 def as_picture(image: ImageArray | Image.Image) -> Image.Image:

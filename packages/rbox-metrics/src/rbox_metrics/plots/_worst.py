@@ -348,7 +348,7 @@ def under_legend(sheet: PillowImage) -> PillowImage:
     from rbox_formats.draw import PAPER, draw_legend
 
     margin = 12
-    texts = {_COLOURS[outcome]: text for outcome, text in _MEANING.items()}
+    texts = [(_COLOURS[outcome], text) for outcome, text in _MEANING.items()]
     legend = draw_legend(sheet.width - 2 * margin, texts, size=_LETTERS + 3)
     if legend is None:
         return sheet

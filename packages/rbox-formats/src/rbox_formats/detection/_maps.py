@@ -1,0 +1,216 @@
+"""Predictions for a map: GeoJSON or GeoPackage, in map coordinates where the images have a place on one."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from rbox_formats import files
+from rbox_formats.datasets import geojson
+from rbox_formats.detection._prediction import Prediction
+from rbox_formats.errors import DatasetError, said
+
+_GEOJSON, _GEOPACKAGE = (".geojson", ".json"), ".gpkg"
+_LAYER = "predictions"
+
+_Placed: TypeAlias = geojson.Placement | geojson.Projection | None
+
+
+def write_geojson(found: Prediction | Iterable[Prediction], out: str | Path, *, crs: str | None = None) -> Path:
+    """Write predictions as GeoJSON, or as a GeoPackage (`rbox_formats.datasets.geojson` has the properties).
+
+    An image with a place on the map, by its GeoTIFF or a world file beside it, is written in map coordinates, another
+    one in its pixels; a GeoPackage takes map coordinates only.
+
+    >>> write_geojson(detector.predict("scenes/*.tif"), "found.geojson")  # doctest: +SKIP
+
+    Args:
+        found: What was detected on one image or many.
+        out: A file "found.geojson" or "found.gpkg": one collection of all objects, each with the `image_id` of its
+            image. Or a folder, for a file `<image_id>.geojson` of each image.
+        crs: The system of coordinates to convert to, such as "EPSG:4326", longitude and latitude, as RFC 7946 wants
+            it. None: each image's own.
+
+    Returns:
+        The file or folder.
+
+    Raises:
+        DatasetError: If one file is asked for, and the images have not all one system of coordinates; if a folder, and
+            two images have the same name; if `crs` is asked for, and an image has no known system.
+    """
+    out = Path(out)
+    found = [found] if isinstance(found, Prediction) else found
+    suffix = out.suffix.lower()
+    if suffix == _GEOPACKAGE:
+        return _write_geopackage(found, out, crs)
+    return _write_one(found, out, crs) if suffix in _GEOJSON else _write_each(found, out, crs)
+
+
+def check_geojson(paths: Sequence[Path], out: str | Path, *, crs: str | None = None) -> None:
+    """Make sure, before any long work, that predictions on these images can be written there.
+
+    Args:
+        paths: The images.
+        out: As in `write_geojson`.
+        crs: As in `write_geojson`.
+
+    Raises:
+        DatasetError: As `write_geojson`; also where one of the images would be overwritten.
+    """
+    out = Path(out)
+    files.not_an_input(out, *paths)
+    if out.suffix.lower() == _GEOPACKAGE:
+        _pyogrio()
+    places = _OnePlace(out, crs)
+    for path in paths:
+        places.of(path)
+
+
+class _OnePlace:
+    """Where images lie on the map, all in one system where they go into one file.
+
+    Args:
+        out: The file or folder.
+        crs: The system to convert to.
+    """
+
+    def __init__(self, out: Path, crs: str | None) -> None:
+        self.out, self.crs = out, crs
+        self.seen: dict[Path | None, _Placed] = {}
+
+    def of(self, path: Path | None) -> _Placed:
+        """The place of an image; it is one with those that were asked for before.
+
+        Raises:
+            DatasetError: If it is not.
+        """
+        if path not in self.seen:
+            placement = None if path is None else geojson.find_placement(path)
+            self.seen[path] = geojson.projected(placement, self.crs, path)
+            suffix = self.out.suffix.lower()
+            if suffix == _GEOPACKAGE and self.seen[path] is None:
+                raise DatasetError(
+                    "expected an image with a place on the map for a GeoPackage, found no transform",
+                    path=path,
+                    remedy="Write GeoJSON (.geojson), which takes pixels, or put a world file beside the image.",
+                )
+            if suffix in (*_GEOJSON, _GEOPACKAGE):
+                _require_one_system(self.seen, self.out)
+        return self.seen[path]
+
+
+def _require_one_system(placements: Mapping[Path | None, _Placed], out: Path) -> None:
+    """Coordinates of one file are of one system: that of a map, or the pixels of images."""
+    systems: dict[str, Path | None] = {}
+    for path, placement in placements.items():
+        systems.setdefault("pixels" if placement is None else placement.crs or "an unnamed map's", path)
+    if len(systems) > 1:
+        listed = ", ".join(f"{system} ({path})" for system, path in systems.items())
+        raise DatasetError(
+            f"expected coordinates of one system in a file, got {listed}",
+            path=out,
+            remedy="Name the system to convert to (--geojson-crs EPSG:4326), or give a folder, for a file of each "
+            "image.",
+        )
+
+
+def _collection(found: Prediction, placement: _Placed) -> dict[str, Any]:
+    # The texts stay in the predictions file.
+    return geojson.collection(replace(found, metadata={"status": found.status}), found.class_names, placement)
+
+
+def _write_each(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    places = _OnePlace(out, crs)
+    written: set[str] = set()
+    for each in found:
+        name = files.safe_name(f"{each.image_id}.geojson", out)
+        if name in written:
+            raise DatasetError(f"expected images of different names, got two called {each.image_id!r}", path=out)
+        written.add(name)
+        files.write_text(out / name, json.dumps(_collection(each, places.of(each.path)), ensure_ascii=False) + "\n")
+    return out
+
+
+def _features(found: Iterable[Prediction], places: _OnePlace) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    """Each image's collection without its features, and the features with the image's name."""
+    for each in found:
+        collection = _collection(each, places.of(each.path))
+        features = collection.pop("features")
+        for feature in features:
+            feature["properties"] = {"image_id": each.image_id, **feature["properties"]}
+        yield collection, features
+
+
+def _write_one(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
+    with files.replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        separator = ""
+        for collection, features in _features(found, _OnePlace(out, crs)):
+            if not separator:
+                about = {key: collection[key] for key in ("type", "crs") if key in collection}
+                file.write(json.dumps(about)[:-1] + ', "features": [')
+                separator = "\n"
+            for feature in features:
+                file.write(separator + json.dumps(feature, ensure_ascii=False))
+                separator = ",\n"
+        file.write("\n]}\n" if separator else '{"type": "FeatureCollection", "features": []}\n')
+    return out
+
+
+def _write_geopackage(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
+    """One table with a row for each object."""
+    pyogrio = _pyogrio()
+    places = _OnePlace(out, crs)
+    rows: list[dict[str, Any]] = []
+    rings: list[bytes] = []
+    for _, features in _features(found, places):
+        for feature in features:
+            rows.append(feature["properties"])
+            rings.append(_well_known_binary(feature["geometry"]["coordinates"][0]))
+    names = [name for name in ("image_id", "class", "score", "angle", "difficult") if any(name in row for row in rows)]
+    system = next((placement.crs for placement in places.seen.values() if placement), None)
+    with files.temporary_folder(_made(out.parent)) as folder:
+        temporary = folder / "written.gpkg"  # GDAL warns of another suffix
+        try:
+            pyogrio.raw.write(
+                temporary,
+                geometry=np.array([*rings, None], dtype=object)[:-1],  # objects, whatever their lengths
+                field_data=[np.array([row.get(name) for row in rows]) for name in names],
+                fields=names,
+                geometry_type="Polygon",
+                crs=system,
+                driver="GPKG",
+                layer=_LAYER,
+            )
+        except Exception as error:  # GDAL's words come as several classes
+            raise DatasetError(f"expected a GeoPackage that can be written, got: {said(error)}", path=out) from error
+        temporary.replace(out)
+    return out
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _pyogrio() -> Any:
+    try:
+        import pyogrio
+        import pyogrio.raw
+    except ImportError as error:
+        raise DatasetError(
+            "expected pyogrio, which writes GeoPackages, found none",
+            remedy="Install it: pip install rbox-formats[geo]. Or write GeoJSON (.geojson).",
+        ) from error
+    return pyogrio
+
+
+def _well_known_binary(ring: Sequence[Sequence[float]]) -> bytes:
+    """A polygon of one ring: little endian, type 3, one ring, its points (OGC 06-103r4, 8.2)."""
+    return struct.pack("<BIII", 1, 3, 1, len(ring)) + np.asarray(ring, dtype="<f8").tobytes()
