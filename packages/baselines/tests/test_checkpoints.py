@@ -73,7 +73,7 @@ def test_of_the_history_only_its_means_are_given(tmp_path: Path, name: str) -> N
 @pytest.mark.parametrize(
     "saved, message",
     [
-        (None, "expected a checkpoint, found none"),
+        (None, "expected a checkpoint file, got none"),
         (b"", "got a file that cannot be read"),
         (b"not a checkpoint", "got a file that cannot be read"),
         (b"PK\x03\x04 not a checkpoint", "got a file that cannot be read"),

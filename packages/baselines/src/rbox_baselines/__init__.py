@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from rbox_formats import lazy
 
 if TYPE_CHECKING:
+    from rbox_formats.detection import Prediction, read_predictions, write_geojson
     from rbox_metrics import evaluate_file as evaluate
 
     from rbox_baselines._configs._load import Data
     from rbox_baselines._configs._load import load as load_config
     from rbox_baselines._prediction._detector import Detector
-    from rbox_baselines._prediction._predict import Views, predict
+    from rbox_baselines._prediction._predict import predict
+    from rbox_baselines._prediction._views import Views
     from rbox_baselines._stack._mmcv import enable_mmcv_ops
     from rbox_baselines._tools._results import load_results
     from rbox_baselines._training._train import Launcher, train
@@ -23,14 +25,17 @@ else:
         {
             "Data": "rbox_baselines._configs._load",
             "Detector": "rbox_baselines._prediction._detector",
+            "Prediction": "rbox_formats.detection",
             "Launcher": "rbox_baselines._training._train",
-            "Views": "rbox_baselines._prediction._predict",
+            "Views": "rbox_baselines._prediction._views",
             "enable_mmcv_ops": "rbox_baselines._stack._mmcv",
             "evaluate": "rbox_metrics:evaluate_file",
             "load_config": "rbox_baselines._configs._load:load",
             "load_results": "rbox_baselines._tools._results",
             "predict": "rbox_baselines._prediction._predict",
+            "read_predictions": "rbox_formats.detection",
             "train": "rbox_baselines._training._train",
+            "write_geojson": "rbox_formats.detection",
         },
     )
 
@@ -40,11 +45,14 @@ __all__ = [
     "Data",
     "Detector",
     "Launcher",
+    "Prediction",
     "Views",
     "enable_mmcv_ops",
     "evaluate",
     "load_config",
     "load_results",
     "predict",
+    "read_predictions",
     "train",
+    "write_geojson",
 ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rbox_formats import ClassNames, archives, files
+from rbox_formats.detection import command_of
 from rbox_formats.errors import listed
 
 from rbox_baselines._stack import _mends
@@ -58,7 +59,10 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     path = files.as_path(path, CheckpointError)
     if not path.is_file():
-        raise CheckpointError("expected a checkpoint, found none", path=path)
+        found = "a folder" if path.is_dir() else "none"
+        command = command_of(path)
+        remedy = f"It is a detector of another kind: `{command} predict --model {path}`." if command else None
+        raise CheckpointError(f"expected a checkpoint file, got {found}", path=path, remedy=remedy)
     archives.check(path, CheckpointError)
     _mends.allow_checkpoints()
     try:

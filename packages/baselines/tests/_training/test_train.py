@@ -207,7 +207,7 @@ def test_a_checkpoint_of_other_classes_is_refused(checkpoint: Path, scenes: Path
             "no.pth: expected a file of weights",
         ),
         ({"launcher": "slurm"}, {}, StackError, "expected a GPU for the launcher slurm"),
-        ({"load_from": "no.pth"}, {}, CheckpointError, "no.pth: expected a checkpoint, found none"),
+        ({"load_from": "no.pth"}, {}, CheckpointError, "no.pth: expected a checkpoint file, got none"),
         ({}, {"model.bbox_head.type": "RotatedRetinaHaed"}, ConfigError, "(?s)RotatedRetinaHaed.*Rotated.*Head"),
         ({}, {"train_dataloader": None}, ConfigError, "expected a config with training data"),
     ],

@@ -22,7 +22,7 @@ def test_says_what_is_left_out_and_where_the_file_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "arguments, code, message",
     [
-        (["none.pth", "--out", "out"], 1, "none.pth: expected a checkpoint, found none"),
+        (["none.pth", "--out", "out"], 1, "none.pth: expected a checkpoint file, got none"),
         (["text.pth", "--out", "out"], 1, "text.pth: expected a checkpoint, got a file that cannot be read"),
         (["text.pth"], 2, "Missing option '--out'"),
         (["text.pth", "--out", "text.pth/out"], 1, "expected a folder that can be written to"),

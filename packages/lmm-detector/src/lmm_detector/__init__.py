@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rbox_formats import lazy
 
 if TYPE_CHECKING:
+    from rbox_formats.detection import Prediction, read_predictions, write_geojson
     from rbox_formats.images import find_images
     from rbox_metrics import evaluate_file as evaluate
 
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
     from lmm_detector._evaluation._pictures import visualize
     from lmm_detector._prediction._detector import Detector
     from lmm_detector._prediction._generation import Generation
-    from lmm_detector._prediction._geojson import write_geojson
-    from lmm_detector._prediction._predict import predict, read_predictions
-    from lmm_detector._prediction._result import Prediction
+    from lmm_detector._prediction._predict import predict
     from lmm_detector._publishing._push import push_to_hub
     from lmm_detector._training._config import TrainConfig
     from lmm_detector._training._train import train
@@ -29,7 +28,7 @@ else:
         {
             "Detector": "lmm_detector._prediction._detector",
             "Generation": "lmm_detector._prediction._generation",
-            "Prediction": "lmm_detector._prediction._result",
+            "Prediction": "rbox_formats.detection",
             "TrainConfig": "lmm_detector._training._config",
             "convert": "lmm_detector._convert",
             "evaluate": "rbox_metrics:evaluate_file",
@@ -38,10 +37,10 @@ else:
             "merge": "lmm_detector._convert._merging",
             "predict": "lmm_detector._prediction._predict",
             "push_to_hub": "lmm_detector._publishing._push",
-            "read_predictions": "lmm_detector._prediction._predict",
+            "read_predictions": "rbox_formats.detection",
             "train": "lmm_detector._training._train",
             "visualize": "lmm_detector._evaluation._pictures",
-            "write_geojson": "lmm_detector._prediction._geojson",
+            "write_geojson": "rbox_formats.detection",
         },
     )
 

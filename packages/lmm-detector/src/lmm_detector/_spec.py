@@ -70,6 +70,8 @@ class DetectorSpec:
         """
         folder = files.as_path(folder, ModelError)
         path = folder / FILE_NAME
+        if folder.is_file():
+            raise ModelError("expected a trained detector's folder, got a file", path=folder, remedy=_whose(folder))
         if not folder.is_dir():
             raise ModelError("expected a trained detector's folder, found none", path=folder)
         if not path.is_file():
@@ -82,3 +84,12 @@ class DetectorSpec:
         if found.longest_answer is not None and found.longest_answer < 1:
             raise ModelError(f"expected a longest_answer of 1 token or more, got {found.longest_answer}", path=path)
         return cls(**{**asdict(found), "class_names": ClassNames(found.class_names)})
+
+
+def _whose(file: Path) -> str:
+    """What to do with a file that is no detector of this package."""
+    from rbox_formats.detection import command_of
+
+    if command := command_of(file):
+        return f"It is a checkpoint of another kind of detector: `{command} predict --model {file}`."
+    return "A .pth file is a checkpoint of rbox-baselines or MMRotate: pip install rbox-baselines."

@@ -40,10 +40,19 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.errors import RboxError
 
 if TYPE_CHECKING:
-    from rbox_formats import codecs, datasets, predictions, tiling
+    from rbox_formats import codecs, datasets, detection, predictions, tiling
+    from rbox_formats.detection import Detector, Prediction, load_detector
 else:
     # Whoever wants a rotated box need not wait for twenty text formats and as many dataset formats.
-    __getattr__, __dir__ = lazy.attach(__name__, {}, ("codecs", "datasets", "predictions", "tiling"))
+    __getattr__, __dir__ = lazy.attach(
+        __name__,
+        {
+            "Detector": "rbox_formats.detection",
+            "Prediction": "rbox_formats.detection",
+            "load_detector": "rbox_formats.detection",
+        },
+        ("codecs", "datasets", "detection", "predictions", "tiling"),
+    )
 
 __version__ = "0.1.0"
 
@@ -56,7 +65,9 @@ __all__ = [
     "ClassNames",
     "Convention",
     "Dataset",
+    "Detector",
     "ImageRecord",
+    "Prediction",
     "RboxError",
     "area_inside",
     "canonical_le90",
@@ -66,9 +77,11 @@ __all__ = [
     "convert",
     "crosses_itself",
     "datasets",
+    "detection",
     "flip",
     "hbox_to_rbox",
     "intersection_over_foreground",
+    "load_detector",
     "predictions",
     "quad_area",
     "quad_around",

@@ -262,7 +262,7 @@ def _some(paths: Sequence[Path], show: int) -> str:
     return ", ".join([*(quoted(path.name, marks=False) for path in paths[:show]), *rest])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A dataset's images one after the other, each read when it is asked for.
 
@@ -290,6 +290,10 @@ class Dataset:
 
     def __iter__(self) -> Iterator[ImageRecord]:
         return map(self.load, self.sources)
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.class_names[:3]) + (", ..." if len(self.class_names) > 3 else "")
+        return f"<{type(self).__name__} of {len(self)} images, {len(self.class_names)} classes: {names}>"
 
     def labelled(self) -> Dataset:
         """The dataset without images that no annotation file claims, where these count as images without objects."""

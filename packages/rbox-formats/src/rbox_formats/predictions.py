@@ -145,7 +145,7 @@ class Header:
         return cls(names, values.fingerprint, values.codec, values.generation, values.dataset)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class PredictionFile(Dataset):
     """A predictions file as a dataset of records; `status` and `windows` are in their `metadata`."""
 

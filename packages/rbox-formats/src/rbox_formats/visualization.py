@@ -1,4 +1,4 @@
-"""Pictures of truth beside predictions."""
+"""Pictures of predictions, alone or beside the ground truth, and a sheet of the first ones."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from rbox_formats import ClassNames, Dataset, ImageRecord, draw, files, predictions
+from rbox_formats import draw, files, predictions
+from rbox_formats._records import ClassNames, Dataset, ImageRecord
+from rbox_formats.detection import Prediction
 from rbox_formats.errors import DatasetError
-from rbox_formats.progress import showing, track
+from rbox_formats.progress import SizedIterable, showing, track
 
-__all__ = ["SHEET_SIZE", "visualize"]
+__all__ = ["SHEET_SIZE", "draw_predictions", "visualize"]
 
 SHEET_SIZE = 16
 
@@ -70,3 +72,36 @@ def visualize(
         whole = draw.contact_sheet(pictures) if sheet is None else sheet(pairs[:SHEET_SIZE], truth.class_names)
         draw.save(whole, on_one)
     return [*paths, on_one]
+
+
+def draw_predictions(found: SizedIterable[Prediction], out: str | Path, *, progress: bool = False) -> list[Path]:
+    """Draw each image with its predictions, and the first of them on one sheet.
+
+    Args:
+        found: Predictions whose images are there.
+        out: The folder for the pictures: `<image_id>.png`, and `sheet.png` of the first 16.
+        progress: Shows a progress bar on standard error.
+
+    Returns:
+        The files written, the sheet last; none where there are no predictions.
+
+    Raises:
+        ImageError: If an image is not there any more.
+        DatasetError: If a picture would overwrite its image.
+    """
+    out = Path(out)
+    paths: list[Path] = []
+    pictures: list[Image.Image] = []
+    with showing(progress):
+        for each in track(found, "drawing"):
+            target = out / f"{files.safe_name(each.image_id, out)}.png"
+            files.not_an_input(target, each.path)
+            picture = each.plot(max_side=_MAX_SIDE)
+            draw.save(picture, target)
+            paths.append(target)
+            if len(pictures) < SHEET_SIZE:
+                pictures.append(picture)
+    if pictures:
+        paths.append(out / "sheet.png")
+        draw.save(draw.contact_sheet(pictures), paths[-1])
+    return paths

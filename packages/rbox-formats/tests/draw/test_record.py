@@ -137,9 +137,38 @@ def test_a_label_in_the_way_of_another_object_moves():
     assert not any(other.contains(Point(point)) for point in covered)
 
 
-def test_an_object_that_fills_the_picture_carries_its_label_inside():
-    covered = label_pixels(ground(), record_of([(120.0, 100.0, 236.0, 196.0, 0.0)]))
-    assert 300 < covered.sum() < 0.1 * covered.size
+def test_an_object_that_fills_the_picture_is_named_below_it():
+    record = record_of([(120.0, 100.0, 236.0, 196.0, 0.0)])
+    assert not label_pixels(ground(), record).any()
+    whole = draw.draw_with_legend(ground(), record, NAMES)
+    above = draw.draw_record(ground(), record, NAMES)
+    np.testing.assert_array_equal(np.asarray(whole)[: above.height], np.asarray(above))
+    assert whole.height > above.height + 10
+    assert len(np.unique(np.asarray(whole)[above.height :].reshape(-1, 3), axis=0)) > 10  # letters and a colour
+
+
+def test_what_has_room_for_a_number_alone_is_numbered():
+    """A row of boxes side by side, as wide as a number: in the legend stands what each is."""
+    boxes = [(20.0 + 18 * i, 100.0, 15.0, 120.0, 0.0) for i in range(12)]
+    record = record_of(boxes, labels=[i % 3 for i in range(12)])  # no crowd of one class
+    whole = draw.draw_with_legend(ground(), record, NAMES)
+    assert whole.height > 200
+    plain = np.asarray(draw.draw_record(ground(), record, NAMES, show_labels=False), int)
+    changed = np.any(np.asarray(whole, int)[:200] != plain, axis=2)
+    assert changed.any()
+    for cx, cy, w, h, _ in boxes:  # no label and no number lies on an object
+        assert not changed[int(cy - h / 2) + 3 : int(cy + h / 2) - 3, int(cx - w / 2) + 3 : int(cx + w / 2) - 3].any()
+
+
+def test_round_objects_have_no_tick():
+    """A square's angle says nothing of a tank; of a box a sixth longer than wide it does."""
+    for sides, has_tick in (((60.0, 56.0), False), ((60.0, 40.0), True)):
+        record = record_of([(120.0, 100.0, *sides, 0.3)])
+        with_tick, without = (
+            np.asarray(draw.draw_record(ground(), record, NAMES, show_labels=False, show_angles=angles))
+            for angles in (True, False)
+        )
+        assert np.any(with_tick != without) == has_tick
 
 
 @pytest.mark.parametrize("box", [(120.0, 100.0, 8.0, 4.0, 0.3), (-900.0, 100.0, 80.0, 40.0, 0.3)])

@@ -4,41 +4,47 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 import rbox_formats
 from rbox_formats import ClassNames, ImageRecord
+from rbox_formats.detection import ImageLike, Prediction, PredictOptions, Scene, scenes_of
 from rbox_formats.errors import RboxError, quoted, said
 from rbox_formats.typing import Image
 
 from rbox_baselines._configs._pipelines import innermost, kind_of
 from rbox_baselines._parts._records import to_record
 from rbox_baselines._prediction._device import check_device
+from rbox_baselines._prediction._views import Views, look
 from rbox_baselines._stack._registered import registered_alone
 from rbox_baselines.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+    from PIL.Image import Image as Picture
 else:
+    Picture = Any  # Pillow is imported where a picture is read
     Config = Any  # mmengine is imported where a config is read
 
 logger = logging.getLogger("rbox_baselines")
-
-FLIPS = ("horizontal", "vertical", "diagonal")
 
 # The axes of an image (height, width, 3) that each flip turns round.
 _AXES = {"horizontal": (1,), "vertical": (0,), "diagonal": (0, 1)}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Detector:
-    """A model with its weights.
+    """A model with its weights; it follows `rbox_formats.detection.Detector`.
+
+    >>> detector = Detector.from_checkpoint("runs/dota/model.pth")  # doctest: +SKIP
+    >>> found = detector.predict("scene.png")  # doctest: +SKIP
+    >>> found.boxes, found.names, found.scores  # doctest: +SKIP
 
     Attributes:
         model: The module.
@@ -140,6 +146,75 @@ class Detector:
                 if step.get(name) is not None and scale != 1.0:
                     step[name] = tuple(round(side * scale) for side in step[name])
         return Compose([{"type": "mmdet.LoadImageFromNDArray"}, *steps])
+
+    def scene(self, image: ImageLike, views: Views | None = None, name: str = "image") -> Scene:
+        """Make a scene of an image, with the windows in which the detector sees it; of a file it reads the header.
+
+        Args:
+            image: A path, a Pillow image, an array or a tensor.
+            views: How images are looked at.
+            name: The id of an image in memory.
+        """
+        views = views or Views()
+        return Scene.of(image, lambda width, height: views.windows(width, height, self.input_side), name)
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # an array is an image, and not its rows
+        self, images: Picture | np.ndarray, views: Views | None = None, **options: Unpack[PredictOptions]
+    ) -> Prediction: ...
+
+    @overload
+    def predict(self, images: str | Path, views: Views | None = None, **options: Unpack[PredictOptions]) -> Any: ...
+
+    @overload
+    def predict(
+        self, images: Iterable[ImageLike], views: Views | None = None, **options: Unpack[PredictOptions]
+    ) -> Iterator[Prediction]: ...
+
+    def predict(
+        self,
+        images: ImageLike,
+        views: Views | None = None,
+        *,
+        window: int | None = None,
+        gap: int | None = None,
+        score_threshold: float | None = None,
+        batch_size: int | None = None,
+    ) -> Prediction | Iterator[Prediction] | Any:
+        """Detect the objects on one image, or on many, window by window.
+
+        What several windows saw of one object, or several views of one window, is one box: that with the best score,
+        as `rbox_metrics.merge_windows` and, among the views of a window, `nms_rotated` choose it.
+
+        Args:
+            images: One image: a path, a Pillow image, an array (height, width, 3) uint8, or a tensor. Or many: a
+                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`), of which
+                files are opened as they are needed.
+            views: How images are looked at.
+            window: Side of the windows in pixels; 0: whole images. None: as `views` says.
+            gap: Overlap of neighbouring windows in pixels. None: as `views` says.
+            score_threshold: Drops predictions of a lower score. None: as `views` says.
+            batch_size: Windows of an image at a time. None: 1.
+
+        Returns:
+            A `Prediction` for one image, for many an iterator over one each, in their order. An image's id is its
+            file's name without the suffix; images in memory are called "image", or "image-0" and so on.
+
+        Raises:
+            ImageError: If something is not an image, or a file not a whole one.
+            ConfigError: If a setting is out of its range.
+        """
+        given: dict[str, Any] = {"window": window, "gap": gap, "score_threshold": score_threshold}
+        views = replace(views or Views(), **{name: value for name, value in given.items() if value is not None})
+        scenes, is_one = scenes_of(images, lambda width, height: views.windows(width, height, self.input_side))
+        found = (look(self, scene, views, batch_size or 1) for scene in scenes)
+        return next(found) if is_one else found
+
+    __call__ = predict
+
+    def __repr__(self) -> str:
+        name = self.config.model.get("type", "a model")
+        return f"<Detector of {len(self.class_names)} classes: {kind_of(self.config.model) or name}, on {self.device}>"
 
     def detect(
         self, crops: Sequence[Image], *, flip: str | None = None, scale: float = 1.0, score_threshold: float = 0.0

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import URLError
 
-from rbox_formats import files
+from rbox_formats import files, images
 from rbox_formats.progress import is_first_process, showing
 
 from rbox_baselines._configs import _check, _load, _weights
@@ -165,7 +165,6 @@ def _run(config: Config) -> Path:
 def _check_data(config: Config) -> None:
     """Opens the datasets, and looks at each image."""
     from rbox_baselines._parts._dataset import opened
-    from rbox_baselines._prediction._predict import check_images
 
     seen: dict[Path, None] = {}
     for kind in ("train", "val"):
@@ -176,7 +175,7 @@ def _check_data(config: Config) -> None:
         while not hasattr(dataset, "get_data_info"):  # mosaics of several images
             dataset = dataset.dataset
         seen |= dict.fromkeys(Path(dataset.get_data_info(number)["img_path"]) for number in range(len(dataset)))
-    check_images(list(seen))
+    images.refuse(list(images.find_broken(list(seen)).values()))
 
 
 def _check_checkpoint(config: Config, path: str | Path | None) -> None:

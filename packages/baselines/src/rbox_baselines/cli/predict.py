@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import dataset_options, pixels_options, writes
+from rbox_formats.cli import (
+    Extras,
+    dataset_options,
+    images_to_predict,
+    pixels_options,
+    prediction_options,
+    require_images,
+    writes,
+)
 
 from rbox_baselines.cli._common import set_up_output
 
@@ -21,7 +29,11 @@ _MODEL_OPTIONS = (
         help="Looks at windows of this side in pixels; 0: at whole images. [default: windows of the model's input size "
         "on images more than twice as large]",
     ),
-    click.option("--gap", default=200, show_default=True, help="How far windows overlap, in pixels."),
+    click.option(
+        "--gap",
+        type=click.IntRange(min=0),
+        help="Overlap of neighbouring windows in pixels. [default: 200 for windows of 1,024 px, others in proportion]",
+    ),
     click.option(
         "--flip",
         "flips",
@@ -71,10 +83,10 @@ def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path,
 @click.option("--checkpoint", type=Path, required=True, help="What `train` wrote, or a file that MMRotate published.")
 @dataset_options(required=False)
 @click.option("--out", type=Path, required=True, help="The predictions file to write, or to go on with.")
-@click.option("--pictures", type=Path, help="A folder for pictures of the images with their boxes.")
 @model_options
+@prediction_options
 @pixels_options
-@writes("out", "pictures")
+@writes("out", "pictures", "geojson")
 def predict(
     images: tuple[str, ...],
     checkpoint: Path,
@@ -83,6 +95,9 @@ def predict(
     split: str | None,
     out: Path,
     pictures: Path | None,
+    geojson: Path | None,
+    geojson_crs: str | None,
+    skip_broken: bool,
     **settings: Any,
 ) -> None:
     """Detect the objects on a dataset's images (--data), or on IMAGES.
@@ -90,22 +105,18 @@ def predict(
     These are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list). What several
     windows, flips or scales show of one object is joined. Given again, the command goes on where a stopped run was.
     """
-    if bool(images) == bool(data):
-        raise click.UsageError("Give either --data, or images.")
+    require_images(images, data)
     set_up_output()
-    from rbox_formats import datasets, files
-    from rbox_formats.images import find_images
+    from rbox_formats import files
 
     from rbox_baselines._prediction._device import check_device
 
     files.require_writable_file(out)
     settings["device"] = check_device(settings["device"])
-    if data:
-        paths = [record.file for record in datasets.with_images(datasets.read(format, data, split))]
-        description: dict[str, Any] = {"format": format, "data": str(data), "split": split}
-    else:
-        paths = find_images(images)
-        description = {"images": list(images)}
+    paths, description = images_to_predict(images, data, format, split)
+    extras = Extras(pictures, geojson, geojson_crs)
+    extras.check(paths)
     detector = load_detector(checkpoint, settings)
-    run_detector(detector, settings, paths, out, dataset=description, pictures=pictures)
-    click.echo(f"The predictions are in {out}" + (f", the pictures in {pictures}." if pictures else "."))
+    run_detector(detector, settings, paths, out, dataset=description, skip_broken=skip_broken)
+    extras.write(out, paths)
+    click.echo(extras.closing(out))

@@ -72,7 +72,7 @@ def convert(
         source: The checkpoint's folder.
         out: The folder to make; it may exist if it is empty. It appears when all is written, or not at all.
         class_names: The classes that the checkpoint was taught. With them the folder becomes a detector for
-            `Detector.from_pretrained`; without, a model to train one from.
+            `lmm_detector.Detector.from_pretrained`; without, a model to train one from.
         codec: The text format that it was taught.
         codec_options: The codec's options: LMMRotate's releases are version 2, the default of `florence2`.
         prompt: What asks it for boxes. None: LMMRotate's sentence, which is the codec's own.

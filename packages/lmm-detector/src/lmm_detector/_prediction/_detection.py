@@ -13,16 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import rbox_metrics
 from rbox_formats import codecs, tiling
+from rbox_formats.detection import Prediction, Scene
 from rbox_formats.errors import ImageError
 from rbox_formats.typing import Image, ScoresN
 
 from lmm_detector import _families
 from lmm_detector._decoding._circles import Circle
 from lmm_detector._prediction import _repetition, _scores
+from lmm_detector._prediction._blocks import blocks
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._loaded import Loaded
-from lmm_detector._prediction._result import Prediction
-from lmm_detector._prediction._scenes import Scene, blocks
 from lmm_detector._runtime._memory import enough_memory
 from lmm_detector.errors import ModelError
 
@@ -182,7 +182,9 @@ class _Block:
                 scene = waiting.pop()
                 answers = self.answers.pop(scene)
                 if scene not in self.broken:
-                    yield _prediction(self.detector, scene, [answers[number] for number in range(len(answers))])
+                    found = _prediction(self.detector, scene, [answers[number] for number in range(len(answers))])
+                    low = self.generation.score_threshold
+                    yield found if found.scores is None else found.select(found.scores >= low)
 
     def _is_done(self, scene: Scene) -> bool:
         return len(self.answers[scene]) == len(scene.windows)

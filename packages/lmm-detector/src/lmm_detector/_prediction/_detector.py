@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 from rbox_formats import images, tiling
-from rbox_formats.errors import ImageError
+from rbox_formats.detection import ImageLike, Prediction, PredictOptions, Scene, scenes_of
+from rbox_formats.typing import Image
 
 from lmm_detector import _families
 from lmm_detector._prediction._detection import check_generation, detect
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._loaded import Loaded
-from lmm_detector._prediction._result import Prediction
-from lmm_detector._prediction._scenes import ImageLike, Scene, is_one_image
 from lmm_detector._runtime import _ranks
 from lmm_detector._runtime._memory import enough_memory
 from lmm_detector._spec import DetectorSpec
+from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -63,49 +64,124 @@ class Detector(Loaded):
         return cls(family, spec, codec, _fingerprint(Path(path)))
 
     def windows(self, path: str | Path) -> list[tiling.Window]:
-        """The windows in which it sees an image file."""
-        return tiling.windows(*images.read_size(path), self.spec.window, self.spec.gap)
+        """Return the windows in which it sees an image file."""
+        return self._windows(*images.read_size(path))
 
-    @overload
-    def predict(  # type: ignore[overload-overlap]  # a str is a path, and not its letters
-        self, images: str | Path | Picture | np.ndarray, generation: Generation | None = None
-    ) -> Prediction: ...
-
-    @overload
-    def predict(self, images: Iterable[ImageLike], generation: Generation | None = None) -> Iterator[Prediction]: ...
-
-    def predict(self, images: ImageLike, generation: Generation | None = None) -> Prediction | Iterator[Prediction]:
-        """Detects the objects on one image, or on many, window by window, in batches that run across images.
+    def with_windows(self, window: int | None = None, gap: int | None = None) -> Detector:
+        """Return a detector with the same model that looks at other windows than it was taught.
 
         Args:
-            images: One image: a path, a Pillow image, or an array (height, width, 3) uint8. Or a list of such, of
-                which files are opened as they are needed; `lmm_detector.find_images` makes one of folders, patterns
-                and lists.
+            window: Side of the windows in pixels; 0: whole images. None: as it was taught.
+            gap: Overlap of neighbouring windows in pixels. None: in proportion to what it was taught.
+
+        Raises:
+            ModelError: If the gap is not below the window.
+            RboxError: If the model cannot see such windows, or not write their coordinates.
+        """
+        if window is None and gap is None:
+            return self
+        taught = self.spec
+        if window == 0:
+            return replace(self, spec=replace(taught, longest_answer=None), views=(0, 0))
+        side = taught.window if window is None else window
+        overlap = side * taught.gap // taught.window if gap is None else gap
+        if not 0 <= overlap < side:
+            raise ModelError(f"expected a gap of 0 px or more, below the window of {side} px, got {overlap}")
+        self.family.check(self.codec, taught.prompt, (side, side), taught.class_names)
+        # Larger windows have more objects than any that was taught.
+        longest = taught.longest_answer if side <= taught.window else None
+        return replace(
+            self, spec=replace(taught, window=side, gap=overlap, longest_answer=longest), views=(side, overlap)
+        )
+
+    def detect(self, crops: Sequence[Image], generation: Generation | None = None) -> list[Prediction]:
+        """Detect the objects on windows, each of which the model sees whole; see `rbox_formats.detection.Detector`.
+
+        Args:
+            crops: Each (height, width, 3) uint8, RGB; one that is not square is filled up to a square.
             generation: How answers are generated.
 
         Returns:
-            Of one image what was detected on it, of many an iterator over that, in their order. `scores` are from 0 to
-            1, or None where none are asked for. `metadata` holds `status`, and `windows`: of each its place, raw text,
-            status, and what decoding rejected and why, boxes that repeat an earlier one among it. An image's id is
-            its file's name without the suffix; images in memory are called "image", or "image-0" and so on.
+            A prediction for each crop, its boxes in pixels of that crop.
+        """
+        whole = replace(self, views=(0, 0))
+        generation = generation or Generation()
+        check_generation(whole, generation)
+        return list(detect(whole, [whole.scene(crop, f"crop-{i}") for i, crop in enumerate(crops)], generation))
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # an array is an image, and not its rows
+        self, images: Picture | np.ndarray, generation: Generation | None = None, **options: Unpack[PredictOptions]
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self, images: str | Path, generation: Generation | None = None, **options: Unpack[PredictOptions]
+    ) -> Any: ...
+
+    @overload
+    def predict(
+        self, images: Iterable[ImageLike], generation: Generation | None = None, **options: Unpack[PredictOptions]
+    ) -> Iterator[Prediction]: ...
+
+    def predict(
+        self,
+        images: ImageLike,
+        generation: Generation | None = None,
+        *,
+        window: int | None = None,
+        gap: int | None = None,
+        score_threshold: float | None = None,
+        batch_size: int | None = None,
+    ) -> Prediction | Iterator[Prediction] | Any:
+        """Detect the objects on one image, or on many, window by window, in batches that run across images.
+
+        Args:
+            images: One image: a path, a Pillow image, an array (height, width, 3) uint8, or a tensor. Or many: a
+                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`), of which
+                files are opened as they are needed.
+            generation: How answers are generated.
+            window: Side of the windows in pixels; 0: whole images. None: as the model was taught.
+            gap: Overlap of neighbouring windows in pixels. None: as the model was taught.
+            score_threshold: Drops predictions of a lower score. None: as `generation` says.
+            batch_size: Windows at a time. None: as `generation` says.
+
+        Returns:
+            A `Prediction` for one image, for many an iterator over one each, in their order. `scores` are from 0 to 1,
+            or None where `generation` asks for none. `metadata` holds `status`, and `windows`: of each its place, raw
+            text, status, and what decoding rejected and why, boxes that repeat an earlier one among it. An image's id
+            is its file's name without the suffix; images in memory are called "image", or "image-0" and so on.
 
         Raises:
             ImageError: If something is not an image, or a file not a whole one.
             ModelError: If the answers cannot be as long, or as short, as asked for, or memory runs out.
         """
-        generation = generation or Generation()
-        check_generation(self, generation)
-        if is_one_image(images):
-            (found,) = detect(self, [self.scene(images)], generation)
-            return found
-        if not isinstance(images, Iterable):
-            raise ImageError(f"expected an image, or a list of images, got {type(images).__name__}")
-        scenes = [self.scene(image, f"image-{number}") for number, image in enumerate(images)]
-        return detect(self, scenes, generation)
+        given: dict[str, Any] = {"score_threshold": score_threshold, "batch_size": batch_size}
+        generation = replace(generation or Generation(), **{k: v for k, v in given.items() if v is not None})
+        detector = self.with_windows(window, gap)
+        check_generation(detector, generation)
+        scenes, is_one = scenes_of(images, detector._windows)
+        found = detect(detector, scenes, generation)
+        return next(found) if is_one else found
+
+    __call__ = predict
 
     def scene(self, image: ImageLike, name: str = "image") -> Scene:
-        """An image with the windows in which the detector sees it; of a file the header alone is read."""
-        return Scene.of(image, self.spec.window, self.spec.gap, name)
+        """Make a scene of an image, with the windows in which the detector sees it; of a file it reads the header."""
+        return Scene.of(image, self._windows, name)
+
+    def _windows(self, width: int, height: int) -> list[tiling.Window]:
+        if self.views == (0, 0):
+            return [tiling.Window(0, 0, max(width, height))]
+        return tiling.windows(width, height, self.spec.window, self.spec.gap)
+
+    def __repr__(self) -> str:
+        model = self.family.model
+        seen = "whole images" if self.views == (0, 0) else f"windows of {self.spec.window} px"
+        return (
+            f"<Detector of {len(self.class_names)} classes: {model.config.model_type}, writes {self.codec.name}, sees "
+            f"{seen}, on {model.device}>"
+        )
 
 
 def _fingerprint(folder: Path) -> str:

@@ -37,6 +37,7 @@ class Generation:
             have all answers.
         max_repeats: An answer that repeats the same box, or the same sequence of boxes, so many times in a row is
             stopped there, and marked as "repeated". 0: it goes on to its end or the length limit.
+        score_threshold: Drops boxes of a lower score, from 0 to 1.
     """
 
     num_beams: int = 1
@@ -49,6 +50,7 @@ class Generation:
     seed: int = 0
     first_tokens: int = 128
     max_repeats: int = 4
+    score_threshold: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low in _LEAST.items():
@@ -57,6 +59,13 @@ class Generation:
                 raise ModelError(f"expected {name} of {low} or more, got {value}")
         if self.max_repeats == 1:
             raise ModelError("expected max_repeats of 2 or more, or 0 for none, got 1")
+        if not 0 <= self.score_threshold <= 1:
+            raise ModelError(f"expected a score threshold from 0 to 1, got {self.score_threshold}")
+        if self.score_threshold > 0 and self.scores == "none":
+            raise ConfigError(
+                f"expected scores with a score threshold of {self.score_threshold}, got none",
+                remedy="Choose how scores are made (--scores mean), or leave the threshold out.",
+            )
         if self.temperature is not None and not self.temperature > 0:
             raise ModelError(f"expected a temperature above 0, or none for the likeliest token, got {self.temperature}")
         if not 0 < self.top_p <= 1:

@@ -10,7 +10,7 @@ from lmm_detector._families import Family
 from lmm_detector._spec import DetectorSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Loaded:
     """A checkpoint in memory.
 
@@ -19,12 +19,14 @@ class Loaded:
         spec: What it was taught.
         codec: The codec of its texts.
         fingerprint: A hash of the checkpoint's weights, settings, tokenizer and processor.
+        views: (window, gap) in pixels where they are others than it was taught; (0, 0): whole images.
     """
 
     family: Family
     spec: DetectorSpec
     codec: codecs.Codec
     fingerprint: str
+    views: tuple[int, int] | None = None
 
     @property
     def class_names(self) -> ClassNames:

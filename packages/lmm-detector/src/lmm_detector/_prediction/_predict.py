@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import glob
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rbox_formats import files, images, predictions
+from rbox_formats.detection import Scene
 from rbox_formats.errors import ImageError, PredictionsError
-from rbox_formats.images import by_id
-from rbox_formats.progress import progress_bar, showing, track
+from rbox_formats.progress import progress_bar, showing
 
+from lmm_detector._prediction._blocks import blocks, shared
 from lmm_detector._prediction._detection import check_generation, detect
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
-from lmm_detector._prediction._result import Prediction
-from lmm_detector._prediction._scenes import Scene, blocks, shared
 from lmm_detector._runtime import _ranks
 
 logger = logging.getLogger("lmm_detector")
@@ -89,17 +88,10 @@ def predict(
 
 
 def _broken_images(paths: Sequence[Path]) -> dict[Path, str]:
-    """Which files are no whole images, and why, as far as `images.check` can tell; the processes share the looking."""
+    """Which files are no whole images, and why; the processes share the looking."""
     rank, count = _ranks.place()
-    mine = paths[rank::count]
-    found = {}
-    for path in track(mine, "checking images") if rank == 0 else mine:
-        try:
-            images.check(path)
-        except ImageError as error:
-            found[path] = str(error).splitlines()[0]
     everyones: dict[Path, str] = {}
-    for part in _ranks.gathered(found):
+    for part in _ranks.gathered(images.find_broken(paths[rank::count])):
         everyones |= part
     return {path: everyones[path] for path in paths if path in everyones}
 
@@ -122,8 +114,12 @@ class _Outcome(NamedTuple):
 
 def _header(detector: Detector, generation: Generation, dataset: Mapping[str, Any] | None) -> predictions.Header:
     settings = {**asdict(generation), "dtype": str(detector.family.model.dtype), **images.shown_by()}
+    if detector.views is not None:
+        settings |= dict(zip(("window", "gap"), detector.views, strict=True))
     # Draws are those of a batch.
     without = _NOT_IN_HEADER if generation.temperature is None else ()
+    if generation.score_threshold == 0:  # which files of earlier versions do not name
+        without = (*without, "score_threshold")
     return predictions.Header(
         class_names=detector.class_names,
         fingerprint=detector.fingerprint,
@@ -225,22 +221,3 @@ def _report(outcome: _Outcome, broken: list[str]) -> None:
         )
     if broken:
         logger.warning("%d broken images were left out:\n%s", len(broken), "\n".join(broken))
-
-
-def read_predictions(path: str | Path, images: Iterable[str | Path] = ()) -> Iterator[Prediction]:
-    """A predictions file as what `Detector.predict` gives: to be plotted, or written for a map.
-
-    Args:
-        path: The file.
-        images: The image files that it was made of; images of the file that are not among them are left out, unless
-            none are given.
-
-    Raises:
-        PredictionsError: If the file is not a whole predictions file.
-    """
-    named = by_id(images)
-    found = predictions.read(path)
-    for record in found:
-        if not named or record.image_id in named:
-            values = {each.name: getattr(record, each.name) for each in fields(record)}
-            yield Prediction(**{**values, "path": named.get(record.image_id)}, class_names=found.class_names)

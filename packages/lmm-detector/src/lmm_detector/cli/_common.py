@@ -54,6 +54,13 @@ _GENERATION_OPTIONS = (
     click.option(
         "--constrained", is_flag=True, help="Only texts of the codec, with the detector's classes, are written."
     ),
+    click.option(
+        "--score-threshold",
+        type=click.FloatRange(0, 1),
+        default=0.0,
+        show_default=True,
+        help="Drops predictions of a lower score.",
+    ),
     click.option("--device", help="Such as cpu or cuda:0. [default: the best that there is]"),
     click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16."),
 )

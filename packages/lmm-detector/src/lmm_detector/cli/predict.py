@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import dataset_options, pixels_options, writes
+from rbox_formats.cli import (
+    Extras,
+    dataset_options,
+    images_to_predict,
+    pixels_options,
+    prediction_options,
+    require_images,
+    writes,
+)
 
 from lmm_detector.cli._common import generation_options, set_up_output
 
@@ -17,15 +25,19 @@ from lmm_detector.cli._common import generation_options, set_up_output
 @dataset_options(required=False)
 @click.option("--out", type=Path, required=True, help="The predictions file to write, or to go on with.")
 @click.option(
-    "--geojson",
-    type=Path,
-    help="Writes the detections for a map, too: one file (.geojson), or a folder with a file for each image; in map "
-    "coordinates where an image has them.",
+    "--window",
+    type=click.IntRange(min=0),
+    help="Side of the windows in pixels; 0: whole images. [default: as the model was taught]",
 )
-@click.option("--skip-broken", is_flag=True, help="Leaves broken images out, and lists them at the end.")
+@click.option(
+    "--gap",
+    type=click.IntRange(min=0),
+    help="Overlap of neighbouring windows in pixels. [default: as the model was taught, in proportion to --window]",
+)
+@prediction_options
 @generation_options
 @pixels_options
-@writes("out", "geojson", shared=True)
+@writes("out", "pictures", "geojson", shared=True)
 def predict(
     images: tuple[str, ...],
     model: str,
@@ -33,8 +45,12 @@ def predict(
     format: str,
     split: str | None,
     out: Path,
+    pictures: Path | None,
     geojson: Path | None,
+    geojson_crs: str | None,
     skip_broken: bool,
+    window: int | None,
+    gap: int | None,
     device: str | None,
     dtype: str,
     **settings: Any,
@@ -45,18 +61,15 @@ def predict(
     line, relative to the list. Given again, the command goes on where a stopped run was. Under torchrun (torchrun
     --nproc-per-node 2 -m lmm_detector predict ...) the processes share the images.
     """
-    if bool(images) == bool(data):
-        raise click.UsageError("Give either --data, or images.")
+    require_images(images, data)
     set_up_output()
-    from rbox_formats import datasets, files
-    from rbox_formats.images import find_images
+    from rbox_formats import files
 
     from lmm_detector import Detector
     from lmm_detector import predict as run
     from lmm_detector._families import fetch_detector
-    from lmm_detector._prediction import _geojson, _scores
+    from lmm_detector._prediction import _scores
     from lmm_detector._prediction._generation import Generation
-    from lmm_detector._prediction._predict import read_predictions
     from lmm_detector._runtime import _ranks
     from lmm_detector._spec import DetectorSpec
 
@@ -67,19 +80,12 @@ def predict(
     folder = fetch_detector(model)
     spec = DetectorSpec.load(folder)
     _scores.check_rule(generation.scores, spec.make_codec())
-    if data:
-        records = datasets.with_images(datasets.read(format, data, split, spec.class_names))
-        paths = [record.file for record in records]
-        description: dict[str, Any] = {"format": format, "data": str(data), "split": split}
-    else:
-        paths = find_images(images)
-        description = {"images": list(images)}
-    if geojson is not None:
-        _geojson.check_geojson(paths, geojson)
-    detector = Detector.from_pretrained(folder, device=device, dtype=dtype)
+    paths, description = images_to_predict(images, data, format, split, spec.class_names)
+    extras = Extras(pictures, geojson, geojson_crs)
+    extras.check(paths)
+    detector = Detector.from_pretrained(folder, device=device, dtype=dtype).with_windows(window, gap)
     run(detector, paths, out, generation=generation, dataset=description, skip_broken=skip_broken)
-    if geojson is not None:
-        _ranks.on_main(lambda: _geojson.write_geojson(read_predictions(out, paths), geojson))
+    _ranks.on_main(lambda: extras.write(out, paths))
     if _ranks.place()[0] == 0:
-        click.echo(f"The predictions are in {out}" + (f", for a map in {geojson}." if geojson else "."))
+        click.echo(extras.closing(out))
     _ranks.leave()

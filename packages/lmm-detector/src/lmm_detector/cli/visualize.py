@@ -5,21 +5,47 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_formats.cli import dataset_options, pixels_options, writes
+from rbox_formats.cli import dataset_options, pixels_options, require_images, writes
 
 from lmm_detector.cli._common import open_truth, predictions_option
 
 
 @click.command()
-@dataset_options()
+@click.argument("images", nargs=-1)
+@dataset_options(required=False)
 @predictions_option
 @click.option("--out", type=Path, required=True, help="The folder for the pictures.")
-@click.option("--limit", type=click.IntRange(min=1), help="Draw the first so many images only.")
+@click.option("--limit", type=click.IntRange(min=1), help="Draws only this many images, the first ones.")
 @pixels_options
 @writes("out")
-def visualize(data: Path, format: str, split: str | None, predictions_path: Path, out: Path, limit: int | None) -> None:
-    """Draw annotations beside predictions, a picture for each image, and a sheet that tells right, wrong and missed."""
-    from lmm_detector._evaluation._pictures import visualize as run
+def visualize(
+    images: tuple[str, ...],
+    data: Path | None,
+    format: str,
+    split: str | None,
+    predictions_path: Path,
+    out: Path,
+    limit: int | None,
+) -> None:
+    """Draw predictions, beside the ground truth (--data) or alone on IMAGES.
 
-    *pictures, sheet = run(open_truth(format, data, split, predictions_path), predictions_path, out, limit=limit)
+    A picture for each image, and a sheet of the first ones; beside the ground truth it tells right, wrong and missed
+    apart. IMAGES are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list).
+    """
+    require_images(images, data)
+    if data:
+        from lmm_detector._evaluation._pictures import visualize as run
+
+        written = run(open_truth(format, data, split, predictions_path), predictions_path, out, limit=limit)
+    else:
+        from rbox_formats.detection import read_predictions
+        from rbox_formats.errors import DatasetError
+        from rbox_formats.images import find_images
+        from rbox_formats.visualization import draw_predictions
+
+        found = list(read_predictions(predictions_path, find_images(images)))[:limit]
+        if not found:
+            raise DatasetError("expected predictions on these images, found none", path=predictions_path)
+        written = draw_predictions(found, out)
+    *pictures, sheet = written
     click.echo(f"{len(pictures)} pictures are in {out}, the first ones on one sheet in {sheet}.")

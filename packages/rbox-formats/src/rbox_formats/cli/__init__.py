@@ -17,8 +17,10 @@ from rbox_formats.cli._options import (
     parse_size,
     pixels_options,
 )
+from rbox_formats.cli._prediction import Extras, images_to_predict, prediction_options, require_images
 
 __all__ = [
+    "Extras",
     "Group",
     "Listing",
     "class_names_option",
@@ -26,12 +28,15 @@ __all__ = [
     "codec_settings_option",
     "dataset_options",
     "holding",
+    "images_to_predict",
     "input_size_option",
     "only_labelled_option",
     "parse_class_names",
     "parse_options",
     "parse_size",
     "pixels_options",
+    "prediction_options",
+    "require_images",
     "show_messages",
     "wait_option",
     "writes",

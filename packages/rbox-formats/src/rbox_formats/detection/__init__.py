@@ -1,10 +1,9 @@
 """What a detector is and what it gives: one protocol for all packages, found by a path alone."""
 
-from rbox_formats.detection._drawing import draw_predictions
 from rbox_formats.detection._loading import ENTRY_POINTS, DetectorLoader, command_of, load_detector
 from rbox_formats.detection._maps import check_geojson, write_geojson
 from rbox_formats.detection._prediction import DetectedObject, Prediction, read_predictions
-from rbox_formats.detection._protocol import Detector
+from rbox_formats.detection._protocol import Detector, PredictOptions
 from rbox_formats.detection._scenes import ImageLike, Scene, scenes_of
 
 __all__ = [
@@ -13,11 +12,11 @@ __all__ = [
     "Detector",
     "DetectorLoader",
     "ImageLike",
+    "PredictOptions",
     "Prediction",
     "Scene",
     "check_geojson",
     "command_of",
-    "draw_predictions",
     "load_detector",
     "read_predictions",
     "scenes_of",

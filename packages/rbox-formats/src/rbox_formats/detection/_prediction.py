@@ -221,7 +221,7 @@ class Prediction(ImageRecord):
         return pd.DataFrame(columns)
 
     def to_supervision(self) -> Any:
-        """Return `supervision.Detections`: upright boxes, with the corners where its rotated annotators look for them.
+        """Return supervision's `Detections`: upright boxes, and the corners where its rotated annotators look for them.
 
         Raises:
             ImportError: If supervision is not installed.
@@ -229,8 +229,8 @@ class Prediction(ImageRecord):
         import supervision as sv
 
         data = {"xyxyxyxy": self.corners, "class_name": np.array(self.names, dtype=str)}
-        xyxy = rbox_to_hbox(self.boxes) if self.quads is None else _upright(self.quads)
-        return sv.Detections(xyxy=xyxy, class_id=self.labels, confidence=self.scores, data=data)
+        upright = rbox_to_hbox(self.boxes) if self.quads is None else _upright(self.quads)
+        return sv.Detections(xyxy=upright, class_id=self.labels, confidence=self.scores, data=data)
 
     def _repr_png_(self) -> bytes | None:
         """Return the picture for a notebook; None where the image is not there, so that the text is shown."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats.detection._prediction import Prediction
 from rbox_formats.detection._scenes import ImageLike
 from rbox_formats.typing import Image
+
+
+class PredictOptions(TypedDict, total=False):
+    """The options that `Detector.predict` of every detector takes; what each is stands there."""
+
+    window: int | None
+    gap: int | None
+    score_threshold: float | None
+    batch_size: int | None
 
 
 @runtime_checkable

@@ -52,7 +52,7 @@ def draw_labels(
     size: int | None = None,
     leaders: bool = False,
     numbers: bool = False,
-) -> list[int]:
+) -> list[tuple[int, int | None]]:
     """Draw what `draw_record` says of names, beside quads (N, 4, 2) and their ticks (N, 2, 2) in px of the canvas.
 
     Args:
@@ -66,7 +66,8 @@ def draw_labels(
         numbers: Whether an object that has no room for its text gets a number, from 1, where it has room for that.
 
     Returns:
-        The objects that got a number, in the order of the numbers.
+        What belongs into a legend: the objects with their numbers, in this order, and with None an object that is large
+        enough for its text and has no room for a number either, such as one that fills the picture.
     """
     font = load_font(size or round(min(16.0, max(11.0, max(canvas.size) / 75))))
     height = math.ceil(font.getbbox("Ag", anchor="lt")[3]) + 5
@@ -75,7 +76,8 @@ def draw_labels(
     centres = quads.mean(axis=1)
     labelled: dict[int, list[tuple[float, float]]] = {}
     placed: list[tuple[int, int, int, str, Colour]] = []
-    numbered: list[int] = []
+    listed: list[tuple[int, int | None]] = []
+    count = 0
     obstacles = _Obstacles(quads)
 
     def place(i: int, text: str, away: bool) -> bool:
@@ -106,15 +108,17 @@ def draw_labels(
         if crowded and any(math.dist(centres[i], at) < _CROWD_SPACING * height for at in labelled.get(label, [])):
             continue
         is_placed = place(i, texts[i], leaders)
-        if not is_placed and numbers and len(numbered) < _MOST_NUMBERS and place(i, str(len(numbered) + 1), True):
-            numbered.append(i)
-            is_placed = True
+        if not is_placed and numbers and len(listed) < _MOST_NUMBERS:
+            is_placed = place(i, str(count + 1), True)
+            count += is_placed
+            if is_placed or long[i] >= font.getlength(texts[i]):
+                listed.append((i, count if is_placed else None))
         if is_placed:
             labelled.setdefault(label, []).append((float(centres[i, 0]), float(centres[i, 1])))
     for x, y, width, text, colour in placed:
         draw.rounded_rectangle((x, y, x + width - 1, y + height - 1), 3, colour, HALO)
         draw.text((x + 4, y + height / 2), text, text_colour(colour), font, anchor="lm")
-    return numbered
+    return listed
 
 
 class _Obstacles:

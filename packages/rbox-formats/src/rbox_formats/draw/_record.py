@@ -89,9 +89,9 @@ def draw_with_legend(
         FormatsError: As `draw_record`.
     """
     settings = _Options(**options)
-    canvas, numbered = _drawn(image, record, class_names, settings, numbers=True)
+    canvas, listed = _drawn(image, record, class_names, settings, numbers=True)
     texts = settings.texts or named(record, class_names)
-    entries = [(int(record.labels[i]), f"{number} {texts[i]}") for number, i in enumerate(numbered, start=1)]
+    entries = [(int(record.labels[i]), f"{number} {texts[i]}" if number else texts[i]) for i, number in listed]
     legend = draw_legend(canvas.width - 2 * _MARGIN, entries)
     if legend is None:
         return canvas
@@ -117,8 +117,8 @@ class _Options:
 
 def _drawn(
     image: ImageArray | Image.Image, record: ImageRecord, class_names: ClassNames, options: _Options, *, numbers: bool
-) -> tuple[Image.Image, list[int]]:
-    """The picture, and which objects have a number in it."""
+) -> tuple[Image.Image, list[tuple[int, int | None]]]:
+    """The picture, and which objects belong into a legend, with their numbers."""
     picture = as_picture(image)
     scale = options.scale
     _check(picture, record, class_names, scale)

@@ -14,7 +14,7 @@ from rbox_formats.images._images import (
 from rbox_formats.images._opening import FORMATS, LARGEST_WHOLE, LIMIT_VARIABLE, largest_whole
 from rbox_formats.images._orientation import as_stored, upright
 from rbox_formats.images._rows import MapPlace, Rows, read_map_place
-from rbox_formats.images._sources import by_id, find_images, refuse, stem_of
+from rbox_formats.images._sources import by_id, find_broken, find_images, refuse, stem_of
 
 __all__ = [
     "BANDS_VARIABLE",
@@ -30,6 +30,7 @@ __all__ = [
     "by_id",
     "check",
     "find",
+    "find_broken",
     "find_images",
     "is_default",
     "largest_whole",

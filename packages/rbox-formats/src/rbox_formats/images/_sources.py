@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from rbox_formats import files
 from rbox_formats.errors import DatasetError, ImageError, quoted
-from rbox_formats.images._images import SUFFIXES, find
+from rbox_formats.images._images import SUFFIXES, check, find
+from rbox_formats.progress import track
 
 _LIST_SUFFIX = ".txt"
 
@@ -93,6 +94,24 @@ def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
             remedy = "An image is known by its file's name without suffix: predict one of them into another file."
             raise DatasetError(f"expected images of different names, got {other} and {path}", remedy=remedy)
     return found
+
+
+def find_broken(paths: Sequence[Path]) -> dict[Path, str]:
+    """Find files that are not whole images, as far as can be told without decoding all of them.
+
+    Args:
+        paths: The files.
+
+    Returns:
+        What is wrong with each of those, in a line.
+    """
+    broken = {}
+    for path in track(paths, "checking images"):
+        try:
+            check(path)
+        except ImageError as error:
+            broken[path] = str(error).splitlines()[0]
+    return broken
 
 
 def refuse(broken: Sequence[str]) -> None:
