@@ -14,16 +14,30 @@ import pytest
 import rbox_baselines
 import rbox_metrics
 from PIL import Image
-from rbox_formats import ClassNames, Dataset, ImageRecord, RboxError, datasets, draw, images, predictions, splitting
+from rbox_formats import (
+    ClassNames,
+    Dataset,
+    ImageRecord,
+    RboxError,
+    datasets,
+    detection,
+    draw,
+    images,
+    predictions,
+    splitting,
+)
 from rbox_formats import files as f
 from rbox_formats.datasets import FORMATS
 from rbox_formats.synthetic import write_scenes
+from rbox_formats.visualization import draw_predictions
 
+DETECTORS = ("lmm_detector", "rbox_baselines")
 NAMES = ClassNames(["ship"])
 RECORD = ImageRecord(
     "a", np.array([[9.0, 9, 5, 5, 0.1]]), np.zeros(1, np.int64), width=32, height=32, scores=np.ones(1)
 )
 TRUTH = Dataset(NAMES, [RECORD])
+PREDICTION = detection.Prediction.of(RECORD, NAMES, pixels=np.zeros((32, 32, 3), np.uint8))
 HEADER = predictions.Header(NAMES, "sha256:0", None, {}, {})
 
 
@@ -61,6 +75,9 @@ READ: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.images.read_map_place": images.read_map_place,
     "rbox_formats.images.read_orientation": images.read_orientation,
     "rbox_formats.images.read_size": images.read_size,
+    "rbox_formats.detection.read_predictions": lambda path: list(detection.read_predictions(path)),
+    "rbox_formats.detection.scenes_of": lambda path: detection.scenes_of(path, lambda *_: []),
+    "rbox_formats.load_detector": detection.load_detector,
     "rbox_formats.draw.fitted": lambda path: draw.fitted(path, [], 64),
     "rbox_metrics.read_predictions": rbox_metrics.read_predictions,
     "rbox_metrics.read_class_mapping": rbox_metrics.read_class_mapping,
@@ -85,6 +102,9 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.files.require_writable_file": lambda path: f.require_writable_file(path),
     "rbox_formats.files.not_an_input": f.not_an_input,
     "rbox_formats.draw.save": lambda path: draw.save(Image.new("RGB", (3, 3)), path),
+    "rbox_formats.Prediction.save": lambda path: PREDICTION.save(path),
+    "rbox_formats.detection.write_geojson": lambda path: detection.write_geojson(PREDICTION, path),
+    "rbox_formats.visualization.draw_predictions": lambda path: draw_predictions([PREDICTION], path),
     "rbox_formats.splitting.split": lambda path: splitting.split(TRUTH, path),
     "rbox_formats.synthetic.write_scenes": lambda path: write_scenes(path, "train", range(1)),
     "rbox_metrics.Report.save": lambda path: rbox_metrics.evaluate(TRUTH, TRUTH, NAMES).save(path),
@@ -137,6 +157,13 @@ def test_a_folder_that_may_not_be_written_to_is_named(
 
 # What is handed others' paths or reads nothing of them; what needs a model runs the checks of those above.
 OTHERS = {
+    # What several packages offer is tested under one name.
+    *(f"{package}.Prediction{save}" for package in (*DETECTORS, "rbox_formats.detection") for save in ("", ".save")),
+    *(f"{package}.{name}" for package in DETECTORS for name in ("read_predictions", "write_geojson")),
+    *("rbox_formats.Prediction", "rbox_formats.detection.load_detector"),
+    *(f"rbox_formats.detection.DetectorLoader.{name}" for name in ("is_detector", "load_detector")),  # a protocol
+    *("rbox_formats.detection.Scene", "rbox_formats.detection.check_geojson"),
+    *("rbox_formats.detection.command_of", "rbox_formats.images.find_broken"),
     *("rbox_formats.ImageRecord", "rbox_formats.RboxError", "rbox_formats.datasets.with_images"),
     *("rbox_formats.predictions.Header.from_line", "rbox_formats.predictions.held", "rbox_formats.images.by_id"),
     *("rbox_formats.images.find", "rbox_formats.splitting.split_image", "rbox_formats.visualization.visualize"),
@@ -144,14 +171,13 @@ OTHERS = {
     *("rbox_formats.files.visible", "rbox_formats.files.reaching", "rbox_formats.files.safe_path"),
     "rbox_formats.datasets.guess",  # what is no dataset looks like none
     *("rbox_metrics.plots.draw", "rbox_metrics.plots.worst_images"),
-    *("lmm_detector.Detector.windows", "lmm_detector.Prediction", "lmm_detector.convert", "lmm_detector.evaluate"),
+    *("lmm_detector.Detector.windows", "lmm_detector.convert", "lmm_detector.evaluate"),
     *(
         "lmm_detector.evaluate_checkpoints",
         "lmm_detector.merge",
         "lmm_detector.predict",
-        "lmm_detector.read_predictions",
     ),
-    *("lmm_detector.visualize", "lmm_detector.write_geojson"),
+    "lmm_detector.visualize",
     *("rbox_baselines.load_config", "rbox_baselines.predict", "rbox_baselines.train"),
 }
 
@@ -159,7 +185,13 @@ OTHERS = {
 def test_every_public_function_that_takes_a_path_is_known() -> None:
     found = set()
     for module in (
-        *("rbox_formats", "rbox_formats.datasets", "rbox_formats.predictions", "rbox_formats.images"),
+        *(
+            "rbox_formats",
+            "rbox_formats.datasets",
+            "rbox_formats.detection",
+            "rbox_formats.predictions",
+            "rbox_formats.images",
+        ),
         *("rbox_formats.splitting", "rbox_formats.visualization", "rbox_formats.files", "rbox_formats.draw"),
         *("rbox_formats.synthetic", "rbox_metrics", "rbox_metrics.plots", "lmm_detector", "rbox_baselines"),
     ):
@@ -171,4 +203,5 @@ def test_every_public_function_that_takes_a_path_is_known() -> None:
                 public = member == "__init__" or not member.startswith("_")
                 if inspect.isfunction(function) and public and "Path" in str(inspect.signature(function).parameters):
                     found.add(f"{module}.{name}" if member == "__init__" else f"{module}.{name}.{member}")
+    found.add("rbox_formats.detection.scenes_of")  # which takes images in any form, paths among them
     assert found == READ.keys() | WRITTEN.keys() | OTHERS

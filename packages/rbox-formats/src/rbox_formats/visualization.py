@@ -89,7 +89,7 @@ def draw_predictions(found: SizedIterable[Prediction], out: str | Path, *, progr
         ImageError: If an image is not there any more.
         DatasetError: If a picture would overwrite its image.
     """
-    out = Path(out)
+    out = files.as_path(out)
     paths: list[Path] = []
     pictures: list[Image.Image] = []
     with showing(progress):

@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol
 
+from rbox_formats import files
 from rbox_formats.detection._protocol import Detector
 from rbox_formats.errors import ModelFileError, quoted, said
 
@@ -56,6 +57,7 @@ def load_detector(path: str | Path, *, device: str | None = None) -> Detector:
         ModelFileError: If no installed package recognises it.
         RboxError: If it is broken; as the package says.
     """
+    files.as_path(path, ModelFileError)
     loader = _loader_of(path)
     if loader is not None:
         return loader.load_detector(path, device=device)

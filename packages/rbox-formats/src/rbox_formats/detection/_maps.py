@@ -44,7 +44,7 @@ def write_geojson(found: Prediction | Iterable[Prediction], out: str | Path, *, 
         DatasetError: If one file is asked for, and the images have not all one system of coordinates; if a folder, and
             two images have the same name; if `crs` is asked for, and an image has no known system.
     """
-    out = Path(out)
+    out = files.as_path(out)
     found = [found] if isinstance(found, Prediction) else found
     suffix = out.suffix.lower()
     if suffix == _GEOPACKAGE:
@@ -63,8 +63,7 @@ def check_geojson(paths: Sequence[Path], out: str | Path, *, crs: str | None = N
     Raises:
         DatasetError: As `write_geojson`; also where one of the images would be overwritten.
     """
-    out = Path(out)
-    files.not_an_input(out, *paths)
+    out = files.not_an_input(out, *paths)
     if out.suffix.lower() == _GEOPACKAGE:
         _pyogrio()
     places = _OnePlace(out, crs)
@@ -126,7 +125,7 @@ def _collection(found: Prediction, placement: _Placed) -> dict[str, Any]:
 
 
 def _write_each(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     places = _OnePlace(out, crs)
     written: set[str] = set()
     for each in found:
@@ -175,7 +174,8 @@ def _write_geopackage(found: Iterable[Prediction], out: Path, crs: str | None) -
             rings.append(_well_known_binary(feature["geometry"]["coordinates"][0]))
     names = [name for name in ("image_id", "class", "score", "angle", "difficult") if any(name in row for row in rows)]
     system = next((placement.crs for placement in places.seen.values() if placement), None)
-    with files.temporary_folder(_made(out.parent)) as folder:
+    _make(out.parent)
+    with files.temporary_folder(out.parent) as folder:
         temporary = folder / "written.gpkg"  # GDAL warns of another suffix
         try:
             pyogrio.raw.write(
@@ -194,9 +194,9 @@ def _write_geopackage(found: Iterable[Prediction], out: Path, crs: str | None) -
     return out
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _make(folder: Path) -> None:
+    with files.reaching(folder, "a folder that can be written to"):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def _pyogrio() -> Any:

@@ -106,7 +106,8 @@ def scenes_of(source: ImageLike, windows: Windows) -> tuple[list[Scene], bool]:
         ImageError: If something is no image, or an address on the network, which is never fetched.
     """
     if isinstance(source, str | Path):
-        path = Path(source)
+        _refuse_address(source)
+        path = files.as_path(source, ImageError)
         if path.is_file() and path.suffix.lower() != ".txt":
             return [Scene.of(path, windows)], True
         named = _named(source)
