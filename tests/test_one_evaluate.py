@@ -82,8 +82,8 @@ WAYS = {
     "lmm-detector evaluate of several": several,
     "rbox-baselines evaluate": command(baselines, "evaluate", "--data"),
     "rbox_metrics.evaluate_file": function(rbox_metrics.evaluate_file),
-    "lmm_detector.evaluate": function(lmm_detector.evaluate),
-    "rbox_baselines.evaluate": function(rbox_baselines.evaluate),
+    "lmm_detector.evaluate_file": function(lmm_detector.evaluate_file),
+    "rbox_baselines.evaluate_file": function(rbox_baselines.evaluate_file),
 }
 
 

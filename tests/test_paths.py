@@ -62,7 +62,7 @@ def write_predictions(path: Any) -> None:
 
 
 def evaluate(module: Any) -> Callable[[Any], Any]:
-    return lambda path: getattr(module, "evaluate_file", module.evaluate)(TRUTH, path)
+    return lambda path: module.evaluate_file(TRUTH, path)
 
 
 READ: dict[str, Callable[[Any], Any]] = {
@@ -87,7 +87,7 @@ READ: dict[str, Callable[[Any], Any]] = {
     "lmm_detector.find_images": lambda path: lmm_detector.find_images(path),
     "rbox_baselines.Detector.from_checkpoint": rbox_baselines.Detector.from_checkpoint,
     "rbox_baselines.load_results": rbox_baselines.load_results,
-    "rbox_baselines.evaluate": evaluate(rbox_baselines),
+    "rbox_baselines.evaluate_file": evaluate(rbox_baselines),
 }
 READABLE = [name for name, entry in FORMATS.items() if entry.read]
 WRITTEN: dict[str, Callable[[Any], Any]] = {
@@ -171,10 +171,10 @@ OTHERS = {
     *("rbox_formats.files.visible", "rbox_formats.files.reaching", "rbox_formats.files.safe_path"),
     "rbox_formats.datasets.guess",  # what is no dataset looks like none
     *("rbox_metrics.plots.draw", "rbox_metrics.plots.worst_images"),
-    *("lmm_detector.Detector.windows", "lmm_detector.convert", "lmm_detector.evaluate"),
+    *("lmm_detector.Detector.windows", "lmm_detector.convert_checkpoint", "lmm_detector.evaluate_file"),
     *(
         "lmm_detector.evaluate_checkpoints",
-        "lmm_detector.merge",
+        "lmm_detector.merge_adapters",
         "lmm_detector.predict",
     ),
     "lmm_detector.visualize",

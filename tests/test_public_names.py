@@ -153,3 +153,20 @@ def test_a_misspelt_name_is_an_error_to_type_checkers(tmp_path: Path, monkeypatc
     assert status == 1
     found = re.findall(r'error: Module has no attribute "(\w+)"', output)
     assert found == [f"{name}x" for name in right.values()], output
+
+
+@pytest.mark.parametrize(
+    "package, old, new",
+    [
+        ("lmm_detector", "convert", "convert_checkpoint"),
+        ("lmm_detector", "merge", "merge_adapters"),
+        ("lmm_detector", "evaluate", "evaluate_file"),
+        ("rbox_baselines", "evaluate", "evaluate_file"),
+    ],
+)
+def test_a_name_of_the_version_before_still_works_and_says_the_new_one(package: str, old: str, new: str) -> None:
+    """`convert`, `merge` and `evaluate` meant something else in each package."""
+    module = importlib.import_module(package)
+    with pytest.warns(FutureWarning, match=f"{package}.{old} is called {new} now"):
+        assert getattr(module, old) is getattr(module, new)
+    assert old not in dir(module)

@@ -8,7 +8,7 @@ from rbox_formats import lazy
 
 if TYPE_CHECKING:
     from rbox_formats.detection import Prediction, read_predictions, write_geojson
-    from rbox_metrics import evaluate_file as evaluate
+    from rbox_metrics import evaluate_file
 
     from rbox_baselines._configs._load import Data
     from rbox_baselines._configs._load import load as load_config
@@ -29,7 +29,7 @@ else:
             "Launcher": "rbox_baselines._training._train",
             "Views": "rbox_baselines._prediction._views",
             "enable_mmcv_ops": "rbox_baselines._stack._mmcv",
-            "evaluate": "rbox_metrics:evaluate_file",
+            "evaluate_file": "rbox_metrics",
             "load_config": "rbox_baselines._configs._load:load",
             "load_results": "rbox_baselines._tools._results",
             "predict": "rbox_baselines._prediction._predict",
@@ -37,6 +37,7 @@ else:
             "train": "rbox_baselines._training._train",
             "write_geojson": "rbox_formats.detection",
         },
+        renamed={"evaluate": "evaluate_file"},
     )
 
 __version__ = "0.1.0"
@@ -48,7 +49,7 @@ __all__ = [
     "Prediction",
     "Views",
     "enable_mmcv_ops",
-    "evaluate",
+    "evaluate_file",
     "load_config",
     "load_results",
     "predict",

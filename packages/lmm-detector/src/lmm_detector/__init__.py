@@ -9,10 +9,10 @@ from rbox_formats import lazy
 if TYPE_CHECKING:
     from rbox_formats.detection import Prediction, read_predictions, write_geojson
     from rbox_formats.images import find_images
-    from rbox_metrics import evaluate_file as evaluate
+    from rbox_metrics import evaluate_file
 
-    from lmm_detector._convert import convert
-    from lmm_detector._convert._merging import merge
+    from lmm_detector._convert import convert_checkpoint
+    from lmm_detector._convert._merging import merge_adapters
     from lmm_detector._evaluation._evaluate import evaluate_checkpoints
     from lmm_detector._evaluation._pictures import visualize
     from lmm_detector._prediction._detector import Detector
@@ -30,11 +30,11 @@ else:
             "Generation": "lmm_detector._prediction._generation",
             "Prediction": "rbox_formats.detection",
             "TrainConfig": "lmm_detector._training._config",
-            "convert": "lmm_detector._convert",
-            "evaluate": "rbox_metrics:evaluate_file",
+            "convert_checkpoint": "lmm_detector._convert",
+            "evaluate_file": "rbox_metrics",
             "evaluate_checkpoints": "lmm_detector._evaluation._evaluate",
             "find_images": "rbox_formats.images",
-            "merge": "lmm_detector._convert._merging",
+            "merge_adapters": "lmm_detector._convert._merging",
             "predict": "lmm_detector._prediction._predict",
             "push_to_hub": "lmm_detector._publishing._push",
             "read_predictions": "rbox_formats.detection",
@@ -42,6 +42,7 @@ else:
             "visualize": "lmm_detector._evaluation._pictures",
             "write_geojson": "rbox_formats.detection",
         },
+        renamed={"convert": "convert_checkpoint", "merge": "merge_adapters", "evaluate": "evaluate_file"},
     )
 
 __version__ = "0.1.0"
@@ -51,11 +52,11 @@ __all__ = [
     "Generation",
     "Prediction",
     "TrainConfig",
-    "convert",
-    "evaluate",
+    "convert_checkpoint",
     "evaluate_checkpoints",
+    "evaluate_file",
     "find_images",
-    "merge",
+    "merge_adapters",
     "predict",
     "push_to_hub",
     "read_predictions",

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from lmm_detector import Detector, _families, convert
+from lmm_detector import Detector, _families, convert_checkpoint
 from lmm_detector._convert import _names
 from lmm_detector._families._loading import is_remote_code
 from lmm_detector._prediction._detector import Generation
@@ -244,7 +244,7 @@ def test_keys_that_remote_code_does_not_have(key: str) -> None:
 
 
 def test_the_same_outputs_bit_for_bit(source: Path, native: Florence2ForConditionalGeneration, tmp_path: Path) -> None:
-    made = convert(source, tmp_path / "out")
+    made = convert_checkpoint(source, tmp_path / "out")
     model = load(tmp_path / "out")
     assert torch.equal(logits(model), logits(native))
     assert same(model.state_dict(), native.state_dict())
@@ -254,7 +254,7 @@ def test_the_same_outputs_bit_for_bit(source: Path, native: Florence2ForConditio
 
 
 def test_the_new_rows_are_never_the_likeliest(source: Path, tmp_path: Path) -> None:
-    convert(source, tmp_path / "out")
+    convert_checkpoint(source, tmp_path / "out")
     values = logits(load(tmp_path / "out"))
     assert values.shape[-1] == NATIVE_ROWS
     torch.testing.assert_close(
@@ -264,7 +264,7 @@ def test_the_new_rows_are_never_the_likeliest(source: Path, tmp_path: Path) -> N
 
 
 def test_the_processor_has_the_tokens_that_remote_code_adds_when_it_is_loaded(source: Path, tmp_path: Path) -> None:
-    convert(source, tmp_path / "out")
+    convert_checkpoint(source, tmp_path / "out")
     family = _families.load(str(tmp_path / "out"))
     tokenizer = family.processor.tokenizer
     ids = {"<od>": 0, "</ocr>": 3, "<loc_0>": 4, "<loc_999>": 1003, "<cap>": 1004, "<sep>": 1014, "<poly>": 1021,
@@ -282,7 +282,7 @@ def test_the_processor_has_the_tokens_that_remote_code_adds_when_it_is_loaded(so
 
 
 def test_generation_settings_and_the_special_tokens_of_the_text_part_are_kept(source: Path, tmp_path: Path) -> None:
-    convert(source, tmp_path / "out")
+    convert_checkpoint(source, tmp_path / "out")
     settings = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     kept = {
         "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 2, "forced_bos_token_id": 0,
@@ -301,7 +301,7 @@ def test_lmmrotates_checkpoint_becomes_a_detector(tmp_path: Path) -> None:
     config["vision_config"]["image_pos_embed"]["max_pos_embeddings"] = 52
     source = write_source(tmp_path / "source", remote_weights(model), config)
     out = tmp_path / "deeper" / "out"
-    made = convert(source, out, class_names=["plane", "small-vehicle"], image_size=128)
+    made = convert_checkpoint(source, out, class_names=["plane", "small-vehicle"], image_size=128)
     assert made.is_detector
     assert torch.equal(logits(load(out)), logits(model))
     detector = Detector.from_pretrained(out, device="cpu")
@@ -326,7 +326,7 @@ def test_the_weights_decide_how_large_tables_are(
     config["text_config"]["max_position_embeddings"] = 100
     source = write_source(tmp_path / "source", weights, config)
     with caplog.at_level("INFO", "lmm_detector"):
-        convert(source, tmp_path / "out")
+        convert_checkpoint(source, tmp_path / "out")
     assert same(load(tmp_path / "out").state_dict(), native.state_dict())
     assert "202 rows of positions of encoder and decoder in the weights, 102 in config.json" in caplog.text
 
@@ -335,7 +335,7 @@ def test_prompt_codec_windows_and_beams_as_given(weights: Weights, tmp_path: Pat
     config = json.loads(json.dumps(CONFIG))
     config["text_config"]["num_beams"] = 5
     source = write_source(tmp_path / "source", weights, config)
-    convert(
+    convert_checkpoint(
         source, tmp_path / "out", class_names=["ship"], codec_options={"version": 3}, prompt="<ROD>", window=80, gap=7
     )
     detector = Detector.from_pretrained(tmp_path / "out", device="cpu")
@@ -351,17 +351,17 @@ def test_starts_that_lmmrotate_taught_are_kept_for_training(
     """Without class names, too: Microsoft's own models, with or without beams, are BART's in this."""
     config = json.loads(json.dumps(CONFIG)) | trainer
     config["text_config"]["num_beams"] = 4
-    convert(write_source(tmp_path / "source", weights, config), tmp_path / "out")
+    convert_checkpoint(write_source(tmp_path / "source", weights, config), tmp_path / "out")
     assert getattr(load(tmp_path / "out").config, "decoder_start_tokens", None) == found
 
 
 def test_what_a_detector_needs_is_checked(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="expected at most 200 tokens of image and prompt, got"):
-        convert(source, tmp_path / "out", class_names=["ship"], image_size=480)
+        convert_checkpoint(source, tmp_path / "out", class_names=["ship"], image_size=480)
     with pytest.raises(
         ModelError, match="expected images of at most 1600 px, which the model has positions for, got 1632"
     ):
-        convert(source, tmp_path / "out", image_size=1632)
+        convert_checkpoint(source, tmp_path / "out", image_size=1632)
     assert not (tmp_path / "out").exists()
 
 
@@ -371,7 +371,7 @@ def test_tied_embeddings_under_any_one_of_their_names(
 ) -> None:
     tied = {"language_model.model.shared.weight", *TIED} - {kept}
     source = write_source(tmp_path / "source", {key: value for key, value in weights.items() if key not in tied})
-    convert(source, tmp_path / "out")
+    convert_checkpoint(source, tmp_path / "out")
     assert same(load(tmp_path / "out").state_dict(), native.state_dict())
 
 
@@ -380,13 +380,13 @@ def test_embeddings_that_are_not_tied(weights: Weights, tmp_path: Path) -> None:
     other[5, 5] += 1
     source = write_source(tmp_path / "source", weights | {"language_model.lm_head.weight": other})
     with pytest.raises(ModelError, match=r"under all its names, got another in 'language_model\.lm_head\.weight' than"):
-        convert(source, tmp_path / "out")
+        convert_checkpoint(source, tmp_path / "out")
 
 
 def test_a_bias_of_logits_that_is_not_zero_is_left_over(weights: Weights, tmp_path: Path) -> None:
     bias = {"language_model.final_logits_bias": torch.full((1, ROWS), 0.1)}
     with pytest.raises(ModelError, match=r"1 left over: language_model\.final_logits_bias\n"):
-        convert(write_source(tmp_path / "source", weights | bias), tmp_path / "out")
+        convert_checkpoint(write_source(tmp_path / "source", weights | bias), tmp_path / "out")
 
 
 def test_spare_rows_of_embeddings_stay(weights: Weights, tmp_path: Path) -> None:
@@ -396,7 +396,7 @@ def test_spare_rows_of_embeddings_stay(weights: Weights, tmp_path: Path) -> None
         for key in weights
         if key in {*TIED, "language_model.model.shared.weight"}
     }
-    convert(write_source(tmp_path / "source", weights | padded), tmp_path / "out")
+    convert_checkpoint(write_source(tmp_path / "source", weights | padded), tmp_path / "out")
     table = load_file(tmp_path / "out" / "model.safetensors")["model.language_model.shared.weight"]
     assert torch.equal(table, padded["language_model.lm_head.weight"])
 
@@ -405,7 +405,7 @@ def test_a_tokenizer_of_another_model(weights: Weights, tmp_path: Path) -> None:
     fewer = {key: weights[key][:-7] for key in weights if key in {*TIED, "language_model.model.shared.weight"}}
     source = write_source(tmp_path / "source", {key: value.clone() for key, value in (weights | fewer).items()})
     with pytest.raises(ModelError, match=f"for each of the tokenizer's {ROWS} tokens, got {ROWS - 7}\n"):
-        convert(source, tmp_path / "out")
+        convert_checkpoint(source, tmp_path / "out")
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
@@ -413,9 +413,9 @@ def test_dtypes_are_kept_or_cast(dtype: str, weights: Weights, tmp_path: Path) -
     kind = getattr(torch, dtype)
     cast = {key: value.to(kind) for key, value in weights.items()}
     source = write_source(tmp_path / "source", cast)
-    convert(source, tmp_path / "kept")
-    convert(source, tmp_path / "wide", dtype="float32")
-    convert(write_source(tmp_path / "float32", weights), tmp_path / "cast", dtype=dtype)
+    convert_checkpoint(source, tmp_path / "kept")
+    convert_checkpoint(source, tmp_path / "wide", dtype="float32")
+    convert_checkpoint(write_source(tmp_path / "float32", weights), tmp_path / "cast", dtype=dtype)
     kept, wide, narrow = (load_file(tmp_path / name / "model.safetensors") for name in ("kept", "wide", "cast"))
     assert {value.dtype for value in kept.values()} == {kind}
     assert torch.equal(kept["model.vision_tower.convs.0.conv.weight"], cast["vision_tower.convs.0.proj.weight"])
@@ -430,12 +430,12 @@ def test_numbers_that_a_dtype_cannot_hold(weights: Weights, tmp_path: Path) -> N
     large[3] = 1e5
     source = write_source(tmp_path / "source", weights | {"image_proj_norm.bias": large})
     with pytest.raises(ModelError, match=r"a number that float16 cannot hold in 'model\..*image_proj_norm\.bias'"):
-        convert(source, tmp_path / "out", dtype="float16")
-    convert(source, tmp_path / "out", dtype="bfloat16")
+        convert_checkpoint(source, tmp_path / "out", dtype="float16")
+    convert_checkpoint(source, tmp_path / "out", dtype="bfloat16")
     large[3] = torch.nan
     source = write_source(tmp_path / "source", weights | {"image_proj_norm.bias": large})
     with pytest.raises(ModelError, match="an infinity or no number in"):
-        convert(source, tmp_path / "other")
+        convert_checkpoint(source, tmp_path / "other")
 
 
 def test_keys_left_over_and_missing_are_named_and_refused(
@@ -448,15 +448,15 @@ def test_keys_left_over_and_missing_are_named_and_refused(
     source = write_source(tmp_path / "source", changed)
     expected = f"1 left over: vision_tower.head.weight; 1 missing: {NAMES[gone]}\n"
     with pytest.raises(ModelError, match=expected.replace(".", r"\.")):
-        convert(source, tmp_path / "out")
+        convert_checkpoint(source, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with caplog.at_level("INFO", "lmm_detector"):
-        made = convert(source, tmp_path / "out", strict=False)
+        made = convert_checkpoint(source, tmp_path / "out", strict=False)
     assert (made.left_over, made.missing) == (("vision_tower.head.weight",), (NAMES[gone],))
     assert {"left over: vision_tower.head.weight", f"missing: {NAMES[gone]}"} <= {
         message.removeprefix(f"{source}: ") for message in caplog.messages
     }
-    convert(source, tmp_path / "again", strict=False)
+    convert_checkpoint(source, tmp_path / "again", strict=False)
     one, two = load(tmp_path / "out").state_dict(), load(tmp_path / "again").state_dict()
     assert same(one, two)  # what is drawn at random comes from a fixed seed
     assert torch.equal(one["lm_head.weight"][:ROWS], weights["language_model.lm_head.weight"])
@@ -468,21 +468,21 @@ def test_many_keys_are_counted_and_the_first_named(weights: Weights, tmp_path: P
         ModelError,
         match=r"160 missing: model\.vision_tower\.blocks\.0\.0\.channel_block\.channel_attn\.proj\.bias, .*, \.\.\.\n",
     ):
-        convert(write_source(tmp_path / "source", kept), tmp_path / "out")
+        convert_checkpoint(write_source(tmp_path / "source", kept), tmp_path / "out")
 
 
 def test_a_shape_that_does_not_fit(weights: Weights, tmp_path: Path) -> None:
     changed = weights | {"image_projection": torch.zeros(31, 32)}
     with pytest.raises(ModelError, match=r"expected 'image_projection' of the shape 32x32, got 31x32\n"):
-        convert(write_source(tmp_path / "source", changed), tmp_path / "out")
+        convert_checkpoint(write_source(tmp_path / "source", changed), tmp_path / "out")
     narrow = {key: torch.zeros(ROWS, 31) for key in ("language_model.model.shared.weight", *TIED)}
     with pytest.raises(
         ModelError, match=r"expected 'language_model\.model\.shared\.weight' of the shape 1344x32, got 1344x31"
     ):
-        convert(write_source(tmp_path / "source", weights | narrow), tmp_path / "out")
+        convert_checkpoint(write_source(tmp_path / "source", weights | narrow), tmp_path / "out")
     changed = weights | {"language_model.model.encoder.embed_positions.weight": torch.zeros(99, 32)}
     with pytest.raises(ModelError, match=r"expected as many positions of encoder and decoder, got .* of 99, .* of 202"):
-        convert(write_source(tmp_path / "source", changed), tmp_path / "out")
+        convert_checkpoint(write_source(tmp_path / "source", changed), tmp_path / "out")
 
 
 def split(weights: Weights, folder: Path, name: str, save: Callable[[Weights, Path], None]) -> None:
@@ -509,10 +509,10 @@ FILES: dict[str, Callable[[Weights, Path], None]] = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_kinds_of_files(kind: str, source: Path, weights: Weights, tmp_path: Path) -> None:
-    convert(source, tmp_path / "one")
+    convert_checkpoint(source, tmp_path / "one")
     (source / "model.safetensors").unlink()
     FILES[kind](weights, source)
-    convert(source, tmp_path / "other")
+    convert_checkpoint(source, tmp_path / "other")
     assert (tmp_path / "one/model.safetensors").read_bytes() == (tmp_path / "other/model.safetensors").read_bytes()
 
 
@@ -528,18 +528,18 @@ def test_nothing_in_a_pickle_is_run(source: Path, tmp_path: Path, monkeypatch: p
     with pytest.raises(
         ModelError, match=r"pytorch_model\.bin: expected a whole file of weights, got: Weights only load"
     ):
-        convert(source, tmp_path / "out")
+        convert_checkpoint(source, tmp_path / "out")
     (source / "pytorch_model.bin").write_bytes(pickle.dumps(Evil(), protocol=2))
     with pytest.raises(ModelError, match=r"pytorch_model\.bin: expected a whole file of weights, got: "):
-        convert(source, tmp_path / "out")
+        convert_checkpoint(source, tmp_path / "out")
     assert not (tmp_path / "run").exists()
     torch.save({"a": torch.ones(1000)}, source / "pytorch_model.bin")
     cut("pytorch_model.bin")(source)
     with pytest.raises(ModelError, match=r"pytorch_model\.bin: expected a whole file of weights, got: .*\n.*cut short"):
-        convert(source, tmp_path / "out")
+        convert_checkpoint(source, tmp_path / "out")
     torch.save([torch.ones(1)], source / "pytorch_model.bin")
     with pytest.raises(ModelError, match="expected a dictionary of tensors, got another list"):
-        convert(source, tmp_path / "out")
+        convert_checkpoint(source, tmp_path / "out")
 
 
 def cut(name: str) -> Callable[[Path], None]:
@@ -633,7 +633,7 @@ def test_bad_sources(what: str, source: Path, tmp_path: Path) -> None:
     change, expected = BAD_SOURCES[what]
     change(source)
     with pytest.raises(ValueError, match=expected) as caught:
-        convert(source, tmp_path / "out", class_names=["ship"])
+        convert_checkpoint(source, tmp_path / "out", class_names=["ship"])
     assert type(caught.value).__name__ in ("ModelError", "DatasetError")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "outside.safetensors") == ["source"]
 
@@ -642,7 +642,7 @@ def test_a_checkpoint_without_processor_takes_its_bases(source: Path, weights: W
     base = write_source(tmp_path / "base", weights)
     for name in ("tokenizer.json", "preprocessor_config.json"):
         (source / name).unlink()
-    convert(source, tmp_path / "out", processor=base, image_size=96)
+    convert_checkpoint(source, tmp_path / "out", processor=base, image_size=96)
     family = _families.load(str(tmp_path / "out"))
     assert family.processor.num_image_tokens == 10
 
@@ -650,15 +650,15 @@ def test_a_checkpoint_without_processor_takes_its_bases(source: Path, weights: W
 def test_the_source_and_other_files_are_never_written_over(source: Path, tmp_path: Path) -> None:
     before = {path.name: path.read_bytes() for path in source.iterdir()}
     with pytest.raises(ModelError, match="expected another folder to write to: this one is read"):
-        convert(source, tmp_path / "x" / ".." / "source")
+        convert_checkpoint(source, tmp_path / "x" / ".." / "source")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "a").touch()
     with pytest.raises(ModelError, match="expected a new or an empty folder to write to, got one with files in it"):
-        convert(source, tmp_path / "full")
+        convert_checkpoint(source, tmp_path / "full")
     with pytest.raises(ModelError, match="expected a new or an empty folder to write to, got a file"):
-        convert(source, tmp_path / "full" / "a")
+        convert_checkpoint(source, tmp_path / "full" / "a")
     (tmp_path / "empty").mkdir()
-    convert(source, tmp_path / "empty")
+    convert_checkpoint(source, tmp_path / "empty")
     assert before == {path.name: path.read_bytes() for path in source.iterdir()}
     assert (tmp_path / "empty").stat().st_mode == (tmp_path / "full").stat().st_mode
 
@@ -672,7 +672,7 @@ def test_a_conversion_that_is_stopped_leaves_nothing(
 
     monkeypatch.setattr("lmm_detector._spec.DetectorSpec.save", stop)
     with pytest.raises(KeyboardInterrupt):
-        convert(source, tmp_path / "out", class_names=["ship"])
+        convert_checkpoint(source, tmp_path / "out", class_names=["ship"])
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 

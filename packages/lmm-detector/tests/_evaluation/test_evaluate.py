@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lmm_detector import evaluate, visualize
+from lmm_detector import evaluate_file, visualize
 from rbox_formats import Dataset, ImageRecord, datasets, draw, images, predictions
 from rbox_formats.errors import DatasetError, RboxError
 from rbox_metrics.plots import judged_sheet
@@ -31,14 +31,14 @@ def truth(scenes: Path, class_names: tuple[str, ...]) -> Dataset:
 
 
 def test_the_truth_itself_scores_one(truth: Dataset, tmp_path: Path) -> None:
-    figures = evaluate(truth, write(tmp_path / "p.jsonl", [bare(r) for r in truth], truth.class_names)).to_dict()
+    figures = evaluate_file(truth, write(tmp_path / "p.jsonl", [bare(r) for r in truth], truth.class_names)).to_dict()
     assert figures["f1_micro"] == figures["map_nc"] == 1.0
 
 
 def test_missed_images_count(truth: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     records = list(truth)
     path = write(tmp_path / "p.jsonl", [bare(records[0])], truth.class_names)
-    recall = evaluate(truth, path).to_dict()["recall_micro"]
+    recall = evaluate_file(truth, path).to_dict()["recall_micro"]
     assert recall == pytest.approx(len(records[0]) / sum(map(len, records)))
     assert "2 of 3 images have no predictions" in caplog.text
 
@@ -51,14 +51,14 @@ def test_label_files_without_an_image_are_left_out(
     alone = ImageRecord("alone", records[0].boxes, records[0].labels)
     both = Dataset(truth.class_names, [*records, alone], lambda record: record)
     path = write(tmp_path / "p.jsonl", [bare(r) for r in records], truth.class_names)
-    assert evaluate(both, path, only_with_images=True).to_dict()["recall_micro"] == 1.0
+    assert evaluate_file(both, path, only_with_images=True).to_dict()["recall_micro"] == 1.0
     assert "1 of 4 images have no file and do not count" in caplog.text
 
 
 def test_predictions_of_another_dataset(truth: Dataset, tmp_path: Path) -> None:
     other = ImageRecord("other", np.zeros((0, 5)), np.zeros(0, dtype=np.int64))
     with pytest.raises(RboxError, match="'other'"):
-        evaluate(truth, write(tmp_path / "p.jsonl", [other], truth.class_names))
+        evaluate_file(truth, write(tmp_path / "p.jsonl", [other], truth.class_names))
 
 
 def test_a_picture_for_each_image_and_a_sheet(truth: Dataset, tmp_path: Path) -> None:

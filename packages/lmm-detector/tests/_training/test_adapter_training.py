@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lmm_detector import Detector, TrainConfig, merge, train
+from lmm_detector import Detector, TrainConfig, merge_adapters, train
 from lmm_detector._prediction._detector import Generation
 from lmm_detector.errors import ConfigError, ModelError, RunError
 from rbox_formats import codecs
@@ -47,15 +47,15 @@ def test_a_run_with_adapters_goes_on_and_its_detector_can_be_merged(
     path = next((scenes / "train" / "images").iterdir())
     generation = Generation(max_new_tokens=30)
     with_adapters = next(iter(Detector.from_pretrained(folder, device="cpu").predict([path], generation)))
-    whole = merge(folder, tmp_path / "whole")
+    whole = merge_adapters(folder, tmp_path / "whole")
     assert (whole / "model.safetensors").is_file()
     alone = next(iter(Detector.from_pretrained(whole, device="cpu").predict([path], generation)))
     assert alone.metadata["windows"][0]["text"] == with_adapters.metadata["windows"][0]["text"]
     np.testing.assert_allclose(alone.scores, with_adapters.scores, atol=1e-4)
     with pytest.raises(ModelError, match="expected a detector with adapters, got whole weights"):
-        merge(whole, tmp_path / "again")
+        merge_adapters(whole, tmp_path / "again")
     with pytest.raises(ModelError, match="expected a new or an empty folder"):
-        merge(folder, whole)
+        merge_adapters(folder, whole)
 
 
 @pytest.mark.slow

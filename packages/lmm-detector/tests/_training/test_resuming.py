@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from lmm_detector import Detector, TrainConfig, merge, train
+from lmm_detector import Detector, TrainConfig, merge_adapters, train
 from lmm_detector._families import FAMILIES
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._training._run_folder import written
@@ -75,7 +75,7 @@ def test_a_stopped_run_comes_to_the_same_detector(
     assert adapters or any(not torch.equal(first[key], begun[key]) for key in begun.keys() & first.keys())
 
     paths = sorted((scenes / "train" / "images").iterdir())
-    folders = [whole, merge(again, tmp_path / "merged") if adapters else again]
+    folders = [whole, merge_adapters(again, tmp_path / "merged") if adapters else again]
     generation = Generation(max_new_tokens=20, max_repeats=0)
     ours, theirs = ([*Detector.from_pretrained(each, device="cpu").predict(paths, generation)] for each in folders)
     assert [each.text for each in ours] == [each.text for each in theirs]

@@ -13,6 +13,7 @@ table for the program that runs.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
@@ -21,7 +22,7 @@ __all__ = ["attach"]
 
 
 def attach(
-    package: str, homes: Mapping[str, str], submodules: Iterable[str] = ()
+    package: str, homes: Mapping[str, str], submodules: Iterable[str] = (), *, renamed: Mapping[str, str] | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Makes the functions `__getattr__` and `__dir__` of a package.
 
@@ -29,17 +30,22 @@ def attach(
         package: The package's `__name__`.
         homes: Of each name the module that holds it, or "module:name" where it is called otherwise there.
         submodules: The modules of the package that are names of it too.
+        renamed: Names of the version before, each with its new one: they still work, and warn.
 
     Returns:
         What gives a name when it is first asked for, and keeps it in the package; and what lists all names of the
         package, those that are not loaded yet too.
     """
     modules = frozenset(submodules)
+    old = renamed or {}
 
     def load(name: str) -> Any:
         """Loads a name of the package when it is first asked for."""
         if name in modules:
             return import_module(f"{package}.{name}")
+        if name in old:
+            warnings.warn(f"{package}.{name} is called {old[name]} now", FutureWarning, stacklevel=2)
+            return load(old[name])
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module, _, attribute = homes[name].partition(":")

@@ -21,7 +21,7 @@ from lmm_detector._runtime._folders import appearing, check_new
 from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
 
-__all__ = ["Conversion", "convert"]
+__all__ = ["Conversion", "convert_checkpoint"]
 
 logger = logging.getLogger("lmm_detector")
 
@@ -45,7 +45,7 @@ class Conversion:
     is_detector: bool
 
 
-def convert(
+def convert_checkpoint(
     source: str | Path,
     out: str | Path,
     *,

@@ -83,7 +83,7 @@ def assemble(
         strict: Whether left over and missing keys are refused.
 
     Raises:
-        ModelError: See `lmm_detector.convert`.
+        ModelError: See `lmm_detector.convert_checkpoint`.
     """
     import torch
     from transformers import Florence2ForConditionalGeneration

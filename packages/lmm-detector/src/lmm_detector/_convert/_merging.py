@@ -10,7 +10,7 @@ from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
 
 
-def merge(source: str | Path, out: str | Path, *, dtype: str = "float32") -> Path:
+def merge_adapters(source: str | Path, out: str | Path, *, dtype: str = "float32") -> Path:
     """Makes a detector with whole weights out of one with adapters.
 
     Args:

@@ -40,7 +40,7 @@ def convert(source: Path, out: Path, **settings: Any) -> None:
     LMMRotate's checkpoints are such; give --class-names for them. No code of SOURCE is run.
     """
     set_up_output()
-    from lmm_detector import convert as run
+    from lmm_detector import convert_checkpoint as run
 
     made = run(source, out, **settings)
     verb = "predict" if made.is_detector else "train"

@@ -18,6 +18,6 @@ from lmm_detector.cli._common import set_up_output
 def merge(source: Path, out: Path, dtype: str) -> None:
     """Add the adapters (LoRA) of the detector SOURCE into its weights: OUT needs no base and runs faster."""
     set_up_output()
-    from lmm_detector import merge as run
+    from lmm_detector import merge_adapters as run
 
     click.echo(f"The detector is in {run(source, out, dtype=dtype)}.")
