@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from types import ModuleType
 
 import pytest
@@ -98,3 +99,33 @@ def test_shapes_that_do_not_fit_are_named(
 ) -> None:
     with pytest.raises(OperatorError, match=f"deform_conv_forward: expected {message}"):
         ops.deform_conv2d(*(random(*shape) for shape in (features, offset, weight)))
+
+
+def test_offsets_of_a_larger_level_are_read_as_mmcv_reads_them(ops: ModuleType) -> None:
+    """mmdet's DyHead passes them; in mmcv's kernel an image's offsets are numbers in a row, whatever shape they have.
+
+    Worked by hand after its `modulated_deformable_im2col`: for an output of H' x W', position k of pixel (y, x) has its
+    offsets at (2 k H' + y) W' + x and at ((2 k + 1) H' + y) W' + x, its mask at (k H' + y) W' + x.
+    """
+    features, weight = random(2, 3, 8, 8), random(4, 3, 3, 3)
+    offset, mask = (values.requires_grad_() for values in (random(2, 18, 8, 8), random(2, 9, 8, 8)))
+    found = ops.modulated_deform_conv2d(features, offset, mask, weight, None, 2, 1)
+    assert found.shape == (2, 4, 4, 4)
+    own = [values.detach().flatten(1) for values in (offset, mask)]
+    expected = torch.zeros(2, 4, 4, 4, dtype=torch.float64)
+    for n, y, x, k in itertools.product(range(2), range(4), range(4), range(9)):
+        row = y * 2 - 1 + k // 3 + own[0][n, (2 * k * 4 + y) * 4 + x]
+        column = x * 2 - 1 + k % 3 + own[0][n, ((2 * k + 1) * 4 + y) * 4 + x]
+        sample = torch.zeros(3, dtype=torch.float64)
+        for a, b in itertools.product((0, 1), repeat=2):
+            i, j = int(row.floor()) + a, int(column.floor()) + b
+            if 0 <= i < 8 and 0 <= j < 8:
+                sample += features[n, :, i, j] * (1 - (row - i).abs()) * (1 - (column - j).abs())
+        expected[n, :, y, x] += weight[:, :, k // 3, k % 3] @ sample * own[1][n, (k * 4 + y) * 4 + x]
+    torch.testing.assert_close(found.detach(), expected)
+    found.sum().backward()
+    read = offset.grad.flatten(1)
+    assert (read[:, : 18 * 16] != 0).float().mean() > 0.5  # 0 where all of a sample is outside
+    assert (read[:, 18 * 16 :] == 0).all()
+    with pytest.raises(OperatorError, match=r"expected offsets of shape \(2, 18, 4, 4\), or more numbers"):
+        ops.modulated_deform_conv2d(features, offset[:, :, :3, :3], mask, weight, None, 2, 1)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from rbox_testing.samples import sampled
+from torch import Tensor
 
 DATA = Path(__file__).parent / "data"
 
@@ -36,16 +41,18 @@ def archive() -> dict[str, np.ndarray]:
         return dict(file)
 
 
+def of(archive: dict[str, np.ndarray], name: str, kind: str) -> dict[str, np.ndarray]:
+    """An operator's inputs, or what it gave in one of its variants."""
+    start = f"{name}|{kind}|"
+    return {key.removeprefix(start): value for key, value in archive.items() if key.startswith(start)}
+
+
 def found_and_expected(
     ops: ModuleType, archive: dict[str, np.ndarray], name: str, variant: str, device: str, dtype: torch.dtype
 ) -> tuple[dict[str, torch.Tensor], dict[str, np.ndarray]]:
-    def of(kind: str) -> dict[str, np.ndarray]:
-        start = f"{name}|{kind}|"
-        return {key.removeprefix(start): value for key, value in archive.items() if key.startswith(start)}
-
-    inputs = {key: torch.from_numpy(value).to(device) for key, value in of("input").items()}
+    inputs = {key: torch.from_numpy(value).to(device) for key, value in of(archive, name, "input").items()}
     inputs = {key: value.to(dtype) if value.is_floating_point() else value for key, value in inputs.items()}
-    return RECORDED[name].run(ops, **inputs, **RECORDED[name].variants[variant]), of(variant)
+    return RECORDED[name].run(ops, **inputs, **RECORDED[name].variants[variant]), of(archive, name, variant)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["32", "64"])
@@ -77,3 +84,55 @@ def test_a_gpu_gives_the_same(ops: ModuleType, archive: dict[str, np.ndarray], n
 def test_the_archive_holds_nothing_else(archive: dict[str, np.ndarray]) -> None:
     kinds = {tuple(key.split("|")[:2]) for key in archive}
     assert kinds == {*CASES, *((name, "input") for name in RECORDED)}
+
+
+def as_it_comes(values: Tensor) -> Tensor:
+    return values
+
+
+def transposed(values: Tensor) -> Tensor:
+    """The same numbers, in the order of their first dimension in memory: dense, and not contiguous."""
+    return values.transpose(0, -1).contiguous().transpose(0, -1) if values.ndim > 1 else values
+
+
+class Way(NamedTuple):
+    """How the operators are called, and how far from float64 they may be, relative to the largest number."""
+
+    dtype: torch.dtype
+    strides: Callable[[Tensor], Tensor]
+    around: Callable[[], AbstractContextManager]
+    tolerance: float
+
+
+# Of a number of half precision the last bit is 2**-11 of it, of bfloat16 2**-8; some steps are lost in between.
+WAYS = {
+    "half": Way(torch.half, as_it_comes, nullcontext, 2**-7),
+    "bfloat16": Way(torch.bfloat16, as_it_comes, nullcontext, 2**-4),
+    "transposed": Way(torch.float32, transposed, nullcontext, 1e-4),
+    "transposed half": Way(torch.half, transposed, nullcontext, 2**-7),
+    "autocast half": Way(torch.float32, as_it_comes, partial(torch.autocast, "cpu", torch.half), 1e-4),
+    "autocast bfloat16": Way(torch.float32, as_it_comes, partial(torch.autocast, "cpu", torch.bfloat16), 1e-4),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", sampled(RECORDED, ["deform_conv", "modulated_deform_conv", "roi_align_rotated"]))
+def test_precision_and_strides_change_no_value(
+    ops: ModuleType, archive: dict[str, np.ndarray], name: str, way: str
+) -> None:
+    """Beside the same operator in float64, of the same numbers."""
+    dtype, strides, around, tolerance = WAYS[way]
+    drawn = {key: torch.from_numpy(value) for key, value in of(archive, name, "input").items()}
+    given = {key: strides(value.to(dtype) if value.is_floating_point() else value) for key, value in drawn.items()}
+    whole = {key: value.double() if value.is_floating_point() else value for key, value in given.items()}
+    for variant, options in RECORDED[name].variants.items():
+        expected = RECORDED[name].run(ops, **whole, **options)
+        with around():
+            found = RECORDED[name].run(ops, **given, **options)
+        for key, value in expected.items():
+            assert found[key].shape == value.shape, (variant, key)
+            if key not in INDICES:
+                atol = tolerance * max(1.0, float(value.abs().max()) if value.numel() else 1.0)
+                np.testing.assert_allclose(
+                    found[key].double().numpy(), value.numpy(), rtol=0, atol=atol, err_msg=f"{variant} {key}"
+                )

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from rbox_baselines._ops import _deform, _losses, _orientation, _overlaps, _polygons, _roi, _roi_upright, _suppression
+from rbox_baselines._ops._check import outside_autocast
 
 OPERATORS: dict[str, Callable[..., Any]] = {
-    function.__name__: function
+    function.__name__: outside_autocast(function)
     for function in (
         _deform.deform_conv_backward_input,
         _deform.deform_conv_backward_parameters,

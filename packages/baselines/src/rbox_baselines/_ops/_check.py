@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -33,3 +37,20 @@ def working(values: Tensor) -> Tensor:
     """Detached, and float32 where it was of less: half precision is what goes in and comes out, not what sums."""
     values = values.detach()
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
+
+
+def outside_autocast(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """Have an operator compute in the precision that it chooses itself, whatever autocast is around it.
+
+    mmcv's compiled operators are not seen by autocast; in the products that these here are made of it would put half
+    precision in the place of float32.
+    """
+
+    @wraps(operator)
+    def called(*arguments: Any, **settings: Any) -> Any:
+        given = (*arguments, *settings.values())
+        device = next((value.device.type for value in given if isinstance(value, Tensor)), "cpu")
+        with torch.autocast(device, enabled=False):
+            return operator(*arguments, **settings)
+
+    return called

@@ -9,6 +9,7 @@ Offsets are (N, 2 * G * kh * kw, H', W') for G groups of input channels, of each
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ def _columns(image: Tensor, offset: Tensor, mask: Tensor | None, shape: Shape) -
     kernel_h, kernel_w = shape.kernel
     groups, positions = shape.offset_groups, kernel_h * kernel_w
     # (P, G, K) places of the samples.
-    moved = offset.view(groups, positions, 2, down * across).permute(3, 0, 1, 2)
+    moved = offset.reshape(groups, positions, 2, down * across).permute(3, 0, 1, 2)
     pixel, position = (torch.arange(count, device=image.device) for count in (down * across, positions))
     start_y = (pixel // across * shape.stride[0] - shape.padding[0])[:, None]
     start_x = (pixel % across * shape.stride[1] - shape.padding[1])[:, None]
@@ -61,7 +62,7 @@ def _columns(image: Tensor, offset: Tensor, mask: Tensor | None, shape: Shape) -
     regular_x = start_x + position % kernel_w * shape.dilation[1]
     pixels, weights = padded_taps(regular_y[:, None] + moved[..., 0], regular_x[:, None] + moved[..., 1], height, width)
     if mask is not None:
-        weights = weights * mask.view(groups, positions, down * across).permute(2, 0, 1)[..., None]
+        weights = weights * mask.reshape(groups, positions, down * across).permute(2, 0, 1)[..., None]
     # Each group's channels of a pixel are a row of their own.
     rows = as_rows(image[None]).reshape(height * width * groups, channels // groups)
     group = torch.arange(groups, device=image.device, dtype=pixels.dtype)[:, None, None]
@@ -151,12 +152,35 @@ def _checked(
     expect(min(size) > 0, operator, "an input of the kernel's reach or more", f"{tuple(features.shape)} for {shape}")
     positions = shape.offset_groups * shape.kernel[0] * shape.kernel[1]
     wanted = (len(features), 2 * positions, *size)
-    expect(tuple(offset.shape) == wanted, operator, f"offsets of shape {wanted}", tuple(offset.shape))
     if mask is None:
+        expect(tuple(offset.shape) == wanted, operator, f"offsets of shape {wanted}", tuple(offset.shape))
         return tuple(working(value) for value in (features, weight, offset))
-    wanted = (len(features), positions, *size)
-    expect(tuple(mask.shape) == wanted, operator, f"a mask of shape {wanted}", tuple(mask.shape))
+    offset = _read_flat(offset, wanted, operator, "offsets")
+    mask = _read_flat(mask, (len(features), positions, *size), operator, "a mask")
     return tuple(working(value) for value in (features, weight, offset, mask))
+
+
+def _read_flat(values: Tensor, wanted: tuple[int, ...], operator: str, name: str) -> Tensor:
+    """Offsets or a mask (N, ...) as mmcv's kernels read them: the first numbers of each image, in their order in memory.
+
+    mmdet's DyHead passes the offsets of a larger level with a smaller one on purpose, and mmcv lets it.
+    """
+    if tuple(values.shape) == wanted:
+        return values
+    count = prod(wanted[1:])
+    fits = len(values) == wanted[0] and values[0].numel() >= count if len(values) else False
+    expect(fits, operator, f"{name} of shape {wanted}, or more numbers for each image", tuple(values.shape))
+    return values.flatten(1)[:, :count].reshape(wanted)
+
+
+def _write_flat(target: Tensor, found: Tensor) -> None:
+    """Write gradients to what `_read_flat` read; those to what it did not read are 0."""
+    if target.shape == found.shape:
+        target.copy_(found)
+        return
+    flat = found.new_zeros(len(target), target[0].numel())
+    flat[:, : found[0].numel()] = found.flatten(1)
+    target.copy_(flat.reshape(target.shape))
 
 
 def deform_conv_forward(
@@ -301,7 +325,7 @@ def modulated_deform_conv_backward(
     found = _backward(features, weight, offset, mask, grad, shape, ("input", "offset", "weight", "mask"))
     grad_input.copy_(found["input"])
     grad_weight.copy_(found["weight"])
-    grad_offset.copy_(found["offset"])
-    grad_mask.copy_(found["mask"])
+    _write_flat(grad_offset, found["offset"])
+    _write_flat(grad_mask, found["mask"])
     if with_bias:
         grad_bias.copy_(grad.sum(dim=(0, 2, 3)))
