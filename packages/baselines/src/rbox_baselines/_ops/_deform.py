@@ -161,7 +161,7 @@ def _checked(
 
 
 def _read_flat(values: Tensor, wanted: tuple[int, ...], operator: str, name: str) -> Tensor:
-    """Offsets or a mask (N, ...) as mmcv's kernels read them: the first numbers of each image, in their order in memory.
+    """Offsets or a mask (N, ...) as mmcv's kernels read them: of each image the first numbers in memory.
 
     mmdet's DyHead passes the offsets of a larger level with a smaller one on purpose, and mmcv lets it.
     """
