@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rbox_baselines import Data, load_config
+from rbox_baselines._configs._metrics import reported
 from rbox_baselines._configs._presets import PRESETS
 from rbox_baselines.cli._common import training_data
 from rbox_baselines.errors import ConfigError
@@ -155,8 +156,13 @@ def test_a_config_that_says_little_gets_what_mmrotates_have(tmp_path: Path) -> N
 
 
 def test_all_scores_come_from_rbox_metrics() -> None:
+    """Which says them under MMRotate's names, too."""
     config = load_config(RETINANET)
-    assert config.val_evaluator.to_dict() == config.test_evaluator.to_dict() == {"type": "RBoxMetric"}
+    assert config.val_evaluator.to_dict() == config.test_evaluator.to_dict()
+    assert config.val_evaluator.type == "RBoxMetric"
+    assert reported([config.val_evaluator]) == [
+        *("rbox/map", "rbox/map_50", "rbox/map_nc", "rbox/f1_micro", "dota/mAP", "dota/AP50"),
+    ]
 
 
 def test_options_come_last(scenes: Path) -> None:

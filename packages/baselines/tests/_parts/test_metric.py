@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,3 +126,45 @@ def test_quads_of_gliding_vertex() -> None:
     each = sample()
     each["pred_instances"]["bboxes"] = RotatedBoxes(BOXES).convert_to("qbox")
     assert scored(each)["rbox/map"] == 1.0
+
+
+def test_it_reports_under_the_names_of_the_metrics_that_it_replaces(tmp_path: Path) -> None:
+    """Beside MMRotate's own DOTAMetric, which scores in this process, where our operators are."""
+    from mmrotate.registry import METRICS
+
+    moved = [[x + 3, y, w, h, a] for x, y, w, h, a in BOXES]
+    samples = [sample(found=moved), sample(BOXES[:2], BOXES, image="P2806")]
+    samples[1]["pred_instances"]["scores"] -= 0.005  # no ties, which MMRotate's sorting breaks by chance
+    also = [{"prefix": "dota", "protocol": "voc07", "iou_thresholds": (0.5,), "names": {"mAP": "map"}}]
+    also += [{"prefix": "r_coco", "protocol": "coco", "iou_thresholds": (0.5, 0.75), "names": {"bbox_mAP": "map"}}]
+    figures = scored(*samples, also=also)
+    theirs = METRICS.build({"type": "DOTAMetric", "outfile_prefix": str(tmp_path / "results")})
+    theirs.dataset_meta = {"classes": ("plane",)}
+    for each in samples:
+        theirs.process([], [each])
+    assert figures["dota/mAP"] == figures["rbox/map"]
+    assert figures["dota/mAP"] == pytest.approx(theirs.evaluate(size=2)["dota/mAP"], abs=1e-6)
+    assert figures["r_coco/bbox_mAP"] == scored(*samples, protocol="coco", iou_thresholds=[0.5, 0.75])["rbox/map"]
+    assert 0 < figures["r_coco/bbox_mAP"] < figures["dota/mAP"] < 1
+
+
+@pytest.mark.parametrize(
+    "evaluator, expected",
+    [
+        ({"type": "DOTAMetric", "metric": "mAP"}, ("voc07", (0.5,), {"dota/mAP": "map", "dota/AP50": "map_50"})),
+        (
+            {"type": "mmrotate.DOTAMetric", "iou_thrs": [0.5, 0.75], "eval_mode": "area", "prefix": "x"},
+            ("voc", (0.5, 0.75), {"x/mAP": "map", "x/AP50": "map_50", "x/AP75": "map_75"}),
+        ),
+        ({"type": "SomebodysMetric"}, None),
+    ],
+)
+def test_how_a_replaced_metric_is_computed(evaluator: dict[str, Any], expected: Any) -> None:
+    from rbox_baselines._configs._metrics import _served
+
+    found = _served(evaluator)
+    if expected is None:
+        assert found is None
+    else:
+        names = {f"{found['prefix']}/{name}": key for name, key in found["names"].items()}
+        assert (found["protocol"], found["iou_thresholds"], names) == expected

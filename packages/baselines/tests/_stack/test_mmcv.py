@@ -83,3 +83,9 @@ def test_a_compiled_module_is_left_alone_or_named(tmp_path: Path) -> None:
     assert message == ("expected mmcv's compiled operators to load with this PyTorch, got: undefined symbol: _ZN3c10")
     assert "pip uninstall mmcv" in remedy
     assert file == str(module)
+
+
+def test_what_mmcv_says_of_its_environment(mmrotate: ModuleType) -> None:
+    from mmcv.utils import collect_env
+
+    assert collect_env()["MMCV Compiler"] == "none: operators of rbox-baselines"

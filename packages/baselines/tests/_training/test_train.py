@@ -29,6 +29,11 @@ def _mmrotate(mmrotate: ModuleType) -> None:
     pass
 
 
+def _is_replaced(key: str, options: dict[str, Any]) -> bool:
+    """Whether an option sets all of what another is a part of."""
+    return any(key.startswith(f"{name}.") for name in options)
+
+
 def trained(scenes: Path, work_dir: Path, options: dict[str, Any] | None = None, **settings: Any) -> Path:
     return train(
         small_retinanet.ZOO_NAME,
@@ -36,7 +41,10 @@ def trained(scenes: Path, work_dir: Path, options: dict[str, Any] | None = None,
         data=Data(str(scenes)),
         class_names=NAMES,
         image_size=64,
-        options={**SMALL, **(options or {})},
+        options={
+            **{key: value for key, value in SMALL.items() if not _is_replaced(key, options or {})},
+            **(options or {}),
+        },
         **{"backbone": "none", **settings},
     )
 
@@ -210,6 +218,20 @@ def test_a_checkpoint_of_other_classes_is_refused(checkpoint: Path, scenes: Path
         ({"load_from": "no.pth"}, {}, CheckpointError, "no.pth: expected a checkpoint file, got none"),
         ({}, {"model.bbox_head.type": "RotatedRetinaHaed"}, ConfigError, "(?s)RotatedRetinaHaed.*Rotated.*Head"),
         ({}, {"train_dataloader": None}, ConfigError, "expected a config with training data"),
+        ({}, {"work_dir": "elsewhere"}, ConfigError, "(?s)options of the config other than 'work_dir'.*--work-dir"),
+        ({}, {"launcher": "pytorch"}, ConfigError, "(?s)options of the config other than 'launcher'.*--launcher"),
+        (
+            {},
+            {"default_hooks.checkpoint.save_best": "dota/mAPP"},
+            ConfigError,
+            r"(?s)save_best of CheckpointHook among rbox/map, .*dota/mAP, dota/AP50, got 'dota/mAPP'.*dota/mAP",
+        ),
+        (
+            {},
+            {"custom_hooks": [{"type": "EarlyStoppingHook", "monitor": "bbox_mAP"}]},
+            ConfigError,
+            "expected monitor of EarlyStoppingHook among rbox/map",
+        ),
     ],
 )
 def test_bad_input_is_named_before_anything_begins(
@@ -319,3 +341,60 @@ def test_two_processes_share_a_run(scenes: Path, tmp_path: Path) -> None:
     views = Views(score_threshold=0.0)
     found = predict(detector, [record.file for record in truth], tmp_path / "found.jsonl", views=views)
     assert epoch_2["rbox/map"] == pytest.approx(evaluate_file(truth, found).figures["map"], abs=1e-6)
+
+
+def by_steps(count: int) -> dict[str, Any]:
+    """What makes a run count steps; mmengine takes `_delete_` out of the dict that it is given."""
+    return {
+        "train_cfg": {"_delete_": True, "type": "IterBasedTrainLoop", "max_iters": count, "val_interval": 2},
+        "default_hooks.checkpoint": {"type": "CheckpointHook", "by_epoch": False, "interval": 4, "save_last": False},
+        "param_scheduler": [],
+    }
+
+
+def checkpoints(work_dir: Path) -> set[str]:
+    return {path.name for path in work_dir.glob("*.pth") if not path.name.startswith("best_")}
+
+
+def test_a_config_that_counts_steps_keeps_its_checkpoints_and_one_to_resume_from(scenes: Path, tmp_path: Path) -> None:
+    """Its own at step 4; ours beside it, replaced at each evaluation, and no more of them than one."""
+    seen: list[set[str]] = []
+    from mmengine.hooks import Hook
+    from mmrotate.registry import HOOKS
+
+    @HOOKS.register_module(force=True)
+    class LookingHook(Hook):
+        def before_train_iter(self, *_: Any, **__: Any) -> None:
+            seen.append(checkpoints(tmp_path))
+
+    options = {**by_steps(5), "custom_hooks": [{"type": "LookingHook"}]}
+    last = trained(scenes, tmp_path, options)
+    assert seen == [set(), set(), {"last.pth"}, {"last.pth"}, {"iter_4.pth"}]
+    assert last.name == "iter_4.pth"
+    # A run of six steps that was stopped behind its fifth: it goes on from the fourth.
+    assert trained(scenes, tmp_path, by_steps(6), resume=True).name == "last.pth"
+    assert checkpoints(tmp_path) == {"iter_4.pth", "last.pth"}
+    assert read_checkpoint(tmp_path / "last.pth")["meta"]["iter"] == 6
+    assert [line["step"] for line in lines(tmp_path) if "loss" in line] == [1, 2, 3, 4, 5, 5, 6]
+
+
+def test_what_a_config_says_of_checkpoints_holds(scenes: Path, tmp_path: Path) -> None:
+    """None for three epochs, the best by MMRotate's own name, and the run goes on from the second all the same."""
+    options = {"default_hooks.checkpoint.interval": 3, "default_hooks.checkpoint.save_best": "dota/mAP"}
+    options |= {"default_hooks.checkpoint.save_last": False, "randomness.seed": 7}
+    assert trained(scenes, tmp_path, options).name == "last.pth"
+    assert checkpoints(tmp_path) == {"last.pth"}
+    scores = [line for line in lines(tmp_path) if "rbox/map" in line]
+    assert [line["dota/mAP"] for line in scores] == [line["rbox/map"] for line in scores]
+    assert [line["dota/AP50"] for line in scores] == [line["rbox/map_50"] for line in scores]
+    (best,) = tmp_path.glob("best_dota_mAP_epoch_*.pth")
+    assert read_checkpoint(best)["meta"]["seed"] == 7
+    last = trained(scenes, tmp_path, {**options, "train_cfg.max_epochs": 3, "resume": True})
+    assert last.name == "epoch_3.pth"
+    assert checkpoints(tmp_path) == {"epoch_3.pth"}
+    assert [line["step"] for line in lines(tmp_path) if "loss" in line] == [*range(1, 10)]
+
+
+def test_a_seed_that_is_given_goes_before_the_config_s(scenes: Path, tmp_path: Path) -> None:
+    options = {"randomness.seed": 7, "train_cfg.max_epochs": 1}
+    assert read_checkpoint(trained(scenes, tmp_path, options, seed=5))["meta"]["seed"] == 5

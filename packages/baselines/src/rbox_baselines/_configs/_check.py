@@ -62,10 +62,14 @@ class _Named(NamedTuple):
     registries: tuple[str, ...]
 
 
-def check_types(config: Config) -> None:
+def check_types(config: Config, *, is_stored: bool = False) -> None:
     """Looks up every class that a config names for model, data, scores, optimiser and hooks; nothing is built.
 
     `enable_mmcv_ops` comes first. Loops (`train_cfg` and its like) are mmengine's own.
+
+    Args:
+        config: The config.
+        is_stored: Whether it came with a checkpoint, whose `custom_imports` are not imported.
 
     Raises:
         ConfigError: If one is not registered: which, where, in which registry it was looked for, what is near to it.
@@ -75,7 +79,7 @@ def check_types(config: Config) -> None:
     with DefaultScope.overwrite_default_scope(config.get("default_scope", "mmrotate")), quiet():
         for section, registries in SECTIONS.items():
             for named in _named(config.get(section), registries, section):
-                _check(named, config)
+                _check(named, config, is_stored)
 
 
 def _named(value: Any, registries: tuple[str, ...], place: str) -> Iterator[_Named]:
@@ -93,7 +97,7 @@ def _named(value: Any, registries: tuple[str, ...], place: str) -> Iterator[_Nam
             yield from _named(inner, registries, f"{place}[{index}]")
 
 
-def _check(named: _Named, config: Config) -> None:
+def _check(named: _Named, config: Config, is_stored: bool) -> None:
     if not named.registries:
         import mmcv.ops
 
@@ -111,7 +115,7 @@ def _check(named: _Named, config: Config) -> None:
     raise ConfigError(
         f"expected {named.place} to be in {where}, got {quoted(named.name)}",
         path=config.filename,
-        remedy=_remedy(named.name, known),
+        remedy=_remedy(named.name, known, is_stored),
     )
 
 
@@ -131,11 +135,16 @@ def _names(root: Registry) -> Iterator[str]:
             yield from (prefix + name for name in registry.module_dict)
 
 
-def _remedy(name: str, known: Any) -> str:
+def _remedy(name: str, known: Any, is_stored: bool) -> str:
     package = name.partition(".")[0]
     if "." in name and find_spec(package) is None:
         now = {"mmcls": "mmpretrain"}.get(package, package)
         renamed = "" if now == package else f" (which is now {now}, and so is the name in the config)"
         return f"It is of {package}{renamed}, which is not installed: pip install {now}"
     near = nearest(name, known)
-    return f"{near} A class of your own is registered by a module in the config's custom_imports.".strip()
+    own = (
+        "A class of your own is imported for a config that you name (--config), and never for the one in a checkpoint."
+        if is_stored
+        else "A class of your own is registered by a module in the config's custom_imports."
+    )
+    return f"{near} {own}".strip()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbox_baselines._configs._classes import relabel, set_num_classes
+from rbox_baselines._configs._metrics import replace_evaluators
 from rbox_baselines._configs._names import nearest
 from rbox_baselines._configs._pipelines import innermost, pipelines, read_images, read_quads, resize
 from rbox_baselines._configs._presets import PRESETS, Preset
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 else:
     Config = Any  # mmengine is imported where a config is read
 
-_METRIC = "RBoxMetric"
 _DATASET = "RBoxDataset"
 
 # What MMRotate's `default_runtime.py` has, for configs that do not say.
@@ -76,7 +76,7 @@ def load(
         options: What is set in the config last, by dotted names such as "train_dataloader.batch_size".
 
     Returns:
-        The config. Its evaluator is `RBoxMetric`, whatever it was.
+        The config. Its evaluator is `RBoxMetric`, whatever it was; it reports under the names of MMRotate's, too.
 
     Raises:
         ConfigError: If there is no such config, it cannot be read, or it is a preset without data.
@@ -91,7 +91,7 @@ def load(
         resize(config, image_size)
     if data is not None:
         _set_data(config, data, _class_names(data, class_names))
-    _score_through_rbox_metrics(config)
+    replace_evaluators(config)
     if options:
         _override(config, options, name)
     return config
@@ -233,13 +233,6 @@ def _set_data(config: Config, data: Data, class_names: tuple[str, ...]) -> None:
     set_num_classes(config.model, len(class_names))
     for part in (config.model, *pipelines(config)):
         relabel(part, before, class_names)
-
-
-def _score_through_rbox_metrics(config: Config) -> None:
-    """MMRotate's DOTAMetric starts processes that import it anew, without our operators, and hangs for ever."""
-    for kind in ("val", "test"):
-        if config.get(f"{kind}_dataloader") is not None:
-            config[f"{kind}_evaluator"] = {"type": _METRIC}
 
 
 def _override(config: Config, options: Mapping[str, Any], name: str | Path) -> None:

@@ -38,7 +38,7 @@ def nms_rotated(
     """The indices (K,) of the rotated boxes that stay, best first.
 
     An IoU equal to the threshold stays, as on mmcv's GPU path (its CPU path suppresses it). Where `multi_label`, boxes
-    suppress those of their own label only: mmcv does so on the GPU alone, on the CPU it forgets the labels.
+    suppress those of their own label only, as mmcv documents it: its kernels, on the GPU too, do not compare labels.
 
     Args:
         dets: (N, 5), with the label as a sixth column where `multi_label`.

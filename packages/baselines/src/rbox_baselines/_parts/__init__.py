@@ -1,4 +1,4 @@
-"""What mmengine's registries must know of ours: dataset, reader of images, metric, two hooks, a backbone."""
+"""What mmengine's registries must know of ours: dataset, reader of images, metric, three hooks, a backbone."""
 
 from __future__ import annotations
 
@@ -12,4 +12,12 @@ def register() -> None:
     register_mmrotate(init_default_scope=False)
 
     # They register themselves; the backbone for checkpoints, whose config says no more of it.
-    from rbox_baselines._parts import _convnext, _dataset, _loading, _metric, _progress, _repeatable  # noqa: F401
+    from rbox_baselines._parts import (  # noqa: F401
+        _convnext,
+        _dataset,
+        _loading,
+        _metric,
+        _progress,
+        _repeatable,
+        _rolling,
+    )

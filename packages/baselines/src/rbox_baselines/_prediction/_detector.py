@@ -103,7 +103,7 @@ class Detector:
             raise CheckpointError("expected a checkpoint that says its classes, got one without", path=checkpoint)
         _classes.set_num_classes(found.model, len(names))
         found = _weights.without_pretrained(found)
-        _check.check_types(found)
+        _check.check_types(found, is_stored=config is None)
         model = _built(found, config is None)
         _load_weights(model, saved.get("state_dict", saved), Path(checkpoint))
         model.to(device).eval()

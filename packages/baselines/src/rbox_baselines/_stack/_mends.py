@@ -10,15 +10,19 @@ import collections
 import collections.abc
 import functools
 import importlib
+import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from rbox_baselines.errors import ConfigError
+from rbox_formats.errors import said
+
+from rbox_baselines.errors import ConfigError, StackError
 
 
 class Noise(NamedTuple):
@@ -76,6 +80,7 @@ def mend() -> None:
         find_packages()
         write_whole_files()
         find_backbones()
+        score_in_this_process()
         run_sasm_anywhere()
         keep_gaussians_regular()
 
@@ -101,7 +106,14 @@ def import_with_old_names() -> None:
     version = "2.0.1" if mmcv.__version__.startswith("2.1.") else mmcv.__version__
     with _supplied(collections, "Sequence", collections.abc.Sequence), _supplied(mmcv, "__version__", version):
         for name in ("mmdet", "mmrotate.models"):
-            importlib.import_module(name)
+            try:
+                importlib.import_module(name)
+            except (AssertionError, ImportError) as error:
+                raise StackError(
+                    f"expected {name.partition('.')[0]} to be importable on this stack, got: {said(error)}",
+                    remedy="rbox-baselines works with mmdet 3.1.0 and mmrotate 1.0.0rc1, or forks made for the same "
+                    "versions. In a new environment: pip install rbox-baselines.",
+                ) from error
 
 
 def allow_checkpoints() -> None:
@@ -229,6 +241,34 @@ def _staying(tensor: Any) -> AbstractContextManager[None]:
     import torch
 
     return nullcontext() if tensor.is_cuda else _supplied(torch.Tensor, "cuda", lambda tensor: tensor)
+
+
+def score_in_this_process() -> None:
+    """Lets MMRotate's `DOTAMetric` score without processes of its own.
+
+    These import mmrotate anew, where our operators are not, fail, and are waited for without end. A compiled mmcv is
+    there in them, and keeps them.
+    """
+    from mmrotate.evaluation.functional import mean_ap
+
+    operators = sys.modules["mmcv._ext"].__spec__
+    if operators is not None and operators.loader is not None:  # a compiled module
+        return
+    mean_ap.get_context = lambda _method=None: SimpleNamespace(Pool=_Here)
+
+
+class _Here:
+    """What `eval_rbbox_map` asks of a pool of processes, done in this one."""
+
+    def __init__(self, _count: int | None = None) -> None:
+        pass
+
+    def starmap(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> list[Any]:
+        """Call a function with each of several lists of arguments."""
+        return [function(*each) for each in arguments]
+
+    def close(self) -> None:
+        """Do nothing: there is no process."""
 
 
 def run_sasm_anywhere() -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -111,4 +112,7 @@ def _module() -> ModuleType:
     # mmengine asks where the compiled module comes from, and takes none for an answer.
     module.__spec__ = ModuleSpec(_MODULE, loader=None)
     module.__dict__.update(OPERATORS)
+    # What `mmcv.utils.collect_env` asks of a compiled module.
+    about = {"get_compiler_version": "none: operators of rbox-baselines", "get_compiling_cuda_version": "not available"}
+    module.__dict__.update({name: partial(str, value) for name, value in about.items()})
     return module

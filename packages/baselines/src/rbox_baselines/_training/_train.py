@@ -16,6 +16,7 @@ from rbox_formats.progress import is_first_process, showing
 
 from rbox_baselines._configs import _check, _load, _weights
 from rbox_baselines._configs._load import Data
+from rbox_baselines._configs._metrics import check_monitored
 from rbox_baselines.errors import CheckpointError, ConfigError, StackError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def train(
     auto_scale_lr: bool = False,
     tensorboard: bool = False,
     launcher: Launcher = "none",
-    seed: int = 0,
+    seed: int | None = None,
     progress: bool = False,
 ) -> Path:
     """Trains a model of MMRotate; scores it on the validation split after each epoch.
@@ -64,7 +65,8 @@ def train(
         data: The dataset, where it is not the config's own.
         class_names: What the labels index; see `Data`.
         image_size: The longer side to which images are resized, in pixels. None: the config's own.
-        options: What is set in the config last, by dotted names.
+        options: What is set in the config last, by dotted names. What the config or an option says of checkpoints,
+            `resume`, `load_from` and `randomness` holds; arguments given here go before them.
         backbone: A file with the backbone's weights, or "none" for random ones. None: what the config names, which for
             most is fetched from torchvision's site.
         load_from: A checkpoint to begin with; its classes must be the dataset's.
@@ -73,7 +75,7 @@ def train(
         auto_scale_lr: Scales the learning rate with the number of images in a step, of all processes.
         tensorboard: Writes TensorBoard's files as well.
         launcher: What started the processes of a run: "pytorch" is torchrun.
-        seed: Of weights, order and augmentation.
+        seed: Of weights, order and augmentation. None: the config's, or 0.
         progress: Shows progress bars on standard error.
 
     Returns:
@@ -92,15 +94,23 @@ def train(
     found = _load.load(config, data=data, class_names=class_names, image_size=image_size, options=options)
     if found.get("train_dataloader") is None:
         raise ConfigError(f"expected a config with training data, got {config} without")
-    begins_with = (_last(work_dir) if resume else None) or load_from
+    _refuse_ours(options or {})
+    goes_on_by_config = bool(found.get("resume")) and not resume
+    resume = resume or goes_on_by_config
+    load_from = load_from or found.get("load_from")
+    last = _last(work_dir) if resume else None
+    begins_with = last or load_from
     if backbone is not None:
         found = _with_backbone(found, backbone)
     if begins_with is not None:
         found = _weights.without_pretrained(found)  # all weights come from the checkpoint
     found.work_dir = str(work_dir)
     found.launcher = launcher
-    found.randomness = {"seed": seed}
-    found.resume = resume and _last(work_dir) is not None
+    found.randomness = {"seed": 0, **(found.get("randomness") or {})}
+    if seed is not None:
+        found.randomness.seed = seed
+    # As mmengine has it: a config that says both resumes from the checkpoint that it names.
+    found.resume = last is not None or (goes_on_by_config and begins_with is not None)
     if begins_with is not None:
         # mmengine would go on with the file that `last_checkpoint` names, which may be older, or half written.
         found.load_from = str(begins_with)
@@ -109,10 +119,25 @@ def train(
     if auto_scale_lr:
         found.auto_scale_lr.enable = True
     _check.check_types(found)
+    check_monitored(found)
     _check_weights(found.model)
     _check_checkpoint(found, begins_with)
     with showing(progress):
         return _run(found)
+
+
+def _refuse_ours(options: Mapping[str, Any]) -> None:
+    """Refuse options that an argument decides on.
+
+    Raises:
+        ConfigError: If there are any.
+    """
+    for name, argument in (("work_dir", "--work-dir"), ("launcher", "--launcher")):
+        if name in options:
+            raise ConfigError(
+                f"expected options of the config other than {name!r}, got {options[name]!r}",
+                remedy=f"Give it by {argument}: locks and checkpoints of a run are found by it.",
+            )
 
 
 def _run(config: Config) -> Path:
@@ -191,7 +216,7 @@ def _check_checkpoint(config: Config, path: str | Path | None) -> None:
 
 def _last(work_dir: Path) -> Path | None:
     """The newest checkpoint of a run. Each is whole (`_mends.write_whole_files`)."""
-    found = [path for path in work_dir.glob("*.pth") if re.fullmatch(r"(epoch|iter)_\d+\.pth", path.name)]
+    found = [path for path in work_dir.glob("*.pth") if re.fullmatch(r"(epoch|iter)_\d+\.pth|last\.pth", path.name)]
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
@@ -267,11 +292,11 @@ def _set_precision(config: Config, amp: bool) -> None:
 def _set_up_logging(config: Config, tensorboard: bool) -> None:
     """A progress bar, the best checkpoint kept, TensorBoard where it was asked for."""
     hooks = config.default_hooks
-    hooks.checkpoint.interval = 1  # some configs keep none for twelve epochs: what a stopped run would do again
-    hooks.pop("visualization", None)  # draws each validation image; `predict --pictures` does, when asked
+    if not (hooks.get("visualization") or {}).get("draw"):
+        hooks.pop("visualization", None)
     if config.get("val_evaluator") is not None:
         hooks.checkpoint.setdefault("save_best", "rbox/map")
-    ours = [{"type": "ProgressHook"}, {"type": "RepeatableHook"}]
+    ours = [{"type": "ProgressHook"}, {"type": "RepeatableHook"}, {"type": "RollingCheckpointHook"}]
     config.custom_hooks = [*(config.get("custom_hooks") or []), *ours]
     if tensorboard:
         from importlib.util import find_spec
@@ -282,4 +307,5 @@ def _set_up_logging(config: Config, tensorboard: bool) -> None:
         config.visualizer.vis_backends = [*config.visualizer.vis_backends, {"type": "TensorboardVisBackend"}]
     # mmengine finds logs and drawings of a process by a run's name: without one of its own, a second run in the same
     # process would write into the folder of the first.
-    config.experiment_name = config.visualizer.name = f"run-{uuid.uuid4().hex[:8]}"
+    name = config.get("experiment_name") or "run"
+    config.experiment_name = config.visualizer.name = f"{name}-{uuid.uuid4().hex[:8]}"

@@ -52,7 +52,7 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
     show_default=True,
     help="What started the processes; pytorch is torchrun.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of weights, order and augmentation.")
+@click.option("--seed", type=int, help="Of weights, order and augmentation. [default: the config's, or 0]")
 @pixels_options
 @writes("work_dir", shared=True)
 def train(
