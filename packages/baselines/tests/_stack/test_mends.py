@@ -62,6 +62,7 @@ NOISE = (
     (UserWarning, "The `clip` function does nothing in `RotatedBoxes`."),
     (DeprecationWarning, "The 'warn' method is deprecated, use 'warning' instead"),
     (UserWarning, "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. ..."),
+    (UserWarning, "This overload of addmm is deprecated:\n\taddmm(Number beta, Tensor input, ...)"),
     (UserWarning, "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead. (...)"),
     (FutureWarning, "`torch.cuda.amp.autocast(args...)` is deprecated. Please use `torch.amp.autocast('cuda', ...)`"),
 )

@@ -21,11 +21,10 @@ def test_doing_it_again_changes_nothing(mmrotate: ModuleType) -> None:
 
 
 def test_an_operator_that_is_missing_says_so_when_it_is_called(mmrotate: ModuleType) -> None:
-    from mmcv.ops import CARAFE
+    from mmcv.ops import PSAMask
 
-    layer = CARAFE(kernel_size=3, group_size=1, scale_factor=2)
-    with pytest.raises(OperatorError, match=r"'carafe_forward'\n.*2\.1\.0 has it"):
-        layer(torch.zeros(1, 4, 2, 2), torch.zeros(1, 9, 4, 4))
+    with pytest.raises(OperatorError, match=r"'psamask_forward'\n.*2\.1\.0 has it"):
+        PSAMask("collect", (3, 3))(torch.zeros(1, 9, 2, 2))
 
 
 def test_old_names_are_there_only_while_mmrotate_is_imported(mmrotate: ModuleType) -> None:

@@ -11,12 +11,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rbox_baselines._ops import _deform, _losses, _orientation, _overlaps, _polygons, _roi, _roi_upright, _suppression
+from rbox_baselines._ops import (
+    _attention,
+    _carafe,
+    _deform,
+    _losses,
+    _masked,
+    _orientation,
+    _overlaps,
+    _polygons,
+    _roi,
+    _roi_pool,
+    _roi_upright,
+    _suppression,
+)
 from rbox_baselines._ops._check import outside_autocast
 
 OPERATORS: dict[str, Callable[..., Any]] = {
     function.__name__: outside_autocast(function)
     for function in (
+        _attention.ms_deform_attn_backward,
+        _attention.ms_deform_attn_forward,
+        _carafe.carafe_backward,
+        _carafe.carafe_forward,
+        _carafe.carafe_naive_backward,
+        _carafe.carafe_naive_forward,
         _deform.deform_conv_backward_input,
         _deform.deform_conv_backward_parameters,
         _deform.deform_conv_forward,
@@ -28,6 +47,8 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         _losses.sigmoid_focal_loss_forward,
         _losses.softmax_focal_loss_backward,
         _losses.softmax_focal_loss_forward,
+        _masked.masked_col2im_forward,
+        _masked.masked_im2col_forward,
         _orientation.active_rotated_filter_backward,
         _orientation.active_rotated_filter_forward,
         _orientation.riroi_align_rotated_backward,
@@ -44,6 +65,10 @@ OPERATORS: dict[str, Callable[..., Any]] = {
         _polygons.points_in_polygons_forward,
         _roi.roi_align_rotated_backward,
         _roi.roi_align_rotated_forward,
+        _roi_pool.deform_roi_pool_backward,
+        _roi_pool.deform_roi_pool_forward,
+        _roi_pool.roi_pool_backward,
+        _roi_pool.roi_pool_forward,
         _roi_upright.roi_align_backward,
         _roi_upright.roi_align_forward,
         _suppression.nms,

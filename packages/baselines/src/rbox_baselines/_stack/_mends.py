@@ -63,6 +63,7 @@ NOISE: tuple[Noise, ...] = (
         "The `clip` function does nothing in `RotatedBoxes`", UserWarning, "MMRotate, at each image that is resized."
     ),
     Noise("The 'warn' method is deprecated", DeprecationWarning, "mmdet's Swin, an older name of logging's."),
+    Noise("This overload of addmm is deprecated", UserWarning, "mmcv's masked convolution; it means what is done."),
     Noise("indexing with dtype torch.uint8", UserWarning, "e2cnn, of which ReDet is made; it means what is done."),
     Noise(
         "Default grid_sample and affine_grid", UserWarning, "Oriented RepPoints, written for what is the default now."
