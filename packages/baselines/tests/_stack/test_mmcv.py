@@ -36,9 +36,9 @@ def test_old_names_are_there_only_while_mmrotate_is_imported(mmrotate: ModuleTyp
 @pytest.mark.parametrize(
     "installed, message",
     [
-        ({"mmcv": "2.2.0"}, r"expected mmcv of version 2.0.0 to 2.1.0, got mmcv 2.2.0\npip uninstall mmcv, then pip"),
+        ({"mmcv": "2.3.0"}, r"expected mmcv of version 2.0.0 to 2.2.0, got mmcv 2.3.0\npip uninstall mmcv, then pip"),
         ({"mmcv-full": "1.7.2", "mmcv-lite": "2.0.1"}, r"got mmcv-full 1.7.2\npip uninstall mmcv-full"),
-        ({"mmcv-lite": "2.2.0rc1"}, "got mmcv-lite 2.2.0rc1"),
+        ({"mmcv-lite": "2.3.0rc1"}, "got mmcv-lite 2.3.0rc1"),
     ],
 )
 def test_a_wrong_version_is_named(

@@ -1,7 +1,7 @@
 """Mends of MMRotate and what it stands on, for today's Python, PyTorch and numpy: each a function with its reason.
 
-The versions are mmcv 2.0.1, mmengine 0.10.7, mmdet 3.1.0 and mmrotate 1.0.0rc1, the newest that go together; none of
-them is made any more. `mend` is called by `enable_mmcv_ops`, after the operators are in place.
+The versions are mmcv 2.0.1 to 2.2.0, mmengine 0.10.7, mmdet 3.1.0 to 3.3.0 and mmrotate 1.0.0rc1; none of them is made
+any more. `mend` is called by `enable_mmcv_ops`, after the operators are in place.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any, NamedTuple
 
 from rbox_formats.errors import said
@@ -99,22 +99,36 @@ def import_with_old_names() -> None:
     """Imports mmdet and mmrotate.
 
     `mmrotate/models/detectors/refine_single_stage.py` takes `Sequence` from `collections`, which Python 3.10 took away:
-    it is there for the time of the import. mmdet refuses mmcv 2.1.0, with which it works, and which is the only version
-    whose operators still compile: for the time of the import it reads another version.
+    it is there for the time of the import. mmdet 3.1.0 refuses mmcv 2.1.0, mmdet 3.3.0 refuses mmcv 2.2.0, and mmrotate
+    refuses any mmdet above 3.1.0; they work with them, and each reads another version for the time of its import.
     """
     import mmcv
 
-    version = "2.0.1" if mmcv.__version__.startswith("2.1.") else mmcv.__version__
-    with _supplied(collections, "Sequence", collections.abc.Sequence), _supplied(mmcv, "__version__", version):
-        for name in ("mmdet", "mmrotate.models"):
-            try:
-                importlib.import_module(name)
-            except (AssertionError, ImportError) as error:
-                raise StackError(
-                    f"expected {name.partition('.')[0]} to be importable on this stack, got: {said(error)}",
-                    remedy="rbox-baselines works with mmdet 3.1.0 and mmrotate 1.0.0rc1, or forks made for the same "
-                    "versions. In a new environment: pip install rbox-baselines.",
-                ) from error
+    with (
+        _supplied(collections, "Sequence", collections.abc.Sequence),
+        _supplied(mmcv, "__version__", _lowered(mmcv.__version__, "2.0.1")),
+    ):
+        mmdet = _imported("mmdet")
+        with _supplied(mmdet, "__version__", _lowered(mmdet.__version__, "3.1.0")):
+            _imported("mmrotate.models")
+
+
+def _lowered(version: str, newest: str) -> str:
+    """A version, or the newest that is accepted where it is newer."""
+    from mmengine.utils import digit_version
+
+    return newest if digit_version(version) > digit_version(newest) else version
+
+
+def _imported(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except (AssertionError, ImportError) as error:
+        raise StackError(
+            f"expected {name.partition('.')[0]} to be importable on this stack, got: {said(error)}",
+            remedy="rbox-baselines works with mmdet 3.1.0 to 3.3.0 and mmrotate 1.0.0rc1, or forks made for the same "
+            "versions. In a new environment: pip install rbox-baselines.",
+        ) from error
 
 
 def allow_checkpoints() -> None:

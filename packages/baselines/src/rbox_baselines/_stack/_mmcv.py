@@ -16,8 +16,8 @@ from typing import Any
 from rbox_baselines.errors import OperatorError, StackError
 
 _MODULE = "mmcv._ext"  # what mmcv/ops/*.py load their operators from
-_OLDEST, _NEWEST = (2, 0, 0), (2, 1, 0)  # of mmcv, for mmrotate 1.0.0rc1 and mmdet 3.1.0
-_INSTALL = "pip install rbox-baselines (it brings mmcv-lite 2.0.1, mmdet 3.1.0 and mmrotate 1.0.0rc1)."
+_OLDEST, _NEWEST = (2, 0, 0), (2, 2, 0)  # of mmcv, for mmrotate 1.0.0rc1 and mmdet 3.1.0 to 3.3.0
+_INSTALL = "pip install rbox-baselines (it brings mmcv-lite, mmdet and mmrotate)."
 
 
 def enable_mmcv_ops() -> None:
@@ -58,7 +58,7 @@ def _check_version() -> None:
         version = _installed(name)
         if version is not None and not _OLDEST <= _numbers(version) <= _NEWEST:
             raise StackError(
-                f"expected mmcv of version 2.0.0 to 2.1.0, got {name} {version}",
+                f"expected mmcv of version 2.0.0 to 2.2.0, got {name} {version}",
                 remedy=f"pip uninstall {name}, then {_INSTALL}",
             )
 
@@ -97,7 +97,7 @@ class _Operators(ModuleType):
         def missing(*_: object, **__: object) -> None:
             raise OperatorError(
                 f"expected an operator that rbox-baselines supplies, got a call of mmcv's {name!r}",
-                remedy="None of MMRotate's models asks for it. A compiled mmcv 2.1.0 has it, and is used where it is "
+                remedy="No detector of mmdet or MMRotate asks for it. A compiled mmcv 2.1.0 has it, and is used where it is "
                 "installed: MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0",
             )
 
