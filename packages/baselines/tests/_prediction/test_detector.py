@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -14,8 +15,10 @@ from PIL import Image
 from rbox_baselines import Detector, Views, predict
 from rbox_baselines._checkpoints import read_checkpoint
 from rbox_baselines._configs._text import config_from_text
+from rbox_baselines._prediction._views import look
 from rbox_baselines.errors import CheckpointError, ConfigError
 from rbox_formats import draw, predictions, synthetic
+from rbox_formats.detection import Scene
 from rbox_formats.errors import ImageError, PredictionsError
 
 NAMES = synthetic.CLASS_NAMES
@@ -129,10 +132,44 @@ def test_a_file_is_gone_on_with_and_belongs_to_one_run(bright: Detector, image: 
     other = tmp_path / "other.png"
     draw.save(Image.fromarray(scene()), other)
     predict(bright, [image, other], out, views=Views(window=0))
-    assert len(bright.model.shapes) == 2
+    assert len(bright.model.shapes) == 3  # the first again: its batch is what it would have been
+    predict(bright, [image, other], out, views=Views(window=0))
+    assert len(bright.model.shapes) == 3
     assert [record.image_id for record in predictions.read(out)] == ["scene", "other"]
     with pytest.raises(PredictionsError, match="generation"):
         predict(bright, [image], out, views=Views(window=0, score_threshold=0.3))
+
+
+class BreakingScene(Scene):
+    """An image whose file ends in the middle."""
+
+    def crops(self, *, padding: bool = True) -> Iterator[tuple[int, np.ndarray]]:
+        for number, crop in super().crops(padding=padding):
+            if number == 5:
+                raise ImageError(f"{self.image_id}: expected a whole image")
+            yield number, crop
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7])
+def test_windows_of_several_images_share_batches(batch_size: int, bright: Detector) -> None:
+    """Each image's boxes are where they are alone; a broken one leaves the others as they are."""
+    views = Views(window=64, gap=16)
+
+    def made(kind: type[Scene], name: str, width: int) -> Scene:
+        return kind.of(scene(width, 100), lambda *size: views.windows(*size, 64), name)
+
+    scenes = [made(Scene, "a", 140), made(BreakingScene, "b", 300), made(Scene, "c", 190), made(Scene, "d", 64)]
+    broken: list[str] = []
+    found = list(look(bright, scenes, views, batch_size, on_broken=lambda scene, _: broken.append(scene.image_id)))
+    assert broken == ["b"]
+    assert [each.image_id for each in found] == ["a", "c", "d"]
+    sizes = [len(each.windows) for each in scenes]
+    for each, one in zip(found, (scenes[0], *scenes[2:]), strict=True):
+        (alone,) = look(bright, [one], views, 1)
+        np.testing.assert_array_equal(each.boxes, alone.boxes)
+    with pytest.raises(ImageError, match="b: expected a whole image"):
+        list(look(bright, scenes, views, batch_size))
+    assert sizes == [6, 12, 8, 2]
 
 
 def test_scores_below_the_threshold_are_left_out(bright: Detector) -> None:

@@ -32,8 +32,8 @@ def ms_deform_attn_forward(
         im2col_step: Unused: how many images mmcv takes at a time.
     """
     _check(value, spatial_shapes, sampling_locations, attention_weights, "ms_deform_attn_forward")
-    inputs = (working(each) for each in (value, sampling_locations, attention_weights))
-    return _attend(*inputs, spatial_shapes).to(value.dtype)
+    found = _attend(working(value), working(sampling_locations), working(attention_weights), spatial_shapes)
+    return found.to(value.dtype)
 
 
 def ms_deform_attn_backward(
@@ -52,7 +52,7 @@ def ms_deform_attn_backward(
     _check(value, spatial_shapes, sampling_locations, attention_weights, "ms_deform_attn_backward")
     leaves = [working(each).requires_grad_() for each in (value, sampling_locations, attention_weights)]
     with torch.enable_grad():
-        found = _attend(*leaves, spatial_shapes)
+        found = _attend(leaves[0], leaves[1], leaves[2], spatial_shapes)
     gradients = torch.autograd.grad(found, leaves, working(grad_output).reshape(found.shape))
     for target, gradient in zip((grad_value, grad_sampling_loc, grad_attn_weight), gradients, strict=True):
         target.copy_(gradient)

@@ -111,8 +111,8 @@ def deform_roi_pool_forward(
     check_rois(input, rois, 5, "deform_roi_pool_forward")
     bins = (pooled_height, pooled_width)
     _check_offset(rois, offset, bins, "deform_roi_pool_forward")
-    leaves = (working(each) for each in (input, offset))
-    output.copy_(_pool_moved(*leaves, working(rois), bins, spatial_scale, sampling_ratio, gamma))
+    found = _pool_moved(working(input), working(offset), working(rois), bins, spatial_scale, sampling_ratio, gamma)
+    output.copy_(found)
 
 
 def deform_roi_pool_backward(
@@ -134,7 +134,7 @@ def deform_roi_pool_backward(
     _check_offset(rois, offset, bins, "deform_roi_pool_backward")
     leaves = [working(each).requires_grad_() for each in (input, offset)]
     with torch.enable_grad():
-        found = _pool_moved(*leaves, working(rois), bins, spatial_scale, sampling_ratio, gamma)
+        found = _pool_moved(leaves[0], leaves[1], working(rois), bins, spatial_scale, sampling_ratio, gamma)
     wanted = leaves if offset.numel() else leaves[:1]
     if not found.requires_grad:  # no RoIs
         return

@@ -21,7 +21,7 @@ from rbox_formats.typing import Image
 from rbox_baselines._configs._pipelines import innermost, kind_of
 from rbox_baselines._parts._records import to_record
 from rbox_baselines._prediction._device import check_device
-from rbox_baselines._prediction._views import Views, look
+from rbox_baselines._prediction._views import BATCH_SIZE, Views, look
 from rbox_baselines._stack._registered import registered_alone
 from rbox_baselines.errors import CheckpointError, ConfigError
 
@@ -194,7 +194,7 @@ class Detector:
             window: Side of the windows in pixels; 0: whole images. None: as `views` says.
             gap: Overlap of neighbouring windows in pixels. None: as `views` says.
             score_threshold: Drops predictions of a lower score. None: as `views` says.
-            batch_size: Windows of an image at a time. None: 1.
+            batch_size: Windows at a time, across images. None: 4.
 
         Returns:
             A `Prediction` for one image, for many an iterator over one each, in their order. An image's id is its
@@ -207,7 +207,7 @@ class Detector:
         given: dict[str, Any] = {"window": window, "gap": gap, "score_threshold": score_threshold}
         views = replace(views or Views(), **{name: value for name, value in given.items() if value is not None})
         scenes, is_one = scenes_of(images, lambda width, height: views.windows(width, height, self.input_side))
-        found = (look(self, scene, views, batch_size or 1) for scene in scenes)
+        found = look(self, scenes, views, batch_size or BATCH_SIZE)
         return next(found) if is_one else found
 
     __call__ = predict

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from rbox_formats import files, images, predictions
+from rbox_formats.detection import Scene
 from rbox_formats.errors import ImageError, PredictionsError
 from rbox_formats.progress import progress_bar, showing
 
 from rbox_baselines._prediction._detector import Detector
-from rbox_baselines._prediction._views import Views, look
+from rbox_baselines._prediction._views import BATCH_SIZE, Views, look
 
 logger = logging.getLogger("rbox_baselines")
 
@@ -24,7 +25,7 @@ def predict(
     out: str | Path,
     *,
     views: Views | None = None,
-    batch_size: int = 1,
+    batch_size: int = BATCH_SIZE,
     dataset: Mapping[str, Any] | None = None,
     skip_broken: bool = False,
     progress: bool = False,
@@ -39,7 +40,7 @@ def predict(
         paths: The image files, no two of the same name; one that comes twice counts once.
         out: The file, such as "predictions.jsonl". Images that it holds are not predicted again.
         views: How images are looked at.
-        batch_size: How many windows of an image at a time.
+        batch_size: How many windows at a time, across images.
         dataset: What the file's header says of the images.
         skip_broken: Leaves broken files out, and lists them at the end.
         progress: Shows progress bars on standard error.
@@ -71,18 +72,19 @@ def predict(
         )
         messages = list(broken.values())
         with predictions.Writer(out, header) as writer:
-            todo = [scene for scene in scenes if scene.image_id not in writer.done]
+            todo = {scene.image_id for scene in scenes} - writer.done
             if len(todo) < len(scenes):
                 logger.info("%s holds %d of %d images already", out, len(scenes) - len(todo), len(scenes))
-            with progress_bar("predicting", sum(len(scene.windows) for scene in todo)) as advance:
-                for scene in todo:
-                    try:
-                        writer.write(look(detector, scene, views, batch_size))
-                    except ImageError as error:  # what only decoding shows
-                        if not skip_broken:
-                            raise
-                        messages.append(str(error).splitlines()[0])
-                    advance(len(scene.windows))
+            sizes = {scene.image_id: len(scene.windows) for scene in scenes}
+
+            def on_broken(scene: Scene, error: ImageError) -> None:
+                messages.append(str(error).splitlines()[0])
+
+            with progress_bar("predicting", sum(sizes[image_id] for image_id in todo)) as advance:
+                tell = on_broken if skip_broken else None
+                for found in look(detector, scenes, views, batch_size, wanted=todo, on_broken=tell):
+                    writer.write(found)
+                    advance(sizes[found.image_id])
         if messages:
             logger.warning("%d broken images were left out:\n%s", len(messages), "\n".join(messages))
         return out

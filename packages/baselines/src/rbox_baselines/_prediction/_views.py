@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, tiling
-from rbox_formats.detection import Prediction, Scene
+from rbox_formats.detection import Prediction, Scene, ahead, blocks
+from rbox_formats.errors import ImageError
 from rbox_formats.typing import Image
 from rbox_metrics import merge_windows, nms_rotated
 
 from rbox_baselines.errors import ConfigError
 
+#: Windows at a time, unless somebody says otherwise.
+BATCH_SIZE = 4
 FLIPS = ("horizontal", "vertical", "diagonal")
 
 # An image that is more than so many times as large as what the model sees is looked at in windows.
@@ -93,24 +95,102 @@ class Seeing(Protocol):
         ...
 
 
-def look(detector: Seeing, scene: Scene, views: Views, batch_size: int) -> Prediction:
-    """Detect the objects on an image.
+def look(
+    detector: Seeing,
+    scenes: Sequence[Scene],
+    views: Views,
+    batch_size: int,
+    *,
+    wanted: Collection[str] | None = None,
+    on_broken: Callable[[Scene, ImageError], None] | None = None,
+) -> Iterator[Prediction]:
+    """Detect the objects on images, in batches of windows that run across images, while the next windows are read.
 
     Args:
         detector: What detects.
-        scene: The image and its windows.
+        scenes: All images of the run, with their windows.
         views: How they are looked at.
         batch_size: How many windows at a time.
+        wanted: The ids of the images that are asked for. None: all. Those that share batches with one of them are
+            detected again, so that the batches are the same.
+        on_broken: Called for an image whose file turns out to be broken, which is then left out. None: an error.
+
+    Yields:
+        The predictions in the order of the images.
 
     Raises:
-        ImageError: If the file is broken.
+        ImageError: If a file is broken.
     """
-    parts: list[tuple[tiling.Window, ImageRecord]] = []
-    # A whole image stays as it is; a window at the border is filled up to a square, as `rbox-formats split` does.
-    crops = scene.crops(padding=not scene.is_whole)
-    while batch := list(islice(crops, batch_size)):
-        windows = [scene.windows[number] for number, _ in batch]
-        parts += zip(windows, _seen(detector, [crop for _, crop in batch], views), strict=True)
+    chosen = [
+        block
+        for block in blocks(scenes, batch_size)
+        if wanted is None or any(scene.image_id in wanted for scene in block)
+    ]
+    parts: list[tuple[tiling.Window, ImageRecord]] = []  # of the image that is being put together
+    for batch in _batches(ahead(_windows(chosen), 2 * batch_size), batch_size):
+        if isinstance(batch, _Broken):
+            if on_broken is None:
+                raise batch.error
+            on_broken(batch.scene, batch.error)
+            parts = []
+            continue
+        for window, record in zip(batch, _seen(detector, [each.crop for each in batch], views), strict=True):
+            parts.append((window.place, record))
+            if len(parts) == len(window.scene.windows):
+                if wanted is None or window.scene.image_id in wanted:
+                    yield _prediction(detector, window.scene, parts)
+                parts = []
+
+
+class _Window(NamedTuple):
+    """A window to be looked at: its block's number, its image, its place there, and its pixels."""
+
+    block: int
+    scene: Scene
+    place: tiling.Window
+    crop: Image
+
+
+class _Broken(NamedTuple):
+    """An image that turned out to be broken while it was read."""
+
+    scene: Scene
+    error: ImageError
+
+
+def _windows(chosen: Sequence[Sequence[Scene]]) -> Iterator[_Window | _Broken]:
+    """All windows of all images; a broken image's come to an end with what is wrong."""
+    for number, block in enumerate(chosen):
+        for scene in block:
+            try:
+                # A whole image stays as it is; a window at the border is filled up to a square, as `rbox-formats split`
+                # does.
+                for place, crop in scene.crops(padding=not scene.is_whole):
+                    yield _Window(number, scene, scene.windows[place], crop)
+            except ImageError as error:
+                yield _Broken(scene, error)
+
+
+def _batches(items: Iterable[_Window | _Broken], size: int) -> Iterator[list[_Window] | _Broken]:
+    """Windows of one block and one size together; a broken image's first windows are never among them."""
+    batch: list[_Window] = []
+    for item in items:
+        if isinstance(item, _Broken):
+            if others := [window for window in batch if window.scene is not item.scene]:
+                yield others
+            yield item
+            batch = []
+            continue
+        if batch and (len(batch) == size or batch[0][0] != item.block or batch[0].crop.shape != item.crop.shape):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _prediction(detector: Seeing, scene: Scene, parts: Sequence[tuple[tiling.Window, ImageRecord]]) -> Prediction:
+    """What the windows of an image show of it."""
     width, height = scene.size
     found = replace(_merged(parts, detector.nms_threshold), image_id=scene.image_id, width=width, height=height)
     record = replace(found, path=scene.path, metadata={"status": "boxes"})

@@ -97,8 +97,8 @@ class _Operators(ModuleType):
         def missing(*_: object, **__: object) -> None:
             raise OperatorError(
                 f"expected an operator that rbox-baselines supplies, got a call of mmcv's {name!r}",
-                remedy="No detector of mmdet or MMRotate asks for it. A compiled mmcv 2.1.0 has it, and is used where it is "
-                "installed: MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0",
+                remedy="No detector of mmdet or MMRotate asks for it. A compiled mmcv 2.1.0 has it, and is used where "
+                "it is installed: MMCV_WITH_OPS=1 pip install --no-build-isolation mmcv==2.1.0",
             )
 
         missing.__name__ = name

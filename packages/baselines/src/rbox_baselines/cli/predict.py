@@ -51,7 +51,7 @@ _MODEL_OPTIONS = (
         help="Detects on images so many times as large; more than one may be given.",
     ),
     click.option("--score-threshold", default=0.05, show_default=True, help="Leaves out what scores less."),
-    click.option("--batch-size", default=1, show_default=True, type=click.IntRange(min=1), help="Windows at a time."),
+    click.option("--batch-size", default=4, show_default=True, type=click.IntRange(min=1), help="Windows at a time."),
     click.option("--device", help="Such as cpu or cuda:0. [default: the GPU, where there is one]"),
 )
 

@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import rbox_metrics
 from rbox_formats import codecs, tiling
-from rbox_formats.detection import Prediction, Scene
+from rbox_formats.detection import Prediction, Scene, blocks
 from rbox_formats.errors import ImageError
 from rbox_formats.typing import Image, ScoresN
 
 from lmm_detector import _families
 from lmm_detector._decoding._circles import Circle
 from lmm_detector._prediction import _repetition, _scores
-from lmm_detector._prediction._blocks import blocks
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._loaded import Loaded
 from lmm_detector._runtime._memory import enough_memory

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rbox_formats import files, images, predictions
-from rbox_formats.detection import Scene
+from rbox_formats.detection import Scene, blocks, shared
 from rbox_formats.errors import ImageError, PredictionsError
 from rbox_formats.progress import progress_bar, showing
 
-from lmm_detector._prediction._blocks import blocks, shared
 from lmm_detector._prediction._detection import check_generation, detect
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lmm_detector._prediction._blocks import blocks, shared
 from rbox_formats import tiling
-from rbox_formats.detection import Scene
+from rbox_formats.detection import Scene, ahead, blocks, shared
 
 
 def scenes(counts: list[int]) -> list[Scene]:
@@ -39,3 +42,35 @@ def test_shares_differ_by_no_more_than_a_piece(loads: list[int], count: int) -> 
     totals = [sum(load for load, rank in zip(loads, ranks, strict=True) if rank == each) for each in range(count)]
     assert sum(totals) == sum(loads)
     assert max(totals) - min(totals) <= max(loads, default=0)
+
+
+def test_items_are_read_ahead_and_no_more_than_asked_for() -> None:
+    """By one thread, in order, at most three before they are asked for; an error comes in its place."""
+    read: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(10):
+            if number == 7:
+                raise ValueError("the seventh")
+            read.append(number)
+            yield number
+
+    found = ahead(items(), 3)
+    assert read == []
+    for number in range(7):
+        assert next(found) == number
+        assert len(read) - number <= 4
+    with pytest.raises(ValueError, match="the seventh"):
+        next(found)
+
+
+def test_reading_ends_where_nobody_asks_any_more() -> None:
+    read: list[int] = []
+    found = ahead((read.append(number) or number for number in range(100)), 2)
+    assert next(found) == 0
+    found.close()
+    before = len(read)
+    assert before <= 4
+    threads = [thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name]
+    assert not any(thread.is_alive() for thread in threads)
+    assert len(read) == before
