@@ -90,8 +90,8 @@ def test_a_loss_that_is_not_a_number_is_told_with_its_windows(
     original, calls = Florence2.loss, itertools.count(1)
     asked: list[int] = []
 
-    def loss(self: Florence2, batch: Any, model: Any = None) -> torch.Tensor:
-        return original(self, batch, model) * (float("nan") if next(calls) == 7 else 1)
+    def loss(self: Florence2, batch: Any, model: Any = None, soft: Any = None) -> torch.Tensor:
+        return original(self, batch, model, soft) * (float("nan") if next(calls) == 7 else 1)
 
     monkeypatch.setattr(Florence2, "loss", loss)
     original_item = WindowTexts.__getitem__
@@ -208,9 +208,9 @@ def test_memory_is_measured_on_the_longest_windows_and_changes_nothing(
     seen: list[int] = []
     original = Florence2.loss
 
-    def loss(self: Florence2, batch: Any, model: Any = None) -> torch.Tensor:
+    def loss(self: Florence2, batch: Any, model: Any = None, soft: Any = None) -> torch.Tensor:
         seen.append(int((batch["labels"] != -100).sum()))
-        return original(self, batch, model)
+        return original(self, batch, model, soft)
 
     monkeypatch.setattr(Florence2, "loss", loss)
     monkeypatch.setattr(FamilyTrainer, "_is_measurable", lambda self: True)

@@ -21,6 +21,8 @@ from lmm_detector.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
+    from lmm_detector._families._soft_targets import SoftTargets
+
 
 class Florence2(Family):
     """`Florence2ForConditionalGeneration` and its processor.
@@ -165,10 +167,10 @@ class Florence2(Family):
         before = [torch.cat([start, row[:-1]]) for row in rows]
         return pad_sequence(before, batch_first=True, padding_value=config.pad_token_id)
 
-    def loss(self, batch: Mapping[str, Any], model: Any = None) -> torch.Tensor:
+    def loss(self, batch: Mapping[str, Any], model: Any = None, soft: SoftTargets | None = None) -> torch.Tensor:
         """See `Family.loss`."""
         inputs = {name: value for name, value in batch.items() if name != "labels"}
-        return summed_loss(self.model if model is None else model, inputs, batch["labels"])
+        return summed_loss(self.model if model is None else model, inputs, batch["labels"], soft)
 
     def _inputs(self, images: Sequence[Image], prompt: str) -> dict[str, Any]:
         return self._processed(images, [prompt] * len(images))

@@ -108,6 +108,12 @@ class TrainConfig:
     token_initialisation: Literal["digits", "mean"] = _setting(
         "digits", "How coordinate tokens that a model lacks begin: near their text, or alike."
     )
+    soft_targets: float = _setting(
+        0.0,
+        "Spreads the target of each coordinate over its neighbours, as a normal distribution with this standard "
+        "deviation, in values of a coordinate; for codecs with a token for each value. 0: no spread.",
+        ge=0,
+    )
     image_square_length: int | None = _setting(
         None, "Side of the square that images are resized to, in pixels. Left out: the model's (Florence-2: 768).", ge=1
     )
@@ -246,7 +252,13 @@ class TrainConfig:
             raise ConfigError(f"expected a gap smaller than the window of {self.window}, got {self.gap}")
         from rbox_formats import codecs
 
-        codecs.get(self.response_format, **self.codec_options)  # one that there is
+        codec = codecs.get(self.response_format, **self.codec_options)  # one that there is
+        if self.soft_targets and not codec.coordinate_tokens:
+            raise ConfigError(
+                f"expected no soft_targets with codec {quoted(codec.name)}, whose coordinates are not one token each",
+                remedy="Codecs with a token for each value: "
+                f"{', '.join(name for name, each in codecs.CODECS.items() if each.coordinate_tokens)}.",
+            )
         self._check_evaluation()
         # Each refuses what does not fit: parts, numbers of datasets, kinds of augmentation that there are not.
         _ = self.attention, self.sources, self.changes

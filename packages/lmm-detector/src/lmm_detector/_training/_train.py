@@ -94,6 +94,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
             evaluate=evaluator(family, spec, validation, config) if validation else None,
             patience=config.patience,
             learning_rates=config.learning_rates,
+            soft=family.soft_targets(codec, config.soft_targets),
         )
 
         texts = samples.to_jsonl()

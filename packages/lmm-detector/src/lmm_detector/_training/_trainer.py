@@ -203,6 +203,7 @@ class FamilyTrainer(Trainer):
         evaluate: What measures the model in mid-training. None: nothing does.
         patience: After how many evaluations without a better one training ends. None: never.
         learning_rates: The highest of each part. None: that of `arguments` for all.
+        soft: What spreads the targets of coordinates; evaluations leave it out. None: nothing does.
     """
 
     def __init__(
@@ -216,6 +217,7 @@ class FamilyTrainer(Trainer):
         evaluate: Evaluate | None = None,
         patience: int | None = None,
         learning_rates: Mapping[str, float] | None = None,
+        soft: _families.SoftTargets | None = None,
     ) -> None:
         self._stack = ExitStack()
         out = Path(str(arguments.output_dir)).parent
@@ -238,7 +240,7 @@ class FamilyTrainer(Trainer):
         self._recent: list[tuple[torch.Tensor, torch.Tensor]] = []  # numbers of windows, and what they lost
         self._numbers = torch.zeros(0, dtype=torch.int64)
         self.family, self.sampler, self._figures = family, sampler, evaluate
-        self._learning_rates = learning_rates or {}
+        self._learning_rates, self._soft = learning_rates or {}, soft
         # The tokens of a whole step are counted for `compute_loss`, the first of each window too.
         self.model_accepts_loss_kwargs, self._loss_shifts_labels = True, False
 
@@ -282,7 +284,7 @@ class FamilyTrainer(Trainer):
         ):
             model.train()
             device.begin()
-            self.family.loss(self._prepare_inputs(batch)).backward()
+            self.family.loss(self._prepare_inputs(batch), soft=self._soft).backward()
             peak, whole = device.peak(), device.whole()
         model.zero_grad(set_to_none=True)
         trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
@@ -376,7 +378,7 @@ class FamilyTrainer(Trainer):
             return_outputs: Not supported.
             num_items_in_batch: How many tokens the step teaches, over all processes.
         """
-        loss = self.family.loss(inputs, model)
+        loss = self.family.loss(inputs, model, self._soft)
         self._recent.append((self._numbers, loss.detach()))
         # Gradients are averaged over processes, and added up over rounds.
         return loss * self.accelerator.num_processes / cast("torch.Tensor", num_items_in_batch)
