@@ -214,7 +214,7 @@ def test_memory_is_measured_on_the_longest_windows_and_changes_nothing(
 
     monkeypatch.setattr(Florence2, "loss", loss)
     monkeypatch.setattr(FamilyTrainer, "_is_measurable", lambda self: True)
-    monkeypatch.setattr("lmm_detector._training._trainer._Device", Card)
+    monkeypatch.setattr("lmm_detector._training._trainer.Device", Card)
     with caplog.at_level("INFO", logger="lmm_detector"):
         train(dataclasses.replace(config, out=str(tmp_path / "measured")))
     assert "memory: 3.0 of 4.0 GiB for a step" in caplog.text
@@ -231,7 +231,7 @@ def test_too_little_memory_is_told_before_training(
     run_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(FamilyTrainer, "_is_measurable", lambda self: True)
-    monkeypatch.setattr("lmm_detector._training._trainer._Device", Card)
+    monkeypatch.setattr("lmm_detector._training._trainer.Device", Card)
     monkeypatch.setattr(Card, "whole", lambda self: 3 * 2**30 + 10)
     train(dataclasses.replace(run_config, steps=1))
     assert "a step is likely to need more memory than there is: 3.0 of 3.0 GiB" in caplog.text

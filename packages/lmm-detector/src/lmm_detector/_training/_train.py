@@ -19,12 +19,13 @@ from lmm_detector._runtime import _ranks
 from lmm_detector._sources import open_sources
 from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector._training import _config, _run_folder, _sharding
+from lmm_detector._training._arguments import arguments_of
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._mixing import EpochSampler
 from lmm_detector._training._preparation import prepared
 from lmm_detector._training._resumption import bring
 from lmm_detector._training._samples import TextWriter, WindowText, WindowTexts, check_images, window_texts
-from lmm_detector._training._trainer import FamilyTrainer, arguments_of
+from lmm_detector._training._trainer import FamilyTrainer
 from lmm_detector._training._validation import evaluator, held_out
 from lmm_detector._training._window_cache import WindowCache, window_cache
 from lmm_detector.errors import RunError
