@@ -27,6 +27,8 @@ from lmm_detector._training._mixing import EpochSampler, Place
 from lmm_detector._training._rehearsal import Device, longest, rehearsed
 from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled, written
 from lmm_detector._training._samples import WindowTexts
+from lmm_detector._training._trackers import Trackers
+from lmm_detector._training._validation import sheet
 from lmm_detector.errors import RunError
 
 logger = logging.getLogger("lmm_detector")
@@ -96,7 +98,8 @@ class FamilyTrainer(Trainer):
         soft: _families.SoftTargets | None = None,
     ) -> None:
         self._stack = ExitStack()
-        out = Path(str(arguments.output_dir)).parent
+        self._out = out = Path(str(arguments.output_dir)).parent
+        self._trackers = Trackers()
         super().__init__(
             model=family.model,
             args=arguments,
@@ -293,6 +296,9 @@ class FamilyTrainer(Trainer):
         logger.info("step %d: %s", self.state.global_step, listed)
         figures = {f"eval_{name}": value for name, value in found.items()}
         self.log(figures)
+        pictures = sheet(self._out, self.state.global_step)
+        if self.is_world_process_zero() and pictures.is_file():
+            self._trackers.show(pictures, self.state.global_step, self.callback_handler.callbacks)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
         return figures
 
