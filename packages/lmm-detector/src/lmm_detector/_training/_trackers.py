@@ -7,8 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+from rbox_formats import images
 from rbox_formats.errors import said
 
 logger = logging.getLogger("lmm_detector")
@@ -17,9 +16,7 @@ TAG = "evaluation"  # what the pictures are called in every tracker
 
 
 def _to_tensorboard(callback: Any, path: Path, step: int) -> None:
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
-    callback.tb_writer.add_image(TAG, pixels, step, dataformats="HWC")
+    callback.tb_writer.add_image(TAG, images.load(path), step, dataformats="HWC")
     callback.tb_writer.flush()
 
 
@@ -33,8 +30,7 @@ def _to_wandb(_callback: Any, path: Path, step: int) -> None:
 def _to_mlflow(_callback: Any, path: Path, step: int) -> None:
     import mlflow
 
-    with Image.open(path) as picture:
-        mlflow.log_image(picture.convert("RGB"), key=TAG, step=step)
+    mlflow.log_image(images.load(path), key=TAG, step=step)
 
 
 # By the callbacks of transformers' that send losses there.

@@ -74,7 +74,7 @@ class FamilyTrainer(Trainer):
 
     Args:
         family: The model.
-        arguments: See `_arguments.arguments_of`.
+        arguments: The settings as transformers has them.
         samples: What is trained on.
         sampler: In which order.
         spec: What the checkpoints are taught, written last into each.
