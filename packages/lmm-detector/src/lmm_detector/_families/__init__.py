@@ -23,6 +23,7 @@ from lmm_detector.errors import ModelError
 __all__ = [
     "FAMILIES",
     "PARTS",
+    "WITH_GRID",
     "Adapters",
     "Answer",
     "Axis",
@@ -51,6 +52,9 @@ FAMILIES: dict[str, type[Family]] = {
     **dict.fromkeys(chat.MODELS, Chat),
     "gemma3": Gemma3,
 }
+
+#: The model types that see an image as one grid of places (`Family.places`), rather than in tiles.
+WITH_GRID = ("florence2", "paligemma", *chat.PATCHED, "gemma3")
 
 
 def load(

@@ -422,6 +422,24 @@ class Family(ABC):
             () float32.
         """
 
+    def places(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """What vision tower and projection make of images, place by place: what the language model gets of each.
+
+        Args:
+            batch: Of `collate`, where the model is (`on_device`), of images of one size.
+
+        Returns:
+            (B, rows, columns, width), with its gradient; the first row is the upper one.
+
+        Raises:
+            ModelError: If the model sees images in tiles: model types of `WITH_GRID` do not.
+        """
+        raise ModelError(f"expected a model that sees an image as one grid, got {quoted(self.base.config.model_type)}")
+
+    def _image_features(self, *inputs: torch.Tensor) -> Any:
+        """What transformers' model calls the features of images, projected."""
+        return self.base.model.get_image_features(*inputs).pooler_output
+
     @abstractmethod
     def generate(self, images: Sequence[Image], prompt: str, decoding: Decoding) -> list[Answer]:
         """The model's answers to a batch of images (height, width, 3) uint8.
