@@ -19,7 +19,7 @@ from PIL import Image
 def config(run_config: TrainConfig) -> TrainConfig:
     """Two evaluations."""
     short = dataclasses.replace(run_config, language_model_max_length=96, steps=4)
-    return dataclasses.replace(short, eval_split="val", eval_every=2, eval_images=2)
+    return dataclasses.replace(short, eval_split="val", eval_every=2, eval_images=1)
 
 
 def pixels(path: Path | io.BytesIO) -> np.ndarray:
@@ -41,11 +41,6 @@ def test_tensorboard_has_the_sheets(config: TrainConfig) -> None:
     for step, path in sheets(config).items():
         np.testing.assert_array_equal(found[step], pixels(path))
     assert found[2].std() > 1
-
-
-def test_without_a_tracker_there_is_none(config: TrainConfig) -> None:
-    train(config)
-    assert not (Path(config.out) / "tensorboard").exists()
 
 
 # With the signatures that wandb 0.19 and mlflow 3.1 document, and what transformers calls of them; `calls` is recorded.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,12 +95,11 @@ def test_a_frozen_projection_stays(config: TrainConfig, monkeypatch: pytest.Monk
     assert changed(config) == {"vision_tower"}
 
 
-@pytest.mark.parametrize("change", [{}, {"augmentation": {"horizontal_flip": 0.5, "rotation": 0.5}, "workers": 1}])
 def test_one_that_was_stopped_goes_on_to_the_same(
-    change: dict[str, Any], config: TrainConfig, stop_at: Callable[[int], None], tmp_path: Path
+    config: TrainConfig, stop_at: Callable[[int], None], tmp_path: Path
 ) -> None:
     """From its last state, with the same losses, also of training behind it."""
-    config = dataclasses.replace(config, **change)
+    config = dataclasses.replace(config, augmentation={"horizontal_flip": 0.5, "rotation": 0.5}, workers=1)
     whole = dataclasses.replace(config, out=str(tmp_path / "whole"))
     train(whole)
     stop_at(4)
@@ -107,6 +108,28 @@ def test_one_that_was_stopped_goes_on_to_the_same(
     assert [step for step, _ in seen(config.out)] == [1, 2, 3]
     assert (Path(config.out) / FOLDER / "newest.pt").is_file()
     train(config)
+    assert seen(config.out) == seen(whole.out)
+    assert [entry["loss"] for entry in entries(config.out)] == [entry["loss"] for entry in entries(whole.out)]
+
+
+def test_one_that_was_killed_goes_on_to_the_same(
+    config: TrainConfig, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    """SIGKILL once there is a state, with states so often that it may fall into the writing of one."""
+    config = dataclasses.replace(config, vision_warm_up=10, save_every=1)
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(to_yaml(config), encoding="utf-8")
+    process = start(["train", "--config", settings])
+    deadline = time.monotonic() + 120
+    while not (Path(config.out) / FOLDER / "newest.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    process.kill()
+    output, _ = process.communicate()
+    assert process.returncode == -signal.SIGKILL, output
+    assert len(seen(config.out)) < 10
+    train(config)
+    whole = dataclasses.replace(config, out=str(tmp_path / "whole"))
+    train(whole)
     assert seen(config.out) == seen(whole.out)
     assert [entry["loss"] for entry in entries(config.out)] == [entry["loss"] for entry in entries(whole.out)]
 
