@@ -379,7 +379,7 @@ class Family(ABC):
         return text, spans
 
     def soft_targets(self, codec: Codec, deviation: float) -> SoftTargets | None:
-        """What spreads the targets of a codec's coordinates over their neighbours.
+        """Make what spreads the targets of a codec's coordinates over their neighbours.
 
         Args:
             codec: Its tokens are the tokenizer's (`check`).
@@ -423,7 +423,7 @@ class Family(ABC):
         """
 
     def places(self, batch: Mapping[str, Any]) -> torch.Tensor:
-        """What vision tower and projection make of images, place by place: what the language model gets of each.
+        """Compute the features of images, place by place: what the projection hands to the language model.
 
         Args:
             batch: Of `collate`, where the model is (`on_device`), of images of one size.
@@ -437,7 +437,7 @@ class Family(ABC):
         raise ModelError(f"expected a model that sees an image as one grid, got {quoted(self.base.config.model_type)}")
 
     def _image_features(self, *inputs: torch.Tensor) -> Any:
-        """What transformers' model calls the features of images, projected."""
+        """Compute what transformers' model calls the features of images, projected."""
         return self.base.model.get_image_features(*inputs).pooler_output
 
     @abstractmethod

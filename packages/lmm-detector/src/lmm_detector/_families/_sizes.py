@@ -104,6 +104,6 @@ def _replace(table: Any, rows: torch.Tensor) -> None:
 
 
 def in_a_square(places: torch.Tensor) -> torch.Tensor:
-    """Places row by row (B, n * n, width) as a square (B, n, n, width)."""
+    """Arrange places row by row (B, n * n, width) in a square (B, n, n, width)."""
     side = math.isqrt(places.shape[1])
     return places.unflatten(1, (side, side))

@@ -25,7 +25,7 @@ class Axis:
     is_circle: bool = False
 
     def shares(self, values: torch.Tensor) -> torch.Tensor:
-        """The target's distribution over all values of the axis.
+        """Return each target's distribution over all values of the axis.
 
         A discrete normal distribution; at the ends of an axis that is no circle over what is there.
 
@@ -55,7 +55,7 @@ class SoftTargets:
     axes: Sequence[Axis]
 
     def cross_entropy(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The sum of cross entropies.
+        """Return the sum of cross entropies.
 
         Args:
             logits: (N, V) float32; V may be more than there are tokens.

@@ -30,7 +30,7 @@ class Objects:
 
     @classmethod
     def of(cls, records: Sequence[ImageRecord]) -> Objects:
-        """Those of some images."""
+        """Collect those of some images, which are numbered from 0."""
         image = np.repeat(np.arange(len(records)), [len(record) for record in records])
         boxes = np.concatenate([record.boxes for record in records]) if records else np.zeros((0, 5))
         labels = np.concatenate([record.labels for record in records]) if records else np.zeros(0)
@@ -41,7 +41,7 @@ class Objects:
         )
 
     def to(self, device: torch.device | str) -> Objects:
-        """The same on a device."""
+        """Return the same on a device."""
         return Objects(self.image.to(device), self.boxes.to(device), self.labels.to(device))
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class Objects:
 
 
 def cells_of(boxes: Tensor, cells: int, side: int) -> Tensor:
-    """The column and row (N, 2) int64 of the place in which each box has its centre.
+    """Return the column and row (N, 2) int64 of the place in which each box has its centre.
 
     Args:
         boxes: (N, 5) px; a centre outside of the image belongs to the nearest place.
@@ -60,7 +60,7 @@ def cells_of(boxes: Tensor, cells: int, side: int) -> Tensor:
 
 
 def box_targets(boxes: Tensor, cells: int, side: int) -> Tensor:
-    """What the head is to say of boxes (N, 5), at their places: (N, 6).
+    """Return what the head is to say of boxes (N, 5), at their places: (N, 6) float32.
 
     The centre from the place's own, in places; the logarithms of the sides over two places; cosine and sine of the
     double angle, since a box that is turned by half a circle is the same.
@@ -78,7 +78,7 @@ def box_targets(boxes: Tensor, cells: int, side: int) -> Tensor:
 
 
 class DenseHead(nn.Module):
-    """Says of each place of the image whether an object has its centre there, of which class, and its box.
+    """Tell of each place of the image whether an object has its centre there, of which class, and its box.
 
     Args:
         width: Of the features.
@@ -93,11 +93,11 @@ class DenseHead(nn.Module):
         nn.init.constant_(self.found.bias[0], -3.0)  # most places have none
 
     def described(self, features: Tensor) -> Tensor:
-        """What the head's last layer gets, of the shape of the features."""
+        """Return what the head's last layer gets, of the shape of the features."""
         return functional.gelu(self.hidden(self.norm(features)))
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of objects (B, R, R), of classes (B, R, R, C), and boxes (B, R, R, 6), of features (B, R, R, width).
+        """Return logits of objects (B, R, R) and of classes (B, R, R, C), and boxes (B, R, R, 6), of (B, R, R, width).
 
         Boxes as in `box_targets`.
         """
@@ -105,7 +105,7 @@ class DenseHead(nn.Module):
         return there.squeeze(-1), classes, boxes
 
     def loss(self, features: Tensor, objects: Objects, side: int, count: int | None = None) -> dict[str, Tensor]:
-        """The losses by what they are of: "there", "class", "box"; what is learnt from is their sum.
+        """Return the losses by what they are of: "there", "class", "box"; what is learnt from is their sum.
 
         Where two objects have their centre in one place, both are asked of it.
 

@@ -36,7 +36,7 @@ class Device:
 
 
 def longest(texts: Sequence[str], count: int) -> list[int]:
-    """The numbers of the longest texts, the longest first, of equals the first."""
+    """Return the numbers of the longest texts, the longest first, of equals the first."""
     found: list[int] = np.argsort([-len(text) for text in texts], kind="stable")[:count].tolist()
     return found
 
@@ -44,7 +44,7 @@ def longest(texts: Sequence[str], count: int) -> list[int]:
 def rehearsed(
     model: Any, loss: Callable[[], torch.Tensor], windows: int, moments: int, half: torch.dtype | None, device: Device
 ) -> str:
-    """Says what memory a step takes, after one that changes nothing; warns where it is more than there is.
+    """Say what memory a step takes, after one that changes nothing; warns where it is more than there is.
 
     Args:
         model: What is trained, on the device.

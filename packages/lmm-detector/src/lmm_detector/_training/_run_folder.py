@@ -196,7 +196,7 @@ def require_same_run(config: TrainConfig) -> None:
 
 
 def key_of(config: TrainConfig, texts: str) -> str:
-    """What tells runs apart that come to something else: a digest of settings that have an effect, and of the texts."""
+    """Return a digest of the settings that have an effect, and of the texts: runs of one digest come to the same."""
     settings = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_EFFECT}
     return sha256(json.dumps([settings, texts]).encode()).hexdigest()
 

@@ -150,7 +150,7 @@ class WindowTexts:
         return Sample(image, text, complete=objects == len(part))
 
     def scene(self, place: Place) -> tuple[Image, ImageRecord]:
-        """A window's pixels (size, size, 3) uint8 and its objects, as augmentation changes them this time."""
+        """Return a window's pixels (size, size, 3) uint8 and its objects, as augmentation changes them this time."""
         return self._changed(self.items[place.number], sample_rng(self.seed, *place))
 
     def _changed(self, item: WindowText, rng: np.random.Generator) -> tuple[Image, ImageRecord]:

@@ -42,13 +42,13 @@ _SENDERS: dict[str, Callable[[Any, Path, int], None]] = {
 
 
 class Trackers:
-    """Sends pictures to the trackers of a run. One that cannot be reached ends no training: it is told once."""
+    """Send pictures to the trackers of a run. One that cannot be reached ends no training: it is told once."""
 
     def __init__(self) -> None:
         self.failed: set[str] = set()
 
     def show(self, path: Path, step: int, callbacks: Sequence[Any]) -> None:
-        """Sends a picture.
+        """Send a picture.
 
         Args:
             path: Its file.

@@ -102,7 +102,7 @@ def _folder(out: Path, step: int) -> Path:
 
 
 def sheet(out: Path, step: int) -> Path:
-    """The pictures of an evaluation on one; there are none where nothing was written.
+    """Return the file with the pictures of an evaluation; there is none where the model wrote no boxes.
 
     Args:
         out: The run's folder.

@@ -42,7 +42,7 @@ _HEAD_RATE = 1e-3  # the head begins with nothing, however little a pretrained t
 
 
 def require_grid(family: _families.Family) -> None:
-    """Makes sure that a model's vision tower can be taught place by place.
+    """Make sure that a model's vision tower can be taught place by place.
 
     Raises:
         ConfigError: If it sees images in tiles.
@@ -56,7 +56,7 @@ def require_grid(family: _families.Family) -> None:
 
 
 def factor(step: int, steps: int) -> float:
-    """The share of the highest learning rate at a step: it rises over a twentieth, and falls over the last third."""
+    """Return a step's share of the highest learning rate: it rises over a twentieth, falls over the last third."""
     rise, fall = max(1.0, 0.05 * steps), max(1.0, steps / 3)
     return min(1.0, (step + 1) / rise) * (0.1 + 0.9 * min(1.0, (steps - step) / fall))
 
@@ -138,7 +138,7 @@ def warm_up(
     device: torch.device,
     key: str,
 ) -> None:
-    """Teaches vision tower and projection, as far as they are trained, by a dense head that is thrown away.
+    """Teach vision tower and projection, as far as they are trained, by a dense head that is thrown away.
 
     A run that was stopped goes on from its last state (`save_every`); one whose warm-up is over takes its result. Both
     are of the same settings and texts, or the warm-up begins anew. Several processes share each step's windows.
@@ -182,7 +182,7 @@ def warm_up(
 
 
 def remove(out: Path) -> None:
-    """Removes what a warm-up has left in a run's folder, but its log."""
+    """Remove what a warm-up has left in a run's folder, but its log."""
     shutil.rmtree(out / FOLDER, ignore_errors=True)
 
 
