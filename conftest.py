@@ -37,6 +37,8 @@ LONG = [
     "tests/test_demo.py",
     "tests/test_two_at_once.py",
     "packages/lmm-detector/tests/_training/test_validation.py",
+    "packages/lmm-detector/tests/_training/test_vision_warm_up.py",
+    "packages/lmm-detector/tests/_training/test_trackers.py",
     "packages/rbox-formats/tests/test_splitting.py",
     "packages/lmm-detector/tests/_families/test_every_family.py",
     "packages/baselines/tests/_configs/test_zoo.py",

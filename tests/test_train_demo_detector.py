@@ -20,7 +20,7 @@ from transformers import Florence2ForConditionalGeneration, Florence2Processor
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import train_demo_detector
 from _demo_model import ANGLES, NUMBERS, SIDE, save_model, waves
-from _demo_teaching import DenseHead, Objects, Pointing, SpreadTargets, encoded, whereabouts
+from _demo_teaching import Answered, AnswerHead, Numbers, Pointing, encoded, whereabouts
 
 BOXES = np.array([
     [48.0, 30.0, 20.0, 9.0, 0.5], [10.0, 80.0, 14.0, 13.0, -math.pi / 2], [70.0, 65.0, 30.0, 12.0, 1.56],
@@ -56,44 +56,44 @@ def test_a_box_is_a_few_tokens(start: Path) -> None:
     assert tokenizer.decode(tokenizer(other, add_special_tokens=False).input_ids) == other
 
 
-def spread_of(start: Path, **options: float) -> tuple[SpreadTargets, object]:
+def numbers_of(start: Path, **options: float) -> tuple[Numbers, object]:
     tokenizer = Florence2Processor.from_pretrained(start).tokenizer
     ids = [tokenizer.convert_tokens_to_ids(list(tokens)) for tokens in (NUMBERS, ANGLES)]
-    return SpreadTargets(*ids, len(tokenizer), **options), tokenizer
+    return Numbers(*ids, len(tokenizer), **options), tokenizer
 
 
 def test_tokens_of_boxes_are_those_of_the_codec(start: Path) -> None:
-    spread, tokenizer = spread_of(start)
-    found = spread.tokens_of(torch.from_numpy(BOXES).float(), SIDE)
+    numbers, tokenizer = numbers_of(start)
+    found = numbers.tokens_of(torch.from_numpy(BOXES).float(), SIDE)
     for box, tokens in zip(BOXES, found.tolist(), strict=True):
         text = codecs.get("plain").encode([box], [0], ["ship"], (SIDE, SIDE))
         assert "ship[" + "".join(tokenizer.convert_ids_to_tokens(tokens)) == text
 
 
-def test_spread_targets(start: Path) -> None:
-    spread, tokenizer = spread_of(start, number_deviation=2.0, angle_deviation=2.0)
+def test_soft_targets(start: Path) -> None:
+    numbers, tokenizer = numbers_of(start, number_deviation=2.0, angle_deviation=2.0)
     number, near, far, edge, across, bracket = tokenizer.convert_tokens_to_ids(
         ["500,", "502,", "600,", "89]", "-90]", "["]
     )
     count = len(tokenizer)
-    # A token without neighbours: the usual cross-entropy. One that is to be left out counts for nothing.
-    logits = torch.randn(2, count, generator=torch.Generator().manual_seed(0))
-    found = spread.loss(logits, torch.tensor([bracket, -100]))
-    torch.testing.assert_close(found, functional.cross_entropy(logits[:1], torch.tensor([bracket])))
+    # A token without neighbours: the usual cross-entropy.
+    logits = torch.randn(1, count, generator=torch.Generator().manual_seed(0))
+    found = numbers.loss(logits, torch.tensor([bracket]))
+    torch.testing.assert_close(found, functional.cross_entropy(logits, torch.tensor([bracket])))
     # A normal distribution, worked by hand: where it is, the loss is its entropy, log(2.0 * sqrt(2 pi e)).
     values = torch.full((1, count), -1e4)
     for value in range(1001):
         values[0, tokenizer.convert_tokens_to_ids(f"{value},")] = -((value - 500) ** 2) / (2 * 2.0**2)
     entropy = math.log(2.0 * math.sqrt(2 * math.pi * math.e))
-    assert float(spread.loss(values, torch.tensor([number]))) == pytest.approx(entropy, abs=1e-3)
+    assert float(numbers.loss(values, torch.tensor([number]))) == pytest.approx(entropy, abs=1e-3)
     # A little off is a little wrong; from the last degree it goes on with the first.
     certain = torch.zeros(3, count)
     certain[0, number], certain[1, near], certain[2, far] = 5.0, 5.0, 5.0
-    losses = [float(spread.loss(row[None], torch.tensor([number]))) for row in certain]
+    losses = [float(numbers.loss(row[None], torch.tensor([number]))) for row in certain]
     assert losses[0] < losses[1] < losses[2]
     turned = torch.zeros(2, count)
     turned[0, across], turned[1, tokenizer.convert_tokens_to_ids("80]")] = 5.0, 5.0
-    beside, away = (float(spread.loss(row[None], torch.tensor([edge]))) for row in turned)
+    beside, away = (float(numbers.loss(row[None], torch.tensor([edge]))) for row in turned)
     assert beside < away - 0.5
 
 
@@ -108,10 +108,10 @@ def test_waves_are_smooth() -> None:
 
 def test_the_dense_head_learns_to_place_boxes(start: Path) -> None:
     torch.manual_seed(0)
-    spread, tokenizer = spread_of(start)
-    head, table = DenseHead(32, 4, 8, SIDE), torch.randn(len(tokenizer), 32)
+    numbers, tokenizer = numbers_of(start)
+    head, table = AnswerHead(32, 4, 8, SIDE), torch.randn(len(tokenizer), 32)
     features = torch.randn(2, 64, 32)
-    objects = Objects(
+    objects = Answered(
         torch.tensor([0, 0, 1]),
         torch.from_numpy(BOXES).float(),
         torch.tensor([1, 3, 2]),
@@ -119,7 +119,7 @@ def test_the_dense_head_learns_to_place_boxes(start: Path) -> None:
     )
     optimiser = torch.optim.Adam(head.parameters(), 1e-2)
     for _ in range(200):
-        losses = head.loss(features, objects, spread, table)
+        losses = head.losses(features, objects, numbers, table)
         optimiser.zero_grad()
         torch.stack(list(losses.values())).sum().backward()
         optimiser.step()
@@ -135,10 +135,12 @@ def test_the_dense_head_learns_to_place_boxes(start: Path) -> None:
 
 
 def test_without_objects_there_is_only_the_question_whether(start: Path) -> None:
-    spread, _ = spread_of(start)
-    head = DenseHead(16, 4, 8, SIDE)
+    numbers, _ = numbers_of(start)
+    head = AnswerHead(16, 4, 8, SIDE)
     none = torch.zeros(0, dtype=torch.int64)
-    losses = head.loss(torch.randn(1, 64, 16), Objects(none, torch.zeros(0, 5), none, none), spread, torch.zeros(1, 16))
+    losses = head.losses(
+        torch.randn(1, 64, 16), Answered(none, torch.zeros(0, 5), none, none), numbers, torch.zeros(1, 16)
+    )
     assert set(losses) == {"there"}
 
 
@@ -148,7 +150,7 @@ def test_each_token_is_about_the_object_that_it_helps_to_write() -> None:
     labels = torch.tensor([[0, 5, last, 7, 5, last, end], [0, end, *[padding] * 5]])
     is_last = torch.zeros(10, dtype=torch.bool)
     is_last[last] = True
-    objects = Objects(torch.tensor([0, 0]), torch.zeros(2, 5), torch.zeros(2), torch.tensor([1, 0]))
+    objects = Answered(torch.tensor([0, 0]), torch.zeros(2, 5), torch.zeros(2), torch.tensor([1, 0]))
     found = whereabouts(labels, is_last, objects, places=torch.tensor([40, 11]))
     assert found.tolist() == [[11, 11, 11, 40, 40, 40, -1], [-1] * 7]
 

@@ -4,7 +4,7 @@
 
 It draws scenes of `rbox_formats.synthetic.VARIED`, and teaches in two stages:
 
-1. the image encoder, projection and text encoder by a dense head (`_demo_teaching.DenseHead`), which is thrown away:
+1. the image encoder, projection and text encoder by a dense head (`_demo_teaching.AnswerHead`), which is thrown away:
    through the text alone the way from pixels to image tokens is learnt a hundred times more slowly,
 2. everything by the texts, numbers with targets spread over their neighbours, the dense head at its side.
 
@@ -34,7 +34,7 @@ import numpy as np
 import torch
 from _demo_card import card, commit, machine
 from _demo_model import ANGLES, CELL, NUMBERS, SIDE, save_model
-from _demo_teaching import DenseHead, Objects, Pointing, SpreadTargets, encoded, whereabouts
+from _demo_teaching import Answered, AnswerHead, Numbers, Pointing, encoded, whereabouts
 from lmm_detector import Detector, _families
 from lmm_detector._families import Sample
 from lmm_detector._prediction._generation import Generation
@@ -185,8 +185,8 @@ class Learner:
     """The model with all that is learnt beside it, as a checkpoint holds them."""
 
     family: _families.Family
-    head: DenseHead
-    spread: SpreadTargets
+    head: AnswerHead
+    numbers: Numbers
     optimiser: torch.optim.Optimizer
     averaged: dict[str, torch.Tensor]
     spec: DetectorSpec
@@ -200,7 +200,7 @@ class Learner:
         table = model.get_input_embeddings().weight
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            head = DenseHead(table.shape[1], len(spec.class_names), SIDE // CELL, SIDE)
+            head = AnswerHead(table.shape[1], len(spec.class_names), SIDE // CELL, SIDE)
         numbers, angles = (tokenizer.convert_tokens_to_ids(list(tokens)) for tokens in (NUMBERS, ANGLES))
         parameters = [*model.parameters(), *head.parameters()]
         groups = [
@@ -208,7 +208,7 @@ class Learner:
             {"params": [p for p in parameters if p.ndim < 2 or p is table], "weight_decay": 0.0},
         ]
         optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
-        learner = cls(family, head, SpreadTargets(numbers, angles, len(table)), optimiser, {}, spec)
+        learner = cls(family, head, Numbers(numbers, angles, len(table)), optimiser, {}, spec)
         learner.averaged = {name: value.detach().clone() for name, value in learner.weights().items()}
         return learner
 
@@ -270,7 +270,7 @@ class Learner:
             samples.append(Sample(pixels, text, complete=True))
             ranks.append(np.argsort(order))
             image += [number] * len(record)
-        objects = Objects(
+        objects = Answered(
             torch.tensor(image, dtype=torch.int64),
             torch.from_numpy(np.concatenate([record.boxes for _, record in scenes])).float(),
             torch.from_numpy(np.concatenate([record.labels for _, record in scenes])),
@@ -281,16 +281,16 @@ class Learner:
         table, count = model.get_input_embeddings().weight, self.head.cells**2
         if not with_text:
             features = encoded(model, inputs)[:, 1 : 1 + count]  # the first one is their mean
-            return self.head.loss(features, objects, self.spread, table)
+            return self.head.losses(features, objects, self.numbers, table)
         with Pointing(model.model.language_model.decoder) as pointing:
             found = model.model(**inputs, use_cache=False)
-            places = 1 + self.head.places(objects)[0]
-            point = pointing.loss(whereabouts(labels, self.spread.is_angle, objects, places))
+            places = 1 + objects.places(self.head.cells, self.head.side)
+            point = pointing.loss(whereabouts(labels, self.numbers.is_angle, objects, places))
         features = found.encoder_last_hidden_state[:, 1 : 1 + count]
-        losses = self.head.loss(features, objects, self.spread, table)
+        losses = self.head.losses(features, objects, self.numbers, table)
         kept = labels >= 0
         logits = model.lm_head(found.last_hidden_state[kept])
-        return losses | {"point": point, "text": self.spread.loss(logits, labels[kept])}
+        return losses | {"point": point, "text": self.numbers.loss(logits, labels[kept])}
 
     def learn(self, scenes: list[tuple[np.ndarray, ImageRecord]], plan: Plan) -> dict[str, float]:
         """One step."""

@@ -91,8 +91,8 @@ def test_a_loss_that_is_not_a_number_is_told_with_its_windows(
     original, calls = Florence2.loss, itertools.count(1)
     asked: list[int] = []
 
-    def loss(self: Florence2, batch: Any, model: Any = None) -> torch.Tensor:
-        return original(self, batch, model) * (float("nan") if next(calls) == 7 else 1)
+    def loss(self: Florence2, batch: Any, model: Any = None, soft: Any = None) -> torch.Tensor:
+        return original(self, batch, model, soft) * (float("nan") if next(calls) == 7 else 1)
 
     monkeypatch.setattr(Florence2, "loss", loss)
     original_item = WindowTexts.__getitem__
@@ -209,13 +209,13 @@ def test_memory_is_measured_on_the_longest_windows_and_changes_nothing(
     seen: list[int] = []
     original = Florence2.loss
 
-    def loss(self: Florence2, batch: Any, model: Any = None) -> torch.Tensor:
+    def loss(self: Florence2, batch: Any, model: Any = None, soft: Any = None) -> torch.Tensor:
         seen.append(int((batch["labels"] != -100).sum()))
-        return original(self, batch, model)
+        return original(self, batch, model, soft)
 
     monkeypatch.setattr(Florence2, "loss", loss)
     monkeypatch.setattr(FamilyTrainer, "_is_measurable", lambda self: True)
-    monkeypatch.setattr("lmm_detector._training._trainer._Device", Card)
+    monkeypatch.setattr("lmm_detector._training._trainer.Device", Card)
     with caplog.at_level("INFO", logger="lmm_detector"):
         train(dataclasses.replace(config, out=str(tmp_path / "measured")))
     assert "memory: 3.0 of 4.0 GiB for a step" in caplog.text
@@ -232,7 +232,7 @@ def test_too_little_memory_is_told_before_training(
     run_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(FamilyTrainer, "_is_measurable", lambda self: True)
-    monkeypatch.setattr("lmm_detector._training._trainer._Device", Card)
+    monkeypatch.setattr("lmm_detector._training._trainer.Device", Card)
     monkeypatch.setattr(Card, "whole", lambda self: 3 * 2**30 + 10)
     train(dataclasses.replace(run_config, steps=1))
     assert "a step is likely to need more memory than there is: 3.0 of 3.0 GiB" in caplog.text

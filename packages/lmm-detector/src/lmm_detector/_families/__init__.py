@@ -14,6 +14,7 @@ from lmm_detector._families._frozen import hold_frozen, quantise
 from lmm_detector._families._hub import fetch, fetch_detector, fetch_run, resolve
 from lmm_detector._families._loading import DTYPES, is_remote_code, read_config
 from lmm_detector._families._preparation import Preparation
+from lmm_detector._families._soft_targets import Axis, SoftTargets
 from lmm_detector._families.chat import Chat, Gemma3
 from lmm_detector._families.florence2 import Florence2
 from lmm_detector._families.paligemma import PaliGemma
@@ -22,13 +23,16 @@ from lmm_detector.errors import ModelError
 __all__ = [
     "FAMILIES",
     "PARTS",
+    "WITH_GRID",
     "Adapters",
     "Answer",
+    "Axis",
     "Decoding",
     "Family",
     "Part",
     "Preparation",
     "Sample",
+    "SoftTargets",
     "fetch_detector",
     "fetch_run",
     "hold_frozen",
@@ -48,6 +52,9 @@ FAMILIES: dict[str, type[Family]] = {
     **dict.fromkeys(chat.MODELS, Chat),
     "gemma3": Gemma3,
 }
+
+#: The model types that see an image as one grid of places (`Family.places`), rather than in tiles.
+WITH_GRID = ("florence2", "paligemma", *chat.PATCHED, "gemma3")
 
 
 def load(

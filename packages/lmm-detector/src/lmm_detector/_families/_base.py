@@ -20,6 +20,7 @@ from lmm_detector._families import _attention, _pixels
 from lmm_detector._families._checkpointing import checkpoint_layers
 from lmm_detector._families._generation import options_of
 from lmm_detector._families._preparation import Preparation
+from lmm_detector._families._soft_targets import Axis, SoftTargets
 from lmm_detector._families._tokens import Initialisation, add_tokens
 from lmm_detector._families._types import IGNORED_LABEL, PARTS, Answer, Decoding, Part, Sample, Size
 from lmm_detector.errors import ModelError
@@ -377,6 +378,26 @@ class Family(ABC):
         spans[~known] = np.maximum.accumulate(spans[:, 1])[~known, None]
         return text, spans
 
+    def soft_targets(self, codec: Codec, deviation: float) -> SoftTargets | None:
+        """Make what spreads the targets of a codec's coordinates over their neighbours.
+
+        Args:
+            codec: Its tokens are the tokenizer's (`check`).
+            deviation: The standard deviation of the spread, in values of a coordinate, from 0.
+
+        Returns:
+            None where the deviation is 0: each token is its own target.
+
+        Raises:
+            ModelError: If the codec's coordinates are not one token each.
+        """
+        if deviation == 0:
+            return None
+        if not codec.coordinate_tokens:
+            raise ModelError(f"expected a codec whose coordinates are one token each, got {quoted(codec.name)}")
+        tokens: list[int] = self.tokenizer.convert_tokens_to_ids(list(codec.coordinate_tokens))
+        return SoftTargets([Axis(tokens, deviation)])
+
     def token_spans(self, tokens: Sequence[int] | LabelsN) -> SpansN:
         """The place of each token in their text: (T, 2), first character and one past the last; see `read`."""
         return self.read(tokens)[1]
@@ -388,16 +409,36 @@ class Family(ABC):
         """A batch for a training step: tensors on the CPU, labels included, pixels as bytes; see `on_device`."""
 
     @abstractmethod
-    def loss(self, batch: Mapping[str, Any], model: Any = None) -> torch.Tensor:
+    def loss(self, batch: Mapping[str, Any], model: Any = None, soft: SoftTargets | None = None) -> torch.Tensor:
         """The sum of the negative log-probabilities of a batch's labels; divided by their number, the loss.
 
         Args:
             batch: Of `collate`, where the model is (`on_device`).
             model: What is around `self.model` in training, such as PyTorch's for several processes. None: nothing.
+            soft: What spreads the targets of coordinates over their neighbours; the sum is then of cross entropies.
+                None: nothing does.
 
         Returns:
             () float32.
         """
+
+    def places(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """Compute the features of images, place by place: what the projection hands to the language model.
+
+        Args:
+            batch: Of `collate`, where the model is (`on_device`), of images of one size.
+
+        Returns:
+            (B, rows, columns, width), with its gradient; the first row is the upper one.
+
+        Raises:
+            ModelError: If the model sees images in tiles: model types of `WITH_GRID` do not.
+        """
+        raise ModelError(f"expected a model that sees an image as one grid, got {quoted(self.base.config.model_type)}")
+
+    def _image_features(self, *inputs: torch.Tensor) -> Any:
+        """Compute what transformers' model calls the features of images, projected."""
+        return self.base.model.get_image_features(*inputs).pooler_output
 
     @abstractmethod
     def generate(self, images: Sequence[Image], prompt: str, decoding: Decoding) -> list[Answer]:

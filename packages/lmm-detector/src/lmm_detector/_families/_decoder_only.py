@@ -20,6 +20,8 @@ from lmm_detector.errors import ModelError
 if TYPE_CHECKING:
     import torch
 
+    from lmm_detector._families._soft_targets import SoftTargets
+
 
 class DecoderOnly(Family):
     """A decoder that reads image and prompt and goes on with the answer.
@@ -148,13 +150,13 @@ class DecoderOnly(Family):
             labels[row, start : start + len(ids)] = torch.tensor(ids)
         return {**inputs, "labels": labels}
 
-    def loss(self, batch: Mapping[str, Any], model: Any = None) -> torch.Tensor:
+    def loss(self, batch: Mapping[str, Any], model: Any = None, soft: SoftTargets | None = None) -> torch.Tensor:
         """See `Family.loss`; each token is found at the place of the one before it."""
         from torch.nn.functional import pad
 
         inputs = {name: value for name, value in batch.items() if name != "labels"}
         targets = pad(batch["labels"], (0, 1), value=IGNORED_LABEL)[:, 1:]
-        return summed_loss(self.model if model is None else model, inputs, targets)
+        return summed_loss(self.model if model is None else model, inputs, targets, soft)
 
     # Prediction.
 

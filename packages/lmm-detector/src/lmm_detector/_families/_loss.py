@@ -14,10 +14,14 @@ from lmm_detector._families._types import IGNORED_LABEL
 if TYPE_CHECKING:
     import torch
 
+    from lmm_detector._families._soft_targets import SoftTargets
+
 _LOGITS_AT_A_TIME = 2**25  # 128 MiB in float32
 
 
-def summed_loss(model: Any, inputs: Mapping[str, Any], targets: torch.Tensor) -> torch.Tensor:
+def summed_loss(
+    model: Any, inputs: Mapping[str, Any], targets: torch.Tensor, soft: SoftTargets | None = None
+) -> torch.Tensor:
     """The sum of the negative log-probabilities of all targets.
 
     Logits are computed where something is taught, and nowhere else.
@@ -26,21 +30,23 @@ def summed_loss(model: Any, inputs: Mapping[str, Any], targets: torch.Tensor) ->
         model: A transformers model, or what is around one: adapters, several processes.
         inputs: What it takes, without labels.
         targets: (B, T) int64, at each place the token that the model is to find there; `IGNORED_LABEL`: none.
+        soft: What spreads the targets of coordinates over their neighbours. None: nothing does.
 
     Returns:
         () float32, with its gradient.
     """
     taught = targets != IGNORED_LABEL
     logits = model(**inputs, logits_to_keep=taught, use_cache=False).logits
-    return cross_entropy(logits, targets[taught])
+    return cross_entropy(logits, targets[taught], soft)
 
 
-def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, soft: SoftTargets | None = None) -> torch.Tensor:
     """The sum of cross entropies in float32, of which few rows are held at a time, in the backward pass too.
 
     Args:
         logits: (N, V) of any precision.
         targets: (N,) int64 below V.
+        soft: As in `summed_loss`.
 
     Returns:
         () float32.
@@ -50,6 +56,8 @@ def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     from torch.utils.checkpoint import checkpoint
 
     def of_rows(rows: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        if soft is not None:
+            return soft.cross_entropy(rows.float(), wanted)
         return cross_entropy(rows.float(), wanted, reduction="sum")
 
     size = max(1, _LOGITS_AT_A_TIME // logits.shape[1])

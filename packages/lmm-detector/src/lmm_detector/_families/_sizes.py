@@ -101,3 +101,9 @@ def _replace(table: Any, rows: torch.Tensor) -> None:
 
     table.weight = Parameter(rows.clone().contiguous(), requires_grad=table.weight.requires_grad)
     table.num_embeddings = len(rows)
+
+
+def in_a_square(places: torch.Tensor) -> torch.Tensor:
+    """Arrange places row by row (B, n * n, width) in a square (B, n, n, width)."""
+    side = math.isqrt(places.shape[1])
+    return places.unflatten(1, (side, side))

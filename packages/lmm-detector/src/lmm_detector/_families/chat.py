@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from rbox_formats.errors import said
@@ -15,9 +15,12 @@ from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor, read_config
-from lmm_detector._families._sizes import require_multiple, require_side, set_longest_edge, set_pixels
+from lmm_detector._families._sizes import in_a_square, require_multiple, require_side, set_longest_edge, set_pixels
 from lmm_detector._model_files import read_object
 from lmm_detector.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger("lmm_detector")
 
@@ -203,6 +206,9 @@ MODELS: dict[str, _Model] = {
     "llava_onevision": _Model("LlavaOnevisionProcessor", _best_size, _set_best_size, _PROJECTED),
 }
 
+#: Those that see an image as one grid of merged patches, rather than in tiles.
+PATCHED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "glm4v")
+
 
 class Chat(DecoderOnly):
     """`AutoModelForImageTextToText`, its processor, and the chat template that comes with it.
@@ -263,6 +269,19 @@ class Chat(DecoderOnly):
             raise ModelError(f"expected an image size of 1 px or more, got {side}")
         self._kind.set_image_size(self.processor, self.base.config, side)
 
+    def places(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """See `Family.places`: merged patches, of Qwen-VL and GLM."""
+        import torch
+
+        config = self.base.config
+        if config.model_type not in PATCHED:
+            return super().places(batch)
+        grids = batch["image_grid_thw"]
+        side = config.vision_config.spatial_merge_size
+        _, rows, columns = grids[0].tolist()
+        found = torch.stack(tuple(self._image_features(batch["pixel_values"], grids)))
+        return found.unflatten(1, (rows // side, columns // side))
+
     def render(self, prompt: str) -> str:
         """See `DecoderOnly.render`."""
         return self._rendered([_turn("user", prompt, with_image=True)], add_generation_prompt=True)
@@ -308,6 +327,10 @@ class Gemma3(Chat):
     # huggingface/transformers, issue 36822.
     without_float16 = "Gemma 3's activations are larger than its largest number, 65,504, and answers come out empty"
     has_one_size = True
+
+    def places(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """See `Family.places`."""
+        return in_a_square(self._image_features(batch["pixel_values"]))
 
 
 def _leave_out_router_loss(model: Any, source: str) -> None:

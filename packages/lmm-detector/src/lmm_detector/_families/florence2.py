@@ -15,11 +15,13 @@ from lmm_detector._families._checkpointing import checkpoint_block
 from lmm_detector._families._likelihood import log_probabilities
 from lmm_detector._families._loading import load_model, load_processor, settle_generation
 from lmm_detector._families._loss import summed_loss
-from lmm_detector._families._sizes import interpolate, require_multiple, resize_positions, set_square
+from lmm_detector._families._sizes import in_a_square, interpolate, require_multiple, resize_positions, set_square
 from lmm_detector.errors import ModelError
 
 if TYPE_CHECKING:
     import torch
+
+    from lmm_detector._families._soft_targets import SoftTargets
 
 
 class Florence2(Family):
@@ -165,10 +167,15 @@ class Florence2(Family):
         before = [torch.cat([start, row[:-1]]) for row in rows]
         return pad_sequence(before, batch_first=True, padding_value=config.pad_token_id)
 
-    def loss(self, batch: Mapping[str, Any], model: Any = None) -> torch.Tensor:
+    def loss(self, batch: Mapping[str, Any], model: Any = None, soft: SoftTargets | None = None) -> torch.Tensor:
         """See `Family.loss`."""
         inputs = {name: value for name, value in batch.items() if name != "labels"}
-        return summed_loss(self.model if model is None else model, inputs, batch["labels"])
+        return summed_loss(self.model if model is None else model, inputs, batch["labels"], soft)
+
+    def places(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """See `Family.places`; the first token is the mean of all places, and none of them."""
+        found: torch.Tensor = self._image_features(batch["pixel_values"])[:, 1:]
+        return in_a_square(found)
 
     def _inputs(self, images: Sequence[Image], prompt: str) -> dict[str, Any]:
         return self._processed(images, [prompt] * len(images))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
 from lmm_detector._families._loading import load_model, load_processor
-from lmm_detector._families._sizes import require_side
+from lmm_detector._families._sizes import in_a_square, require_side
 
 if TYPE_CHECKING:
     import torch
@@ -73,6 +73,10 @@ class PaliGemma(DecoderOnly):
     def render(self, prompt: str) -> str:
         """See `DecoderOnly.render`; `<bos>` and the line's end are the processor's to add."""
         return f"{self.processor.image_token}{prompt}"
+
+    def places(self, batch: Mapping[str, Any]) -> torch.Tensor:
+        """See `Family.places`."""
+        return in_a_square(self._image_features(batch["pixel_values"]))
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Gemma 2 keeps its logits within bounds (Gemma Team, arXiv 2408.00118, section 2)."""

@@ -108,6 +108,18 @@ class TrainConfig:
     token_initialisation: Literal["digits", "mean"] = _setting(
         "digits", "How coordinate tokens that a model lacks begin: near their text, or alike."
     )
+    vision_warm_up: int = _setting(
+        0,
+        "So many steps before training in which the vision tower alone learns, by a dense head that is thrown away; "
+        "for models that see an image as one grid. Helps a tower that has never seen such images. 0: none.",
+        ge=0,
+    )
+    soft_targets: float = _setting(
+        0.0,
+        "Spreads the target of each coordinate over its neighbours, as a normal distribution with this standard "
+        "deviation, in values of a coordinate; for codecs with a token for each value. 0: no spread.",
+        ge=0,
+    )
     image_square_length: int | None = _setting(
         None, "Side of the square that images are resized to, in pixels. Left out: the model's (Florence-2: 768).", ge=1
     )
@@ -241,12 +253,19 @@ class TrainConfig:
         if self.freeze_vision and self.freeze_language and self.freeze_multimodal_projection:
             raise ConfigError("expected a part of the model that is trained, got all of them frozen")
         self._check_adapters()
+        self._check_warm_up()
         self._check_resumption()
         if self.gap is not None and self.gap >= self.window:
             raise ConfigError(f"expected a gap smaller than the window of {self.window}, got {self.gap}")
         from rbox_formats import codecs
 
-        codecs.get(self.response_format, **self.codec_options)  # one that there is
+        codec = codecs.get(self.response_format, **self.codec_options)  # one that there is
+        if self.soft_targets and not codec.coordinate_tokens:
+            raise ConfigError(
+                f"expected no soft_targets with codec {quoted(codec.name)}, whose coordinates are not one token each",
+                remedy="Codecs with a token for each value: "
+                f"{', '.join(name for name, each in codecs.CODECS.items() if each.coordinate_tokens)}.",
+            )
         self._check_evaluation()
         # Each refuses what does not fit: parts, numbers of datasets, kinds of augmentation that there are not.
         _ = self.attention, self.sources, self.changes
@@ -261,6 +280,15 @@ class TrainConfig:
             raise ConfigError(
                 "expected no resume_from with DeepSpeed or FSDP, whose checkpoints have files of their own",
                 remedy="Copy the run's folder itself, and give it as --out.",
+            )
+
+    def _check_warm_up(self) -> None:
+        if self.vision_warm_up and self.freeze_vision:
+            raise ConfigError("expected vision_warm_up or freeze_vision, got both")
+        if self.vision_warm_up and (self.deepspeed or self.fsdp):
+            raise ConfigError(
+                "expected no vision_warm_up with DeepSpeed or FSDP, which have the model in pieces",
+                remedy="Warm up without them, in a run of few --steps, and train its model with them.",
             )
 
     def _check_adapters(self) -> None:

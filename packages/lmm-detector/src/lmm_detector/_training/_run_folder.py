@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,12 @@ def require_same_run(config: TrainConfig) -> None:
             path=path,
             remedy="Give the same settings to go on with it, another --out, or remove the folder.",
         )
+
+
+def key_of(config: TrainConfig, texts: str) -> str:
+    """Return a digest of the settings that have an effect, and of the texts: runs of one digest come to the same."""
+    settings = {name: value for name, value in asdict(config).items() if name not in _WITHOUT_EFFECT}
+    return sha256(json.dumps([settings, texts]).encode()).hexdigest()
 
 
 def require_same_texts(out: Path, texts: str) -> None:

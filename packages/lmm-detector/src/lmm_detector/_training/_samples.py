@@ -140,19 +140,27 @@ class WindowTexts:
 
     def __getitem__(self, place: Place) -> Sample:
         item = self.items[place.number]
-        image = self._pixels(item)
         if self.augmentation is None and self.writer.order != "random":
-            return Sample(image, item.text, complete=item.left_out == 0)
+            return Sample(self._pixels(item), item.text, complete=item.left_out == 0)
         rng = sample_rng(self.seed, *place)
-        part = item.part
-        if self.augmentation is not None:
-            changed, left = self.augmentation.apply(image, part, rng)
-            if len(left) or self.writer.codec.empty_answer is not None:
-                image, part = changed, left
+        image, part = self._changed(item, rng)
         text, objects = self.writer.write(part, rng)
         if len(part) and not objects:  # not one fits in this order, and the text for none would be untrue
             return Sample(self._pixels(item), item.text, complete=item.left_out == 0)
         return Sample(image, text, complete=objects == len(part))
+
+    def scene(self, place: Place) -> tuple[Image, ImageRecord]:
+        """Return a window's pixels (size, size, 3) uint8 and its objects, as augmentation changes them this time."""
+        return self._changed(self.items[place.number], sample_rng(self.seed, *place))
+
+    def _changed(self, item: WindowText, rng: np.random.Generator) -> tuple[Image, ImageRecord]:
+        image, part = self._pixels(item), item.part
+        if self.augmentation is None:
+            return image, part
+        changed, left = self.augmentation.apply(image, part, rng)
+        if len(left) or self.writer.codec.empty_answer is not None:
+            return changed, left
+        return image, part
 
     def _pixels(self, item: WindowText) -> Image:
         if self.cache is None:

@@ -18,13 +18,14 @@ from lmm_detector import _families
 from lmm_detector._runtime import _ranks
 from lmm_detector._sources import open_sources
 from lmm_detector._spec import FILE_NAME, DetectorSpec
-from lmm_detector._training import _config, _run_folder, _sharding
+from lmm_detector._training import _config, _run_folder, _sharding, _vision_warm_up
+from lmm_detector._training._arguments import arguments_of
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._mixing import EpochSampler
 from lmm_detector._training._preparation import prepared
 from lmm_detector._training._resumption import bring
 from lmm_detector._training._samples import TextWriter, WindowText, WindowTexts, check_images, window_texts
-from lmm_detector._training._trainer import FamilyTrainer, arguments_of
+from lmm_detector._training._trainer import FamilyTrainer
 from lmm_detector._training._validation import evaluator, held_out
 from lmm_detector._training._window_cache import WindowCache, window_cache
 from lmm_detector.errors import RunError
@@ -45,6 +46,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
     - `checkpoints/`: the newest checkpoints and the best, from which a stopped run goes on; each is a detector too,
     - `evaluations/`: what the model detected at each evaluation, if there are any,
     - `losses.jsonl`, `evaluations.jsonl`: what is logged, as it comes; `training.png` draws it,
+    - `vision-warm-up.jsonl`: the losses of the vision tower's warm-up, if there is one,
     - `model/`: the detector, at the end: the best checkpoint, or the last where nothing was evaluated; its weights in
       the precision in which the model was published, where checkpoints have float32.
 
@@ -74,6 +76,8 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
         validation = held_out(config, class_names)
         with _sharding.whole_weights(arguments):
             family = prepared(config, codec)
+        if config.vision_warm_up:
+            _vision_warm_up.require_grid(family)
         spec = _spec(config, codec, class_names)
         family.check(codec, spec.prompt, (spec.window, spec.window), spec.class_names)
         check_images([record.file for record in itertools.chain(*records)])
@@ -94,6 +98,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
             evaluate=evaluator(family, spec, validation, config) if validation else None,
             patience=config.patience,
             learning_rates=config.learning_rates,
+            soft=family.soft_targets(codec, config.soft_targets),
         )
 
         texts = samples.to_jsonl()
@@ -119,12 +124,24 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
         if newest is None or not _is_over(newest, config):
             if newest is not None:
                 logger.info("going on from %s", newest)
+            elif config.vision_warm_up:
+                _vision_warm_up.warm_up(
+                    family,
+                    trainer.samples,
+                    sampler,
+                    spec,
+                    config,
+                    at_once=arguments.per_device_train_batch_size,
+                    device=arguments.device,
+                    key=_run_folder.key_of(config, texts),
+                )
             trainer.fit(newest)
             newest = _newest(out)
             if newest is None:
                 raise RunError("expected a checkpoint at the end of training, found none", path=out / "checkpoints")
         if together.is_main_process:
             cache.remove()
+            _vision_warm_up.remove(out)
             published = _families.published_dtype(config.model_name_or_path, config.model_revision)
             _run_folder.finish(newest, _best(newest, config), out, published)
         together.wait_for_everyone()

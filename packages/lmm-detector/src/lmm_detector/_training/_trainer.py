@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -14,24 +12,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import numpy as np
 import torch
 from accelerate import PartialState
 from rbox_formats.progress import Advance, progress_bar
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.integrations.integration_utils import TensorBoardCallback, get_reporting_integration_callbacks
+from transformers.integrations.integration_utils import TensorBoardCallback
 
 from lmm_detector import _families
 from lmm_detector._runtime import _ranks
 from lmm_detector._runtime._memory import enough_memory
 from lmm_detector._spec import DetectorSpec
-from lmm_detector._training import _sharding
-from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._following import Follower, Pace
 from lmm_detector._training._mixing import EpochSampler, Place
+from lmm_detector._training._rehearsal import Device, longest, rehearsed
 from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled, written
 from lmm_detector._training._samples import WindowTexts
-from lmm_detector.errors import ConfigError, RunError
+from lmm_detector._training._trackers import Trackers
+from lmm_detector._training._validation import sheet
+from lmm_detector.errors import RunError
 
 logger = logging.getLogger("lmm_detector")
 
@@ -41,128 +39,8 @@ Evaluate = Callable[[int], dict[str, float]]
 _GIB = 2**30
 _NAMED = 8  # windows in an error
 
-_BY_BITSANDBYTES = ("nf4", "adamw_8bit")
 # A loss so many times as high as that of guessing, and as the first one, comes down no more.
 _EXPLOSION = 3
-
-_OPTIMISERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}  # as transformers calls them
-
-
-def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
-    """The settings as transformers has them.
-
-    Raises:
-        ConfigError: If something that they need is not installed, the device lacks the precision, or the processes
-            cannot share a batch.
-    """
-    evaluates = config.eval_split is not None
-    at_once, rounds = _shares(config)
-    if config.deepspeed is not None and importlib.util.find_spec("deepspeed") is None:
-        raise ConfigError("expected DeepSpeed, found none", remedy="pip install deepspeed")
-    report_to = config.report_to
-    if report_to is None:
-        report_to = "tensorboard" if importlib.util.find_spec("tensorboard") is not None else "none"
-    try:
-        if report_to != "none":
-            for tracker in get_reporting_integration_callbacks([report_to]):
-                tracker()  # which says so where it is not installed
-        arguments = TrainingArguments(
-            output_dir=str(checkpoints),
-            per_device_train_batch_size=at_once,
-            gradient_accumulation_steps=rounds,
-            num_train_epochs=config.epochs,
-            max_steps=config.steps or -1,
-            learning_rate=config.learning_rate,
-            # transformers' "constant" disregards the warm-up.
-            lr_scheduler_type="constant_with_warmup" if config.schedule == "constant" else config.schedule,
-            warmup_steps=config.warmup,  # below 1, a share of all steps
-            weight_decay=config.weight_decay,
-            max_grad_norm=config.max_grad_norm,
-            optim=_OPTIMISERS[config.optimiser],
-            bf16=config.precision == "bfloat16",
-            fp16=config.precision == "float16",
-            logging_steps=config.log_every,
-            logging_nan_inf_filter=False,  # which would show the last finite loss instead
-            save_steps=config.save_every,
-            save_total_limit=config.keep_checkpoints + evaluates,  # the best is counted with them
-            eval_strategy="steps" if evaluates else "no",
-            eval_steps=config.eval_every or config.save_every,
-            metric_for_best_model=config.eval_metric if evaluates else None,
-            greater_is_better=config.eval_metric != "loss",
-            dataloader_num_workers=config.loading_processes,
-            dataloader_pin_memory=torch.cuda.is_available() and not config.cpu,
-            remove_unused_columns=False,
-            seed=config.seed,
-            use_cpu=config.cpu,
-            report_to=report_to,
-            disable_tqdm=True,
-            ddp_find_unused_parameters=True,  # LLaVA-OneVision's last norm of the image encoder
-            ddp_timeout=int(_ranks.PATIENCE.total_seconds()),
-            **_sharding.arguments(config.deepspeed, config.fsdp),
-        )
-    except (ValueError, RuntimeError, ImportError) as error:
-        # What transformers finds wrong: precisions that the device lacks, trackers that are not installed.
-        half = config.precision != "float32"
-        raise ConfigError(
-            f"expected settings that transformers takes, got: {str(error).splitlines()[0]}",
-            remedy="Without a GPU take --precision float32, or --cpu." if half else None,
-        ) from error
-    if config.precision == "float16" and arguments.device.type == "cpu":
-        # accelerate has it on GPUs alone: layers would compute in float32, and in evaluations in float16.
-        raise ConfigError(
-            "expected a GPU for precision float16, got none",
-            remedy="On the CPU take --precision bfloat16 or --precision float32.",
-        )
-    for name in ("quantization", "optimiser"):
-        if (value := getattr(config, name)) in _BY_BITSANDBYTES:
-            _require_bitsandbytes(arguments, f"{name} {value}")
-    if (config.deepspeed or config.fsdp) and arguments.device.type == "cpu":
-        raise ConfigError(
-            "expected a GPU for DeepSpeed or FSDP, got none: every process would hold the whole model, unasked"
-        )
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1  # a process, a device: transformers would let this one drive all, with a batch for each
-    return arguments
-
-
-def _require_bitsandbytes(arguments: TrainingArguments, what: str) -> None:
-    if arguments.device.type != "cuda":
-        raise ConfigError(f"expected a GPU for {what}, got none")
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise ConfigError(
-            f"expected bitsandbytes for {what}, found none", remedy="pip install 'lmm-detector[quantization]'"
-        )
-
-
-def _shares(config: TrainConfig) -> tuple[int, int]:
-    """How many windows a process takes at once, and how often for a step."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    share, rest = divmod(config.batch_size, processes)
-    if rest:
-        raise ConfigError(
-            f"expected a batch_size that {processes} processes can share, got {config.batch_size}",
-            remedy="Choose a multiple of their number.",
-        )
-    at_once = max(size for size in range(1, min(config.device_batch_size, share) + 1) if share % size == 0)
-    return at_once, share // at_once
-
-
-class _Device:
-    """The GPU's memory, in bytes."""
-
-    @property
-    def numbers(self) -> list[int]:
-        """The GPUs that draw random numbers."""
-        return [torch.cuda.current_device()]
-
-    def begin(self) -> None:
-        torch.cuda.reset_peak_memory_stats()
-
-    def peak(self) -> int:
-        return torch.cuda.max_memory_allocated()
-
-    def whole(self) -> int:
-        return torch.cuda.mem_get_info()[1]
 
 
 class _Drawn(NamedTuple):
@@ -196,13 +74,14 @@ class FamilyTrainer(Trainer):
 
     Args:
         family: The model.
-        arguments: See `arguments_of`.
+        arguments: The settings as transformers has them.
         samples: What is trained on.
         sampler: In which order.
         spec: What the checkpoints are taught, written last into each.
         evaluate: What measures the model in mid-training. None: nothing does.
         patience: After how many evaluations without a better one training ends. None: never.
         learning_rates: The highest of each part. None: that of `arguments` for all.
+        soft: What spreads the targets of coordinates; evaluations leave it out. None: nothing does.
     """
 
     def __init__(
@@ -216,9 +95,11 @@ class FamilyTrainer(Trainer):
         evaluate: Evaluate | None = None,
         patience: int | None = None,
         learning_rates: Mapping[str, float] | None = None,
+        soft: _families.SoftTargets | None = None,
     ) -> None:
         self._stack = ExitStack()
-        out = Path(str(arguments.output_dir)).parent
+        self._out = out = Path(str(arguments.output_dir)).parent
+        self._trackers = Trackers()
         super().__init__(
             model=family.model,
             args=arguments,
@@ -238,7 +119,7 @@ class FamilyTrainer(Trainer):
         self._recent: list[tuple[torch.Tensor, torch.Tensor]] = []  # numbers of windows, and what they lost
         self._numbers = torch.zeros(0, dtype=torch.int64)
         self.family, self.sampler, self._figures = family, sampler, evaluate
-        self._learning_rates = learning_rates or {}
+        self._learning_rates, self._soft = learning_rates or {}, soft
         # The tokens of a whole step are counted for `compute_loss`, the first of each window too.
         self.model_accepts_loss_kwargs, self._loss_shifts_labels = True, False
 
@@ -259,42 +140,24 @@ class FamilyTrainer(Trainer):
             self.sampler.set_epoch(checkpoint_step(checkpoint) // self.sampler.steps)
         with self._stack, enough_memory(f"a step of {self._train_batch_size} windows", remedy):
             if self._is_measurable():
-                logger.info("%s", self._rehearsed(_Device()))
+                logger.info("%s", self._rehearsed(Device()))
             self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     def _is_measurable(self) -> bool:
         """Whether the model is whole on a GPU already: in pieces it is cut up when training begins."""
         return self.args.device.type == "cuda" and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
-    def _rehearsed(self, device: _Device) -> str:
-        """Says what memory a step takes, after one over the longest windows that changes nothing.
-
-        Raises:
-            RuntimeError: If there is too little.
-        """
-        model = self.family.model
-        places = np.argsort([-len(item.text) for item in self.samples.items], kind="stable")[: self._train_batch_size]
-        batch = _collate([_Drawn(int(n), self.samples[Place(0, int(n))]) for n in places], self.family, self.prompt)
-        half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.accelerator.mixed_precision)
-        with (
-            torch.random.fork_rng(device.numbers),
-            torch.autocast(self.args.device.type, half, enabled=half is not None),
-        ):
-            model.train()
-            device.begin()
-            self.family.loss(self._prepare_inputs(batch)).backward()
-            peak, whole = device.peak(), device.whole()
-        model.zero_grad(set_to_none=True)
-        trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
-        moments = trained * (2 if "8bit" in str(self.args.optim) else 8)
-        needed = peak + moments
-        if needed > whole:
-            logger.warning(
-                "a step is likely to need more memory than there is: %.1f of %.1f GiB", needed / _GIB, whole / _GIB
-            )
-        return (
-            f"memory: {needed / _GIB:.1f} of {whole / _GIB:.1f} GiB for a step, {moments / _GIB:.1f} of them for the "
-            f"optimiser, measured on the {len(places)} windows with the longest texts"
+    def _rehearsed(self, device: Device) -> str:
+        """Says what memory a step takes; see `rehearsed`."""
+        numbers = longest([item.text for item in self.samples.items], self._train_batch_size)
+        batch = _collate([_Drawn(n, self.samples[Place(0, n)]) for n in numbers], self.family, self.prompt)
+        return rehearsed(
+            self.family.model,
+            lambda: self.family.loss(self._prepare_inputs(batch), soft=self._soft),
+            len(numbers),
+            2 if "8bit" in str(self.args.optim) else 8,
+            {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.accelerator.mixed_precision),
+            device,
         )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
@@ -376,7 +239,7 @@ class FamilyTrainer(Trainer):
             return_outputs: Not supported.
             num_items_in_batch: How many tokens the step teaches, over all processes.
         """
-        loss = self.family.loss(inputs, model)
+        loss = self.family.loss(inputs, model, self._soft)
         self._recent.append((self._numbers, loss.detach()))
         # Gradients are averaged over processes, and added up over rounds.
         return loss * self.accelerator.num_processes / cast("torch.Tensor", num_items_in_batch)
@@ -433,6 +296,9 @@ class FamilyTrainer(Trainer):
         logger.info("step %d: %s", self.state.global_step, listed)
         figures = {f"eval_{name}": value for name, value in found.items()}
         self.log(figures)
+        pictures = sheet(self._out, self.state.global_step)
+        if self.is_world_process_zero() and pictures.is_file():
+            self._trackers.show(pictures, self.state.global_step, self.callback_handler.callbacks)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, figures)
         return figures
 

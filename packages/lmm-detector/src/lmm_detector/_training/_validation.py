@@ -83,7 +83,7 @@ def evaluator(
             return loss if config.eval_metric == "loss" else loss | scores(step)
 
     def scores(step: int) -> dict[str, float]:
-        folder = Path(config.out) / "evaluations" / f"step-{step}"
+        folder = _folder(Path(config.out), step)
         together = PartialState()
         if together.is_main_process:
             shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped in the middle of it
@@ -95,6 +95,20 @@ def evaluator(
         return found
 
     return evaluate
+
+
+def _folder(out: Path, step: int) -> Path:
+    return out / "evaluations" / f"step-{step}"
+
+
+def sheet(out: Path, step: int) -> Path:
+    """Return the file with the pictures of an evaluation; there is none where the model wrote no boxes.
+
+    Args:
+        out: The run's folder.
+        step: Of the evaluation.
+    """
+    return _folder(out, step) / PICTURES / "sheet.png"
 
 
 def _windows(family: _families.Family, spec: DetectorSpec, records: Sequence[ImageRecord]) -> list[WindowText]:

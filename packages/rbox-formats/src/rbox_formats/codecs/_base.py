@@ -43,6 +43,9 @@ class Codec(ABC):
     #: The strings that a tokenizer must hold as one token each.
     added_tokens: ClassVar[tuple[str, ...]] = ()
 
+    #: The tokens of a coordinate's values, from the least to the largest, where each value is one token; else none.
+    coordinate_tokens: ClassVar[tuple[str, ...]] = ()
+
     @property
     @abstractmethod
     def coordinates(self) -> Coordinates:

@@ -30,7 +30,8 @@ class Falcon(Codec):
 
     name: ClassVar[str] = "falcon"
     prompt: ClassVar[str] = "Detect all {classes} in the image.\nUse oriented bounding boxes."
-    added_tokens: ClassVar[tuple[str, ...]] = (*(f"<{i}>" for i in range(1001)), "<quad>", "</quad>")
+    coordinate_tokens: ClassVar[tuple[str, ...]] = tuple(f"<{i}>" for i in range(1001))
+    added_tokens: ClassVar[tuple[str, ...]] = (*coordinate_tokens, "<quad>", "</quad>")
     coordinates: ClassVar[Scaled] = Scaled("quad", clamp=(0, 1000), clockwise=False)
     syntax: ClassVar[Syntax] = Syntax(
         box="<quad>" + "<%d>" * 8 + "</quad>",

@@ -51,7 +51,8 @@ class Florence2(Codec):
 
     name: ClassVar[str] = "florence2"
     prompt: ClassVar[str] = "Locate the objects tightly with quad boxes and category names in the image."
-    added_tokens: ClassVar[tuple[str, ...]] = (*(f"<loc_{i}>" for i in range(1000)), "<sep>")
+    coordinate_tokens: ClassVar[tuple[str, ...]] = tuple(f"<loc_{i}>" for i in range(1000))
+    added_tokens: ClassVar[tuple[str, ...]] = (*coordinate_tokens, "<sep>")
     coordinates: ClassVar[Scaled] = Scaled("quad", rounding="floor", clamp=(0, 999), centre=0.5, clockwise=False)
 
     def __post_init__(self) -> None:

@@ -29,7 +29,8 @@ class PaliGemma(Codec):
 
     name: ClassVar[str] = "paligemma"
     prompt: ClassVar[str] = "detect {classes}"
-    added_tokens: ClassVar[tuple[str, ...]] = tuple(f"<loc{i:04d}>" for i in range(1024))
+    coordinate_tokens: ClassVar[tuple[str, ...]] = tuple(f"<loc{i:04d}>" for i in range(1024))
+    added_tokens: ClassVar[tuple[str, ...]] = coordinate_tokens
     coordinates: ClassVar[Scaled] = Scaled("hbox", scale=1023, clamp=(0, 1023), y_first=True)
     syntax: ClassVar[Syntax] = Syntax(
         box="<loc%04d>" * 4,

@@ -35,7 +35,8 @@ class RexOmni(Codec):
 
     name: ClassVar[str] = "rex-omni"
     prompt: ClassVar[str] = "Detect {classes}."
-    added_tokens: ClassVar[tuple[str, ...]] = (*(f"<{i}>" for i in range(1000)), *TOKENS)
+    coordinate_tokens: ClassVar[tuple[str, ...]] = tuple(f"<{i}>" for i in range(1000))
+    added_tokens: ClassVar[tuple[str, ...]] = (*coordinate_tokens, *TOKENS)
     coordinates: ClassVar[Scaled] = Scaled("hbox", scale=999, rounding="truncation", clamp=(0, 999))
     syntax: ClassVar[Syntax] = Syntax(
         box="<%d>" * 4,
