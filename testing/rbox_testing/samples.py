@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-
 _MARKS = (pytest.mark.slow, pytest.mark.variant)
 
 

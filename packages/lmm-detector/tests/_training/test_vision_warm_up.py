@@ -112,6 +112,7 @@ def test_one_that_was_stopped_goes_on_to_the_same(
     assert [entry["loss"] for entry in entries(config.out)] == [entry["loss"] for entry in entries(whole.out)]
 
 
+@pytest.mark.slow
 def test_one_that_was_killed_goes_on_to_the_same(
     config: TrainConfig, start: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -147,6 +148,7 @@ def test_it_is_not_done_twice(
     assert [entry["loss"] for entry in entries(config.out)] == [entry["loss"] for entry in entries(whole.out)]
 
 
+@pytest.mark.slow
 def test_other_settings_begin_anew(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     stopped_before_training(config, monkeypatch)
     first = seen(config.out)
@@ -157,6 +159,7 @@ def test_other_settings_begin_anew(config: TrainConfig, monkeypatch: pytest.Monk
     assert seen(config.out) == first
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_from_a_checkpoint_has_it_behind(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +172,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_has_it_behind(
     train(config)
 
 
+@pytest.mark.slow
 def test_rounds_and_processes_do_not_change_it(
     config: TrainConfig, start_two: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -198,6 +202,7 @@ def test_other_models_with_a_grid(
     assert seen(config.out)[-1][1] < 0.9 * seen(config.out)[0][1]
 
 
+@pytest.mark.slow
 def test_beneath_adapters(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     """The vision tower is a copy there, or learns through adapters itself; in half precision."""
     for vision in (False, True):
