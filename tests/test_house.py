@@ -147,7 +147,8 @@ def test_what_names_the_project_names_one_home_and_one_version() -> None:
     assert f"{home}/security/advisories/new" in (ROOT / ".github/ISSUE_TEMPLATE/config.yml").read_text()
     version = re.search(r"^version: (\S+)$", citation, re.MULTILINE)
     source = (ROOT / "packages/rbox-formats/src/rbox_formats/__init__.py").read_text()
-    assert version and f'__version__ = "{version[1]}"' in source
+    assert version
+    assert f'__version__ = "{version[1]}"' in source
 
 
 # What opens an image, and what opens a zip; each has one room, where formats, limits and orientation are seen to.
