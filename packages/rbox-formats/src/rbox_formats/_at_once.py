@@ -20,13 +20,13 @@ _COMMANDS = ("rbox-formats", "rbox-metrics", "lmm-detector", "rbox-baselines")
 
 
 def say() -> None:
-    """Tells the user that the command was stopped; of the processes of one run, the first does."""
+    """Tell the user that the command was stopped; among the processes of one run, only the first does."""
     if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
         os.write(2, b"Stopped by Ctrl-C.\n")
 
 
 def end(_signal: int, _frame: FrameType | None) -> None:
-    """Ends the process, as the handler of a signal."""
+    """End the process, as the handler of a signal."""
     try:
         say()
     finally:
@@ -34,7 +34,7 @@ def end(_signal: int, _frame: FrameType | None) -> None:
 
 
 def is_command() -> bool:
-    """Whether this process is one of our commands: its script, or `python -m` and its package."""
+    """Return whether this process is one of our commands: its script, or `python -m` and its package."""
     words = sys.orig_argv[1:]
     while words and words[0].startswith("-") and words[0] != "-m":
         del words[0]  # an option of Python's, such as -u from torchrun

@@ -73,7 +73,7 @@ class ClassNames(tuple[str, ...]):
         return (tuple(self),)
 
     def find(self, name: str) -> int | None:
-        """The label of a name, or None where there is none."""
+        """Return the label of a name, or None if there is no such class."""
         label = self._index.get(name)
         return self._index.get(_normalised(name)) if label is None else label
 
@@ -147,7 +147,7 @@ class ImageRecord:
                 raise FormatsError(f"expected as many {name} as boxes ({n}) on {quoted(self.image_id)}, got {found}")
 
     def _take(self, name: str, dtype: np.dtype, shape: Any) -> np.ndarray:
-        """A column as an array of its type and of rows of its shape, whatever it was given as."""
+        """Return a column as an array of its dtype, with rows of its shape, whatever it was given as."""
         given = getattr(self, name)
         if type(given) is np.ndarray and given.dtype is dtype and given.shape[1:] == shape and given.ndim:
             return given
@@ -165,7 +165,7 @@ class ImageRecord:
 
     @classmethod
     def from_quads(cls, image_id: str, quads: ArrayLike, labels: ArrayLike, **fields: Any) -> ImageRecord:
-        """A record of annotated quads (N, 4, 2), with the minimum-area rectangle of each as its box."""
+        """Make a record from annotated quads (N, 4, 2), with the minimum-area rectangle of each as its box."""
         quads = as_shapes(to_numpy(quads, "quads"), "quads")
         return cls(image_id=image_id, boxes=quad_to_rbox(quads), quads=quads, labels=labels, **fields)
 
@@ -205,7 +205,7 @@ class ImageRecord:
         return rbox_to_quad(self.boxes) if self.quads is None else self.quads
 
     def select(self: Record, which: Any) -> Record:
-        """The record with only some of its objects: a mask (N,) or indices, in their order."""
+        """Return the record with only some of its objects: a mask (N,), or indices in the order wanted."""
 
         def pick(column: Any) -> Any:
             return None if column is None else column[which]
@@ -243,7 +243,7 @@ class Unmatched:
     label_count: int = 0
 
     def lines(self, show: int = 3) -> list[str]:
-        """What is to be said of it, with the names of the first few; nothing where there are no images at all."""
+        """Describe it, with the names of the first few; an empty list where the dataset has no images at all."""
         if not self.image_count:
             return []
         found = []
@@ -292,7 +292,7 @@ class Dataset:
         return map(self.load, self.sources)
 
     def labelled(self) -> Dataset:
-        """The dataset without images that no annotation file claims, where these count as images without objects."""
+        """Return the dataset without images that have no annotation file, where such images count as empty ones."""
         if not self.unmatched.as_empty:
             return self
         without = set(self.unmatched.images)

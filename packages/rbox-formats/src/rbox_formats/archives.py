@@ -33,7 +33,7 @@ _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip, whatever it is called."""
+    """Return whether a file is a zip, whatever its name."""
     try:
         return path.is_file() and zipfile.is_zipfile(path)
     except Exception:  # zipfile looks for the directory, and raises what it does where one is broken
@@ -42,7 +42,7 @@ def is_archive(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path, error: type[RboxError] = DatasetError) -> Iterator[zipfile.ZipFile]:
-    """Opens a zip.
+    """Open a zip.
 
     Args:
         path: The file.
@@ -61,7 +61,7 @@ def opened(path: Path, error: type[RboxError] = DatasetError) -> Iterator[zipfil
 
 
 def check(path: Path, error: type[RboxError] = DatasetError) -> None:
-    """Makes sure that a zip that someone else unpacks, as torch does its checkpoints, is no bomb.
+    """Check that a zip which another library unpacks, such as torch its checkpoints, is no zip bomb.
 
     Other files are well, and broken archives are for who unpacks them. `LARGEST` is no matter: weights are as large as
     they are, and stored as they are.
@@ -78,7 +78,7 @@ def check(path: Path, error: type[RboxError] = DatasetError) -> None:
 
 
 def require_reasonable(members: Iterable[zipfile.ZipInfo], path: Path, error: type[RboxError] = DatasetError) -> None:
-    """Makes sure, by an archive's directory, that some members can be unpacked: `read` gives none more than it says.
+    """Check by an archive's directory that members can be unpacked; `read` never returns more than it says.
 
     Raises:
         RboxError: Of the given kind, if one has a password or is packed in another way, or they come to more than
@@ -102,7 +102,7 @@ def require_reasonable(members: Iterable[zipfile.ZipInfo], path: Path, error: ty
 
 
 def _require_ratio(members: list[zipfile.ZipInfo], path: Path, error: type[RboxError]) -> None:
-    """Of each member, and of all: members may share what is packed."""
+    """Check the ratio of each member, and of all together: members may share the same packed bytes."""
     parts = [(info.file_size, info.compress_size, quoted(info.filename)) for info in members]
     parts.append((sum(info.file_size for info in members), path.stat().st_size, "all of it"))
     for size, packed, name in parts:
@@ -115,7 +115,7 @@ def _require_ratio(members: list[zipfile.ZipInfo], path: Path, error: type[RboxE
 
 
 def read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, error: type[RboxError] = DatasetError) -> bytes:
-    """The content of a member, unpacked piece by piece: never more than the directory says.
+    """Read the content of a member piece by piece: never more than the directory says.
 
     Raises:
         RboxError: Of the given kind, if it is broken, or of another size or sum than the directory says.

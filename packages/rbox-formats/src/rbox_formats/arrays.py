@@ -26,7 +26,7 @@ _NUMBERS = frozenset("biuf")
 
 
 def to_numpy(values: Any, name: str = "values") -> np.ndarray:
-    """Numbers that any library holds, as a numpy array in main memory.
+    """Convert numbers that any library holds to a numpy array in main memory.
 
     >>> to_numpy([[1, 2], [3, 4]]).shape
     (2, 2)
@@ -56,7 +56,7 @@ def to_numpy(values: Any, name: str = "values") -> np.ndarray:
 
 
 def require_dense(values: Any, name: str = "values") -> None:
-    """Makes sure that a tensor holds its numbers one by one, as a numpy array does; anything else is left to others.
+    """Check that a tensor holds its numbers one by one, as a numpy array does; ignore everything else.
 
     Raises:
         FormatsError: If it is sparse, nested or quantised.

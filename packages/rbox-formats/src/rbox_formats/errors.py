@@ -76,7 +76,7 @@ class PredictionsError(FormatsError):
 
 
 def quoted(value: Any, place: int = 0, *, marks: bool = True) -> str:
-    """What a file or a caller gave, as a message repeats it: at most 80 characters, dots where there are more.
+    """Return what a file or a caller gave, as a message repeats it: at most 80 characters, dots where there are more.
 
     >>> quoted("ship"), quoted("a" * 50 + "!" + "b" * 50, 50)[:12], quoted([1, 2])
     ("'ship'", "...'aaaaaaaa", '[1, 2]')
@@ -98,19 +98,19 @@ def quoted(value: Any, place: int = 0, *, marks: bool = True) -> str:
 
 
 def differing(name: str, old: Any, new: Any) -> str:
-    """A setting that has another value than it had, as a message says it: where the two begin to differ."""
+    """Return how two values of a setting differ, as a message says it: from the first difference on."""
     before, now = repr(old), repr(new)
     place = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b), min(len(before), len(now)))
     return f"{name} {quoted(before, place, marks=False)}, not {quoted(now, place, marks=False)}"
 
 
 def said(error: BaseException) -> str:
-    """What another library says of an error, on one line, as far as a message has room for it."""
+    """Return the message of another library's error, on one line and shortened."""
     return " ".join(str(error).split())[:_SAID] or type(error).__name__
 
 
 def listed(names: Iterable[Any]) -> str:
-    """Names with commas between, as a message lists them: as many as fit into 430 characters, and how many more."""
+    """Return names with commas between, shortened to 430 characters and the number of further names."""
     names = list(names)
     shown: list[str] = []
     room = _LISTED

@@ -23,7 +23,7 @@ __all__ = ["attach"]
 def attach(
     package: str, homes: Mapping[str, str], submodules: Iterable[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Makes the functions `__getattr__` and `__dir__` of a package.
+    """Make the functions `__getattr__` and `__dir__` of a package.
 
     Args:
         package: The package's `__name__`.
@@ -37,7 +37,7 @@ def attach(
     modules = frozenset(submodules)
 
     def load(name: str) -> Any:
-        """Loads a name of the package when it is first asked for."""
+        """Load a name of the package when it is first asked for."""
         if name in modules:
             return import_module(f"{package}.{name}")
         if name not in homes:
@@ -48,7 +48,7 @@ def attach(
         return value
 
     def names() -> list[str]:
-        """Lists the names of the package, those that are not loaded yet too."""
+        """List the names of the package, those that are not loaded yet too."""
         return sorted({*vars(sys.modules[package]), *homes, *modules})
 
     return load, names

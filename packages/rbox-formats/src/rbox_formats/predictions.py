@@ -116,12 +116,12 @@ class Header:
             object.__setattr__(self, "class_names", ClassNames(self.class_names))
 
     def to_dict(self) -> dict[str, Any]:
-        """As the file's first line."""
+        """Return the header as the file's first line holds it."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self), "class_names": list(self.class_names)}
 
     @classmethod
     def from_line(cls, line: str | bytes, path: Path) -> Header:
-        """Reads the first line of a file; `path` is for the error's text.
+        """Read the first line of a file; `path` is for the error's text.
 
         Raises:
             PredictionsError: If it is not as the schema says, or of another version.
@@ -153,7 +153,7 @@ class PredictionFile(Dataset):
 
 
 def read(path: str | Path) -> PredictionFile:
-    """Reads a predictions file.
+    """Read a predictions file.
 
     Raises:
         PredictionsError: If there is no such file, it is of another version, an image comes twice, a line does not
@@ -207,7 +207,7 @@ def _parse(path: Path) -> _Content:
 
 @contextmanager
 def _reaching(path: Path) -> Iterator[None]:
-    """Says of a path that cannot be read or written what the system says; that nothing is there passes as it is."""
+    """Report what the system says of a path that cannot be read or written; a missing file is left to the caller."""
     try:
         yield
     except FileNotFoundError:
@@ -234,7 +234,7 @@ def _refusal(expected: str, line: str | bytes, error: Exception, path: Path, num
 
 
 def _record(values: _Line, classes: int) -> ImageRecord:
-    """The record of a line, once what types cannot say is as the schema has it: whole numbers, labels, lengths."""
+    """Return the record of a line, after checks that types cannot express: whole numbers, labels, lengths."""
     count = len(values.boxes)
     for name in ("quads", "labels", "scores"):
         column = getattr(values, name)
@@ -335,7 +335,7 @@ class Writer:
             self._append(first)
 
     def write(self, record: ImageRecord) -> None:
-        """Appends one image; it is in the file when this returns.
+        """Append one image; it is in the file when this returns.
 
         Raises:
             PredictionsError: If the file already holds the image, or it could not be read back: a number of it is not
@@ -367,7 +367,7 @@ class Writer:
 
 
 def held(path: str | Path, header: Header) -> set[str]:
-    """The ids of the images that a file of a run holds so far; none where it is not there, or just begun.
+    """Return the ids of the images that a run's file holds so far; empty where the file is missing or just begun.
 
     Raises:
         PredictionsError: If the file exists with another header: it names what differs; or with lines that are not as
@@ -378,7 +378,7 @@ def held(path: str | Path, header: Header) -> set[str]:
 
 
 def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: Iterable[str]) -> None:
-    """Puts the images of several files of one run, written by processes of their own, into one file.
+    """Join the files that several processes of one run wrote into one file.
 
     The file is replaced as a whole, and the parts are removed after that: what is stopped in between can be done again.
 
@@ -413,7 +413,7 @@ def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: I
 
 
 def _first_line(header: Header, path: Path) -> bytes:
-    """The header as it is written, once it is sure that it can be read back."""
+    """Return the header as it is written, after checking that it can be read back."""
     try:
         line = json.dumps(header.to_dict(), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -423,7 +423,7 @@ def _first_line(header: Header, path: Path) -> bytes:
 
 
 def _held(path: Path, header: Header) -> _Content | None:
-    """What a file of the run holds; None where it is yet to begin."""
+    """Return what a file of the run holds; None where it is yet to begin."""
     first = _first_line(header, path)
     with _reaching(path):
         # Where it begins as the first line does and ends in it, or is not there.
@@ -435,7 +435,7 @@ def _held(path: Path, header: Header) -> _Content | None:
 
 
 def _require_same(found: Header, wanted: Header, path: Path) -> None:
-    """Both as read from a line: a file cannot tell tuples from lists."""
+    """Check that two headers are equal, both as read from a line: a file cannot tell tuples from lists."""
     old, new = found.to_dict(), wanted.to_dict()
     different = [differing(key, old[key], new[key]) for key in new if old[key] != new[key]]
     if different:

@@ -23,10 +23,10 @@ class SizedIterable(Protocol[T_co]):
     """What can be gone through and knows how many there are: lists, datasets."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Return how many items there are."""
 
     def __iter__(self) -> Iterator[T_co]:
-        """One after the other."""
+        """Yield one item after the other."""
 
 
 @runtime_checkable
@@ -34,16 +34,16 @@ class Advance(Protocol):
     """Moves a progress bar."""
 
     def __call__(self, step: int, note: str = "") -> None:
-        """By so many steps; the note stands at its end."""
+        """Move it by some steps, and show a note at its end."""
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process, or the first of those that torchrun or SLURM started: the one that speaks."""
+    """Return whether this is the only process, or the first of those that torchrun or SLURM started."""
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def track(items: SizedIterable[T], description: str) -> Iterator[T]:
-    """Yields the items, and moves a progress bar on after each.
+    """Yield the items, and move a progress bar on after each.
 
     Args:
         items: What to go through.
@@ -61,7 +61,7 @@ _asked_for: ContextVar[bool] = ContextVar("_asked_for", default=False)
 
 @contextmanager
 def showing(wanted: bool = True) -> Iterator[None]:
-    """Shows the progress bars of the block.
+    """Show the progress bars of the block.
 
     Args:
         wanted: False changes nothing: bars that someone farther out has asked for are still shown.
@@ -80,7 +80,7 @@ _shown: ContextVar[Any] = ContextVar("_shown", default=None)
 
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
-    """Shows a progress bar; yields the function that moves it on by so many, with a note at its end.
+    """Show a progress bar; yield the function that moves it on by some steps, with a note at its end.
 
     Args:
         description: What is being done, for the bar's left.
@@ -105,7 +105,7 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
 
 @contextmanager
 def _bars() -> Iterator[Any]:
-    """Those that are shown already, or new ones."""
+    """Yield the bars that are shown already, or new ones."""
     from rich import progress as rich_progress
     from rich.console import Console
 

@@ -30,7 +30,7 @@ def visualize(
     progress: bool = False,
     sheet: Sheet | None = None,
 ) -> list[Path]:
-    """Draws each image twice, with its annotations and with its predictions, and the first of them on one sheet.
+    """Draw each image twice, with its annotations and with its predictions, and the first ones on one sheet.
 
     Args:
         truth: The dataset, read with the class names of the predictions.

@@ -25,7 +25,7 @@ _BLOCK = 512
 
 @takes("quads")
 def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
-    """The area of quads inside upright windows.
+    """Return the area of quads inside upright windows.
 
     With P the quad's outline, the area inside [x0, x1] x [y0, y1] is the integral along P of min(max(y, y0), y1) - y0
     over the part of dx that lies within [x0, x1]: Green's theorem for the outline pressed into the window. Each side
@@ -68,7 +68,7 @@ def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
 
 @takes("quads")
 def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues:
-    """The share of quads' area that lies inside upright windows.
+    """Return the share of quads' area that lies inside upright windows.
 
     Args:
         quads: (..., 4, 2).
@@ -92,7 +92,7 @@ def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues
 
 @takes("quads")
 def clip_to_rbox(quads: AnyQuads, windows: Windows) -> AnyBoxes:
-    """The rotated rectangles of least area around what of quads lies inside upright windows.
+    """Return the rotated rectangles of least area around the parts of quads inside upright windows.
 
     Args:
         quads: (..., 4, 2).
@@ -114,7 +114,7 @@ def clip_to_rbox(quads: AnyQuads, windows: Windows) -> AnyBoxes:
 
 
 def _speck(values: Any, xp: Any) -> float:
-    """A length that is none, and by which an image's size can still be divided."""
+    """Return a length that counts as zero, and by which an image's size can still be divided."""
     return precision(values.dtype, xp).smallest ** 0.5
 
 
@@ -128,7 +128,7 @@ def _is_inside(quads: Any, windows: Any, xp: Any) -> Any:
 
 
 def _points_inside(rows: Any, xp: Any) -> Any:
-    """Twelve points (n, 12, 2) that span what of quads lies inside windows, from rows (n, 12) of a quad and a window.
+    """Return twelve points (n, 12, 2) that span the part of quads inside windows, from rows (n, 12).
 
     The ends of the part of each side that is inside (8), and the window's corners inside the quad (4): all corners of
     the clipped polygon are among them. Those that there are none of stand at one that there is.
@@ -165,7 +165,7 @@ def _points_inside(rows: Any, xp: Any) -> Any:
 
 
 def _holds(starts: Any, ends: Any, points: Any, xp: Any) -> Any:
-    """Whether outlines of sides (n, 4, 2) go around points (n, k, 2): their winding number there is not zero."""
+    """Return whether outlines of sides (n, 4, 2) enclose points (n, k, 2): their winding number there is not zero."""
     starts, ends, points = starts[:, None, :, :], ends[:, None, :, :], points[:, :, None, :]
     y = points[..., 1]
     way, to = ends - starts, points - starts

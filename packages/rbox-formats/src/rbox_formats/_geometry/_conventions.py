@@ -91,7 +91,7 @@ CONVENTIONS = {convention.name: convention for convention in (LE90, LE135, OC, O
 
 @takes("boxes")
 def convert(boxes: Boxes, source: Convention | str, target: Convention | str) -> Boxes:
-    """The same rectangles in another convention.
+    """Convert boxes from one angle convention to another.
 
     Args:
         boxes: (..., 5) as (cx, cy, w, h, angle), the angle in the source's unit and direction. Any finite angle and any
@@ -137,7 +137,7 @@ class Precision(NamedTuple):
 
 @cache
 def precision(dtype: Any, xp: Any) -> Precision:
-    """What `finfo` says, which takes longer to ask than it takes to turn a hundred boxes."""
+    """Return the constants of a floating dtype; asking `finfo` takes longer than turning a hundred boxes."""
     info = xp.finfo(dtype)
     return Precision(float(info.eps), float(info.smallest_normal))
 
@@ -145,7 +145,7 @@ def precision(dtype: Any, xp: Any) -> Precision:
 def in_convention(
     w: Any, h: Any, angle: Any, convention: Convention, xp: Any, *, slack: float = 0.0
 ) -> tuple[Any, Any, Any]:
-    """Sides and angles (...,) of the same rectangles in a convention whose unit and direction they have already.
+    """Bring sides and angles (...,) into a convention whose unit and direction they already have.
 
     An angle that is moved, and lands within `slack` times its way of an end of the range, is put at the closed one.
     """
@@ -168,7 +168,7 @@ def in_convention(
 
 
 def _folded(angle: Any, middle: Any, period: Any, slack: float, xp: Any) -> tuple[Any, Any, Any]:
-    """The angle in [middle - period / 2, middle + period / 2) and how many periods were taken off.
+    """Return the angle in [middle - period / 2, middle + period / 2) and the number of periods subtracted.
 
     The third value is where one period more was taken off, for what reached the upper end. What is in the range already
     is left as it is, to the last bit.

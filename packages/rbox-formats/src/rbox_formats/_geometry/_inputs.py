@@ -24,7 +24,7 @@ _LAYOUTS = {"boxes": "(..., 5)", "quads": "(..., 4, 2)", "hboxes": "(..., 4)"}
 
 
 def takes(*kinds: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Makes a function take as its first argument whatever can be boxes, quads or upright boxes.
+    """Make a function accept, as its first argument, whatever can be boxes, quads or upright boxes.
 
     Args:
         *kinds: "boxes", "quads" or "hboxes", or several of which one is given.
@@ -52,7 +52,7 @@ def takes(*kinds: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def as_shapes(values: Any, *kinds: str) -> Any:
-    """Boxes, quads or upright boxes as an array of floats, of the library and on the device that they are on.
+    """Return boxes, quads or upright boxes as an array of floats, of the same library and on the same device.
 
     Raises:
         FormatsError: If they are not numbers, or of another shape.
@@ -61,7 +61,7 @@ def as_shapes(values: Any, *kinds: str) -> Any:
 
 
 def _as_shapes(values: Any, last: Any, kinds: Any) -> Any:
-    """As `as_shapes`, with the last axes of each kind."""
+    """Do the work of `as_shapes`, given the last axes of each kind."""
     array = values
     if type(values) is not np.ndarray or values.dtype is not _FLOAT64:
         array = as_floats(values, " or ".join(kinds))
@@ -76,7 +76,7 @@ def _as_shapes(values: Any, last: Any, kinds: Any) -> Any:
 
 
 def as_floats(values: Any, name: str) -> Any:
-    """Numbers as an array of float32 or float64, of the library and on the device that they are on.
+    """Return numbers as an array of float32 or float64, of the same library and on the same device.
 
     Raises:
         FormatsError: If they are not numbers.
@@ -96,7 +96,7 @@ def as_floats(values: Any, name: str) -> Any:
 
 
 def as_windows(windows: Any, like: Any, xp: Any) -> Any:
-    """Windows (..., 4) as an array of the library, dtype and device of another.
+    """Return windows (..., 4) as an array with the library, dtype and device of another.
 
     Raises:
         FormatsError: If they are not numbers, or of another shape.
@@ -112,7 +112,7 @@ def as_windows(windows: Any, like: Any, xp: Any) -> Any:
 
 
 def pair(values: Any, name: str) -> tuple[float, float]:
-    """Two numbers as they are.
+    """Check and return two finite numbers.
 
     Raises:
         FormatsError: If they are something else.
@@ -125,7 +125,7 @@ def pair(values: Any, name: str) -> tuple[float, float]:
 
 
 def number(value: Any, name: str) -> float:
-    """A finite number as it is.
+    """Check and return a finite number.
 
     Raises:
         FormatsError: If it is something else.
@@ -139,7 +139,7 @@ def number(value: Any, name: str) -> float:
 
 
 def whole_number(value: Any, name: str) -> int:
-    """A whole number as an int.
+    """Check and return a whole number, as an int.
 
     Raises:
         FormatsError: If it is something else.
@@ -151,7 +151,7 @@ def whole_number(value: Any, name: str) -> int:
 
 
 def check_choice(value: Any, choices: Collection[str], name: str) -> None:
-    """Raises a `FormatsError` that names the choices, unless the value is one of them."""
+    """Raise a `FormatsError` that names the choices, unless the value is one of them."""
     if not (isinstance(value, str) and value in choices):
         *first, last = map(repr, choices)
         raise FormatsError(f"expected {name} {', '.join(first)} or {last}, got {value!r}")

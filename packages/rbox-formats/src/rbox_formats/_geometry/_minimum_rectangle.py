@@ -22,7 +22,7 @@ _FEW = 500
 
 
 def in_blocks(function: Callable[[Any], Any], rows: Any, size: int, xp: Any) -> Any:
-    """What a function makes of (n, ...), a block of rows at a time in numpy, so that its steps stay in the cache."""
+    """Apply a function to (n, ...), a block of rows at a time in numpy, so that its steps stay in the cache."""
     if not is_numpy_namespace(xp) or rows.shape[0] <= size:
         return function(rows)
     results: Any = None
@@ -35,7 +35,7 @@ def in_blocks(function: Callable[[Any], Any], rows: Any, size: int, xp: Any) -> 
 
 
 def around_quads(quads: Any, xp: Any) -> Any:
-    """The rectangles around quads (n, 4, 2), as boxes (n, 5) in `le90`.
+    """Return the rectangles around quads (n, 4, 2), as boxes (n, 5) in `le90`.
 
     Within, the corners' axis comes before the quads', so that every step runs along memory.
     """
@@ -68,7 +68,7 @@ def _dot_and_cross(x0: Any, y0: Any, x1: Any, y1: Any) -> tuple[Any, Any]:
 
 
 def _scores(x: Any, y: Any, start: Any, end: Any, start_across: Any, end_across: Any, zero: Any, xp: Any) -> Any:
-    """One over the area of the rectangles along directions between two corners of quads, all (k, n).
+    """Return one over the area of the rectangles along directions between two corners of quads, all (k, n).
 
     Args:
         x: Of the direction, from corner to corner.
@@ -92,12 +92,12 @@ def _scores(x: Any, y: Any, start: Any, end: Any, start_across: Any, end_across:
 
 
 def _floor(values: Any, xp: Any) -> float:
-    """Far below any area times the square of a length, and no division by zero."""
+    """Return a number far below any area times a squared length, which avoids a division by zero."""
     return precision(values.dtype, xp).smallest ** (2 / 3)
 
 
 def _first_best(sides: Any, diagonals: Any, xp: Any) -> Any:
-    """The row (n,) of the largest score, the sides (4, n) before the diagonals (2, n); of equals the first."""
+    """Return the row (n,) of the largest score, `sides` (4, n) before `diagonals` (2, n); the first of equals."""
     if not is_numpy_namespace(xp) or sides.shape[1] <= _FEW:
         return xp.argmax(xp.concat([sides, diagonals]), axis=0)
     # The same by comparisons of whole rows: numpy's argmax over a short first axis goes from number to number.
@@ -111,7 +111,7 @@ def _first_best(sides: Any, diagonals: Any, xp: Any) -> Any:
 
 
 def _along(x: Any, y: Any, origin: Any, others: Any, zero: Any, xp: Any) -> Any:
-    """The rectangles along directions x, y (n,) around points: one at (2, n), the others (2, k, n) relative to it."""
+    """Return the rectangles along directions x, y (n,) around `origin` (2, n) and `others` (2, k, n) relative to it."""
     length2 = x * x + y * y
     is_point = xp.astype(length2 == 0, length2.dtype)  # those get the direction (1, 0)
     length = xp.sqrt(length2 + is_point)
@@ -125,7 +125,7 @@ def _along(x: Any, y: Any, origin: Any, others: Any, zero: Any, xp: Any) -> Any:
 
 
 def _ends(places: Any, zero: Any, xp: Any) -> tuple[Any, Any]:
-    """The least and the largest of places (k, n) and zero."""
+    """Return the smallest and the largest of places (k, n) and zero."""
     low, high = places[0, ...], places[0, ...]
     for i in range(1, places.shape[0]):
         low, high = xp.minimum(low, places[i, ...]), xp.maximum(high, places[i, ...])
@@ -133,7 +133,7 @@ def _ends(places: Any, zero: Any, xp: Any) -> tuple[Any, Any]:
 
 
 def around_points(points: Any, xp: Any) -> Any:
-    """The rectangles around points (n, k, 2), as boxes (n, 5) in `le90`: every direction between two is tried."""
+    """Return the rectangles around points (n, k, 2), as boxes (n, 5) in `le90`, by trying every direction."""
     count, k = points.shape[0], points.shape[1]
     zero = xp.zeros((count,), dtype=points.dtype, device=device(points))
     places = xp.permute_dims(points, (2, 1, 0))

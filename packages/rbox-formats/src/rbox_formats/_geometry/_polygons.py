@@ -17,7 +17,7 @@ from rbox_formats.typing import Flags, Quads
 
 
 def quad_around(corners: ArrayLike) -> list[float]:
-    """An outline as a quad: itself where it has four corners, else the corners of the least rectangle around it.
+    """Return an outline as a quad: four corners as they are, else the corners of the smallest rectangle around it.
 
     A side of that rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Along the hull the edges'
     directions only turn one way, so that the farthest corner in a direction is found by halving: O(n log n) in all.
@@ -53,7 +53,7 @@ def quad_around(corners: ArrayLike) -> list[float]:
     turned = np.mod(np.arctan2(edges[:, 1], edges[:, 0]) - math.atan2(edges[0, 1], edges[0, 0]), 2 * math.pi)
 
     def farthest(directions: np.ndarray, turn: float) -> np.ndarray:
-        """How far the hull reaches in each direction; they are the edges', turned."""
+        """Return how far the hull reaches in each direction; the directions are those of the edges, turned."""
         # It is farthest where the edges pass the direction's perpendicular: there, or beside it as angles round.
         at = np.searchsorted(turned, np.mod(turned + turn + math.pi / 2, 2 * math.pi))
         near = points[(at[:, None] + np.array([-1, 0, 1])) % len(points)]
@@ -69,13 +69,13 @@ def quad_around(corners: ArrayLike) -> list[float]:
 
 
 def upright_quad(x0: float, y0: float, x1: float, y1: float) -> list[float]:
-    """The corners of an upright box, clockwise on the screen from its upper left one: eight numbers."""
+    """Return the corners of an upright box, clockwise on the screen from the upper left one: eight numbers."""
     return [x0, y0, x1, y0, x1, y1, x0, y1]
 
 
 @takes("quads")
 def crosses_itself(quads: Quads) -> Flags:
-    """Tells which quads cross themselves: two opposite sides have a point inside both, their corners are out of order.
+    """Return which quads cross themselves: two opposite sides cross between their ends.
 
     >>> crosses_itself([[[0, 0], [4, 0], [4, 2], [0, 2]], [[0, 0], [4, 2], [4, 0], [0, 2]]]).tolist()
     [False, True]
@@ -94,7 +94,7 @@ def crosses_itself(quads: Quads) -> Flags:
 
 
 def _cross(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Which lines from a to b and from c to d, (..., 2) each, cross between their ends."""
+    """Return which lines from a to b and from c to d, (..., 2) each, cross between their ends."""
 
     def side(p: Any, q: Any, r: Any) -> Any:
         u, v = q - p, r - p
@@ -104,7 +104,7 @@ def _cross(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 def _hull(corners: Sequence[float]) -> np.ndarray:
-    """The corners (N, 2) of the convex hull, from x towards y (Andrew's monotone chain)."""
+    """Return the corners (N, 2) of the convex hull, from x towards y (Andrew's monotone chain)."""
     ordered = sorted(set(zip(corners[0::2], corners[1::2], strict=True)))
     if len(ordered) < 3:
         return np.array(ordered, dtype=np.float64)

@@ -31,7 +31,7 @@ def _unstack(array: Any) -> tuple[Any, ...]:
 
 @takes("boxes")
 def canonical_le90(boxes: Boxes) -> Boxes:
-    """The same rectangles in the `le90` range.
+    """Convert boxes to the `le90` range.
 
     Args:
         boxes: (..., 5), any finite angle, sides in any order.
@@ -45,7 +45,7 @@ def canonical_le90(boxes: Boxes) -> Boxes:
 
 @takes("boxes")
 def rbox_to_quad(boxes: Boxes) -> Quads:
-    """The corners of rotated boxes.
+    """Return the corners of rotated boxes.
 
     Args:
         boxes: (..., 5) as (cx, cy, w, h, angle).
@@ -65,7 +65,7 @@ def rbox_to_quad(boxes: Boxes) -> Quads:
 
 @takes("quads")
 def quad_to_rbox(quads: Quads) -> Boxes:
-    """The rotated rectangle of least area around each quad.
+    """Return the rotated rectangle of least area around each quad.
 
     It depends on the corners and not on their order: clockwise, counter-clockwise, concave and self-crossing quads are
     held by the rectangle around their convex hull. Of several of the same area (those around an acute triangle, which a
@@ -88,7 +88,7 @@ def quad_to_rbox(quads: Quads) -> Boxes:
 
 @takes("boxes")
 def rbox_to_hbox(boxes: Boxes) -> HBoxes:
-    """The upright boxes around rotated ones.
+    """Return the upright boxes around rotated boxes.
 
     Args:
         boxes: (..., 5) as (cx, cy, w, h, angle).
@@ -105,7 +105,7 @@ def rbox_to_hbox(boxes: Boxes) -> HBoxes:
 
 @takes("quads")
 def quad_to_hbox(quads: Quads) -> HBoxes:
-    """The upright boxes around quads.
+    """Return the upright boxes around quads.
 
     Args:
         quads: (..., 4, 2).
@@ -119,7 +119,7 @@ def quad_to_hbox(quads: Quads) -> HBoxes:
 
 @takes("hboxes")
 def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
-    """Upright boxes as rotated ones.
+    """Convert upright boxes to rotated ones.
 
     Args:
         hboxes: (..., 4) as (x_min, y_min, x_max, y_max).
@@ -134,13 +134,13 @@ def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
 
 @takes("boxes")
 def rbox_area(boxes: Boxes) -> Values:
-    """The area (...,) of rotated boxes (..., 5)."""
+    """Return the area (...,) of rotated boxes (..., 5)."""
     return boxes[..., 2] * boxes[..., 3]
 
 
 @takes("quads")
 def quad_area(quads: Quads) -> Values:
-    """The area inside quads by the shoelace formula.
+    """Return the area inside quads, by the shoelace formula.
 
     Args:
         quads: (..., 4, 2), clockwise or counter-clockwise. The two halves of a self-crossing one count against each
@@ -159,7 +159,7 @@ def quad_area(quads: Quads) -> Values:
 def canonical_quad(
     quads: Quads, *, clockwise: bool = True, start: Literal["topmost", "leftmost", "first"] = "topmost"
 ) -> Quads:
-    """Quads with their corners in a defined order.
+    """Put the corners of quads into a defined order.
 
     The corners are sorted by their angle around their mean, as LMMRotate does (`normalize_polygon` in
     `playground/convert_dota_for_sft.py`, Li-Qingyun/mllm-mmrotate @f0e3706): a convex quad keeps its outline, a
@@ -201,11 +201,11 @@ def canonical_quad(
 
 
 def _take_corners(quads: Any, order: Any, xp: Any) -> Any:
-    """The corners (n, 4, 2) in the order (n, 4)."""
+    """Return the corners (n, 4, 2) in the order (n, 4)."""
     return xp.reshape(xp.take(xp.reshape(quads, (-1, 2)), _flat(order, xp), axis=0), quads.shape)
 
 
 def _flat(order: Any, xp: Any) -> Any:
-    """Places within rows of four (n, 4) as places in all of them (4 n,)."""
+    """Convert places within rows of four (n, 4) to places in all rows together (4 n,)."""
     rows = xp.arange(order.shape[0], device=device(order))
     return xp.reshape(rows[:, None] * 4 + order, (-1,))

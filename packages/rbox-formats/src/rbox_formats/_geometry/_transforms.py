@@ -41,7 +41,7 @@ _QUARTERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 def flip(
     shapes: BoxesOrQuads, image_size: tuple[float, float], direction: Literal["horizontal", "vertical", "diagonal"]
 ) -> BoxesOrQuads:
-    """Shapes of the mirrored image.
+    """Mirror shapes together with their image.
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
@@ -63,7 +63,7 @@ def flip(
 def rotate90(
     shapes: BoxesOrQuads, image_size: tuple[float, float], turns: int = 1
 ) -> tuple[BoxesOrQuads, tuple[float, float]]:
-    """Shapes of the image turned by quarter turns.
+    """Turn shapes together with their image, by quarter turns.
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
@@ -83,7 +83,7 @@ def rotate90(
 
 @takes("boxes", "quads")
 def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> BoxesOrQuads:
-    """Shapes turned around a point.
+    """Turn shapes around a point.
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
@@ -100,7 +100,7 @@ def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> B
 
 @takes("boxes", "quads")
 def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOrQuads:
-    """Shapes of the resized image.
+    """Resize shapes together with their image.
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
@@ -124,7 +124,7 @@ def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOr
 
 @takes("boxes", "quads")
 def translate(shapes: BoxesOrQuads, offset: tuple[float, float]) -> BoxesOrQuads:
-    """Shapes moved by an offset.
+    """Move shapes by an offset.
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
@@ -153,7 +153,7 @@ def _placed(
     turn: float = 0.0,
     size: float = 1.0,
 ) -> Any:
-    """Shapes with their places multiplied by a matrix about `source`, which comes to lie at `target`.
+    """Multiply the places of shapes by a matrix about `source`, which moves to `target`.
 
     Args:
         shapes: Boxes or quads.

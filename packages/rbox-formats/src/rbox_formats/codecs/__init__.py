@@ -75,7 +75,7 @@ CODECS: dict[str, type[Codec]] = {codec.name: codec for codec in _CLASSES}
 
 
 def get(name: str, /, **options: Any) -> Codec:
-    """The codec of a name.
+    """Return the codec of this name, with the given options.
 
     >>> get("florence2", version=3).to_dict()
     {'name': 'florence2', 'version': 3}
@@ -93,7 +93,7 @@ def get(name: str, /, **options: Any) -> Codec:
 
 
 def from_dict(values: Mapping[str, Any]) -> Codec:
-    """The codec that `Codec.to_dict` described, as a checkpoint carries it.
+    """Return the codec that `Codec.to_dict` described, for example in a checkpoint.
 
     >>> from_dict({"name": "florence2", "version": 3}).empty_answer
     'There are none.'

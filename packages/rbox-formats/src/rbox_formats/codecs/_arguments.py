@@ -15,7 +15,7 @@ from rbox_formats.typing import BoxesOrQuadsN, LabelsN
 
 
 def as_class_names(names: Iterable[str]) -> ClassNames:
-    """The names of the classes.
+    """Check and return the names of the classes.
 
     Raises:
         CodecError: If it is a single text.
@@ -27,7 +27,7 @@ def as_class_names(names: Iterable[str]) -> ClassNames:
 
 
 def as_shapes(boxes: Any) -> BoxesOrQuadsN:
-    """Boxes (N, 5) or quads (N, 4, 2), all finite, float64.
+    """Check and return boxes (N, 5) or quads (N, 4, 2), all finite, as float64.
 
     Raises:
         CodecError: If they are neither.
@@ -51,7 +51,7 @@ def _to_numpy(values: Any, name: str) -> np.ndarray:
 
 
 def as_order(order: Any, boxes: int) -> LabelsN:
-    """Indices of boxes (K,), int64.
+    """Check and return indices of boxes (K,), as int64.
 
     Raises:
         CodecError: If they are not whole numbers, or not of boxes that there are.
@@ -65,7 +65,7 @@ def as_order(order: Any, boxes: int) -> LabelsN:
 
 
 def as_labels(labels: Any, boxes: int, classes: int) -> LabelsN:
-    """A label (N,) for each box, int64.
+    """Check and return a label (N,) for each box, as int64.
 
     Raises:
         CodecError: If they are not whole numbers, not as many as boxes, or beyond the classes.
@@ -79,7 +79,7 @@ def as_labels(labels: Any, boxes: int, classes: int) -> LabelsN:
 
 
 def check_sizes(image_size: Size, input_size: Size | None) -> None:
-    """Raises a `CodecError` unless both, where given, are (width, height) above zero."""
+    """Raise a `CodecError` unless both, where given, are (width, height) above zero."""
     for name, size in (("image_size", image_size), ("input_size", input_size)):
         if size is not None and not _is_size(size):
             raise CodecError(f"expected {name} as (width, height) in pixels, got {quoted(size)}")

@@ -69,7 +69,7 @@ class Codec(ABC):
         return self.syntax.names == "prompt"
 
     def facts(self) -> dict[str, str]:
-        """What a reader of the format must know, by topic: scale, rounding, clamp, axes, corners, angle, and so on."""
+        """Return what a reader of the format must know, by topic: scale, rounding, clamp, axes, corners, angle."""
         where = {"before": "before its boxes", "after": "after its box", "prompt": "in the prompt only"}
         return {
             **self.coordinates.facts(),
@@ -80,7 +80,7 @@ class Codec(ABC):
         }
 
     def question(self, class_names: Iterable[str]) -> str:
-        """The prompt for an image in which these classes are looked for."""
+        """Return the prompt that asks for objects of these classes."""
         return self.prompt.replace("{classes}", ", ".join(class_names))
 
     def encode(
@@ -93,7 +93,7 @@ class Codec(ABC):
         *,
         order: ArrayLike | None = None,
     ) -> str:
-        """Writes boxes as text.
+        """Write boxes as text.
 
         Args:
             boxes: (N, 5) in `le90`, or quads (N, 4, 2) as annotated; pixels of the image.
@@ -126,7 +126,7 @@ class Codec(ABC):
         *,
         by: Literal["category", "position"] = "category",
     ) -> np.ndarray:
-        """The order in which `encode` writes the boxes: indices (N,), fewer where the format leaves some out.
+        """Return the order in which `encode` writes the boxes: indices (N,), fewer where the format leaves some out.
 
         Args:
             boxes: As in `encode`.
@@ -158,7 +158,7 @@ class Codec(ABC):
         on_invalid: OnInvalid = "warn",
         near_match: float | None = None,
     ) -> Decoded:
-        """Reads boxes from text, in time linear in its length.
+        """Read boxes from text, in time linear in its length.
 
         Args:
             text: What the model wrote, special tokens included or not.
@@ -200,7 +200,7 @@ class Codec(ABC):
         *,
         near_match: float | None = None,
     ) -> StreamDecoder:
-        """A decoder for a text that arrives in pieces; see `decode` for the arguments."""
+        """Return a decoder for a text that arrives in pieces; see `decode` for the arguments."""
         check_sizes(image_size, input_size)
         return StreamDecoder(
             self.parser(class_names, near_match),
@@ -209,7 +209,7 @@ class Codec(ABC):
         )
 
     def grammar(self, class_names: Iterable[str], *, at_least_one: bool = False) -> str:
-        """One regular expression, without anchors, that matches every text that `encode` can write.
+        """Return one regular expression, without anchors, that matches every text that `encode` can write.
 
         Of a text that it matches in full, `decode` rejects nothing. It uses only what regular expressions of automata
         have (classes, groups, counts), so that engines for guided generation compile it.
@@ -231,19 +231,19 @@ class Codec(ABC):
         return f"(?:{boxes})?" if self.empty_answer is None else f"(?:{boxes}|{escape(self.empty_answer)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Name and options, for JSON; `codecs.from_dict` takes it back."""
+        """Return the name and the options, for JSON; `codecs.from_dict` reads it."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
     # The steps behind these.
 
     def parser(self, class_names: Iterable[str], near_match: float | None) -> Parser:
-        """Reads one text."""
+        """Return a parser for one text."""
         if near_match is not None and not 0 <= near_match <= 1:
             raise CodecError(f"expected near_match as a similarity from 0 to 1, got {quoted(near_match)}")
         return Parser(self.syntax, self.coordinates.limits, self._checked(class_names), near_match)
 
     def decoded(self, found: Found, parser: Parser, text: str, image_size: Size, input_size: Size | None) -> Decoded:
-        """The result, once the whole text is read."""
+        """Return the result, once the whole text is read."""
         rejected = parser.rejected
         status: Status = "boxes"
         of_each_none = parser.says_none and not parser.rejected and not parser.is_cut
@@ -308,7 +308,7 @@ class Codec(ABC):
         return names
 
     def _numbers(self, boxes: BoxesOrQuadsN, image_size: Size, input_size: Size | None) -> NumbersN:
-        """The numbers of all boxes, each within what the format can hold."""
+        """Return the numbers of all boxes, each within the range of the format."""
         numbers = self.coordinates.to_numbers(boxes, image_size, input_size) + 0.0  # no negative zeros
         low, high = np.array(self.coordinates.limits).T
         inside = ((low <= numbers) & (numbers <= high)).all(axis=1)
@@ -320,18 +320,18 @@ class Codec(ABC):
         return numbers
 
     def _arranged(self, boxes: BoxesOrQuadsN, labels: LabelsN, class_names: ClassNames, numbers: NumbersN) -> LabelsN:
-        """The format's own order of writing."""
+        """Return the indices of the boxes in the format's own order."""
         by_name = sorted(range(len(class_names)), key=lambda label: self.rank(class_names[label]))
         ranks = np.empty(len(class_names), dtype=np.int64)
         ranks[by_name] = np.arange(len(class_names))
         return np.lexsort((*self.places(boxes, numbers), ranks[labels]))
 
     def rank(self, name: str) -> Any:
-        """What classes are sorted by."""
+        """Return the key by which classes are sorted."""
         return name.replace("-", " ").lower()
 
     def places(self, shapes: BoxesOrQuadsN, numbers: NumbersN) -> tuple[ScoresN, ...]:
-        """What boxes of a class are sorted by, the last first: here the upper, then the left end of the upright box."""
+        """Return the keys by which boxes of a class are sorted, the last key first: upper end, then left end."""
         corners = rbox_to_hbox(shapes)[:, :2] if shapes.ndim == 2 else shapes.min(axis=1)
         return corners[:, 0], corners[:, 1]
 

@@ -65,15 +65,15 @@ class Coordinates(ABC):
 
     @abstractmethod
     def facts(self) -> dict[str, str]:
-        """What a reader of the format must know, by topic."""
+        """Return what a reader of the format must know, by topic."""
 
     @abstractmethod
     def to_numbers(self, shapes: BoxesOrQuadsN, image_size: Size, input_size: Size | None) -> NumbersN:
-        """(N, K) of boxes (N, 5) or quads (N, 4, 2) in pixels of the image."""
+        """Return the numbers (N, K) of boxes (N, 5) or quads (N, 4, 2) in pixels of the image."""
 
     @abstractmethod
     def to_shapes(self, numbers: NumbersN, image_size: Size, input_size: Size | None) -> BoxesOrQuadsN:
-        """Boxes (N, 5) in `le90`, or quads (N, 4, 2) where the format writes those; pixels of the image."""
+        """Return boxes (N, 5) in `le90`, or quads (N, 4, 2) where the format writes quads; in pixels of the image."""
 
 
 @dataclass(frozen=True)
@@ -192,13 +192,13 @@ class Scaled(Coordinates):
         return quad_to_rbox(rbox_to_quad(boxes) * step) if self.frame == "input pixels" else boxes
 
     def _with_whole_angles(self, boxes: BoxesN) -> BoxesN:
-        """In the format's convention. An angle rounded out of its range names the box from the other end: put back."""
+        """Convert boxes to the format's convention, and bring angles back that rounding put out of range."""
         boxes = convert(boxes, LE90, self.angle.degrees)
         whole = np.column_stack([boxes[:, :4], _ROUNDING[self.angle_rounding](boxes[:, 4])])
         return convert(whole, self.angle.degrees, self.angle.degrees)
 
     def _whole(self, places: np.ndarray, image_size: Size, input_size: Size | None) -> np.ndarray:
-        """Places (N, M, 2) rounded, clamped, and with their axes in the format's order."""
+        """Return places (N, M, 2) rounded, clamped, and with their axes in the format's order."""
         rounded = _ROUNDING[self.rounding](places)
         if self.clamp_sides is not None:
             rounded[:, 1] = np.clip(rounded[:, 1], *self.clamp_sides)
@@ -218,7 +218,7 @@ class Scaled(Coordinates):
         return f"{self.clamp[0]:g} to {self.clamp[1]:g}, number by number{sides}"
 
     def _scaled(self, places: np.ndarray, image_size: Size, input_size: Size | None) -> np.ndarray:
-        """Places (N, M, 2) in the format's units.
+        """Return places (N, M, 2) in the format's units.
 
         What is floored is divided by the size of a bin, as LMMRotate does it. Else the product comes first: where the
         number is a whole one, so is the quotient, and the far border of an image gets the last number.
@@ -227,7 +227,7 @@ class Scaled(Coordinates):
         return places / (size / count) if self.rounding == "floor" else places * count / size
 
     def _sides(self, image_size: Size, input_size: Size | None) -> tuple[np.ndarray, np.ndarray]:
-        """What the scale is relative to along x and y, in pixels of the image and in the format's units."""
+        """Return what x and y are divided by: in pixels of the image, and in the format's units."""
         size = np.array(image_size, dtype=np.float64)
         if self.frame == "input pixels":
             return size, np.array(input_size or image_size, dtype=np.float64) * self.scale
@@ -247,7 +247,7 @@ def _as_boxes(shapes: BoxesOrQuadsN) -> BoxesN:
 
 
 def as_hboxes(shapes: BoxesOrQuadsN) -> HBoxesN:
-    """The upright boxes around boxes or quads."""
+    """Return the upright boxes around boxes or quads."""
     if shapes.ndim == 2:
         return rbox_to_hbox(shapes)
     return np.concatenate([shapes.min(axis=1), shapes.max(axis=1)], axis=-1)

@@ -15,7 +15,7 @@ OnInvalid: TypeAlias = Literal["warn", "ignore", "raise"]
 
 
 def joined_status(statuses: Iterable[str]) -> Status:
-    """The status of an image whose answer is several texts: the one that a reader must know of."""
+    """Return the status of an image whose answer is several texts: the most serious of theirs."""
     found = set(statuses)
     order: tuple[Status, ...] = ("truncated", "repeated", "failed", "boxes")
     return next((status for status in order if status in found), "empty")

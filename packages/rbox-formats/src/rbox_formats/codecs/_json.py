@@ -16,7 +16,7 @@ FENCED_NONE = "```json\n[]\n```"
 
 
 def spelled(name: str) -> str:
-    """A class name inside a JSON string."""
+    """Return a class name as it stands inside a JSON string."""
     return json.dumps(name, ensure_ascii=False)[1:-1]
 
 
@@ -43,7 +43,7 @@ class JsonSyntax(Syntax):
         return r"<[^<>]*+>?|[^\s<{}\[\],`][^<{}\[\],`]*+|."
 
     def named(self, match: re.Match[str]) -> tuple[str, Span]:
-        """The label, its JSON escapes undone."""
+        """Return the label with its JSON escapes resolved, and its place."""
         written, span = super().named(match)
         try:
             return json.loads(f'"{written}"'), span
@@ -51,16 +51,16 @@ class JsonSyntax(Syntax):
             return written, span
 
     def coordinates(self, broken: str) -> str | None:
-        """The list under the key: a key or a label may hold digits too."""
+        """Return the list under the key, because a key or a label may hold digits too."""
         found = re.search(rf'"{self.key}"\s*+:\s*+\[([^\]]*+)', broken)
         return found[1] if found else None
 
     def bare(self, text: str) -> str:
-        """Without the fence as well, cut short or not."""
+        """Return the text without its code fence too, complete or cut short."""
         return super().bare(text).replace("```json", "").replace("`", "")
 
     def is_cut(self, rest: str, *, begun: bool, opening: str) -> bool:
-        """See `Syntax.is_cut`; objects without a list around them need none to be closed."""
+        """Return whether the text stops in the middle; objects without a list around them need no closing bracket."""
         bare = self.bare(rest)
         if begun and (bare.lstrip(",").startswith("]") or (not bare and "[" not in self.bare(opening)[:1])):
             return False
@@ -70,7 +70,7 @@ class JsonSyntax(Syntax):
 
 
 def json_syntax(key: str, count: int, before: str, after: str, between: str) -> JsonSyntax:
-    """The syntax of a list of objects.
+    """Return the syntax of a JSON list of objects.
 
     Args:
         key: The name of the numbers.

@@ -85,7 +85,7 @@ class Parser:
         self.is_cut = False
 
     def scan(self, text: str, offset: int = 0, *, final: bool) -> tuple[Found, int]:
-        """Reads on.
+        """Read on from where the last call stopped.
 
         Args:
             text: What has come and was not read yet.
@@ -154,7 +154,7 @@ class Parser:
         return self._found(boxes, owners, text, offset), rest
 
     def _is_cut(self, text: str, rest: int, broken: tuple[int, ...], *, open_name: bool) -> bool:
-        """Whether what stands behind the last box, or from the last broken one on, is the beginning of more."""
+        """Return whether the text after the last box, or from the last broken one on, begins another box."""
         if open_name:
             return self._begins_a_class(self._name.written)
         starts = [(rest, self._begun), *((place, True) for place in broken)]
@@ -186,7 +186,7 @@ class Parser:
         return found
 
     def _note_near(self, owners: list[_Owner], counts: np.ndarray, kept: np.ndarray) -> None:
-        """Notes the names that were taken for a class's, where a box came of it."""
+        """Note the names that were read as the class nearest to them, if a box came of it."""
         for owner, start, count in zip(owners, np.cumsum(counts) - counts, counts, strict=True):
             if owner.label is not None and owner.name.written in self._near and kept[start : start + count].any():
                 self.near_matches[owner.name.written] = self._class_names[owner.label]
@@ -240,7 +240,7 @@ def _why_junk(text: str) -> str:
 
 
 def _nearest(written: str, class_names: ClassNames, similarity: float) -> int | None:
-    """The label of the name most like the one written, from a similarity in 0..1 on (Levenshtein's, normalised)."""
+    """Return the label most like the written name, if it is similar enough (Levenshtein, normalised to 0..1)."""
     from rapidfuzz import process
     from rapidfuzz.distance import Levenshtein
 

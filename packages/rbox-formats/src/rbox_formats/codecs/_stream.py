@@ -65,7 +65,7 @@ class StreamDecoder:
         self._closed = False
 
     def feed(self, chunk: str) -> list[StreamedBox]:
-        """Takes the next piece of the text, of any length; returns the boxes that it completes."""
+        """Take the next piece of the text, of any length, and return the boxes that it completes."""
         if self._parser.ended or self._closed:
             return []
         self._chunks.append(chunk)
@@ -74,7 +74,7 @@ class StreamDecoder:
         return self._scan(final=False) if self._pending_length >= self._next_attempt else []
 
     def close(self) -> Decoded:
-        """The whole text's result, as `Codec.decode` gives it (without warnings); boxes not given before are in it."""
+        """Return the result of the whole text, as `Codec.decode` does (without warnings), with all boxes."""
         if not (self._parser.ended or self._closed):
             self._scan(final=True)
         self._closed = True

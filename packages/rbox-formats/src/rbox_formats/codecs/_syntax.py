@@ -52,25 +52,25 @@ _LEADING = re.compile("(?:" + "|".join([r"\s++", *map(re.escape, (*END, *IGNORED
 
 
 def start_of(text: str) -> int:
-    """Where a text begins: behind the tokens that only begin it. Florence-2's answers start with `</s>`."""
+    """Return where a text begins: after its opening tokens. Florence-2's answers start with `</s>`."""
     match = _LEADING.match(text)
     return match.end() if match else 0
 
 
 def end_of(text: str, start: int = 0) -> int:
-    """Where the first token that ends a text stands, from `start` on; its length if there is none."""
+    """Return where the first token that ends a text stands, from `start` on, or the text's length if there is none."""
     if not any(mark in text for mark in _END_MARKS):
         return len(text)
     return min((at for token in END if (at := text.find(token, start)) >= 0), default=len(text))
 
 
 def may_be_token(text: str) -> bool:
-    """Whether more characters could make a token of a text, one that begins or ends another."""
+    """Return whether more characters could complete a token that begins or ends a text."""
     return any(token.startswith(text) for token in (*END, *IGNORED))
 
 
 def as_given(name: str) -> str:
-    """A class name as it is in the list."""
+    """Return a class name as it is in the list."""
     return name
 
 
@@ -119,7 +119,7 @@ class Syntax:
     # Writing.
 
     def write(self, boxes: Sequence[tuple[float, ...]], names: Sequence[str]) -> str:
-        """The text of boxes and their names as spelled, in their order; at least one."""
+        """Return the text of boxes and their names as spelled, in their order; at least one."""
         written = [self.box % numbers for numbers in boxes]
         if self.names == "after":
             items = [box + self.before_name + name + self.after_name for box, name in zip(written, names, strict=True)]
@@ -144,7 +144,7 @@ class Syntax:
     # The grammar.
 
     def grammar(self, names: Sequence[str], limits: Sequence[tuple[float, float]]) -> str:
-        """An expression for the texts of one box or more, of names as spelled.
+        """Return an expression for the texts of one box or more, given the names as spelled.
 
         A box stands in it twice and no more: engines make states of each copy.
         """
@@ -209,7 +209,7 @@ class Syntax:
         return re.compile(self.box_expression, re.DOTALL)
 
     def end_of_box(self, match: re.Match[str]) -> int:
-        """Where the box of a match ends, without the separator behind it."""
+        """Return where the box of a match ends, without the separator after it."""
         box = self._box_alone.match(match.string, match.start())
         return box.end() if box else match.end()
 
@@ -218,18 +218,18 @@ class Syntax:
         return self.number == READ_WHOLE and not any(map(str.isdigit, "".join(literals(self.box))))
 
     def numbers(self, boxes: Sequence[re.Match[str]], text: str) -> tuple[NumbersN, NumberSpansN]:
-        """The numbers of matches in a text: values (N, K), and places (N, K, 2), as tokens."""
+        """Return the numbers of matches in a text: values (N, K), and places (N, K, 2), as tokens."""
         whole = self._has_whole_numbers_only
         numbers, spans = whole_numbers(boxes, self.count, text) if whole else any_numbers(boxes, self.count)
         before, behind = self.token
         return numbers, spans + np.array([-before, behind])
 
     def coordinates(self, broken: str) -> str | None:
-        """The part of a broken box that holds its numbers, None where it has no such part."""
+        """Return the part of a broken box that holds its numbers, or None where it has no such part."""
         return broken
 
     def named(self, match: re.Match[str]) -> tuple[str, Span]:
-        """The name in a match, without the spaces around it, and its place."""
+        """Return the name in a match, without the spaces around it, and its place."""
         name, start = match["name"], match.start("name")
         words = name.strip()
         start += len(name) - len(name.lstrip())
@@ -264,14 +264,14 @@ class Syntax:
     # Telling a text that was cut short.
 
     def bare(self, text: str) -> str:
-        """A text without its spaces and the tokens that say nothing."""
+        """Return a text without spaces and without the tokens that carry no box."""
         text = "".join(text.split())
         for token in IGNORED:
             text = text.replace(token, "")
         return text
 
     def is_cut(self, rest: str, *, begun: bool, opening: str) -> bool:
-        """Whether a text stops in the middle.
+        """Return whether a text stops in the middle.
 
         Args:
             rest: What stands behind its last box, or all of it where there is none.

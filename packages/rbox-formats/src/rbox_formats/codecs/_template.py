@@ -18,22 +18,22 @@ READ_ANY = r"-?[0-9]{1,9}(?:\.[0-9]{0,9})?"
 
 
 def escape(literal: str) -> str:
-    """The literal in a regular expression; only what needs it is escaped, in the way that all engines share."""
+    """Return a literal for a regular expression, escaping only what every engine escapes alike."""
     return re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", literal)
 
 
 def literals(template: str) -> list[str]:
-    """The K + 1 pieces of text around a template's K slots."""
+    """Return the K + 1 pieces of text around a template's K slots."""
     return _SLOT.split(template)[::3]
 
 
 def slots(template: str) -> list[str]:
-    """The slots themselves."""
+    """Return the K slots of a template."""
     return [match[0] for match in _SLOT.finditer(template)]
 
 
 def reading(template: str, number: str) -> str:
-    """An expression that finds a box, with a group for each number and any space between the pieces.
+    """Return an expression that finds a box, with a group for each number and any space between the pieces.
 
     Args:
         template: The box.
@@ -48,7 +48,7 @@ _SPACE = r"\s*+"
 
 
 def _spaced(literal: str) -> str:
-    """With any space around what brackets and separates numbers, and none inside a token such as <loc_12>."""
+    """Allow any space around brackets and separators of numbers, but none inside a token such as <loc_12>."""
     expression = ""
     for character in literal:
         if character in ",;|)]}" and not expression.endswith(_SPACE):
@@ -60,14 +60,14 @@ def _spaced(literal: str) -> str:
 
 
 def strict(template: str, limits: Sequence[tuple[float, float]]) -> str:
-    """An expression that matches exactly what the template writes of numbers within their limits."""
+    """Return an expression that matches exactly what the template writes for numbers within their limits."""
     pieces = [escape(piece) for piece in literals(template)]
     numbers = [number_within(slot, *limit) for slot, limit in zip(slots(template), limits, strict=True)]
     return pieces[0] + "".join(number + piece for number, piece in zip(numbers, pieces[1:], strict=True))
 
 
 def number_within(slot: str, low: float, high: float) -> str:
-    r"""An expression for the numbers from `low` to `high` as a slot writes them.
+    r"""Return an expression for the numbers from `low` to `high` as a slot writes them.
 
     >>> number_within("%d", 0, 999)
     '(?:[0-9]|[1-9][0-9]|[1-9][0-9]{2})'
@@ -91,7 +91,7 @@ def number_within(slot: str, low: float, high: float) -> str:
 
 
 def _whole_below(bound: int, width: int) -> list[str]:
-    """Expressions that together match 0 to `bound - 1`, with the leading zeros that `width` asks for."""
+    """Return expressions that together match 0 to `bound - 1`, with the leading zeros that `width` asks for."""
     if width and bound >= 10**width:
         return [_digits(width)]
     digits = str(bound).zfill(width)
@@ -119,13 +119,13 @@ NUMBER = Pattern("[-0-9.]+")
 
 
 def pieces(template: str) -> list[str]:
-    """A template's literals with `NUMBER` in the place of its slots."""
+    """Return a template's literals with `NUMBER` in place of its slots."""
     first, *rest = literals(template)
     return [first, *(piece for literal in rest for piece in (NUMBER, literal))]
 
 
 def beginnings(parts: Sequence[str]) -> str:
-    """An expression that matches every beginning of a text without its spaces, the empty and the whole one included.
+    """Return an expression for every beginning of a text without spaces, from the empty to the whole text.
 
     Args:
         parts: Literals and `Pattern`s in their order.

@@ -58,9 +58,9 @@ class AllSeeing(Codec):
         return "There are none." if self.empty else None
 
     def rank(self, name: str) -> str:
-        """As in florence2."""
+        """Return the sort key of a class, as in florence2."""
         return name.replace("-", " ")
 
     def places(self, shapes: BoxesOrQuadsN, numbers: NumbersN) -> tuple[ScoresN, ...]:
-        """By the first corner's bins."""
+        """Return the sort keys of boxes: the first corner's bins."""
         return numbers[:, 0], numbers[:, 1]

@@ -35,7 +35,7 @@ __all__ = ["Florence2"]
 
 
 def spelled(name: str) -> str:
-    """As LMMRotate writes a class's name."""
+    """Return a class's name as LMMRotate writes it."""
     return name.replace("-", " ").lower()
 
 
@@ -75,9 +75,9 @@ class Florence2(Codec):
         return "There are none." if self.version == 3 else None
 
     def rank(self, name: str) -> str:
-        """By code point, with '-' as ' '."""
+        """Return the sort key of a class: its code points, with '-' as ' '."""
         return name.replace("-", " ")
 
     def places(self, shapes: BoxesOrQuadsN, numbers: NumbersN) -> tuple[ScoresN, ...]:
-        """By the first corner's bins."""
+        """Return the sort keys of boxes: the first corner's bins."""
         return numbers[:, 0], numbers[:, 1]

@@ -35,7 +35,7 @@ BOX, BROKEN = "{<%d><%d><%d><%d>|<%d>}", r"\{[^{}]*+\}?"
 
 
 def turned(*, clockwise: bool) -> Scaled:
-    """The coordinates that GeoChat and those who follow it write."""
+    """Return the coordinates that GeoChat and the models that follow it write."""
     angle = OC if clockwise else OC.counter_clockwise
     return Scaled("hbox before turning", scale=100, angle=angle)
 

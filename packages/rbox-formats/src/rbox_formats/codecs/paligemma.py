@@ -42,5 +42,5 @@ class PaliGemma(Codec):
     )
 
     def question(self, class_names: Iterable[str]) -> str:
-        """The names with ' ; ' between them."""
+        """Return the names with ' ; ' between them."""
         return self.prompt.replace("{classes}", " ; ".join(class_names))

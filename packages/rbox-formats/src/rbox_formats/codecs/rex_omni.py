@@ -52,5 +52,5 @@ class RexOmni(Codec):
     empty_answer: ClassVar[str] = "None"
 
     def places(self, shapes: BoxesOrQuadsN, numbers: NumbersN) -> tuple[ScoresN, ...]:
-        """By the left end, then the upper one."""
+        """Return the sort keys of boxes: the left end, then the upper one."""
         return numbers[:, 1], numbers[:, 0]

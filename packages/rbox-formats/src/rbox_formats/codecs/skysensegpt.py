@@ -45,13 +45,13 @@ class Sentence(Syntax):
     longest_name: ClassVar[float] = 99
 
     def write(self, boxes: Sequence[tuple[float, ...]], names: Sequence[str]) -> str:
-        """The first 20 boxes."""
+        """Return the text of the first 20 boxes."""
         head = f"There are {len(boxes)} {names[0]}s in the image:{self.before_boxes}"
         listed = self.between_boxes.join(self.box % numbers for numbers in boxes[:_MOST])
         return head + listed + self.after_boxes + (_REST if len(boxes) > _MOST else "")
 
     def grammar(self, names: Sequence[str], limits: Sequence[tuple[float, float]]) -> str:
-        """See `Syntax.grammar`; of any number of boxes, since a count would be a state for each."""
+        """Return the grammar for any number of boxes, since a count needs a state for each; see `Syntax.grammar`."""
         box, name = strict(self.box, limits), "|".join(escape(name) for name in names)
         head = f"There are [1-9][0-9]{{0,4}} (?:{name})s in the image:{escape(self.before_boxes)}"
         return f"{head}{box}(?:, {box})*{escape(self.after_boxes)}(?:{escape(_REST)})?"
@@ -68,7 +68,7 @@ class Sentence(Syntax):
         return r"<[^<>]*+>?|[^\s<\[{(](?:(?!There\s)[^<\[{(])*+|."
 
     def bare(self, text: str) -> str:
-        """Without what is said of the rest."""
+        """Return a text without the sentence about the remaining boxes."""
         return super().bare(text).replace("".join(_REST.split()), "")
 
     @cached_property
@@ -81,7 +81,7 @@ class Sentence(Syntax):
 
 
 def spelled(name: str) -> str:
-    """As FIT-RS writes a class's name."""
+    """Return a class's name as FIT-RS writes it."""
     return name.replace("-", "_").lower()
 
 
@@ -122,5 +122,5 @@ class SkySenseGPT(Codec):
         *,
         by: Literal["category", "position"] = "category",
     ) -> np.ndarray:
-        """The first 20; see `Codec.order`."""
+        """Return the order of the first 20 boxes; see `Codec.order`."""
         return super().order(boxes, labels, class_names, image_size, input_size, by=by)[:_MOST]

@@ -96,7 +96,7 @@ FORMATS: dict[str, Format] = {
 
 
 def get(name: str) -> Format:
-    """The format of a name in `FORMATS`.
+    """Return the format of a name in `FORMATS`.
 
     Raises:
         DatasetError: If there is none.
@@ -107,7 +107,7 @@ def get(name: str) -> Format:
 
 
 def guess(root: str | Path, split: str | None = None) -> Guess | None:
-    """The format that a folder or a file looks like, by trying them; None where it is none that is known.
+    """Return the format that a folder or a file looks like, by trying all; None where none fits.
 
     Args:
         root: A dataset's folder, or its file.
@@ -129,7 +129,7 @@ def read(
     labels: str | None = None,
     image_folder: str | Path | None = None,
 ) -> Dataset:
-    """Opens a dataset; its files are read one image at a time, when asked for.
+    """Open a dataset; its files are read one image at a time, when asked for.
 
     Args:
         format: A name in `FORMATS`.
@@ -177,7 +177,7 @@ def read(
 def write(
     format: str, records: Iterable[ImageRecord], root: str | Path, split: str | None, class_names: ClassNames
 ) -> Path:
-    """Writes records' annotations in a format; images are the caller's.
+    """Write records' annotations in a format; images are not copied.
 
     Args:
         format: A name in `FORMATS`.

@@ -38,7 +38,7 @@ class QuadDataset(Dataset):
         parse: Callable[[Any], dict[str, Any]],
         unmatched: Unmatched,
     ) -> QuadDataset:
-        """A dataset, by how its sources are parsed."""
+        """Make a dataset from the function that parses its sources."""
         return cls(class_names, sources, partial(_load, parse=parse), unmatched, parse=parse)
 
     def __iter__(self) -> Iterator[ImageRecord]:

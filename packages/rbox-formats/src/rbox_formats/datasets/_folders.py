@@ -12,7 +12,7 @@ from rbox_formats.errors import DatasetError, listed, quoted
 
 
 def split_folder(root: Path, split: str | None) -> Path:
-    """The folder of a split, `root` itself where None is asked for.
+    """Return the folder of a split, or `root` itself for None.
 
     Raises:
         DatasetError: If it is not there.
@@ -27,12 +27,12 @@ def split_folder(root: Path, split: str | None) -> Path:
 
 
 def images_by_split(root: Path, split: str | None) -> Path:
-    """Where DOTA and its like have a split's images: `<root>[/<split>]/images`."""
+    """Return where DOTA and similar formats keep a split's images: `<root>[/<split>]/images`."""
     return (root / files.safe_name(split, root) if split else root) / "images"
 
 
 def annotation_folder(base: Path, names: Sequence[str]) -> Path:
-    """The first of several folders that is in `base`.
+    """Return the first of several folders that is in `base`.
 
     Raises:
         DatasetError: If none is; it names the splits that have one.
@@ -61,7 +61,7 @@ def annotation_folder(base: Path, names: Sequence[str]) -> Path:
 
 
 def id_in(path: Path, folder: Path) -> str:
-    """What a file's image is called: its path in the folder, with '/' between folders and without suffix."""
+    """Return the id of a file's image: its path in the folder, with '/' between folders and without suffix."""
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
@@ -69,7 +69,7 @@ _OF_FILES = (".txt", ".xml", ".json")
 
 
 def below(folder: Path, nested: bool) -> list[Path]:
-    """What is in a folder, and in the folders in it where they count too, in order of the names."""
+    """Return the content of a folder, and of the folders in it where they count too, in order of the names."""
     found: list[Path] = []
     for path in files.visible(folder):
         inner = nested and path.is_dir() and not path.is_symlink() and path.suffix.lower() not in _OF_FILES
@@ -78,7 +78,7 @@ def below(folder: Path, nested: bool) -> list[Path]:
 
 
 def annotation_files(folder: Path, suffix: str, *, nested: bool = False) -> list[Path]:
-    """The annotation files in a folder, by name; with `nested` those in its folders too.
+    """Return the annotation files in a folder, by name; with `nested` those in its folders too.
 
     Raises:
         DatasetError: If there is none.
@@ -96,7 +96,7 @@ def annotation_files(folder: Path, suffix: str, *, nested: bool = False) -> list
 
 
 def image_index(folders: Iterable[Path], *, nested: bool = False) -> dict[str, Path]:
-    """The image files in some folders, by their names without suffix; folders that are not there have none.
+    """Return the image files in folders, by their names without suffix; a missing folder has none.
 
     With `nested` those in folders in them too, by their paths without suffix.
 
@@ -122,7 +122,7 @@ def unmatched(
     as_empty: bool = False,
     ids: Mapping[Path, str] | None = None,
 ) -> Unmatched:
-    """Which annotation files and images of one name each there are without the other.
+    """Return the annotation files and the images of a folder that have no partner of the same name.
 
     Args:
         labels: The annotation files.
@@ -151,6 +151,6 @@ class ImageFile(NamedTuple):
 
 
 def image_file(index: dict[str, Path], image_id: str) -> ImageFile:
-    """An image's file and its size, from the file's header."""
+    """Return an image's file and its size, from the file's header."""
     path = index.get(image_id)
     return ImageFile() if path is None else ImageFile(path, *images.read_size(path))

@@ -45,7 +45,7 @@ class Row(NamedTuple):
 
 
 def read(path: Path) -> list[Row]:
-    """The features of all tables.
+    """Return the features of all tables.
 
     Raises:
         DatasetError: If it is no GeoPackage, or a geometry is broken.
@@ -120,7 +120,7 @@ def _outlines(blob: Any, where: str, path: Path) -> list[list[float]] | None:
 
 
 def _geometry(blob: bytes, start: int, outlines: list[list[float]], *, within: bool = False) -> int:
-    """Appends the exterior rings of a polygon or several; gives where what follows begins."""
+    """Append the exterior rings of a polygon or multipolygon, and return the position after it."""
     order = {0: ">", 1: "<"}[blob[start]]
     (kind,) = struct.unpack_from(f"{order}I", blob, start + 1)
     start += 5 + (4 if kind & _HAS_SRID else 0)

@@ -40,7 +40,7 @@ class Guess(NamedTuple):
 
 
 def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -> Guess | None:
-    """Tries one format after the other; None where none fits.
+    """Try one format after the other, and return the first that fits, or None.
 
     Args:
         root: A dataset's folder or file.
@@ -64,7 +64,7 @@ def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -
 
 
 def _parts(root: Path) -> Iterator[str]:
-    """What may be names of splits: folders, and files of annotations."""
+    """Yield what may be names of splits: folders, and annotation files."""
     if not root.is_dir():
         return
     for folder in (root, root / "images", root / "ImageSets" / "Main", root / "ImageSets"):
@@ -79,7 +79,7 @@ def _parts(root: Path) -> Iterator[str]:
 
 
 def _fits(entry: Format, root: Path, split: str | None) -> bool | None:
-    """Whether a format reads an object of a dataset; None where only its classes are wanting."""
+    """Return whether a format reads an object of a dataset; None where only the class names are missing."""
     assert entry.read is not None
     try:
         dataset = entry.read(root, split, entry.class_names)

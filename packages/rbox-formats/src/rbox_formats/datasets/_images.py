@@ -14,7 +14,7 @@ from rbox_formats.parsing.json_values import Value
 
 
 def inside(name: str, root: Path, base: Path) -> Path:
-    """The path that a name in an annotation file stands for, once it is sure that it is inside the dataset's folder.
+    """Return the path of a name in an annotation file, after checking that it is inside the dataset's folder.
 
     Args:
         name: Relative to `base`; with '/' or Windows' backslash between folders, of which two are as one; '..' as long
@@ -41,7 +41,7 @@ def inside(name: str, root: Path, base: Path) -> Path:
 
 
 def find_image(name: str, root: Path, folders: Iterable[Path]) -> ImageFile:
-    """An image that is named relative to one of some folders, and its size from its header; all None where none is.
+    """Find an image by its name relative to several folders; all fields are None where there is none.
 
     Raises:
         DatasetError: If the name leaves the dataset's folder.
@@ -55,7 +55,7 @@ def find_image(name: str, root: Path, folders: Iterable[Path]) -> ImageFile:
 
 
 def find_first(names: Iterable[str], root: Path, folders: Iterable[Path]) -> ImageFile:
-    """`find_image` of the first of several names that is there; names that lead out, or that no file has, are none."""
+    """Return `find_image` of the first of several names that exists inside the dataset."""
     folders = list(folders)
     for name in names:
         try:
@@ -68,7 +68,7 @@ def find_first(names: Iterable[str], root: Path, folders: Iterable[Path]) -> Ima
 
 
 def find_named(name: Value, root: Path, folders: Iterable[Path]) -> ImageFile:
-    """`find_image` of a name in a JSON file.
+    """Return `find_image` of a name in a JSON file.
 
     Of a name that leads out of the dataset, as another machine's paths do (absolute, with a drive, from `..`), the last
     part alone is looked for.
@@ -91,5 +91,5 @@ def find_named(name: Value, root: Path, folders: Iterable[Path]) -> ImageFile:
 
 
 def image_name(record: ImageRecord) -> str:
-    """What a record's image is called in a new dataset: after the record, with the suffix of its file, or as a PNG."""
+    """Return the name of a record's image in a new dataset: its id, with the suffix of its file or `.png`."""
     return f"{record.image_id}{record.path.suffix if record.path else '.png'}"

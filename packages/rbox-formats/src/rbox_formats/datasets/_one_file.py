@@ -22,7 +22,7 @@ class Layout(NamedTuple):
 
 
 def annotation_file(root: Path, split: str | None, layout: Layout) -> tuple[Path, Path]:
-    """A dataset's file and its folder.
+    """Return a dataset's file and its folder.
 
     Args:
         root: The folder, or the file itself; its own folder is the dataset's then, and the one above where it is called
@@ -60,7 +60,7 @@ def annotation_file(root: Path, split: str | None, layout: Layout) -> tuple[Path
 
 
 def written_file(root: Path, split: str | None, layout: Layout) -> Path:
-    """The file to write."""
+    """Return the file to write."""
     if root.suffix == ".json":
         return root
     return root / (layout.by_split[0].format(split=files.safe_name(split, root)) if split else layout.whole[0])

@@ -59,7 +59,7 @@ class Annotation(NamedTuple):
         scores: Sequence[float] | None = None,
         **fields: Any,
     ) -> Annotation:
-        """From one entry per object; quads of eight numbers; without boxes the quads' minimum-area rectangles."""
+        """Make an annotation from one entry per object; without boxes, these are the quads' minimum-area rectangles."""
         corners = None if quads is None else np.array(quads, dtype=np.float64).reshape(-1, 4, 2)
         if boxes is not None:
             rectangles = np.array(boxes, dtype=np.float64).reshape(-1, 5)
@@ -103,12 +103,12 @@ class Found(NamedTuple):
     folder: Path | None = None
 
     def image_id(self, path: Path) -> str:
-        """What the image of an annotation file is called."""
+        """Return the image id of an annotation file."""
         return path.stem if self.folder is None else id_in(path, self.folder)
 
 
 def find(root: Path, split: str | None, layout: Layout) -> Found:
-    """The annotation files of a split: those in its list, or else in a folder of its name; all without a split.
+    """Find the annotation files of a split: in its list, or in a folder of its name; without a split, all of them.
 
     Raises:
         DatasetError: If there are none, or a list names a file that is not there.
@@ -145,7 +145,7 @@ def _all_files(base: Path, layout: Layout) -> Found:
 
 
 def _listed(path: Path, folder: Path) -> list[Path]:
-    """The annotation files that a split's list names, in its order."""
+    """Return the annotation files that a split's list names, in its order."""
     there = {path.relative_to(folder).as_posix() for path in below(folder, nested=True)}
     found: dict[Path, int] = {}
     for number, line in enumerate(split_lines(read_text(path)), start=1):
@@ -168,13 +168,13 @@ def _listed(path: Path, folder: Path) -> list[Path]:
 
 
 def dataset(found: Found, image_files: dict[str, Path], class_names: ClassNames, parse: Parse) -> Dataset:
-    """A dataset of annotation files, each read when it is asked for."""
+    """Make a dataset of annotation files, each read when it is asked for."""
     read_one = partial(load, image_files=image_files, class_names=class_names, parse=parse, image_id=found.image_id)
     return Dataset(class_names, found.files, read_one, _unmatched(found, image_files))
 
 
 def _unmatched(found: Found, image_files: dict[str, Path]) -> Unmatched:
-    """Which images and annotations do not find each other, by the annotations' names or by what they say.
+    """Return images and annotations without a partner, by the annotations' names or by the image that they name.
 
     Of the images beside a list's annotations nothing is said: others' are among them.
     """
@@ -202,7 +202,7 @@ def load(
     parse: Parse,
     image_id: Callable[[Path], str] = lambda path: path.stem,
 ) -> ImageRecord:
-    """The record of one annotation file.
+    """Read the record of one annotation file.
 
     Its image is the one of the same name, or else the one that it names. The image's size is that of the image file,
     and without one the size that the annotation says.
@@ -236,7 +236,7 @@ def write(
     *,
     nested: bool = True,
 ) -> Path:
-    """Writes an annotation file per record, and the split's list once all are there.
+    """Write an annotation file per record, and the split's list once all are there.
 
     Args:
         records: The records.
@@ -281,21 +281,21 @@ def _list_writer(path: Path | None) -> Iterator[Callable[[str], None]]:
 
 
 def image_name(record: ImageRecord, suffix: str) -> str:
-    """What to call a record's image in its annotation: as its file, or after the record with the dataset's suffix."""
+    """Return the name of a record's image in its annotation: its file's, or its id with the dataset's suffix."""
     return f"{record.image_id}{suffix}" if record.path is None else record.path.name
 
 
 def texts(metadata: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
-    """Some of a record's metadata as texts, without what is missing and what is neither text nor number."""
+    """Return some of a record's metadata as texts, without what is missing or neither text nor number."""
     return {key: str(metadata[key]) for key in keys if isinstance(metadata.get(key), str | int | float)}
 
 
 def size_texts(record: ImageRecord, width: str, height: str) -> dict[str, str]:
-    """The image's sides as texts under two keys, where they are known."""
+    """Return the image's sides as texts under two keys, where they are known."""
     sides = {width: record.width, height: record.height}
     return {key: str(side) for key, side in sides.items() if side is not None}
 
 
 def first_images(base: Path, folders: Iterable[str]) -> dict[str, Path]:
-    """The images of the first folder that has any, by their names; none where none has."""
+    """Return the images of the first folder that has any, by their names; empty where no folder has."""
     return next((index for folder in folders if (index := image_index([base / folder], nested=folder != "."))), {})

@@ -32,7 +32,7 @@ class Rectangle(NamedTuple):
 
 
 def as_rectangle(quad: np.ndarray) -> Rectangle | None:
-    """A quad (4, 2) as a rectangle, if its corners are those of one, clockwise on the screen; else None."""
+    """Return a quad (4, 2) as a rectangle if its corners form one, clockwise on the screen; else None."""
     first, second, third, fourth = (complex(x, y) for x, y in quad.tolist())
     across, down = second - first, third - second
     w, h = abs(across), abs(down)
@@ -45,7 +45,7 @@ def as_rectangle(quad: np.ndarray) -> Rectangle | None:
 
 
 def corners_of(rectangle: Rectangle) -> list[float]:
-    """Its corners as eight numbers, the first one first, clockwise on the screen."""
+    """Return its corners as eight numbers, the first one first, clockwise on the screen."""
     x, y, w, h, angle = rectangle
     cos, sin = math.cos(angle), math.sin(angle)
     across, down = (w * cos, w * sin), (-h * sin, h * cos)

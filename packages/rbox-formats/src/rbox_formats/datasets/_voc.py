@@ -53,7 +53,7 @@ def parse(
     has_quads: bool = False,
     kept: Callable[[Element], bool] = lambda element: True,
 ) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Args:
         root: Its root element.
@@ -80,7 +80,7 @@ def parse(
 
 
 def _column(objects: Sequence[Element], shapes: Sequence[Sequence[float] | None]) -> list[Sequence[float]] | None:
-    """The shapes of all objects; None where they have none of the kind."""
+    """Return the shapes of all objects, or None where they have none of this kind."""
     given = [shape for shape in shapes if shape is not None]
     if given and len(given) < len(shapes):
         element = next(element for element, shape in zip(objects, shapes, strict=True) if shape is None)
@@ -89,7 +89,7 @@ def _column(objects: Sequence[Element], shapes: Sequence[Sequence[float] | None]
 
 
 def class_names_in(paths: Iterable[Path]) -> ClassNames:
-    """The names that files use for their objects, sorted; of names that differ only in case, '-', '_' or space, one."""
+    """Return the names in the files, sorted; one of those that differ only in case, '-', '_' or space."""
     used: set[str] = set()
     for path in paths:
         used |= xml_elements.read(
@@ -109,7 +109,7 @@ def write(
     type_name: str | None = None,
     attributes: Sequence[str] = (),
 ) -> Path:
-    """Writes a file per record.
+    """Write a file per record.
 
     Args:
         records: What to write.
@@ -138,12 +138,12 @@ def write(
 
 
 def box_node(tag: str, tags: Sequence[str], values: Sequence[float]) -> Node:
-    """A box as a node: one number per tag."""
+    """Return a box as a node: one number per tag."""
     return tag, [(inner, shortest(float(value))) for inner, value in zip(tags, values, strict=True)]
 
 
 def upright_box(element: Element) -> list[float]:
-    """A `bndbox` as a rotated box, not yet in `le90`.
+    """Return a `bndbox` as a rotated box, not yet in `le90`.
 
     Raises:
         ElementError: If a number is missing, or the box ends before it begins.
@@ -155,7 +155,7 @@ def upright_box(element: Element) -> list[float]:
 
 
 def rotated_box(element: Element, tags: Sequence[str]) -> list[float]:
-    """A box from elements of five names, centre, sides and angle, as they stand.
+    """Return a box from elements of five names: centre, sides and angle, unchanged.
 
     Raises:
         ElementError: If one is missing or no number, or a side is negative.

@@ -18,7 +18,7 @@ _logger = logging.getLogger("rbox_formats")
 def with_images(
     dataset: Dataset, image_folder: str | Path | None = None, *, progress: bool = False
 ) -> list[ImageRecord]:
-    """The dataset's records whose image is there.
+    """Return the dataset's records whose image exists.
 
     Args:
         dataset: The dataset.
@@ -49,7 +49,7 @@ def with_images(
 
 
 def with_image_folder(dataset: Dataset, folder: str | Path) -> Dataset:
-    """The dataset with its images in a folder, by the records' ids; those that it lacks are not there.
+    """Look up the dataset's images in a folder by their ids; a record whose image is not there has none.
 
     Raises:
         DatasetError: If there is no such folder.

@@ -121,7 +121,7 @@ class _Shape(NamedTuple):
 
 
 def file_of(root: Path, split: str | None = None) -> Path:
-    """The dataset's JSON file, which COCO results need for what their numbers mean.
+    """Return the dataset's JSON file, which is needed to read COCO results.
 
     Raises:
         DatasetError: If there is none, or without a split more than one that it may be.
@@ -130,7 +130,7 @@ def file_of(root: Path, split: str | None = None) -> Path:
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a COCO file; see `rbox_formats.datasets.read`."""
+    """Open a COCO file; see `rbox_formats.datasets.read`."""
     path, folder = annotation_file(root, split, _LAYOUT)
     document = json_values.read(path)
     by_id = categories_of(document)
@@ -150,7 +150,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def _say_if_radians(sources: Iterable[_Source], path: Path) -> None:
-    """Says in the log that angles may be radians, where no rotated box of several has one beyond pi."""
+    """Log a warning where angles may be radians: no rotated box of several has one beyond pi."""
     angles: list[float] = []
     for source in sources:
         for annotation in source.annotations:
@@ -168,7 +168,7 @@ def _say_if_radians(sources: Iterable[_Source], path: Path) -> None:
 
 
 def categories_of(document: Value) -> dict[int, str]:
-    """The names of a file's categories by their ids, without those that only head others.
+    """Return the names of a file's categories by their ids, without those that only group others.
 
     A category that no annotation has, and that another one names as its supercategory, is no class: Roboflow writes
     such a root, which may bear the name of a class.
@@ -194,7 +194,7 @@ def categories_of(document: Value) -> dict[int, str]:
 
 
 def image_ids_of(document: Value) -> dict[int, str]:
-    """What a file's images are called, by their ids: by their files' names without folders and suffix.
+    """Return the record ids of a file's images, by their COCO ids: file names without folders and suffix.
 
     Where two of a file would be called alike, all are called by their paths without suffix, such as "cam1/0001".
 
@@ -220,7 +220,7 @@ def image_ids_of(document: Value) -> dict[int, str]:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     root = root.parent if root.suffix == ".json" else root
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
@@ -257,7 +257,7 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
 
 
 def _unread_angles(annotation: Value) -> Iterable[str]:
-    """What an annotation has that looks like an angle and is not read."""
+    """Return what an annotation has that looks like an angle and is not read."""
     said = {key: value for key, value in annotation.value.items() if key not in _READ}
     attributes = annotation.value.get("attributes")
     if isinstance(attributes, dict):
@@ -301,7 +301,7 @@ def _shape(annotation: Value) -> _Shape:
 
 
 def _rotation(annotation: Value) -> float:
-    """By how many degrees CVAT says that the box is turned, clockwise."""
+    """Return the clockwise angle in degrees by which CVAT says that the box is turned."""
     if not annotation.has("attributes") or not isinstance(annotation["attributes"].value, dict):
         return 0.0
     attributes = annotation["attributes"]
@@ -309,7 +309,7 @@ def _rotation(annotation: Value) -> float:
 
 
 def _are_corners(quad: Sequence[float], box: Sequence[float]) -> bool:
-    """Whether a quad is the corners of an upright box [x, y, w, h], in whatever order, to a hundredth of a pixel."""
+    """Return whether a quad is the corners of an upright box [x, y, w, h], in any order, within 0.01 px."""
     x, y, w, h = box
     wanted = sorted([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])
     found = sorted(zip(quad[0::2], quad[1::2], strict=True))
@@ -317,7 +317,7 @@ def _are_corners(quad: Sequence[float], box: Sequence[float]) -> bool:
 
 
 def _outline(segmentation: Value) -> list[float] | None:
-    """The quad of a list of outlines; None for an empty one and for a mask in run lengths."""
+    """Return the quad of a list of outlines; None for an empty list and for a run-length mask."""
     if isinstance(segmentation.value, dict):
         return None
     outlines = [(outline, outline.numbers()) for outline in segmentation.items()]
@@ -330,7 +330,7 @@ def _outline(segmentation: Value) -> list[float] | None:
 
 
 def _arrays(shapes: Sequence[_Shape]) -> tuple[Any, Any]:
-    """The boxes (N, 5) and the quads (N, 4, 2) or None of an image's objects."""
+    """Return the boxes (N, 5) and the quads (N, 4, 2), or None, of an image's objects."""
     boxes = canonical_le90(np.array([box or [0.0] * 5 for _, box in shapes], dtype=np.float64).reshape(-1, 5))
     if shapes and all(quad is None for quad, _ in shapes):
         return boxes, None
@@ -351,7 +351,7 @@ def write(
     *,
     rotated: bool = False,
 ) -> Path:
-    """Writes one COCO file; see `rbox_formats.datasets.write`.
+    """Write one COCO file; see `rbox_formats.datasets.write`.
 
     Args:
         records: Written as they come.
@@ -389,7 +389,7 @@ def write(
 
 
 def _image_id(record: ImageRecord, used: set[int], free: Iterable[int]) -> int:
-    """The image's number: the one that it came with, unless another has it by now."""
+    """Return the image's number: the one that it came with, unless another image already has it."""
     number = record.metadata.get("id")
     if not isinstance(number, int) or isinstance(number, bool) or number in used:
         number = next(candidate for candidate in free if candidate not in used)

@@ -84,7 +84,7 @@ class _Image(NamedTuple):
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens an export of CVAT; see `rbox_formats.datasets.read`."""
+    """Open an export of CVAT; see `rbox_formats.datasets.read`."""
     path, subset = _file(root, split)
     left_out: Counter[str] = Counter()
 
@@ -105,13 +105,13 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     root = root.parent if root.suffix == ".xml" else root
     return (root / files.safe_name(split, root) if split else root) / "images"
 
 
 def _file(root: Path, split: str | None) -> tuple[Path, str | None]:
-    """The file, and the subset of its images that is meant."""
+    """Return the file, and the subset of its images that is meant."""
     if root.is_file():
         if archives.is_archive(root):
             raise DatasetError("expected an XML file or a folder, got a zip", path=root, remedy="Unpack it first.")
@@ -144,7 +144,7 @@ def _require_images(root: Element) -> None:
 
 
 def _names_in(root: Element) -> ClassNames:
-    """The labels of shapes: those of the task in its order, and what else is used."""
+    """Return the labels of shapes: those of the task in its order, then others that are used."""
     declared = [
         name
         for label in root.iterfind("meta//labels/label")
@@ -288,7 +288,7 @@ def _load(image: _Image, root: Path) -> ImageRecord:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes one file; see `rbox_formats.datasets.write`."""
+    """Write one file; see `rbox_formats.datasets.write`."""
     path = root if root.suffix == ".xml" else images(root, split).parent / _FILE
     tag = partial(xml_elements.start_tag, path=path)
     labels = [f"<label>{tag('name', {}, content=name)}<attributes></attributes></label>" for name in class_names]
@@ -302,7 +302,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 
 def _lines(record: ImageRecord, number: int, class_names: ClassNames, path: Path) -> Iterator[str]:
-    """An image's element, by lines."""
+    """Yield the lines of an image's element."""
     name = files.safe_name(image_name(record), path.parent)
     given = record.metadata.get("name")
     if isinstance(given, str) and stem_of(given) == record.image_id:  # a window of the image has another id
@@ -327,7 +327,7 @@ def _lines(record: ImageRecord, number: int, class_names: ClassNames, path: Path
 
 
 def _place(corners: Sequence[Sequence[float]], rectangle: Rectangle | None) -> tuple[str, dict[str, str]]:
-    """The tag of a shape, and its place as attributes."""
+    """Return the tag of a shape, and its place as attributes."""
     if rectangle is None:
         return "polygon", {"points": ";".join(",".join(map(shortest, corner)) for corner in corners)}
     cx, cy = ((corners[0][axis] + corners[2][axis]) / 2 for axis in (0, 1))

@@ -127,7 +127,7 @@ def read(
     version: str = "1.0",
     label_folders: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """Opens a dataset in DOTA's layout, or in that of its downloads; see `rbox_formats.datasets.read`.
+    """Open a dataset in DOTA's layout, or in that of its downloads; see `rbox_formats.datasets.read`.
 
     Args:
         root: The dataset's folder.
@@ -149,7 +149,7 @@ def read(
 
 
 def _as_downloaded(base: Path, version: str) -> tuple[Path, list[Path]] | None:
-    """The folders of labels and images in the layout of DOTA's own downloads; None for another layout.
+    """Return the folders of labels and images in the layout of DOTA's downloads; None for another layout.
 
     Raises:
         DatasetError: If only another version's labels are there, or there are several folders of this one's.
@@ -174,7 +174,7 @@ def _as_downloaded(base: Path, version: str) -> tuple[Path, list[Path]] | None:
 
 
 def _has_labels(folder: Path) -> bool:
-    """Whether a folder has label files of rotated boxes; the downloads have upright ones beside, in folders '..hbb'."""
+    """Return whether a folder has label files of rotated boxes; folders '..hbb' have upright ones."""
     if "hbb" in folder.name.lower():
         return False
     return folder.is_dir() and any(path.suffix.lower() == ".txt" for path in files.visible(folder))
@@ -187,7 +187,7 @@ def open_folders(
     label_folders: tuple[str, ...],
     parse: Callable[[Path, ClassNames], Objects],
 ) -> Dataset:
-    """Opens a folder of label files and a folder of images beside it, each label file read by `parse`."""
+    """Open a folder of label files and a folder of images beside it, each label file read by `parse`."""
     base = split_folder(root, split)
     return _open(annotation_folder(base, label_folders), [base / "images"], class_names, parse)
 
@@ -222,14 +222,14 @@ def _fields(
     without: frozenset[Path],
     ids: Mapping[Path, str],
 ) -> dict[str, Any]:
-    """What `ImageRecord.from_quads` takes, of a label file or of an image that has none."""
+    """Return the arguments of `ImageRecord.from_quads` for a label file, or for an image that has none."""
     image_id = ids[path]
     objects = _NO_OBJECTS if path in without else parse(path, class_names)
     return {"image_id": image_id, **objects._asdict(), **image_file(image_files, image_id)._asdict()}
 
 
 def parse(path: Path, class_names: ClassNames, difficult: Mapping[str, bool] = _DIFFICULT) -> Objects:
-    """Reads a label file.
+    """Read a label file.
 
     Args:
         path: The file.
@@ -245,7 +245,7 @@ def parse(path: Path, class_names: ClassNames, difficult: Mapping[str, bool] = _
 
 
 def _parse_at_once(text: str, class_names: ClassNames, difficult: Mapping[str, bool]) -> Objects | None:
-    """Reads a file as nearly all are: headers, then ten fields a line with one space between; None for all else.
+    """Read a file in the usual form (headers, ten fields a line, one space between); None for any other.
 
     A few passes over the whole file instead of some over each line: three times as fast. It takes nothing that the
     parser by line would not take, or would take in another way; what is wrong with a line is that parser's to say.
@@ -323,7 +323,7 @@ def _object(fields: list[str], class_names: ClassNames, difficult: Mapping[str, 
 
 
 def _likely(fields: list[str]) -> str:
-    """What a line of another number of fields is likely to be."""
+    """Return what a line with another number of fields is likely to be."""
     if any("," in field for field in fields):
         return f"{NO_COMMAS} {_LINE}"
     if len(fields) in (5, 6) and all(map(_is_number, fields[:4])) and not _is_number(fields[4]):
@@ -340,14 +340,14 @@ def _is_number(field: str) -> bool:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a label file per record, headers included; see `rbox_formats.datasets.write`."""
+    """Write a label file per record, headers included; see `rbox_formats.datasets.write`."""
     return write_folder(records, root, split, class_names, LABEL_FOLDERS[0])
 
 
 def write_folder(
     records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames, label_folder: str
 ) -> Path:
-    """Writes a label file per record into a folder of that name."""
+    """Write a label file per record into a folder of that name."""
     folder = (root / files.safe_name(split, root) if split else root) / label_folder
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:

@@ -48,7 +48,7 @@ _SPLITS = ("train", "val", "test")
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None, *, infrared: bool = False) -> Dataset:
-    """Opens a dataset in DroneVehicle's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in DroneVehicle's layout; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split)
     names = CLASS_NAMES if class_names is None else class_names
     kind = "r" if infrared else ""
@@ -60,7 +60,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, infra
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
         ElementError: If it is not as the format says.
@@ -86,7 +86,7 @@ def _shape(element: Element) -> Shape:
 
 
 def images(root: Path, split: str | None, *, infrared: bool = False) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return (root / files.safe_name(split, root) if split else root) / f"{split or ''}img{'r' if infrared else ''}"
 
 
@@ -98,7 +98,7 @@ def write(
     *,
     infrared: bool = False,
 ) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`."""
+    """Write a file per record; see `rbox_formats.datasets.write`."""
     base = images(root, split).parent
     layout = Layout((f"{split or ''}label{'r' if infrared else ''}",), ())
     return _voc.write(records, base, None, class_names, layout, _nodes)

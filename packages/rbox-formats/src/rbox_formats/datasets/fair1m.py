@@ -102,7 +102,7 @@ def read(
     *,
     label_folders: tuple[str, ...] = _LABEL_FOLDERS,
 ) -> Dataset:
-    """Opens a dataset in FAIR1M's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in FAIR1M's layout; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split)
     parts = [base]
     if not any((base / folder).is_dir() for folder in label_folders):
@@ -121,7 +121,7 @@ def read(
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
         ElementError: If it is not as the format says.
@@ -164,7 +164,7 @@ def _point(element: Element) -> list[float]:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record, with scores where it has them; see `rbox_formats.datasets.write`."""
+    """Write a file per record, with scores where it has them; see `rbox_formats.datasets.write`."""
     base = root / files.safe_name(split, root) if split else root
     write_record = partial(_write_record, class_names=class_names)
     return _per_image.write(records, base, None, _WRITTEN, write_record, nested=False)

@@ -132,14 +132,14 @@ _UPRIGHT_TAGS = ("box_xmin", "box_ymin", "box_xmax", "box_ymax")
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in HRSC2016's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in HRSC2016's layout; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
     image_files = _per_image.first_images(found.base, _IMAGES)
     return _per_image.dataset(found, image_files, SHIP if class_names is None else class_names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
         ElementError: If it is not as the format says.
@@ -174,12 +174,12 @@ def _label(element: Element, class_names: ClassNames) -> int:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / _IMAGES[0]
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`.
+    """Write a file per record; see `rbox_formats.datasets.write`.
 
     Raises:
         DatasetError: If a class is none of the dataset's.

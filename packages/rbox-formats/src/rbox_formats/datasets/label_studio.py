@@ -113,7 +113,7 @@ class _Task(NamedTuple):
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens an export of Label Studio; see `rbox_formats.datasets.read`."""
+    """Open an export of Label Studio; see `rbox_formats.datasets.read`."""
     path, folder = annotation_file(root, split, _LAYOUT)
     document = json_values.read(path)
     left_out: Counter[str] = Counter()
@@ -134,7 +134,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     root = root.parent if root.suffix == ".json" else root
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
@@ -172,7 +172,7 @@ def _tasks(entries: Sequence[Value], left_out: Counter[str]) -> list[_Task]:
 
 
 def _chosen(entry: Value, key: str) -> Value | None:
-    """The annotation that counts of those under a key: the ground truth, else the one changed last."""
+    """Return the annotation that counts among those under a key: the ground truth, else the one changed last."""
     given = list(entry[key].items()) if entry.has(key) else []
     given = [
         one for one in given if not any(one.has(flag) and one[flag].flag() for flag in ("was_cancelled", "skipped"))
@@ -182,13 +182,13 @@ def _chosen(entry: Value, key: str) -> Value | None:
 
 
 def _time(annotation: Value) -> str:
-    """When it was changed, so that texts compare as times do: ISO's form, or seconds in old exports."""
+    """Return when it was changed, as a text that sorts by time: ISO format, or seconds in old exports."""
     value = next((annotation.value[key] for key in ("updated_at", "created_at") if annotation.has(key)), "")
     return f"{value:020.3f}" if isinstance(value, int | float) else str(value)
 
 
 def _flat_tasks(entries: Sequence[Value], left_out: Counter[str]) -> list[_Task]:
-    """JSON-MIN: an entry per annotation."""
+    """Read the tasks of JSON-MIN, an entry per annotation."""
     by_id: dict[Any, Value] = {}
     for number, entry in enumerate(entries):
         if not entry.has("annotation_id"):
@@ -209,7 +209,7 @@ def _flat_tasks(entries: Sequence[Value], left_out: Counter[str]) -> list[_Task]
 
 
 def _regions(places: Sequence[tuple[Value, Value]], score: float | None, left_out: Counter[str]) -> list[_Region]:
-    """The objects among results, which also hold choices, texts and the like, each with the region that it is about."""
+    """Return the objects among results, which also hold choices and texts, each with its region."""
     regions, unlabelled, seen = [], [], set()
     for place, about in places:
         key = next((name for name in _LABELS if place.has(name) and place.value[name] != []), None)
@@ -234,7 +234,7 @@ def _regions(places: Sequence[tuple[Value, Value]], score: float | None, left_ou
 
 
 def _shape_of(place: Value) -> tuple[str, ...] | None:
-    """The keys that a region is given by; None for brushes and keypoints."""
+    """Return the keys that define a region's shape; None for brushes and keypoints."""
     return next((keys for keys in (_RECTANGLE, _ELLIPSE, ("points",)) if all(map(place.has, keys))), None)
 
 
@@ -246,7 +246,7 @@ def _geometry(place: Value, keys: tuple[str, ...]) -> str:
 
 
 def _image_in(holder: Value, data: Mapping[str, Any]) -> Value:
-    """What of a task's data names its image: "image", else the first text that ends as image files do."""
+    """Return the entry of a task's data that names its image: "image", else the first text with an image suffix."""
     keys = [key for key, value in data.items() if isinstance(value, str) and _parts(value)[-1:]]
     keys = [key for key in keys if _parts(data[key])[-1].lower().endswith(SUFFIXES)] or keys
     if not keys:
@@ -255,7 +255,7 @@ def _image_in(holder: Value, data: Mapping[str, Any]) -> Value:
 
 
 def _parts(url: str) -> list[str]:
-    """The names of the folders and the file that a task's data means."""
+    """Return the names of the folders and the file that a task's data means."""
     try:
         split = urlsplit(url.replace("\\", "/"))
         query = parse_qs(split.query)
@@ -275,7 +275,7 @@ def _parts(url: str) -> list[str]:
 
 
 def _id_of(image: Value) -> str:
-    """An image's id: its name without suffix and without what the tool puts before an uploaded file's."""
+    """Return an image's id: its name without suffix and without the prefix of an uploaded file."""
     name = _parts(image.text())[-1]
     return stem_of(_UPLOADED.sub("", name, count=1) if "/upload/" in image.text() else name)
 
@@ -382,7 +382,7 @@ def _percents(place: Value, keys: Sequence[str]) -> Iterator[float]:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes one file of tasks; see `rbox_formats.datasets.write`.
+    """Write one file of tasks; see `rbox_formats.datasets.write`.
 
     Raises:
         FormatsError: If a record's image is not there to tell its size.

@@ -78,7 +78,7 @@ _KNOWN = ("shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a folder of LabelMe's files; see `rbox_formats.datasets.read`."""
+    """Open a folder of LabelMe's files; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split)
     found = _annotations(annotation_files(base, ".json"))
     names = _labels_in(found) if class_names is None else class_names
@@ -88,7 +88,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def _unmatched(found: Sequence[Path], beside: dict[str, Path]) -> Unmatched:
-    """Which images beside the files no file claims, by its name or as its `imagePath`."""
+    """Return the images beside the files that no file claims, by its name or by its `imagePath`."""
     apart = unmatched(found, beside)
     if not apart.images:
         return replace(apart, labels=())  # an image elsewhere may be theirs
@@ -101,12 +101,12 @@ def _unmatched(found: Sequence[Path], beside: dict[str, Path]) -> Unmatched:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / files.safe_name(split, root) if split else root
 
 
 def _annotations(paths: Sequence[Path]) -> list[Path]:
-    """Those of some JSON files that are annotations; the others are named in the log.
+    """Return the JSON files that are annotations; the others are named in the log.
 
     Raises:
         DatasetError: If none is.
@@ -126,7 +126,7 @@ def _annotations(paths: Sequence[Path]) -> list[Path]:
 
 
 def _may_be_annotation(path: Path) -> bool:
-    """Whether a JSON file is an annotation, or cannot be read, which its reader says."""
+    """Return whether a JSON file is an annotation, or is unreadable, which its reader reports."""
     try:
         document = json_values.read(path).value
     except DatasetError:
@@ -140,7 +140,7 @@ def _labels_in(found: Iterable[Path]) -> ClassNames:
 
 
 def _without_area(shape: Value) -> str | None:
-    """The type of a shape that has no area; None for others."""
+    """Return the type of a shape that has no area; None for others."""
     kind = shape["shape_type"].value if shape.has("shape_type") else None
     return kind if isinstance(kind, str) and kind in _WITHOUT_AREA else None
 
@@ -217,7 +217,7 @@ def _quad(shape: Value) -> list[float]:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record, each object as a polygon; see `rbox_formats.datasets.write`."""
+    """Write a file per record, each object as a polygon; see `rbox_formats.datasets.write`."""
     folder = images(root, split)
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:

@@ -55,7 +55,7 @@ V3 = codecs.get("florence2", version=3)
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None, *, codec: Codec = V2) -> Dataset:
-    """Opens a training file; see `rbox_formats.datasets.read`.
+    """Open a training file; see `rbox_formats.datasets.read`.
 
     Args:
         root: The file, or its folder.
@@ -76,13 +76,13 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, codec
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     root = root.parent if root.suffix == ".json" else root
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
 
 def _names_in(entries: Iterable[Value], codec: Codec, path: Path) -> ClassNames:
-    """The names in florence2 texts: what stands between a tag and a first coordinate."""
+    """Return the names in florence2 texts: what stands between a tag and a first coordinate."""
     if codec.name != "florence2":
         remedy = "Give them (class_names=)."
         raise DatasetError(
@@ -134,7 +134,7 @@ def write(
     *,
     codec: Codec = V2,
 ) -> Path:
-    """Writes one training file; see `rbox_formats.datasets.write`.
+    """Write one training file; see `rbox_formats.datasets.write`.
 
     Args:
         records: Written as they come; each needs its image's size.

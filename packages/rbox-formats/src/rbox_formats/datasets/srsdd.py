@@ -37,11 +37,11 @@ def read(
     *,
     label_folders: tuple[str, ...] = _LABEL_FOLDERS,
 ) -> Dataset:
-    """Opens a dataset in SRSDD's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in SRSDD's layout; see `rbox_formats.datasets.read`."""
     names = CLASS_NAMES if class_names is None else class_names
     return dota.open_folders(root, split, names, label_folders, dota.parse)
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a label file per record; see `rbox_formats.datasets.write`."""
+    """Write a label file per record; see `rbox_formats.datasets.write`."""
     return dota.write_folder(records, root, split, class_names, _LABEL_FOLDERS[0])

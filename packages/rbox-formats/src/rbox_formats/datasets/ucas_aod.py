@@ -59,7 +59,7 @@ _LINE = "A line reads: {name}x1 y1 x2 y2 x3 y3 x4 y4 [theta x y w h]"
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens the dataset in either layout; see `rbox_formats.datasets.read`."""
+    """Open the dataset in either layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
         remedy = f"Give the folder that has {' or '.join(map(repr, (*_LABEL_FOLDERS, *_FOLDERS)))} in it."
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=remedy)
@@ -91,12 +91,12 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where the images belong; see `Format.images`."""
+    """Return where the images belong; see `Format.images`."""
     return root / _IMAGE_FOLDER
 
 
 def _listed(root: Path, split: str, folder: Path) -> list[Path]:
-    """The label files that a split's list names, in its order."""
+    """Return the label files that a split's list names, in its order."""
     path = root / "ImageSets" / files.safe_name(f"{split}.txt", root)
     if not path.is_file():
         lists = [found.stem for found in files.visible(path.parent) if found.suffix == ".txt"]
@@ -158,7 +158,7 @@ def _record(
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a label file per record and the split's list; see `rbox_formats.datasets.write`."""
+    """Write a label file per record and the split's list; see `rbox_formats.datasets.write`."""
     folder = root / _LABEL_FOLDERS[0]
     folder.mkdir(parents=True, exist_ok=True)
     if split is None:
@@ -187,7 +187,7 @@ def _write_record(record: ImageRecord, folder: Path, class_names: ClassNames) ->
 
 
 def _rest(quad: list[float]) -> list[float]:
-    """theta, x, y, w, h of a quad; the upright box is the one around its corners."""
+    """Return theta, x, y, w, h of a quad; the upright box is the one around its corners."""
     theta = math.degrees(math.atan2(quad[3] - quad[1], quad[2] - quad[0])) % 180
     x0, y0 = min(quad[0::2]), min(quad[1::2])
     return [theta, x0, y0, max(quad[0::2]) - x0, max(quad[1::2]) - y0]

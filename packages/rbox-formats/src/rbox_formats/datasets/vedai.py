@@ -69,7 +69,7 @@ _CENTRE = 0.5  # how far the middle of the corners may be from the centre, of th
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in VEDAI's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in VEDAI's layout; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split if split and (root / files.safe_name(split, root)).is_dir() else None)
     folder = annotation_folder(base, _ANNOTATIONS)
     found = [path for path in annotation_files(folder, ".txt") if not _is_list(path)]
@@ -83,12 +83,12 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where the images belong; see `Format.images`."""
+    """Return where the images belong; see `Format.images`."""
     return root / _IMAGES[0]
 
 
 def _is_list(path: Path) -> bool:
-    """Whether a file is one of the lists, or the one of all images."""
+    """Return whether a file is one of the lists, or the one of all images."""
     return path.stem.startswith(("fold", "annotation"))
 
 
@@ -123,7 +123,7 @@ def _load(path: Path, image_files: dict[str, Path], class_names: ClassNames) -> 
 
 
 def _object(line: str, class_names: ClassNames) -> tuple[list[list[float]], int]:
-    """A line's quad and label."""
+    """Return a line's quad and label."""
     fields = line.split()
     if len(fields) != _FIELDS:
         raise LineError(f"expected {_FIELDS} numbers, got {len(fields)} fields", _LINE)
@@ -143,7 +143,7 @@ def _off_centre(centre: Sequence[float], places: Sequence[float]) -> float:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record, and the split's list; see `rbox_formats.datasets.write`.
+    """Write a file per record, and the split's list; see `rbox_formats.datasets.write`.
 
     Raises:
         DatasetError: If a class is none of VEDAI's, or an image's name is that of a list.
@@ -172,6 +172,6 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 
 def _centre(quad: np.ndarray) -> list[float]:
-    """Centre and orientation."""
+    """Return centre and orientation."""
     x, y = quad[1] - quad[0]
     return [*quad.mean(axis=0).tolist(), math.atan2(y, x)]

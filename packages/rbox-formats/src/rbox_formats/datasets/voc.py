@@ -63,7 +63,7 @@ _IMAGES = ("JPEGImages", "images", ".")
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in Pascal VOC's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in Pascal VOC's layout; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
     of_dior = image_index((found.base / folder for folder in _DIOR_IMAGES), nested=True)
     image_files = of_dior or _per_image.first_images(found.base, _IMAGES)
@@ -72,7 +72,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
         ElementError: If it is not as the format says.
@@ -83,7 +83,7 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
 
 
 def _box(element: Element) -> list[float]:
-    """An object's box, turned as CVAT says."""
+    """Return an object's box, turned as CVAT says."""
     box = _voc.upright_box(xml_elements.child(element, "bndbox"))
     for attribute in element.findall("attributes/attribute"):
         if attribute.findtext("name") == ROTATION:
@@ -92,7 +92,7 @@ def _box(element: Element) -> list[float]:
 
 
 def _unread_angles(element: Element) -> Iterable[str]:
-    """What an object has that looks like an angle and is not read."""
+    """Return what an object has that looks like an angle and is not read."""
     places = (element, element.find("bndbox"))
     said = [(inner.tag, xml_elements.text_of(inner)) for place in places if place is not None for inner in place]
     attributes = element.findall("attributes/attribute")
@@ -102,12 +102,12 @@ def _unread_angles(element: Element) -> Iterable[str]:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / _IMAGES[0]
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`."""
+    """Write a file per record; see `rbox_formats.datasets.write`."""
     return _voc.write(records, root, split, class_names, _WRITTEN, _nodes)
 
 

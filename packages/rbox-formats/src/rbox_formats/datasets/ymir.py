@@ -73,7 +73,7 @@ class _Source(NamedTuple):
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens what YMIR exported; see `rbox_formats.datasets.read`."""
+    """Open what YMIR exported; see `rbox_formats.datasets.read`."""
     index = _index_file(root, split)
     sources = parse_lines(split_lines(read_text(index)), partial(_source, root=root), index)
     ids: dict[str, str] = {}
@@ -93,7 +93,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / "assets" / files.safe_name(split, root) if split else root / "assets"
 
 
@@ -167,7 +167,7 @@ def _object(line: str, class_names: ClassNames, written: ClassNames) -> tuple[li
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes an annotation file per record, the index and the names; see `rbox_formats.datasets.write`.
+    """Write an annotation file per record, the index and the names; see `rbox_formats.datasets.write`.
 
     Raises:
         DatasetError: If there is a config.yaml with other names.

@@ -92,7 +92,7 @@ class _Classes:
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None, *, longside: bool = False) -> Dataset:
-    """Opens a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
     label_folder, image_folder = _split_folders(root, split)
@@ -120,7 +120,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, longs
 
 
 def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Path, nested: bool) -> dict[str, Path]:
-    """The label files by their images' names.
+    """Return the label files by their images' names.
 
     Raises:
         DatasetError: If there are none, one has no image, or two are of one image.
@@ -156,12 +156,12 @@ def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Pa
 
 
 def images_folder(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
 
 def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
-    """The folders of a split's labels and images."""
+    """Return the folders of a split's labels and images."""
     if split is None:
         candidates = [(root / "labels", root / "images")]
     else:
@@ -179,7 +179,7 @@ def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
 
 
 def names_beside(root: Path) -> ClassNames | None:
-    """The names in `data.yaml` or `classes.txt` in a folder, or None."""
+    """Return the names in `data.yaml` or `classes.txt` of a folder, or None."""
     path = _yaml_file(root)
     names = None if path is None else _names.from_yaml(path, "names")
     for file in _NAME_FILES:
@@ -218,7 +218,7 @@ def _load(
 
 
 def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int, float | None]:
-    """A line's quad in pixels, its label, and its confidence."""
+    """Return a line's quad in pixels, its label, and its confidence."""
     fields = line.split()
     score = None
     if len(fields) == _SCORED:
@@ -254,7 +254,7 @@ def _label(number: int, classes: _Classes) -> int:
 
 
 def _longside(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int, float | None]:
-    """As `_object`, of yolov5_obb's lines."""
+    """Do the work of `_object` for yolov5_obb's lines."""
     fields = line.split()
     if len(fields) != 6:
         raise LineError(f"expected a class, 4 shares and an angle, got {len(fields)} fields", _LONGSIDE)
@@ -277,7 +277,7 @@ def write(
     *,
     longside: bool = False,
 ) -> Path:
-    """Writes a label file per record, and data.yaml; see `rbox_formats.datasets.write`.
+    """Write a label file per record, and data.yaml; see `rbox_formats.datasets.write`.
 
     Raises:
         FormatsError: If a record's image is not there to tell its size.

@@ -41,6 +41,6 @@ __all__ = [
 
 
 def save(image: Image.Image, path: str | Path) -> None:
-    """Writes a PNG, whole or not at all; folders that are missing are made."""
+    """Write a PNG, whole or not at all; folders that are missing are made."""
     with replacing(path) as temporary:
         image.save(temporary, format="PNG")

@@ -19,7 +19,7 @@ PLAIN: Colour = (74, 110, 168)
 def bar_chart(
     title: str, values: Mapping[str, int], colours: Sequence[Colour], width: int, *, log: bool = False
 ) -> Image.Image:
-    """A bar for each name, from the left, with its value behind it.
+    """Draw a bar for each name, from the left, with its value after it.
 
     Args:
         title: Above the bars.
@@ -57,7 +57,7 @@ def histogram(
     *,
     colour: Colour = PLAIN,
 ) -> Image.Image:
-    """Upright bars side by side, with a scale on the left.
+    """Draw upright bars side by side, with a scale on the left.
 
     Args:
         title: Above the bars, with what is counted and its unit.
@@ -98,7 +98,7 @@ def _head() -> int:
 
 
 def _page(title: str, width: int, height: int) -> tuple[Image.Image, int]:
-    """An empty chart under its title, and where it begins."""
+    """Return an empty chart under its title, and the position where it begins."""
     font = load_font(_TITLE)
     page = Image.new("RGB", (width, height + _head()), PAPER)
     ImageDraw.Draw(page).text((0, _TITLE), shortened(title, font, width), INK, font, anchor="ls")
@@ -106,7 +106,7 @@ def _page(title: str, width: int, height: int) -> tuple[Image.Image, int]:
 
 
 def _round_step(highest: int) -> int:
-    """1, 2 or 5 times a power of ten, so that about four of it reach the highest value."""
+    """Return 1, 2 or 5 times a power of ten, so that about four steps reach the highest value."""
     wanted = max(highest / 4, 1)
     power = 10 ** math.floor(math.log10(wanted))
     return min((factor * power for factor in (1, 2, 5, 10) if factor * power >= wanted), default=1)

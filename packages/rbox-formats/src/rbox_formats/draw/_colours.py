@@ -22,12 +22,12 @@ FAINT_INK: Colour = (98, 104, 112)
 
 
 def class_colour(label: int) -> Colour:
-    """The colour of a class, red, green and blue from 0 to 255; after forty classes they come again."""
+    """Return the colour of a class, red, green and blue from 0 to 255; forty classes have distinct colours."""
     value = _PALETTE[label % len(_PALETTE)]
     return value >> 16, value >> 8 & 255, value & 255
 
 
 def text_colour(ground: Colour) -> Colour:
-    """Black or white, whichever stands out more: at a relative luminance of 0.18 both do alike (WCAG 2)."""
+    """Return black or white, whichever stands out more: they are equal at a relative luminance of 0.18 (WCAG 2)."""
     r, g, b = ((value / 255) ** 2.2 for value in ground)
     return (0, 0, 0) if 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 else (255, 255, 255)

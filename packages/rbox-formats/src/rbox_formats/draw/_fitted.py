@@ -20,7 +20,7 @@ _ROWS = 256
 def fitted(
     path: str | Path, *records: ImageRecord, max_side: int | None = None
 ) -> tuple[ImageArray, tuple[ImageRecord, ...]]:
-    """An image file and records of it, for a picture of the image.
+    """Read an image file and fit it and its records into a picture's size.
 
     An image of more than 2**25 pixels is read part by part, at a whole fraction of its size, in bounded memory.
 
@@ -46,7 +46,7 @@ def fitted(
 
 
 def _reduced(path: str | Path, step: int) -> ImageArray:
-    """An image file at a whole fraction of its size: each pixel the mean of step x step; what is left over is cut."""
+    """Read an image file at a whole fraction of its size: each pixel is the mean of step x step; the rest is cut."""
     with images.open_rows(path) as rows:
         width, height = rows.width // step, rows.height // step
         small = np.empty((height, width, 3), dtype=np.uint8)
@@ -59,7 +59,7 @@ def _reduced(path: str | Path, step: int) -> ImageArray:
 
 
 def _scaled(record: ImageRecord, small: ImageArray, step: int) -> ImageRecord:
-    """The record on an image made smaller."""
+    """Scale a record to an image made smaller."""
     return ImageRecord(
         image_id=record.image_id,
         boxes=np.concatenate([record.boxes[:, :4] / step, record.boxes[:, 4:]], axis=1),

@@ -32,7 +32,7 @@ def marked_page(
     min_side: int = 384,
     max_side: int | None = 2048,
 ) -> Image.Image:
-    """A page: the image's name and number of objects, the image with its boxes, the classes' colours with counts.
+    """Draw a page: the image's name and number of objects, the image with its boxes, a legend with counts.
 
     Objects with a mark stand in a white frame. The first thirty have a number there, with a line to it where the room
     at the frame is taken, and their marks are listed below by these numbers. No ticks show the boxes' angles: without a

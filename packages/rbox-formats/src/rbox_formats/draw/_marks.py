@@ -32,7 +32,7 @@ class _Rectangle(NamedTuple):
 
 
 def draw_marks(canvas: Image.Image, quads: np.ndarray, numbered: int) -> None:
-    """Draws an upright frame around each quad (N, 4, 2), in px of the canvas, and numbers at the first, from 1.
+    """Draw an upright frame around each quad (N, 4, 2), in px of the canvas, and numbers at the first, from 1.
 
     A number stands at its frame's upper left corner or, where another number or frame is, at another place near; a line
     joins it to the frame where it is away from it. Frames and numbers are kept on the canvas.
@@ -73,7 +73,7 @@ def _place(
     badges: list[_Rectangle],
     frames: list[_Rectangle],
 ) -> _Rectangle:
-    """Where a frame's number goes: the first place that meets nothing, or else no other number, or else the first."""
+    """Return where a frame's number goes: the first place that meets nothing, else no other number, else the first."""
     width, height = badge
     free: _Rectangle | None = None
     first: _Rectangle | None = None
@@ -94,7 +94,7 @@ def _place(
 
 
 def _corners(frame: _Rectangle, badge: tuple[int, int], away: int) -> list[tuple[int, int]]:
-    """Places so many px away from a frame: above and below at both ends, then beside it, last along its inside."""
+    """Return places at a distance from a frame: above and below at both ends, then beside it, then inside."""
     width, height = badge
     left, right = frame.x0 - 1, frame.x1 + 2 - width
     above, below = frame.y0 - height - away, frame.y1 + 1 + away

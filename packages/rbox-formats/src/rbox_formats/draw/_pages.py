@@ -30,7 +30,7 @@ def side_by_side(
     min_side: int = 384,
     max_side: int = 2048,
 ) -> Image.Image:
-    """Truth on the left, predictions on the right, captions with counts above and the classes' colours below.
+    """Draw the ground truth on the left, predictions on the right, captions with counts above, a legend below.
 
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
@@ -56,7 +56,7 @@ def panels(
     min_side: int = 384,
     max_side: int = 2048,
 ) -> Image.Image:
-    """One image several times, from left to right, each with its own boxes, such as truth and several detectors.
+    """Draw one image several times, from left to right, each with its own boxes, such as truth and several detectors.
 
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
@@ -104,7 +104,7 @@ def contact_sheet(
     background: Colour = PAPER,
     max_cell: int | None = 1024,
 ) -> Image.Image:
-    """Pictures in a grid, row by row, each in the middle of a cell that the largest just fills.
+    """Arrange pictures in a grid, row by row, each in the middle of a cell that the largest just fills.
 
     Args:
         pictures: At least one.

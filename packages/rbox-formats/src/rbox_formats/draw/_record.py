@@ -31,7 +31,7 @@ def draw_record(
     label_size: int | None = None,
     leaders: bool = False,
 ) -> Image.Image:
-    """An image with the outlines of a record's objects, in the colours of their classes.
+    """Draw an image with the outlines of a record's objects, in the colours of their classes.
 
     The outline is the annotated quad where the record has quads, else the box; a tick points where the box's angle
     does. Names (and scores, where there are any) stand next to their objects, where they cover neither another label
@@ -77,7 +77,7 @@ def draw_record(
 
 
 def as_picture(image: ImageArray | Image.Image) -> Image.Image:
-    """The image as Pillow has it, turned as its file notes, in RGB."""
+    """Return the image as Pillow has it, turned as its file notes, in RGB."""
     if isinstance(image, Image.Image):
         turned = images.upright(image)
         return turned if turned.mode == "RGB" else turned.convert("RGB")
@@ -110,7 +110,7 @@ def _check(picture: Image.Image, record: ImageRecord, class_names: ClassNames, s
 
 
 def resized(picture: Image.Image, scale: float) -> Image.Image:
-    """A copy with each side `round(side * scale)`, but at least 1 px."""
+    """Return a copy with each side `round(side * scale)`, but at least 1 px."""
     width, height = (max(1, round(side * scale)) for side in picture.size)
     if (width, height) == picture.size:
         return picture.copy()

@@ -27,7 +27,7 @@ __all__ = [
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a whole text file (UTF-8, line ends as given) or none.
+    """Write a whole text file (UTF-8, line ends as given) or none.
 
     Raises:
         DatasetError: If it has half surrogate pairs, which UTF-8 cannot hold, or the path cannot be written to.
@@ -40,7 +40,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
-    """The path of a file to write, once it is sure that it takes the place of none that is read.
+    """Check and return the path of a file to write, which must not replace a file that is read.
 
     Raises:
         DatasetError: If it is one of the inputs.
@@ -54,7 +54,7 @@ def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
 
 
 def require_writable(folder: str | Path) -> None:
-    """Makes sure, before any long work, that a folder is there and can be written to, or that it can be made.
+    """Check, before any long work, that a folder exists and can be written to, or that it can be made.
 
     Raises:
         RboxError: If not.
@@ -67,7 +67,7 @@ def require_writable(folder: str | Path) -> None:
 
 
 def require_writable_file(path: str | Path) -> None:
-    """Makes sure, before any long work, that a file can be written, as `require_writable` does of a folder.
+    """Check, before any long work, that a file can be written, as `require_writable` does for a folder.
 
     Raises:
         RboxError: If not, or if a folder is in its place.
@@ -79,7 +79,7 @@ def require_writable_file(path: str | Path) -> None:
 
 
 def visible(folder: Path) -> list[Path]:
-    """What is in a folder, in order of the names; none where there is no folder.
+    """Return the content of a folder, in order of the names; empty where there is no folder.
 
     Names that begin with a dot are left out: among them are files that a killed process left half written.
     """

@@ -40,7 +40,7 @@ _TRIES, _PAUSE = 10, 0.1
 
 @contextmanager
 def locked(*paths: str | Path, wait: bool = False) -> Iterator[None]:
-    """Makes sure, for the time of the block, that no other process that asks so writes to the same files or folders.
+    """Hold a lock on files or folders during the block, so that no other process that asks for it writes to them.
 
     Folders that are missing on the way are made; those that are still empty at the end are removed. What killed
     processes left beside the outputs, and in those that are folders, is removed.
@@ -62,7 +62,7 @@ def locked(*paths: str | Path, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _held(place: Path, wait: bool) -> Iterator[None]:
-    """Holds the lock of one file or folder."""
+    """Hold the lock of one file or folder."""
     folder = _folder_of_lock(place)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = None
@@ -85,7 +85,7 @@ def _held(place: Path, wait: bool) -> Iterator[None]:
 
 
 def _folder_of_lock(place: Path) -> Path:
-    """Beside what is written; in it, where it is a folder in one that cannot be written to."""
+    """Return the folder of the lock file: beside the output, or in it where its parent cannot be written to."""
     beside = place.parent
     return place if place.is_dir() and not os.access(beside, os.W_OK) else beside
 
@@ -96,7 +96,7 @@ def _lock_name(place: Path) -> str:
 
 
 def _taken(place: Path, path: Path, wait: bool) -> Any:
-    """The lock, held; None on a file system that has no locks."""
+    """Take and return the lock; None on a file system that has no locks."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, blocking=False, on_acquired=_sign)
@@ -141,7 +141,7 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
 
 
 def _require_file(place: Path, path: Path) -> None:
-    """Makes sure that a file is made where a lock is not there: in /proc it is not, and filelock does not say so.
+    """Check that the lock file was made: in /proc it is not, and filelock does not report it.
 
     Where others take turns, one has just removed it: that is no reason to give up.
     """
@@ -158,7 +158,7 @@ def _cannot_write(place: Path, why: str) -> RboxError:
 
 
 def _sign(handle: int) -> None:
-    """Writes into a lock that was taken who holds it."""
+    """Write into a taken lock who holds it."""
     values = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -171,7 +171,7 @@ def _sign(handle: int) -> None:
 
 
 def _command() -> str:
-    """What was typed to start this process, or its beginning."""
+    """Return the command line of this process, or its beginning."""
     program, *arguments = sys.argv or ["python"]
     path = Path(program)
     words = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name or "python"]
@@ -180,7 +180,7 @@ def _command() -> str:
 
 
 def _holder(path: Path) -> str | None:
-    """Who holds a lock, as it says itself; None where it does not say, or names a process that is dead.
+    """Return who holds a lock, as the file says; None where it does not, or names a dead process.
 
     Such a name is what a killed process left, and the one that has the lock now is about to write its own.
     """

@@ -14,7 +14,7 @@ _LONGEST_NAME, _LONGEST = 255, 4_095  # bytes: of Linux and macOS
 
 
 def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
-    """A path that a file system can hold, whether or not there is anything.
+    """Return a path that a file system can hold, whether or not a file exists there.
 
     Args:
         path: A text or a path.
@@ -37,7 +37,7 @@ def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
 
 @contextmanager
 def reaching(path: Path, expected: str) -> Iterator[None]:
-    """Says what the system says of a path, such as that it may not be read, by an error of ours.
+    """Turn what the system says of a path, such as that it may not be read, into an error of ours.
 
     Args:
         path: The path.
@@ -53,7 +53,7 @@ def reaching(path: Path, expected: str) -> Iterator[None]:
 
 
 def safe_name(name: str, folder: Path) -> str:
-    """A file name from outside, once it is sure that it names something directly inside the folder.
+    """Check and return a file name from outside, which must name something directly inside the folder.
 
     Raises:
         DatasetError: If it has a separator or a Windows drive, is a dot name, is empty, or is no text that UTF-8 can
@@ -69,7 +69,7 @@ def safe_name(name: str, folder: Path) -> str:
 
 
 def safe_path(name: str, folder: Path) -> str:
-    """A path from outside with '/' between folders, once it is sure that it names something inside the folder.
+    """Check and return a path from outside with '/' between folders, which must stay inside the folder.
 
     Raises:
         DatasetError: If one of its parts is none that `safe_name` takes.
@@ -80,7 +80,7 @@ def safe_path(name: str, folder: Path) -> str:
 
 
 def encoded(text: str) -> bytes | None:
-    """A text in UTF-8; None for one with half surrogate pairs."""
+    """Return a text in UTF-8; None for one with half surrogate pairs."""
     try:
         return text.encode()
     except UnicodeEncodeError:

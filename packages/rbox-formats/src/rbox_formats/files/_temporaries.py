@@ -34,7 +34,7 @@ _swept: set[str] = set()
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields the path of a temporary file that takes the place of `path` when the block ends without an error.
+    """Yield the path of a temporary file that takes the place of `path` when the block ends without an error.
 
     Readers see the old file or the new one, never half of it, also when the process is killed. What a killed process
     left in the folder in this way is removed.
@@ -67,7 +67,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(parent: str | Path) -> Iterator[Path]:
-    """Yields a new hidden folder in a folder that is there; it is removed at the end of the block.
+    """Yield a new hidden folder in a folder that is there; it is removed at the end of the block.
 
     What a killed process left in `parent` in this way is removed at the beginning. The name of the file `owner` in it
     is taken.
@@ -83,7 +83,7 @@ def temporary_folder(parent: str | Path) -> Iterator[Path]:
 
 
 def sweep(folder: str | Path) -> None:
-    """Removes the temporary files and folders, directly in a folder, whose owners are dead."""
+    """Remove the temporary files and folders, directly in a folder, whose owners are dead."""
     _swept.add(str(Path(folder).absolute()))
     if fcntl is None:
         return
@@ -101,7 +101,7 @@ def _sweep_once(folder: Path) -> None:
 
 
 def _new_file(folder: Path, suffix: str) -> tuple[int | None, Path]:
-    """A new temporary file, and the open file that its lock is kept by; None where there are no such locks."""
+    """Return a new temporary file, and the open file that holds its lock; None where there are no such locks."""
     while True:
         handle, name = tempfile.mkstemp(dir=folder, prefix=_PREFIX, suffix=suffix)
         if fcntl is None:
@@ -113,7 +113,7 @@ def _new_file(folder: Path, suffix: str) -> tuple[int | None, Path]:
 
 
 def _new_folder(parent: Path) -> tuple[int, Path]:
-    """A new temporary folder, and the open file that its lock is kept by."""
+    """Return a new temporary folder, and the open file that holds its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
         try:
@@ -126,12 +126,12 @@ def _new_folder(parent: Path) -> tuple[int, Path]:
 
 
 def _owns(handle: int) -> bool:
-    """Takes the lock on a file that is new; False where another process has it, or has removed the file."""
+    """Take the lock on a new file; return False where another process has it, or has removed the file."""
     return _lock(handle) is not False and os.fstat(handle).st_nlink > 0
 
 
 def _lock(handle: int) -> bool | None:
-    """Takes the lock on an open file, if nobody has it; None where the file system has no locks."""
+    """Take the lock on an open file unless another process has it; None where the file system has no locks."""
     if fcntl is None:
         return None
     try:
@@ -144,7 +144,7 @@ def _lock(handle: int) -> bool | None:
 
 
 def _remove_abandoned(path: Path, *, is_folder: bool) -> None:
-    """Removes a temporary file or folder if its lock can be had."""
+    """Remove a temporary file or folder if its lock can be had."""
     try:
         # Neither through a link nor waiting for a pipe: it may have come in its place meanwhile.
         handle = os.open(path / _OWNER if is_folder else path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -164,7 +164,7 @@ def _remove_abandoned(path: Path, *, is_folder: bool) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Removes a temporary folder: last what says whose it is, so that one that is cut short can be done again."""
+    """Remove a temporary folder, its lock file last, so that an interrupted removal can be done again."""
     with suppress(OSError):
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():

@@ -61,7 +61,7 @@ class Shown(NamedTuple):
 
 
 def shown() -> Shown:
-    """What the environment variables say.
+    """Return what the environment variables say.
 
     Raises:
         ImageError: If they say something else.
@@ -71,7 +71,7 @@ def shown() -> Shown:
 
 
 def shown_by() -> dict[str, str]:
-    """How images are shown, as `--bands` and `--stretch` say it; what nobody has said is left out.
+    """Set how images are shown, as `--bands` and `--stretch` say; a value of None changes nothing.
 
     For the headers of files that depend on it.
 
@@ -83,12 +83,12 @@ def shown_by() -> dict[str, str]:
 
 
 def is_default() -> bool:
-    """Whether nobody has said how images are shown."""
+    """Return whether images are shown in the default way."""
     return shown() == Shown()
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
-    """The bands that a text names.
+    """Parse the bands that a text names.
 
     Raises:
         ImageError: If it does not name one or three.
@@ -100,7 +100,7 @@ def parse_bands(text: str) -> tuple[int, ...]:
 
 
 def parse_stretch(text: str) -> dict[str, Any]:
-    """The fields of `Shown` that a text gives.
+    """Parse the fields of `Shown` that a text gives.
 
     Raises:
         ImageError: If it is none of what the module's text says.
@@ -133,7 +133,7 @@ class TiffHead(NamedTuple):
 
 
 def tiff_head(path: Path) -> TiffHead | None:
-    """The header of a TIFF; None for a file that is none, or whose header is broken."""
+    """Return the header of a TIFF; None for another file, or a broken header."""
     from PIL import TiffImagePlugin
 
     try:
@@ -157,12 +157,12 @@ def tiff_head(path: Path) -> TiffHead | None:
 
 
 def of_pillow(image: PillowImage, path: Path) -> ImageArray:
-    """The pixels of an image of one band of numbers that Pillow opened: (height, width, 3) uint8."""
+    """Return the pixels of an image of one band of numbers that Pillow opened: (height, width, 3) uint8."""
     return _coloured([np.asarray(upright(image))], None, path, shown())
 
 
 def of_gdal(path: Path, head: TiffHead) -> ImageArray:
-    """The pixels of a TIFF that Pillow does not read, or of chosen bands: (height, width, 3) uint8.
+    """Return the pixels of a TIFF that Pillow does not read, or of chosen bands: (height, width, 3) uint8.
 
     Raises:
         ImageError: If rasterio is not there, a band is not, or the file is broken.
@@ -179,7 +179,7 @@ def of_gdal(path: Path, head: TiffHead) -> ImageArray:
 
 
 def of_bands(image: PillowImage, path: Path) -> ImageArray:
-    """The chosen bands of an image of 8 bits that Pillow opened: (height, width, 3) uint8."""
+    """Return the chosen bands of an 8-bit image that Pillow opened: (height, width, 3) uint8."""
     settings = shown()
     turned = upright(image)
     pixels = np.asarray(turned.convert("RGB") if turned.mode in ("1", "P", "PA", "CMYK", "YCbCr") else turned)
@@ -221,7 +221,7 @@ def _source(path: Path) -> Iterator[Any]:
 
 
 def _coloured(bands: list[np.ndarray], nodata: float | None, path: Path, settings: Shown) -> ImageArray:
-    """One band or three (height, width) as RGB: (height, width, 3) uint8."""
+    """Return one band or three (height, width) as RGB: (height, width, 3) uint8."""
     if any(np.iscomplexobj(band) for band in bands):
         raise ImageError("expected real numbers as pixels, got complex ones", path=path)
     layers = [_stretched(band, nodata, settings) for band in bands]
@@ -229,7 +229,7 @@ def _coloured(bands: list[np.ndarray], nodata: float | None, path: Path, setting
 
 
 def _stretched(band: np.ndarray, nodata: float | None, settings: Shown) -> np.ndarray:
-    """A band as 0 to 255, uint8; what is no number is 0."""
+    """Scale a band to 0 to 255, uint8; NaN becomes 0."""
     if band.dtype == np.uint8 and not settings.asked:
         return band
     limits = settings.limits

@@ -38,12 +38,12 @@ _JPEG_END, _JPEG_TAIL_BYTES = b"\xff\xd9", 65536
 
 
 def find(folder: Path) -> list[Path]:
-    """The image files in a folder, by their suffix, in order of their names; none where there is no folder."""
+    """Return the image files in a folder, by their suffix, in order of their names; empty where there is no folder."""
     return [path for path in files.visible(folder) if path.suffix.lower() in SUFFIXES]
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """The (width, height) of an image file in pixels, from its header alone.
+    """Read the (width, height) of an image file in pixels, from its header alone.
 
     It is that of the image turned as the file notes, and of the pixels that `load` gives.
 
@@ -59,7 +59,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_orientation(path: str | Path) -> int:
-    """How the stored pixels of an image file are to be turned, from its header alone: EXIF's number, 1 to 8.
+    """Read how the stored pixels of an image file are to be turned, from its header: EXIF's number, 1 to 8.
 
     1 where it says nothing. Every other function here has turned them already.
 
@@ -74,7 +74,7 @@ def read_orientation(path: str | Path) -> int:
 
 
 def load(path: str | Path) -> ImageArray:
-    """The pixels of an image file.
+    """Read the pixels of an image file.
 
     Returns:
         (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped, and the image is
@@ -120,14 +120,14 @@ def _load(path: Path) -> ImageArray:
 
 
 def as_rgb(image: PillowImage) -> ImageArray:
-    """The pixels of an image that Pillow holds or has opened, turned as it notes: (height, width, 3) uint8, RGB."""
+    """Return the pixels of an image that Pillow holds, turned as it notes: (height, width, 3) uint8, RGB."""
     turned = _orientation.upright(image)
     return np.array(turned if turned.mode == "RGB" else turned.convert("RGB"))  # a copy: Pillow's own are read-only
 
 
 @contextmanager
 def open_rows(path: str | Path) -> Iterator[Rows]:
-    """Opens an image file to read it a few rows at a time, with the pixels that `load` gives.
+    """Open an image file to read it a few rows at a time, with the pixels that `load` gives.
 
     A large image is read in bounded memory by rasterio (the extra `geo`). Where that is not there, where the image is
     small, or where rasterio's pixels would not be `load`'s (JPEG), it is decoded as a whole, up to `LARGEST_WHOLE`
@@ -164,12 +164,12 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
 
 
 def _array_rows(pixels: ImageArray) -> Rows:
-    """Rows of an image that is in memory: its values are scaled by all of it."""
+    """Return rows of an image that is in memory, whose values are scaled by the whole image."""
     return Rows(pixels.shape[1], pixels.shape[0], lambda start, stop: pixels[start:stop].copy())
 
 
 def check(path: str | Path) -> None:
-    """Looks for a broken file without decoding its pixels: fast enough for a whole dataset before a long run.
+    """Check a file for damage without decoding its pixels: fast enough for a whole dataset before a long run.
 
     A PNG's chunks are read and their checksums compared; a JPEG must have its end marker; of other formats only the
     header is read.

@@ -38,7 +38,7 @@ _readers, _lock, _pillows_limit = 0, threading.Lock(), None
 
 
 def largest_whole() -> int:
-    """The most pixels that are decoded at once.
+    """Return the most pixels that are decoded at once.
 
     Raises:
         ImageError: If the environment variable is no whole number.
@@ -53,7 +53,7 @@ def largest_whole() -> int:
 
 @contextmanager
 def any_size() -> Iterator[None]:
-    """Keeps Pillow's own guard against large images out, which has one limit for opening and decoding.
+    """Switch off Pillow's own guard against large images, which has one limit for opening and decoding.
 
     Aerial images are large by nature, and opening one decodes nothing. It is the process's: the first of several
     threads takes it away and the last puts it back.
@@ -76,7 +76,7 @@ def any_size() -> Iterator[None]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turns what Pillow and rasterio raise into an error that names the file and says what to do."""
+    """Turn what Pillow and rasterio raise into an error that names the file and say what to do."""
     import struct
 
     from PIL import Image, UnidentifiedImageError
@@ -112,7 +112,7 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
-    """An image file of a mode that can become RGB (or of any), its header read; raises what Pillow does.
+    """Open an image file of a mode that can become RGB (or of any), its header read; raise what Pillow does.
 
     Raises:
         UnreadTiffError: If it is a TIFF whose header is whole, of bands that Pillow does not read.
@@ -144,29 +144,29 @@ class UnreadTiffError(ImageError):
 
 @contextmanager
 def open_named(path: Path) -> Iterator[PillowImage]:
-    """`opened`; an error in the block that uses it names the file as well."""
+    """Open as `opened` does; an error in the block that uses it names the file as well."""
     with naming(path), opened(path) as image:
         yield image
 
 
 def stored_size(image: PillowImage) -> tuple[int, int]:
-    """The (width, height) of an opened file's pixels as they are stored; Pillow's own is of a turned TIFF."""
+    """Return the (width, height) of an opened file's stored pixels; Pillow gives that of a turned TIFF."""
     tags = getattr(image, "tag_v2", None)
     return image.size if tags is None else (int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT]))
 
 
 def shown_size(image: PillowImage, path: Path) -> tuple[int, int]:
-    """The (width, height) of an opened file's image once it is turned as it notes."""
+    """Return the (width, height) of an opened file's image after it is turned as it notes."""
     return TURNS[noted(image, path)].size(*stored_size(image))
 
 
 def is_tiled(image: PillowImage) -> bool:
-    """Whether an opened file is a TIFF in tiles."""
+    """Return whether an opened file is a TIFF in tiles."""
     return _TILE_WIDTH in getattr(image, "tag_v2", ())
 
 
 def decoded_size(image: PillowImage) -> tuple[int, int]:
-    """The (width, height) that decoding an opened file at once would take.
+    """Return the (width, height) that decoding an opened file at once would take.
 
     It is that of the image, or of a TIFF's tile, which is decoded as a whole however little of it belongs to the image.
     """
@@ -178,7 +178,7 @@ def decoded_size(image: PillowImage) -> tuple[int, int]:
 
 
 def too_large(image: PillowImage) -> str | None:
-    """Why an opened file is too large to be decoded at once; None where it is not."""
+    """Return why an opened file is too large to be decoded at once; None where it is not."""
     limit, (width, height) = largest_whole(), decoded_size(image)
     if width * height <= limit:
         return None

@@ -52,11 +52,11 @@ class Turn(NamedTuple):
     mirrors_columns: bool
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """The size of the turned image, from that as stored; and back."""
+        """Return the size of the turned image from the stored size, and the reverse."""
         return (height, width) if self.transposes else (width, height)
 
     def pixels(self, stored: ImageArray) -> ImageArray:
-        """The turned pixels of an image, or of whole rows of it (of whole columns, where they become rows)."""
+        """Turn the pixels of an image, or of whole rows of it (of whole columns, where they become rows)."""
         found = stored.swapaxes(0, 1) if self.transposes else stored
         return found[:: -1 if self.mirrors_rows else 1, :: -1 if self.mirrors_columns else 1]
 
@@ -75,7 +75,7 @@ TURNS = {
 
 
 def noted(image: PillowImage, path: Path | None = None) -> int:
-    """The orientation that an image file notes, from 1 to 8, without decoding it; 1 where it notes none.
+    """Return the orientation that an image file notes, from 1 to 8, without decoding it; 1 where it notes none.
 
     Args:
         image: As Pillow opened it.
@@ -95,7 +95,7 @@ def _valid(value: object) -> int:
 
 
 def _in_png(image: PillowImage, path: Path) -> object:
-    """What the file says wherever it stands; `image.getexif()` of a PNG decodes the pixels to come to the end."""
+    """Return the orientation wherever the file notes it; `image.getexif()` of a PNG decodes all pixels first."""
     from PIL import Image
 
     if (content := _png_exif(path)) is None:
@@ -106,7 +106,7 @@ def _in_png(image: PillowImage, path: Path) -> object:
 
 
 def _png_exif(path: Path) -> bytes | None:
-    """The EXIF data of a PNG; chunks of pixels are skipped."""
+    """Return the EXIF data of a PNG; chunks of pixels are skipped."""
     with path.open("rb") as file:
         if file.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
             return None
@@ -121,7 +121,7 @@ def _png_exif(path: Path) -> bytes | None:
 
 
 def upright(image: PillowImage) -> PillowImage:
-    """An image that Pillow opened, with its pixels turned as it notes; the image itself where it notes nothing.
+    """Turn the pixels of an image that Pillow opened as it notes; return the image itself where it notes nothing.
 
     What Pillow made of an image (resized, cut out) keeps the note: turn it before, by `ImageOps.exif_transpose`, which
     takes the note away.
@@ -139,7 +139,7 @@ def upright(image: PillowImage) -> PillowImage:
 
 
 def _decode(image: PillowImage) -> None:
-    """Decodes an opened file.
+    """Decode an opened file.
 
     Pillow (13.0) maps a TIFF of one uncompressed strip into memory by the size of the turned image, so that its rows
     are torn: it does so where it knows the file's name.
@@ -156,7 +156,7 @@ def _decode(image: PillowImage) -> None:
 
 
 def as_stored(shown: tuple[int, int], orientation: int) -> np.ndarray:
-    """The transform (2, 3) from a place on the turned image, of a size (width, height), to that as it is stored."""
+    """Return the transform (2, 3) from a place on the turned image of size (width, height) to the stored one."""
     turn, (width, height) = TURNS[orientation], shown
     # Each mirroring undone, then rows and columns changed back.
     x = [-1.0, 0.0, width] if turn.mirrors_columns else [1.0, 0.0, 0.0]

@@ -59,7 +59,7 @@ class Rows(NamedTuple):
 
 
 def whole_rows(image: PillowImage, size: tuple[int, int]) -> Rows:
-    """Rows of an image that Pillow decodes as a whole once it is read; `size`: (width, height) of it turned."""
+    """Return rows of an image that Pillow decodes as a whole when first read; `size`: (width, height) after turning."""
     turned: list[PillowImage] = []
 
     def read(start: int, stop: int) -> ImageArray:
@@ -72,7 +72,7 @@ def whole_rows(image: PillowImage, size: tuple[int, int]) -> Rows:
 
 
 def wants_gdal(image: PillowImage, path: Path) -> bool:
-    """Whether an image, of which only the header is read, is for GDAL.
+    """Return whether an image, only its header read, is to be read by GDAL.
 
     Raises:
         ImageError: If it is too large for Pillow, and GDAL is not there or reads it otherwise.
@@ -106,7 +106,7 @@ _LOSSY, _ON_ITS_SIDE = "lossy", "noted to be turned by a quarter, and not in til
 
 
 def _unlike_pillow(image: PillowImage, path: Path) -> str | None:
-    """Why GDAL's pixels may differ from Pillow's, or not come in bounded memory; None where all is well."""
+    """Return why GDAL's pixels may differ from Pillow's, or need unbounded memory; None where neither holds."""
     if image.format not in _DRIVERS:
         return f"a file in the format {image.format}"
     if image.mode not in _MODES:
@@ -127,7 +127,7 @@ def _has_rasterio() -> bool:
 
 @contextmanager
 def gdal_rows(path: Path, image: PillowImage) -> Iterator[Rows]:
-    """Rows of an image read by GDAL; `image` is the same file as Pillow opened it, header only.
+    """Yield rows of an image read by GDAL; `image` is the same file as opened by Pillow, header only.
 
     Raises:
         OSError: Of rasterio, if a part cannot be read.
@@ -181,7 +181,7 @@ class MapPlace(NamedTuple):
 
 
 def read_map_place(path: str | Path) -> MapPlace | None:
-    """What a GeoTIFF or a JPEG 2000 says of its place, of its pixels as they are stored; None if it says nothing.
+    """Return the map position in a GeoTIFF or JPEG 2000, for its stored pixels; None if there is none.
 
     Raises:
         ImportError: If rasterio is not there.
@@ -228,7 +228,7 @@ def _reader(source: Any, turn: Turn) -> Callable[[int, int], ImageArray]:
 
 
 def _table(source: Any) -> Any:
-    """The RGB of each value of a file with one band of colour, (256, 3) uint8: its palette, or a range of grey."""
+    """Return the RGB of each value of a one-band file, (256, 3) uint8: its palette, or a range of grey."""
     if source.colorinterp[0].name == "palette":
         table = np.zeros((256, 3), dtype=np.uint8)
         for value, colour in source.colormap(1).items():

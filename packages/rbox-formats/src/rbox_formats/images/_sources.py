@@ -15,7 +15,7 @@ _LIST_SUFFIX = ".txt"
 
 
 def find_images(sources: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Image files by their names.
+    """Find image files by their names.
 
     Args:
         sources: Each is a file; a folder, whose images are taken by their suffix and in order of their names, without
@@ -56,7 +56,7 @@ def _named(source: str) -> Iterator[Path]:
 
 
 def _listed(path: Path) -> Iterator[Path]:
-    """The files that a list names."""
+    """Yield the files that a list names."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
@@ -76,12 +76,12 @@ def _listed(path: Path) -> Iterator[Path]:
 
 
 def stem_of(name: str) -> str:
-    """What an image is called that a file names: without folders, between '/' or Windows' backslash, and suffix."""
+    """Return the image id in a file's path: no folders, separated by '/' or Windows' backslash, and no suffix."""
     return PurePosixPath(name.replace("\\", "/")).stem
 
 
 def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
-    """The files by their images' ids, which are their names without suffix; a file that comes twice once.
+    """Return the files by their images' ids, which are their names without suffix; a repeated file counts once.
 
     Raises:
         DatasetError: If two files have the same name.
@@ -96,7 +96,7 @@ def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
 
 
 def refuse(broken: Sequence[str]) -> None:
-    """Says that images are broken, all of them.
+    """Raise an error that names all broken images.
 
     Raises:
         ImageError: If there are any.

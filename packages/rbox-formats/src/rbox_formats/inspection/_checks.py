@@ -61,7 +61,7 @@ class Objects:
 
     @classmethod
     def of(cls, record: ImageRecord) -> Objects:
-        """The objects of a record."""
+        """Return the objects of a record."""
         known = record.width is not None and record.height is not None
         return cls(
             quads=rbox_to_quad(record.boxes) if record.quads is None else record.quads,
@@ -106,7 +106,7 @@ class Objects:
 
 
 def _apart(quads: QuadsN, size: tuple[int, int]) -> FlagsN:
-    """Which quads' hulls lie apart from the image: by the separating axis theorem, along the normals of their sides."""
+    """Return which quads' hulls lie apart from the image (separating axis theorem, along their sides' normals)."""
     sides = np.stack([quads[:, j] - quads[:, i] for i, j in _CORNER_PAIRS], axis=1)
     normals = np.stack([-sides[..., 1], sides[..., 0]], axis=-1)
     width, height = size
@@ -117,7 +117,7 @@ def _apart(quads: QuadsN, size: tuple[int, int]) -> FlagsN:
 
 
 def reaches_outside(objects: Objects) -> FlagsN:
-    """Which objects are partly on the image and reach more than `BORDER` beyond it: what a window cuts does."""
+    """Return which objects are partly on the image and reach more than `BORDER` beyond it."""
     if objects.size is None:
         return np.zeros(len(objects.quads), dtype=bool)
     beyond = (objects.low < -BORDER) | (objects.high > np.array(objects.size) + BORDER)
@@ -179,7 +179,7 @@ def _thin(objects: Objects) -> Findings:
 
 
 def _duplicate(objects: Objects) -> Findings:
-    """Each object that repeats an earlier one."""
+    """Find each object that repeats an earlier one."""
     n = len(objects.quads)
     tolerances = np.maximum(DUPLICATE_SHARE * objects.boxes[:, 3], DUPLICATE_PX)
     # Corners that are near have means that are as near: in order of class and x, only what follows within the tolerance
@@ -205,7 +205,7 @@ def _duplicate(objects: Objects) -> Findings:
 
 
 def corner_distance(first: QuadsN, second: QuadsN) -> ScoresN:
-    """The largest distance between corners of two quads (N, 4, 2), matched from any corner on, either way around."""
+    """Return the largest distance between matched corners of quads (N, 4, 2), from any corner, either way."""
     ways = [np.roll(second[:, ::turn], shift, axis=1) for turn in (1, -1) for shift in range(4)]
     apart = np.stack([first - way for way in ways], axis=1)
     return np.asarray(np.sqrt((apart**2).sum(axis=-1)).max(axis=-1).min(axis=1))

@@ -165,7 +165,7 @@ class Inspection:
         return {kind: counts[kind] for kind in CHECKS}
 
     def to_dict(self) -> dict[str, Any]:
-        """As what JSON can hold."""
+        """Return all of it as plain values for JSON."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         named = {name: [each._asdict() for each in values[name]] for name in _LISTS}
         arrays = {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
@@ -197,7 +197,7 @@ class Inspector:
         self._passed_over: Counter[str] = Counter()
 
     def add(self, record: ImageRecord, index: int, file: Path | None = None) -> None:
-        """Counts one image.
+        """Count one image.
 
         Args:
             record: The image.
@@ -261,11 +261,11 @@ class Inspector:
             self._on_its_side.append(OnItsSide(record.image_id, where, stated, record.size))
 
     def add_broken(self, file: Path | str, error: Exception) -> None:
-        """Notes a file that could not be read."""
+        """Note a file that could not be read."""
         self._broken.append(Broken(str(file), str(error)))
 
     def result(self) -> Inspection:
-        """What went by so far."""
+        """Return the inspection of what was added so far."""
         labels = np.asarray(self._labels)
         columns = np.asarray(self._long), np.asarray(self._short), np.asarray(self._difficult)
         order = np.argsort(labels, kind="stable")
@@ -319,7 +319,7 @@ def _summary(name: str, long: Any, short: Any, difficult: Any, images: int) -> C
 
 
 def inspect(dataset: Dataset, *, progress: bool = False) -> Inspection:
-    """Goes through a dataset once, one image at a time.
+    """Go through a dataset once, one image at a time.
 
     A file that cannot be read does not end it: it is listed, with the first fault in it, and the next one is read.
 
@@ -346,7 +346,7 @@ def inspect(dataset: Dataset, *, progress: bool = False) -> Inspection:
 
 
 def file_of(source: Any) -> Path | None:
-    """The annotation's file, from what a dataset's `load` takes: a path, what has one, or the first that does."""
+    """Return the annotation's file from a source of a dataset: a path, what has one, or the first that does."""
     if isinstance(source, tuple):
         return next((file for file in map(file_of, source) if file is not None), None)
     path = source if isinstance(source, Path) else getattr(source, "path", None)

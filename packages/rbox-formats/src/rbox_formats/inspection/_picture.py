@@ -19,7 +19,7 @@ _COLUMN, _HISTOGRAM = 700, 230
 
 
 def summary_picture(inspection: Inspection, title: str) -> PillowImage:
-    """Objects per class and suspicions on the left; angles, sizes and objects per image on the right.
+    """Draw objects per class and suspicions on the left; angles, sizes and objects per image on the right.
 
     Args:
         inspection: What was found.
@@ -58,7 +58,7 @@ def summary_picture(inspection: Inspection, title: str) -> PillowImage:
 
 
 def headline(inspection: Inspection) -> str:
-    """How much there is, as a sentence."""
+    """Return the counts as a sentence."""
     images, broken = len(inspection.objects_per_image), len(inspection.broken)
     parts = [f"{inspection.objects:,} {_plural(inspection.objects, 'object')} on {images:,} {_plural(images, 'image')}"]
     if inspection.without_file:

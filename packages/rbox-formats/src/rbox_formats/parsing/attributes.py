@@ -23,7 +23,7 @@ _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 
 
 def looks_like_angle(name: str, value: Any) -> bool:
-    """Whether what is said of an object may be its angle: a name that says so, and a number that is not zero.
+    """Return whether an attribute may be an object's angle: its name says so, and its number is not zero.
 
     >>> looks_like_angle("boxAngle", 30.0), looks_like_angle("rotation", "0.0"), looks_like_angle("rectangle", 4)
     (True, False, False)
@@ -39,5 +39,5 @@ def looks_like_angle(name: str, value: Any) -> bool:
 
 
 def angle_named(name: str) -> str:
-    """What `ImageRecord.passed_over` calls such an attribute."""
+    """Return how `ImageRecord.passed_over` names such an attribute."""
     return f"attribute {name!r} that looks like an angle"

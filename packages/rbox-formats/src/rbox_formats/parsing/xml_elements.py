@@ -75,7 +75,7 @@ class ElementError(ValueError):
 
 
 def read(path: Path, convert: Callable[[Element], Result]) -> Result:
-    """What `convert` makes of a file's root element.
+    """Return what `convert` makes of a file's root element.
 
     Raises:
         DatasetError: If there is no such file, it is not XML, has a document type, or `convert` raises `ElementError`;
@@ -130,7 +130,7 @@ class _StopError(Exception):
 
 
 def _document_type_line(data: bytes) -> int:
-    """The line of the document type, 0 where there is none.
+    """Return the line of the document type, 0 where there is none.
 
     It can only stand before the root element, so that little is read here. The parser of the whole file is asked for
     no more than a tree: one that also reports document types is half as fast.
@@ -156,7 +156,7 @@ def _document_type_line(data: bytes) -> int:
 
 
 def _element_lines(data: bytes) -> list[int]:
-    """The line that each element begins in, in document order."""
+    """Return the line that each element begins in, in document order."""
     from xml.parsers import expat
 
     lines: list[int] = []
@@ -167,7 +167,7 @@ def _element_lines(data: bytes) -> list[int]:
 
 
 def expect_root(root: Element, tag: str) -> None:
-    """Makes sure of the root element's name.
+    """Check the name of the root element.
 
     Raises:
         ElementError: If it has another.
@@ -178,7 +178,7 @@ def expect_root(root: Element, tag: str) -> None:
 
 
 def child(element: Element, path: str) -> Element:
-    """The first element at a path of tags.
+    """Return the first element at a path of tags.
 
     Raises:
         ElementError: If there is none.
@@ -190,12 +190,12 @@ def child(element: Element, path: str) -> Element:
 
 
 def text_of(element: Element) -> str:
-    """An element's text without the space around it."""
+    """Return an element's text without the space around it."""
     return (element.text or "").strip()
 
 
 def text(element: Element, path: str) -> str:
-    """The text at a path of tags.
+    """Return the text at a path of tags.
 
     Raises:
         ElementError: If there is no such element, or nothing in it.
@@ -207,7 +207,7 @@ def text(element: Element, path: str) -> str:
 
 
 def number(element: Element, path: str, at_least: float = -LARGEST) -> float:
-    """The number at a path of tags.
+    """Return the number at a path of tags.
 
     Raises:
         ElementError: If there is none, or it is not finite, too small, or too large for a coordinate.
@@ -219,7 +219,7 @@ def number(element: Element, path: str, at_least: float = -LARGEST) -> float:
 
 
 def to_number(value: str, element: Element, what: str, at_least: float = -LARGEST) -> float:
-    """A text as a number; see `number`."""
+    """Parse a text as a number; see `number`."""
     try:
         result = float(value)
     except ValueError:
@@ -234,7 +234,7 @@ def to_number(value: str, element: Element, what: str, at_least: float = -LARGES
 
 
 def flag(element: Element, path: str) -> bool:
-    """Whether the text at a path of tags is 1 rather than 0; False where there is no such element.
+    """Return whether the text at a path of tags is 1 rather than 0; False where there is no such element.
 
     Raises:
         ElementError: If it is something else.
@@ -248,7 +248,7 @@ def flag(element: Element, path: str) -> bool:
 
 
 def pixels(element: Element, path: str) -> int | None:
-    """A side of the image; None where there is no such element, or it is empty or 0, as tools write that do not know.
+    """Return a side of the image; None where the element is missing, empty or 0, which tools write for unknown.
 
     Raises:
         ElementError: If it is not a whole number.
@@ -263,7 +263,7 @@ def pixels(element: Element, path: str) -> int | None:
 
 
 def file_name(element: Element, path: str) -> str | None:
-    """A name of an image file; None where there is no such element, or it is empty.
+    """Return the name of an image file; None where the element is missing or empty.
 
     Raises:
         ElementError: If it is a path, or no name.
@@ -282,7 +282,7 @@ def file_name(element: Element, path: str) -> str | None:
 
 
 def label(element: Element, path: str, class_names: ClassNames) -> int:
-    """The label of the class named at a path of tags.
+    """Return the label of the class named at a path of tags.
 
     Raises:
         ElementError: If there is no name, or not among the classes.
@@ -295,18 +295,18 @@ def label(element: Element, path: str, class_names: ClassNames) -> int:
 
 
 def unknown_class(name: str, element: Element, class_names: ClassNames) -> ElementError:
-    """What to raise for a class that is not among those of the dataset."""
+    """Return the error to raise for a class that is not among those of the dataset."""
     return ElementError(f"expected a class among {listed(class_names)}, got {quoted(name)}", element, CORRECT_OR_NAME)
 
 
 def fields(root: Element, paths: Sequence[str]) -> dict[str, str]:
-    """The texts at some paths of tags, without those that are missing or empty."""
+    """Return the texts at some paths of tags, without those that are missing or empty."""
     texts = {path: text_of(found) for path in paths if (found := root.find(path)) is not None}
     return {path: value for path, value in texts.items() if value}
 
 
 def nested(values: Sequence[tuple[str, str]]) -> list[Node]:
-    """Texts by their paths of tags, of at most two, as nodes: neighbours under one tag share it."""
+    """Return texts by their paths of tags, at most two deep, as nodes: neighbours under one tag share it."""
     nodes: list[tuple[str, Any]] = []
     for path, value in values:
         tag, _, inner = path.partition("/")
@@ -320,7 +320,7 @@ def nested(values: Sequence[tuple[str, str]]) -> list[Node]:
 
 
 def write(path: Path, root: Node, attributes: dict[str, str] | None = None) -> None:
-    """Writes a whole XML file or none, in UTF-8, indented, with what needs it escaped.
+    """Write a whole XML file or none, in UTF-8, indented, with what needs it escaped.
 
     Args:
         path: The file.
@@ -336,7 +336,7 @@ def write(path: Path, root: Node, attributes: dict[str, str] | None = None) -> N
 
 
 def start_tag(tag: str, attributes: Mapping[str, str], path: Path, content: str | None = "") -> str:
-    """The beginning of an element with attributes, or all of it where it has a text or, for None, nothing in it.
+    """Return the start tag of an element with attributes, or the whole element if it has a text or (None) is empty.
 
     Raises:
         DatasetError: If a value has characters that XML cannot hold; it names `path`, the file that it is for.
@@ -362,7 +362,7 @@ def _lines(nodes: str | Sequence[Node], indent: str, path: Path) -> Iterator[str
 
 @cache
 def _unwritable() -> re.Pattern[str]:
-    """What XML 1.0 cannot hold, not even escaped (section 2.2, Char). Slow to compile, so not before it is needed."""
+    """Return a pattern for what XML 1.0 cannot hold, not even escaped (section 2.2, Char); compiled when needed."""
     return re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

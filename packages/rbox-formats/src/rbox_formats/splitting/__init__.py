@@ -66,7 +66,7 @@ def split(
     workers: int = 1,
     progress: bool = False,
 ) -> Summary:
-    """Cuts the images of a dataset into windows, and writes these as a dataset of its own.
+    """Cut the images of a dataset into windows, and write these as a dataset of its own.
 
     Args:
         dataset: Images that are not there are left out.
@@ -117,7 +117,7 @@ class _Source(NamedTuple):
 
 
 def _survey(dataset: Dataset, failures: list[str]) -> tuple[dict[str, _Source], int]:
-    """The images by their ids, and how many annotations have none; what cannot be read is added to the failures."""
+    """Return the images by their ids, and how many annotations have none; unreadable ones are added to the failures."""
     found: dict[str, _Source] = {}
     without_image = 0
     for index in range(len(dataset)):
@@ -144,7 +144,7 @@ def _run(
     failures: list[str],
     advance: Advance,
 ) -> Done:
-    """Splits the images that are not yet done.
+    """Split the images that are not yet done.
 
     Raises:
         DatasetError: At the end, if there are failures.
@@ -171,7 +171,7 @@ def _run(
 
 
 def _split_one(record: ImageRecord, source: str, settings: SplitSettings, folder: Folder) -> Done | str:
-    """One image, in a worker process; in place of what was done the reason why it could not be."""
+    """Split one image, in a worker process; return what was done, or the reason why it could not be."""
     try:
         windows, unseen = split_image(record, settings, folder.images, folder.temporary, _workers.check_stop)
         folder.write(record.image_id, source, windows, len(record), unseen)

@@ -103,13 +103,13 @@ class Folder:
         self.images.mkdir(parents=True, exist_ok=True)
 
     def begin(self) -> None:
-        """Makes room for a run, and removes what one that was killed left half written."""
+        """Prepare the folder for a run, and remove the half-written files of one that was killed."""
         shutil.rmtree(self.temporary, ignore_errors=True)
         self.temporary.mkdir(parents=True)
         self._records.mkdir(exist_ok=True)
 
     def done(self, image_id: str, fingerprint: str) -> Done | None:
-        """What was done of an image; None if nothing, or if the image is another now: its old windows are removed."""
+        """Return the result of an image; None if there is none, or if the image changed, whose old windows go."""
         path = self._record(image_id)
         if not path.is_file():
             return None
@@ -122,7 +122,7 @@ class Folder:
         return None
 
     def write(self, image_id: str, fingerprint: str, windows: Sequence[ImageRecord], objects: int, unseen: int) -> None:
-        """Notes that an image is done, after its windows' images are there."""
+        """Note that an image is done, after its windows' images are there."""
         values = {
             "fingerprint": fingerprint,
             "objects": objects,
@@ -135,13 +135,13 @@ class Folder:
         temporary.replace(self._record(image_id))
 
     def read(self, image_ids: Sequence[str]) -> Iterator[ImageRecord]:
-        """The windows of all images, one image's at a time."""
+        """Yield the windows of all images, one image's at a time."""
         for image_id in image_ids:
             for window in _read(self._record(image_id), _Image).windows:
                 yield _to_record(window, self.images)
 
     def finished(self, fingerprint: str) -> Done | None:
-        """What a run that came to its end did; None if none did.
+        """Return the result of a run that was completed; None if none was.
 
         Raises:
             DatasetError: If it was another dataset.
@@ -160,7 +160,7 @@ class Folder:
         return Done(*noted.done)
 
     def finish(self, fingerprint: str, done: Done) -> None:
-        """Notes that all is done, and removes what only a run needs."""
+        """Note that all is done, and remove what only a run needs."""
         files.write_text(self._base / "done.json", json.dumps({"fingerprint": fingerprint, "done": done}) + "\n")
         self._clear()
 
@@ -173,7 +173,7 @@ class Folder:
 
 
 def fingerprint(record: ImageRecord) -> str:
-    """A hash of what an image's windows are made of: its objects, and its file's name and size."""
+    """Return a hash of an image's objects, and its file's name and size."""
     values = _to_dict(record) | {"bytes": record.file.stat().st_size}
     if not images.is_default():
         values["shown"] = [os.environ.get(name) for name in (images.BANDS_VARIABLE, images.STRETCH_VARIABLE)]
@@ -211,7 +211,7 @@ def _to_record(window: _Window, images: Path) -> ImageRecord:
 
 
 def _read(path: Path, kind: type[T]) -> T:
-    """What a run noted in a file.
+    """Read what a run noted in a file.
 
     Raises:
         DatasetError: If something else is in it.

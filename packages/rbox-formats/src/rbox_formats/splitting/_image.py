@@ -27,7 +27,7 @@ def split_image(
     temporary: Path,
     between: Callable[[], None] = lambda: None,
 ) -> tuple[list[ImageRecord], int]:
-    """Writes the windows of one image.
+    """Write the windows of one image.
 
     Args:
         record: The image and its objects.

@@ -23,7 +23,7 @@ class StoppedError(Exception):
 
 
 def check_stop() -> None:
-    """Ends what a worker process does, if it was told to.
+    """End the work of a worker process, if it was asked to stop.
 
     Raises:
         StoppedError: If so.
@@ -33,7 +33,7 @@ def check_stop() -> None:
 
 
 def run(function: Callable[..., T], items: Iterable[tuple[Any, ...]], workers: int) -> Generator[T, None, None]:
-    """The function's result for each tuple of arguments, as they come; in this process where `workers` is 1.
+    """Yield the function's result for each tuple of arguments, as they come; in this process where `workers` is 1.
 
     Function, arguments and results are pickled. Processes are spawned, so a script that asks for more than one has to
     guard its own beginning by `if __name__ == "__main__"`. An error in the function, an interrupt here, or a caller
@@ -70,7 +70,7 @@ def run(function: Callable[..., T], items: Iterable[tuple[Any, ...]], workers: i
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Puts Ctrl-C off to the end of the block, and for processes that are started in it until they say otherwise.
+    """Delay Ctrl-C to the end of the block, and for processes started in it until they allow it.
 
     They would answer it with a traceback while they start, before `_begin` can have it ignored.
     """
@@ -85,7 +85,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _begin(stop: Event) -> None:
-    """In a new worker process."""
+    """Set up a new worker process."""
     import threading
 
     global _stop

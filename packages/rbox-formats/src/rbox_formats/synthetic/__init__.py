@@ -36,7 +36,7 @@ WINTER = replace(VARIED, season="winter", class_names=ClassNames([*CLASS_NAMES, 
 
 
 def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = None) -> tuple[Image, ImageRecord]:
-    """One scene and its annotations; the same seed and configuration give the same bytes.
+    """Draw one scene and its annotations; the same seed and configuration give the same bytes.
 
     Args:
         seed: At least 0.
@@ -80,7 +80,7 @@ def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = N
 def write_scenes(
     root: str | Path, split: str | None, seeds: Iterable[int], config: SceneConfig = _DEFAULT, *, format: str = "dota"
 ) -> list[ImageRecord]:
-    """Draws scenes into a dataset: images as PNG, each whole or not there, and annotations that follow them.
+    """Draw scenes into a dataset: images as PNG, each written whole or not at all, with their annotations.
 
     Args:
         root: The dataset's folder, made where it is missing; images and annotations of the same names are replaced.

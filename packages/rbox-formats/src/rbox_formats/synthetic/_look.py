@@ -11,7 +11,7 @@ _HAZE = (196.0, 204.0, 212.0)
 
 
 def seen(image: ImageArray, rng: np.random.Generator, variety: float) -> ImageArray:
-    """The scene (size, size, 3) as one of many cameras sees it in one of many lights; no pixel moves.
+    """Return the scene (size, size, 3) as one of many cameras sees it in one of many lights; no pixel moves.
 
     Args:
         image: As painted.

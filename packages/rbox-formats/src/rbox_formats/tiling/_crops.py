@@ -20,7 +20,7 @@ _ROWS_AT_ONCE = 256
 
 
 def crop(image: Image, window: Window, *, padding: bool = True) -> Image:
-    """A window's pixels.
+    """Return a window's pixels.
 
     Args:
         image: (height, width, 3) uint8.
@@ -47,7 +47,7 @@ def crop(image: Image, window: Window, *, padding: bool = True) -> Image:
 
 
 def crops(path: str | Path, places: Iterable[Window], *, padding: bool = True) -> Iterator[tuple[Window, Image]]:
-    """The pixels of windows of an image file, which is read once, from above to below.
+    """Yield windows of an image file and their pixels; the file is read once, from top to bottom.
 
     Memory is that of a band as high as the largest window and as wide as the image, where `images.open_rows` reads the
     image part by part.
@@ -91,7 +91,7 @@ def crops(path: str | Path, places: Iterable[Window], *, padding: bool = True) -
 
 
 def _move_up(band: Image, by: int, count: int) -> None:
-    """Moves `count` rows to the top, in pieces that do not overlap their places: numpy would copy the whole first."""
+    """Move `count` rows to the top, in pieces that do not overlap their places: numpy would copy the whole first."""
     at_once = min(by, _ROWS_AT_ONCE)
     for row in range(0, count if by else 0, at_once or 1):
         next_row = min(row + at_once, count)

@@ -23,7 +23,7 @@ _ROUNDING = 1e-9
 
 
 def belonging(record: ImageRecord, window: Window, iof_threshold: float = 0.7) -> FlagsN:
-    """Which of an image's objects belong to a window (N,); see `clip_to_window`."""
+    """Return which of an image's objects belong to a window (N,); see `clip_to_window`."""
     share, by_centre = _shares(record.corners, record, window)
     return by_centre | _is_enough(share, iof_threshold)
 
@@ -36,7 +36,7 @@ def clip_to_window(
     border: Border = "keep",
     below: Below = "drop",
 ) -> ImageRecord:
-    """What of an image's objects belongs to a window, in the pixels of the window as it is seen.
+    """Return the image's objects that belong to a window, in the pixels of the window as it is shown.
 
     Args:
         record: The image.
@@ -80,7 +80,7 @@ def clip_to_window(
 
 
 def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN:
-    """Boxes (N, 5) or quads (N, 4, 2) of a window as it is seen, in the image's coordinates.
+    """Convert boxes (N, 5) or quads (N, 4, 2) from the pixels of a window to those of its image.
 
     Raises:
         FormatsError: If they are neither.
@@ -94,7 +94,7 @@ def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN:
 
 
 def _moved(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
-    """The other way round: from the image to the window as it is seen."""
+    """Convert the other way round: from the image to the window as it is shown."""
     corner = np.array([window.x, window.y], dtype=np.float64)
     if shapes.ndim == 3:
         return (shapes - corner) * window.scale
@@ -103,14 +103,14 @@ def _moved(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
 
 
 def _is_enough(share: ScoresN, iof_threshold: float) -> FlagsN:
-    """Which shares reach a threshold; one of zero asks for something."""
+    """Return which shares reach a threshold; a threshold of zero is reached by any share above zero."""
     if not 0 <= iof_threshold <= 1:
         raise FormatsError(f"expected a share of an object as threshold, from 0 to 1, got {iof_threshold}")
     return share >= max(iof_threshold * (1 - _ROUNDING), _ROUNDING)
 
 
 def _seen(record: ImageRecord, window: Window) -> Any:
-    """The window's part on the image as (x0, y0, x1, y1), and the whole window where the image's size is unknown."""
+    """Return the window's part on the image as (x0, y0, x1, y1), or the whole window for an image of unknown size."""
     low, high = np.array(window.corners, dtype=np.float64).reshape(2, 2)
     if record.width is not None and record.height is not None:
         low = np.maximum(low, 0)
@@ -119,7 +119,7 @@ def _seen(record: ImageRecord, window: Window) -> Any:
 
 
 def _shares(quads: QuadsN, record: ImageRecord, window: Window) -> tuple[ScoresN, FlagsN]:
-    """The share of each object's area on the image that is inside (N,), and which are inside by their centre (N,)."""
+    """Return the share of each object's area on the image that is inside (N,), and whether its centre is (N,)."""
     inside, whole = area_inside(quads, _seen(record, window)), quad_area(quads)
     on_image = whole
     if record.width is not None and record.height is not None:
@@ -133,7 +133,7 @@ def _shares(quads: QuadsN, record: ImageRecord, window: Window) -> tuple[ScoresN
 def _clipped(
     part: ImageRecord, quads: QuadsN, has_area: FlagsN, window: Window, image: ImageRecord
 ) -> tuple[BoxesN, QuadsN | None]:
-    """Boxes and quads of which those that the border cuts are the minimum-area rectangles of what is left."""
+    """Return boxes and quads; those that the border cuts become the minimum-area rectangles of what is left."""
     seen = _seen(image, window)
     # A line or a point, which counts by its centre, stays as it is.
     cut = np.flatnonzero(has_area & ((quads < seen[:2]) | (quads > seen[2:])).any(axis=(1, 2)))

@@ -56,7 +56,7 @@ class Window(NamedTuple):
 
 
 def default_gap(size: int) -> int:
-    """How far windows of this side overlap where nobody says: DOTA's 200 px at 1024, and in proportion."""
+    """Return how far windows of this side overlap by default: DOTA's 200 px at 1024, and in proportion."""
     return round(size * 200 / 1024)
 
 
@@ -69,7 +69,7 @@ def windows(
     scales: Sequence[float] = (1.0,),
     min_image_share: float = 0.6,
 ) -> list[Window]:
-    """The windows that cover an image, scale by scale, row by row.
+    """Return the windows that cover an image, scale by scale, row by row.
 
     At a scale r the image is seen at r times its size, through windows of int(size / r) of its pixels that overlap by
     int(gap / r): MMRotate's rule. DOTA's recipes are size 1024 and gap 200 at scale 1, and gap 500 at 0.5, 1 and 1.5.
@@ -111,7 +111,7 @@ def windows(
 
 
 def _sides(size: int, gap: int, scales: Sequence[float]) -> list[tuple[int, int]]:
-    """Side and overlap of the windows of each scale, in pixels of the image."""
+    """Return the side and overlap of the windows of each scale, in pixels of the image."""
     sides: dict[int, int] = {}
     for scale in scales:
         if not 0 < scale < float("inf"):
@@ -134,7 +134,7 @@ def _starts(length: int, size: int, gap: int) -> list[int]:
 
 
 def window_name(image_id: str, window: Window) -> str:
-    """What a window's image is called: `<image_id>__<size>__<x>___<y>`, as MMRotate's img_split.py has it.
+    """Return the name of a window's image: `<image_id>__<size>__<x>___<y>`, as MMRotate's img_split.py has it.
 
     All three numbers are in pixels of the image. MMRotate adds x and y to what was detected in the window, after it has
     undone its own resizing: at scales other than 1 that is right where windows were stored with the image's own pixels.
@@ -148,7 +148,7 @@ def window_name(image_id: str, window: Window) -> str:
 
 
 def parse_window_name(name: str, output_size: int | None = None) -> tuple[str, Window]:
-    """The image and the window that a name stands for.
+    """Return the image id and the window that a name means.
 
     Args:
         name: As `window_name` gives it: without a suffix, from whatever source.
@@ -196,7 +196,7 @@ class NamedWindow(NamedTuple):
 
 
 def locate(name: str, output_size: int | None = None, seen: int | None = None) -> NamedWindow:
-    """Places a window by its name, as MMRotate's and Ultralytics' scripts write it or as DOTA's development kit does.
+    """Find a window's place by its name, as written by MMRotate, Ultralytics or DOTA's development kit.
 
     "P0706__1024__87___158" has the side and the corner in pixels of the image. The kit's "P0706__0.5__200___100" has
     the scale at which the image was cut, and the corner in pixels of the scaled image. A number with a point, or below
