@@ -1,8 +1,8 @@
-"""Ctrl-C while one of our commands still loads, and when its work is done: the process ends at once, with one line.
+"""Handle Ctrl-C while one of our commands loads, and after its work is done: the process ends at once, with one line.
 
-Between the two `rbox_formats.cli` sees to it. This module is the first that `rbox_formats` imports, and so one of the
-first that any of the commands does: loading them takes a second where other work has the cores. Where the process is
-not one of our commands, nothing is changed by importing it.
+While the command works, `rbox_formats.cli` handles it. This module is the first that `rbox_formats` imports, and so one
+of the first that any of the commands imports: loading the rest can take a second on a busy machine. In a process that
+is not one of our commands, importing this module changes nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def is_command() -> bool:
     """Return whether this process is one of our commands: its script, or `python -m` and its package."""
     words = sys.orig_argv[1:]
     while words and words[0].startswith("-") and words[0] != "-m":
-        del words[0]  # an option of Python's, such as -u from torchrun
+        del words[0]  # an option of Python itself, such as -u from torchrun
     name = "".join(words[1:2]).replace("_", "-") if words[:1] == ["-m"] else Path("".join(words[:1])).stem
     return name in _COMMANDS
 

@@ -42,14 +42,14 @@ class ClassNames(tuple[str, ...]):
     (1, None)
 
     Raises:
-        ClassNameError: If a name is empty or no text, two of them differ only in what lookup disregards, or they are
-            one text.
+        ClassNameError: If a name is empty or not a text, if two names are equal to lookup, or if a single text is
+            given.
     """
 
     _index: dict[str, int]
 
     def __new__(cls, names: Iterable[str]) -> ClassNames:
-        if isinstance(names, str):  # whose letters are no classes
+        if isinstance(names, str):  # its letters would become classes
             raise ClassNameError(f"expected a list of class names, got the text {quoted(names)}")
         try:
             self = super().__new__(cls, names)
@@ -82,23 +82,23 @@ class ClassNames(tuple[str, ...]):
 class ImageRecord:
     """One image and the boxes on it, in pixels of the image.
 
-    Columns are what `rbox_formats.arrays` says, and arrays of the type below once they are in the record.
+    Columns are given as anything that `rbox_formats.arrays` accepts; the record holds arrays of the types below.
 
     Attributes:
-        image_id: What names the image within its dataset.
+        image_id: The image's name within its dataset.
         boxes: (N, 5) float64 as (cx, cy, w, h, angle), `le90`, radians, clockwise positive.
         labels: (N,) int64, indices into the dataset's class names.
         quads: (N, 4, 2) float64 as annotated, or None where the format has boxes only.
-        difficult: (N,) bool.
+        difficult: (N,) bool. Default: all False.
         scores: (N,) float64, or None for annotations and for detectors that give none.
-        path: The image's file, or None where a label file stands without it.
-        width: In pixels, or None where the file is not there to tell.
-        height: In pixels, or None.
-        metadata: What the format says of the image and the record has no name for; writers give it back.
-        stated_size: (width, height) that the annotation itself says of its image, where it does. The file's is what
-            counts; `inspect` compares the two.
-        passed_over: What the annotation says that the record does not, with how often: shapes without an area,
-            attributes that look like an angle. `inspect` and `convert` name it; no writer gives it back.
+        path: The image's file, or None if there is a label file without an image.
+        width: The image's width in pixels, or None if it is unknown because there is no image file.
+        height: The image's height in pixels, or None if it is unknown because there is no image file.
+        metadata: What the annotation holds about the image beyond the other fields; writers write it again.
+        stated_size: The (width, height) in the annotation itself, or None if it has none. The size of the image file
+            is the one that counts; `inspect` compares the two.
+        passed_over: What the annotation holds and the record does not, with its number of occurrences: shapes without
+            an area, attributes that look like an angle. `inspect` and `convert` report it; writers do not write it.
 
     Raises:
         FormatsError: If a column is of another shape, not of numbers, or not as long as the boxes.
@@ -108,7 +108,7 @@ class ImageRecord:
     boxes: BoxesN
     labels: LabelsN
     quads: QuadsN | None = None
-    difficult: FlagsN = None  # type: ignore[assignment]  # none are, where nobody says: filled in below
+    difficult: FlagsN = None  # type: ignore[assignment]  # default: all False, filled in below
     scores: ScoresN | None = None
     path: Path | None = None
     width: int | None = None
@@ -174,10 +174,10 @@ class ImageRecord:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels, for what cannot do without.
+        """(width, height) in pixels, for code that needs it.
 
         Raises:
-            FormatsError: If the image is not there to tell.
+            FormatsError: If it is unknown, because there is no image file.
         """
         if self.width is None or self.height is None:
             raise FormatsError(f"expected an image for {quoted(self.image_id)}, whose size matters here; found none")
@@ -185,10 +185,10 @@ class ImageRecord:
 
     @property
     def file(self) -> Path:
-        """The image's file, for what cannot do without.
+        """The image's file, for code that needs it.
 
         Raises:
-            FormatsError: If there is none.
+            FormatsError: If there is no image file.
         """
         if self.path is None:
             raise FormatsError(f"expected an image file for {quoted(self.image_id)}, found none")
@@ -226,14 +226,14 @@ def _as_it_is(record: ImageRecord) -> ImageRecord:
 
 @dataclass(frozen=True)
 class Unmatched:
-    """The images and the annotation files of a dataset that do not find each other by their names.
+    """The images without an annotation file of their name, and the annotation files without an image.
 
     Attributes:
-        images: Image files that no annotation file claims.
-        labels: Annotation files whose image is not there.
-        as_empty: Whether such images are in the dataset, as images without objects, or are no part of it.
-        image_count: How many images there are in all.
-        label_count: How many annotation files.
+        images: Image files without an annotation file.
+        labels: Annotation files without an image.
+        as_empty: Whether images without an annotation file are in the dataset, as images without objects.
+        image_count: The number of all images.
+        label_count: The number of all annotation files.
     """
 
     images: tuple[Path, ...] = ()
@@ -264,13 +264,13 @@ def _some(paths: Sequence[Path], show: int) -> str:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset's images one after the other, each read when it is asked for.
+    """A sequence of the records of a dataset, each read when it is asked for.
 
     Attributes:
-        class_names: What the labels index; a list of names becomes `ClassNames`.
-        sources: What `load` takes, one per image: small, such as a path.
-        load: Reads one image's record. Default: the sources are the records.
-        unmatched: Which images and annotation files do not find each other, where the format has one of each.
+        class_names: The class names that labels index; a list of names becomes `ClassNames`.
+        sources: The arguments of `load`, one per image: small, such as a path.
+        load: The function that reads one image's record. Default: the sources are the records themselves.
+        unmatched: Images and annotation files without a partner, in formats with one annotation file per image.
     """
 
     class_names: ClassNames

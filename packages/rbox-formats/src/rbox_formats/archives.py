@@ -1,7 +1,7 @@
-"""Zip archives from outside: opened and read with limits, and one kind of error for all that is wrong with them.
+"""Zip archives from outside: opened and read with limits, and with one kind of error for every fault.
 
 Nothing of an archive is written to disk. Python's zipfile and its decompressors raise a dozen kinds of errors for
-broken archives; here each becomes the error that the caller names, with the archive and the member.
+broken archives; here each becomes the error class that the caller names, with the archive and the member.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from rbox_formats.errors import DatasetError, RboxError, quoted, said
 __all__ = ["LARGEST", "MOST_RATIO", "SMALL", "check", "is_archive", "opened", "read", "require_reasonable"]
 
 LARGEST = 4 * 2**30
-"""What an archive's members may come to unpacked, in bytes: 10 million detections in Task1 form are about 1 GB."""
+"""The limit on the unpacked size of all members together, in bytes: 10 million Task1 detections are about 1 GB."""
 
 MOST_RATIO = 100
-"""How many times as large as it is packed a member may be, and all of them as the archive: texts of detections come to
-10 times, deflate makes up to 1,032 of zeros."""
+"""The limit on the ratio of unpacked to packed size, of each member and of the whole archive.
+
+Texts of detections have a ratio of 10; deflate reaches 1,032 on zeros.
+"""
 
 SMALL = 2**20
-"""What comes to no more than this unpacked, in bytes, is not asked for its ratio."""
+"""The unpacked size in bytes up to which the ratio is not checked."""
 
 _AT_ONCE = 2**20
 
-# zipfile bounds what it unpacks at once of these. Of bzip2, of which 4 kB can make 4 GB, of LZMA and others it does
-# not, and nobody packs results so.
+# zipfile limits how much it unpacks at once for these methods. It does not for bzip2 (4 kB can become 4 GB), LZMA and
+# others, which nobody uses for results.
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
@@ -46,12 +48,12 @@ def opened(path: Path, error: type[RboxError] = DatasetError) -> Iterator[zipfil
 
     Args:
         path: The file.
-        error: What to raise.
+        error: The class of the error to raise.
 
     Raises:
-        RboxError: Of the given kind, if it is none, or its directory is broken.
+        RboxError: Of the given class, if the file is not a zip, or its directory is broken.
     """
-    # Not in a list: which errors there are changes with Python's versions and with what it was built with.
+    # Every error, since the possible ones change with Python's version and the libraries that it was built with.
     try:
         archive = zipfile.ZipFile(path)
     except Exception as reason:
@@ -63,11 +65,11 @@ def opened(path: Path, error: type[RboxError] = DatasetError) -> Iterator[zipfil
 def check(path: Path, error: type[RboxError] = DatasetError) -> None:
     """Check that a zip which another library unpacks, such as torch its checkpoints, is no zip bomb.
 
-    Other files are well, and broken archives are for who unpacks them. `LARGEST` is no matter: weights are as large as
-    they are, and stored as they are.
+    Files that are not zips pass, and broken archives are left to the library that unpacks them. `LARGEST` does not
+    apply: weights may be of any size, and are stored without compression.
 
     Raises:
-        RboxError: Of the given kind, if the members come to more than `MOST_RATIO` times the archive.
+        RboxError: Of the given class, if the members come to more than `MOST_RATIO` times the archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -81,7 +83,7 @@ def require_reasonable(members: Iterable[zipfile.ZipInfo], path: Path, error: ty
     """Check by an archive's directory that members can be unpacked; `read` never returns more than it says.
 
     Raises:
-        RboxError: Of the given kind, if one has a password or is packed in another way, or they come to more than
+        RboxError: Of the given class, if a member has a password or another compression method, or the members exceed
             `LARGEST` or `MOST_RATIO`.
     """
     members = list(members)
@@ -118,11 +120,11 @@ def read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, error: typ
     """Read the content of a member piece by piece: never more than the directory says.
 
     Raises:
-        RboxError: Of the given kind, if it is broken, or of another size or sum than the directory says.
+        RboxError: Of the given class, if the member is broken, or its size or checksum differs from the directory.
     """
     pieces: list[bytes] = []
     try:
-        # With a size: `read()` unpacks all that there is before it looks how much there should be.
+        # With a size, since `read()` without one unpacks everything before it compares the size.
         with archive.open(info) as file:
             while piece := file.read(_AT_ONCE):
                 pieces.append(piece)

@@ -1,4 +1,4 @@
-"""What can go wrong, as classes: `RboxError` is the root of every error that the four packages raise on purpose."""
+"""The errors of rbox_formats; `RboxError` is the root of every error that the four packages raise on purpose."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _LONGEST_PATH = 400
 
 
 class RboxError(ValueError):
-    """Something that the user gave is not what was expected.
+    """An input of the user is wrong.
 
     Args:
-        message: "expected <what>, got <what>".
-        path: The file that it is about.
+        message: What is wrong, often as "expected <what>, got <what>".
+        path: The file with the fault.
         line: The line in that file, from 1.
         remedy: What to do about it, as a sentence.
     """
@@ -41,14 +41,14 @@ class RboxError(ValueError):
         self, message: str, *, path: str | Path | None = None, line: int | None = None, remedy: str | None = None
     ) -> None:
         file = "" if path is None else str(path)
-        if len(file) > _LONGEST_PATH:  # nobody's own: what another file says of one
+        if len(file) > _LONGEST_PATH:  # no real path, but one that another file names
             file = quoted(file, len(file), marks=False)
         where = "" if path is None else f"{file}: " if line is None else f"{file}:{line}: "
         super().__init__(f"{where}{message}" + (f"\n{remedy}" if remedy else ""))
 
 
 class FormatsError(RboxError):
-    """The root of what rbox_formats raises."""
+    """The root of the errors of rbox_formats."""
 
 
 class BusyError(FormatsError):
@@ -56,7 +56,7 @@ class BusyError(FormatsError):
 
 
 class DatasetError(FormatsError):
-    """A dataset's folder or one of its annotations is not as its format says."""
+    """A dataset's folder or one of its annotations breaks the rules of its format."""
 
 
 class ImageError(FormatsError):
@@ -82,9 +82,9 @@ def quoted(value: Any, place: int = 0, *, marks: bool = True) -> str:
     ("'ship'", "...'aaaaaaaa", '[1, 2]')
 
     Args:
-        value: A text, or anything else, which is shown as Python does.
-        place: The character that matters: what is shown is around it.
-        marks: Whether a text stands in quotation marks, with what cannot be printed escaped.
+        value: A text, or anything else, which is shown by its repr.
+        place: The index of the character that matters: the part around it is shown.
+        marks: Whether a text is put in quotation marks, with unprintable characters escaped.
     """
     marks = marks and isinstance(value, str)
     text = value if isinstance(value, str) else repr(value)

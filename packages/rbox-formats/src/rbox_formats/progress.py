@@ -1,7 +1,7 @@
-"""Progress bars on standard error, for whoever asks for them.
+"""Progress bars on standard error, shown only on request.
 
-A library function that takes long has a parameter `progress=False` and runs its work within `showing(progress)`; a
-command runs within `showing()`. Outside of such a block `track` and `progress_bar` draw nothing.
+A library function that takes long has a parameter `progress=False` and runs its work inside `showing(progress)`; a
+command runs inside `showing()`. Outside of such a block, `track` and `progress_bar` draw nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 @runtime_checkable
 class SizedIterable(Protocol[T_co]):
-    """What can be gone through and knows how many there are: lists, datasets."""
+    """An iterable with a length, such as a list or a dataset."""
 
     def __len__(self) -> int:
         """Return how many items there are."""
@@ -31,7 +31,7 @@ class SizedIterable(Protocol[T_co]):
 
 @runtime_checkable
 class Advance(Protocol):
-    """Moves a progress bar."""
+    """A function that moves a progress bar."""
 
     def __call__(self, step: int, note: str = "") -> None:
         """Move it by some steps, and show a note at its end."""
@@ -46,8 +46,8 @@ def track(items: SizedIterable[T], description: str) -> Iterator[T]:
     """Yield the items, and move a progress bar on after each.
 
     Args:
-        items: What to go through.
-        description: What is being done, for the bar's left.
+        items: The items to go through.
+        description: The text at the left of the bar.
     """
     with progress_bar(description, len(items)) as advance:
         for item in items:
@@ -55,7 +55,7 @@ def track(items: SizedIterable[T], description: str) -> Iterator[T]:
             advance(1)
 
 
-# Whether anyone has asked for bars.
+# Whether bars are wanted.
 _asked_for: ContextVar[bool] = ContextVar("_asked_for", default=False)
 
 
@@ -64,17 +64,17 @@ def showing(wanted: bool = True) -> Iterator[None]:
     """Show the progress bars of the block.
 
     Args:
-        wanted: False changes nothing: bars that someone farther out has asked for are still shown.
+        wanted: Whether to show them. False changes nothing: bars that an outer block shows are still shown.
     """
     before = _asked_for.get()
     _asked_for.set(before or wanted)
     try:
         yield
     finally:
-        _asked_for.set(before)  # not by a token, which is of one context: a generator may be closed from another
+        _asked_for.set(before)  # not by a token, which belongs to one context: a generator may be closed in another
 
 
-# The bars that are shown: one inside another stands below it.
+# The bars that are shown; an inner bar stands below its outer one.
 _shown: ContextVar[Any] = ContextVar("_shown", default=None)
 
 
@@ -83,8 +83,8 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
     """Show a progress bar; yield the function that moves it on by some steps, with a note at its end.
 
     Args:
-        description: What is being done, for the bar's left.
-        total: How many steps there are.
+        description: The text at the left of the bar.
+        total: The number of steps.
     """
     if not _asked_for.get():
         yield lambda step, note="": None

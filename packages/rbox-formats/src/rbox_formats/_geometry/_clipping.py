@@ -1,10 +1,10 @@
-"""What of a quad lies inside an upright window: its area, its share, and the rectangle around it.
+"""The part of a quad inside an upright window: its area, its share, and the rectangle around it.
 
-The area of a quad is that of its signed outline (`quad_area`), for concave quads too; the two halves of a
-self-crossing one count against each other, within a window as without. That is what Sutherland and Hodgman's clipping
-and the shoelace formula give, here by an integral without a loop over boxes.
+The area of a quad is that of its signed outline (`quad_area`), also for concave quads; the two halves of a
+self-crossing quad have opposite signs, with and without a window. Sutherland and Hodgman's clipping and the shoelace
+formula give the same; here it is an integral without a loop over boxes.
 
-Quads and windows are what `rbox_formats.arrays` says; anything else is a `FormatsError`.
+Quads and windows are given as `rbox_formats.arrays` describes; anything else raises a `FormatsError`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rbox_formats._geometry._minimum_rectangle import around_points, in_blocks
 from rbox_formats._geometry._shapes import quad_area, quad_to_rbox
 from rbox_formats.typing import AnyBoxes, AnyQuads, AnyValues, Windows
 
-# Cut quads of which rectangles are sought at a time: 66 directions times 12 points each.
+# How many cut quads are handled at a time; each has 66 directions times 12 points.
 _BLOCK = 512
 
 
@@ -37,11 +37,11 @@ def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
             quads (N, 1, 4, 2) and windows (M, 4) give (N, M).
 
     Returns:
-        (...,), never negative; to the last bit `quad_area` for a quad that lies inside.
+        (...,), never negative. For a quad that lies inside, it equals `quad_area` to the last bit.
     """
     xp = array_namespace(quads)
     windows = as_windows(windows, quads, xp)
-    # Relative to the first corner, so that far-off coordinates do not eat the digits of small shapes.
+    # Relative to the first corner, so that small shapes at large coordinates keep their precision.
     origin = quads[..., 0, :]
     low, high = windows[..., :2] - origin, windows[..., 2:] - origin
     x0, y0, x1, y1 = (value[..., None] for value in (low[..., 0], low[..., 1], high[..., 0], high[..., 1]))
@@ -75,9 +75,10 @@ def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues
         windows: (..., 4) as (x_min, y_min, x_max, y_max), or four numbers; leading shapes broadcast.
 
     Returns:
-        (...,) in [0, 1]. Of a quad without area (a line, a point, a crossing one whose halves are equal) 1 where the
-        mean of its corners lies inside, the right and lower border excluded, and 0 elsewhere: of windows that tile a
-        plane one has it. Of a crossing quad a window may hold more than is left of the halves' areas: that is 1.
+        (...,) in [0, 1]. For a quad without area (a line, a point, a self-crossing quad with equal halves) it is 1 if
+        the mean of its corners lies inside, the right and lower border excluded, and else 0, so that exactly one of
+        several windows that tile the plane holds the quad. For a self-crossing quad, a window may hold more area than
+        the halves' difference: the share is then 1.
     """
     xp = array_namespace(quads)
     windows = as_windows(windows, quads, xp)
@@ -99,9 +100,9 @@ def clip_to_rbox(quads: AnyQuads, windows: Windows) -> AnyBoxes:
         windows: (..., 4) as (x_min, y_min, x_max, y_max), or four numbers; leading shapes broadcast.
 
     Returns:
-        (..., 5) in `le90`. It may reach out of the window where a slanted object is cut. `quad_to_rbox` of a quad that
-        lies inside. Of a self-crossing quad both halves count. Of a quad that lies outside, a box of size zero at the
-        window's nearest place: the share inside (`intersection_over_foreground`) tells it apart.
+        (..., 5) in `le90`. A box may reach beyond the window where a slanted object is cut. For a quad that lies inside
+        it equals `quad_to_rbox`. For a self-crossing quad, it holds both halves. For a quad that lies outside, it is a
+        box of size zero at the nearest point of the window; `intersection_over_foreground` is 0 for such a quad.
     """
     xp = array_namespace(quads)
     windows = as_windows(windows, quads, xp)
@@ -130,8 +131,9 @@ def _is_inside(quads: Any, windows: Any, xp: Any) -> Any:
 def _points_inside(rows: Any, xp: Any) -> Any:
     """Return twelve points (n, 12, 2) that span the part of quads inside windows, from rows (n, 12).
 
-    The ends of the part of each side that is inside (8), and the window's corners inside the quad (4): all corners of
-    the clipped polygon are among them. Those that there are none of stand at one that there is.
+    Each row is a quad (8 numbers) and a window (4). The points are the ends of the part of each side that is inside (8)
+    and the window's corners inside the quad (4): all corners of the clipped polygon are among them. A point that does
+    not exist is replaced by one that does.
     """
     count = rows.shape[0]
     starts = xp.reshape(rows[:, :8], (count, 4, 2))

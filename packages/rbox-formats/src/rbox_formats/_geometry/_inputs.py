@@ -1,4 +1,4 @@
-"""What the geometry is given, as arrays that it can work on: the policy of `rbox_formats.arrays`, in one place."""
+"""Convert the inputs of the geometry to arrays, by the rules of `rbox_formats.arrays`, in one place."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def takes(*kinds: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a function accept, as its first argument, whatever can be boxes, quads or upright boxes.
 
     Args:
-        *kinds: "boxes", "quads" or "hboxes", or several of which one is given.
+        *kinds: "boxes", "quads" or "hboxes"; several if the function accepts each of them.
     """
     last = tuple(_LAST[kind] for kind in kinds)
 
@@ -38,7 +38,7 @@ def takes(*kinds: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(function)
         def taking(*args: P.args, **kwargs: P.kwargs) -> R:
             if args:
-                given = args[0]  # of most calls it is what is wanted, and the check of that costs little
+                given = args[0]  # mostly of the right kind already, which is cheap to check
                 if type(given) is np.ndarray and given.dtype is _FLOAT64 and given.shape[axes:] == end:
                     return function(*args, **kwargs)
                 return function(_as_shapes(args[0], last, kinds), *args[1:], **kwargs)  # type: ignore[arg-type]
@@ -107,7 +107,7 @@ def as_windows(windows: Any, like: Any, xp: Any) -> Any:
         raise FormatsError(f"expected windows (..., 4), got an array of shape {tuple(windows.shape)}")
     if same:
         return to_device(xp.astype(windows, like.dtype, copy=False), device(like))
-    # A copy of what is read-only, of which torch warns, and of what runs backwards, which torch refuses.
+    # A copy of read-only arrays, about which torch warns, and of negative strides, which torch refuses.
     return xp.asarray(np.require(windows, requirements=["C", "W"]), dtype=like.dtype, device=device(like))
 
 

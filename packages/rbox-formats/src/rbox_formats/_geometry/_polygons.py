@@ -1,4 +1,4 @@
-"""Outlines of any number of corners as quads: the corners of the least rectangle around them; quads that cross."""
+"""Convert outlines of any number of corners to quads, and find quads that cross themselves."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from rbox_formats.typing import Flags, Quads
 def quad_around(corners: ArrayLike) -> list[float]:
     """Return an outline as a quad: four corners as they are, else the corners of the smallest rectangle around it.
 
-    A side of that rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Along the hull the edges'
-    directions only turn one way, so that the farthest corner in a direction is found by halving: O(n log n) in all.
+    A side of that rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Along the hull, the edges'
+    directions turn one way only, so that bisection finds the farthest corner in a direction: O(n log n) in all.
 
-    An outline is closed whether or not it ends where it began: of five corners or more a last one that is the first
-    again is left out. Four are a quad as they stand, also where two of them are the same.
+    Every outline is closed. If it has five corners or more and the last one repeats the first, the last one is left
+    out. Four corners are taken as the quad, also if two of them are the same.
 
     Args:
         corners: x1, y1, x2, y2, ... of at least one corner; also as rows (n, 2), and as an array.
 
     Returns:
-        Eight numbers. Of two corners or a line, a rectangle without height; of one, that point four times.
+        Eight numbers. For two corners, or corners on a line, a rectangle of height zero; for one corner, that point
+        four times.
 
     Raises:
-        FormatsError: If they are not numbers, none, or not as many x as y.
+        FormatsError: If the corners are not numbers, there are none, or their count is odd.
     """
     numbers: Any = corners
     if type(numbers) is not list or not {*map(type, numbers)} <= {int, float}:
@@ -54,7 +55,7 @@ def quad_around(corners: ArrayLike) -> list[float]:
 
     def farthest(directions: np.ndarray, turn: float) -> np.ndarray:
         """Return how far the hull reaches in each direction; the directions are those of the edges, turned."""
-        # It is farthest where the edges pass the direction's perpendicular: there, or beside it as angles round.
+        # The farthest corner is where the edges pass the direction's perpendicular, or beside it because of rounding.
         at = np.searchsorted(turned, np.mod(turned + turn + math.pi / 2, 2 * math.pi))
         near = points[(at[:, None] + np.array([-1, 0, 1])) % len(points)]
         return np.sum(near * directions[:, None], axis=-1).max(axis=1)
@@ -84,10 +85,10 @@ def crosses_itself(quads: Quads) -> Flags:
         quads: (..., 4, 2).
 
     Returns:
-        (...) bool. A quad whose corners lie on a line, or of which two are the same, does not.
+        (...) bool. False for a quad whose corners lie on a line, or with two equal corners.
 
     Raises:
-        FormatsError: If they are no numbers of that shape.
+        FormatsError: If the quads are not numbers of that shape.
     """
     a, b, c, d = (quads[..., i, :] for i in range(4))
     return _cross(a, b, c, d) | _cross(b, c, d, a)

@@ -1,9 +1,9 @@
-"""Rotated boxes, quads and upright boxes, from one to the other.
+"""Convert between rotated boxes, quads and upright boxes.
 
 A box is (cx, cy, w, h, angle): pixels, radians, x to the right, y down, angle positive clockwise on the screen, in
-`le90`: w >= h and the angle in [-pi/2, pi/2); a square's in [-pi/4, pi/4). Every function keeps leading shapes, takes
-what `rbox_formats.arrays` says, works on it through the array API, and gives back the kind that it got; what has
-another shape or is no array of numbers is a `FormatsError`.
+`le90`: w >= h and the angle in [-pi/2, pi/2); for a square in [-pi/4, pi/4). Every function keeps leading shapes,
+accepts what `rbox_formats.arrays` describes, works on it through the array API, and returns the kind of array that it
+got. Another shape, or an input that is not an array of numbers, raises a `FormatsError`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from rbox_formats._geometry._inputs import check_choice, takes
 from rbox_formats._geometry._minimum_rectangle import around_quads, in_blocks
 from rbox_formats.typing import Boxes, HBoxes, Quads, Values
 
-# Quads that numpy works on at a time: what each step leaves behind is still in the processor's cache at the next.
+# How many quads numpy works on at a time, so that the result of each step is still in the processor's cache.
 _BLOCK = 4096
 
 
-# Of the corner that a quad may begin with: which coordinate is least, and which decides among equals.
+# For the corner that a quad begins with: the coordinate that is smallest, and the one that decides between equals.
 _STARTS = {"topmost": (1, 0), "leftmost": (0, 1)}
 
 
@@ -51,8 +51,8 @@ def rbox_to_quad(boxes: Boxes) -> Quads:
         boxes: (..., 5) as (cx, cy, w, h, angle).
 
     Returns:
-        (..., 4, 2): the corners (-w,-h), (w,-h), (w,h), (-w,h) over two, turned by the angle, around the centre; that
-        is clockwise on the screen. Differentiable.
+        (..., 4, 2): the corners (-w,-h), (w,-h), (w,h), (-w,h) over two, turned by the angle, around the centre:
+        clockwise on the screen. Differentiable.
     """
     xp = array_namespace(boxes)
     cx, cy, w, h, angle = _unstack(boxes)
@@ -67,13 +67,13 @@ def rbox_to_quad(boxes: Boxes) -> Quads:
 def quad_to_rbox(quads: Quads) -> Boxes:
     """Return the rotated rectangle of least area around each quad.
 
-    It depends on the corners and not on their order: clockwise, counter-clockwise, concave and self-crossing quads are
-    held by the rectangle around their convex hull. Of several of the same area (those around an acute triangle, which a
-    concave quad's hull is) it is one of them. Corners on a line give a box of height zero along it, four equal corners
-    one of size zero at angle zero.
+    It depends on the corners and not on their order: the rectangle is around the convex hull, also for concave and
+    self-crossing quads. If several rectangles have the same area (around an acute triangle, which the hull of a concave
+    quad is), one of them is returned. Corners on a line give a box of height zero along it, and four equal corners a
+    box of size zero at angle zero.
 
-    One side of it lies along a side or a diagonal of the quad (Freeman and Shapira, 1975); each of the six is tried. In
-    numpy it holds a few megabytes beside its result, whatever N.
+    One side of the rectangle lies along a side or a diagonal of the quad (Freeman and Shapira, 1975); each of the six
+    is tried. In numpy it needs a few megabytes beside its result, for any N.
 
     Args:
         quads: (..., 4, 2), finite.
@@ -125,7 +125,7 @@ def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
         hboxes: (..., 4) as (x_min, y_min, x_max, y_max).
 
     Returns:
-        (..., 5) in `le90`: a box taller than wide lies at -pi/2.
+        (..., 5) in `le90`: a box taller than wide has the angle -pi/2.
     """
     xp = array_namespace(hboxes)
     x0, y0, x1, y1 = _unstack(hboxes)
@@ -143,14 +143,13 @@ def quad_area(quads: Quads) -> Values:
     """Return the area inside quads, by the shoelace formula.
 
     Args:
-        quads: (..., 4, 2), clockwise or counter-clockwise. The two halves of a self-crossing one count against each
-            other.
+        quads: (..., 4, 2), clockwise or counter-clockwise. The two halves of a self-crossing quad have opposite signs.
 
     Returns:
         (...,), never negative.
     """
     xp = array_namespace(quads)
-    # The diagonals' cross product over two is the shoelace sum of four corners, free of far-off coordinates.
+    # Half of the diagonals' cross product is the shoelace sum of four corners, without loss at large coordinates.
     p, q = quads[..., 2, :] - quads[..., 0, :], quads[..., 3, :] - quads[..., 1, :]
     return xp.abs(p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]) / 2
 
@@ -169,14 +168,14 @@ def canonical_quad(
     Args:
         quads: (..., 4, 2), finite.
         clockwise: The winding on the screen (x right, y down); LMMRotate's texts are counter-clockwise.
-        start: The corner that comes first: the "topmost" (least y, of equals the leftmost), the "leftmost" (least x, of
-            equals the topmost), or the "first" as given.
+        start: The corner that comes first: "topmost" (smallest y, then smallest x), "leftmost" (smallest x, then
+            smallest y), or "first" (the first one as given).
 
     Returns:
         (..., 4, 2): the same corners.
 
     Raises:
-        FormatsError: If the start is not one of the three.
+        FormatsError: If `start` is not one of the three.
     """
     check_choice(start, ("first", *_STARTS), "the start of a quad as")
     xp = array_namespace(quads)
@@ -191,7 +190,7 @@ def canonical_quad(
         major, minor = _STARTS[start]
         values, others = ordered[..., major], ordered[..., minor]
         is_least = values == xp.min(values, axis=1, keepdims=True)
-        # Those that are out of it stand behind all others.
+        # Corners that are out of the choice are sorted after all others.
         others = xp.where(is_least, others, xp.max(others, axis=1, keepdims=True) + 1)
         is_start = is_least & (others == xp.min(others, axis=1, keepdims=True))
     first = xp.argmax(xp.astype(is_start, order.dtype), axis=1, keepdims=True)

@@ -1,14 +1,14 @@
-"""Boxes and quads as an image is flipped, turned, scaled and moved.
+"""Flip, turn, scale and move boxes and quads together with their image.
 
 Coordinates are those of pixel edges: an image of width W spans [0, W], the middle of its first pixel lies at 0.5, and a
-flip takes x to W - x. (Where pixels' middles are whole numbers a flip takes x to W - 1 - x: add half a pixel before and
-take it off after.) An image whose pixels are turned by `numpy.rot90(image, -turns)` has its boxes turned by
-`rotate90(boxes, size, turns)`.
+flip maps x to W - x. (If your coordinates count pixel centres as whole numbers, a flip maps x to W - 1 - x: add half a
+pixel before the flip and subtract it after.) If the pixels of an image are turned by `numpy.rot90(image, -turns)`, its
+boxes are turned by `rotate90(boxes, size, turns)`.
 
-Every function takes boxes (..., 5) in `le90` or quads (..., 4, 2), of whatever `rbox_formats.arrays` says, and gives
-back what it got; what is neither, and a wrong choice or number, is a `FormatsError`. The corners of a quad keep their
-order, so that the first one stays the object's first; a flip turns a clockwise quad into a counter-clockwise one
-(`canonical_quad` defines it anew).
+Every function accepts boxes (..., 5) in `le90` or quads (..., 4, 2), as `rbox_formats.arrays` describes, and returns
+the same kind; anything else, and a wrong choice or number, raises a `FormatsError`. The corners of a quad keep their
+order, so that the first one stays the object's first; a flip makes a clockwise quad counter-clockwise (`canonical_quad`
+restores a defined order).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rbox_formats.typing import BoxesOrQuads
 
 _Matrix: TypeAlias = tuple[float, float, float, float]
 
-# What x and y are multiplied by.
+# The factors of x and y.
 _FLIPS = {
     "horizontal": (-1.0, 1.0),
     "vertical": (1.0, -1.0),
@@ -68,7 +68,7 @@ def rotate90(
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
         image_size: (width, height) in pixels.
-        turns: How many, clockwise on the screen; any whole number, negative ones are counter-clockwise.
+        turns: The number of quarter turns, clockwise on the screen; a negative number is counter-clockwise.
 
     Returns:
         The shapes, and the turned image's (width, height).
@@ -88,7 +88,7 @@ def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> B
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
         angle: In radians, positive = clockwise on the screen.
-        centre: (x, y) of what stays in its place, in pixels.
+        centre: (x, y) of the point to turn around, in pixels.
 
     Returns:
         Of the shape and kind of what was given.
@@ -104,12 +104,11 @@ def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOr
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
-        factors: New size by old one, one factor or those of x and y.
+        factors: New size divided by old size: one factor, or (x factor, y factor).
 
     Returns:
-        Of the shape and kind of what was given. By unequal factors a turned box becomes a parallelogram; what is given
-        back is the rectangle of least area around it, which is larger: scaling back does not undo it. Quads lose
-        nothing.
+        Of the shape and kind of what was given. Unequal factors make a parallelogram of a turned box; the result is the
+        rectangle of least area around it, which is larger, so that scaling back does not undo it. Quads are exact.
 
     Raises:
         FormatsError: If a factor is not positive and finite.
@@ -157,12 +156,12 @@ def _placed(
 
     Args:
         shapes: Boxes or quads.
-        matrix: (xx, xy, yx, yy): a similarity if they are boxes.
+        matrix: (xx, xy, yx, yy): for boxes, a similarity.
         source: (x, y) of a point.
-        target: Where it goes.
-        mirrored: Whether the matrix turns left into right; of boxes, as the next two.
-        turn: The angle by which it turns, after mirroring.
-        size: The factor by which lengths grow.
+        target: (x, y) to which the matrix moves the point `source`.
+        mirrored: Whether the matrix mirrors; used for boxes.
+        turn: The angle by which the matrix turns after mirroring; used for boxes.
+        size: The factor by which the matrix scales lengths; used for boxes.
     """
     xp = array_namespace(shapes)
     xx, xy, yx, yy = matrix

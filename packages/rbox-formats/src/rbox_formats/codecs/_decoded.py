@@ -15,23 +15,23 @@ OnInvalid: TypeAlias = Literal["warn", "ignore", "raise"]
 
 
 def joined_status(statuses: Iterable[str]) -> Status:
-    """Return the status of an image whose answer is several texts: the most serious of theirs."""
+    """Return one status for an image whose answer is several texts: the first in the order below."""
     found = set(statuses)
     order: tuple[Status, ...] = ("truncated", "repeated", "failed", "boxes")
     return next((status for status in order if status in found), "empty")
 
 
 class DecodeWarning(UserWarning):
-    """Part of a text did not hold boxes and was left out."""
+    """Warn that part of a text did not hold boxes and was left out."""
 
 
 class Rejected(NamedTuple):
     """A piece of a text that gave no box.
 
     Attributes:
-        start: Its first character.
-        end: One past its last.
-        reason: Why.
+        start: The index of its first character.
+        end: The index after its last character.
+        reason: Why it gave no box.
     """
 
     start: int
@@ -41,19 +41,20 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What a text says.
+    """The boxes that a text holds, and what else was found in it.
 
     Attributes:
-        shapes: Quads (N, 4, 2) float64 as written, or boxes (N, 5) for formats that write those; pixels of the image.
+        shapes: Quads (N, 4, 2) float64 as written, or boxes (N, 5) for formats that write boxes; in image pixels.
         labels: (N,) int64.
-        status: "boxes": at least one, and the text came to its end. "empty": it says that there are none.
-            "truncated": it stops in the middle; the complete boxes before are here. "failed": it says something, but
-            no box. ("repeated" is what a detector says of an answer that it stopped: no text alone tells that.)
-        rejected: The pieces left out, in the order of the text.
-        near_matches: (as written, as taken) for each name that is not a class, but near enough to one.
-        label_spans: (N, 2) int64, first character and one past the last of each box's label; both 0 in formats that
-            leave the class to the prompt.
-        number_spans: (N, K, 2) int64, the same of each of its coordinates, as a token where the format has tokens.
+        status: "boxes": the text is complete and has at least one box. "empty": the text says that there are no boxes.
+            "truncated": the text stops in the middle; the complete boxes before that are kept. "failed": the text has
+            content, but no box. "repeated" is set by a detector that stopped a repeating answer, never by `decode`.
+        rejected: The pieces that were left out, in the order of the text.
+        near_matches: (name as written, class name) for each name that is not a class but similar enough to one.
+        label_spans: (N, 2) int64: start and end (exclusive) of each box's label in the text; both 0 in formats whose
+            class is in the prompt.
+        number_spans: (N, K, 2) int64: start and end (exclusive) of each coordinate of each box; of its whole token in
+            formats that write coordinates as tokens.
     """
 
     shapes: BoxesOrQuadsN

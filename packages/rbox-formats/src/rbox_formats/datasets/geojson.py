@@ -71,7 +71,7 @@ class Placement(NamedTuple):
     crs: str | None = None
 
     def apply(self, quads: QuadsN) -> QuadsN:
-        """Convert pixels (N, 4, 2) to map coordinates (N, 4, 2)."""
+        """Pixels (N, 4, 2) as map coordinates (N, 4, 2)."""
         x, y = quads[..., 0], quads[..., 1]
         return np.stack([self.a * x + self.b * y + self.c, self.d * x + self.e * y + self.f], axis=-1)
 
@@ -84,7 +84,7 @@ def write(
     *,
     on_map: bool = False,
 ) -> Path:
-    """Write a file per record; see `rbox_formats.datasets.write`.
+    """Writes a file per record; see `rbox_formats.datasets.write`.
 
     Args:
         records: With their image files, for map coordinates.
@@ -106,7 +106,7 @@ def write(
 
 
 def collection(record: ImageRecord, class_names: ClassNames, placement: Placement | None = None) -> dict[str, Any]:
-    """Return a record as a feature collection: what `write` puts into its file.
+    """A record as a feature collection: what `write` puts into its file.
 
     Args:
         record: The image and its objects.
@@ -142,7 +142,7 @@ def collection(record: ImageRecord, class_names: ClassNames, placement: Placemen
 
 
 def _ring(corners: list[list[float]]) -> list[list[float]]:
-    """Return a closed ring, counter-clockwise where y points up, from the first corner."""
+    """A closed ring, counter-clockwise where y points up, from the first corner."""
     (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
     if (x2 - x0) * (y3 - y1) - (y2 - y0) * (x3 - x1) < 0:
         corners = [corners[0], *corners[:0:-1]]
@@ -150,7 +150,7 @@ def _ring(corners: list[list[float]]) -> list[list[float]]:
 
 
 def placement_of(image: Path) -> Placement:
-    """Return where an image lies on the map: what its GeoTIFF says, else the world file beside it.
+    """Where an image lies on the map: what its GeoTIFF says, else the world file beside it.
 
     Raises:
         DatasetError: If neither says it, or a GeoTIFF cannot be read for want of rasterio.
@@ -164,7 +164,7 @@ def placement_of(image: Path) -> Placement:
 
 
 def find_placement(image: Path) -> Placement | None:
-    """Return `placement_of`, or None where neither says it.
+    """As `placement_of`; None where neither says it.
 
     Raises:
         DatasetError: If a GeoTIFF or a world file is broken.
@@ -176,13 +176,13 @@ def find_placement(image: Path) -> Placement | None:
 
 
 def _beside(image: Path) -> Placement | None:
-    """Return what a world file beside an image says."""
+    """What a world file beside an image says."""
     path = world_file_of(image)
     return None if path is None else world_file(path)
 
 
 def world_file_of(image: Path) -> Path | None:
-    """Return the world file beside an image, if there is one."""
+    """The world file beside an image, if there is one."""
     suffix = image.suffix
     for ending in (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w", ".wld"):
         for path in (image.with_suffix(ending), image.with_suffix(ending.upper())):
@@ -192,7 +192,7 @@ def world_file_of(image: Path) -> Path | None:
 
 
 def _turned(stored: Placement, image: Path) -> Placement:
-    """Return the place of an image that is turned as its file notes: maps and GDAL mean the stored pixels."""
+    """The place of an image that is turned as its file notes: maps and GDAL mean its pixels as they are stored."""
     try:
         orientation = images.read_orientation(image)
         size = images.read_size(image) if orientation != 1 else (0, 0)
@@ -211,7 +211,7 @@ def _has_rasterio() -> bool:
 
 
 def _geotiff(image: Path) -> Placement | None:
-    """Return what a GeoTIFF says of its place; None if it says nothing, or rasterio is not there to ask."""
+    """What a GeoTIFF says of its place; None if it says nothing, or rasterio is not there to ask."""
     if not _has_rasterio():
         return None
     try:
@@ -222,7 +222,7 @@ def _geotiff(image: Path) -> Placement | None:
 
 
 def world_file(path: Path) -> Placement:
-    """Return what a world file says.
+    """What a world file says.
 
     Raises:
         DatasetError: If it is not six lines of a finite number each, or puts all pixels on a line.

@@ -14,7 +14,7 @@ _SIZE, _GAP = 13, 18
 
 
 def draw_legend(width: int, texts: Mapping[int, str], *, size: int = _SIZE) -> Image.Image | None:
-    """Draw a text for each label, beside its colour; return None where there are no labels.
+    """A text for each label, beside its colour; None where there are none.
 
     Args:
         width: How wide it may be, px.

@@ -71,7 +71,7 @@ def shown() -> Shown:
 
 
 def shown_by() -> dict[str, str]:
-    """Set how images are shown, as `--bands` and `--stretch` say; a value of None changes nothing.
+    """Return the values of `--bands` and `--stretch` that are set, by their names.
 
     For the headers of files that depend on it.
 
