@@ -81,7 +81,7 @@ def get(name: str, /, **options: Any) -> Codec:
     {'name': 'florence2', 'version': 3}
 
     Raises:
-        CodecError: If there is none of that name, or it has no such option.
+        CodecError: If there is no codec of that name, or it has no such option.
     """
     if not isinstance(name, str) or name not in CODECS:
         raise CodecError(f"expected a codec among {', '.join(CODECS)}, got {quoted(name)}")
@@ -99,7 +99,7 @@ def from_dict(values: Mapping[str, Any]) -> Codec:
     'There are none.'
 
     Raises:
-        CodecError: If it describes none.
+        CodecError: If `values` does not describe a codec.
     """
     options = dict(values)
     return get(options.pop("name", ""), **options)

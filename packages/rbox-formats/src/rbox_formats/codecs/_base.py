@@ -1,4 +1,4 @@
-"""What every codec offers: it is a `Syntax`, some `Coordinates`, and what its source says of both."""
+"""The base class of all codecs: a codec has a `Syntax`, `Coordinates`, and a few methods of its own."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from rbox_formats.typing import BoxesOrQuadsN, LabelsN, NumbersN, ScoresN
 
 _ON_INVALID = get_args(OnInvalid)
 
-# Answers that every format takes for "no objects", without their spaces.
+# Answers that mean "no objects" in every format, without spaces.
 _NONE = ("[]", "therearenone.", "therearenone")
 
 
 @dataclass(frozen=True)
 class Codec(ABC):
-    """A text format of boxes. Frozen: a checkpoint carries it by `to_dict`, and `codecs.from_dict` makes it again."""
+    """A text format of boxes. A checkpoint stores it by `to_dict`, and `codecs.from_dict` restores it."""
 
     name: ClassVar[str]
 
@@ -55,17 +55,17 @@ class Codec(ABC):
 
     @property
     def empty_answer(self) -> str | None:
-        """The text for an image without objects, or None where the format has none: such images are not trained on."""
+        """The text for an image without objects, or None if the format has none: training then skips such images."""
         return None
 
     @property
     def holds_rotation(self) -> bool:
-        """Whether a turned box comes back as one; if not, the upright box around it is written."""
+        """Whether decoding returns turned boxes; if not, the upright box around an object is written."""
         return self.coordinates.holds_rotation
 
     @property
     def one_class(self) -> bool:
-        """Whether the prompt names the class and the text does not: `class_names` then holds that one name."""
+        """Whether the class is in the prompt and not in the text: `class_names` then holds that one name."""
         return self.syntax.names == "prompt"
 
     def facts(self) -> dict[str, str]:
@@ -100,12 +100,13 @@ class Codec(ABC):
             labels: (N,) indices into `class_names`.
             class_names: The names to write.
             image_size: (width, height) of the image in pixels.
-            input_size: (width, height) of what the model sees, for formats in its pixels; None: the image's.
-            order: Indices of the boxes to write, one after the other. None: all, as `order` gives them.
+            input_size: (width, height) of the resized image that the model sees, for formats that count its pixels.
+                None: that of the image.
+            order: Indices of the boxes to write, in this order. None: all, in the order of the method `order`.
 
         Raises:
-            CodecError: If a box is not finite or far outside the image, a name cannot be written, or the format cannot
-                hold so many classes.
+            CodecError: If a box is not finite or far outside the image, a name cannot be written, or the format takes
+                one class and several are given.
         """
         classes, shapes, whose = self._given(boxes, labels, class_names, image_size, input_size)
         names = self._spelled(classes)
@@ -134,11 +135,11 @@ class Codec(ABC):
             class_names: As in `encode`.
             image_size: As in `encode`.
             input_size: As in `encode`.
-            by: "category": the format's own, by class and within each by position. "position": by that alone, so that
-                a class that comes again is named again.
+            by: "category": the format's own order, by class and within each class by position. "position": by position
+                alone, so that the name of a class can occur several times.
 
         Raises:
-            CodecError: As `encode`, and if `by` is neither.
+            CodecError: For the reasons of `encode`, and if `by` is neither.
         """
         if by not in ("category", "position"):
             raise CodecError(f"expected an order by 'category' or 'position', got {quoted(by)}")
@@ -161,17 +162,18 @@ class Codec(ABC):
         """Read boxes from text, in time linear in its length.
 
         Args:
-            text: What the model wrote, special tokens included or not.
-            class_names: The names that count.
+            text: The model's answer, with or without its special tokens.
+            class_names: The class names that are accepted.
             image_size: (width, height) of the image in pixels.
-            input_size: (width, height) of what the model saw, for formats in its pixels; None: the image's.
-            on_invalid: What to do where pieces of the text give no box: "warn" (a `DecodeWarning`), "ignore", or
-                "raise". The pieces are in `rejected` with the first two.
-            near_match: Take an unknown name for the class that it resembles most, if the similarity (Levenshtein's,
-                normalised to 0..1) is at least this; each such piece is warned of. None: unknown names are rejected.
+            input_size: (width, height) of the resized image that the model saw, for formats that count its pixels.
+                None: that of the image.
+            on_invalid: What to do if pieces of the text give no box: "warn" (a `DecodeWarning`), "ignore", or "raise".
+                With "warn" and "ignore", the pieces are in `rejected`.
+            near_match: The similarity (Levenshtein's, normalised to 0..1) from which an unknown name is read as the
+                class that it resembles most; a warning lists such names. None: unknown names are rejected.
 
         Raises:
-            CodecError: With "raise", at the first piece that gives no box; names its position.
+            CodecError: With "raise", at the first piece that gives no box; the message has its position.
         """
         if on_invalid not in _ON_INVALID:
             raise CodecError(f"expected on_invalid among {', '.join(_ON_INVALID)}, got {quoted(on_invalid)}")
@@ -211,16 +213,16 @@ class Codec(ABC):
     def grammar(self, class_names: Iterable[str], *, at_least_one: bool = False) -> str:
         """Return one regular expression, without anchors, that matches every text that `encode` can write.
 
-        Of a text that it matches in full, `decode` rejects nothing. It uses only what regular expressions of automata
-        have (classes, groups, counts), so that engines for guided generation compile it.
+        `decode` rejects nothing of a text that it matches in full. It uses only classes, groups and counts, which
+        automata can express, so that engines for guided generation can compile it.
 
         Args:
             class_names: The names that may be written.
-            at_least_one: Leave out the answer for an image without objects, for engines that stop where a text could
-                end, as outlines-core 0.2 does: of a grammar that takes the empty text they would write just that.
+            at_least_one: Leave out the answer for an image without objects. Engines that stop as soon as a text may
+                end, such as outlines-core 0.2, would otherwise write an empty text wherever the grammar allows it.
 
         Raises:
-            CodecError: If a class name cannot be written, or there is none.
+            CodecError: If a class name cannot be written, or there are no class names.
         """
         names = self._checked(class_names)
         if not names:
@@ -234,7 +236,7 @@ class Codec(ABC):
         """Return the name and the options, for JSON; `codecs.from_dict` reads it."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
-    # The steps behind these.
+    # The steps of these methods.
 
     def parser(self, class_names: Iterable[str], near_match: float | None) -> Parser:
         """Return a parser for one text."""

@@ -1,4 +1,4 @@
-"""What decoding a text gives."""
+"""The result of decoding a text."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Decoded:
 
     @cached_property
     def boxes(self) -> BoxesN:
-        """(N, 5) float64, `le90`, pixels of the image: of quads, their minimum-area rectangles."""
+        """(N, 5) float64, `le90`, pixels of the image: for quads, their minimum-area rectangles."""
         return self.shapes if self.shapes.ndim == 2 else quad_to_rbox(self.shapes)
 
     @property

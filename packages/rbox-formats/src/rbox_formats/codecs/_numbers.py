@@ -1,4 +1,4 @@
-"""The numbers of many boxes at once, with their places in the text."""
+"""Parse the numbers of many boxes at once, with their places in the text."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def any_numbers(boxes: Sequence[re.Match[str]], count: int) -> tuple[NumbersN, N
 def whole_numbers(boxes: Sequence[re.Match[str]], count: int, text: str) -> tuple[NumbersN, NumberSpansN]:
     """Return the same for matches whose only digits are `count` whole numbers of at most nine digits each.
 
-    Three times as fast: all runs of digits in the text are found at once, and each box takes the first ones from its
-    start on.
+    It is three times as fast: all runs of digits in the text are found at once, and each box takes the first `count`
+    runs from its start on.
     """
     starts = np.array([match.start() for match in boxes], dtype=np.int64)
     # A space at either end, so that each run begins and ends within the text.

@@ -1,4 +1,4 @@
-"""Checking a codec's options when it is made."""
+"""Check a codec's options when it is made."""
 
 from __future__ import annotations
 

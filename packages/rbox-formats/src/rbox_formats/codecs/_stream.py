@@ -1,4 +1,4 @@
-"""Boxes while a text arrives, piece by piece."""
+"""Decode boxes while a text arrives, piece by piece."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rbox_formats.codecs._decoded import Decoded
 from rbox_formats.codecs._parser import Found, Parser
 from rbox_formats.typing import BoxesOrQuadsN, NumbersN
 
-# Once so many characters have come without a box, the next attempt waits until there are an eighth more of them: the
-# time stays linear in the length, whatever the text is.
+# After this many characters without a box, the next attempt waits until there are an eighth more of them, so that the
+# time stays linear in the length of any text.
 _PATIENCE = 256
 
 
@@ -24,8 +24,8 @@ class StreamedBox(NamedTuple):
         box: (5,) `le90`, pixels of the image.
         quad: (4, 2) as written, or None for formats that write boxes.
         label: An index into the class names.
-        label_span: First character and one past the last of its label, in the whole text.
-        number_spans: (K, 2), the same of each of its coordinates.
+        label_span: Start and end (exclusive) of its label in the whole text.
+        number_spans: (K, 2), start and end (exclusive) of each coordinate in the whole text.
     """
 
     box: np.ndarray
@@ -36,7 +36,7 @@ class StreamedBox(NamedTuple):
 
 
 class StreamDecoder:
-    """Takes a text as it arrives and gives each box once, as soon as it is complete; `Codec.stream` makes one.
+    """A decoder that takes a text as it arrives and returns each box once, when it is complete; see `Codec.stream`.
 
     >>> from rbox_formats import ClassNames, codecs
     >>> decoder = codecs.get("florence2").stream(ClassNames(["ship"]), image_size=(1000, 1000))
@@ -54,7 +54,13 @@ class StreamDecoder:
         to_shapes: Callable[[NumbersN], BoxesOrQuadsN],
         finish: Callable[[Found, Parser, str], Decoded],
     ) -> None:
-        """Args: what reads the text; numbers to boxes or quads of the image; the result of what was found in a text."""
+        """Make a decoder.
+
+        Args:
+            parser: The parser of the text.
+            to_shapes: Converts numbers (N, K) to boxes or quads of the image.
+            finish: Makes the result from what was found in the whole text.
+        """
         self._parser, self._to_shapes, self._finish = parser, to_shapes, finish
         self._chunks: list[str] = []
         self._pending: list[str] = []

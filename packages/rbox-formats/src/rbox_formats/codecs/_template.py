@@ -1,8 +1,8 @@
-"""One template of a box, such as "[%d, %d, %d, %d]", as three regular expressions.
+"""Make regular expressions from the template of a box, such as "[%d, %d, %d, %d]".
 
-A template has a slot for each number in printf's way: `%d`, `%04d` (padded with zeros), `%.2f` (decimals). From it
-come the expression that reads a box, the one that a grammar holds, and the one of all its beginnings, which tells a
-text that was cut short.
+A template has a slot for each number, as in printf: `%d`, `%04d` (padded with zeros), `%.2f` (decimals). From it come
+the expression that reads a box, the one for a grammar, and one for all its beginnings, which detects a text that was
+cut short.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 _SLOT = re.compile(r"%(?:0([0-9])|\.([0-9]))?[df]")
 
-# No run of digits is longer: int() and float() stay fast, and a number that long is no coordinate.
+# The longest run of digits that is read, since no coordinate is longer, and int() and float() stay fast.
 READ_WHOLE = r"[0-9]{1,9}"
 READ_ANY = r"-?[0-9]{1,9}(?:\.[0-9]{0,9})?"
 
@@ -36,8 +36,8 @@ def reading(template: str, number: str) -> str:
     """Return an expression that finds a box, with a group for each number and any space between the pieces.
 
     Args:
-        template: The box.
-        number: The expression of a number.
+        template: The template of the box.
+        number: The expression for a number.
     """
     expression = rf"({number})".join(_spaced(piece) for piece in literals(template))
     return expression.removesuffix(_SPACE)
@@ -98,7 +98,7 @@ def _whole_below(bound: int, width: int) -> list[str]:
     lengths = () if width else range(1, len(digits))
     choices = ["[0-9]" if length == 1 else f"[1-9]{_digits(length - 1)}" for length in lengths]
     for place, digit in enumerate(digits):
-        # Equal up to this place, less at it, anything behind it.
+        # Equal up to this digit, less at it, anything after it.
         least = 1 if place == 0 and len(digits) > 1 and not width else 0
         most = int(digit) - 1
         if most >= least:
@@ -112,7 +112,7 @@ def _digits(count: int) -> str:
 
 
 class Pattern(str):
-    """A regular expression where a literal could stand."""
+    """A regular expression in place of a literal."""
 
 
 NUMBER = Pattern("[-0-9.]+")
@@ -128,7 +128,7 @@ def beginnings(parts: Sequence[str]) -> str:
     """Return an expression for every beginning of a text without spaces, from the empty to the whole text.
 
     Args:
-        parts: Literals and `Pattern`s in their order.
+        parts: Literals and `Pattern`s, in order.
     """
     expression = ""
     for part in reversed(parts):

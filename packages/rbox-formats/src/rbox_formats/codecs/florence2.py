@@ -7,8 +7,8 @@ Source: Li-Qingyun/mllm-mmrotate @f0e3706 and VisionXLab/mllm-mmrotate @73ad654
 
 - Scale: 1,000 bins an axis, x over the width and y over the height; `bin = floor(v / (size / 1000))`, clamped to
   0..999 corner by corner, so that a box cut by the border is no longer a rectangle; back to the bin's centre, `v =
-  (bin + 0.5) * size / 1000`: half a bin of error at most, but for clamped corners.
-- Corners: x before y, counter-clockwise on the screen, from the topmost (of equals, the leftmost).
+  (bin + 0.5) * size / 1000`: an error of at most half a bin, except for clamped corners.
+- Corners: x before y, counter-clockwise on the screen, from the topmost (the leftmost of equals).
 - Order: by class (names with '-' as ' ', sorted by code point), then by the first corner's bins, y before x.
 - Names: lower case, '-' as ' '.
 - Versions: 1 writes the quads of a class one after the other, 2 puts `<sep>` between them, 3 answers "There are
@@ -59,7 +59,7 @@ class Florence2(Codec):
 
     @cached_property
     def syntax(self) -> Syntax:
-        """A name and the quads behind it."""
+        """A name and the quads after it."""
         return Syntax(
             box="<loc_%d>" * 8,
             broken=r"(?:<loc_[0-9]{1,9}>\s*+)++",

@@ -8,9 +8,9 @@ Source: Luo-Z13/SkySenseGPT, Tools/process_data_RS_Object_Detection.py.
   and height here), two decimals, not clamped.
 - The angle is OpenCV's (`oc`, OpenCV 4.5.1 to 4.12): whole degrees in (0, 90], clockwise on the screen.
 - One class for each question: encode and decode one class at a time. Names are lower case with '_', and have an 's'
-  behind them whatever their number.
-- At most 20 boxes: of more, the first 20 are written, the number is that of all, and a sentence says that the rest are
-  left out.
+  after them for any number.
+- At most 20 boxes: if there are more, the first 20 are written, the number is that of all, and a sentence says that the
+  rest are left out.
 - An image without objects: "I'm sorry, I cannot answer as the given image does not contain any given objects."
 - `<rbox>` is ordinary text: no added tokens.
 """
@@ -40,7 +40,7 @@ _REST = ", and due to the context length, the remaining objects are not listed."
 
 @dataclass(frozen=True)
 class Sentence(Syntax):
-    """A sentence with the number of boxes and the class, the boxes, and what is said of those beyond the most."""
+    """A sentence with the number of boxes and the class, the boxes, and a sentence about those beyond the limit."""
 
     longest_name: ClassVar[float] = 99
 
@@ -58,13 +58,13 @@ class Sentence(Syntax):
 
     @cached_property
     def name_expression(self) -> str:
-        """The whole sentence; the length is bounded so that no other text costs more than its own."""
+        """An expression for the whole sentence, of bounded length so that any text is read in linear time."""
         name = rf"(?P<name>[^<>:{{}}]{{0,{self.longest_name}}}?)s"
         return rf"There\s++(?:is|are)\s++[0-9]{{1,9}}\s++{name}\s++in\s++the\s++image\s*+:"
 
     @cached_property
     def junk(self) -> str:
-        """Words before the sentence do not take it along."""
+        """An expression for words before the sentence, without the sentence itself."""
         return r"<[^<>]*+>?|[^\s<\[{(](?:(?!There\s)[^<\[{(])*+|."
 
     def bare(self, text: str) -> str:
