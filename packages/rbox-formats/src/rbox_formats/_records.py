@@ -84,6 +84,11 @@ class ImageRecord:
 
     Columns are given as anything that `rbox_formats.arrays` accepts; the record holds arrays of the types below.
 
+    >>> from rbox_formats import ImageRecord
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[1])
+    >>> len(record), record.corners[0].tolist()
+    (1, [[35.0, 35.0], [65.0, 35.0], [65.0, 45.0], [35.0, 45.0]])
+
     Attributes:
         image_id: The image's name within its dataset.
         boxes: (N, 5) float64 as (cx, cy, w, h, angle), `le90`, radians, clockwise positive.
@@ -165,7 +170,12 @@ class ImageRecord:
 
     @classmethod
     def from_quads(cls, image_id: str, quads: ArrayLike, labels: ArrayLike, **fields: Any) -> ImageRecord:
-        """Make a record from annotated quads (N, 4, 2), with the minimum-area rectangle of each as its box."""
+        """Make a record from annotated quads (N, 4, 2), with the minimum-area rectangle of each as its box.
+
+        >>> record = ImageRecord.from_quads("harbour", [[[0, 0], [4, 0], [4, 2], [0, 2]]], labels=[0])
+        >>> record.boxes.tolist()
+        [[2.0, 1.0, 4.0, 2.0, 0.0]]
+        """
         quads = as_shapes(to_numpy(quads, "quads"), "quads")
         return cls(image_id=image_id, boxes=quad_to_rbox(quads), quads=quads, labels=labels, **fields)
 
@@ -205,7 +215,12 @@ class ImageRecord:
         return rbox_to_quad(self.boxes) if self.quads is None else self.quads
 
     def select(self: Record, which: Any) -> Record:
-        """Return the record with only some of its objects: a mask (N,), or indices in the order wanted."""
+        """Return the record with only some of its objects: a mask (N,), or indices in the order wanted.
+
+        >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0], [9, 9, 4, 2, 0]], labels=[1, 0])
+        >>> record.select(record.labels == 0).boxes.tolist()
+        [[9.0, 9.0, 4.0, 2.0, 0.0]]
+        """
 
         def pick(column: Any) -> Any:
             return None if column is None else column[which]
@@ -265,6 +280,11 @@ def _some(paths: Sequence[Path], show: int) -> str:
 @dataclass(frozen=True)
 class Dataset:
     """A sequence of the records of a dataset, each read when it is asked for.
+
+    >>> from rbox_formats import Dataset, ImageRecord
+    >>> dataset = Dataset(["plane", "ship"], [ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[1])])
+    >>> [dataset.class_names[label] for record in dataset for label in record.labels]
+    ['ship']
 
     Attributes:
         class_names: The class names that labels index; a list of names becomes `ClassNames`.

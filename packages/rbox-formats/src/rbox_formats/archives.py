@@ -35,7 +35,17 @@ _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 def is_archive(path: Path) -> bool:
-    """Return whether a file is a zip, whatever its name."""
+    """Return whether a file is a zip, whatever its name.
+
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(Path(folder) / "results", "w") as archive:
+    ...         archive.writestr("Task1_ship.txt", "P0001 0.9 1 1 9 1 9 5 1 5")
+    ...     print(is_archive(Path(folder) / "results"))
+    True
+    """
     try:
         return path.is_file() and zipfile.is_zipfile(path)
     except Exception:  # zipfile looks for the directory, and raises what it does where one is broken
@@ -45,6 +55,19 @@ def is_archive(path: Path) -> bool:
 @contextmanager
 def opened(path: Path, error: type[RboxError] = DatasetError) -> Iterator[zipfile.ZipFile]:
     """Open a zip.
+
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "results.zip"
+    ...     with zipfile.ZipFile(path, "w") as archive:
+    ...         archive.writestr("Task1_ship.txt", "P0001 0.9 1 1 9 1 9 5 1 5")
+    ...     with opened(path) as archive:
+    ...         require_reasonable(archive.infolist(), path)
+    ...         for member in archive.infolist():
+    ...             print(member.filename, read(archive, member, path))
+    Task1_ship.txt b'P0001 0.9 1 1 9 1 9 5 1 5'
 
     Args:
         path: The file.
@@ -68,6 +91,14 @@ def check(path: Path, error: type[RboxError] = DatasetError) -> None:
     Files that are not zips pass, and broken archives are left to the library that unpacks them. `LARGEST` does not
     apply: weights may be of any size, and are stored without compression.
 
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(Path(folder) / "epoch_12.pth", "w") as archive:
+    ...         archive.writestr("weights", b"1234")
+    ...     check(Path(folder) / "epoch_12.pth")
+
     Raises:
         RboxError: Of the given class, if the members come to more than `MOST_RATIO` times the archive.
     """
@@ -81,6 +112,16 @@ def check(path: Path, error: type[RboxError] = DatasetError) -> None:
 
 def require_reasonable(members: Iterable[zipfile.ZipInfo], path: Path, error: type[RboxError] = DatasetError) -> None:
     """Check by an archive's directory that members can be unpacked; `read` never returns more than it says.
+
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "results.zip"
+    ...     with zipfile.ZipFile(path, "w") as archive:
+    ...         archive.writestr("Task1_ship.txt", "P0001 0.9 1 1 9 1 9 5 1 5")
+    ...     with opened(path) as archive:
+    ...         require_reasonable(archive.infolist(), path)
 
     Raises:
         RboxError: Of the given class, if a member has a password or another compression method, or the members exceed
@@ -118,6 +159,17 @@ def _require_ratio(members: list[zipfile.ZipInfo], path: Path, error: type[RboxE
 
 def read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, error: type[RboxError] = DatasetError) -> bytes:
     """Read the content of a member piece by piece: never more than the directory says.
+
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "results.zip"
+    ...     with zipfile.ZipFile(path, "w") as archive:
+    ...         archive.writestr("Task1_ship.txt", "P0001 0.9 1 1 9 1 9 5 1 5")
+    ...     with opened(path) as archive:
+    ...         print(read(archive, archive.infolist()[0], path))
+    b'P0001 0.9 1 1 9 1 9 5 1 5'
 
     Raises:
         RboxError: Of the given class, if the member is broken, or its size or checksum differs from the directory.

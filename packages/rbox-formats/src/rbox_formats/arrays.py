@@ -58,6 +58,9 @@ def to_numpy(values: Any, name: str = "values") -> np.ndarray:
 def require_dense(values: Any, name: str = "values") -> None:
     """Check that a tensor holds its numbers one by one, as a numpy array does; ignore everything else.
 
+    >>> import numpy as np
+    >>> require_dense(np.zeros((2, 5)))
+
     Raises:
         FormatsError: If the tensor is sparse, nested or quantised.
     """

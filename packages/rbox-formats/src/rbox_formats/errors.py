@@ -30,6 +30,11 @@ _LONGEST_PATH = 400
 class RboxError(ValueError):
     """An input of the user is wrong.
 
+    >>> from rbox_formats import RboxError
+    >>> print(RboxError("expected a number, got 'x'", path="P0001.txt", line=3, remedy="Correct the line."))
+    P0001.txt:3: expected a number, got 'x'
+    Correct the line.
+
     Args:
         message: What is wrong, often as "expected <what>, got <what>".
         path: The file with the fault.
@@ -98,19 +103,31 @@ def quoted(value: Any, place: int = 0, *, marks: bool = True) -> str:
 
 
 def differing(name: str, old: Any, new: Any) -> str:
-    """Return how two values of a setting differ, as a message says it: from the first difference on."""
+    """Return how two values of a setting differ, as a message says it: from the first difference on.
+
+    >>> differing("codec", "florence2", "plain")
+    "codec 'florence2', not 'plain'"
+    """
     before, now = repr(old), repr(new)
     place = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b), min(len(before), len(now)))
     return f"{name} {quoted(before, place, marks=False)}, not {quoted(now, place, marks=False)}"
 
 
 def said(error: BaseException) -> str:
-    """Return the message of another library's error, on one line and shortened."""
+    r"""Return the message of another library's error, on one line and shortened.
+
+    >>> said(OSError("first line\nsecond line"))
+    'first line second line'
+    """
     return " ".join(str(error).split())[:_SAID] or type(error).__name__
 
 
 def listed(names: Iterable[Any]) -> str:
-    """Return names with commas between, shortened to 430 characters and the number of further names."""
+    """Return names with commas between, shortened to 430 characters and the number of further names.
+
+    >>> listed(["plane", "ship"])
+    'plane, ship'
+    """
     names = list(names)
     shown: list[str] = []
     room = _LISTED

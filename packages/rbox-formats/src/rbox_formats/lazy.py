@@ -25,6 +25,10 @@ def attach(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make the functions `__getattr__` and `__dir__` of a package.
 
+    >>> load, names = attach("rbox_formats", {"Codec": "rbox_formats.codecs"})
+    >>> load("Codec").__name__
+    'Codec'
+
     Args:
         package: The package's `__name__`.
         homes: For each name, the module that holds it, or "module:name" if the module calls it by another name.

@@ -97,6 +97,21 @@ _NOT_AS_SAID = (ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 class Header:
     """What a predictions file says of itself. Two runs whose headers differ never share a file.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import ImageRecord, predictions
+    >>> header = predictions.Header(["plane", "ship"], fingerprint="my-detector-v1")
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[1], scores=[0.9])
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "val.jsonl"
+    ...     with predictions.Writer(path, header) as writer:
+    ...         writer.write(record)
+    ...     print(sorted(predictions.held(path, header)))
+    ...     found = predictions.read(path)
+    ['harbour']
+    >>> found.header.class_names, found[0].scores.tolist()
+    (('plane', 'ship'), [0.9])
+
     Attributes:
         class_names: What the labels index; a list of names becomes `ClassNames`.
         fingerprint: Names the checkpoint's contents, such as a hash of its weights.
@@ -154,6 +169,16 @@ class PredictionFile(Dataset):
 
 def read(path: str | Path) -> PredictionFile:
     """Read a predictions file.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import predictions
+    >>> with TemporaryDirectory() as folder:
+    ...     with predictions.Writer(Path(folder) / "val.jsonl", predictions.Header(["ship"], "my-detector-v1")):
+    ...         pass
+    ...     found = predictions.read(Path(folder) / "val.jsonl")
+    >>> found.header.fingerprint, len(found)
+    ('my-detector-v1', 0)
 
     Raises:
         PredictionsError: If there is no such file, it is of another version, an image comes twice, a line does not
@@ -369,6 +394,13 @@ class Writer:
 def held(path: str | Path, header: Header) -> set[str]:
     """Return the ids of the images that a run's file holds so far; empty where the file is missing or just begun.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import predictions
+    >>> with TemporaryDirectory() as folder:
+    ...     print(predictions.held(Path(folder) / "val.jsonl", predictions.Header(["ship"], "my-detector-v1")))
+    set()
+
     Raises:
         PredictionsError: If the file exists with another header: it names what differs; or with lines that are not as
             the schema says.
@@ -381,6 +413,19 @@ def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: I
     """Join the files that several processes of one run wrote into one file.
 
     The file is replaced as a whole, and the parts are removed after that: what is stopped in between can be done again.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import ImageRecord, predictions
+    >>> header = predictions.Header(["ship"], "my-detector-v1")
+    >>> with TemporaryDirectory() as folder:
+    ...     whole, *parts = (Path(folder) / name for name in ("val.jsonl", "part0.jsonl", "part1.jsonl"))
+    ...     for part, image_id in zip(parts, ("P0001", "P0002")):
+    ...         with predictions.Writer(part, header) as writer:
+    ...             writer.write(ImageRecord(image_id, boxes=[], labels=[]))
+    ...     predictions.join(whole, parts, header, order=["P0002", "P0001"])
+    ...     print([record.image_id for record in predictions.read(whole)])
+    ['P0002', 'P0001']
 
     Args:
         path: The file; images that it holds already stay in it.

@@ -38,12 +38,22 @@ class Advance(Protocol):
 
 
 def is_first_process() -> bool:
-    """Return whether this is the only process, or the first of those that torchrun or SLURM started."""
+    """Return whether this is the only process, or the first of those that torchrun or SLURM started.
+
+    >>> from rbox_formats.progress import is_first_process
+    >>> is_first_process()
+    True
+    """
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def track(items: SizedIterable[T], description: str) -> Iterator[T]:
     """Yield the items, and move a progress bar on after each.
+
+    >>> from rbox_formats.progress import showing, track
+    >>> with showing(False):
+    ...     print([item * 2 for item in track([1, 2, 3], "doubling")])
+    [2, 4, 6]
 
     Args:
         items: The items to go through.
@@ -63,6 +73,11 @@ _asked_for: ContextVar[bool] = ContextVar("_asked_for", default=False)
 def showing(wanted: bool = True) -> Iterator[None]:
     """Show the progress bars of the block.
 
+    >>> from rbox_formats.progress import showing, track
+    >>> with showing(False):
+    ...     print(sum(track([1, 2, 3], "adding")))
+    6
+
     Args:
         wanted: Whether to show them. False changes nothing: bars that an outer block shows are still shown.
     """
@@ -81,6 +96,11 @@ _shown: ContextVar[Any] = ContextVar("_shown", default=None)
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
     """Show a progress bar; yield the function that moves it on by some steps, with a note at its end.
+
+    >>> from rbox_formats.progress import progress_bar
+    >>> with progress_bar("reading", total=2) as advance:
+    ...     advance(1)
+    ...     advance(1, note="done")
 
     Args:
         description: The text at the left of the bar.

@@ -32,6 +32,20 @@ def visualize(
 ) -> list[Path]:
     """Draw each image twice, with its annotations and with its predictions, and the first ones on one sheet.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, predictions, synthetic, visualization
+    >>> config = synthetic.SceneConfig(size=128)
+    >>> with TemporaryDirectory() as folder:
+    ...     scenes = synthetic.write_scenes(folder, None, [0], config)
+    ...     path = Path(folder) / "predictions.jsonl"
+    ...     with predictions.Writer(path, predictions.Header(config.class_names, "my-detector")) as writer:
+    ...         writer.write(scenes[0])
+    ...     dataset = datasets.read("dota", folder, class_names=config.class_names)
+    ...     drawn = visualization.visualize(dataset, path, Path(folder) / "pictures")
+    ...     print([path.name for path in drawn])
+    ['scene_0000.png', 'sheet.png']
+
     Args:
         truth: The dataset, read with the class names of the predictions.
         predictions_path: The file.

@@ -31,6 +31,10 @@ def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
     over the part of dx that lies within [x0, x1]: Green's theorem for the outline pressed into the window. Each side
     adds at most three pieces: above the window, below it (nothing), and a trapezium.
 
+    >>> from rbox_formats import area_inside
+    >>> area_inside([[[0, 0], [4, 0], [4, 2], [0, 2]]], (1, 0, 10, 10)).tolist()
+    [6.0]
+
     Args:
         quads: (..., 4, 2).
         windows: (..., 4) as (x_min, y_min, x_max, y_max), an array or four numbers; leading shapes broadcast, so that
@@ -70,6 +74,10 @@ def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
 def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues:
     """Return the share of quads' area that lies inside upright windows.
 
+    >>> from rbox_formats import intersection_over_foreground
+    >>> intersection_over_foreground([[[0, 0], [4, 0], [4, 2], [0, 2]]], (1, 0, 10, 10)).tolist()
+    [0.75]
+
     Args:
         quads: (..., 4, 2).
         windows: (..., 4) as (x_min, y_min, x_max, y_max), or four numbers; leading shapes broadcast.
@@ -94,6 +102,10 @@ def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues
 @takes("quads")
 def clip_to_rbox(quads: AnyQuads, windows: Windows) -> AnyBoxes:
     """Return the rotated rectangles of least area around the parts of quads inside upright windows.
+
+    >>> from rbox_formats import clip_to_rbox
+    >>> clip_to_rbox([[[0, 0], [4, 0], [4, 2], [0, 2]]], (1, 0, 10, 10)).tolist()
+    [[2.5, 1.0, 3.0, 2.0, 0.0]]
 
     Args:
         quads: (..., 4, 2).

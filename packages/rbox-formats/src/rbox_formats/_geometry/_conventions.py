@@ -32,6 +32,12 @@ class Convention:
     picks one parametrisation: either w is the longer side (the angle has a range of half a turn), or the angle lies in
     a range of a quarter turn (w and h may be in any order).
 
+    >>> from rbox_formats import LE90, OC
+    >>> LE90.range
+    (-1.5707963267948966, 1.5707963267948966)
+    >>> OC.degrees.range, OC.closed, OC.long_side
+    ((0.0, 90.0), 'high', False)
+
     Attributes:
         name: The name that the field uses.
         low: The lower end of the range in degrees, also where the unit is radians.
@@ -92,6 +98,12 @@ CONVENTIONS = {convention.name: convention for convention in (LE90, LE135, OC, O
 @takes("boxes")
 def convert(boxes: Boxes, source: Convention | str, target: Convention | str) -> Boxes:
     """Convert boxes from one angle convention to another.
+
+    >>> import math
+    >>> from rbox_formats import LE90, OC, convert
+    >>> box = convert([[50, 40, 30, 10, math.radians(-30)]], LE90, OC.degrees)
+    >>> box.round(6).tolist()
+    [[50.0, 40.0, 10.0, 30.0, 60.0]]
 
     Args:
         boxes: (..., 5) as (cx, cy, w, h, angle), the angle in the source's unit and direction. Any finite angle and any

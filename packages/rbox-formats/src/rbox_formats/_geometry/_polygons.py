@@ -25,6 +25,10 @@ def quad_around(corners: ArrayLike) -> list[float]:
     Every outline is closed. If it has five corners or more and the last one repeats the first, the last one is left
     out. Four corners are taken as the quad, also if two of them are the same.
 
+    >>> from rbox_formats import quad_around
+    >>> quad_around([0, 0, 4, 0, 4, 2, 2, 2, 0, 2])
+    [0.0, 0.0, 4.0, 0.0, 4.0, 2.0, 0.0, 2.0]
+
     Args:
         corners: x1, y1, x2, y2, ... of at least one corner; also as rows (n, 2), and as an array.
 

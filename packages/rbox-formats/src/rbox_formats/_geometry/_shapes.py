@@ -33,6 +33,10 @@ def _unstack(array: Any) -> tuple[Any, ...]:
 def canonical_le90(boxes: Boxes) -> Boxes:
     """Convert boxes to the `le90` range.
 
+    >>> from rbox_formats import canonical_le90
+    >>> canonical_le90([[50, 40, 10, 30, 0]]).round(4).tolist()
+    [[50.0, 40.0, 30.0, 10.0, -1.5708]]
+
     Args:
         boxes: (..., 5), any finite angle, sides in any order.
 
@@ -46,6 +50,10 @@ def canonical_le90(boxes: Boxes) -> Boxes:
 @takes("boxes")
 def rbox_to_quad(boxes: Boxes) -> Quads:
     """Return the corners of rotated boxes.
+
+    >>> from rbox_formats import rbox_to_quad
+    >>> rbox_to_quad([[50, 40, 30, 10, 0]]).tolist()
+    [[[35.0, 35.0], [65.0, 35.0], [65.0, 45.0], [35.0, 45.0]]]
 
     Args:
         boxes: (..., 5) as (cx, cy, w, h, angle).
@@ -75,6 +83,10 @@ def quad_to_rbox(quads: Quads) -> Boxes:
     One side of the rectangle lies along a side or a diagonal of the quad (Freeman and Shapira, 1975); each of the six
     is tried. In numpy it needs a few megabytes beside its result, for any N.
 
+    >>> from rbox_formats import quad_to_rbox
+    >>> quad_to_rbox([[[35, 35], [65, 35], [65, 45], [35, 45]]]).tolist()
+    [[50.0, 40.0, 30.0, 10.0, 0.0]]
+
     Args:
         quads: (..., 4, 2), finite.
 
@@ -89,6 +101,11 @@ def quad_to_rbox(quads: Quads) -> Boxes:
 @takes("boxes")
 def rbox_to_hbox(boxes: Boxes) -> HBoxes:
     """Return the upright boxes around rotated boxes.
+
+    >>> import math
+    >>> from rbox_formats import rbox_to_hbox
+    >>> rbox_to_hbox([[50, 40, 30, 10, -math.pi / 2]]).round(6).tolist()
+    [[45.0, 25.0, 55.0, 55.0]]
 
     Args:
         boxes: (..., 5) as (cx, cy, w, h, angle).
@@ -107,6 +124,10 @@ def rbox_to_hbox(boxes: Boxes) -> HBoxes:
 def quad_to_hbox(quads: Quads) -> HBoxes:
     """Return the upright boxes around quads.
 
+    >>> from rbox_formats import quad_to_hbox
+    >>> quad_to_hbox([[[2, 0], [4, 2], [2, 4], [0, 2]]]).tolist()
+    [[0.0, 0.0, 4.0, 4.0]]
+
     Args:
         quads: (..., 4, 2).
 
@@ -121,6 +142,10 @@ def quad_to_hbox(quads: Quads) -> HBoxes:
 def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
     """Convert upright boxes to rotated ones.
 
+    >>> from rbox_formats import hbox_to_rbox
+    >>> hbox_to_rbox([[35, 35, 65, 45]]).tolist()
+    [[50.0, 40.0, 30.0, 10.0, 0.0]]
+
     Args:
         hboxes: (..., 4) as (x_min, y_min, x_max, y_max).
 
@@ -134,13 +159,22 @@ def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
 
 @takes("boxes")
 def rbox_area(boxes: Boxes) -> Values:
-    """Return the area (...,) of rotated boxes (..., 5)."""
+    """Return the area (...,) of rotated boxes (..., 5).
+
+    >>> from rbox_formats import rbox_area
+    >>> rbox_area([[50, 40, 30, 10, 0.3]]).tolist()
+    [300.0]
+    """
     return boxes[..., 2] * boxes[..., 3]
 
 
 @takes("quads")
 def quad_area(quads: Quads) -> Values:
     """Return the area inside quads, by the shoelace formula.
+
+    >>> from rbox_formats import quad_area
+    >>> quad_area([[[0, 0], [4, 0], [4, 2], [0, 2]]]).tolist()
+    [8.0]
 
     Args:
         quads: (..., 4, 2), clockwise or counter-clockwise. The two halves of a self-crossing quad have opposite signs.
@@ -164,6 +198,10 @@ def canonical_quad(
     `playground/convert_dota_for_sft.py`, Li-Qingyun/mllm-mmrotate @f0e3706): a convex quad keeps its outline, a
     self-crossing one loses its crossing, and a concave one may get another outline with the same corners. Corners at
     the same angle keep their order.
+
+    >>> from rbox_formats import canonical_quad
+    >>> canonical_quad([[[4, 2], [0, 2], [0, 0], [4, 0]]]).tolist()
+    [[[0.0, 0.0], [4.0, 0.0], [4.0, 2.0], [0.0, 2.0]]]
 
     Args:
         quads: (..., 4, 2), finite.

@@ -43,6 +43,10 @@ def flip(
 ) -> BoxesOrQuads:
     """Mirror shapes together with their image.
 
+    >>> from rbox_formats import flip
+    >>> flip([[30, 40, 30, 10, 0.5]], image_size=(100, 80), direction="horizontal").tolist()
+    [[70.0, 40.0, 30.0, 10.0, -0.5]]
+
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
         image_size: (width, height) in pixels.
@@ -65,6 +69,11 @@ def rotate90(
 ) -> tuple[BoxesOrQuads, tuple[float, float]]:
     """Turn shapes together with their image, by quarter turns.
 
+    >>> from rbox_formats import rotate90
+    >>> boxes, size = rotate90([[30, 40, 30, 10, 0]], image_size=(100, 80))
+    >>> boxes.round(4).tolist(), size
+    ([[40.0, 30.0, 30.0, 10.0, -1.5708]], (80, 100))
+
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
         image_size: (width, height) in pixels.
@@ -85,6 +94,10 @@ def rotate90(
 def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> BoxesOrQuads:
     """Turn shapes around a point.
 
+    >>> from rbox_formats import rotate
+    >>> rotate([[30, 40, 30, 10, 0]], angle=0.5, centre=(30, 40)).tolist()
+    [[30.0, 40.0, 30.0, 10.0, 0.5]]
+
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
         angle: In radians, positive = clockwise on the screen.
@@ -101,6 +114,10 @@ def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> B
 @takes("boxes", "quads")
 def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOrQuads:
     """Resize shapes together with their image.
+
+    >>> from rbox_formats import scale
+    >>> scale([[30, 40, 30, 10, 0.5]], 2).tolist()
+    [[60.0, 80.0, 60.0, 20.0, 0.5]]
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
@@ -124,6 +141,10 @@ def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOr
 @takes("boxes", "quads")
 def translate(shapes: BoxesOrQuads, offset: tuple[float, float]) -> BoxesOrQuads:
     """Move shapes by an offset.
+
+    >>> from rbox_formats import translate
+    >>> translate([[30, 40, 30, 10, 0.5]], (-20, 5)).tolist()
+    [[10.0, 45.0, 30.0, 10.0, 0.5]]
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).

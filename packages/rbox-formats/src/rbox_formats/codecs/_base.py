@@ -33,7 +33,15 @@ _NONE = ("[]", "therearenone.", "therearenone")
 
 @dataclass(frozen=True)
 class Codec(ABC):
-    """A text format of boxes. A checkpoint stores it by `to_dict`, and `codecs.from_dict` restores it."""
+    """A text format of boxes. A checkpoint stores it by `to_dict`, and `codecs.from_dict` restores it.
+
+    >>> from rbox_formats import codecs
+    >>> codec = codecs.get("plain")
+    >>> codec.encode([[50, 40, 30, 10, 0]], [0], ["ship"], image_size=(100, 80))
+    'ship[500,400,300,100,0]'
+    >>> codec.decode("ship[500,400,300,100,0]", ["ship"], image_size=(100, 80)).boxes.tolist()
+    [[50.0, 40.0, 30.0, 10.0, 0.0]]
+    """
 
     name: ClassVar[str]
 

@@ -15,7 +15,13 @@ OnInvalid: TypeAlias = Literal["warn", "ignore", "raise"]
 
 
 def joined_status(statuses: Iterable[str]) -> Status:
-    """Return one status for an image whose answer is several texts: the first in the order below."""
+    """Return one status for an image whose answer is several texts: the first in the order below.
+
+    >>> joined_status(["boxes", "empty", "truncated"])
+    'truncated'
+    >>> joined_status(["boxes", "empty"])
+    'boxes'
+    """
     found = set(statuses)
     order: tuple[Status, ...] = ("truncated", "repeated", "failed", "boxes")
     return next((status for status in order if status in found), "empty")
@@ -27,6 +33,11 @@ class DecodeWarning(UserWarning):
 
 class Rejected(NamedTuple):
     """A piece of a text that gave no box.
+
+    >>> from rbox_formats import codecs
+    >>> decoded = codecs.get("plain").decode("tram[1,2,3,4,5]", ["ship"], image_size=(100, 80), on_invalid="ignore")
+    >>> decoded.rejected[0].start, decoded.rejected[0].end
+    (4, 15)
 
     Attributes:
         start: The index of its first character.
@@ -42,6 +53,12 @@ class Rejected(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Decoded:
     """The boxes that a text holds, and what else was found in it.
+
+    >>> from rbox_formats import codecs
+    >>> text = "ship[500,400,300,100,0][20"
+    >>> decoded = codecs.get("plain").decode(text, ["ship"], image_size=(100, 80), on_invalid="ignore")
+    >>> decoded.status, decoded.labels.tolist(), [text[piece.start : piece.end] for piece in decoded.rejected]
+    ('truncated', [0], ['[20'])
 
     Attributes:
         shapes: Quads (N, 4, 2) float64 as written, or boxes (N, 5) for formats that write boxes; in image pixels.

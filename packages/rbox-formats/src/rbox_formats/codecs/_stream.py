@@ -20,6 +20,11 @@ _PATIENCE = 256
 class StreamedBox(NamedTuple):
     """One box, as soon as its text is complete.
 
+    >>> from rbox_formats import codecs
+    >>> [found] = codecs.get("plain").stream(["ship"], image_size=(100, 80)).feed("ship[500,400,300,100,0];")
+    >>> found.box.tolist(), found.label
+    ([50.0, 40.0, 30.0, 10.0, 0.0], 0)
+
     Attributes:
         box: (5,) `le90`, pixels of the image.
         quad: (4, 2) as written, or None for formats that write boxes.

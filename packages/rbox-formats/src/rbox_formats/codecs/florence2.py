@@ -43,6 +43,11 @@ def spelled(name: str) -> str:
 class Florence2(Codec):
     """Florence-2 quads in LMMRotate's versions 1, 2 and 3; see the module's text.
 
+    >>> from rbox_formats import codecs
+    >>> codec = codecs.get("florence2")
+    >>> codec.encode([[50, 40, 30, 10, 0]], [0], ["ship"], image_size=(100, 80))
+    'ship<loc_350><loc_437><loc_350><loc_562><loc_650><loc_562><loc_650><loc_437>'
+
     Attributes:
         version: 1, 2 or 3; 2 is that of LMMRotate's paper and published checkpoints.
     """

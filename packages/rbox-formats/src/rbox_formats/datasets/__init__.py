@@ -98,6 +98,10 @@ FORMATS: dict[str, Format] = {
 def get(name: str) -> Format:
     """Return the format of a name in `FORMATS`.
 
+    >>> from rbox_formats import datasets
+    >>> len(datasets.get("dota").class_names)
+    15
+
     Raises:
         DatasetError: If there is none.
     """
@@ -108,6 +112,13 @@ def get(name: str) -> Format:
 
 def guess(root: str | Path, split: str | None = None) -> Guess | None:
     """Return the format that a folder or a file looks like, by trying all; None where none fits.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = synthetic.write_scenes(folder, "val", [0], synthetic.SceneConfig(size=128))
+    ...     print(datasets.guess(folder))
+    Guess(format='dota', split='val', needs_names=False)
 
     Args:
         root: A dataset's folder, or its file.
@@ -130,6 +141,14 @@ def read(
     image_folder: str | Path | None = None,
 ) -> Dataset:
     """Open a dataset; its files are read one image at a time, when asked for.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     scenes = synthetic.write_scenes(folder, "val", [0], synthetic.SceneConfig(size=128))
+    ...     dataset = datasets.read("dota", folder, "val", class_names=synthetic.SceneConfig().class_names)
+    ...     print([(record.image_id, record.size) for record in dataset])
+    [('scene_0000', (128, 128))]
 
     Args:
         format: A name in `FORMATS`.
@@ -178,6 +197,15 @@ def write(
     format: str, records: Iterable[ImageRecord], root: str | Path, split: str | None, class_names: ClassNames
 ) -> Path:
     """Write records' annotations in a format; images are not copied.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import ImageRecord, datasets
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[1])
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = datasets.write("dota", [record], folder, None, ["plane", "ship"])
+    ...     print((Path(folder) / "labelTxt" / "harbour.txt").read_text().strip())
+    35 35 65 35 65 45 35 45 ship 0
 
     Args:
         format: A name in `FORMATS`.

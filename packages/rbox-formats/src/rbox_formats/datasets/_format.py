@@ -24,6 +24,10 @@ Write: TypeAlias = Callable[[Iterable[ImageRecord], Path, str | None, ClassNames
 class Format:
     """A dataset format.
 
+    >>> from rbox_formats import datasets
+    >>> datasets.get("dior-r").class_names[:3]
+    ('airplane', 'airport', 'baseballfield')
+
     Attributes:
         read: None for a format that is only written.
         write: See `rbox_formats.datasets.write`.

@@ -22,6 +22,9 @@ _OPEN = ("dota", "yolo-obb")  # whose classes are anybody's
 class Guess(NamedTuple):
     """A format that a folder looks like.
 
+    >>> Guess("hrsc2016", split="val", needs_names=False).options
+    '--format hrsc2016 --split val'
+
     Attributes:
         format: Its name.
         split: The part of the dataset that was read, or None.

@@ -33,6 +33,10 @@ from rbox_formats.typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
 class Annotation(NamedTuple):
     """What an annotation file says: an `ImageRecord` before its image is found.
 
+    >>> annotation = Annotation.from_lists([0], quads=[[0, 0, 4, 0, 4, 2, 0, 2]], metadata={})
+    >>> annotation.boxes.tolist()
+    [[2.0, 1.0, 4.0, 2.0, 0.0]]
+
     Attributes:
         file_name: The image's name in the file, to find it by where it is not named like the annotation.
     """

@@ -20,6 +20,10 @@ def with_images(
 ) -> list[ImageRecord]:
     """Return the dataset's records whose image exists.
 
+    >>> from rbox_formats import Dataset, ImageRecord
+    >>> with_images(Dataset(["ship"], [ImageRecord("harbour", boxes=[], labels=[], path="harbour.png")]))[0].image_id
+    'harbour'
+
     Args:
         dataset: The dataset.
         image_folder: Looks for the images there, by the records' ids. None: where the dataset has them.

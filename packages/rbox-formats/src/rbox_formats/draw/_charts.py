@@ -21,6 +21,10 @@ def bar_chart(
 ) -> Image.Image:
     """Draw a bar for each name, from the left, with its value after it.
 
+    >>> from rbox_formats import draw
+    >>> draw.bar_chart("Objects", {"plane": 3, "ship": 12}, [draw.class_colour(0), draw.class_colour(1)], 400).size
+    (400, 71)
+
     Args:
         title: Above the bars.
         values: What is drawn, 0 or more.
@@ -58,6 +62,10 @@ def histogram(
     colour: Colour = PLAIN,
 ) -> Image.Image:
     """Draw upright bars side by side, with a scale on the left.
+
+    >>> from rbox_formats import draw
+    >>> draw.histogram("Angles", [1, 4, 2], {0: "-90", 3: "90"}, (300, 200)).size
+    (300, 200)
 
     Args:
         title: Above the bars, with what is counted and its unit.

@@ -24,6 +24,16 @@ def fitted(
 
     An image of more than 2**25 pixels is read part by part, at a whole fraction of its size, in bounded memory.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import draw
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     pixels, records = draw.fitted(Path(folder) / "harbour.png", max_side=640)
+    ...     print(pixels.shape)
+    (80, 100, 3)
+
     Args:
         path: The file.
         *records: Boxes in its pixels.

@@ -38,6 +38,12 @@ def marked_page(
     at the frame is taken, and their marks are listed below by these numbers. No ticks show the boxes' angles: without a
     word about them they would look as if they said where an object's front is.
 
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, ImageRecord, draw
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0])
+    >>> draw.marked_page(np.zeros((80, 100, 3), np.uint8), record, ClassNames(["ship"])).mode
+    'RGB'
+
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
         record: Boxes in pixels of the image; its image_id is the title.

@@ -32,6 +32,12 @@ def side_by_side(
 ) -> Image.Image:
     """Draw the ground truth on the left, predictions on the right, captions with counts above, a legend below.
 
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, ImageRecord, draw
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0])
+    >>> draw.side_by_side(np.zeros((80, 100, 3), np.uint8), record, record, ClassNames(["ship"])).mode
+    'RGB'
+
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
         truth: The annotations; its image_id is the title.
@@ -57,6 +63,13 @@ def panels(
     max_side: int = 2048,
 ) -> Image.Image:
     """Draw one image several times, from left to right, each with its own boxes, such as truth and several detectors.
+
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, ImageRecord, draw
+    >>> pixels, names = np.zeros((80, 100, 3), np.uint8), ClassNames(["ship"])
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0])
+    >>> draw.panels(pixels, {"truth": record, "first": record, "second": record}, names).mode
+    'RGB'
 
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
@@ -105,6 +118,11 @@ def contact_sheet(
     max_cell: int | None = 1024,
 ) -> Image.Image:
     """Arrange pictures in a grid, row by row, each in the middle of a cell that the largest just fills.
+
+    >>> from PIL import Image
+    >>> from rbox_formats import draw
+    >>> draw.contact_sheet([Image.new("RGB", (100, 80))] * 4, columns=2).mode
+    'RGB'
 
     Args:
         pictures: At least one.

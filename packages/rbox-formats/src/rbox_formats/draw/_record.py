@@ -38,6 +38,12 @@ def draw_record(
     nor an object, else on a small part of their own object. They are left out where there is room for neither, where
     the object is small against the text, and in a crowd of one class but for a few.
 
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, ImageRecord, draw
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0])
+    >>> draw.draw_record(np.zeros((80, 100, 3), np.uint8), record, ClassNames(["ship"]), scale=4).size
+    (400, 320)
+
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
         record: Boxes in pixels of the image.

@@ -27,7 +27,14 @@ __all__ = [
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a whole text file (UTF-8, line ends as given) or none.
+    r"""Write a whole text file (UTF-8, line ends as given) or none.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     files.write_text(Path(folder) / "classes.txt", "plane\nship\n")
+    ...     print((Path(folder) / "classes.txt").read_text().split())
+    ['plane', 'ship']
 
     Raises:
         DatasetError: If it has half surrogate pairs, which UTF-8 cannot hold, or the path cannot be written to.
@@ -41,6 +48,10 @@ def write_text(path: str | Path, text: str) -> None:
 
 def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
     """Check and return the path of a file to write, which must not replace a file that is read.
+
+    >>> from rbox_formats import files
+    >>> files.not_an_input("runs/merged.jsonl", Path("runs/a.jsonl"), Path("runs/b.jsonl")).name
+    'merged.jsonl'
 
     Raises:
         DatasetError: If it is one of the inputs.
@@ -56,6 +67,11 @@ def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
 def require_writable(folder: str | Path) -> None:
     """Check, before any long work, that a folder exists and can be written to, or that it can be made.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     files.require_writable(Path(folder) / "runs" / "dota")
+
     Raises:
         RboxError: If not.
     """
@@ -68,6 +84,11 @@ def require_writable(folder: str | Path) -> None:
 
 def require_writable_file(path: str | Path) -> None:
     """Check, before any long work, that a file can be written, as `require_writable` does for a folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     files.require_writable_file(Path(folder) / "val.jsonl")
 
     Raises:
         RboxError: If not, or if a folder is in its place.
@@ -82,5 +103,13 @@ def visible(folder: Path) -> list[Path]:
     """Return the content of a folder, in order of the names; empty where there is no folder.
 
     Names that begin with a dot are left out: among them are files that a killed process left half written.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("b.png", "a.png", ".cache"):
+    ...         (Path(folder) / name).touch()
+    ...     print([path.name for path in files.visible(Path(folder))])
+    ['a.png', 'b.png']
     """
     return sorted(path for path in folder.glob("*") if not path.name.startswith("."))

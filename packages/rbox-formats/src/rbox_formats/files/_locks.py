@@ -45,6 +45,12 @@ def locked(*paths: str | Path, wait: bool = False) -> Iterator[None]:
     Folders that are missing on the way are made; those that are still empty at the end are removed. What killed
     processes left beside the outputs, and in those that are folders, is removed.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder, files.locked(Path(folder) / "val.jsonl"):
+    ...     print("nobody else writes here")
+    nobody else writes here
+
     Args:
         paths: The files or folders that are written. Relative, or by a symbolic link: it is the place that counts.
         wait: Waits until the others are done.

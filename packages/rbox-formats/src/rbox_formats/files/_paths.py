@@ -16,6 +16,9 @@ _LONGEST_NAME, _LONGEST = 255, 4_095  # bytes: of Linux and macOS
 def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
     """Return a path that a file system can hold, whether or not a file exists there.
 
+    >>> as_path("runs/val.jsonl").name
+    'val.jsonl'
+
     Args:
         path: A text or a path.
         error: What to raise.
@@ -39,6 +42,10 @@ def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
 def reaching(path: Path, expected: str) -> Iterator[None]:
     """Turn what the system says of a path, such as that it may not be read, into an error of ours.
 
+    >>> with reaching(Path("P0001.txt"), "an annotation file"):
+    ...     print("read it here")
+    read it here
+
     Args:
         path: The path.
         expected: What is expected there.
@@ -55,6 +62,9 @@ def reaching(path: Path, expected: str) -> Iterator[None]:
 def safe_name(name: str, folder: Path) -> str:
     """Check and return a file name from outside, which must name something directly inside the folder.
 
+    >>> safe_name("P0001.png", Path("images"))
+    'P0001.png'
+
     Raises:
         DatasetError: If it has a separator or a Windows drive, is a dot name, is empty, or is no text that UTF-8 can
             hold (Python reads file names in another encoding so, with half surrogate pairs for their bytes).
@@ -70,6 +80,9 @@ def safe_name(name: str, folder: Path) -> str:
 
 def safe_path(name: str, folder: Path) -> str:
     """Check and return a path from outside with '/' between folders, which must stay inside the folder.
+
+    >>> safe_path("harbour/P0001.png", Path("images"))
+    'harbour/P0001.png'
 
     Raises:
         DatasetError: If one of its parts is none that `safe_name` takes.

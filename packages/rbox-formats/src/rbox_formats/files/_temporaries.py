@@ -39,6 +39,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Readers see the old file or the new one, never half of it, also when the process is killed. What a killed process
     left in the folder in this way is removed.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     with files.replacing(Path(folder) / "report.json") as temporary:
+    ...         _ = temporary.write_text("{}")
+    ...     print([path.name for path in Path(folder).iterdir()])
+    ['report.json']
+
     Raises:
         DatasetError: If the path cannot be written to.
     """
@@ -71,6 +79,14 @@ def temporary_folder(parent: str | Path) -> Iterator[Path]:
 
     What a killed process left in `parent` in this way is removed at the beginning. The name of the file `owner` in it
     is taken.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as parent:
+    ...     with files.temporary_folder(parent) as folder:
+    ...         _ = (folder / "part.bin").write_bytes(b"1")
+    ...     print(folder.exists())
+    False
     """
     parent = Path(parent)
     _sweep_once(parent)

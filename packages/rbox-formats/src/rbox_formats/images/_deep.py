@@ -83,12 +83,19 @@ def shown_by() -> dict[str, str]:
 
 
 def is_default() -> bool:
-    """Return whether images are shown in the default way."""
+    """Return whether images are shown in the default way.
+
+    >>> is_default()
+    True
+    """
     return shown() == Shown()
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
     """Parse the bands that a text names.
+
+    >>> parse_bands("3,2,1")
+    (3, 2, 1)
 
     Raises:
         ImageError: If it does not name one or three.
@@ -101,6 +108,9 @@ def parse_bands(text: str) -> tuple[int, ...]:
 
 def parse_stretch(text: str) -> dict[str, Any]:
     """Parse the fields of `Shown` that a text gives.
+
+    >>> parse_stretch("2%,98%")["percentiles"], parse_stretch("0,3000")["limits"]
+    ((2.0, 98.0), (0.0, 3000.0))
 
     Raises:
         ImageError: If it is none of what the module's text says.

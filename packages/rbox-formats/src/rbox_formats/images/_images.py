@@ -38,7 +38,17 @@ _JPEG_END, _JPEG_TAIL_BYTES = b"\xff\xd9", 65536
 
 
 def find(folder: Path) -> list[Path]:
-    """Return the image files in a folder, by their suffix, in order of their names; empty where there is no folder."""
+    """Return the image files in a folder, by their suffix, in order of their names; empty where there is no folder.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     print([path.name for path in images.find(Path(folder))])
+    ['harbour.png']
+    """
     return [path for path in files.visible(folder) if path.suffix.lower() in SUFFIXES]
 
 
@@ -46,6 +56,15 @@ def read_size(path: str | Path) -> tuple[int, int]:
     """Read the (width, height) of an image file in pixels, from its header alone.
 
     It is that of the image turned as the file notes, and of the pixels that `load` gives.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     print(images.read_size(Path(folder) / "harbour.png"))
+    (100, 80)
 
     Raises:
         ImageError: If there is no such file, or it is not an image.
@@ -63,6 +82,15 @@ def read_orientation(path: str | Path) -> int:
 
     1 where it says nothing. Every other function here has turned them already.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     print(images.read_orientation(Path(folder) / "harbour.png"))
+    1
+
     Raises:
         ImageError: If there is no such file, or it is not an image.
     """
@@ -75,6 +103,15 @@ def read_orientation(path: str | Path) -> int:
 
 def load(path: str | Path) -> ImageArray:
     """Read the pixels of an image file.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     print(images.load(Path(folder) / "harbour.png").shape)
+    (80, 100, 3)
 
     Returns:
         (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped, and the image is
@@ -120,7 +157,13 @@ def _load(path: Path) -> ImageArray:
 
 
 def as_rgb(image: PillowImage) -> ImageArray:
-    """Return the pixels of an image that Pillow holds, turned as it notes: (height, width, 3) uint8, RGB."""
+    """Return the pixels of an image that Pillow holds, turned as it notes: (height, width, 3) uint8, RGB.
+
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> images.as_rgb(Image.new("L", (100, 80))).shape
+    (80, 100, 3)
+    """
     turned = _orientation.upright(image)
     return np.array(turned if turned.mode == "RGB" else turned.convert("RGB"))  # a copy: Pillow's own are read-only
 
@@ -132,6 +175,16 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
     A large image is read in bounded memory by rasterio (the extra `geo`). Where that is not there, where the image is
     small, or where rasterio's pixels would not be `load`'s (JPEG), it is decoded as a whole, up to `LARGEST_WHOLE`
     pixels; JPEG beyond that comes from rasterio as well, whose decoder may round colours otherwise.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     with images.open_rows(Path(folder) / "harbour.png") as rows:
+    ...         print(rows.width, rows.height, rows.read(0, 10).shape)
+    100 80 (10, 100, 3)
 
     Yields:
         Its `width`, `height` and `read(start, stop)`, which gives rows (stop - start, width, 3).
@@ -173,6 +226,14 @@ def check(path: str | Path) -> None:
 
     A PNG's chunks are read and their checksums compared; a JPEG must have its end marker; of other formats only the
     header is read.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     images.check(Path(folder) / "harbour.png")
 
     Raises:
         ImageError: If there is no such file, or it is not an image, or cut short.

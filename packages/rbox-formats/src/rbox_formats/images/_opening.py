@@ -40,6 +40,9 @@ _readers, _lock, _pillows_limit = 0, threading.Lock(), None
 def largest_whole() -> int:
     """Return the most pixels that are decoded at once.
 
+    >>> largest_whole() > 8192 * 8192
+    True
+
     Raises:
         ImageError: If the environment variable is no whole number.
     """

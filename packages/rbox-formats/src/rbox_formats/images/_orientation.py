@@ -125,6 +125,11 @@ def upright(image: PillowImage) -> PillowImage:
 
     What Pillow made of an image (resized, cut out) keeps the note: turn it before, by `ImageOps.exif_transpose`, which
     takes the note away.
+
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> images.upright(Image.new("RGB", (100, 80))).size
+    (100, 80)
     """
     from PIL import Image
 
@@ -156,7 +161,12 @@ def _decode(image: PillowImage) -> None:
 
 
 def as_stored(shown: tuple[int, int], orientation: int) -> np.ndarray:
-    """Return the transform (2, 3) from a place on the turned image of size (width, height) to the stored one."""
+    """Return the transform (2, 3) from a place on the turned image of size (width, height) to the stored one.
+
+    >>> from rbox_formats import images
+    >>> images.as_stored((80, 100), orientation=6).tolist()
+    [[0.0, 1.0, 0.0], [-1.0, 0.0, 80.0]]
+    """
     turn, (width, height) = TURNS[orientation], shown
     # Each mirroring undone, then rows and columns changed back.
     x = [-1.0, 0.0, width] if turn.mirrors_columns else [1.0, 0.0, 0.0]

@@ -183,6 +183,15 @@ class MapPlace(NamedTuple):
 def read_map_place(path: str | Path) -> MapPlace | None:
     """Return the map position in a GeoTIFF or JPEG 2000, for its stored pixels; None if there is none.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.tif")
+    ...     print(images.read_map_place(Path(folder) / "harbour.tif"))
+    None
+
     Raises:
         ImportError: If rasterio is not there.
         ImageError: If it is no TIFF or JPEG 2000 that GDAL reads.

@@ -17,6 +17,18 @@ _LIST_SUFFIX = ".txt"
 def find_images(sources: str | Path | Iterable[str | Path]) -> list[Path]:
     """Find image files by their names.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("b.png", "a.png"):
+    ...         Image.new("RGB", (10, 8)).save(Path(folder) / name)
+    ...     print([path.name for path in images.find_images(folder)])
+    ...     print([path.name for path in images.find_images(f"{folder}/b*.png")])
+    ['a.png', 'b.png']
+    ['b.png']
+
     Args:
         sources: Each is a file; a folder, whose images are taken by their suffix and in order of their names, without
             its subfolders; a pattern such as "scenes/*.tif" or "scenes/**/*.png" (`**`: all subfolders), likewise; or a
@@ -76,12 +88,21 @@ def _listed(path: Path) -> Iterator[Path]:
 
 
 def stem_of(name: str) -> str:
-    """Return the image id in a file's path: no folders, separated by '/' or Windows' backslash, and no suffix."""
+    r"""Return the image id in a file's path: no folders, separated by '/' or Windows' backslash, and no suffix.
+
+    >>> from rbox_formats import images
+    >>> images.stem_of("scenes/P0001.v2.png"), images.stem_of("C:\\scenes\\P0002.tif")
+    ('P0001.v2', 'P0002')
+    """
     return PurePosixPath(name.replace("\\", "/")).stem
 
 
 def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
     """Return the files by their images' ids, which are their names without suffix; a repeated file counts once.
+
+    >>> from rbox_formats import images
+    >>> sorted(images.by_id(["a/P0001.png", "b/P0002.png"]))
+    ['P0001', 'P0002']
 
     Raises:
         DatasetError: If two files have the same name.
@@ -97,6 +118,9 @@ def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
 
 def refuse(broken: Sequence[str]) -> None:
     """Raise an error that names all broken images.
+
+    >>> from rbox_formats import images
+    >>> images.refuse([])
 
     Raises:
         ImageError: If there are any.

@@ -114,6 +114,12 @@ class OnItsSide(NamedTuple):
 class Inspection:
     """What a dataset holds.
 
+    >>> from rbox_formats import Dataset, ImageRecord, inspection
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0], width=100, height=80)
+    >>> found = inspection.inspect(Dataset(["ship"], [record]))
+    >>> found.objects_per_image, found.smallest_image, found.classes[0].median_long_side
+    (array([1]), (100, 80), 30.0)
+
     Attributes:
         class_names: What the dataset's labels index.
         classes: A summary of each, in that order.
@@ -176,6 +182,12 @@ class Inspection:
 
 class Inspector:
     """Counts records as they go by; keeps a few numbers of each object, and no record.
+
+    >>> from rbox_formats import ClassNames, ImageRecord, inspection
+    >>> inspector = inspection.Inspector(ClassNames(["ship"]))
+    >>> inspector.add(ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0]), 0)
+    >>> inspector.result().classes[0].objects
+    1
 
     Args:
         class_names: What the records' labels index.
@@ -323,6 +335,15 @@ def inspect(dataset: Dataset, *, progress: bool = False) -> Inspection:
 
     A file that cannot be read does not end it: it is listed, with the first fault in it, and the next one is read.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, inspection, synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     scenes = synthetic.write_scenes(folder, None, [0, 1], synthetic.SceneConfig(size=128))
+    ...     dataset = datasets.read("dota", folder, class_names=synthetic.SceneConfig().class_names)
+    ...     found = inspection.inspect(dataset)
+    >>> len(found.objects_per_image), len(found.suspicious), len(found.broken)
+    (2, 0, 0)
+
     Args:
         dataset: Opened by `datasets.read`.
         progress: Shows a progress bar on standard error.
@@ -346,7 +367,11 @@ def inspect(dataset: Dataset, *, progress: bool = False) -> Inspection:
 
 
 def file_of(source: Any) -> Path | None:
-    """Return the annotation's file from a source of a dataset: a path, what has one, or the first that does."""
+    """Return the annotation's file from a source of a dataset: a path, what has one, or the first that does.
+
+    >>> file_of(Path("labelTxt/P0001.txt")).name
+    'P0001.txt'
+    """
     if isinstance(source, tuple):
         return next((file for file in map(file_of, source) if file is not None), None)
     path = source if isinstance(source, Path) else getattr(source, "path", None)

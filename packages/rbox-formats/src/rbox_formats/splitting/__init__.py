@@ -68,6 +68,16 @@ def split(
 ) -> Summary:
     """Cut the images of a dataset into windows, and write these as a dataset of its own.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, splitting, synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     scenes = synthetic.write_scenes(Path(folder) / "data", None, [0], synthetic.SceneConfig(size=256))
+    ...     dataset = datasets.read("dota", Path(folder) / "data", class_names=synthetic.SceneConfig().class_names)
+    ...     done = splitting.split(dataset, Path(folder) / "windows", splitting.SplitSettings(size=128, gap=0))
+    >>> done.images, done.windows
+    (1, 4)
+
     Args:
         dataset: Images that are not there are left out.
         out: A folder that is empty, or in which such a run, or one for another part, ended or was stopped.

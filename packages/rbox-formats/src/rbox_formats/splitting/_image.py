@@ -29,6 +29,18 @@ def split_image(
 ) -> tuple[list[ImageRecord], int]:
     """Write the windows of one image.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, splitting, synthetic
+    >>> config = synthetic.SceneConfig(size=128)
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = synthetic.write_scenes(folder, None, [0], config)
+    ...     record = datasets.read("dota", folder, class_names=config.class_names)[0]
+    ...     settings = splitting.SplitSettings(size=64, gap=0)
+    ...     windows, unseen = splitting.split_image(record, settings, Path(folder), Path(folder))
+    >>> [window.image_id for window in windows][:2], unseen
+    (['scene_0000__64__0___0', 'scene_0000__64__64___0'], 1)
+
     Args:
         record: The image and its objects.
         settings: How.

@@ -13,6 +13,10 @@ from rbox_formats.tiling import Below, Border, default_gap, windows
 class SplitSettings:
     """How images are cut into windows, and what is stored of each.
 
+    >>> from rbox_formats.splitting import SplitSettings
+    >>> SplitSettings(size=512).overlap
+    100
+
     Attributes:
         size: Side of the windows as they are seen, in pixels.
         gap: How far neighbours overlap, in the same pixels; None: `tiling.default_gap`. DOTA's recipe at several scales

@@ -82,6 +82,12 @@ def write_scenes(
 ) -> list[ImageRecord]:
     """Draw scenes into a dataset: images as PNG, each written whole or not at all, with their annotations.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     print(len(synthetic.write_scenes(folder, "train", [0, 1], synthetic.SceneConfig(size=128))))
+    2
+
     Args:
         root: The dataset's folder, made where it is missing; images and annotations of the same names are replaced.
         split: The part of it, where the format has parts.

@@ -16,6 +16,11 @@ Season = Literal["summer", "winter"]
 class SceneConfig:
     """What is drawn. The defaults suit 256 px; `TINY` is a scene for a tiny model.
 
+    >>> from rbox_formats import synthetic
+    >>> image, record = synthetic.scene(0, synthetic.SceneConfig(size=128))
+    >>> image.shape, record.size
+    ((128, 128, 3), (128, 128))
+
     Attributes:
         size: Side of the square image, px.
         min_objects: Least number of objects; fewer are drawn only where no room is left.

@@ -22,6 +22,11 @@ _ROWS_AT_ONCE = 256
 def crop(image: Image, window: Window, *, padding: bool = True) -> Image:
     """Return a window's pixels.
 
+    >>> import numpy as np
+    >>> from rbox_formats import tiling
+    >>> tiling.crop(np.zeros((100, 150, 3), np.uint8), tiling.Window(100, 0, 100)).shape
+    (100, 100, 3)
+
     Args:
         image: (height, width, 3) uint8.
         window: The window.
@@ -51,6 +56,18 @@ def crops(path: str | Path, places: Iterable[Window], *, padding: bool = True) -
 
     Memory is that of a band as high as the largest window and as wide as the image, where `images.open_rows` reads the
     image part by part.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import tiling
+    >>> windows = tiling.windows(150, 100, size=100, gap=50)
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (150, 100)).save(Path(folder) / "harbour.png")
+    ...     for window, pixels in tiling.crops(Path(folder) / "harbour.png", windows):
+    ...         print(window.corners, pixels.shape)
+    (0, 0, 100, 100) (100, 100, 3)
+    (50, 0, 150, 100) (100, 100, 3)
 
     Args:
         path: The image's file.

@@ -23,7 +23,13 @@ _ROUNDING = 1e-9
 
 
 def belonging(record: ImageRecord, window: Window, iof_threshold: float = 0.7) -> FlagsN:
-    """Return which of an image's objects belong to a window (N,); see `clip_to_window`."""
+    """Return which of an image's objects belong to a window (N,); see `clip_to_window`.
+
+    >>> from rbox_formats import ImageRecord, tiling
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0], [150, 40, 30, 10, 0]], labels=[0, 0])
+    >>> tiling.belonging(record, tiling.Window(0, 0, 100)).tolist()
+    [True, False]
+    """
     share, by_centre = _shares(record.corners, record, window)
     return by_centre | _is_enough(share, iof_threshold)
 
@@ -37,6 +43,11 @@ def clip_to_window(
     below: Below = "drop",
 ) -> ImageRecord:
     """Return the image's objects that belong to a window, in the pixels of the window as it is shown.
+
+    >>> from rbox_formats import ImageRecord, tiling
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0], [150, 40, 30, 10, 0]], labels=[0, 0])
+    >>> tiling.clip_to_window(record, tiling.Window(100, 0, 100)).boxes.tolist()
+    [[50.0, 40.0, 30.0, 10.0, 0.0]]
 
     Args:
         record: The image.
@@ -81,6 +92,10 @@ def clip_to_window(
 
 def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN:
     """Convert boxes (N, 5) or quads (N, 4, 2) from the pixels of a window to those of its image.
+
+    >>> from rbox_formats import tiling
+    >>> tiling.to_image([[50.0, 40, 30, 10, 0]], tiling.Window(100, 0, 100)).tolist()
+    [[150.0, 40.0, 30.0, 10.0, 0.0]]
 
     Raises:
         FormatsError: If they are neither.

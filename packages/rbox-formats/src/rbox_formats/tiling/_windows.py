@@ -32,6 +32,11 @@ KIT_SIZE = 1024
 class Window(NamedTuple):
     """A square piece of an image, and how large it is seen. It may reach beyond the image's border.
 
+    >>> from rbox_formats import tiling
+    >>> window = tiling.Window(x=512, y=0, size=1024, scale=0.5)
+    >>> window.corners, window.output_size
+    ((512, 0, 1536, 1024), 512)
+
     Attributes:
         x: Of its left upper corner, in pixels of the image.
         y: Of its left upper corner, in pixels of the image.
@@ -56,7 +61,12 @@ class Window(NamedTuple):
 
 
 def default_gap(size: int) -> int:
-    """Return how far windows of this side overlap by default: DOTA's 200 px at 1024, and in proportion."""
+    """Return how far windows of this side overlap by default: DOTA's 200 px at 1024, and in proportion.
+
+    >>> from rbox_formats import tiling
+    >>> tiling.default_gap(1024), tiling.default_gap(512)
+    (200, 100)
+    """
     return round(size * 200 / 1024)
 
 
@@ -73,6 +83,10 @@ def windows(
 
     At a scale r the image is seen at r times its size, through windows of int(size / r) of its pixels that overlap by
     int(gap / r): MMRotate's rule. DOTA's recipes are size 1024 and gap 200 at scale 1, and gap 500 at 0.5, 1 and 1.5.
+
+    >>> from rbox_formats import tiling
+    >>> [window.corners for window in tiling.windows(1500, 1000, size=1024, gap=200)]
+    [(0, 0, 1024, 1024), (476, 0, 1500, 1024)]
 
     Args:
         width: The image's, in pixels.
@@ -150,6 +164,10 @@ def window_name(image_id: str, window: Window) -> str:
 def parse_window_name(name: str, output_size: int | None = None) -> tuple[str, Window]:
     """Return the image id and the window that a name means.
 
+    >>> from rbox_formats import tiling
+    >>> tiling.parse_window_name("P0001__1024__824___0")
+    ('P0001', Window(x=824, y=0, size=1024, scale=1.0))
+
     Args:
         name: As `window_name` gives it: without a suffix, from whatever source.
         output_size: The side to which windows were resized. None: they were not.
@@ -172,6 +190,10 @@ def parse_window_name(name: str, output_size: int | None = None) -> tuple[str, W
 
 class NamedWindow(NamedTuple):
     """A window as its name places it; of the kit's, the corner need not be whole pixels of the image.
+
+    >>> from rbox_formats import tiling
+    >>> tiling.locate("P0001__1__824___0").image_id
+    'P0001'
 
     Attributes:
         image_id: The image's.
