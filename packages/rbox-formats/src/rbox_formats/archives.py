@@ -30,7 +30,7 @@ SMALL = 2**20
 _AT_ONCE = 2**20
 
 # zipfile limits how much it unpacks at once for these methods. It does not for bzip2 (4 kB can become 4 GB), LZMA and
-# others, which nobody uses for results.
+# others, which are not used for results.
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 

@@ -17,7 +17,7 @@ from rbox_formats.typing import Flags, Quads
 
 
 def quad_around(corners: ArrayLike) -> list[float]:
-    """Return an outline as a quad: four corners as they are, else the corners of the smallest rectangle around it.
+    """Return an outline as a quad: four corners unchanged, else the corners of the smallest rectangle around it.
 
     A side of that rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Along the hull, the edges'
     directions turn one way only, so that bisection finds the farthest corner in a direction: O(n log n) in all.

@@ -16,7 +16,7 @@ FENCED_NONE = "```json\n[]\n```"
 
 
 def spelled(name: str) -> str:
-    """Return a class name as it stands inside a JSON string."""
+    """Return a class name as written inside a JSON string."""
     return json.dumps(name, ensure_ascii=False)[1:-1]
 
 

@@ -70,7 +70,7 @@ def may_be_token(text: str) -> bool:
 
 
 def as_given(name: str) -> str:
-    """Return a class name as it is in the list."""
+    """Return a class name unchanged."""
     return name
 
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, that one run at a time writes, and whose names stay inside their folder."""
+"""Write files whole or not at all, by one run at a time, and under names that stay inside their folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def write_text(path: str | Path, text: str) -> None:
     ['plane', 'ship']
 
     Raises:
-        DatasetError: If it has half surrogate pairs, which UTF-8 cannot hold, or the path cannot be written to.
+        DatasetError: If the text has half surrogate pairs, which UTF-8 cannot hold, or the path cannot be written to.
     """
     content = encoded(text)
     if content is None:
@@ -54,7 +54,7 @@ def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
     'merged.jsonl'
 
     Raises:
-        DatasetError: If it is one of the inputs.
+        DatasetError: If the path is one of the inputs.
     """
     path = as_path(path)
     if any(source is not None and Path(path).resolve() == source.resolve() for source in inputs):
@@ -73,7 +73,7 @@ def require_writable(folder: str | Path) -> None:
     ...     files.require_writable(Path(folder) / "runs" / "dota")
 
     Raises:
-        RboxError: If not.
+        RboxError: If the folder can be neither written to nor made.
     """
     folder = as_path(folder)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -91,7 +91,7 @@ def require_writable_file(path: str | Path) -> None:
     ...     files.require_writable_file(Path(folder) / "val.jsonl")
 
     Raises:
-        RboxError: If not, or if a folder is in its place.
+        RboxError: If the file cannot be written, or the path is a folder.
     """
     path = as_path(path)
     require_writable(path.parent)
@@ -102,7 +102,7 @@ def require_writable_file(path: str | Path) -> None:
 def visible(folder: Path) -> list[Path]:
     """Return the content of a folder, in order of the names; empty where there is no folder.
 
-    Names that begin with a dot are left out: among them are files that a killed process left half written.
+    Names that begin with a dot are skipped: they may be half-written files of a killed process.
 
     >>> from tempfile import TemporaryDirectory
     >>> from rbox_formats import files

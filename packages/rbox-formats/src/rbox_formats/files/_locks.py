@@ -1,12 +1,12 @@
-"""One writer at a time: a lock beside what is written.
+"""Let one process at a time write to a place, by a lock file beside it.
 
-The lock is the kernel's (by filelock; on Unix it is flock's), on the file `.<name>.lock` beside the output: it is gone
-with the process that holds it, however that ends, and what a killed process leaves is a file that blocks nobody. The
-holder writes into it who it is. filelock opens the file without emptying it, so whoever comes second can read that.
+The lock is a lock of the kernel (by filelock; on Unix, flock) on the file `.<name>.lock` beside the output. It ends
+with the process that holds it, however that ends, so that the file of a killed process blocks no other. The holder
+writes into the file who it is. filelock opens the file without emptying it, so that a second process can read it.
 
-The file is removed before the lock is given back. That is no race, as with plain locks, where one process removes the
-file that another has just opened, and a third makes a new one: filelock looks, once it has a lock, whether its file
-still has a name, and otherwise begins again.
+The file is removed before the lock is released. With plain locks that would be a race: one process removes the file
+that another has just opened, and a third makes a new one. filelock avoids it: after it has a lock, it checks that the
+file still has its name, and otherwise begins again.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from typing import Any
 from rbox_formats.errors import BusyError, RboxError
 from rbox_formats.files._temporaries import sweep
 
-_LONGEST_NAME = 200  # in bytes, below a file system's 255 with what is around it
+_LONGEST_NAME = 200  # in bytes; with prefix and suffix it stays below a file system's 255
 _LONGEST_COMMAND = 200
-_LONGEST_SIGNATURE = 10_000  # in bytes, of what a holder writes of itself
+_LONGEST_SIGNATURE = 10_000  # in bytes, of the holder's entry in a lock file
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
-# How long a lock that says nothing of its holder is looked at again: it may just be taken, or given back.
+# How often, and after how many seconds, a lock without an entry is read again: it may be just taken or just released.
 _TRIES, _PAUSE = 10, 0.1
 
 
@@ -42,25 +42,25 @@ _TRIES, _PAUSE = 10, 0.1
 def locked(*paths: str | Path, wait: bool = False) -> Iterator[None]:
     """Hold a lock on files or folders during the block, so that no other process that asks for it writes to them.
 
-    Folders that are missing on the way are made; those that are still empty at the end are removed. What killed
-    processes left beside the outputs, and in those that are folders, is removed.
+    Missing parent folders are made, and removed if they are still empty at the end. Files that killed processes left
+    beside the outputs, or in outputs that are folders, are removed.
 
     >>> from tempfile import TemporaryDirectory
     >>> from rbox_formats import files
     >>> with TemporaryDirectory() as folder, files.locked(Path(folder) / "val.jsonl"):
-    ...     print("nobody else writes here")
-    nobody else writes here
+    ...     print("no other process writes here")
+    no other process writes here
 
     Args:
-        paths: The files or folders that are written. Relative, or by a symbolic link: it is the place that counts.
-        wait: Waits until the others are done.
+        paths: The files or folders that are written. Relative paths and symbolic links are resolved.
+        wait: Whether to wait until other processes release the locks.
 
     Raises:
-        BusyError: If another process has one of them, and `wait` is off: it says which.
-        RboxError: If nothing can be written there.
+        BusyError: If another process holds one of the locks and `wait` is False; the message names it.
+        RboxError: If a place cannot be written to.
     """
     with ExitStack() as stack:
-        # In one order for all: else two that wait for several would wait for each other.
+        # Always in the same order, or two processes that wait for several locks could wait for each other.
         for place in sorted({Path(os.path.realpath(path)) for path in paths}):
             stack.enter_context(_held(place, wait))
         yield
@@ -149,7 +149,7 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
 def _require_file(place: Path, path: Path) -> None:
     """Check that the lock file was made: in /proc it is not, and filelock does not report it.
 
-    Where others take turns, one has just removed it: that is no reason to give up.
+    It may also be missing because another process has just removed it; then taking the lock is tried again.
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
@@ -188,7 +188,7 @@ def _command() -> str:
 def _holder(path: Path) -> str | None:
     """Return who holds a lock, as the file says; None where it does not, or names a dead process.
 
-    Such a name is what a killed process left, and the one that has the lock now is about to write its own.
+    A dead process is one that was killed; the current holder is about to write its own entry.
     """
     try:
         with path.open("rb") as file:

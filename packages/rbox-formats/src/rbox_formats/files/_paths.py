@@ -1,4 +1,4 @@
-"""Paths as a file system can hold them, and what it says of them as errors of ours."""
+"""Check paths, and turn the file system's errors into those of this package."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
 
     Args:
         path: A text or a path.
-        error: What to raise.
+        error: The class of the error to raise.
 
     Raises:
-        RboxError: Of the class `error`, if it is no path, has a null character, or is too long, as a whole or in one of
-            its names.
+        RboxError: Of the class `error`, if `path` is not a path, has a null character, or is too long, as a whole or in
+            one of its names.
     """
     try:
         found = Path(path)
@@ -66,8 +66,8 @@ def safe_name(name: str, folder: Path) -> str:
     'P0001.png'
 
     Raises:
-        DatasetError: If it has a separator or a Windows drive, is a dot name, is empty, or is no text that UTF-8 can
-            hold (Python reads file names in another encoding so, with half surrogate pairs for their bytes).
+        DatasetError: If the name has a separator or a Windows drive, is a dot name, is empty, or cannot be written in
+            UTF-8 (Python reads file names in another encoding with half surrogate pairs for their bytes).
     """
     apart = any(character in name for character in "/\\\0") or bool(PureWindowsPath(name).drive)
     if not name or name in {".", ".."} or apart:
@@ -85,7 +85,7 @@ def safe_path(name: str, folder: Path) -> str:
     'harbour/P0001.png'
 
     Raises:
-        DatasetError: If one of its parts is none that `safe_name` takes.
+        DatasetError: If one of its parts is refused by `safe_name`.
     """
     for part in name.split("/"):
         safe_name(part, folder)

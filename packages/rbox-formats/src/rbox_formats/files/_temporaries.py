@@ -1,8 +1,8 @@
-"""Temporary files and folders whose owner is known, so that what a killed process left is removed by the next one.
+"""Temporary files and folders whose owner is known, so that the next process removes those of a killed one.
 
-An owner keeps a lock of the kernel's on its temporary file, or on a file in its temporary folder, for as long as it
-lives: the kernel frees it when the process dies, however it dies. Whoever gets that lock knows that the owner is gone.
-Nothing is asked about process numbers, which come back, and differ between containers.
+The owner holds a lock of the kernel on its temporary file, or on a file in its temporary folder. The kernel releases it
+when the process ends, however it ends, so that a process that gets the lock knows that the owner is gone. Process
+numbers are not used: they are reused, and differ between containers.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _PREFIX = ".rbox-tmp-"
 _OURS = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}(\.[^/]*)?")  # as `tempfile` fills it up
 _OWNER = "owner"  # the file in a temporary folder that its owner keeps a lock on
 
-_LONGEST_SUFFIX = 32  # in bytes, of a temporary file; with what is before it far below a file system's 255
+_LONGEST_SUFFIX = 32  # in bytes, of a temporary file; with its name it stays far below a file system's 255
 
 _swept: set[str] = set()
-"""The folders that this process has looked through: a writer of many files looks once."""
+"""The folders that this process has swept, so that a writer of many files sweeps once."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield the path of a temporary file that takes the place of `path` when the block ends without an error.
 
-    Readers see the old file or the new one, never half of it, also when the process is killed. What a killed process
-    left in the folder in this way is removed.
+    Readers see the old file or the new one, never a half-written one, even if the process is killed. Temporary files of
+    killed processes in the folder are removed.
 
     >>> from tempfile import TemporaryDirectory
     >>> from rbox_formats import files
@@ -60,7 +60,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     with reaching(path, "a place to write to"):
         handle, temporary = _new_file(path.parent, suffix)
     try:
-        # mkstemp's files are for their owner alone; what is written here is as readable as any new file.
+        # mkstemp's files are readable by their owner alone; this one gets the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -77,8 +77,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
 def temporary_folder(parent: str | Path) -> Iterator[Path]:
     """Yield a new hidden folder in a folder that is there; it is removed at the end of the block.
 
-    What a killed process left in `parent` in this way is removed at the beginning. The name of the file `owner` in it
-    is taken.
+    Temporary folders of killed processes in `parent` are removed first. A file named `owner` in the new folder is used
+    for its lock.
 
     >>> from tempfile import TemporaryDirectory
     >>> from rbox_formats import files

@@ -55,7 +55,7 @@ def find(folder: Path) -> list[Path]:
 def read_size(path: str | Path) -> tuple[int, int]:
     """Read the (width, height) of an image file in pixels, from its header alone.
 
-    It is that of the image turned as the file notes, and of the pixels that `load` gives.
+    It is the size after turning as the file notes, that of the pixels that `load` returns.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -80,7 +80,7 @@ def read_size(path: str | Path) -> tuple[int, int]:
 def read_orientation(path: str | Path) -> int:
     """Read how the stored pixels of an image file are to be turned, from its header: EXIF's number, 1 to 8.
 
-    1 where it says nothing. Every other function here has turned them already.
+    It is 1 if the header has no orientation. The other functions turn the pixels themselves.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -114,14 +114,15 @@ def load(path: str | Path) -> ImageArray:
     (80, 100, 3)
 
     Returns:
-        (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped, and the image is
-        turned as the file notes (EXIF's orientation, TIFF's tag), as viewers and annotation tools show it. Of more than
-        8 bits each band goes from its 2nd to its 98th percentile to 0 to 255, and the first three bands are red, green
-        and blue, unless the environment variables `RBOX_STRETCH` and `RBOX_BANDS` say otherwise.
+        (height, width, 3) uint8, RGB. Grey images repeat their one channel, transparency is dropped, and the image is
+        turned as the file notes (EXIF's orientation, TIFF's tag), as viewers and annotation tools show it. For images
+        of more than 8 bits, the range from the 2nd to the 98th percentile of each band is mapped to 0 to 255, and the
+        first three bands are red, green and blue, unless the environment variables `RBOX_STRETCH` and `RBOX_BANDS` say
+        otherwise.
 
     Raises:
-        ImageError: If there is no such file, or it is not an image, cut short, of more pixels than `LARGEST_WHOLE`, or
-            of bands that rasterio alone reads, and it is not there.
+        ImageError: If there is no such file, it is not an image, is cut short, has more pixels than `LARGEST_WHOLE`, or
+            needs rasterio, which is not installed.
     """
     path = files.as_path(path, ImageError)
     try:
@@ -172,9 +173,9 @@ def as_rgb(image: PillowImage) -> ImageArray:
 def open_rows(path: str | Path) -> Iterator[Rows]:
     """Open an image file to read it a few rows at a time, with the pixels that `load` gives.
 
-    A large image is read in bounded memory by rasterio (the extra `geo`). Where that is not there, where the image is
-    small, or where rasterio's pixels would not be `load`'s (JPEG), it is decoded as a whole, up to `LARGEST_WHOLE`
-    pixels; JPEG beyond that comes from rasterio as well, whose decoder may round colours otherwise.
+    A large image is read in bounded memory by rasterio (the extra `geo`). Without rasterio, or if the image is small,
+    or if rasterio's pixels would differ from those of `load` (JPEG), it is decoded as a whole, up to `LARGEST_WHOLE`
+    pixels. Larger JPEGs are read by rasterio, too, whose decoder may round colours differently.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -187,7 +188,7 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
     100 80 (10, 100, 3)
 
     Yields:
-        Its `width`, `height` and `read(start, stop)`, which gives rows (stop - start, width, 3).
+        An object with `width`, `height` and `read(start, stop)`, which returns rows (stop - start, width, 3).
 
     Raises:
         ImageError: If there is no such file, it is not an image of 8 bits a channel, cut short, or too large without
@@ -212,7 +213,7 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
             with naming(path):
                 return rows.read(start, stop)
 
-        # What goes wrong in the block that uses the rows, such as a full disk, is not the image's.
+        # An error in the block that uses the rows, such as a full disk, is not an error of the image.
         yield rows._replace(read=read)
 
 

@@ -1,4 +1,4 @@
-"""Opening image files with Pillow: which formats, how large, and what errors say."""
+"""Open image files with Pillow: which formats, how large, and with which errors."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ else:
     PillowImage = Any  # Pillow is imported where an image is opened
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "JPEG2000")
-"""Pillow's names of the formats that are read, whatever a file's ending says; JPEG's reader reads MPO as well. No other
-one is tried: some start programs (EPS: Ghostscript) or refer to other files."""
+"""Pillow's names of the formats that are read, for any suffix of the file; JPEG's reader reads MPO as well. Others are
+not tried, since some start programs (EPS: Ghostscript) or refer to other files."""
 
 LARGEST_WHOLE = 2**28
-"""The most pixels that are decoded at once, 1.1 GB as Pillow holds RGB. DOTA-v1.0's largest images are within it,
-DOTA-v2.0's are not, and are read part by part. The environment variable `RBOX_MAX_PIXELS` sets another limit."""
+"""The limit on the pixels that are decoded at once, 1.1 GB as Pillow holds RGB. DOTA-v1.0's
+largest images are below it; DOTA-v2.0's are not, and are read part by part. The environment variable `RBOX_MAX_PIXELS`
+sets another limit."""
 
 LIMIT_VARIABLE = "RBOX_MAX_PIXELS"
 
-# What becomes RGB without loss of meaning; of other modes `_deep` says how.
+# The modes that become RGB without loss; `_deep` handles others.
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 _TIFF_WIDTH, _TIFF_HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
 
-# How many blocks in this process are reading images of any size; see `any_size`.
+# The number of blocks in this process that are reading images of any size; see `any_size`.
 _readers, _lock, _pillows_limit = 0, threading.Lock(), None
 
 
@@ -44,7 +45,7 @@ def largest_whole() -> int:
     True
 
     Raises:
-        ImageError: If the environment variable is no whole number.
+        ImageError: If the environment variable is not a whole number.
     """
     given = os.environ.get(LIMIT_VARIABLE, "").strip()
     if not given:
@@ -58,8 +59,8 @@ def largest_whole() -> int:
 def any_size() -> Iterator[None]:
     """Switch off Pillow's own guard against large images, which has one limit for opening and decoding.
 
-    Aerial images are large by nature, and opening one decodes nothing. It is the process's: the first of several
-    threads takes it away and the last puts it back.
+    Aerial images are large, and opening one decodes nothing. The guard is global to the process: the first of several
+    threads switches it off, and the last restores it.
     """
     from PIL import Image
 
@@ -79,7 +80,7 @@ def any_size() -> Iterator[None]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turn what Pillow and rasterio raise into an error that names the file and say what to do."""
+    """Turn errors of Pillow and rasterio into one that names the file and says what to do."""
     import struct
 
     from PIL import Image, UnidentifiedImageError
@@ -94,8 +95,8 @@ def naming(path: Path) -> Iterator[None]:
         message = f"expected a whole image, got: none of the formats {', '.join(FORMATS)}"
         remedy = "Fetch the file again, convert it to one of them, or take it out of the dataset."
         raise ImageError(message, path=path, remedy=remedy) from error
-    # Their own words for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError, and others where
-    # a header says what cannot be.
+    # Their errors for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError, and others for an
+    # impossible header.
     except (
         OSError,
         SyntaxError,
@@ -107,7 +108,7 @@ def naming(path: Path) -> Iterator[None]:
         EOFError,
         struct.error,
         Image.DecompressionBombError,
-        Warning,  # where Python is told to take them for errors
+        Warning,  # where Python's settings turn warnings into errors
     ) as error:
         remedy = "Fetch the file again, or take it out of the dataset."
         raise ImageError(f"expected a whole image, got: {said(error)}", path=path, remedy=remedy) from error
@@ -118,7 +119,7 @@ def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
     """Open an image file of a mode that can become RGB (or of any), its header read; raise what Pillow does.
 
     Raises:
-        UnreadTiffError: If it is a TIFF whose header is whole, of bands that Pillow does not read.
+        UnreadTiffError: If the file is a TIFF with a complete header, of bands that Pillow does not read.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -138,7 +139,7 @@ def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
 
 
 class UnreadTiffError(ImageError):
-    """A TIFF of bands that Pillow does not read, with what its header says."""
+    """The file is a TIFF of bands that Pillow does not read; the error holds its header."""
 
     def __init__(self, head: TiffHead, path: Path) -> None:
         super().__init__("expected an image of bands that Pillow reads, got a TIFF of others", path=path)
@@ -171,7 +172,7 @@ def is_tiled(image: PillowImage) -> bool:
 def decoded_size(image: PillowImage) -> tuple[int, int]:
     """Return the (width, height) that decoding an opened file at once would take.
 
-    It is that of the image, or of a TIFF's tile, which is decoded as a whole however little of it belongs to the image.
+    It is that of the image, or of a TIFF's tile if that is larger, since a tile is always decoded as a whole.
     """
     size = stored_size(image)
     if not is_tiled(image):

@@ -1,8 +1,9 @@
-"""Orientation: how the pixels of a file are to be turned before anyone looks at them.
+"""Turn the pixels of a file as it notes.
 
-Cameras and scanners store pixels as they come, and note beside them how to turn them: in the EXIF data of a JPEG, PNG
-or WebP file, in a tag of a TIFF. Viewers and annotation tools turn them, and so does every function of this package:
-boxes, sizes and windows are those of the turned image. Pillow's `ImageOps.exif_transpose` does the same.
+Cameras and scanners store pixels in the order in which they read them, and note how to turn them for viewing: in the
+EXIF data of a JPEG, PNG or WebP file, in a tag of a TIFF. Viewers and annotation tools turn them, and so does every
+function of this package: boxes, sizes and windows are those of the turned image. Pillow's `ImageOps.exif_transpose`
+does the same.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ UPRIGHT = 1
 _TAG = 0x112
 
 _PNG_SIGNATURE, _PNG_EXIF, _PNG_END = b"\x89PNG\r\n\x1a\n", b"eXIf", b"IEND"
-_LONGEST_EXIF = 2**16  # as in a JPEG; a longer one is passed over
+_LONGEST_EXIF = 2**16  # as in a JPEG; a longer one is ignored
 # Where Pillow keeps what a file notes.
 _NOTES = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 _METHODS = {
@@ -39,7 +40,7 @@ _METHODS = {
 
 
 class Turn(NamedTuple):
-    """From the pixels as stored to those that are shown: first rows become columns, then rows and columns are mirrored.
+    """How stored pixels are turned for viewing: first rows become columns, then rows and columns are mirrored.
 
     Attributes:
         transposes: Whether rows become columns.
@@ -61,7 +62,7 @@ class Turn(NamedTuple):
         return found[:: -1 if self.mirrors_rows else 1, :: -1 if self.mirrors_columns else 1]
 
 
-# By the number that files note: where the first row and the first column of what is stored belong.
+# By the number in the file, which says where the first stored row and column belong.
 TURNS = {
     1: Turn(False, False, False),
     2: Turn(False, False, True),
@@ -78,14 +79,14 @@ def noted(image: PillowImage, path: Path | None = None) -> int:
     """Return the orientation that an image file notes, from 1 to 8, without decoding it; 1 where it notes none.
 
     Args:
-        image: As Pillow opened it.
-        path: The file; for a PNG's note that stands behind its pixels, which Pillow decodes them to find.
+        image: The image as opened by Pillow.
+        path: The file, to find a PNG's note after its pixels, for which Pillow would decode all of them.
     """
     try:
         if image.format == "PNG" and path is not None and "exif" not in image.info:
             return _valid(_in_png(image, path))
         return _valid(image.getexif().get(_TAG))
-    # Whatever Pillow raises on EXIF data that is broken: nobody can tell an orientation from it, and no viewer does.
+    # Any error of Pillow on broken EXIF data, which has no readable orientation; viewers ignore it, too.
     except Exception:
         return UPRIGHT
 
@@ -123,8 +124,8 @@ def _png_exif(path: Path) -> bytes | None:
 def upright(image: PillowImage) -> PillowImage:
     """Turn the pixels of an image that Pillow opened as it notes; return the image itself where it notes nothing.
 
-    What Pillow made of an image (resized, cut out) keeps the note: turn it before, by `ImageOps.exif_transpose`, which
-    takes the note away.
+    An image that Pillow resized or cropped keeps the note. Turn such an image before, by `ImageOps.exif_transpose`,
+    which removes the note.
 
     >>> from PIL import Image
     >>> from rbox_formats import images
@@ -168,7 +169,7 @@ def as_stored(shown: tuple[int, int], orientation: int) -> np.ndarray:
     [[0.0, 1.0, 0.0], [-1.0, 0.0, 80.0]]
     """
     turn, (width, height) = TURNS[orientation], shown
-    # Each mirroring undone, then rows and columns changed back.
+    # Undo each mirroring, then exchange rows and columns again.
     x = [-1.0, 0.0, width] if turn.mirrors_columns else [1.0, 0.0, 0.0]
     y = [0.0, -1.0, height] if turn.mirrors_rows else [0.0, 1.0, 0.0]
     return np.array([y, x] if turn.transposes else [x, y])

@@ -30,13 +30,13 @@ def find_images(sources: str | Path | Iterable[str | Path]) -> list[Path]:
     ['b.png']
 
     Args:
-        sources: Each is a file; a folder, whose images are taken by their suffix and in order of their names, without
-            its subfolders; a pattern such as "scenes/*.tif" or "scenes/**/*.png" (`**`: all subfolders), likewise; or a
-            list of files, "list.txt" or "@list", in UTF-8 with a path on each line, relative to the list's own folder.
-            Empty lines and lines that begin with # are passed over.
+        sources: One or several of these: a file; a folder (its images, by suffix, in order of their names, without
+            subfolders); a pattern such as "scenes/*.tif" or "scenes/**/*.png" (`**`: all subfolders; in order of the
+            names); a list of files, "list.txt" or "@list", in UTF-8 with one path per line, relative to the folder of
+            the list. Empty lines and lines that begin with # are skipped.
 
     Returns:
-        The files in this order, each once.
+        The files in the order of the sources, each once.
 
     Raises:
         DatasetError: If a source, or a line of a list, names no image.
@@ -62,7 +62,7 @@ def _named(source: str) -> Iterator[Path]:
     elif source.startswith("@"):
         yield from _listed(Path(source[1:]))
     elif glob.has_magic(source):
-        # Path.glob takes no absolute patterns.
+        # Path.glob does not accept absolute patterns.
         matches = (Path(name) for name in sorted(glob.glob(source, recursive=True)))  # noqa: PTH207
         yield from (match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file())
 
@@ -78,7 +78,7 @@ def _listed(path: Path) -> Iterator[Path]:
     for number, line in enumerate(map(str.strip, lines), start=1):
         if line and not line.startswith("#"):
             file = path.parent / line
-            # Unlike `Path.is_file`, this says no where a name is too long for the file system.
+            # Unlike `Path.is_file`, this returns False for a name that is too long for the file system.
             if not os.path.isfile(file):  # noqa: PTH113
                 remedy = f"Paths are relative to {path.parent.resolve()}, or absolute."
                 raise DatasetError(

@@ -1,4 +1,4 @@
-"""What annotation tools say of an object beside its box: attributes, of which one may be the box's angle."""
+"""Attributes that annotation tools store with an object; one of them may be the angle of its box."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Source: cvat-ai/cvat, cvat/apps/dataset_manager/bindings.py (attribute of rectan
 (`attributes`) and Pascal VOC (`<attributes>`).
 """
 
-# Words of a name that say that its value may be a box's angle.
+# Words in a name that mean that its value may be a box's angle.
 _TURNED = ("angle", "angles", "orientation", "rot", "rotate", "rotation", "theta", "yaw")
 _WORDS = frozenset([*_TURNED, "azimuth", "degree", "degrees", "direction", "heading", "radians"])
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")

@@ -113,7 +113,7 @@ class Value:
     def numbers(self) -> list[float]:
         """Return an array of numbers."""
         values = self._checked(list)
-        # At once where all is well: an array is long, and a `Value` for each element takes its time.
+        # All at once if all are numbers, since a `Value` for each element of a long array is slow.
         if all(type(value) in (int, float) and abs(value) <= LARGEST for value in values):
             return [float(value) for value in values]
         return [value.number() for value in self.items()]
@@ -129,7 +129,7 @@ def read(path: Path) -> Value:
     """Read a whole JSON file.
 
     Raises:
-        DatasetError: If it cannot be read, is not UTF-8 or not JSON, with the line.
+        DatasetError: If the file cannot be read, is not UTF-8 or not JSON; the message has the line.
     """
     text = read_text(path)
     try:
@@ -151,7 +151,7 @@ def require_few_corners(outline: Value, count: int) -> None:
     """Check that an outline, or several together, have no more corners than anyone draws.
 
     Raises:
-        DatasetError: If they have.
+        DatasetError: If there are more.
     """
     if count > MOST_CORNERS:
         message = f"{outline.where}: expected outlines of at most {MOST_CORNERS:,} corners, got {count:,}"
@@ -166,7 +166,7 @@ def dump(value: Any) -> str:
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()  # half a surrogate pair is no text that a file can hold
+        text.encode()  # half a surrogate pair cannot be written in UTF-8
         return text
     except (TypeError, ValueError) as error:
         raise DatasetError(f"expected values that JSON can hold, got {said(error)}") from error

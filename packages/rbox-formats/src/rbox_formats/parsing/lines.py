@@ -1,4 +1,4 @@
-"""What the text formats share: reading by line, numbers and class names in a line, errors that name the line."""
+"""Parse text formats: lines, numbers and class names in a line, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ __all__ = [
 
 T = TypeVar("T")
 
-# No image is so large. What lies farther out is a broken number, and squares of it would leave the range of floats.
+# No image is as large. Larger coordinates are broken numbers, whose squares would leave the range of floats.
 LARGEST = 1e9
 
-# An outline that is drawn by hand, or around a mask, has hundreds of corners; the smallest rectangle around a million
-# takes many seconds.
+# An outline drawn by hand or around a mask has hundreds of corners; the smallest rectangle around a million takes many
+# seconds.
 MOST_CORNERS = 20_000
 
 NO_COMMAS = "Fields are separated by spaces, not by commas."
@@ -44,7 +44,7 @@ CORRECT_OR_NAME = "Correct the line, or name the dataset's classes (--class-name
 
 
 class LineError(ValueError):
-    """What is wrong with a line, before anyone has said which."""
+    """A line is wrong; the file and the number of the line are added later."""
 
     def __init__(self, message: str, remedy: str = CORRECT_OR_REMOVE) -> None:
         super().__init__(message)
@@ -55,7 +55,7 @@ def read_text(path: Path) -> str:
     """Read a UTF-8 text file, without its byte order mark.
 
     Raises:
-        DatasetError: If it cannot be read, or is not UTF-8.
+        DatasetError: If the file cannot be read, or is not UTF-8.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -95,7 +95,7 @@ def parse_lines(lines: Iterable[str], parse: Callable[[str], T], path: Path) -> 
     """Return the result of `parse` for each line that is not blank.
 
     Raises:
-        DatasetError: Where it raises a `LineError`, with file and line.
+        DatasetError: If `parse` raises a `LineError`; with file and line.
     """
     parsed = []
     for number, line in enumerate(lines, start=1):
@@ -108,7 +108,7 @@ def parse_lines(lines: Iterable[str], parse: Callable[[str], T], path: Path) -> 
 
 
 def plain_digits(text: str) -> bool:
-    """Return whether a text is a number only by Python's own rules: 1_0, full-width digits and so on are not."""
+    """Return whether a text has no characters that only Python reads as part of a number, such as in 1_0."""
     return text.isascii() and "_" not in text
 
 
@@ -141,7 +141,7 @@ def parse_index(field: str, what: str) -> int:
     """Parse a field as a whole number of at least zero.
 
     Raises:
-        LineError: If it is none.
+        LineError: If the field is something else.
     """
     if not (field.isascii() and field.isdigit() and len(field) < 10):
         raise LineError(f"expected {what} as a whole number from 0, got {quoted(field)}")

@@ -1,7 +1,7 @@
 """XML annotation files: reading values with errors that name the line, and writing.
 
-A file is parsed by the standard library's expat, which fetches nothing. Entities, the one way for a small document to
-grow large or to name other files, can only be declared in a document type, and a file that has one is refused.
+A file is parsed by the standard library's expat, which fetches nothing. Only entities can make a small document large
+or name other files. They can only be declared in a document type, and a file that has one is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rbox_formats.parsing.lines import CORRECT_OR_NAME, LARGEST, plain_digits
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element as Element  # the others import it from here
-else:  # the parser is imported where a file is read, so that importing the package stays quick
+else:  # the parser is imported when a file is read, so that importing the package stays quick
     Element: TypeAlias = Any
 
 __all__ = [
@@ -49,22 +49,22 @@ __all__ = [
 
 Result = TypeVar("Result")
 
-# An element to write: its tag and either its text or what is in it.
+# An element to write: its tag, and its text or the elements in it.
 Node: TypeAlias = "tuple[str, str | Sequence[Node]]"
 
 # How a file begins.
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
-# The ampersand first, since the others bring some. A reader takes a bare "\r" for a "\n".
+# The ampersand first, since the other replacements contain it. A reader takes a bare "\r" for a "\n".
 _ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("\r", "&#13;"))
 
 
 class ElementError(ValueError):
-    """What is wrong with an element, before anyone has said in which file and line.
+    """An element is wrong; the file and the line are added later.
 
     Args:
-        message: "expected <what>, got <what>".
-        element: Where.
+        message: What is wrong, often as "expected <what>, got <what>".
+        element: The element with the fault.
         remedy: What to do about it, as a sentence.
     """
 
@@ -79,7 +79,7 @@ def read(path: Path, convert: Callable[[Element], Result]) -> Result:
 
     Raises:
         DatasetError: If there is no such file, it is not XML, has a document type, or `convert` raises `ElementError`;
-            it names the line.
+            the message has the line.
     """
     try:
         data = path.read_bytes()
@@ -91,7 +91,7 @@ def read(path: Path, convert: Callable[[Element], Result]) -> Result:
     try:
         return convert(root)
     except ElementError as error:
-        # Lines are counted only now: a parser that notes each is several times slower.
+        # Lines are counted only for an error, since a parser that notes each line is several times slower.
         position = next(i for i, element in enumerate(root.iter()) if element is error.element)
         line = _element_lines(data)[position]
         raise DatasetError(str(error), path=path, line=line, remedy=error.remedy) from error
@@ -121,7 +121,7 @@ def _parse(data: bytes, path: Path) -> Element:
             line=error.position[0],
             remedy="Correct the file, or fetch it again.",
         ) from error
-    except (ValueError, LookupError) as error:  # an encoding that is declared and that nobody knows, or not in bytes
+    except (ValueError, LookupError) as error:  # a declared encoding that is unknown, or not one of bytes
         raise DatasetError(f"expected XML in UTF-8, got: {said(error)}", path=path) from error
 
 
@@ -132,8 +132,8 @@ class _StopError(Exception):
 def _document_type_line(data: bytes) -> int:
     """Return the line of the document type, 0 where there is none.
 
-    It can only stand before the root element, so that little is read here. The parser of the whole file is asked for
-    no more than a tree: one that also reports document types is half as fast.
+    It can only be before the root element, so that little is read here. The parser of the whole file only makes a tree,
+    since one that also reports document types is half as fast.
     """
     from xml.parsers import expat
 
@@ -150,7 +150,7 @@ def _document_type_line(data: bytes) -> int:
 
     parser.StartDoctypeDeclHandler = document_type
     parser.StartElementHandler = root_element
-    with suppress(_StopError, expat.ExpatError):  # what is wrong with the file is said by who reads all of it
+    with suppress(_StopError, expat.ExpatError):  # the reader of the whole file reports what is wrong with it
         parser.Parse(data, True)
     return line
 
@@ -170,7 +170,7 @@ def expect_root(root: Element, tag: str) -> None:
     """Check the name of the root element.
 
     Raises:
-        ElementError: If it has another.
+        ElementError: If it has another name.
     """
     if root.tag != tag:
         found = f"got <{quoted(root.tag, marks=False)}>"
@@ -325,7 +325,7 @@ def write(path: Path, root: Node, attributes: dict[str, str] | None = None) -> N
     Args:
         path: The file.
         root: The root element.
-        attributes: Of the root element.
+        attributes: The attributes of the root element.
 
     Raises:
         DatasetError: If a text has characters that XML cannot hold, such as control characters.
@@ -339,7 +339,7 @@ def start_tag(tag: str, attributes: Mapping[str, str], path: Path, content: str 
     """Return the start tag of an element with attributes, or the whole element if it has a text or (None) is empty.
 
     Raises:
-        DatasetError: If a value has characters that XML cannot hold; it names `path`, the file that it is for.
+        DatasetError: If a value has characters that XML cannot hold; it names `path`, the file to be written.
     """
     start = tag + "".join(f' {key}="{_escaped(value, path)}"' for key, value in attributes.items())
     if content is None:

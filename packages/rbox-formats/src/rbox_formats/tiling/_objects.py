@@ -1,4 +1,4 @@
-"""Which of an image's objects a window holds, and the way to and from its pixels."""
+"""Find the objects that a window holds, and convert between the pixels of a window and those of its image."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, QuadsN, ScoresN
 Border: TypeAlias = Literal["keep", "clip"]
 Below: TypeAlias = Literal["drop", "difficult"]
 
-# Shares of an object's area that differ by less are the same number, rounded otherwise, and one below is none: areas
-# inside a large window are sums of far larger numbers.
+# Shares of an object's area that differ by less count as equal, and a smaller one as zero, since areas inside a large
+# window are sums of far larger numbers, with rounding errors.
 _ROUNDING = 1e-9
 
 
@@ -52,19 +52,18 @@ def clip_to_window(
     Args:
         record: The image.
         window: The window.
-        iof_threshold: The least share of an object's area on the image that lies inside the window; an object without
-            area there counts by its centre.
-        border: What becomes of an outline that the window's border cuts: "keep" leaves it whole, also beyond the
-            border; "clip" takes the minimum-area rectangle of the part that is inside the window and on the image,
-            as box and as quad.
-        below: What becomes of objects that are inside with less than the threshold: "drop" leaves them out,
-            "difficult" takes them as difficult.
+        iof_threshold: The share of an object's area on the image that must lie inside the window; for an object without
+            area on the image, its centre must.
+        border: What to do with an outline that the window's border cuts: "keep" keeps the whole outline; "clip" takes
+            the minimum-area rectangle of the part inside the window and on the image, as box and as quad.
+        below: What to do with objects that are inside, but with less than the threshold: "drop" leaves them out,
+            "difficult" marks them as difficult.
 
     Returns:
         A record of width and height `window.output_size`.
 
     Raises:
-        FormatsError: If the threshold is not in [0, 1], or `border` or `below` is none of their values.
+        FormatsError: If the threshold is not in [0, 1], or `border` or `below` has another value.
     """
     check_choice(border, get_args(Border), "border as")
     check_choice(below, get_args(Below), "below as")
@@ -98,7 +97,7 @@ def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN:
     [[150.0, 40.0, 30.0, 10.0, 0.0]]
 
     Raises:
-        FormatsError: If they are neither.
+        FormatsError: If `shapes` is neither.
     """
     given = as_shapes(to_numpy(shapes, "boxes or quads"), "boxes", "quads")
     corner = np.array([window.x, window.y], dtype=np.float64)
@@ -150,7 +149,7 @@ def _clipped(
 ) -> tuple[BoxesN, QuadsN | None]:
     """Return boxes and quads; those that the border cuts become the minimum-area rectangles of what is left."""
     seen = _seen(image, window)
-    # A line or a point, which counts by its centre, stays as it is.
+    # A line or a point, which is inside by its centre, stays unchanged.
     cut = np.flatnonzero(has_area & ((quads < seen[:2]) | (quads > seen[2:])).any(axis=(1, 2)))
     boxes, own_quads = part.boxes.copy(), None if part.quads is None else part.quads.copy()
     boxes[cut] = clip_to_rbox(quads[cut], seen)
