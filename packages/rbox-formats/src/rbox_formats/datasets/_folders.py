@@ -1,4 +1,4 @@
-"""Finding a dataset's files: the folder of a split, its annotations, the images beside them."""
+"""Find a dataset's files: the folder of a split, its annotations, the images beside them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def split_folder(root: Path, split: str | None) -> Path:
     """Return the folder of a split, or `root` itself for None.
 
     Raises:
-        DatasetError: If it is not there.
+        DatasetError: If there is no such folder.
     """
     base = root / files.safe_name(split, root) if split else root
     if not base.is_dir():
@@ -35,7 +35,7 @@ def annotation_folder(base: Path, names: Sequence[str]) -> Path:
     """Return the first of several folders that is in `base`.
 
     Raises:
-        DatasetError: If none is; it names the splits that have one.
+        DatasetError: If none of them is; the message names the splits that have one.
     """
     for name in names:
         if (base / name).is_dir():
@@ -81,7 +81,7 @@ def annotation_files(folder: Path, suffix: str, *, nested: bool = False) -> list
     """Return the annotation files in a folder, by name; with `nested` those in its folders too.
 
     Raises:
-        DatasetError: If there is none.
+        DatasetError: If there are no such files.
     """
     found = [path for path in below(folder, nested) if path.suffix.lower() == suffix]
     if not found:
@@ -98,10 +98,10 @@ def annotation_files(folder: Path, suffix: str, *, nested: bool = False) -> list
 def image_index(folders: Iterable[Path], *, nested: bool = False) -> dict[str, Path]:
     """Return the image files in folders, by their names without suffix; a missing folder has none.
 
-    With `nested` those in folders in them too, by their paths without suffix.
+    With `nested`, images in their subfolders are included, by their paths without suffix.
 
     Raises:
-        DatasetError: If two images have one name.
+        DatasetError: If two images have the same name.
     """
     found: dict[str, Path] = {}
     for folder in folders:
@@ -126,9 +126,9 @@ def unmatched(
 
     Args:
         labels: The annotation files.
-        image_files: As `image_index` has them.
-        as_empty: Whether images without an annotation file are images without objects.
-        ids: What each annotation file's image is called. None: as the file.
+        image_files: The images, as from `image_index`.
+        as_empty: Whether images without an annotation file count as images without objects.
+        ids: The image id of each annotation file. None: the file's name.
     """
     labels = list(labels)
     called = {path: path.stem for path in labels} if ids is None else ids
@@ -143,7 +143,7 @@ def unmatched(
 
 
 class ImageFile(NamedTuple):
-    """An image's file and its size in pixels; all None where the annotation stands alone."""
+    """An image's file and its size in pixels; all None for an annotation without an image."""
 
     path: Path | None = None
     width: int | None = None

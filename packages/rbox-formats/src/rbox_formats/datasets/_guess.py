@@ -1,4 +1,4 @@
-"""Which format a folder looks like: the first that reads its first objects."""
+"""Guess the format of a folder: the first format that reads its first objects."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rbox_formats.errors import RboxError
 # How many images are read to find an object, and how many parts of a dataset are tried.
 _IMAGES, _PARTS = 20, 8
 
-# What a reader says where a format fits, and its list of classes does not.
+# The beginning of a reader's message where a format fits, and its list of classes does not.
 _NAMES = "--class-names"
-_OPEN = ("dota", "yolo-obb")  # whose classes are anybody's
+_OPEN = ("dota", "yolo-obb")  # formats for any classes
 
 
 class Guess(NamedTuple):
@@ -26,9 +26,9 @@ class Guess(NamedTuple):
     '--format hrsc2016 --split val'
 
     Attributes:
-        format: Its name.
+        format: The name of the format.
         split: The part of the dataset that was read, or None.
-        needs_names: Whether the classes are to be named: they are none of the format's own.
+        needs_names: Whether the class names must be given, since the format's own list does not fit.
     """
 
     format: str
@@ -37,7 +37,7 @@ class Guess(NamedTuple):
 
     @property
     def options(self) -> str:
-        """What to type."""
+        """The options of a command that read this format."""
         split = "" if self.split is None else f" --split {self.split}"
         return f"--format {self.format}{split}{' --class-names ...' if self.needs_names else ''}"
 
@@ -47,7 +47,7 @@ def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -
 
     Args:
         root: A dataset's folder or file.
-        formats: Those to try, in this order.
+        formats: The formats to try, in this order.
         split: The part that is tried first.
     """
     if not root.exists():

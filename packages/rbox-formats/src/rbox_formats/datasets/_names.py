@@ -1,6 +1,6 @@
-"""Class names that stand beside a dataset: a key of a YAML file, or a text file of one name a line.
+"""Read class names from a file beside a dataset: a key of a YAML file, or a text file with one name per line.
 
-Of YAML only what such files use is read: the key at the start of a line, and behind it a list or a mapping from 0, 1, 2
+Only the part of YAML that such files use is read: the key at the start of a line, then a list or a mapping from 0, 1, 2
 ..., in brackets or one entry a line, the names plain or in quotes. The rest of the file is passed over.
 """
 
@@ -31,7 +31,7 @@ def from_lines(path: Path) -> ClassNames:
     """Read class names from a text file, one a line.
 
     Raises:
-        DatasetError: If there are none, or two are the same.
+        DatasetError: If there are no names, or two are the same.
     """
     names = [line.strip() for line in split_lines(read_text(path)) if line.strip()]
     if not names:
@@ -43,7 +43,7 @@ def from_yaml(path: Path, key: str) -> ClassNames | None:
     """Read the names under a key of a YAML file; return None where it has no such key.
 
     Raises:
-        DatasetError: If what is there is no list of names.
+        DatasetError: If the value of the key is not a list of names.
     """
     lines = split_lines(read_text(path))
     starts = [number for number, line in enumerate(lines) if re.match(rf"{key}\s*:(\s|$)", line)]

@@ -1,4 +1,4 @@
-"""What datasets of one XML file per image share: the files of a split, and the way from a file to a record and back."""
+"""Read and write datasets of one XML file per image: the files of a split, and records from files and back."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from rbox_formats.typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
 
 
 class Annotation(NamedTuple):
-    """What an annotation file says: an `ImageRecord` before its image is found.
+    """The content of an annotation file: an `ImageRecord` before its image is found.
 
     >>> annotation = Annotation.from_lists([0], quads=[[0, 0, 4, 0, 4, 2, 0, 2]], metadata={})
     >>> annotation.boxes.tolist()
     [[2.0, 1.0, 4.0, 2.0, 0.0]]
 
     Attributes:
-        file_name: The image's name in the file, to find it by where it is not named like the annotation.
+        file_name: The image's name in the file, to find an image that is not named like the annotation.
     """
 
     boxes: BoxesN
@@ -79,7 +79,7 @@ class Annotation(NamedTuple):
         )
 
 
-# From a file's root element to what it says.
+# From a file's root element to its content.
 Parse: TypeAlias = Callable[[Element, ClassNames], Annotation]
 
 
@@ -87,8 +87,8 @@ class Layout(NamedTuple):
     """Where a dataset keeps its files, relative to its folder.
 
     Attributes:
-        annotations: Folders of annotation files; the first that is there counts, the first is written.
-        lists: Folders of split lists, text files `<split>.txt` of one image name a line; as `annotations`.
+        annotations: Folders of annotation files; the first one that exists is read, the first of all is written.
+        lists: Folders of split lists, text files `<split>.txt` with one image name per line; chosen in the same way.
     """
 
     annotations: tuple[str, ...]
@@ -96,9 +96,9 @@ class Layout(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A split's folder, its annotation files, whether these are all there are or those in a list, and their folder.
+    """A split's folder, its annotation files, whether these are all or those in a list, and their folder.
 
-    Without a folder images are called as the files, else by the files' paths in it.
+    Without a folder, image ids are the files' names; with one, they are the files' paths in it.
     """
 
     base: Path
@@ -115,7 +115,7 @@ def find(root: Path, split: str | None, layout: Layout) -> Found:
     """Find the annotation files of a split: in its list, or in a folder of its name; without a split, all of them.
 
     Raises:
-        DatasetError: If there are none, or a list names a file that is not there.
+        DatasetError: If there are no such files, or a list names a file that does not exist.
     """
     if split is None:
         return _all_files(root, layout)
@@ -144,7 +144,7 @@ def _all_files(base: Path, layout: Layout) -> Found:
             remedy=f"Give the folder that has {' or '.join(map(repr, layout.annotations))} in it.",
         )
     folder = annotation_folder(base, layout.annotations)
-    # Not of all that is beside images: other datasets may be there.
+    # Not all files beside images, which may belong to other datasets.
     return Found(base, annotation_files(folder, ".xml", nested=folder != base), folder=folder)
 
 
@@ -180,7 +180,7 @@ def dataset(found: Found, image_files: dict[str, Path], class_names: ClassNames,
 def _unmatched(found: Found, image_files: dict[str, Path]) -> Unmatched:
     """Return images and annotations without a partner, by the annotations' names or by the image that they name.
 
-    Of the images beside a list's annotations nothing is said: others' are among them.
+    Images beside the annotations of a list are not reported, since they may belong to other lists.
     """
     apart = unmatched(found.files, image_files, ids={path: found.image_id(path) for path in found.files})
     if not (apart.images and apart.labels):
@@ -190,7 +190,7 @@ def _unmatched(found: Found, image_files: dict[str, Path]) -> Unmatched:
     for path in apart.labels:
         try:
             said = xml_elements.read(path, lambda root: {xml_elements.text_of(element) for element in root.iter()})
-        except DatasetError:  # said when it is read
+        except DatasetError:  # reported when it is read
             said = set()
         named = {name for text in said for name in (text, Path(text).stem) if name in image_files}
         claimed |= named
@@ -208,8 +208,8 @@ def load(
 ) -> ImageRecord:
     """Read the record of one annotation file.
 
-    Its image is the one of the same name, or else the one that it names. The image's size is that of the image file,
-    and without one the size that the annotation says.
+    Its image is the one of the same name, or else the one that it names. The image's size is that of the image file, or
+    without a file the size in the annotation.
     """
     annotation = xml_elements.read(path, lambda root: parse(root, class_names))
     called = image_id(path)
@@ -247,8 +247,8 @@ def write(
         root: The dataset's folder.
         split: The split.
         layout: Where its files are.
-        write_record: Writes one.
-        nested: Whether images may be in folders of their own, as `read` finds them.
+        write_record: The function that writes one record into a file.
+        nested: Whether images may be in subfolders, which `read` then finds.
 
     Returns:
         The folder of the annotation files.

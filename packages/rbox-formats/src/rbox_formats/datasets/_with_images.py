@@ -1,4 +1,4 @@
-"""A dataset's records that have an image, for what learns from pixels."""
+"""Select the records of a dataset that have an image, for training and prediction."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def with_images(
 
     Args:
         dataset: The dataset.
-        image_folder: Looks for the images there, by the records' ids. None: where the dataset has them.
-        progress: Shows progress bars on standard error.
+        image_folder: The folder in which images are found by the records' ids. None: the dataset's own.
+        progress: Whether to show progress bars on standard error.
 
     Raises:
-        DatasetError: If there is none.
+        DatasetError: If no record has an image.
     """
     with showing(progress):
         records = list(track(dataset, "reading annotations"))
@@ -67,7 +67,7 @@ def with_image_folder(dataset: Dataset, folder: str | Path) -> Dataset:
 def _load_at(index: int, dataset: Dataset, found: dict[str, Path]) -> ImageRecord:
     record = dataset[index]
     path = found.get(record.image_id)
-    # Without its image, a record has the size that its annotation says.
+    # Without its image, a record has the size in its annotation.
     return replace(record, path=None) if path is None else _at(record, path)
 
 

@@ -11,10 +11,10 @@ An object's place, in pixels of the image, is read from
   end) is the annotated quad, as MMRotate and LMMRotate write it; of any other number of corners, or of several
   outlines, the least rectangle around them is taken.
 - `bbox` of five numbers, [cx, cy, w, h, angle]: a rotated box, the angle in degrees, positive counter-clockwise on the
-  screen, of any range. This is detectron2's convention (`RotatedBoxes`, `BoxMode.XYWHA_ABS`); COCO itself has none, and
-  files with radians or clockwise angles are to be converted before. Where there is a segmentation as well, that is the
-  quad, and this the box.
-- `rbbox`, [cx, cy, w, h, angle]: a rotated box, the angle in radians, clockwise: SKU110K-R's. Where there is a
+  screen, of any range. This is detectron2's convention (`RotatedBoxes`, `BoxMode.XYWHA_ABS`). COCO itself has none, and
+  files with radians or clockwise angles must be converted first. If there is a segmentation as well, that is the quad,
+  and this the box.
+- `rbbox`, [cx, cy, w, h, angle]: a rotated box, the angle in radians, clockwise, as in SKU110K-R. If there is a
   segmentation as well, that is the quad, and this the box.
 - `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else. A mask in
   run lengths (an object as `segmentation`) is not read. Where `attributes` has a `rotation` of more than zero, as CVAT
@@ -35,8 +35,8 @@ On disk, read: the file itself as `root`, or for a split `annotations/instances_
 `annotations/<split>.json`, `Annotations/<split>.json`, `<split>.json`, `<split>/_annotations.coco.json` (Roboflow) or
 `<split>/<split>.json`; without one `annotations.json`, `_annotations.coco.json` or the only JSON file in `root` or in
 `annotations`. A `file_name` is looked for in `images/<split>`, `<split>/images`, `<split>`, `images` and `root`; it may
-have folders, and never leads out of the dataset's: of one that would (absolute, with a drive, from `..`) the last part
-is looked for. An image is called by its file's name without suffix, and by its path where two names are equal. Written:
+have folders, but never leaves the dataset's: of a path that would (absolute, with a drive, from `..`), only the last
+part is looked for. An image's id is its file's name without suffix, or its path if two names are equal. Written:
 `annotations/instances_<split>.json`, without a split `annotations.json`, or `root` itself where it ends in .json.
 
 The whole file is parsed when the dataset is opened, and held: about ten times its size. Writing holds one record at a
@@ -89,17 +89,17 @@ _LAYOUT = Layout(
 )
 
 
-# What of an annotation has a meaning here, or is none of an angle's.
+# The keys of an annotation that are read here, or cannot be an angle.
 _READ = frozenset(["area", "attributes", "bbox", "category_id", "id", "ignore", "image_id", "iscrowd", "score"])
 _SAME_CORNER = 0.01
-# So many rotated boxes with an angle, all of them small, are no chance.
+# With at least this number of rotated boxes, it is no chance that all angles are small.
 _SOME = 5
 
 _logger = logging.getLogger("rbox_formats")
 
 
 class _Source(NamedTuple):
-    """An image's entry, those of its annotations, and what it is called."""
+    """An image's entry, those of its annotations, and its id."""
 
     image: Value
     annotations: list[Value]
@@ -124,7 +124,7 @@ def file_of(root: Path, split: str | None = None) -> Path:
     """Return the dataset's JSON file, which is needed to read COCO results.
 
     Raises:
-        DatasetError: If there is none, or without a split more than one that it may be.
+        DatasetError: If there is no such file, or, without a split, more than one candidate.
     """
     return annotation_file(root, split, _LAYOUT)[0]
 
@@ -170,11 +170,11 @@ def _say_if_radians(sources: Iterable[_Source], path: Path) -> None:
 def categories_of(document: Value) -> dict[int, str]:
     """Return the names of a file's categories by their ids, without those that only group others.
 
-    A category that no annotation has, and that another one names as its supercategory, is no class: Roboflow writes
-    such a root, which may bear the name of a class.
+    A category without annotations that another one names as its supercategory is not a class: Roboflow writes such a
+    root, which may have the name of a class.
 
     Raises:
-        DatasetError: If two have one id.
+        DatasetError: If two categories have the same id.
     """
     names: dict[int, str] = {}
     above: dict[int, Any] = {}
@@ -196,10 +196,10 @@ def categories_of(document: Value) -> dict[int, str]:
 def image_ids_of(document: Value) -> dict[int, str]:
     """Return the record ids of a file's images, by their COCO ids: file names without folders and suffix.
 
-    Where two of a file would be called alike, all are called by their paths without suffix, such as "cam1/0001".
+    If two images of a file have the same name, the ids of all are their paths without suffix, such as "cam1/0001".
 
     Raises:
-        DatasetError: If two have one id, or one path up to its suffix.
+        DatasetError: If two images have the same id, or the same path without suffix.
     """
     entries = list(document["images"].items())
     names = [entry["file_name"].text() for entry in entries]
@@ -354,11 +354,11 @@ def write(
     """Write one COCO file; see `rbox_formats.datasets.write`.
 
     Args:
-        records: Written as they come.
+        records: The records, written one at a time.
         root: The dataset's folder, or the file.
-        split: As in the module's text.
-        class_names: The categories, their ids from 1.
-        rotated: Whether `bbox` has five numbers, detectron2's rotated box, and not COCO's four.
+        split: A part of the dataset, as in the module's text.
+        class_names: The categories, with ids from 1.
+        rotated: Whether `bbox` has five numbers, detectron2's rotated box, instead of COCO's four.
 
     Returns:
         The file.
@@ -370,7 +370,7 @@ def write(
     with (
         files.replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as stream,
-        # Annotations come with their images, and stand behind all of them: they wait beside.
+        # Annotations are written to a temporary file first, since in the file they come after all images.
         tempfile.TemporaryFile("w+", dir=path.parent, encoding="utf-8", newline="") as waiting,
     ):
         stream.write('{"images": [')

@@ -22,17 +22,17 @@ video" writes, is refused. The tags of an image, which have no place on it, are 
 back.
 
 An object is difficult where its attribute `difficult` is "true"; `score` is read where each object of the image has
-one. They are written so, and come back in CVAT where its labels have attributes of these names, which are left out
-otherwise. Quads that are rectangles are written as boxes, others as polygons; a detector's findings so go into a task
-by "Upload annotations", whose images are found by their names. `occluded`, `z_order`, groups and other attributes are
-not kept.
+one. They are written in the same way; CVAT reads them if its labels have attributes of these names, and drops them
+otherwise. Quads that are rectangles are written as boxes, others as polygons. This is how a detector's predictions get
+into a task, by "Upload annotations", which finds the images by their names. `occluded`, `z_order`, groups and other
+attributes are not kept.
 
 On disk: the file itself as `root`, or `<root>[/<split>]/annotations.xml`, or the only XML file there; images in
 `images`, in `images/<subset>` or beside the file. A project's images have a `subset`: it is the split where no folder
 has that name. An image's id is its name without folders and suffix; a name with folders is kept in the metadata
 (`name`).
 
-Without a list of classes they are the labels of the task, but for those of tags, in its order. The file is parsed when
+Without a list of classes they are the labels of the task, except those of tags, in its order. The file is parsed when
 the dataset is opened; writing holds one record at a time.
 
 Source: docs.cvat.ai, "XML annotation format"; cvat-ai/cvat, cvat/apps/dataset_manager/formats/cvat.py
@@ -76,7 +76,7 @@ _logger = logging.getLogger("rbox_formats")
 
 
 class _Image(NamedTuple):
-    """An image's name in the file, its subset, and what is said of it."""
+    """An image's name in the file, its subset, and its metadata."""
 
     name: str
     subset: str | None
@@ -305,7 +305,7 @@ def _lines(record: ImageRecord, number: int, class_names: ClassNames, path: Path
     """Yield the lines of an image's element."""
     name = files.safe_name(image_name(record), path.parent)
     given = record.metadata.get("name")
-    if isinstance(given, str) and stem_of(given) == record.image_id:  # a window of the image has another id
+    if isinstance(given, str) and stem_of(given) == record.image_id:  # a window of the image has a different id
         name = given
     sizes = {"width": record.width, "height": record.height}
     sides = {key: str(side) for key, side in sizes.items() if side is not None}

@@ -78,7 +78,7 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
     """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     return _voc.parse(root, class_names, _shape, has_quads=True)
 

@@ -6,7 +6,7 @@
         <polygon> <x1>421</x1> <y1>280</y1> <x2> <y2> <x3> <y3> <x4> <y4> </polygon>
       </object>
 
-Pixels of the image as it is distributed, with its white border of 100 px. Few objects have an upright `bndbox`, which
+Pixels of the image as distributed, with its white border of 100 px. Few objects have an upright `bndbox`, which
 is read as its corners; those with a `point` alone or the name "*" are left out. Names that are misspelt in the files
 are read as what they mean: "feright car", "feright_car", "feright" and "freight_car" as "freight-car", "truvk" as
 "truck".
@@ -63,7 +63,7 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
     """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     for element in root.iterfind("object/name"):
         element.text = _MISSPELT.get(_normalised(element.text or ""), element.text)

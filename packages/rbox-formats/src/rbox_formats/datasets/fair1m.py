@@ -14,7 +14,7 @@
 Five points, the last one the first again (four are read as well), in pixels: they are a record's quads, unchanged; its
 boxes are their minimum-area rectangles. Coordinates of another kind than "pixel" are an error. Of several possible
 results the first one counts. `probability` is only in results: read as scores where every object has one, written where
-a record has scores. So a folder written from detections is a submission, but for the archive that it is sent in.
+a record has scores. A folder written from detections is therefore a submission, once it is packed as a zip.
 
 `FIELDS` are a record's metadata by their paths of tags, and written back. The format has no place for `difficult`: none
 is when read, and it is not written. `description` is not kept.
@@ -124,7 +124,7 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
     """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     xml_elements.expect_root(root, "annotation")
     found = xml_elements.child(root, "objects").findall("object")

@@ -15,9 +15,8 @@ Pixels; `mbox_ang` in radians, from the x axis to the side `mbox_w`, clockwise o
 angle is read. `box_...` is an upright box that was drawn by itself (not the one around the rotated box, which is
 written), and `header_...` the ship's bow.
 
-Of the image, `FIELDS` are a record's metadata, and written back. Of an object, what the record has no name for is not
-kept: its numbers, `truncated`, `segmented` and the bow. Written are running numbers, 0, and the centre in place of the
-bow, since readers ask for one.
+`FIELDS` of the image are a record's metadata, and written back. An object's numbers, `truncated`, `segmented` and the
+bow are not kept; in their place, running numbers, 0 and the centre are written, since readers need them.
 
 Classes: `Class_ID` stands in a tree of three layers (`TYPES`), and an object has the most specific one of its classes
 that `class_names` has. So the one class "ship" takes every object (format "hrsc2016", the usual benchmark). With the
@@ -142,7 +141,7 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
     """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     xml_elements.expect_root(root, "HRSC_Image")
     found = root.findall("HRSC_Objects/HRSC_Object")
@@ -182,7 +181,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     """Write a file per record; see `rbox_formats.datasets.write`.
 
     Raises:
-        DatasetError: If a class is none of the dataset's.
+        DatasetError: If a class is not one of the dataset's.
     """
     class_ids = [_class_id(name) for name in class_names]
     return _per_image.write(records, root, split, _LAYOUT, partial(_write_record, class_ids=class_ids))

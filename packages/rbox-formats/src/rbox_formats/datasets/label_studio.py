@@ -87,7 +87,7 @@ _SIZES = ("original_width", "original_height")
 _FARTHEST = 1000.0  # percents of the image's sides that a region may reach beyond it
 _UPLOADED = re.compile(r"[0-9a-f]{4,8}-(?=.)")  # eight digits of a random number
 _WORD = "difficult"
-# What JSON-MIN puts beside the task's own data and the regions.
+# The keys that JSON-MIN adds to the task's own data and the regions.
 _MIN_KEYS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
 _EXPORT = 'Choose "JSON" or "JSON-MIN" as the export of the project.'
 
@@ -95,7 +95,7 @@ _logger = logging.getLogger("rbox_formats")
 
 
 class _Region(NamedTuple):
-    """An object: its place, what else is said of it (JSON-MIN: the same), its label, and a score where there is one."""
+    """An object: its place, its other entries (in JSON-MIN the same entry), its label, and a score or None."""
 
     place: Value
     about: Value
@@ -104,7 +104,7 @@ class _Region(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """An image: what names it, its id, its objects, and the rest of what is said of it."""
+    """An image: the entry that names it, its id, its objects, and its other data."""
 
     image: Value
     image_id: str
@@ -227,7 +227,7 @@ def _regions(places: Sequence[tuple[Value, Value]], score: float | None, left_ou
             own = about["score"].number() if about is not place and about.has("score") else score
             regions.append(_Region(place, about, labels[0], own))
             seen.add(_geometry(place, shape))
-    # Where shapes and labels are two tags of the tool, each region comes with and without its label.
+    # If shapes and labels are two tags of the tool, each region occurs twice: with its label and without it.
     if missing := sum(geometry not in seen for geometry in unlabelled):
         left_out["regions without a label"] += missing
     return regions
@@ -259,7 +259,7 @@ def _parts(url: str) -> list[str]:
     try:
         split = urlsplit(url.replace("\\", "/"))
         query = parse_qs(split.query)
-    except ValueError:  # what looks like an address of a computer and is none
+    except ValueError:  # looks like a network address, but is not one
         return []
     if split.scheme == "data":  # the image's content
         return []
@@ -385,7 +385,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     """Write one file of tasks; see `rbox_formats.datasets.write`.
 
     Raises:
-        FormatsError: If a record's image is not there to tell its size.
+        FormatsError: If the size of a record's image is unknown.
     """
     path = written_file(root, split, _LAYOUT)
     folder = f"images/{split}" if split else "images"
@@ -409,7 +409,7 @@ def _data(record: ImageRecord, folder: str) -> dict[str, Any]:
     name = files.safe_name(image_name(record), Path(folder))
     given = others.pop("image", None)
     own = isinstance(given, str) and _parts(given) and _id_of(Value(given, Path(folder))) == record.image_id
-    # Only where it still means this image: windows of an image have its metadata as well.
+    # Only if it still means this image, since windows of an image have its metadata as well.
     return {"image": given if own else f"/data/local-files/?d={quote(f'{folder}/{name}')}", **others}
 
 

@@ -7,15 +7,15 @@
 
 Points are in pixels. By `shape_type`, an object's quad is
 
-- "polygon" (also where it is left out, as old versions do): its four points; of any other number from three the corners
-  of the least rectangle around them;
+- "polygon" (also the default, in files of old versions): its four points; for any other number of at least three
+  points, the corners of the least rectangle around them;
 - "rectangle": of two opposite points the upright rectangle between them; of four, as X-AnyLabeling writes it, these;
 - "rotation" (X-AnyLabeling) and "oriented_rectangle" (LabelMe 5.6): its four points;
 - "circle", the centre and a point on it: the upright square around it;
 - "mask", a pixel mask and two opposite points: the upright rectangle between these.
 
 "point", "points", "line" and "linestrip" have no area, and are left out: `inspect` and `convert` count them. A JSON
-file without shapes, such as a list of classes beside, is no annotation: it is passed over, and named in the log.
+file without shapes, such as a list of classes, is not an annotation: it is skipped, and named in the log.
 
 `imagePath` is relative to the JSON file, with '/' or Windows' backslash between folders; it may lead out of the file's
 folder, but not out of the dataset's. Where no image is there, the one beside the JSON file with its name is taken, and
@@ -64,7 +64,7 @@ _logger = logging.getLogger("rbox_formats")
 
 _VERSION = "5.5.0"
 
-# Which numbers of points each type may have; a polygon has three or more.
+# The numbers of points that each type may have; a polygon has three or more.
 _POINTS: dict[str, tuple[int, ...]] = {
     "polygon": (),
     "rectangle": (2, 4),
@@ -91,7 +91,7 @@ def _unmatched(found: Sequence[Path], beside: dict[str, Path]) -> Unmatched:
     """Return the images beside the files that no file claims, by its name or by its `imagePath`."""
     apart = unmatched(found, beside)
     if not apart.images:
-        return replace(apart, labels=())  # an image elsewhere may be theirs
+        return replace(apart, labels=())  # their images may be elsewhere
     claimed = set()
     for path in apart.labels:
         document = json_values.read(path).value
@@ -109,7 +109,7 @@ def _annotations(paths: Sequence[Path]) -> list[Path]:
     """Return the JSON files that are annotations; the others are named in the log.
 
     Raises:
-        DatasetError: If none is.
+        DatasetError: If none of them is.
     """
     found: list[Path] = []
     others: list[Path] = []

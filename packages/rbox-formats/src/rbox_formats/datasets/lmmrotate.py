@@ -59,9 +59,9 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, codec
 
     Args:
         root: The file, or its folder.
-        split: As in the module's text.
-        class_names: The names that responses may have.
-        codec: What the responses are texts of.
+        split: A part of the dataset, as in the module's text.
+        class_names: The class names that responses may have.
+        codec: The codec of the responses.
     """
     path, folder = annotation_file(root, split, _LAYOUT)
     entries = list(json_values.read(path).items())
@@ -137,11 +137,11 @@ def write(
     """Write one training file; see `rbox_formats.datasets.write`.
 
     Args:
-        records: Written as they come; each needs its image's size.
+        records: The records, written one at a time; each needs its image's size.
         root: The dataset's folder, or the file.
-        split: As in the module's text.
-        class_names: What the records' labels index.
-        codec: What to write the responses in.
+        split: A part of the dataset, as in the module's text.
+        class_names: The class names that the records' labels index.
+        codec: The codec of the responses.
 
     Returns:
         The file.

@@ -2,9 +2,9 @@
 
     x1 y1 x2 y2 x3 y3 x4 y4 class difficult
 
-The corners are in pixels; there are no header lines. `difficult` is a whole number, 0 for an object that is not: the
-makers' reader compares it with a threshold (100, so that nothing is left out), and any other number is read here as
-difficult. It may be left out; it is written as 0 or 1.
+The corners are in pixels; there are no header lines. `difficult` is a whole number, 0 for an object that is not
+difficult. The makers' reader compares it with a threshold (100, so that nothing is left out); here any other number is
+read as difficult. It may be missing; it is written as 0 or 1.
 
 On disk: `<root>/<split>/annfiles/<image_id>.txt` and `<root>/<split>/images/<image_id>.png` (or .jpg, as it comes),
 with the splits train, val and test.

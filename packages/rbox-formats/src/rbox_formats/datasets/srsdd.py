@@ -4,8 +4,8 @@
     gsd:...
     x1 y1 x2 y2 x3 y3 x4 y4 class difficult
 
-Two header lines, the corners in pixels, and `difficult` 0 or 1 (`rbox_formats.datasets.dota` says all of it). Quads and
-headers come back as they are read.
+Two header lines, the corners in pixels, and `difficult` 0 or 1 (described in `rbox_formats.datasets.dota`). Quads and
+headers are written back unchanged.
 
 On disk: `<root>/<split>/labels/<image_id>.txt` and `<root>/<split>/images/<image_id>.png`, with the splits train and
 test. Also read: `labelTxt` and `annfiles` in place of `labels`.

@@ -1,6 +1,6 @@
 """UCAS-AOD: cars and airplanes on Google Earth images, a text file beside each image.
 
-As it is distributed, a line of 13 numbers between tabs, such as 2.763971e+02, and the class by the folder:
+As distributed, a line has 13 numbers between tabs, such as 2.763971e+02, and the folder gives the class:
 
     x1 y1 x2 y2 x3 y3 x4 y4 theta x y w h
 
@@ -51,7 +51,7 @@ __all__ = ["CLASS_NAMES", "images", "read", "write"]
 
 CLASS_NAMES = ClassNames(["car", "airplane"])
 
-# The folders as distributed, and what is in them, by the names that a list of classes may have for it.
+# The folders as distributed, and the names that a list of classes may have for the class in each.
 _FOLDERS = {"CAR": ("car",), "PLANE": ("airplane", "plane")}
 _LABEL_FOLDERS = ("labelTxt", "Annotations")
 _IMAGE_FOLDER = "AllImages"
@@ -165,7 +165,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
         for record in records:
             _write_record(record, folder, class_names)
         return folder
-    # Streamed: a list of a million names is not held.
+    # Written one by one, since a list may have a million names.
     list_file = root / "ImageSets" / files.safe_name(f"{split}.txt", root)
     with files.replacing(list_file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         for record in records:

@@ -62,10 +62,11 @@ CLASS_NAMES = ClassNames(NUMBERS.values())
 
 _ANNOTATIONS = ("Annotations1024", "Annotations512", "Annotations", "labelTxt")
 _IMAGES = ("Vehicules1024", "Vehicules512", "images")
-_SUFFIXES = ("", "_co", "_ir")  # of an image's name, behind the id
+_SUFFIXES = ("", "_co", "_ir")  # of an image's name, after the id
 _LINE = "A line reads: x_centre y_centre orientation class contained occluded x1 x2 x3 x4 y1 y2 y3 y4"
 _FIELDS = 14
-_CENTRE = 0.5  # how far the middle of the corners may be from the centre, of the object's diagonal; and 2 px
+# How far the middle of the corners may be from the centre, as a share of the object's diagonal, plus 2 px.
+_CENTRE = 0.5
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
@@ -146,7 +147,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     """Write a file per record, and the split's list; see `rbox_formats.datasets.write`.
 
     Raises:
-        DatasetError: If a class is none of VEDAI's, or an image's name is that of a list.
+        DatasetError: If a class is not one of VEDAI's, or an image has the name of a list.
     """
     numbers = {label: number for number, name in NUMBERS.items() if (label := class_names.find(name)) is not None}
     if unknown := [name for label, name in enumerate(class_names) if label not in numbers]:

@@ -4,16 +4,16 @@
       <folder> <filename> <path> <source><database>... <size><width><height><depth> <segmented>
       <object> <type> <name> <pose> <truncated> <difficult> and the box, in elements of the dataset's own
 
-What stands beside the objects is a record's metadata by its path of tags, and written back. `difficult` is 0 where it
-is left out. Nothing is kept of an object's `pose` and `truncated`: they are written as annotation tools do where nobody
-said ("Unspecified", 0). The box of this format:
+The elements beside the objects are a record's metadata by their paths of tags, and written back. `difficult` is 0 if it
+is missing. An object's `pose` and `truncated` are not kept: they are written with annotation tools' defaults
+("Unspecified", 0). The box of this format:
 
     <object> <name>ship</name> <pose> <truncated> <difficult>0</difficult>
       <bndbox> <xmin>48</xmin> <ymin>240</ymin> <xmax>195</xmax> <ymax>371</ymax> </bndbox>
     </object>
 
-The numbers are taken as pixel coordinates as they stand. VOC's own files count pixels from 1 and include the last one,
-those of labelImg and others do not, and nothing in a file tells: the shift of a pixel is left to who knows.
+The numbers are taken as pixel coordinates, unchanged. VOC's own files count pixels from 1 and include the last one, and
+those of labelImg and others do not. A file does not show which it is, so that no shift is applied.
 
 CVAT's export writes the box of a turned rectangle unturned, and its angle beside: it is read, in degrees, clockwise
 about the box's centre.
@@ -75,7 +75,7 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
     """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     annotation = _voc.parse(root, class_names, lambda element: Shape(_box(element)))
     unread = Counter(name for element in root.findall("object") for name in _unread_angles(element))

@@ -2,12 +2,12 @@
 
     class x1 y1 x2 y2 x3 y3 x4 y4
 
-`class` is a number from 0; x is divided by the image's width, y by its height. What is read besides: five fields are an
-upright box, `class cx cy w h`; more corners than four an outline, of which the least rectangle around it is taken; ten
-fields end in a confidence, as `predict save_txt save_conf` writes them: the image has scores where each line has one.
-Corners outside 0 to 1 are beyond the image's border; they are read and written as they are, but Ultralytics itself
-leaves out images that have them: `rbox-formats convert` counts them, and `--clip` brings them inside.
-Corners more than `FARTHEST` image sizes away are refused: they are pixels, not shares.
+`class` is a number from 0; x is divided by the image's width, y by its height. Other lines are read, too: five fields
+are an upright box, `class cx cy w h`; more than four corners are an outline, which becomes the smallest rectangle
+around it; ten fields end in a confidence, as `predict save_txt save_conf` writes them. The image has scores if each
+line has a confidence. Corners outside 0 to 1 are beyond the image's border; they are read and written unchanged, but
+Ultralytics itself leaves out images that have them: `rbox-formats convert` counts them, and `--clip` brings them
+inside. Corners more than `FARTHEST` image sizes away are refused: they are pixels, not shares.
 
 On disk: `<root>/images/<split>/<image_id>.jpg` and `<root>/labels/<split>/<image_id>.txt`, without a split the two
 folders themselves; also read is `<root>/<split>/images` and `<root>/<split>/labels`, as Roboflow writes it. Images
@@ -65,14 +65,14 @@ from rbox_formats.parsing.lines import (
 __all__ = ["FARTHEST", "images_folder", "names_beside", "read", "write"]
 
 FARTHEST = 10.0
-"""How many image sizes a corner may be outside."""
+"""How many image sizes a corner may be outside of the image."""
 
 _LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
 _LONGSIDE = "A line reads: class cx cy longside shortside theta, shares of the image's size and degrees."
 _SIX = "Six fields are yolov5_obb's (the format yolov5-obb), or what a detector of upright boxes found."
 _SCORED = 10  # fields of a line with a confidence
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
-# Folders of such names are splits, and no folders of images of one.
+# Folders of such names are splits, not folders of images inside a split.
 _SPLITS = ("train", "val", "valid", "validation", "test", "trainval")
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
 _NAME_FILES = ("classes.txt", "labels/classes.txt")
@@ -83,8 +83,8 @@ class _Classes:
     """The classes of a dataset.
 
     Attributes:
-        names: What the records' labels index.
-        written: What the numbers in the label files index.
+        names: The class names that the records' labels index.
+        written: The class names that the numbers in the label files index.
     """
 
     names: ClassNames
@@ -123,7 +123,7 @@ def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Pa
     """Return the label files by their images' names.
 
     Raises:
-        DatasetError: If there are none, one has no image, or two are of one image.
+        DatasetError: If there are no label files, one has no image, or two belong to the same image.
     """
     there = [path for path in below(folder, nested) if path.suffix.lower() == ".txt" and path.name != "classes.txt"]
     if not there:
@@ -242,7 +242,7 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
     if len(numbers) == 4:
         cx, cy, w, h = numbers
         numbers = upright_quad(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-    # First to pixels: a rectangle in shares of two different sides is a parallelogram on the image.
+    # First to pixels, since a rectangle in shares of two different sides is a parallelogram on the image.
     width, height = size
     return quad_around([share * (height if i % 2 else width) for i, share in enumerate(numbers)]), label, score
 
@@ -280,7 +280,7 @@ def write(
     """Write a label file per record, and data.yaml; see `rbox_formats.datasets.write`.
 
     Raises:
-        FormatsError: If a record's image is not there to tell its size.
+        FormatsError: If the size of a record's image is unknown.
         DatasetError: If there is a data.yaml with other names.
     """
     folder = root / "labels" / files.safe_name(split, root) if split else root / "labels"
