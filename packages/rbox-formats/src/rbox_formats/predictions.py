@@ -3,8 +3,8 @@
 The first line is the header: schema version, class names, the fingerprint of the checkpoint, codec and its options,
 generation settings, dataset. Each further line is an image: its id and size, boxes, quads or null, labels, scores or
 null; from a detector that writes text also a status, and for each window its raw text, what decoding rejected and why.
-Coordinates are the original image's, after windows are merged. Lines are appended as they are produced; a killed run's
-last line may be torn, and is redone. docs/predictions.schema.json is its JSON Schema.
+Coordinates are those of the original image, after windows are merged. Lines are appended one by one; the last line of a
+killed run may be torn, and is written again. docs/predictions.schema.json is its JSON Schema.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class _FirstLine(Struct, forbid_unknown_fields=True):
 
 
 class _Version(Struct):
-    """What is read of a header first: the other keys are another version's."""
+    """The part of a header that is read first, since another version may have other keys."""
 
     schema_version: int | float
 
@@ -89,13 +89,13 @@ _decode = msgspec.json.Decoder(_Line).decode
 _decode_header = msgspec.json.Decoder(_FirstLine).decode
 _decode_version = msgspec.json.Decoder(_Version).decode
 
-# What a decoder raises for a line that is not as its types say, or that is no JSON.
+# The errors of a decoder for a line of other types, or one that is not JSON.
 _NOT_AS_SAID = (ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a predictions file says of itself. Two runs whose headers differ never share a file.
+    """The first line of a predictions file. Two runs whose headers differ never share a file.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -113,11 +113,11 @@ class Header:
     (('plane', 'ship'), [0.9])
 
     Attributes:
-        class_names: What the labels index; a list of names becomes `ClassNames`.
-        fingerprint: Names the checkpoint's contents, such as a hash of its weights.
+        class_names: The class names that labels index; a list of names becomes `ClassNames`.
+        fingerprint: A name for the checkpoint's contents, such as a hash of its weights.
         codec: The codec's name and options, or None for detectors without text.
-        generation: The settings that the texts, or boxes, were made with.
-        dataset: What was predicted on.
+        generation: The settings of the prediction.
+        dataset: The dataset of the prediction.
     """
 
     class_names: ClassNames
@@ -139,7 +139,7 @@ class Header:
         """Read the first line of a file; `path` is for the error's text.
 
         Raises:
-            PredictionsError: If it is not as the schema says, or of another version.
+            PredictionsError: If the line breaks the schema, or is of another version.
         """
         try:
             version = _decode_version(line).schema_version
@@ -181,8 +181,8 @@ def read(path: str | Path) -> PredictionFile:
     ('my-detector-v1', 0)
 
     Raises:
-        PredictionsError: If there is no such file, it is of another version, an image comes twice, a line does not
-            hold what the schema says (with its number), or the last one is torn, as a killed run leaves it.
+        PredictionsError: If there is no such file, it is of another version, an image occurs twice, a line breaks the
+            schema (with its number), or the last line is torn, as a killed run leaves it.
     """
     path = files.as_path(path, PredictionsError)
     content = _parse(path)
@@ -193,13 +193,13 @@ def read(path: str | Path) -> PredictionFile:
 
 
 class _Content(NamedTuple):
-    """What stands in a file.
+    """The content of a file.
 
     Attributes:
-        header: Its first line.
+        header: The first line.
         records: The images by their ids.
-        spans: Where the line of each begins and ends, in bytes.
-        torn: How many bytes of a torn last line stand at the end.
+        spans: The start and end of the line of each image, in bytes.
+        torn: The number of bytes of a torn last line.
     """
 
     header: Header
@@ -322,7 +322,7 @@ def _to_line(record: ImageRecord) -> str:
 
 
 class Writer:
-    """Appends images to a predictions file, which it begins or goes on with.
+    """A writer that appends images to a predictions file; it begins the file or resumes it.
 
     >>> with Writer(path, header) as writer:  # doctest: +SKIP
     ...     for image in images:
@@ -333,12 +333,12 @@ class Writer:
         done: The ids of the images that the file holds.
 
     Args:
-        path: The file. One that a killed run left is gone on with; its torn last line, if any, is cut off.
-        header: What the run says of itself.
+        path: The file. The file of a killed run is resumed; its torn last line, if any, is cut off.
+        header: The header of the run.
 
     Raises:
-        PredictionsError: If the file exists with another header: it names what differs; or with lines that are not as
-            the schema says; or the header is none that could be read back.
+        PredictionsError: If the file exists with another header (the message names what differs) or with lines that
+            break the schema, or the header could not be read back.
     """
 
     def __init__(self, path: str | Path, header: Header) -> None:
@@ -363,8 +363,8 @@ class Writer:
         """Append one image; it is in the file when this returns.
 
         Raises:
-            PredictionsError: If the file already holds the image, or it could not be read back: a number of it is not
-                finite, say, or a label names no class.
+            PredictionsError: If the file already holds the image, or the line could not be read back, for example
+                because a number is not finite or a label is out of range.
         """
         name = repr(record.image_id)[:_SHOWN]
         try:
@@ -402,8 +402,8 @@ def held(path: str | Path, header: Header) -> set[str]:
     set()
 
     Raises:
-        PredictionsError: If the file exists with another header: it names what differs; or with lines that are not as
-            the schema says.
+        PredictionsError: If the file exists with another header (the message names what differs), or with lines that
+            break the schema.
     """
     found = _held(files.as_path(path, PredictionsError), header)
     return set() if found is None else set(found.records)
@@ -412,7 +412,7 @@ def held(path: str | Path, header: Header) -> set[str]:
 def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: Iterable[str]) -> None:
     """Join the files that several processes of one run wrote into one file.
 
-    The file is replaced as a whole, and the parts are removed after that: what is stopped in between can be done again.
+    The file is replaced as a whole, and then the parts are removed, so that a stopped call can be repeated.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -428,14 +428,13 @@ def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: I
     ['P0002', 'P0001']
 
     Args:
-        path: The file; images that it holds already stay in it.
-        parts: The others. An image that is in two of them is taken once.
-        header: What the run says of itself.
-        order: The ids in the order of the file; images that it does not name stand behind them.
+        path: The joined file; images that it already holds stay in it.
+        parts: The files to join. An image that is in several of them is taken once.
+        header: The header of the run.
+        order: The ids in the order of the file; images that are not among them come last.
 
     Raises:
-        PredictionsError: If a file is of another run, or a line of it is not as the schema says. Then all files are
-            as they were.
+        PredictionsError: If a file belongs to another run, or a line breaks the schema. All files are then unchanged.
     """
     path = files.as_path(path, PredictionsError)
     others = [files.as_path(part, PredictionsError) for part in parts]

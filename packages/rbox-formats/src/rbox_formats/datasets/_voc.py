@@ -84,7 +84,7 @@ def _column(objects: Sequence[Element], shapes: Sequence[Sequence[float] | None]
     given = [shape for shape in shapes if shape is not None]
     if given and len(given) < len(shapes):
         element = next(element for element, shape in zip(objects, shapes, strict=True) if shape is None)
-        raise ElementError("expected boxes of one kind in a file, got another", element)
+        raise ElementError("expected one kind of boxes in a file, got a second one", element)
     return given or None
 
 

@@ -42,7 +42,7 @@ def with_images(
     found = [record for record in records if record.path is not None]
     if not found:
         raise DatasetError(
-            f"expected images beside the annotations, got none for any of {len(records)} label files",
+            f"none of the {len(records)} annotations has an image file",
             path=image_folder,
             remedy="Images are looked for where the format has them (DOTA: in the folder 'images'), under the names of "
             "the label files; --image-folder names another place.",

@@ -282,13 +282,13 @@ def _shape(annotation: Value) -> _Shape:
     if annotation.has("rbbox"):
         numbers = annotation["rbbox"].numbers()
         if len(numbers) != 5 or min(numbers[2:4]) < 0:
-            raise annotation["rbbox"].error("5 numbers (cx, cy, w, h, radians), sides that are not negative")
+            raise annotation["rbbox"].error("5 numbers (cx, cy, w, h, radians), with sides of 0 or more")
         return _Shape(quad, numbers)
     box = annotation["bbox"].numbers() if annotation.has("bbox") else []
     if len(box) not in (0, 4, 5):
         raise annotation["bbox"].error("4 numbers (x, y, w, h) or 5 (cx, cy, w, h, degrees)")
     if box and min(box[2:4]) < 0:
-        raise annotation["bbox"].error("a width and a height that are not negative")
+        raise annotation["bbox"].error("a width and a height of 0 or more")
     if len(box) == 5:
         return _Shape(quad, [*box[:4], -float(np.radians(box[4]))])
     # A tool that writes the unturned box may write its corners as well.

@@ -242,7 +242,7 @@ def _quad(shape: Element) -> list[float]:
         cx, cy, rx, ry = (_number(shape, key) for key in ("cx", "cy", "rx", "ry"))
         sides, upright = (rx, ry), upright_quad(cx - rx, cy - ry, cx + rx, cy + ry)
     if min(sides) < 0:
-        raise ElementError(f"expected <{shape.tag}> with sides that are not negative, got others", shape)
+        raise ElementError(f"expected <{shape.tag}> with sides of 0 or more, got negative ones", shape)
     degrees = _number(shape, "rotation") if shape.get("rotation") else 0.0
     if not degrees:
         return upright

@@ -374,7 +374,7 @@ def _percents(place: Value, keys: Sequence[str]) -> Iterator[float]:
     for key in keys:
         number = place[key].number()
         if abs(number) > _FARTHEST + 100 or (key not in ("x", "y") and number < 0):
-            raise place[key].error("percents of the image's size, and sides that are not negative")
+            raise place[key].error("percents of the image's size, and sides of 0 or more")
         yield number
 
 

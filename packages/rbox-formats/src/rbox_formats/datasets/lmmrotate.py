@@ -86,7 +86,7 @@ def _names_in(entries: Iterable[Value], codec: Codec, path: Path) -> ClassNames:
     if codec.name != "florence2":
         remedy = "Give them (class_names=)."
         raise DatasetError(
-            f"expected class names, which texts of {quoted(codec.name)} do not tell", path=path, remedy=remedy
+            f"expected class names, since texts of {quoted(codec.name)} do not contain them", path=path, remedy=remedy
         )
     used: set[str] = set()
     for entry in entries:

@@ -158,7 +158,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     for record in records:
         path = folder / files.safe_name(f"{record.image_id}.txt", folder)
         if _is_list(path) or record.image_id.strip() != record.image_id or len(record.image_id.splitlines()) != 1:
-            raise DatasetError(f"expected an image's name that is no list's, got {quoted(record.image_id)}")
+            raise DatasetError(f"expected an image name that is not the name of a list, got {quoted(record.image_id)}")
         lines = [
             " ".join(
                 [*map(shortest, _centre(quad)), str(numbers[label]), "1", "0", *map(shortest, quad.T.ravel().tolist())]

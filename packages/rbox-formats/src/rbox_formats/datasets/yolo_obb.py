@@ -224,7 +224,7 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
     if len(fields) == _SCORED:
         (score,) = parse_numbers(fields[-1:], "a confidence", _LINE)
         if not 0 <= score <= 1:
-            raise LineError(f"expected a confidence from 0 to 1 behind 8 coordinates, got {quoted(fields[-1])}", _LINE)
+            raise LineError(f"expected a confidence from 0 to 1 after 8 coordinates, got {quoted(fields[-1])}", _LINE)
         fields = fields[:-1]
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
         remedy = f"{NO_COMMAS} {_LINE}" if "," in line else f"{_LINE}\n{_SIX}" if len(fields) == 6 else _LINE
@@ -262,7 +262,7 @@ def _longside(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list
     cx, cy, w, h, degrees = parse_numbers(fields[1:], "5 numbers", _LONGSIDE)
     if not -FARTHEST <= min(cx, cy) <= max(cx, cy, w, h) <= 1 + FARTHEST or min(w, h) < 0:
         found = quoted(" ".join(fields[1:5]))
-        raise LineError(f"expected shares of the image's size, sides not negative, got {found}", _LONGSIDE)
+        raise LineError(f"expected shares of the image's size, with sides of 0 or more, got {found}", _LONGSIDE)
     if not -180 <= degrees <= 180:
         raise LineError(f"expected an angle from 0 to 180 degrees, got {quoted(fields[5])}", _LONGSIDE)
     shares = rbox_to_quad(np.array([cx, cy, w, h, math.radians(degrees)]))

@@ -1,4 +1,4 @@
-"""Bars: across, one for each name, and upright, as a histogram."""
+"""Draw bar charts: horizontal bars, one for each name, and histograms."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ def bar_chart(
     (400, 71)
 
     Args:
-        title: Above the bars.
-        values: What is drawn, 0 or more.
-        colours: One for each.
-        width: Of the result, px; its height follows from the number of bars.
-        log: Lengths go by the logarithm of the value plus one, so that rare classes beside frequent ones are seen.
+        title: The text above the bars.
+        values: The values by their names, 0 or more.
+        colours: The colour of each bar.
+        width: The width of the result, px; its height follows from the number of bars.
+        log: Whether lengths show the logarithm of the value plus one, so that rare classes are visible beside frequent
+            ones.
     """
     font = load_font(_TEXT)
     names = [shortened(name, font, width // 3) for name in values]
@@ -68,11 +69,11 @@ def histogram(
     (300, 200)
 
     Args:
-        title: Above the bars, with what is counted and its unit.
-        counts: One for each bar, 0 or more.
-        ticks: What is written below, by its place in bars from the left: 0 is the first bar's left, 1 its right.
-        size: Width and height of the result, px.
-        colour: Of the bars.
+        title: The text above the bars, with what is counted and its unit.
+        counts: The value of each bar, 0 or more.
+        ticks: The texts below, by their places in bars from the left: 0 is the left side of the first bar, 1 its right.
+        size: The width and height of the result, px.
+        colour: The colour of the bars.
     """
     width, height = size
     chart, top = _page(title, width, height - _head())

@@ -5,7 +5,7 @@ from __future__ import annotations
 Colour = tuple[int, int, int]
 
 # Chosen by farthest-point search over the sRGB cube, bright colours only (they have a dark halo): the least OKLab
-# distance to the colours before, as seen with normal vision (times 0.55), with deuteranopia and with protanopia
+# distance to the earlier colours, as seen with normal vision (times 0.55), with deuteranopia and with protanopia
 # (Machado, Oliveira and Fernandes, 2009). No forty colours are safe for everyone: the first ten are 0.09 apart, and
 # what comes later is ever closer. The names beside the boxes tell the rest apart.
 _PALETTE = (

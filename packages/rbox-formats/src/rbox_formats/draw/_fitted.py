@@ -1,4 +1,4 @@
-"""Image files for pictures: the large ones made smaller as they are read."""
+"""Read image files for pictures, large ones at a smaller size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rbox_formats import images
 from rbox_formats._records import ImageRecord
 from rbox_formats.typing import Image as ImageArray
 
-# Images up to so many pixels are read as they are.
+# The number of pixels up to which images are read at full size.
 LARGE = 2**25
 
 _ROWS = 256
@@ -36,12 +36,12 @@ def fitted(
 
     Args:
         path: The file.
-        *records: Boxes in its pixels.
-        max_side: As large as the picture will be, px: a large image keeps at least this size, where it has it. None: a
-            large image comes as large as it can be with up to 2**25 pixels.
+        *records: Records of boxes in its pixels.
+        max_side: The longer side of the picture, px; a large image is not made smaller than that. None: a large image
+            is read as large as possible with up to 2**25 pixels.
 
     Returns:
-        (height, width, 3) uint8, and the records in the pixels of that.
+        The image (height, width, 3) uint8, and the records in its pixels.
 
     Raises:
         ImageError: If the file is not a whole image, or too large (`images.open_rows`).

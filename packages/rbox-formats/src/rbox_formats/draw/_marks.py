@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from rbox_formats.draw._colours import Colour
 from rbox_formats.draw._labels import load_font
 
-# No class has black or white, which stand out on any ground when they lie side by side.
+# No class has black or white, which together are visible on any ground.
 _MARK: Colour = (255, 255, 255)
 _EDGE: Colour = (0, 0, 0)
 _FONT_SIZE, _PADDING, _HEIGHT = 13, 8, 18
@@ -20,7 +20,7 @@ _FARTHEST = 30  # how far a number may be moved, in steps of its height
 
 
 class _Rectangle(NamedTuple):
-    """In px of the canvas; both ends are inside, as in Pillow."""
+    """A rectangle in px of the canvas; both ends are inside, as in Pillow."""
 
     x0: int
     y0: int
@@ -88,7 +88,8 @@ def _place(
             free = free or place
             if not any(place.meets(other) for other in frames):
                 return place
-        if free is not None and step >= 3:  # far away from its frame a number is harder to find than on another's
+        # A number far away from its frame is harder to find than one on another frame.
+        if free is not None and step >= 3:
             return free
     return free or first or _Rectangle(0, 0, width - 1, height - 1)
 

@@ -117,7 +117,7 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
             if tries >= _TRIES and not path.exists():
                 _require_file(place, path)
             if not wait and (holder is not None or tries == _TRIES):
-                message = f"expected nobody else to write here, found {holder or 'another process'} at it"
+                message = f"expected no other process to write here, found {holder or 'another process'}"
                 remedy = "Wait for it to end (--wait does), or choose another place to write to."
                 raise BusyError(message, path=place, remedy=remedy) from None
         except FileNotFoundError as error:  # another process has removed the folder, which it had made
@@ -130,7 +130,7 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
         except OSError as error:
             if error.errno in _WITHOUT_LOCKS:
                 warnings.warn(
-                    f"{path.parent}: this file system has no locks; see yourself to it that no other run writes there",
+                    f"{path.parent}: this file system has no locks; make sure that no other run writes there",
                     stacklevel=2,
                 )
                 return None

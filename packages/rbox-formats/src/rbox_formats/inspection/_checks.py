@@ -1,4 +1,4 @@
-"""What makes an annotated object suspicious: a table of checks, each with its threshold.
+"""Check annotated objects for suspicious ones: a table of checks, each with its threshold.
 
 The thresholds were set on the 682 objects of five DOTA-v1.0 label files, drawn by hand: none of them is flagged. There
 a quad fills at least 0.767 of its smallest rectangle (0.957 in the median), an object is at most 38.3 times as long as
@@ -18,21 +18,22 @@ from rbox_formats._records import ImageRecord
 from rbox_formats.typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
 
 ZERO_WIDTH = 0.01
-"""An object has no area where its smallest rectangle is less wide than this, px: corners on a line, up to rounding."""
+"""The width of its smallest rectangle, px, below which an object has no area: corners on a line, up to rounding."""
 
 THIN_WIDTH, THIN_RATIO = 1.0, 80.0
-"""An object is thin where it is less wide than this, px, or so many times as long as wide."""
+"""An object is thin if it is narrower than the first, px, or longer than the second times its width."""
 
 RECTANGULAR = 0.7
-"""A quad is not rectangular where it fills less than this share of its smallest rectangle; that share is their IoU, for
-the quad lies inside. A triangle fills half, a trapezoid whose top is half as long as its base three quarters."""
+"""A quad is not rectangular if it fills less than this share of its smallest rectangle. The share is their IoU, since
+the quad lies inside. A triangle fills half, a trapezoid with a top half as long as its base three quarters."""
 
 DUPLICATE_SHARE, DUPLICATE_PX = 0.1, 0.5
-"""Two objects of a class are duplicates where each corner of one is as near to one of the other: this share of the
-narrower one's width, or so many px where that is more. Corners may begin anywhere and run either way around."""
+"""Two objects of a class are duplicates if each corner of one is near a corner of the other: within this share of the
+narrower one's width, or within this number of px if that is more. Corners may be in any order around the object."""
 
 BORDER = 1.0
-"""What reaches less than this beyond the image is not said to, px: DOTA's corners lie on its border, or next to it."""
+"""How far an object may reach beyond the image without a report, px: DOTA's corners lie on its border, or next to
+it."""
 
 THRESHOLDS: Mapping[str, float] = {
     "zero_width_px": ZERO_WIDTH,
@@ -43,15 +44,15 @@ THRESHOLDS: Mapping[str, float] = {
     "duplicate_px": DUPLICATE_PX,
     "border_px": BORDER,
 }
-"""All of them, as a report gives them."""
+"""All checks, in the order of a report."""
 
-# Diagonals are sides of the hull where a quad is concave.
+# If a quad is concave, a diagonal is a side of the hull.
 _CORNER_PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3))
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of one image, and what several checks ask of them."""
+    """The objects of one image, and values that several checks use."""
 
     quads: QuadsN
     boxes: BoxesN
@@ -83,17 +84,17 @@ class Objects:
 
     @cached_property
     def flat(self) -> FlagsN:
-        """Which have no area."""
+        """Which objects have no area (N,)."""
         return np.asarray(self.boxes[:, 3] < ZERO_WIDTH)
 
     @cached_property
     def crossing(self) -> FlagsN:
-        """Which cross themselves: two opposite sides have a point inside both."""
+        """Which objects cross themselves (N,): two opposite sides cross between their ends."""
         return crosses_itself(self.quads)
 
     @cached_property
     def outside(self) -> FlagsN:
-        """Which have no point inside the image."""
+        """Which objects have no point inside the image (N,)."""
         found = np.zeros(len(self.quads), dtype=bool)
         if self.size is None:
             return found
@@ -124,7 +125,7 @@ def reaches_outside(objects: Objects) -> FlagsN:
     return np.asarray(beyond.any(axis=1) & ~objects.outside)
 
 
-# A check gives a reason for each object, by index, that it finds something in.
+# A check gives a reason for each suspicious object, by its index.
 Findings = dict[int, str]
 
 

@@ -1,4 +1,4 @@
-"""Going through a dataset once: counts, sizes, angles, suspicious objects, and files that cannot be read."""
+"""Go through a dataset once: counts, sizes, angles, suspicious objects, and files that cannot be read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from rbox_formats.progress import showing, track
 
 SMALL, MEDIUM = 32.0**2, 96.0**2
 """COCO's bounds on an object's area, px²: small below the first, large from the second on. Here the area is that of the
-rotated box, where COCO's own is that of the object's mask."""
+rotated box; in COCO it is that of the object's mask."""
 
 ANGLE_STEP = 5
-"""Angles are counted around multiples of so many degrees."""
+"""The width of the bins in which angles are counted, in degrees; a bin is around a multiple of it."""
 
 LONG_SIDES = tuple(2.0 ** (k / 2) for k in range(1, 28))
-"""Long sides are counted between these, px: half an octave each; the first count is of those below, the last of those
-from the last on."""
+"""The borders of the bins in which long sides are counted, px, half an octave each. The first bin is below the first
+border, the last one from the last border on."""
 
 
 _LISTS = ("classes", "suspicious", "broken", "turned", "on_its_side")
@@ -50,17 +50,17 @@ class ClassSummary(NamedTuple):
 
 
 class Suspicion(NamedTuple):
-    """One object that something is odd about.
+    """One suspicious object.
 
     Attributes:
         kind: A name in `CHECKS`.
         image_id: The image that it is on.
-        image_index: Which of the dataset's images that is, from 0: `dataset[image_index]` reads it again.
-        object_index: Which object of the image it is, from 0, in the order of the annotation.
+        image_index: The index of the image in the dataset, from 0: `dataset[image_index]` reads it again.
+        object_index: The index of the object on the image, from 0, in the order of the annotation.
         class_name: Its class.
-        reason: What was found.
+        reason: What is suspicious.
         centre: The mean of its corners, px.
-        file: The annotation file, where it is known.
+        file: The annotation file, or None if it is unknown.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class Suspicion(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A file that could not be read, or an annotation that is not as its format says: the first fault in it."""
+    """A file that could not be read, or an annotation that breaks the rules of its format: the first fault in it."""
 
     file: str
     error: str
@@ -95,12 +95,12 @@ class Turned(NamedTuple):
 
 
 class OnItsSide(NamedTuple):
-    """An annotation whose own size is that of its image on its side: it may be of the pixels as they are stored.
+    """An annotation with the width and height of its image exchanged: it may mean the pixels as stored.
 
     Attributes:
         image_id: The image.
-        file: The annotation file, where it is known.
-        stated: (width, height) that the annotation says.
+        file: The annotation file, or None if it is unknown.
+        stated: (width, height) in the annotation.
         size: (width, height) of the image.
     """
 

@@ -142,7 +142,7 @@ def read(path: Path) -> Value:
             remedy="The file is broken or cut short: fetch or write it again.",
         ) from error
     except RecursionError as error:
-        raise DatasetError("expected JSON, got brackets within brackets without end", path=path) from error
+        raise DatasetError("expected JSON, got too many nested brackets", path=path) from error
     except ValueError as error:  # Python's limit on the digits of a number
         raise DatasetError(f"expected JSON, got {said(error)}", path=path) from error
 

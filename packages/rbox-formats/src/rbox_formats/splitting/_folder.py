@@ -1,4 +1,4 @@
-"""The folder in which a split keeps what it needs to go on: its settings, and what is done, image by image."""
+"""The folder in which a split keeps what it needs to resume: its settings, and the images that are done."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Done(NamedTuple):
     """One image that is split.
 
     Attributes:
-        windows: How many were stored.
-        objects: How many the image has.
-        unseen: How many of them are in no window.
+        windows: The number of windows that were stored.
+        objects: The number of objects on the image.
+        unseen: The number of objects that are in no window.
     """
 
     windows: int
@@ -72,14 +72,14 @@ class Folder:
     """`<out>/.split/<split>`: `settings.json`, `done.json` once all is done, and before that `records/<image id>.json`.
 
     Attributes:
-        images: Where the windows' images go.
-        temporary: Where they are written first.
+        images: The folder of the windows' images.
+        temporary: The folder in which they are written first.
 
     Args:
         out: The folder of the dataset that is written.
-        split: The part of it that is written.
-        images: Where that has its images.
-        settings: What the split is made with.
+        split: The part of the dataset that is written.
+        images: The folder of that part's images.
+        settings: The settings of the split.
 
     Raises:
         DatasetError: If `out` holds something else, or a split with other settings.
@@ -144,7 +144,7 @@ class Folder:
         """Return the result of a run that was completed; None if none was.
 
         Raises:
-            DatasetError: If it was another dataset.
+            DatasetError: If it was a run on another dataset.
         """
         path = self._base / "done.json"
         if not path.is_file():
@@ -214,7 +214,7 @@ def _read(path: Path, kind: type[T]) -> T:
     """Read what a run noted in a file.
 
     Raises:
-        DatasetError: If something else is in it.
+        DatasetError: If the file holds something else.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
@@ -227,7 +227,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, out: Path) -> None:
-    # Through JSON, which does not tell tuples and lists apart.
+    # Through JSON, which makes lists of tuples.
     wanted = json.loads(json.dumps(new))
     different = [differing(key, old.get(key), wanted[key]) for key in wanted if old.get(key) != wanted[key]]
     if different:

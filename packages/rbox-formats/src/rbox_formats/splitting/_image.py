@@ -1,4 +1,4 @@
-"""One image into windows."""
+"""Cut one image into windows."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def split_image(
 
     Args:
         record: The image and its objects.
-        settings: How.
-        folder: Where the windows' images go, each whole or not at all.
-        temporary: A folder of the same file system, where they are written first.
-        between: Called before each window; may raise to stop.
+        settings: How the image is cut, and what is stored of each window.
+        folder: The folder of the windows' images, each written whole or not at all.
+        temporary: A folder on the same file system, in which they are written first.
+        between: A function that is called before each window; it may raise an error to stop.
 
     Returns:
-        A record per window stored, row by row, and how many objects are in none.
+        A record per stored window, row by row, and the number of objects that are in no window.
 
     Raises:
         ImageError: If the image's file cannot be read.
-        DatasetError: If the image's id is no file name.
+        DatasetError: If the image's id cannot be a file name.
     """
     parts: dict[Window, ImageRecord] = {}
     unseen = np.ones(len(record), dtype=bool)
@@ -83,7 +83,7 @@ def split_image(
             height=pixels.shape[0],
             width=pixels.shape[1],
             stated_size=None,
-            # Not the image's own: what it says, such as a resolution, need not be true of a part.
+            # Not the image's own metadata, which need not be true of a part, such as a resolution.
             metadata={"source": record.image_id, "window": list(window)},
         )
     return list(parts.values()), int(unseen.sum())

@@ -40,8 +40,8 @@ def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = N
 
     Args:
         seed: At least 0.
-        config: What is drawn.
-        image_id: The record's name, `scene_<seed>` with four digits when not given.
+        config: The settings of the scene.
+        image_id: The record's name. Default: `scene_<seed>`, with four digits.
 
     Returns:
         The image (size, size, 3) uint8, and its record with boxes, quads, labels (indices into `config.class_names`)
@@ -89,17 +89,17 @@ def write_scenes(
     2
 
     Args:
-        root: The dataset's folder, made where it is missing; images and annotations of the same names are replaced.
-        split: The part of it, where the format has parts.
-        seeds: Of the scenes, one each.
-        config: What is drawn.
+        root: The dataset's folder, made if it is missing; images and annotations of the same names are replaced.
+        split: The part of the dataset, or None.
+        seeds: One seed per scene.
+        config: The settings of the scenes.
         format: A name in `datasets.FORMATS`.
 
     Returns:
-        The scenes' records, their labels those of `config.class_names`.
+        The scenes' records, with labels that index `config.class_names`.
 
     Raises:
-        FormatsError: If a seed is negative, or the format does not say where images are.
+        FormatsError: If a seed is negative, or the format has no place for images.
     """
     images = datasets.get(format).images
     if images is None:

@@ -15,7 +15,7 @@ from rbox_formats.synthetic._objects import pick, scaled
 
 @dataclass(frozen=True)
 class Ground:
-    """What the objects stand on, where it is water, and where its light comes from."""
+    """The ground under the objects, where it is water, and the direction of its light."""
 
     pixels: np.ndarray  # (size, size, 3) uint8
     water: np.ndarray  # (size, size) bool
@@ -35,7 +35,7 @@ def _noise(rng: np.random.Generator, size: int, feature: float, octaves: int = 4
         if octave and cells > size:
             break
         grid = Image.fromarray(rng.standard_normal((cells, cells), dtype=np.float32))
-        # A random part of a cell is cut off, so that the grids of the octaves do not line up.
+        # A random part of a cell is cut off, so that the grids of the octaves are not aligned.
         x, y = rng.uniform(0, 0.9, 2)
         inner = (x, y, x + cells - 1, y + cells - 1)
         total += np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC, box=inner)) / 2**octave

@@ -1,4 +1,4 @@
-"""Where the objects of a scene stand."""
+"""Place the objects of a scene."""
 
 from __future__ import annotations
 

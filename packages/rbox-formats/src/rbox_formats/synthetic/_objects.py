@@ -21,14 +21,14 @@ from rbox_formats._records import ClassNames
 
 CLASS_NAMES = ClassNames(["plane", "ship", "small-vehicle", "storage-tank"])
 
-#: What any season can hold; a scene's own classes are some of these.
+#: The classes of all seasons; a scene's own classes are some of these.
 KNOWN_CLASSES = (*CLASS_NAMES, "large-vehicle")
 
 Colour = tuple[float, float, float]
 
 
 class Part(NamedTuple):
-    """A polygon (K, 2) of the unit frame, its colour (0 to 255), and which way its face leans from level."""
+    """A polygon (K, 2) of the unit frame, its colour (0 to 255), and the direction in which its face leans."""
 
     points: np.ndarray
     colour: Colour
@@ -261,7 +261,7 @@ def _pontoon(rng: np.random.Generator) -> list[Part]:
 
 
 class Kind(NamedTuple):
-    """How objects of one class are drawn, in the order of `KNOWN_CLASSES`, clutter behind them."""
+    """How objects of one class are drawn, in the order of `KNOWN_CLASSES`, with clutter after them."""
 
     parts: Callable[[np.random.Generator], list[Part]]
     aspect: tuple[float, float]  # width over length

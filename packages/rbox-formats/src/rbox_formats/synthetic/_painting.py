@@ -1,4 +1,4 @@
-"""Bodies and shadows of the objects on the ground."""
+"""Paint bodies and shadows of the objects on the ground."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _body(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, int]
     corner, side = _patch(item, 1.0)
     large = Image.new("RGBA", (side * _SUPERSAMPLE, side * _SUPERSAMPLE))
     draw = ImageDraw.Draw(large)
-    # The light as the object sees it, so that each side of it is lit as its heading has it.
+    # The light in the object's own frame, so that its heading decides which sides are lit.
     along, across = turn(light, -item.heading)
     outlines = _outlines(item, corner, _SUPERSAMPLE, shrink=0.5 / _SUPERSAMPLE)
     for part, outline in zip(item.parts, outlines, strict=True):
