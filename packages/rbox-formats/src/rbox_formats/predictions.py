@@ -40,7 +40,7 @@ _Whole = Annotated[int, Meta(ge=-int(LARGEST), le=int(LARGEST))] | _Number
 _Count = Annotated[int, Meta(ge=0, le=int(LARGEST))] | _Side
 _Pixels = Annotated[int, Meta(ge=1, le=int(LARGEST))] | Annotated[float, Meta(ge=1, le=LARGEST)]
 _Status = Literal["boxes", "empty", "truncated", "repeated", "failed"]
-# A name of which something is left when lookup has passed over what it disregards.
+# A name with at least one character that lookup does not ignore.
 _Name = Annotated[str, Meta(pattern=r"[^\s_-]")]
 
 
@@ -187,7 +187,7 @@ def read(path: str | Path) -> PredictionFile:
     path = files.as_path(path, PredictionsError)
     content = _parse(path)
     if content.torn:
-        remedy = "The run that wrote it was stopped: give its command again, it goes on from here."
+        remedy = "The run that wrote it was stopped: give its command again to resume it."
         raise PredictionsError("expected whole lines, got a torn last one", path=path, remedy=remedy)
     return PredictionFile(content.header.class_names, list(content.records.values()), header=content.header)
 
@@ -457,7 +457,7 @@ def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: I
 
 
 def _first_line(header: Header, path: Path) -> bytes:
-    """Return the header as it is written, after checking that it can be read back."""
+    """Return the header's line, after checking that it can be read back."""
     try:
         line = json.dumps(header.to_dict(), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Pictures of truth beside predictions."""
+"""Draw pictures of ground truth beside predictions."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def visualize(
         truth: The dataset, read with the class names of the predictions.
         predictions_path: The file.
         out: The folder for the pictures: `<image_id>.png`, and `sheet.png` of the first 16.
-        limit: Draw the first so many images only.
-        progress: Shows progress bars on standard error.
+        limit: The number of images to draw, from the first on. None: all.
+        progress: Whether to show progress bars on standard error.
         sheet: Draws the sheet of the first 16, of annotations, predictions and class names, such as
             `rbox_metrics.plots.judged_sheet`, which tells right from wrong. None: the pictures on one.
 

@@ -29,8 +29,8 @@ class Format:
     ('airplane', 'airport', 'baseballfield')
 
     Attributes:
-        read: The function behind `rbox_formats.datasets.read`; None for a format that is only written.
-        write: The function behind `rbox_formats.datasets.write`.
+        read: The function that `rbox_formats.datasets.read` calls; None for a format that is only written.
+        write: The function that `rbox_formats.datasets.write` calls.
         class_names: The list of its makers; None if each dataset has its own.
         images: A function that gives the images' folder of a written dataset; None if the format has none.
         drops_outside: Whether other readers of the format drop an image if an object has a corner outside of it.

@@ -313,7 +313,7 @@ def _object(fields: list[str], class_names: ClassNames, difficult: Mapping[str, 
         raise LineError(message, _likely(fields))
     corners = parse_numbers(fields[:8], "8 coordinates", _LINE)
     if _is_number(fields[8]) and class_names.find(fields[8]) is None:
-        remedy = f"{_LINE}. A number first, and shares of the image behind it, is YOLO's line: --format yolo-obb"
+        remedy = f"{_LINE}. A number followed by shares of the image is a line of YOLO: --format yolo-obb"
         raise LineError(f"expected a class among {listed(class_names)}, got {quoted(fields[8])}", remedy)
     label = find_class(fields[8], class_names)
     flag = fields[9] if len(fields) == 10 else "0"

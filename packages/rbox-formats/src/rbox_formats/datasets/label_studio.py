@@ -343,7 +343,7 @@ def _is_difficult(about: Value) -> bool:
 def _quad(region: _Region, size: tuple[int, int]) -> list[float]:
     place, about = region.place, region.about
     if about.has("image_rotation") and about["image_rotation"].number() % 360:
-        remedy = "Turn the image back in the tool, or turn its file, and export anew."
+        remedy = "Turn the image back in the tool, or turn its file, and export again."
         raise about["image_rotation"].error("0: places on an image that was turned while drawing are not read", remedy)
     degrees = place["rotation"].number() if place.has("rotation") else 0.0
     width, height = size[0] / 100, size[1] / 100

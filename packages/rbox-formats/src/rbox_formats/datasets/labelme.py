@@ -14,7 +14,7 @@ Points are in pixels. By `shape_type`, an object's quad is
 - "circle", the centre and a point on it: the upright square around it;
 - "mask", a pixel mask and two opposite points: the upright rectangle between these.
 
-"point", "points", "line" and "linestrip" have no area, and are left out: `inspect` and `convert` count them. A JSON
+"point", "points", "line" and "linestrip" have no area, and are skipped; `inspect` and `convert` count them. A JSON
 file without shapes, such as a list of classes, is not an annotation: it is skipped, and named in the log.
 
 `imagePath` is relative to the JSON file, with '/' or Windows' backslash between folders; it may lead out of the file's

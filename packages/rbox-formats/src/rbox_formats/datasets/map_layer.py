@@ -142,7 +142,7 @@ def read_map(root: Path, split: str | None, class_names: ClassNames | None) -> D
             unnamed = "a system that it does not name"
             first = geojson.placement_of(next(iter(image_files.values()))).crs or unnamed
             remedy = (
-                f"The layer is in {anywhere[0].crs or unnamed}, the first image in {first}: save the layer anew in the "
+                f"The layer is in {anywhere[0].crs or unnamed}, the first image in {first}: save the layer in the "
                 "images' system, or with its system named."
             )
             message = f"expected polygons on the images, got {missed} that lie on none"

@@ -143,7 +143,7 @@ def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Pa
         if image_id not in image_files:
             remedy = "Coordinates are relative to the image's size: put the image there, or take the label file away."
             if image_id in names:
-                remedy = f"Name the label file as the image is named but for its suffix: {names[image_id]}.txt."
+                remedy = f"Name the label file like the image, except for the suffix: {names[image_id]}.txt."
             raise DatasetError(
                 f"expected an image {quoted(image_id)} in {image_folder}, found none", path=path, remedy=remedy
             )

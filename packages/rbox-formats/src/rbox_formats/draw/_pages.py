@@ -126,9 +126,9 @@ def contact_sheet(
 
     Args:
         pictures: At least one.
-        columns: How many beside each other; when not given the sheet is nearly one and a half times as wide as high.
-        background: What shows between them.
-        max_cell: Pictures with a longer side than this are made smaller, px; None leaves them as they are.
+        columns: The number of pictures in a row. Default: the sheet is nearly one and a half times as wide as high.
+        background: The colour between the pictures.
+        max_cell: The longest side of a picture, px; larger pictures are made smaller. None: no limit.
 
     Raises:
         FormatsError: If there are no pictures, or less than one column is asked for.

@@ -162,7 +162,7 @@ def gdal_rows(path: Path, image: PillowImage) -> Iterator[Rows]:
                 message = (
                     f"expected an image stored in low strips or tiles, got blocks of {shape[0]} rows, {shape[1]} wide"
                 )
-                remedy = "Store it anew with smaller ones: gdal_translate -co TILED=YES IN.tif OUT.tif"
+                remedy = "Store it again with smaller ones: gdal_translate -co TILED=YES IN.tif OUT.tif"
                 raise ImageError(message, path=path, remedy=remedy)
             # If the rows end inside a row of blocks, the next ones need the same blocks, which are kept.
             with rasterio.Env(GDAL_CACHEMAX=max(_CACHE_BYTES, 2 * block_row)):

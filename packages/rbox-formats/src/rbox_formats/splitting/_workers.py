@@ -61,7 +61,7 @@ def run(function: Callable[..., T], items: Iterable[tuple[Any, ...]], workers: i
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except BrokenProcessPool as error:
-        remedy = "Give the command again with fewer --workers: it goes on from here. The system's log may say more."
+        remedy = "Give the command again with fewer --workers to resume it. The system's log may say more."
         raise FormatsError("a worker process was killed, perhaps because the memory was full", remedy=remedy) from error
     finally:
         stop.set()

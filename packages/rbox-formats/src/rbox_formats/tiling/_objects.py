@@ -42,7 +42,7 @@ def clip_to_window(
     border: Border = "keep",
     below: Below = "drop",
 ) -> ImageRecord:
-    """Return the image's objects that belong to a window, in the pixels of the window as it is shown.
+    """Return the image's objects that belong to a window, in the pixels of the shown window.
 
     >>> from rbox_formats import ImageRecord, tiling
     >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0], [150, 40, 30, 10, 0]], labels=[0, 0])
@@ -108,7 +108,7 @@ def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN:
 
 
 def _moved(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
-    """Convert the other way round: from the image to the window as it is shown."""
+    """Convert the other way round: from the image to the shown window."""
     corner = np.array([window.x, window.y], dtype=np.float64)
     if shapes.ndim == 3:
         return (shapes - corner) * window.scale
