@@ -1,4 +1,4 @@
-"""Draw pictures of ground truth beside predictions."""
+"""Pictures of truth beside predictions."""
 
 from __future__ import annotations
 
