@@ -136,6 +136,24 @@ def test_the_packages_carry_one_version_and_bounds_that_hold() -> None:
                 assert requirement.endswith(f">={major}.{minor},<{major}.{minor + 1}"), (path, requirement)
 
 
+def test_what_names_the_project_names_one_home_and_one_version() -> None:
+    """The packages' metadata, the citation, and the address of security reports."""
+    projects = [tomllib.loads(path.read_text())["project"] for path in ROOT.glob("packages/*/pyproject.toml")]
+    [home] = {project["urls"]["Homepage"] for project in projects}
+    for project in projects:
+        for address in project["urls"].values():
+            assert address.startswith(home)
+            _, _, path = address.partition("/main/")
+            assert (ROOT / path).exists(), address
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"repository-code: {home}\n" in citation
+    assert f"{home}/security/advisories/new" in (ROOT / ".github/ISSUE_TEMPLATE/config.yml").read_text()
+    version = re.search(r"^version: (\S+)$", citation, re.MULTILINE)
+    source = (ROOT / "packages/rbox-formats/src/rbox_formats/__init__.py").read_text()
+    assert version
+    assert f'__version__ = "{version[1]}"' in source
+
+
 # What opens an image, and what opens a zip; each has one room, where formats, limits and orientation are seen to.
 OPENERS = {
     "rbox_formats/images": r"\b(Image|rasterio)\.open\(|\b(imread|imdecode|imfrombytes)\(|\bImageFile\.Parser",

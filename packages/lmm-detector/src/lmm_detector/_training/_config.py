@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_type_hints
@@ -67,10 +69,7 @@ def _setting(default: Any, text: str, **bounds: float) -> Any:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How to fine-tune a model. The defaults are LMMRotate's for Florence-2-large on DOTA, but for the number of GPUs.
-
-    Each field's `help` says what it is; `lmm-detector train --help` prints them.
-    """
+    """Hold a run's settings. The defaults are LMMRotate's for Florence-2-large on DOTA, except the number of GPUs."""
 
     model_name_or_path: str = _setting("microsoft/Florence-2-large", "A model on the hub, or a local folder.")
     model_revision: str | None = _setting(None, "Branch, tag or commit of a model on the hub. Left out: its main one.")
@@ -406,6 +405,16 @@ class TrainConfig:
             raise ConfigError(f"expected augmentation among {known}, got {listed(self.augmentation)}") from error
 
 
+def _documented(cls: type[TrainConfig]) -> str:
+    """Return the docstring of a class followed by its fields and their help texts, which the options have too."""
+    lines = (f"    {each.name}: {each.metadata['help']}" for each in fields(cls))
+    wrapped = (textwrap.fill(line, 120, subsequent_indent=" " * 8, break_on_hyphens=False) for line in lines)
+    return "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *wrapped])
+
+
+TrainConfig.__doc__ = _documented(TrainConfig)
+
+
 def load(path: str | Path | None, overrides: Mapping[str, Any], preset: str | None = None) -> TrainConfig:
     """A configuration out of a YAML file, with values that go before the file's, on top of a preset.
 
@@ -434,6 +443,30 @@ def to_yaml(config: TrainConfig) -> str:
     return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
 
 
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the settings in a YAML file, made from the fields of `TrainConfig`.
+
+    It describes each setting by itself: name, type, range, default and help text. Rules between settings, such as `gap`
+    below `window`, are checked by `TrainConfig` alone. No setting is required, since the command line or a preset may
+    give it.
+    """
+    made = _model().model_json_schema()
+    properties = made["properties"]
+    for name in _LISTS:  # a single value needs no brackets
+        kinds = properties[name].pop("anyOf", None) or [{key: properties[name].pop(key) for key in ("type", "items")}]
+        properties[name]["anyOf"] = [kinds[0]["items"], *kinds]
+    for each in properties.values():
+        del each["title"]  # the name again, with spaces
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Settings of lmm-detector train",
+        "description": "What --config and settings.yaml hold: fields of lmm_detector.TrainConfig.",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": properties,
+    }
+
+
 def _read(path: Path) -> dict[str, Any]:
     """The settings in a YAML file, not yet checked."""
     import yaml
@@ -455,7 +488,17 @@ def _model() -> type[BaseModel]:
     from pydantic import ConfigDict, Field, create_model
 
     types = get_type_hints(TrainConfig)
-    settings = {each.name: (types[each.name], Field(None, **each.metadata["bounds"])) for each in fields(TrainConfig)}
+    settings = {
+        each.name: (
+            types[each.name],
+            Field(
+                each.default if each.default_factory is MISSING else each.default_factory(),
+                description=each.metadata["help"],
+                **each.metadata["bounds"],
+            ),
+        )
+        for each in fields(TrainConfig)
+    }
     config = ConfigDict(extra="forbid", allow_inf_nan=False, coerce_numbers_to_str=True)
     return create_model("Settings", __config__=config, **cast("dict[str, Any]", settings))
 

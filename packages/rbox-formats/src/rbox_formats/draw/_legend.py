@@ -16,6 +16,10 @@ _SIZE, _GAP = 13, 18
 def draw_legend(width: int, texts: Iterable[tuple[int, str]], *, size: int = _SIZE) -> Image.Image | None:
     """Draw texts, each beside the colour of its label, in rows; None where there are none.
 
+    >>> from rbox_formats import draw
+    >>> draw.draw_legend(200, {0: "plane", 1: "ship"}).width
+    200
+
     Args:
         width: How wide it may be, px.
         texts: Labels and texts, in order.

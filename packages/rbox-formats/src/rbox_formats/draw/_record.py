@@ -44,6 +44,12 @@ def draw_record(
     where they cover neither a label nor an object. They are left out where there is no room, where the object is small
     against the text, and in a crowd of one class but for a few.
 
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, ImageRecord, draw
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0])
+    >>> draw.draw_record(np.zeros((80, 100, 3), np.uint8), record, ClassNames(["ship"]), scale=4).size
+    (400, 320)
+
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
         record: Boxes in pixels of the image.
@@ -141,7 +147,7 @@ def _drawn(
 
 
 def as_picture(image: ImageArray | Image.Image) -> Image.Image:
-    """The image as Pillow has it, turned as its file notes, in RGB."""
+    """Return the image as Pillow has it, turned as its file notes, in RGB."""
     if isinstance(image, Image.Image):
         turned = images.upright(image)
         return turned if turned.mode == "RGB" else turned.convert("RGB")
@@ -174,7 +180,7 @@ def _check(picture: Image.Image, record: ImageRecord, class_names: ClassNames, s
 
 
 def resized(picture: Image.Image, scale: float) -> Image.Image:
-    """A copy with each side `round(side * scale)`, but at least 1 px."""
+    """Return a copy with each side `round(side * scale)`, but at least 1 px."""
     width, height = (max(1, round(side * scale)) for side in picture.size)
     if (width, height) == picture.size:
         return picture.copy()
