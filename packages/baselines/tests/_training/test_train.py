@@ -307,7 +307,7 @@ def test_two_processes_share_a_run(scenes: Path, tmp_path: Path) -> None:
             "--class-names",
             ",".join(NAMES),
         ),
-        *("--work-dir", tmp_path, "--image-size", "64", "--backbone", "none", "--launcher", "pytorch", *options),
+        *("--out", tmp_path, "--image-size", "64", "--backbone", "none", "--launcher", "pytorch", *options),
     ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

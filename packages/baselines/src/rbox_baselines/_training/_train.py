@@ -101,6 +101,8 @@ def train(
     found.launcher = launcher
     found.randomness = {"seed": seed}
     found.resume = resume and _last(work_dir) is not None
+    if found.resume:
+        logger.info("resuming from %s", begins_with)
     if begins_with is not None:
         # mmengine would go on with the file that `last_checkpoint` names, which may be older, or half written.
         found.load_from = str(begins_with)
