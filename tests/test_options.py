@@ -134,12 +134,12 @@ def test_old_words_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     )
     assert (old.exit_code, new.exit_code) == (0, 0), (old.output, new.output)
     assert Path("old.csv").read_text() == Path("new.csv").read_text()
-    assert [line.split()[1] for line in old.stderr.splitlines() if "is now" in line] == [
+    assert [line.split()[1] for line in old.output.splitlines() if "is now" in line] == [
         "--truth",
         "--score",
         "--class-mapping",
     ]
-    assert "is now" not in new.stderr
+    assert "is now" not in new.output
 
 
 def test_resume_is_the_default(capsys: pytest.CaptureFixture[str]) -> None:

@@ -226,7 +226,7 @@ def test_by_command(run_folder: Path, scenes: Path, tmp_path: Path) -> None:
     # As it was until now, without a folder: below --out.
     old = run(*common, "--predictions", files[0], "--sample", 2, "--out", out / "drawn", "--pictures")
     assert old.exit_code == 0, old.output
-    assert "Warning: --pictures without a folder is now --pictures FOLDER" in old.stderr
+    assert "Warning: --pictures without a folder is now --pictures FOLDER" in old.output
     assert len(list((out / "drawn" / "pictures").glob("**/*.png"))) == 3
 
 

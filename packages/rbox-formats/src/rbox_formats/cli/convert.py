@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
-from rbox_formats.cli._command import FORMAT_TO_WRITE, PATH, command, option
+from rbox_formats.cli._command import FORMAT_TO_WRITE, PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import (
     MapOption,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     "rbox-formats convert --data DOTA --split train --to coco --out COCO --images link",
     "rbox-formats convert --data tasks --format label-studio --to dota --out DOTA --drop tree",
     "rbox-formats convert --data DOTA --to yolo-obb --out yolo --map ship=boat --clip",
+    cls=Listing,
 )
 @dataset_options()
 @folder_options

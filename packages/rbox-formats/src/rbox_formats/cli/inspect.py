@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
-from rbox_formats.cli._command import PATH, command, option
+from rbox_formats.cli._command import PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import (
     class_names_option,
@@ -30,6 +30,7 @@ _BAR = 40
 @command(
     "rbox-formats inspect DOTA --split train",
     "rbox-formats inspect --data DOTA --format dota-v1.5 --split val --out looked-at",
+    cls=Listing,
 )
 @click.argument("folder", type=PATH, required=False)
 @dataset_options(required=False)

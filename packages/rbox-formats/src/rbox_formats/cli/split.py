@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from rbox_formats._records import ClassNames
-from rbox_formats.cli._command import FORMAT_TO_WRITE, PATH, command, option
+from rbox_formats.cli._command import FORMAT_TO_WRITE, PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import (
     class_names_option,
@@ -23,6 +23,7 @@ from rbox_formats.cli._options import (
 @command(
     "rbox-formats split --data DOTA --split train --out windows",
     "rbox-formats split --data DOTA --out windows --scale 0.5 --scale 1 --scale 1.5 --gap 500",
+    cls=Listing,
 )
 @dataset_options()
 @folder_options
