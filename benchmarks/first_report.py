@@ -68,7 +68,7 @@ class Run:
 
 def command(data: Path, protocol: str, cache: Path) -> Run:
     out = cache / "compiled.json"
-    options = ["--truth", data, "--predictions", data / "Task1", "--protocol", protocol]
+    options = ["--data", data, "--predictions", data / "Task1", "--protocol", protocol]
     environment = os.environ | {"NUMBA_CACHE_DIR": str(cache / "numba")}
     start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(

@@ -81,9 +81,9 @@ def test_every_command_that_draws_is_asked() -> None:
 DEVICES = {
     "lmm predict": "lmm-detector predict --model in/none --data in/none --out out.jsonl",
     "lmm evaluate": "lmm-detector evaluate --model in/none --data in/none --out out",
-    "baselines predict": "rbox-baselines predict --checkpoint in/none --data in/none --out out.jsonl",
-    "baselines evaluate": "rbox-baselines evaluate --checkpoint in/none --data in/none --predictions out.jsonl",
-    "baselines info": "rbox-baselines info rotated-retinanet-rbox-le90_r50_fpn_1x_dota --checkpoint in/none",
+    "baselines predict": "rbox-baselines predict --model in/none --data in/none --out out.jsonl",
+    "baselines evaluate": "rbox-baselines evaluate --model in/none --data in/none --predictions out.jsonl",
+    "baselines info": "rbox-baselines info rotated-retinanet-rbox-le90_r50_fpn_1x_dota --model in/none",
 }
 
 

@@ -146,8 +146,7 @@ def test_windows_are_detected_one_by_one(detector: Any, scene: np.ndarray) -> No
 
 
 def predict(kind: str, paths: dict[str, str], *words: object) -> Any:
-    option = "--model" if kind == "lmm-detector" else "--checkpoint"
-    given = ["predict", option, paths[kind], "--device", "cpu", *map(str, words)]
+    given = ["predict", "--model", paths[kind], "--device", "cpu", *map(str, words)]
     return CliRunner().invoke(COMMANDS[kind], given, catch_exceptions=False)
 
 

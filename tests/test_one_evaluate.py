@@ -77,7 +77,7 @@ def function(evaluate: Callable[..., rbox_metrics.Report]) -> Callable[[Path, Pa
 
 
 WAYS = {
-    "rbox-metrics evaluate": command(metrics, "evaluate", "--truth"),
+    "rbox-metrics evaluate": command(metrics, "evaluate", "--data"),
     "lmm-detector evaluate": command(lmm, "evaluate", "--data"),
     "lmm-detector evaluate of several": several,
     "rbox-baselines evaluate": command(baselines, "evaluate", "--data"),
@@ -105,7 +105,7 @@ def test_every_way_gives_the_same_figures_by_hand(way: str, data: Path, tmp_path
 def test_tables_say_which_images_count(table: str, data: Path, tmp_path: Path) -> None:
     other = ["--other", str(tmp_path / "found.jsonl"), "--resamples", "2"] if table == "compare" else []
     for only_with_images, images in ((False, 4), (True, 3)):
-        found = command(metrics, table, *other, "--truth")(data, tmp_path / "found.jsonl", only_with_images)
+        found = command(metrics, table, *other, "--data")(data, tmp_path / "found.jsonl", only_with_images)
         assert (found["images"], found["only_with_images"]) == (images, only_with_images)
     # Of the last one, without the image that nobody saw.
     seen = {"sweep": lambda: found["recall_micro"][0], "confusion": lambda: found["counts"][0][0] / 3}

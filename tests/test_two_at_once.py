@@ -31,7 +31,7 @@ COMMANDS: dict[str, click.Group] = {
 }
 
 # Options and arguments that name what is written.
-OUTPUTS = {"out", "plots", "pictures", "table", "report", "geojson", "work_dir", "dota_submission", "fair1m_submission"}
+OUTPUTS = {"out", "plots", "pictures", "geojson", "dota_submission", "fair1m_submission"}
 
 PLACES = [(name, output) for name, writing in WRITING.items() for output in writing.outputs]
 

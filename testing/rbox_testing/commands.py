@@ -16,7 +16,7 @@ from typing import Any
 from rbox_formats import synthetic
 
 NAMES = synthetic.CLASS_NAMES
-_TRUTH = ("--truth", "in/scenes", "--split", "val", "--predictions", "in/predictions.jsonl")
+_TRUTH = ("--data", "in/scenes", "--split", "val", "--predictions", "in/predictions.jsonl")
 _VAL = ("--data", "in/scenes", "--split", "val")
 
 
@@ -65,7 +65,7 @@ _LMM_TRAIN = (
 
 WRITING = {
     "formats convert": _writing("rbox-formats convert VAL --to yolo-obb --images copy --out out", "out"),
-    "formats split": _writing("rbox-formats split VAL --size 40 --workers 2 --out out", "out"),
+    "formats split": _writing("rbox-formats split VAL --window 40 --workers 2 --out out", "out"),
     "formats inspect": _writing("rbox-formats inspect VAL --out out", "out"),
     "formats encode": _writing("rbox-formats encode VAL --out out.jsonl", "out.jsonl"),
     "formats decode": _writing(f"rbox-formats decode in/texts.jsonl {_CLASSES} --out out.jsonl", "out.jsonl"),
@@ -85,45 +85,46 @@ WRITING = {
     "lmm train": _writing(f"{_LMM_TRAIN} --out out", "out", needs="lmm"),
     "lmm predict": _writing(
         "lmm-detector predict --model in/detector VAL --device cpu --batch-size 2 --max-new-tokens 30 --out out.jsonl "
-        "--geojson map.geojson",
-        *("out.jsonl", "map.geojson"),
+        "--geojson map.geojson --pictures pictures",
+        *("out.jsonl", "map.geojson", "pictures"),
         needs="lmm",
     ),
     "lmm evaluate": _writing(
-        "lmm-detector evaluate --model in/detector VAL --device cpu --max-new-tokens 20 --out out --plots plots",
-        *("out", "plots"),
+        "lmm-detector evaluate --model in/detector VAL --device cpu --max-new-tokens 20 --out out --plots plots "
+        "--pictures pictures",
+        *("out", "plots", "pictures"),
         needs="lmm",
     ),
     "lmm demo": _writing("lmm-detector demo --scenes 2 --steps 2 --out out", "out", needs="lmm"),
     "lmm convert": _writing("lmm-detector convert in/microsoft out", "out", needs=None),
     "lmm merge": _writing("lmm-detector merge in/adapters out", "out", needs=None),
     "baselines train": _writing(
-        f"rbox-baselines train {_RETINANET} --data in/scenes {_CLASSES} {_SMALL}{_ONE_WORKER} --resume --work-dir out",
+        f"rbox-baselines train {_RETINANET} --data in/scenes {_CLASSES} {_SMALL}{_ONE_WORKER} --out out",
         *("out",),
         needs="baselines",
     ),
     "baselines predict": _writing(
-        "rbox-baselines predict --checkpoint in/epoch_0.pth VAL --window 64 --gap 16 --score-threshold 0 "
-        "--out out.jsonl --pictures pictures",
-        *("out.jsonl", "pictures"),
+        "rbox-baselines predict --model in/epoch_0.pth VAL --window 64 --gap 16 --score-threshold 0 "
+        "--out out.jsonl --geojson map.geojson --pictures pictures",
+        *("out.jsonl", "map.geojson", "pictures"),
         needs="baselines",
     ),
     "baselines evaluate": _writing(
-        "rbox-baselines evaluate --checkpoint in/epoch_0.pth VAL --predictions out.jsonl --out out.json --plots plots",
+        "rbox-baselines evaluate --model in/epoch_0.pth VAL --predictions out.jsonl --out out.json --plots plots",
         *("out.jsonl", "out.json", "plots"),
         needs="baselines",
     ),
     "baselines results": _writing(
-        f"rbox-baselines results in/results.pkl VAL {_CLASSES} --out out.jsonl --report out.md --plots plots",
+        f"rbox-baselines results in/results.pkl VAL {_CLASSES} --out out.jsonl --out out.md --plots plots",
         *("out.jsonl", "out.md", "plots"),
     ),
     "baselines info": _writing(
-        f"rbox-baselines info {_RETINANET} --size 64x64 --rounds 1 --out out.json", "out.json", needs="baselines"
+        f"rbox-baselines info {_RETINANET} --input-size 64x64 --rounds 1 --out out.json", "out.json", needs="baselines"
     ),
     "baselines publish": _writing(
         "rbox-baselines publish in/epoch_0.pth --out out", "out/epoch_0.pth", needs="baselines"
     ),
-    "baselines curves": _writing("rbox-baselines curves in/run --out out.png --table out.csv", "out.png", "out.csv"),
+    "baselines curves": _writing("rbox-baselines curves in/run --out out.png --out out.csv", "out.png", "out.csv"),
     "baselines browse": _writing(
         f"rbox-baselines browse {_RETINANET} VAL {_CLASSES} --limit 2 --out out", "out", needs="baselines"
     ),

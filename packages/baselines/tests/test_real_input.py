@@ -24,7 +24,7 @@ def test_predict_on_a_real_image(
 ) -> None:
     image, out, pictures = DATA / name, tmp_path / "found.jsonl", tmp_path / "pictures"
     options = ["--window", "512", "--gap", "100", "--batch-size", "8", "--score-threshold", "0.02"]
-    arguments = [image, "--checkpoint", checkpoint, "--out", out, "--pictures", pictures, *options]
+    arguments = [image, "--model", checkpoint, "--out", out, "--pictures", pictures, *options]
     result = CliRunner().invoke(main, ["predict", *map(str, arguments)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     [record] = predictions.read(out)

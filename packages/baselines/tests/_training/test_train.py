@@ -218,7 +218,7 @@ def test_a_checkpoint_of_other_classes_is_refused(checkpoint: Path, scenes: Path
         ({"load_from": "no.pth"}, {}, CheckpointError, "no.pth: expected a checkpoint file, got none"),
         ({}, {"model.bbox_head.type": "RotatedRetinaHaed"}, ConfigError, "(?s)RotatedRetinaHaed.*Rotated.*Head"),
         ({}, {"train_dataloader": None}, ConfigError, "expected a config with training data"),
-        ({}, {"work_dir": "elsewhere"}, ConfigError, "(?s)options of the config other than 'work_dir'.*--work-dir"),
+        ({}, {"work_dir": "elsewhere"}, ConfigError, "(?s)options of the config other than 'work_dir'.*--out"),
         ({}, {"launcher": "pytorch"}, ConfigError, "(?s)options of the config other than 'launcher'.*--launcher"),
         (
             {},
@@ -329,7 +329,7 @@ def test_two_processes_share_a_run(scenes: Path, tmp_path: Path) -> None:
             "--class-names",
             ",".join(NAMES),
         ),
-        *("--work-dir", tmp_path, "--image-size", "64", "--backbone", "none", "--launcher", "pytorch", *options),
+        *("--out", tmp_path, "--image-size", "64", "--backbone", "none", "--launcher", "pytorch", *options),
     ]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -41,15 +41,25 @@ def test_from_training_to_scores(mmrotate: ModuleType, scenes: Path, tmp_path: P
     run, out, report = tmp_path / "run", tmp_path / "found.jsonl", tmp_path / "report.json"
     options = [part for option in OPTIONS for part in ("--cfg-options", option)]
     data = ["--data", scenes, "--class-names", NAMES]
-    trained = invoke("train", RETINANET, *data, "--work-dir", run, "--image-size", 64, "--backbone", "none", *options)
+    trained = invoke("train", RETINANET, *data, "--out", run, "--image-size", 64, "--backbone", "none", *options)
     assert trained.exit_code == 0, trained.output
     assert f"The last checkpoint is {run / 'epoch_1.pth'}" in trained.output
+
+    # Given again, it resumes the run, which has nothing left to do.
+    again = ["train", RETINANET, *data, "--out", run, "--image-size", 64, "--backbone", "none", *options]
+    before = (run / "epoch_1.pth").stat().st_mtime_ns
+    resumed = invoke(*again)
+    assert resumed.exit_code == 0, resumed.output
+    assert (run / "epoch_1.pth").stat().st_mtime_ns == before
+    restarted = invoke(*again, "--restart")
+    assert restarted.exit_code == 0, restarted.output
+    assert (run / "epoch_1.pth").stat().st_mtime_ns > before
 
     pictures = tmp_path / "pictures"
     found = invoke(
         "predict",
         scenes / "val" / "images",
-        *("--checkpoint", run / "epoch_1.pth", "--out", out, "--pictures", pictures),
+        *("--model", run / "epoch_1.pth", "--out", out, "--pictures", pictures),
         *("--flip", "horizontal", "--score-threshold", 0.0),
     )
     assert found.exit_code == 0, found.output
@@ -61,25 +71,25 @@ def test_from_training_to_scores(mmrotate: ModuleType, scenes: Path, tmp_path: P
     assert (figures["protocol"], figures["images"]) == ("voc07", 3)
     assert all(0 <= figures["sweep"]["best"][name]["threshold"] < 1 for name in ("map_nc", "f1_micro"))
 
-    again = tmp_path / "again.jsonl"
+    other = tmp_path / "again.jsonl"
     both = invoke(
         "evaluate",
         *data,
-        *("--split", "val", "--predictions", again, "--checkpoint", run / "epoch_1.pth"),
+        *("--split", "val", "--predictions", other, "--model", run / "epoch_1.pth"),
         *("--flip", "horizontal", "--score-threshold", 0.0),
     )
     assert both.exit_code == 0, both.output
-    assert again.read_text().splitlines()[1:] == out.read_text().splitlines()[1:]
+    assert other.read_text().splitlines()[1:] == out.read_text().splitlines()[1:]
 
 
 @pytest.mark.parametrize(
     "arguments, code, message",
     [
-        (["train", "rotated-fcos-rsar-800", "--work-dir", "run"], 1, "Name its folder, in the format rsar: --data."),
-        (["train", RETINANET, "--work-dir", "run", "--split", "x"], 2, "--val-split and --leave-out go with --data."),
-        (["train", "rotated-fcso", "--work-dir", "run"], 1, "expected a preset, a config of MMRotate's zoo"),
-        (["predict", "--checkpoint", "no.pth", "--out", "x.jsonl"], 2, "Give either --data, or images."),
-        (["predict", "no.png", "--checkpoint", "no.pth", "--out", "x.jsonl"], 1, "no.png: expected images"),
+        (["train", "rotated-fcos-rsar-800", "--out", "run"], 1, "Name its folder, in the format rsar: --data."),
+        (["train", RETINANET, "--out", "run", "--split", "x"], 2, "--val-split and --drop go with --data."),
+        (["train", "rotated-fcso", "--out", "run"], 1, "expected a preset, a config of MMRotate's zoo"),
+        (["predict", "--model", "no.pth", "--out", "x.jsonl"], 2, "Give either --data, or images."),
+        (["predict", "no.png", "--model", "no.pth", "--out", "x.jsonl"], 1, "no.png: expected images"),
         (["evaluate", "--data", "none", "--predictions", "x.jsonl"], 1, "x.jsonl: expected a predictions file"),
     ],
 )
@@ -104,7 +114,7 @@ def test_a_checkpoint_runs_nothing(mmrotate: ModuleType, tmp_path: Path) -> None
     Image.new("RGB", (64, 64)).save(image)
     meta = {"cfg": f"model = dict(type='os.system', command='touch {mark}')\n", "dataset_meta": {"classes": ("ship",)}}
     torch.save({"meta": meta, "state_dict": {"a": torch.zeros(1)}}, evil)
-    result = invoke("predict", image, "--checkpoint", evil, "--out", tmp_path / "found.jsonl")
+    result = invoke("predict", image, "--model", evil, "--out", tmp_path / "found.jsonl")
     assert result.exit_code == 1
     assert f"{evil}: expected model.type" in result.output
     assert "os.system" in result.output

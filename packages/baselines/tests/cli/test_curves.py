@@ -19,7 +19,7 @@ def run(*arguments: object) -> Result:
 def test_draws_and_writes(tmp_path: Path) -> None:
     out, table = tmp_path / "new" / "curves.png", tmp_path / "curves.csv"
     # The second part alone is another run.
-    result = run(RUN, RUN / "20240102_000000", RUN, "--out", out, "--table", table, "--keys", "loss_*, mAP")
+    result = run(RUN, RUN / "20240102_000000", RUN, "--out", out, "--out", table, "--key", "loss_*, mAP")
     assert result.exit_code == 0, result.output
     with Image.open(out) as picture:
         assert picture.format == "PNG"
@@ -27,7 +27,15 @@ def test_draws_and_writes(tmp_path: Path) -> None:
     first, second = csv.DictReader(table.read_text().splitlines())
     assert [first["run"], second["run"]] == ["run", "20240102_000000"]
     assert float(first["rbox/map best"]) == float(second["rbox/map best"]) == pytest.approx(0.15068, abs=1e-5)
-    assert f"The picture is in {out}" in result.output
+    assert f"The chart is in {out}" in result.output
+
+
+def test_the_table_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no matplotlib."""
+    monkeypatch.setitem(sys.modules, "matplotlib.style", None)
+    result = run(RUN, "--out", tmp_path / "curves.csv")
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.csv"]
 
 
 @pytest.mark.parametrize(
@@ -35,10 +43,10 @@ def test_draws_and_writes(tmp_path: Path) -> None:
     [
         ([RUN], 2, "Missing option '--out'"),
         (["--out", "c.png"], 2, "Missing argument 'RUN...'"),
-        ([RUN, "--out", "c.pdf"], 2, "expected a file ending in .png, got c.pdf"),
-        ([RUN, "--out", "c.png", "--table", "c.md"], 2, "expected a file ending in .csv, got c.md"),
+        ([RUN, "--out", "c.pdf"], 2, "expected a file ending in .png or .csv, got c.pdf"),
+        ([RUN, "--out", "c.png", "--out", "c.md"], 2, "expected a file ending in .png or .csv, got c.md"),
         (
-            [RUN, "--out", "c.png", "--keys", "mAP_75"],
+            [RUN, "--out", "c.png", "--key", "mAP_75"],
             1,
             "expected a key among lr, loss, loss_cls, loss_bbox, rbox/map",
         ),

@@ -23,7 +23,7 @@ def test_prints_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(_info, "measure", measure)
     out = tmp_path / "info.json"
-    result = run("rotated-fcos-rsar-800", "--size", "64x32", "--rounds", 1, "--out", out)
+    result = run("rotated-fcos-rsar-800", "--input-size", "64x32", "--rounds", 1, "--out", out)
     assert result.exit_code == 0, result.output
     assert asked == {"checkpoint": None, "size": (64, 32), "device": None, "rounds": 1}
     assert json.loads(out.read_text())["config"] == "rotated-fcos-rsar-800"
@@ -35,7 +35,7 @@ def test_prints_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     "arguments, code, message",
     [
         ([], 2, "Missing argument 'CONFIG'"),
-        (["a", "--size", "big"], 2, "expected WIDTHxHEIGHT in pixels"),
+        (["a", "--input-size", "big"], 2, "expected WIDTHxHEIGHT in pixels"),
         (["a", "--rounds", 0], 2, "Invalid value for '--rounds'"),
         (["rotated-retinanet-nothing"], 1, "expected a preset, a config of MMRotate's zoo, or a config file"),
         (["none.py"], 1, "none.py: expected a config file, found none"),

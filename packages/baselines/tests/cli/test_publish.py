@@ -15,7 +15,7 @@ def test_says_what_is_left_out_and_where_the_file_is(tmp_path: Path) -> None:
     assert result.exit_code == 0
     (path,) = (tmp_path / "out").iterdir()
     assert f"The checkpoint is in {path}" in result.output
-    assert "Left out: optimizer, ema_state_dict." in result.output
+    assert "Removed: optimizer, ema_state_dict." in result.output
     assert "average" in result.output
 
 

@@ -45,7 +45,7 @@ def test_scores_and_writes(tmp_path: Path, dataset: Path) -> None:
     out, report = tmp_path / "predictions.jsonl", tmp_path / "report.json"
     result = run(
         write(tmp_path / "r.pkl"), "--data", dataset, "--split", "val", "--class-names", "plane,ship",
-        "--out", out, "--report", report, "--protocol", "voc",
+        "--out", out, "--out", report, "--protocol", "voc",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     figures = json.loads(report.read_text())
@@ -75,7 +75,7 @@ def test_old_results_with_a_list_of_images(tmp_path: Path, dataset: Path) -> Non
     (tmp_path / "ids.txt").write_text("P0002\nP0001\n")
     result = run(
         tmp_path / "r.pkl", "--data", dataset, "--split", "val", "--class-names", "plane,ship",
-        "--image-ids", tmp_path / "ids.txt", "--report", tmp_path / "r.json",
+        "--image-ids", tmp_path / "ids.txt", "--out", tmp_path / "r.json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert json.loads((tmp_path / "r.json").read_text())["map"] == pytest.approx(1)

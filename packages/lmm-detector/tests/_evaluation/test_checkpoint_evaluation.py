@@ -84,11 +84,11 @@ def test_predicted_once_then_scored(run_folder: Path, scenes: Path, tmp_path: Pa
     path = out / "tiny" / "model-10" / "predictions.jsonl"
     write_truth(path, scenes)
     before = path.read_bytes()
-    second = evaluate_checkpoints([run_folder], scenes, out, pictures=True, **arguments)
+    second = evaluate_checkpoints([run_folder], scenes, out, pictures=tmp_path / "pictures", **arguments)
     assert path.read_bytes() == before
     assert [each.figures["f1_micro"] for each in second] == [0.0, 1.0]
     assert json.loads((path.parent / "report.json").read_text())["map_nc"] == 1.0
-    assert len(list((path.parent / "pictures").glob("*.png"))) == 5  # four scenes, and the sheet
+    assert len(list((tmp_path / "pictures" / "tiny" / "model-10").glob("*.png"))) == 5  # four scenes, and the sheet
 
     # The same without a model: from the files alone.
     truth = annotated(scenes, "dota", "train", second[0].report.class_names if second[0].report else None)
@@ -206,20 +206,28 @@ def test_by_command(run_folder: Path, scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     common = ("--data", scenes, "--split", "train")
     model = ("--model", run_folder, "--intermediate", "--max-new-tokens", 4, "--scores", "none")
-    result = run(*common, *model, "--out", out, "--no-score", "--clip-num", 3)
+    result = run(*common, *model, "--out", out, "--no-score", "--sample", 3)
     assert result.exit_code == 0, result.output
     assert "The predictions of 2 checkpoints are in" in result.output
     assert not (out / "checkpoints.md").exists()
     write_truth(out / "tiny" / "model-10" / "predictions.jsonl", scenes)
-    result = run(*common, *model, "--out", out, "--clip-num", 3, "--iou", 0.5)
+    result = run(*common, *model, "--out", out, "--sample", 3, "--iou", 0.5)
     assert result.exit_code == 0, result.output
     assert "tiny/model-10" in result.output
     assert "100.00" in result.output
     files = sorted(out.glob("**/predictions.jsonl"))
-    again = run(*common, *(word for path in files for word in ("--predictions", path)), "--clip-num", 3)
+    again = run(*common, *(word for path in files for word in ("--predictions", path)), "--sample", 3)
     assert again.exit_code == 0, again.output
     assert "tiny/checkpoint-2" in again.output
     assert "100.00" in again.output
+    drawn = run(*common, "--predictions", files[0], "--sample", 2, "--pictures", tmp_path / "pictures")
+    assert drawn.exit_code == 0, drawn.output
+    assert len(list((tmp_path / "pictures").glob("**/*.png"))) == 3  # two scenes, and the sheet
+    # As it was until now, without a folder: below --out.
+    old = run(*common, "--predictions", files[0], "--sample", 2, "--out", out / "drawn", "--pictures")
+    assert old.exit_code == 0, old.output
+    assert "Warning: --pictures without a folder is now --pictures FOLDER" in old.output
+    assert len(list((out / "drawn" / "pictures").glob("**/*.png"))) == 3
 
 
 @pytest.mark.parametrize(
@@ -231,7 +239,7 @@ def test_by_command(run_folder: Path, scenes: Path, tmp_path: Path) -> None:
         (("--model", "m"), "Give one --out, a folder; got 0."),
         (("--model", "m", "--out", "a", "--out", "b"), "Give one --out, a folder; got 2."),
         (("--model", "m", "--out", "report.json"), "expected a folder, got the file report.json"),
-        (("--model", "m", "--out", "o", "--clip-num", "0"), "0 is not in the range x>=1"),
+        (("--model", "m", "--out", "o", "--sample", "0"), "0 is not in the range x>=1"),
     ],
 )
 def test_bad_usage(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:

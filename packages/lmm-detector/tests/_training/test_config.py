@@ -124,7 +124,7 @@ def test_several_datasets() -> None:
 
 
 def test_what_must_be_given() -> None:
-    with pytest.raises(ConfigError, match="expected a value for 'data_path', got none\nGive --data-path"):
+    with pytest.raises(ConfigError, match="expected a value for 'data_path', got none\nGive --data"):
         load(None, {"out": "x"})
     with pytest.raises(ConfigError, match="expected a configuration file, found none"):
         load("nowhere.yaml", GIVEN)

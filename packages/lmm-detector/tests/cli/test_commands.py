@@ -113,7 +113,7 @@ def test_a_folder_that_cannot_be_written(data: Path, tiny_model: Path, tmp_path:
 @pytest.mark.parametrize(
     "arguments, code, found",
     [
-        (["train"], 1, "expected a value for 'data_path', got none\nGive --data-path."),
+        (["train"], 1, "expected a value for 'data_path', got none\nGive --data."),
         (["train", "--steps", "many"], 2, "'many' is not a valid integer"),
         (["train", "--codec-option", "version"], 2, "expected NAME=VALUE, got 'version'"),
         (["predict", "--model", "m", "--out", "p.jsonl"], 2, "Give either --data, or images."),

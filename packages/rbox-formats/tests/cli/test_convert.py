@@ -87,7 +87,7 @@ def test_classes_are_renamed_joined_and_dropped(data: Path, tmp_path: Path) -> N
     words = (tmp_path / "out/labelTxt/P2.txt").read_text().split()
     assert [words[8], words[18]] == ["Vehicle", "Vehicle"]
     assert "3 objects on 3 images" in result.output
-    assert "Objects of dropped classes left out: 1." in result.output
+    assert "Dropped objects, by --drop or --map: 1." in result.output
     names = re.search(r"dota has no Vehicle, vehicle: .*--class-names '(.*)'", result.output)
     assert names, result.output
     (p1, p2, _) = datasets.read("dota", tmp_path / "out", class_names=names[1].split(","))
@@ -105,10 +105,10 @@ def test_names_are_spelled_as_the_target_has_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, code, message",
     [
-        (["--to", "pascal"], 1, "expected a dataset format among"),
+        (["--to", "pascal"], 2, "'pascal' is not a known format"),
         (["--to", "dota", "--map", "tram=ship"], 1, "expected a class among plane"),
         (["--to", "dota", "--drop", "tram"], 1, "expected a class among plane"),
-        (["--to", "dota", "--map", "ship"], 2, "expected OLD=NEW, got 'ship'"),
+        (["--to", "dota", "--map", "ship"], 2, "expected OLD=NEW or a JSON file, got 'ship'"),
         (["--to", "dota", "--map", "ship=boat", "--map", "ship=canoe"], 2, "expected one new name for 'ship'"),
         (["--to", "dota", "--map", "ship=boat", "--drop", "Ship"], 1, "expected one thing to be done with 'Ship'"),
         (["--to", "dota", "--class-names", "ship", "--drop", "ship"], 1, "expected a class that is kept"),
@@ -372,14 +372,14 @@ def test_a_missing_image_where_one_is_needed(data: Path, tmp_path: Path, to: str
     result = run(*command)
     assert result.exit_code == 1
     assert "'P2'" in result.output
-    assert "(--skip-missing)" in result.output
+    assert "(--only-with-images)" in result.output
     assert not (tmp_path / "out").exists()
-    assert run(*command, "--skip-missing").exit_code == 0
+    assert run(*command, "--only-with-images").exit_code == 0
 
 
 def test_annotations_without_their_image_can_be_left_out(data: Path, tmp_path: Path) -> None:
     (data / "images" / "P2.png").unlink()
-    result = run("--data", data, "--to", "dota", "--out", tmp_path / "out", "--skip-missing")
+    result = run("--data", data, "--to", "dota", "--out", tmp_path / "out", "--only-with-images")
     assert result.exit_code == 0, result.output
     assert "Annotations left out because they have no image: 1." in result.output
     assert sorted(path.name for path in (tmp_path / "out/labelTxt").iterdir()) == ["P1.txt", "P3.txt"]
@@ -485,7 +485,7 @@ def test_every_pair_of_formats(format: str, to: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("to", [name for name in READ if name != "geojson-map"])
 def test_real_annotations(to: str, tmp_path: Path) -> None:
     """What a format does to real quads is said, and no object is lost."""
-    result = run("--data", EXAMPLE, "--to", to, "--out", tmp_path / "new", "--images", "link", "--skip-missing")
+    result = run("--data", EXAMPLE, "--to", to, "--out", tmp_path / "new", "--images", "link", "--only-with-images")
     if result.exit_code:
         assert "class" in result.output  # a format that holds ships only, and says so
         return

@@ -32,7 +32,7 @@ def data(tmp_path: Path) -> Path:
 
 def test_a_split_dataset(data: Path, tmp_path: Path) -> None:
     """P2's ship has a quarter of its 20 px in the left window of 100 px, and all of it in the one that begins at 50."""
-    command = ("--data", data, "--split", "train", "--out", tmp_path / "out", "--size", 100, "--gap", 20)
+    command = ("--data", data, "--split", "train", "--out", tmp_path / "out", "--window", 100, "--gap", 20)
     result = run(*command, "--workers", 2)
     assert result.exit_code == 0, result.output
     assert "4 windows of 2 images are in" in result.output
@@ -69,7 +69,7 @@ def test_a_split_dataset(data: Path, tmp_path: Path) -> None:
 def test_where_windows_are_not_written(data: Path, tmp_path: Path, out: str, message: str) -> None:
     (tmp_path / "file").write_text("text")
     before = sorted(tmp_path.rglob("*"))
-    result = run("--data", data, "--split", "train", "--out", tmp_path / out, "--size", 100, "--workers", 1)
+    result = run("--data", data, "--split", "train", "--out", tmp_path / out, "--window", 100, "--workers", 1)
     assert result.exit_code == 1
     assert f"Error: {tmp_path / out}: expected" in result.output
     assert message in result.output
@@ -80,7 +80,7 @@ def test_where_windows_are_not_written(data: Path, tmp_path: Path, out: str, mes
 def test_every_option_reaches_the_split(data: Path, tmp_path: Path) -> None:
     result = run(
         *("--data", data, "--split", "train", "--out", tmp_path / "out", "--class-names", "plane,ship"),
-        *("--size", 50, "--gap", 10, "--scale", 0.5, "--scale", 1, "--iof", 0.2, "--border", "clip"),
+        *("--window", 50, "--gap", 10, "--scale", 0.5, "--scale", 1, "--iof", 0.2, "--border", "clip"),
         *("--below", "difficult", "--min-image-share", 0.1, "--no-padding", "--no-resize", "--skip-empty"),
         *("--image-format", "jpg", "--quality", 80, "--workers", 1),
     )
@@ -111,7 +111,7 @@ def test_every_option_reaches_the_split(data: Path, tmp_path: Path) -> None:
 
 
 def test_objects_in_no_window_are_counted(data: Path, tmp_path: Path) -> None:
-    result = run("--data", data, "--split", "train", "--out", tmp_path / "out", "--size", 30, "--workers", 1)
+    result = run("--data", data, "--split", "train", "--out", tmp_path / "out", "--window", 30, "--workers", 1)
     assert result.exit_code == 0, result.output
     assert (
         "1 of 2 objects lie in no window: none holds 70% or more of it (--iof 0.7)." in result.output

@@ -120,7 +120,7 @@ def test_a_command_takes_bands_and_stretch(tmp_path: Path) -> None:
     bands = [(RAMP + 100 * i).astype(np.uint16) for i in range(4)]
     write(tmp_path / "data" / "images" / "a.tif", *bands)
     (tmp_path / "data" / "labelTxt" / "a.txt").write_text("1 1 9 1 9 5 1 5 ship 0\n")
-    arguments = ["split", "--data", tmp_path / "data", "--out", tmp_path / "out", "--size", 64, "--workers", 1]
+    arguments = ["split", "--data", tmp_path / "data", "--out", tmp_path / "out", "--window", 64, "--workers", 1]
     result = CliRunner().invoke(main, list(map(str, [*arguments, "--bands", "4", "--stretch", "0,3000"])))
     assert result.exit_code == 0, result.output
     (window,) = (tmp_path / "out" / "images").iterdir()

@@ -95,7 +95,7 @@ def inputs(crowded_scene: Callable[..., tuple[list[ImageRecord], list[ImageRecor
     with Writer(path, Header(ClassNames(NAMES), fingerprint="none")) as writer:
         for record in predictions:
             writer.write(record)
-    return ["--truth", str(tmp_path / "data"), "--predictions", str(path), "--class-names", ",".join(NAMES)]
+    return ["--data", str(tmp_path / "data"), "--predictions", str(path), "--class-names", ",".join(NAMES)]
 
 
 def test_a_first_run_compiles_what_it_says_once(inputs: list[str], tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def test_evaluates_with_the_class_names_of_the_predictions(
 ) -> None:
     out, table, page = (tmp_path / f"report.{ending}" for ending in ("json", "csv", "md"))
     code, output = run(
-        "evaluate", "--truth", truth, "--format", "dota", "--split", "val", "--predictions", predictions,
+        "evaluate", "--data", truth, "--format", "dota", "--split", "val", "--predictions", predictions,
         "--protocol", "voc", "--iou", 0.5, "--iou", 0.75, "--out", out, "--out", table, "--out", page,
     )  # fmt: skip
     assert code == 0, output
@@ -55,7 +55,7 @@ def test_classes_are_led_to_the_dataset_s(run: Run, truth: Path, write: Callable
     mapping = tmp_path / "mapping.json"
     mapping.write_text('{"ship": "plane", "plane": null}', encoding="utf-8")
     code, output = run(
-        "evaluate", "--truth", truth, "--split", "val", "--predictions", predictions, "--class-mapping", mapping,
+        "evaluate", "--data", truth, "--split", "val", "--predictions", predictions, "--map", mapping,
         "--class-names", "plane,ship",
     )  # fmt: skip
     assert code == 0, output
@@ -66,7 +66,7 @@ def test_classes_are_led_to_the_dataset_s(run: Run, truth: Path, write: Callable
 def test_submissions_hold_the_detections(run: Run, truth: Path, predictions: Path, tmp_path: Path) -> None:
     dota, fair1m = tmp_path / "dota.zip", tmp_path / "fair1m.zip"
     code, output = run(
-        "evaluate", "--truth", truth, "--split", "val", "--predictions", predictions,
+        "evaluate", "--data", truth, "--split", "val", "--predictions", predictions,
         "--dota-submission", dota, "--fair1m-submission", fair1m,
     )  # fmt: skip
     assert code == 0, output
@@ -77,7 +77,7 @@ def test_submissions_hold_the_detections(run: Run, truth: Path, predictions: Pat
 
 
 def test_what_a_submission_holds_is_scored_alike(run: Run, truth: Path, predictions: Path, tmp_path: Path) -> None:
-    inputs = ("--truth", truth, "--split", "val", "--protocol", "coco", "--class-names", "ship,plane")
+    inputs = ("--data", truth, "--split", "val", "--protocol", "coco", "--class-names", "ship,plane")
     dota = tmp_path / "dota.zip"
     figures = []
     for path in (predictions, dota):
@@ -92,7 +92,7 @@ def test_what_a_submission_holds_is_scored_alike(run: Run, truth: Path, predicti
 
 def test_an_image_that_the_truth_lacks_ends_in_one_message(run: Run, truth: Path, predictions: Path) -> None:
     (truth / "val" / "labelTxt" / "q.txt").unlink()
-    code, output = run("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
+    code, output = run("evaluate", "--data", truth, "--split", "val", "--predictions", predictions)
     assert code == 1
     assert "Error: expected images that the truth has, got 'q'" in output
     assert "Traceback" not in output
@@ -105,7 +105,7 @@ def test_classes_that_only_the_dataset_has_are_the_predictions_matter(
     label = truth / "val" / "labelTxt" / "q.txt"
     label.write_text(label.read_text(encoding="utf-8").replace("plane", "tank"), encoding="utf-8")
     predictions = write("predictions.jsonl", [], [], None)
-    code, output = run("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
+    code, output = run("evaluate", "--data", truth, "--split", "val", "--predictions", predictions)
     assert code == 1
     words = " ".join(output.split())
     assert "predictions.jsonl: expected a dataset with the classes of the predictions, got others:" in words
@@ -130,7 +130,7 @@ def test_what_cannot_be_written_is_said_before_the_work(
     (tmp_path / "file").touch()
     report = tmp_path / "report.md"
     code, output = run(
-        "evaluate", "--truth", truth, "--split", "val", "--predictions", predictions,
+        "evaluate", "--data", truth, "--split", "val", "--predictions", predictions,
         "--out", report, option, tmp_path / name,
     )  # fmt: skip
     assert code == 1
@@ -155,12 +155,12 @@ def test_coco_results_find_the_numbers_in_a_coco_truth(run: Run, truth: Path, tm
     detections = [{"image_id": image, "category_id": plane, "bbox": [5, 2, 10, 4, 0], "score": 0.5}]
     results.write_text(json.dumps(detections), encoding="utf-8")
     code, output = run(
-        "evaluate", "--truth", tmp_path / "coco", "--format", "coco", "--predictions", results, "--out", out
+        "evaluate", "--data", tmp_path / "coco", "--format", "coco", "--predictions", results, "--out", out
     )
     assert code == 0, output
     assert json.loads(out.read_text(encoding="utf-8"))["map_per_class"] == [None, pytest.approx(6 / 11)]
     code, output = run(
-        "evaluate", "--truth", truth, "--split", "val", "--predictions", truth, "--predictions-format", "dota",
+        "evaluate", "--data", truth, "--split", "val", "--predictions", truth, "--predictions-format", "dota",
         "--annotations", path,
     )  # fmt: skip
     assert code == 1
@@ -175,19 +175,19 @@ def test_names_that_look_like_markup_are_printed_as_they_are(run: Run, tmp_path:
     with Writer(path, Header(ClassNames(["[red]", "[/b]"]), "none")) as writer:
         writer.write(ImageRecord("p", np.array([[5.0, 2, 10, 4, 0]]), np.array([0]), width=100, height=100))
     for command in ("evaluate", "confusion"):
-        code, output = run(command, "--truth", tmp_path, "--predictions", path)
+        code, output = run(command, "--data", tmp_path, "--predictions", path)
         assert code == 0, output
         assert "[red]" in output
 
 
 def test_with_several_thresholds_what_is_of_the_lowest_alone_says_so(run: Run, truth: Path, predictions: Path) -> None:
-    inputs = ("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
+    inputs = ("evaluate", "--data", truth, "--split", "val", "--predictions", predictions)
     assert "from here on, the IoU threshold is: 0.4" in run(*inputs, "--iou", 0.75, "--iou", 0.4)[1]
     assert "from here on" not in run(*inputs)[1]
 
 
 def test_outputs_are_checked_before_the_work(run: Run, truth: Path, predictions: Path, tmp_path: Path) -> None:
-    inputs = ("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
+    inputs = ("evaluate", "--data", truth, "--split", "val", "--predictions", predictions)
     code, output = run(*inputs, "--out", tmp_path / "report.txt")
     assert code == 2
     assert "expected a file ending in .json, .md or .csv, got" in " ".join(output.split())
@@ -198,7 +198,7 @@ def test_outputs_are_checked_before_the_work(run: Run, truth: Path, predictions:
 
 
 def test_missing_options_are_usage_errors(run: Run, truth: Path) -> None:
-    code, output = run("evaluate", "--truth", truth)
+    code, output = run("evaluate", "--data", truth)
     assert code == 2
     assert "--predictions" in output
 
@@ -228,7 +228,7 @@ def test_copies_of_a_coco_truth_are_found_and_the_convention_is_said(
 ) -> None:
     caplog.set_level("INFO", "rbox_metrics")
     truth, results = _coco_pair(tmp_path, [30, -60, 100, 5])
-    inputs = [command, "--truth", truth, "--format", "coco", "--predictions", results, "--out", tmp_path / "out.json"]
+    inputs = [command, "--data", truth, "--format", "coco", "--predictions", results, "--out", tmp_path / "out.json"]
     code, output = run(*inputs, *(["--other", results] if command == "compare" else []))
     assert code == 0, output
     assert "read as degrees, counter-clockwise" in caplog.text
@@ -244,7 +244,7 @@ def test_results_in_the_other_direction_are_said_to_be(run: Run, tmp_path: Path)
     truth, results = _coco_pair(tmp_path, [30, -50, 20, 60])
     out = tmp_path / "out.json"
     code, output = run(
-        "evaluate", "--truth", truth, "--format", "coco", "--predictions", results,
+        "evaluate", "--data", truth, "--format", "coco", "--predictions", results,
         "--convention", "degrees-clockwise", "--out", out,
     )  # fmt: skip
     assert code == 0, output
@@ -269,7 +269,7 @@ def test_truths_that_cross_themselves_are_counted(run: Run, tmp_path: Path) -> N
     for protocol, count in (("dota", 1), ("voc", None)):
         out = tmp_path / "out.json"
         code, output = run(
-            "evaluate", "--truth", tmp_path, "--class-names", "ship", "--predictions", tmp_path / "Task1_ship.txt",
+            "evaluate", "--data", tmp_path, "--class-names", "ship", "--predictions", tmp_path / "Task1_ship.txt",
             "--protocol", protocol, "--out", out,
         )  # fmt: skip
         assert code == 0, output
@@ -285,7 +285,7 @@ def test_predictions_on_an_image_without_a_label_file_count(
     (truth / "val" / "images").mkdir()
     Image.new("L", (100, 100)).save(truth / "val" / "images" / "r.png")
     predictions = write("predictions.jsonl", [[5.0, 2, 10, 4, 0]], [1], [0.9], image_id="r")
-    inputs = ("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions)
+    inputs = ("evaluate", "--data", truth, "--split", "val", "--predictions", predictions)
     code, output = run(*inputs, "--out", tmp_path / "out.json")
     assert code == 0, output
     report = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
@@ -309,8 +309,8 @@ def test_class_names_are_those_of_predictions_in_a_dataset_format_too(run: Run, 
     truth, same = _dota(tmp_path / "truth", "crane", "mast"), _dota(tmp_path / "same", "crane", "mast")
     other = _dota(tmp_path / "other", "gantry", "mast", "tree")
     (tmp_path / "map.json").write_text('{"gantry": "crane", "tree": null}')
-    inputs = ("evaluate", "--truth", truth, "--class-names", "crane,mast", "--out", tmp_path / "out.json")
-    for predictions, mapping in ((same, ()), (other, ("--class-mapping", tmp_path / "map.json"))):
+    inputs = ("evaluate", "--data", truth, "--class-names", "crane,mast", "--out", tmp_path / "out.json")
+    for predictions, mapping in ((same, ()), (other, ("--map", tmp_path / "map.json"))):
         code, output = run(*inputs, "--predictions", predictions, "--predictions-format", "dota", *mapping)
         assert code == 0, output
         assert json.loads((tmp_path / "out.json").read_text())["map"] == 1
@@ -322,7 +322,7 @@ def test_class_names_are_those_of_predictions_in_a_dataset_format_too(run: Run, 
 def test_classes_without_detections_are_named_with_a_submission(run: Run, tmp_path: Path) -> None:
     truth, found = _dota(tmp_path / "truth", "crane", "mast"), _dota(tmp_path / "found", "mast")
     code, output = run(
-        "evaluate", "--truth", truth, "--class-names", "crane,mast,tree", "--predictions", found,
+        "evaluate", "--data", truth, "--class-names", "crane,mast,tree", "--predictions", found,
         "--predictions-format", "dota", "--dota-submission", tmp_path / "out.zip",
     )  # fmt: skip
     assert code == 0, output
@@ -335,7 +335,7 @@ def test_difficult_objects_count_where_asked(tmp_path: Path) -> None:
     (tmp_path / "labelTxt").mkdir()
     (tmp_path / "labelTxt" / "P1.txt").write_text("10 10 50 10 50 30 10 30 plane 0\n60 60 90 60 90 80 60 80 plane 1\n")
     (tmp_path / "Task1_plane.txt").write_text("P1 0.9 10 10 50 10 50 30 10 30\n")
-    words = ["evaluate", "--truth", str(tmp_path), "--predictions", str(tmp_path / "Task1_plane.txt")]
+    words = ["evaluate", "--data", str(tmp_path), "--predictions", str(tmp_path / "Task1_plane.txt")]
     for option, ap in (([], 1.0), (["--count-difficult"], 6 / 11)):
         result = CliRunner().invoke(main, [*words, *option, "--out", str(tmp_path / "r.json")], catch_exceptions=False)
         assert result.exit_code == 0, result.output

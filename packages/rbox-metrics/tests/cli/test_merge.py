@@ -58,9 +58,7 @@ def test_what_two_windows_saw_is_kept_once(run: Run, tmp_path: Path) -> None:
 def test_windows_that_were_resized(run: Run, tmp_path: Path) -> None:
     part = record("P0001__512__100___200", [[50, 60, 40, 20, math.pi / 4]], [0], None)
     out = tmp_path / "merged.jsonl"
-    code, _ = run(
-        "merge", "--predictions", write(tmp_path / "parts.jsonl", [part]), "--out", out, "--window-size", 1024
-    )
+    code, _ = run("merge", "--predictions", write(tmp_path / "parts.jsonl", [part]), "--out", out, "--window", 1024)
     assert code == 0
     (found,) = predictions.read(out)
     assert found.boxes[0] == pytest.approx([125, 230, 20, 10, math.pi / 4])
@@ -127,14 +125,14 @@ def test_windows_of_a_dataset_are_merged_and_score_in_full(run: Run, tmp_path: P
         datasets.read("dota", tmp_path / "whole"), tmp_path / "cut", splitting.SplitSettings(size=300, gap=100)
     )
     windows = ("--predictions", tmp_path / "cut", "--predictions-format", "dota")
-    code, output = run("evaluate", "--truth", tmp_path / "whole", *windows)
+    code, output = run("evaluate", "--data", tmp_path / "whole", *windows)
     assert code == 1
     assert "These are windows of the truth's images: join them first (rbox-metrics merge" in " ".join(output.split())
     code, output = run("merge", *windows, "--out", tmp_path / "merged.jsonl")
     assert code == 0, output
     out = tmp_path / "report.json"
     code, output = run(
-        "evaluate", "--truth", tmp_path / "whole", "--predictions", tmp_path / "merged.jsonl", "--out", out
+        "evaluate", "--data", tmp_path / "whole", "--predictions", tmp_path / "merged.jsonl", "--out", out
     )
     assert code == 0, output
     report = json.loads(out.read_text())

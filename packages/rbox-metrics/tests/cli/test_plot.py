@@ -22,7 +22,7 @@ def pictures(folder: Path) -> list[str]:
 def test_a_saved_report_gives_the_same_pictures(run: Run, truth: Path, predictions: Path, tmp_path: Path) -> None:
     report, first, second = tmp_path / "predictions.json", tmp_path / "first", tmp_path / "second"
     code, output = run(
-        "evaluate", "--truth", truth, "--split", "val", "--predictions", predictions, "--out", report, "--plots", first
+        "evaluate", "--data", truth, "--split", "val", "--predictions", predictions, "--out", report, "--plots", first
     )
     assert code == 0, output
     code, output = run("plot", report, "--out", second)
@@ -36,7 +36,7 @@ def test_a_saved_report_gives_the_same_pictures(run: Run, truth: Path, predictio
 def test_two_runs_in_one_picture(run: Run, truth: Path, predictions: Path, tmp_path: Path) -> None:
     reports = [tmp_path / "a.json", tmp_path / "b.json"]
     for path in reports:
-        run("evaluate", "--truth", truth, "--split", "val", "--predictions", predictions, "--out", path)
+        run("evaluate", "--data", truth, "--split", "val", "--predictions", predictions, "--out", path)
     code, _ = run("plot", *reports, "--out", tmp_path / "both")
     assert code == 0
     assert {"confusion-a.png", "confusion-b.png", "pr-curves.png"} <= set(pictures(tmp_path / "both"))

@@ -16,8 +16,8 @@ Run = Callable[..., tuple[int, str]]
 def test_sweep(run: Run, truth: Path, predictions: Path, tmp_path: Path) -> None:
     table, values = tmp_path / "sweep.csv", tmp_path / "sweep.json"
     code, output = run(
-        "sweep", "--truth", truth, "--split", "val", "--predictions", predictions,
-        "--score", 0.5, "--score", 0.95, "--out", table, "--out", values,
+        "sweep", "--data", truth, "--split", "val", "--predictions", predictions,
+        "--score-threshold", 0.5, "--score-threshold", 0.95, "--out", table, "--out", values,
     )  # fmt: skip
     assert code == 0, output
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
@@ -33,7 +33,7 @@ def test_confusion(run: Run, truth: Path, write: Callable[..., Path], tmp_path: 
     """A plane is taken for a ship, and there is a ship where nothing is, with a low score."""
     predictions = write("p.jsonl", [[5.0, 2, 10, 4, 0], [90.0, 2, 10, 4, 0]], [0, 0], [0.9, 0.2])
     out = tmp_path / "confusion.md"
-    inputs = ("confusion", "--truth", truth, "--split", "val", "--predictions", predictions)
+    inputs = ("confusion", "--data", truth, "--split", "val", "--predictions", predictions)
     code, output = run(*inputs, "--out", out)
     assert code == 0, output
     assert out.read_text(encoding="utf-8").splitlines()[2:] == [
@@ -43,7 +43,7 @@ def test_confusion(run: Run, truth: Path, write: Callable[..., Path], tmp_path: 
         "| plane | 1 | 0 | 1 |",
         "| background | 1 | 0 | 0 |",
     ]
-    run(*inputs, "--out", out, "--score", 0.5)
+    run(*inputs, "--out", out, "--score-threshold", 0.5)
     assert "| background | 0 | 0 | 0 |" in out.read_text(encoding="utf-8")
 
 
@@ -52,7 +52,7 @@ def test_compare(run: Run, truth: Path, write: Callable[..., Path], tmp_path: Pa
     bad = write("bad.jsonl", [[85.0, 2, 10, 4, 0]], [1], [0.9])
     out = tmp_path / "difference.json"
     code, output = run(
-        "compare", "--truth", truth, "--split", "val", "--predictions", bad, "--other", good,
+        "compare", "--data", truth, "--split", "val", "--predictions", bad, "--other", good,
         "--resamples", 50, "--out", out,
     )  # fmt: skip
     assert code == 0, output
@@ -75,7 +75,7 @@ def test_compare_tells_classes_by_their_names(run: Run, truth: Path, predictions
     other.write_text("\n".join(map(json.dumps, (header, record))) + "\n", encoding="utf-8")
     out = tmp_path / "difference.json"
     code, output = run(
-        "compare", "--truth", truth, "--split", "val", "--predictions", predictions, "--other", other,
+        "compare", "--data", truth, "--split", "val", "--predictions", predictions, "--other", other,
         "--resamples", 20, "--out", out,
     )  # fmt: skip
     assert code == 0, output

@@ -111,6 +111,8 @@ def train(
         found.randomness.seed = seed
     # As mmengine has it: a config that says both resumes from the checkpoint that it names.
     found.resume = last is not None or (goes_on_by_config and begins_with is not None)
+    if found.resume:
+        logger.info("resuming from %s", begins_with)
     if begins_with is not None:
         # mmengine would go on with the file that `last_checkpoint` names, which may be older, or half written.
         found.load_from = str(begins_with)
@@ -132,7 +134,7 @@ def _refuse_ours(options: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: If there are any.
     """
-    for name, argument in (("work_dir", "--work-dir"), ("launcher", "--launcher")):
+    for name, argument in (("work_dir", "--out"), ("launcher", "--launcher")):
         if name in options:
             raise ConfigError(
                 f"expected options of the config other than {name!r}, got {options[name]!r}",

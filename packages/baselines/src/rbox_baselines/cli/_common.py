@@ -7,43 +7,66 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import parse_options
+from rbox_formats.cli import (
+    FORMAT,
+    data_option,
+    named_classes_option,
+    option,
+    options,
+    parse_options,
+)
+
+config_options_option = option(
+    "--cfg-options",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda _context, _option, value: parse_options(value),
+    help="Set a value of the config, such as train_dataloader.batch_size=4; lists and numbers as in JSON. Repeat it "
+    "for more.",
+    group="Model",
+)
+
+class_names_option = named_classes_option(
+    "The dataset's classes: NAMES that has a list. [default: those of the format]"
+)
+
+device_option = option(
+    "--device", help="The device, such as cpu or cuda:0. [default: the GPU if there is one]", group="Model"
+)
 
 
-def config_options_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--cfg-options NAME=VALUE ...`, which comes as the dict `options`."""
-    return click.option(
-        "--cfg-options",
-        "options",
+def config_data_options(split: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add `--data`, `--format` and `--split`, without which the config's own dataset is taken.
+
+    Args:
+        split: The help text of `--split`.
+    """
+    return options(
+        data_option(required=False, help="The dataset: its folder. [default: the config's own dataset]"),
+        option(
+            "--format", type=FORMAT, help="The dataset's format. [default: the preset's, else dota]", group="Dataset"
+        ),
+        option("--split", help=f"{split} [default: the preset's, else train]", group="Dataset"),
+    )
+
+
+training_data_options = options(
+    config_data_options("The part of the dataset to train on."),
+    option(
+        "--val-split",
+        help="The part to score on after each epoch; none disables scoring. [default: the preset's, else val]",
+        group="Dataset",
+    ),
+    option(
+        "--drop",
         multiple=True,
-        metavar="NAME=VALUE",
-        callback=lambda _context, _option, value: parse_options(value),
-        help="Sets something in the config, such as train_dataloader.batch_size=4; lists and numbers as in JSON. More "
-        "than one may be given.",
-    )(function)
-
-
-def training_data_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--data`, `--format`, `--split`, `--val-split` and `--leave-out`."""
-    for option in reversed(
-        (
-            click.option("--data", type=Path, help="The dataset's folder. [default: the config's own datasets]"),
-            click.option("--format", help="The dataset's format. [default: the preset's, else dota]"),
-            click.option("--split", help="The part to learn from. [default: the preset's, else train]"),
-            click.option(
-                "--val-split",
-                help="The part to score on after each epoch; 'none': no scoring. [default: the preset's, else val]",
-            ),
-            click.option(
-                "--leave-out",
-                "left_out",
-                multiple=True,
-                help="A class of the annotations that is not learnt; may be given often. [default: the preset's]",
-            ),
-        )
-    ):
-        function = option(function)
-    return function
+        metavar="NAME",
+        old="--leave-out",
+        help="Leave out the objects of a class of the dataset. Repeat it for more. [default: the preset's]",
+        group="Dataset",
+    ),
+)
 
 
 def training_data(
@@ -52,15 +75,15 @@ def training_data(
     format: str | None,
     split: str | None,
     val_split: str | None,
-    left_out: tuple[str, ...] = (),
+    drop: tuple[str, ...] = (),
 ) -> Any | None:
     """The `Data` of these options; what was not given is the preset's."""
     from rbox_baselines._configs._load import Data
     from rbox_baselines._configs._presets import PRESETS
 
     if data is None:
-        if format or split or val_split or left_out:
-            raise click.UsageError("--format, --split, --val-split and --leave-out go with --data.")
+        if format or split or val_split or drop:
+            raise click.UsageError("--format, --split, --val-split and --drop go with --data.")
         return None
     preset = PRESETS.get(config)
     own = Data(str(data))
@@ -72,7 +95,7 @@ def training_data(
         own.format if format is None else format,
         own.train_split if split is None else split,
         None if scored_on == "none" else scored_on,
-        left_out or own.left_out,
+        drop or own.left_out,
     )
 
 

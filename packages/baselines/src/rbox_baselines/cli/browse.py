@@ -5,24 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_formats.cli import class_names_option, pixels_options, writes
+from rbox_formats.cli import PATH, PATH_TEXT, command, option, pixels_options, writes
 
-from rbox_baselines.cli._common import config_options_option, set_up_output, training_data
+from rbox_baselines.cli._common import (
+    class_names_option,
+    config_data_options,
+    config_options_option,
+    set_up_output,
+    training_data,
+)
 
 
-@click.command()
-@click.argument("config")
-@click.option("--data", type=Path, help="The dataset's folder. [default: the config's own dataset]")
-@click.option("--format", help="The dataset's format. [default: the preset's, else dota]")
-@click.option("--split", help="The part of the dataset. [default: the preset's, else train]")
+@command("rbox-baselines browse rotated-retinanet-dota-train --data DOTA --out pictures --limit 8")
+@click.argument("config", type=PATH_TEXT)
+@config_data_options("The part of the dataset.")
 @class_names_option
 @config_options_option
-@click.option("--out", type=Path, required=True, help="The folder for the pictures.")
-@click.option(
-    "--limit", default=16, show_default=True, type=click.IntRange(min=1), help="Draw the first so many images."
+@option("--out", type=PATH, required=True, help="The folder for the pictures.", group="Output")
+@option(
+    "--limit",
+    default=16,
+    type=click.IntRange(min=1),
+    help="Draw only this many images, the first ones.",
+    group="Output",
 )
-@click.option("--seed", default=0, show_default=True, help="Of what the pipeline does by chance.")
-@click.option("--every-step", is_flag=True, help="Draws the image after each transform as well.")
+@option("--seed", default=0, help="Random seed of the pipeline.", group="Output")
+@option("--every-step", is_flag=True, help="Draw the image after each transform too.", group="Output")
 @pixels_options
 @writes("out")
 def browse(
@@ -37,10 +45,10 @@ def browse(
     seed: int,
     every_step: bool,
 ) -> None:
-    """Draw a dataset as a model learns from it: after the training pipeline of CONFIG, with the boxes.
+    """Draw a dataset as a model sees it in training, with the boxes.
 
-    CONFIG is a preset, a config of MMRotate's zoo, or a file. A picture is written for each image, and a sheet of the
-    first ones.
+    CONFIG is a preset, a config of MMRotate's zoo, or a file; the images are drawn after its training pipeline. A
+    picture is written for each image, and a sheet of the first ones.
     """
     source = training_data(config, data, format, split, None if data is None else "none")
     set_up_output()

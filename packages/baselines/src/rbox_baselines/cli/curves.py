@@ -5,24 +5,38 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_formats.cli import writes
+from rbox_formats.cli import PATH, command, option, writes
 
 
-@click.command()
-@click.argument("runs", nargs=-1, required=True, type=Path, metavar="RUN...")
-@click.option("--out", type=Path, required=True, help="The picture (.png) to write.")
-@click.option(
-    "--keys",
-    multiple=True,
-    help="What to draw: names between commas, such as loss_cls,mAP, or patterns, such as 'loss*'. [default: loss,mAP]",
+@command(
+    "rbox-baselines curves runs/retinanet runs/fcos --out losses.png",
+    "rbox-baselines curves runs/retinanet --key 'loss*' --key mAP --out losses.png --out losses.csv",
 )
-@click.option("--table", type=Path, help="A CSV file for the table.")
-@writes("out", "table")
-def curves(runs: tuple[Path, ...], out: Path, keys: tuple[str, ...], table: Path | None) -> None:
-    """Draw the losses and scores of trainings, each RUN a work directory, in one plot.
+@click.argument("runs", nargs=-1, required=True, type=PATH, metavar="RUN...")
+@option(
+    "--key",
+    "keys",
+    multiple=True,
+    old="--keys",
+    help="What to draw, such as loss_cls, or a pattern, such as 'loss*'. Repeat it for more. [default: loss and mAP]",
+    group="Output",
+)
+@option(
+    "--out",
+    type=PATH,
+    multiple=True,
+    required=True,
+    old="--table",
+    help="A file for the chart (.png) or for the table (.csv). Repeat it for both.",
+    group="Output",
+)
+@writes("out")
+def curves(runs: tuple[Path, ...], out: tuple[Path, ...], keys: tuple[str, ...]) -> None:
+    """Draw the losses and scores of runs in one chart.
 
-    A run that was stopped and resumed is one curve. The table tells how long an iteration took (the mean over epochs,
-    its spread, the slowest and the fastest epoch, each without its first line), and each score, last and best.
+    Each RUN is the --out of a training. A run that was stopped and resumed is one curve. The table says how long an
+    iteration took (the mean over epochs, its spread, the slowest and the fastest epoch, each without its first line),
+    and each score, last and best.
     """
     from rbox_formats import files
     from rbox_metrics import tables
@@ -32,22 +46,22 @@ def curves(runs: tuple[Path, ...], out: Path, keys: tuple[str, ...], table: Path
 
     from rbox_baselines._tools import _curves, _logs
 
-    if out.suffix.lower() != ".png":
-        raise click.BadParameter(f"expected a file ending in .png, got {out}", param_hint="--out")
-    if table is not None and table.suffix.lower() != ".csv":
-        raise click.BadParameter(f"expected a file ending in .csv, got {table}", param_hint="--table")
-    check_matplotlib()
-    for path in filter(None, (out, table)):
+    charts, table_files = ([path for path in out if path.suffix.lower() == ending] for ending in (".png", ".csv"))
+    if others := set(out) - {*charts, *table_files}:
+        raise click.BadParameter(f"expected a file ending in .png or .csv, got {min(others)}", param_hint="--out")
+    if charts:
+        check_matplotlib()
+    for path in out:
         files.require_writable(path.parent)
     paths = list(dict.fromkeys(path.resolve() for path in runs))
     logs = [_logs.read_log(path, name) for path, name in zip(paths, _curves.run_names(paths), strict=True)]
     wanted = [key.strip() for each in keys for key in each.split(",") if key.strip()]
     names = _logs.choose(logs, wanted)
-    save(_curves.plot(logs, names), out)
+    for path in charts:
+        save(_curves.plot(logs, names), path)
     header, body = _curves.rows(logs, names)
-    if table is not None:
-        files.write_text(table, tables.csv_table(header, body))
+    for path in table_files:
+        files.write_text(path, tables.csv_table(header, body))
     Console().print(tables.simple_table("time of an iteration, scores in percent", *_curves.narrow(header, body)))
-    click.echo(f"The picture is in {out}.")
-    if table is not None:
-        click.echo(f"The table is in {table}.")
+    for path in out:
+        click.echo(f"The {'chart' if path in charts else 'table'} is in {path}.")

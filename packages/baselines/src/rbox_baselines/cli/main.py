@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from rbox_formats.cli import Group
+from rbox_formats.cli import Group, completion
 
 from rbox_baselines import __version__
 from rbox_baselines.cli.browse import browse
@@ -16,11 +16,11 @@ from rbox_baselines.cli.results import results
 from rbox_baselines.cli.train import train
 
 
-@click.group(cls=Group)
+@click.group("rbox-baselines", cls=Group)
 @click.version_option(__version__)
 def main() -> None:
     """Train, run and score MMRotate's oriented detectors, beside multimodal ones."""
 
 
-for _command in (train, predict, evaluate, results, info, publish, curves, browse):
+for _command in (train, predict, evaluate, results, info, publish, curves, browse, completion("rbox-baselines")):
     main.add_command(_command)

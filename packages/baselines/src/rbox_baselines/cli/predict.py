@@ -2,65 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from rbox_formats.cli import (
+    PATH,
+    PATH_TEXT,
     Extras,
+    command,
     dataset_options,
     images_to_predict,
+    option,
+    options,
     pixels_options,
     prediction_options,
     require_images,
     writes,
 )
 
-from rbox_baselines.cli._common import set_up_output
+from rbox_baselines.cli._common import device_option, set_up_output
 
 VIEWS = ("window", "gap", "flips", "scales", "score_threshold")
 
-_MODEL_OPTIONS = (
-    click.option("--config", help="A preset, a zoo config or a file. [default: the one that the checkpoint carries]"),
-    click.option(
+# How a checkpoint is loaded, and how images are looked at.
+model_options = options(
+    option(
+        "--config",
+        type=PATH_TEXT,
+        help="A preset, a config of MMRotate's zoo, or a file. [default: the config in the checkpoint]",
+        group="Model",
+    ),
+    device_option,
+    option(
         "--window",
         type=click.IntRange(min=0),
-        help="Looks at windows of this side in pixels; 0: at whole images. [default: windows of the model's input size "
-        "on images more than twice as large]",
+        help="Side of the windows in pixels; 0 means whole images. [default: the model's input size for images more "
+        "than twice as large, others whole]",
+        group="Windows and images",
     ),
-    click.option(
+    option(
         "--gap",
         type=click.IntRange(min=0),
-        help="Overlap of neighbouring windows in pixels. [default: 200 for windows of 1,024 px, others in proportion]",
+        help="Overlap of neighbouring windows in pixels. [default: 200 for windows of 1024, others in proportion]",
+        group="Windows and images",
     ),
-    click.option(
+    option(
         "--flip",
         "flips",
         multiple=True,
         type=click.Choice(["horizontal", "vertical", "diagonal"]),
-        help="Detects on mirrored images as well; more than one may be given.",
+        help="Predict on mirrored images too. Repeat it for more.",
+        group="Windows and images",
     ),
-    click.option(
+    option(
         "--scale",
         "scales",
         multiple=True,
         type=float,
         default=(1.0,),
-        show_default=True,
-        help="Detects on images so many times as large; more than one may be given.",
+        help="Predict on images resized by this factor. Repeat it for more.",
+        group="Windows and images",
     ),
-    click.option("--score-threshold", default=0.05, show_default=True, help="Leaves out what scores less."),
-    click.option("--batch-size", default=4, show_default=True, type=click.IntRange(min=1), help="Windows at a time."),
-    click.option("--device", help="Such as cpu or cuda:0. [default: the GPU, where there is one]"),
+    option("--score-threshold", default=0.05, help="Drop predictions of a lower score.", group="Prediction"),
+    option(
+        "--batch-size", default=4, type=click.IntRange(min=1), help="The most windows at a time.", group="Prediction"
+    ),
 )
-
-
-def model_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options that say how a checkpoint is loaded and how images are looked at."""
-    for option in reversed(_MODEL_OPTIONS):
-        function = option(function)
-    return function
 
 
 def load_detector(checkpoint: Path, settings: dict[str, Any]) -> Any:
@@ -78,18 +86,34 @@ def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path,
     predict(detector, paths, out, views=views, batch_size=settings["batch_size"], **more)
 
 
-@click.command()
-@click.argument("images", nargs=-1)
-@click.option("--checkpoint", type=Path, required=True, help="What `train` wrote, or a file that MMRotate published.")
+@command(
+    "rbox-baselines predict --model epoch_12.pth --out found.jsonl --pictures pictures scenes/*.png",
+    "rbox-baselines predict --model epoch_12.pth --data DOTA --split val --out val.jsonl",
+)
+@click.argument("images", nargs=-1, type=PATH_TEXT)
+@option(
+    "--model",
+    type=PATH,
+    required=True,
+    old="--checkpoint",
+    help="A checkpoint that `train` wrote, or that MMRotate published.",
+    group="Model",
+)
 @dataset_options(required=False)
-@click.option("--out", type=Path, required=True, help="The predictions file to write, or to go on with.")
+@option(
+    "--out",
+    type=PATH,
+    required=True,
+    help="The predictions file to write. If it is there already, the command resumes it.",
+    group="Output",
+)
 @model_options
 @prediction_options
 @pixels_options
 @writes("out", "pictures", "geojson")
 def predict(
     images: tuple[str, ...],
-    checkpoint: Path,
+    model: Path,
     data: Path | None,
     format: str,
     split: str | None,
@@ -102,8 +126,9 @@ def predict(
 ) -> None:
     """Detect the objects on a dataset's images (--data), or on IMAGES.
 
-    These are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list). What several
-    windows, flips or scales show of one object is joined. Given again, the command goes on where a stopped run was.
+    IMAGES are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list). Predictions of one
+    object in several windows, flips or scales are merged. After a stopped run, the same command resumes where that run
+    stopped.
     """
     require_images(images, data)
     set_up_output()
@@ -116,7 +141,7 @@ def predict(
     paths, description = images_to_predict(images, data, format, split)
     extras = Extras(pictures, geojson, geojson_crs)
     extras.check(paths)
-    detector = load_detector(checkpoint, settings)
+    detector = load_detector(model, settings)
     run_detector(detector, settings, paths, out, dataset=description, skip_broken=skip_broken)
     extras.write(out, paths)
     click.echo(extras.closing(out))

@@ -5,20 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_formats.cli import writes
+from rbox_formats.cli import PATH, command, option, writes
 
 
-@click.command()
-@click.argument("checkpoint", type=Path)
-@click.option(
+@command("rbox-baselines publish runs/retinanet/epoch_12.pth --out published")
+@click.argument("checkpoint", type=PATH)
+@option(
     "--out",
-    type=Path,
+    type=PATH,
     required=True,
-    help="A folder, or a file ending in .pth; the name gets 8 digits of the file's hash.",
+    help="A folder, or a file ending in .pth. The name gets 8 digits of the file's hash.",
+    group="Output",
 )
 @writes(lambda given: [_without_hash(given["checkpoint"], given["out"])])
 def publish(checkpoint: Path, out: Path) -> None:
-    """Write CHECKPOINT for others: weights, classes and config, without optimiser, schedule and log.
+    """Write a small checkpoint to publish.
+
+    It has the weights, classes and config of CHECKPOINT, without optimiser, schedule and log.
 
     Of a model trained with an average of its weights (EMA) the average is kept, which is what was validated.
     """
@@ -30,12 +33,12 @@ def publish(checkpoint: Path, out: Path) -> None:
     before = checkpoint.stat().st_size if checkpoint.is_file() else 0
     published = run(checkpoint, out)
     if published.dropped:
-        click.echo(f"Left out: {', '.join(published.dropped)}.")
+        click.echo(f"Removed: {', '.join(published.dropped)}.")
     if published.is_average:
         click.echo("The weights are the average over training (EMA).")
     click.echo(f"The checkpoint is in {published.path} ({published.size / 1e6:.1f} MB of {before / 1e6:.1f}).")
 
 
 def _without_hash(checkpoint: Path, out: Path) -> Path:
-    """The file that is written, but for the hash in its name, which nobody knows before."""
+    """Return the file that is written, without the hash in its name, which is unknown before."""
     return out if out.suffix == ".pth" else out / f"{checkpoint.stem}.pth"

@@ -6,33 +6,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats.cli import class_names_option, dataset_options, show_messages, writes
+from rbox_formats.cli import PATH, class_names_option, command, dataset_options, option, show_messages, writes
 from rbox_formats.progress import track
-from rbox_metrics.cli import check_outputs, score, scoring_options
+from rbox_metrics.cli import check_outputs, plots_option, score, scoring_options
 
 if TYPE_CHECKING:
     from rbox_formats import ClassNames
 
 
-@click.command()
-@click.argument("pickle", type=Path)
+@command(
+    "rbox-baselines results results.pkl --data DOTA --split val --out report.json",
+    "rbox-baselines results results.pkl --data DOTA --split val --out val.jsonl",
+)
+@click.argument("pickle", type=PATH)
 @dataset_options()
 @class_names_option
-@click.option(
+@option(
     "--image-ids",
-    type=Path,
+    type=PATH,
     help="A file with an image's id on each line, for results of MMRotate 0.x, which do not name their images.",
+    group="Predictions",
 )
-@click.option("--out", type=Path, help="The predictions file (predictions.jsonl) to write.")
-@click.option(
-    "--report",
-    type=Path,
+@option(
+    "--out",
+    type=PATH,
     multiple=True,
-    help="A file for the report, by its ending JSON, Markdown (.md) or CSV; more than one may be given.",
+    old="--report",
+    help="A file for the report: .json, .md (Markdown) or .csv; or for the predictions: .jsonl. Repeat it for more.",
+    group="Output",
 )
-@click.option("--plots", type=Path, help="A folder for the report's pictures.")
+@plots_option
 @scoring_options
-@writes("out", "report", "plots")
+@writes("out", "plots")
 def results(
     pickle: Path,
     data: Path,
@@ -40,15 +45,15 @@ def results(
     split: str | None,
     class_names: ClassNames | None,
     image_ids: Path | None,
-    out: Path | None,
-    report: tuple[Path, ...],
+    out: tuple[Path, ...],
     plots: Path | None,
     **options: Any,
 ) -> None:
-    """Score the detections in PICKLE, which MMRotate's tools/test.py --out wrote.
+    """Score predictions that MMRotate's test.py wrote.
 
-    They are written as predictions.jsonl, too. Tensors, arrays and plain values are read, and nothing in the file is
-    run: one that asks for more is refused. The report has the sweep over score thresholds: the best mAP_nc and F1.
+    PICKLE is the file that tools/test.py --out wrote. Its predictions can be written as predictions.jsonl too. Tensors,
+    arrays and plain values are read, and nothing in the file is run: one that asks for more is refused. The report has
+    the sweep over score thresholds: the best mAP_nc and F1.
     """
     import tempfile
 
@@ -57,7 +62,13 @@ def results(
     from rbox_baselines._tools._results import check_images, load_results, write_predictions
 
     show_messages("rbox_metrics", "rbox_formats")
-    check_outputs(report, pickle, image_ids, archives=(out,), pictures=plots)
+    reports = tuple(path for path in out if path.suffix.lower() != ".jsonl")
+    written = [path for path in out if path not in reports]
+    if len(written) > 1:
+        raise click.BadParameter(
+            f"expected one .jsonl file for the predictions, got {len(written)}", param_hint="--out"
+        )
+    check_outputs(reports, pickle, image_ids, archives=tuple(written), pictures=plots)
     ids = None if image_ids is None else image_ids.read_text(encoding="utf-8-sig").split()
     opened = datasets.read(format, data, split, class_names)
     detections = load_results(pickle, opened.class_names, image_ids=ids)
@@ -65,9 +76,9 @@ def results(
     check_images(detections, (record.image_id for record in records), pickle)
     description = {"format": format, "data": str(data), "split": split}
     with files.temporary_folder(tempfile.gettempdir()) as folder:
-        path = out or folder / files.safe_name(f"{pickle.stem}.jsonl", folder)
+        path = written[0] if written else folder / files.safe_name(f"{pickle.stem}.jsonl", folder)
         write_predictions(detections, opened.class_names, path, source=pickle, dataset=description)
-        if out is not None:
-            click.echo(f"The predictions are in {out}.")
+        if written:
+            click.echo(f"The predictions are in {path}.")
         truth = Dataset(opened.class_names, records, lambda record: record)
-        score(truth, path, out=report, plots=plots, **options)
+        score(truth, path, out=reports, plots=plots, **options)

@@ -6,10 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import class_names_option, pixels_options, writes
+from rbox_formats.cli import PATH, PATH_TEXT, command, option, pixels_options, say_renamed, writes
 from rbox_formats.progress import is_first_process
 
-from rbox_baselines.cli._common import config_options_option, set_up_output, training_data, training_data_options
+from rbox_baselines.cli._common import (
+    class_names_option,
+    config_options_option,
+    set_up_output,
+    training_data,
+    training_data_options,
+)
 
 
 def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -29,52 +35,92 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
     context.exit()
 
 
-@click.command()
-@click.argument("config")
-@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Lists the names.")
+def _resume(context: click.Context, _option: click.Parameter, given: bool) -> None:
+    if given and not context.resilient_parsing:
+        say_renamed(context, "--resume", "the default (--restart starts again)")
+
+
+@command(
+    "rbox-baselines train rotated-retinanet-dota-train --data windows --out runs/retinanet",
+    "rbox-baselines train --list",
+)
+@click.argument("config", type=PATH_TEXT)
+@option(
+    "--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="List presets and zoo, and exit."
+)
 @training_data_options
 @class_names_option
-@click.option("--work-dir", type=Path, required=True, help="The folder for checkpoints and logs.")
-@click.option("--image-size", type=click.IntRange(min=32), help="To which images are resized. [default: the config's]")
-@config_options_option
-@click.option(
-    "--backbone", help="A file with the backbone's weights, or 'none' for random ones. [default: what the config names]"
+@option(
+    "--backbone",
+    type=PATH_TEXT,
+    help="A file with the backbone's weights, or none for random ones. [default: what the config names]",
+    group="Model",
 )
-@click.option("--load-from", type=Path, help="A checkpoint to begin with.")
-@click.option("--resume", is_flag=True, help="Goes on with the last checkpoint of --work-dir.")
-@click.option("--amp", is_flag=True, help="Half precision where it is safe, on a GPU.")
-@click.option("--auto-scale-lr", is_flag=True, help="Scales the learning rate with the images of a step.")
-@click.option("--tensorboard", is_flag=True, help="Writes TensorBoard's files as well.")
-@click.option(
+@option("--model", "load_from", type=PATH, old="--load-from", help="A checkpoint to start from.", group="Model")
+@config_options_option
+@option(
+    "--image-size",
+    type=click.IntRange(min=32),
+    help="The longer side that images are resized to, in pixels. [default: the config's]",
+    group="Windows and images",
+)
+@option("--amp", is_flag=True, help="Use half precision where it is safe, on a GPU.", group="Training")
+@option(
+    "--auto-scale-lr",
+    is_flag=True,
+    help="Scale the learning rate with the number of images in a step.",
+    group="Training",
+)
+@option(
     "--launcher",
     type=click.Choice(["none", "pytorch", "slurm"]),
     default="none",
-    show_default=True,
-    help="What started the processes; pytorch is torchrun.",
+    help="What started the processes; pytorch means torchrun.",
+    group="Training",
 )
-@click.option("--seed", type=int, help="Of weights, order and augmentation. [default: the config's, or 0]")
+@option(
+    "--seed",
+    type=int,
+    help="Random seed of weights, order and augmentation. [default: the config's, or 0]",
+    group="Training",
+)
+@option(
+    "--out",
+    type=PATH,
+    required=True,
+    old="--work-dir",
+    help="The folder for checkpoints and logs. If a stopped run is there, it is resumed.",
+    group="Output",
+)
+@option("--restart", is_flag=True, help="Start again, even if --out has checkpoints.", group="Output")
+@option("--resume", is_flag=True, hidden=True, expose_value=False, callback=_resume)
+@option("--tensorboard", is_flag=True, help="Write TensorBoard's files too.", group="Output")
 @pixels_options
-@writes("work_dir", shared=True)
+@writes("out", shared=True)
 def train(
     config: str,
     data: Path | None,
     format: str | None,
     split: str | None,
     val_split: str | None,
-    left_out: tuple[str, ...],
+    drop: tuple[str, ...],
     class_names: tuple[str, ...] | None,
-    work_dir: Path,
+    out: Path,
+    restart: bool,
     **settings: Any,
 ) -> None:
-    """Train a model of MMRotate: CONFIG is a preset, a config of its zoo (--list), or a config file.
+    """Train a model of MMRotate.
 
-    With --data the model learns the classes of that dataset, in any format that rbox-formats reads. After each epoch
-    it is scored by rbox-metrics, and the best checkpoint is kept beside the others.
+    CONFIG is a preset, a config of MMRotate's zoo (--list), or a config file. With --data the model learns the classes
+    of that dataset, in any format that rbox-formats reads. After each epoch it is scored by rbox-metrics, and the best
+    checkpoint is kept beside the others.
+
+    After a stopped run, the same command resumes from the last checkpoint in --out.
     """
-    source = training_data(config, data, format, split, val_split, left_out)
+    source = training_data(config, data, format, split, val_split, drop)
     set_up_output()
     from rbox_baselines import train as run
 
-    last = run(config, work_dir, data=source, class_names=class_names, **settings)
+    last = run(config, out, data=source, class_names=class_names, resume=not restart, **settings)
     if is_first_process():
         click.echo(f"The last checkpoint is {last}.")

@@ -94,14 +94,14 @@ def evaluate_checkpoints(
     device: str | None = None,
     dtype: str = "float32",
     score: bool = True,
-    pictures: bool = False,
+    pictures: str | Path | None = None,
     progress: bool = False,
     only_with_images: bool = False,
     **scoring: Any,
 ) -> list[Scored]:
     """Predicts on a dataset with one or many checkpoints, and scores each.
 
-    For each checkpoint, `out/<its name>` holds `predictions.jsonl`, `report.json` and `pictures`. Called again, it
+    For each checkpoint, `out/<its name>` holds `predictions.jsonl` and `report.json`. Called again, it
     predicts nothing twice: more images, of a larger `clip_num`, are added to those that are there.
 
     Args:
@@ -121,7 +121,7 @@ def evaluate_checkpoints(
         device: As in `Detector.from_pretrained`.
         dtype: Likewise.
         score: False predicts alone; `report` is then None.
-        pictures: Draws truth beside predictions.
+        pictures: A folder to draw the ground truth beside the predictions: `<pictures>/<checkpoint's name>`.
         only_with_images: Leaves out images whose file is not there, as in `rbox_metrics.evaluate_file`.
         **scoring: As in `rbox_metrics.evaluate`.
         progress: Shows progress bars on standard error.
@@ -157,9 +157,8 @@ def evaluate_checkpoints(
             predict(detector, seen, path, generation=generation, dataset=description)
             del detector  # before the next one needs its memory
             images = {"only_with_images": only_with_images, "images": [record.image_id for record in chosen]}
-            finish = partial(
-                _finish, checkpoint, path, truth, {**images, **scoring} if score else None, chosen, pictures
-            )
+            drawn = None if pictures is None else Path(pictures) / checkpoint.name
+            finish = partial(_finish, checkpoint, path, truth, {**images, **scoring} if score else None, chosen, drawn)
             scored.append(_ranks.on_main(finish))
         return scored
 
@@ -169,8 +168,7 @@ def score_files(
     truth: Dataset,
     *,
     images: Sequence[str] | None = None,
-    out: str | Path | None = None,
-    pictures: bool = False,
+    pictures: str | Path | None = None,
     **scoring: Any,
 ) -> list[Scored]:
     """Scores predictions that are there already.
@@ -179,8 +177,7 @@ def score_files(
         paths: The files. What tells them apart is their names: each file's path below the folder that all are in.
         truth: The dataset, as `annotated` opens it.
         images: The ids of the images that count. None: all.
-        out: A folder for pictures: `<out>/<name>/pictures`.
-        pictures: Draws truth beside predictions.
+        pictures: A folder to draw the ground truth beside the predictions: `<pictures>/<name>`.
         **scoring: As in `rbox_metrics.evaluate_file`.
 
     Returns:
@@ -191,9 +188,9 @@ def score_files(
     for name, path in files_by_name.items():
         logger.info("%s", path)
         report = rbox_metrics.evaluate_file(truth, path, images=images, full=True, **scoring)
-        if pictures and out is not None:
+        if pictures is not None:
             drawn = [record for record in truth if images is None or record.image_id in images]
-            visualize(Dataset(truth.class_names, drawn), path, Path(out) / name / PICTURES)
+            visualize(Dataset(truth.class_names, drawn), path, Path(pictures) / name)
         scored.append(Scored(name, step_in(name), path, report))
     return sorted(scored, key=lambda each: (each.run, each.step is None, each.step or 0))
 
@@ -232,15 +229,15 @@ def _finish(
     truth: Dataset,
     scoring: Mapping[str, Any] | None,
     chosen: Dataset,
-    pictures: bool,
+    pictures: Path | None,
 ) -> Scored:
     """Report and pictures of a checkpoint whose predictions are there."""
     report = None
     if scoring is not None:
         report = rbox_metrics.evaluate_file(truth, path, full=True, **scoring)
         report.save(path.with_name(REPORT))
-    if pictures:
-        visualize(chosen, path, path.with_name(PICTURES))
+    if pictures is not None:
+        visualize(chosen, path, pictures)
     return Scored(checkpoint.name, checkpoint.step, path, report)
 
 

@@ -71,41 +71,53 @@ def _setting(default: Any, text: str, **bounds: float) -> Any:
 class TrainConfig:
     """Hold a run's settings. The defaults are LMMRotate's for Florence-2-large on DOTA, except the number of GPUs."""
 
-    model_name_or_path: str = _setting("microsoft/Florence-2-large", "A model on the hub, or a local folder.")
-    model_revision: str | None = _setting(None, "Branch, tag or commit of a model on the hub. Left out: its main one.")
-    data_path: list[str] = _setting([], "A dataset's folder or file; several are mixed as dataset_mode says.")
-    out: str = _setting("", "The folder for the run: checkpoints, texts, the final model. A stopped run goes on there.")
+    model_name_or_path: str = _setting(
+        "microsoft/Florence-2-large", "The model to start from: its name on the hub, or a local folder."
+    )
+    model_revision: str | None = _setting(
+        None, "Branch, tag or commit of a model on the hub. Default: its main branch."
+    )
+    data_path: list[str] = _setting([], "A dataset's folder or file. Give several to mix them as dataset_mode says.")
+    out: str = _setting(
+        "", "The folder for the run: checkpoints, texts, the final model. If a stopped run is there, it is resumed."
+    )
     resume_from: str | None = _setting(
         None,
-        "A run elsewhere to go on with: its folder, or its name on the hub, where it was pushed with a checkpoint. It "
-        "is copied into --out, if no run has begun there.",
+        "Resume a run from another place: its folder, or its name on the hub if it was pushed with a checkpoint. "
+        "It is copied into --out if no run has begun there.",
     )
-    format: list[str] = _setting(["dota"], "The dataset's format; one for all datasets, or one for each.")
+    format: list[str] = _setting(["dota"], "The dataset's format: one for all datasets, or one for each.")
     split: list[str] | None = _setting(
-        None, "The part of a dataset to train on, where it has parts, such as 'train'; one for all, or one for each."
+        None, "The part of a dataset to train on, if it has parts, such as 'train': one for all, or one for each."
     )
     image_folder: list[str] | None = _setting(
-        None, "Where a dataset's images are, if not where its format has them; one for all, or one for each."
+        None, "The folder with a dataset's images: one for all, or one for each. Default: where the format has them."
     )
     dataset_mode: Literal["single", "concat", "balanced", "balanced concat"] = _setting(
-        "concat", "How datasets are mixed; balanced: in equal shares, the last one as LMMRotate draws."
+        "concat",
+        "How to mix datasets. concat: all windows of each; balanced: equal shares of each; balanced concat: as "
+        "LMMRotate draws them; single: one dataset.",
     )
     class_names: list[str] | None = _setting(
-        None, "The classes, in the order of their labels. Left out: those of the formats."
+        None, "The classes, in the order of their labels. Default: those of the formats."
     )
-    response_format: str = _setting("florence2", "The text format of the boxes: a codec.")
+    response_format: str = _setting("florence2", "The text format of the boxes.")
     codec_options: dict[str, Any] = _setting({}, "The codec's options, such as version=3.")
     prompt: str | None = _setting(
-        None, "What asks the model for the boxes; {classes} stands for their names. Left out: the codec's own sentence."
+        None,
+        "The prompt that asks the model for the boxes; {classes} stands for their names. Default: the codec's own "
+        "sentence.",
     )
     object_order: Literal["category", "position", "random"] = _setting(
-        "category", "The order of the objects in a text; random: another in each epoch."
+        "category", "The order of the objects in a text; random means another order in each epoch."
     )
     augmentation: dict[str, float | list[float]] = _setting(
-        {}, "What is done to images and boxes by chance, such as horizontal_flip=0.5; fields of Augmentation."
+        {}, "Random changes of images and boxes, such as horizontal_flip=0.5: fields of Augmentation."
     )
     token_initialisation: Literal["digits", "mean"] = _setting(
-        "digits", "How coordinate tokens that a model lacks begin: near their text, or alike."
+        "digits",
+        "How the embeddings of newly added coordinate tokens are initialised: from the digits of their text, or "
+        "all at the mean.",
     )
     vision_warm_up: int = _setting(
         0,
@@ -120,134 +132,155 @@ class TrainConfig:
         ge=0,
     )
     image_square_length: int | None = _setting(
-        None, "Side of the square that images are resized to, in pixels. Left out: the model's (Florence-2: 768).", ge=1
+        None, "Side of the square that images are resized to, in pixels. Default: the model's (Florence-2: 768).", ge=1
     )
     language_model_max_length: int | None = _setting(
-        None, "Tokens that the language model takes at most. Left out: as many as the model has.", ge=1
+        None, "The most tokens of the language model. Default: the model's own limit.", ge=1
     )
     language_model_lora: int | None = _setting(
-        None, "The rank of adapters (LoRA) through which alone the language model learns. Left out: all of it.", ge=1
+        None, "Train the language model by adapters (LoRA) of this rank. Default: train all of its weights.", ge=1
     )
     lora_alpha: int | None = _setting(
-        None, "What adapters add is scaled by this over their rank. Left out: twice the rank, as LMMRotate's.", ge=1
+        None,
+        "The adapters' output is scaled by this number over their rank. Default: twice the rank, as in LMMRotate.",
+        ge=1,
     )
-    lora_dropout: float = _setting(0.05, "The share of adapters' inputs that is dropped in training.", ge=0, lt=1)
+    lora_dropout: float = _setting(0.05, "Dropout of the adapters' inputs during training.", ge=0, lt=1)
     lora_targets: list[str] | None = _setting(
-        None, "The linear layers that get adapters, by the ends of their names, such as q_proj. Left out: all."
+        None, "The linear layers that get adapters, by the ends of their names, such as q_proj. Default: all."
     )
-    lora_vision: bool = _setting(False, "Has the image encoder learn through adapters as well, of the same rank.")
+    lora_vision: bool = _setting(False, "Train the image encoder by adapters of the same rank too.")
     frozen_precision: Literal["float32", "bfloat16", "float16"] | None = _setting(
         None,
-        "What weights that are not trained are held in; what is computed stays the same where the model was published "
-        "in it. Left out: bfloat16 with adapters, float32 else.",
+        "The precision of weights that are not trained. Computed values stay the same if the model was published "
+        "in it. Default: bfloat16 with adapters, otherwise float32.",
     )
     quantization: Literal["nf4"] | None = _setting(
-        None, "Holds the language model beneath adapters in 4 bits a weight (QLoRA). Needs a GPU and bitsandbytes."
+        None, "Keep the language model under the adapters in 4 bits per weight (QLoRA). Needs a GPU and bitsandbytes."
     )
     attn_implementation: str | None = _setting(
         None,
-        "Such as sdpa or flash_attention_2; or by part: vision=sdpa,language=eager. Left out: the fastest there is.",
+        "The attention, such as sdpa or flash_attention_2, or one for each part: vision=sdpa,language=eager. "
+        "Default: the fastest one available.",
     )
-    freeze_vision: bool = _setting(False, "Leaves the image encoder as it is.")
-    freeze_language: bool = _setting(False, "Leaves the language model as it is.")
-    freeze_multimodal_projection: bool = _setting(False, "Leaves what is between them as it is.")
+    freeze_vision: bool = _setting(False, "Do not train the image encoder.")
+    freeze_language: bool = _setting(False, "Do not train the language model.")
+    freeze_multimodal_projection: bool = _setting(
+        False, "Do not train the projector between image encoder and language model."
+    )
     gradient_checkpointing: bool = _setting(
-        False, "Computes activations again instead of keeping them: slower, with less memory."
+        False, "Compute activations again instead of keeping them: slower, with less memory."
     )
     window: int = _setting(1024, "Side of the windows that images are cut into, in pixels.", ge=1)
     gap: int | None = _setting(
-        None, "How far neighbouring windows overlap, in pixels. Left out: DOTA's 200 at 1024.", ge=0
+        None, "Overlap of neighbouring windows in pixels. Default: 200 for windows of 1024, others in proportion.", ge=0
     )
-    epochs: float = _setting(100.0, "Passes over the windows; --steps overrides it.", gt=0)
-    steps: int | None = _setting(None, "Optimiser steps. Left out: as many as the epochs need.", ge=1)
+    epochs: float = _setting(100.0, "Passes over all windows; --steps overrides it.", gt=0)
+    steps: int | None = _setting(None, "Optimiser steps. Default: as many as the epochs need.", ge=1)
     batch_size: int = _setting(32, "Windows per optimiser step, over all devices together.", ge=1)
     device_batch_size: int = _setting(
-        2, "Windows that a device takes at once, at most; gradients are added up until batch_size is reached.", ge=1
+        2, "The most windows that a device takes at once; gradients are accumulated until batch_size is reached.", ge=1
     )
     length_grouping: int = _setting(
         1,
-        "Windows of so many steps are sorted by the lengths of their texts, so that a device takes alike ones at once. "
-        "1: within a step, which changes nothing but the padding.",
+        "Sort the windows of this many steps by the length of their texts, so that a device takes windows of "
+        "similar length at once. 1 sorts within a step, which only changes the padding.",
         ge=1,
     )
-    learning_rate: float = _setting(2e-5, "AdamW's learning rate at its highest.", gt=0)
-    learning_rate_vision: float | None = _setting(None, "That of the image encoder. Left out: the same.", gt=0)
+    learning_rate: float = _setting(2e-5, "AdamW's highest learning rate.", gt=0)
+    learning_rate_vision: float | None = _setting(
+        None, "The learning rate of the image encoder. Default: as --learning-rate.", gt=0
+    )
     learning_rate_multimodal_projection: float | None = _setting(
-        None, "That of what is between image encoder and language model. Left out: the same.", gt=0
+        None,
+        "The learning rate of the projector between image encoder and language model. Default: as --learning-rate.",
+        gt=0,
     )
     schedule: Literal["constant", "linear", "cosine"] = _setting(
-        "cosine", "How the learning rate runs after the warm-up."
+        "cosine", "How the learning rate changes after the warm-up."
     )
     warmup: float = _setting(0.03, "The share of the steps in which the learning rate rises.", ge=0, lt=1)
     weight_decay: float = _setting(0.0, "AdamW's weight decay.", ge=0)
     max_grad_norm: float = _setting(
-        1.0, "A step's gradient that is longer is shortened to this length; 0: none is, as in LMMRotate's runs.", ge=0
+        1.0, "Clip the gradient of a step to this norm. 0 clips nothing, as in LMMRotate's runs.", ge=0
     )
     optimiser: Literal["adamw", "adamw_8bit"] = _setting(
-        "adamw", "adamw_8bit holds AdamW's moments in 8 bits: a quarter of the memory. Needs a GPU and bitsandbytes."
+        "adamw",
+        "The optimiser. adamw_8bit keeps AdamW's moments in 8 bits: a quarter of the memory. Needs a GPU and "
+        "bitsandbytes.",
     )
     precision: Literal["float32", "bfloat16", "float16"] = _setting(
-        "float32", "What is computed in; the last two are mixed with float32."
+        "float32", "The precision of computation. bfloat16 and float16 are mixed with float32."
     )
     deepspeed: str | None = _setting(
-        None, "Pieces over devices by DeepSpeed: zero2 (gradients, optimiser), zero3 (weights too), or its JSON file."
+        None,
+        "Divide the model among devices by DeepSpeed: zero2 (gradients, optimiser), zero3 (weights too), or its "
+        "JSON file.",
     )
-    fsdp: str | None = _setting(None, "Pieces over devices by PyTorch's FSDP: full, or a JSON file of its settings.")
+    fsdp: str | None = _setting(
+        None, "Divide the model among devices by PyTorch's FSDP: full, or a JSON file of its settings."
+    )
     save_every: int = _setting(500, "Steps between checkpoints.", ge=1)
     # At least 2, as the newest may be half written.
     keep_checkpoints: int = _setting(
-        2, "The newest so many stay, at least 2, and the best where there are evaluations.", ge=2
+        2, "Keep this many of the newest checkpoints, at least 2, and the best one if there are evaluations.", ge=2
     )
     eval_split: str | None = _setting(
         None,
-        "The part of a dataset on which the model is scored in mid-training, such as 'val'; the best checkpoint "
-        "becomes the detector. Left out: no scores, and the last one does.",
+        "Score the model during training on this part of a dataset, such as 'val'; the best checkpoint becomes "
+        "the detector. Default: no scores, and the last checkpoint becomes the detector.",
     )
-    eval_data_path: str | None = _setting(None, "That dataset. Left out: the first one that is trained on.")
-    eval_format: str | None = _setting(None, "Its format. Left out: that of the first one.")
-    eval_image_folder: str | None = _setting(None, "Where its images are, if not where its format has them.")
-    eval_every: int | None = _setting(None, "Steps between evaluations. Left out: as between checkpoints.", ge=1)
-    eval_images: int | None = _setting(None, "So many of its images, drawn by the seed. Left out: all.", ge=1)
+    eval_data_path: str | None = _setting(None, "The dataset to score on. Default: the first dataset to train on.")
+    eval_format: str | None = _setting(
+        None, "The format of the dataset to score on. Default: that of the first dataset to train on."
+    )
+    eval_image_folder: str | None = _setting(
+        None, "The folder with the images to score on. Default: where the format has them."
+    )
+    eval_every: int | None = _setting(None, "Steps between evaluations. Default: as --save-every.", ge=1)
+    eval_images: int | None = _setting(
+        None, "Score on this many images, drawn at random with --seed. Default: all.", ge=1
+    )
     eval_only_with_images: bool = _setting(
-        False, "Leaves out images whose file is not there; otherwise what is on them is missed."
+        False, "Leave out images whose file is missing; otherwise the objects on them are missed."
     )
     eval_metric: Literal["map_nc", "map", "f1_micro", "f1_macro", "loss"] = _setting(
         "map_nc",
-        "What is best: where this is highest, or the loss on held-out windows lowest; with loss the model writes no "
-        "boxes, which is fast.",
+        "What makes a checkpoint the best: the highest value of this metric, or the lowest loss on held-out "
+        "windows. With loss the model generates no boxes, which is fast.",
     )
     eval_batch_size: int = _setting(8, "Windows at a time in an evaluation.", ge=1)
     eval_max_new_tokens: int | None = _setting(
-        None, "The longest answer in an evaluation, in tokens. Left out: half as long again as the longest text.", ge=1
+        None, "The most tokens of an answer in an evaluation. Default: 1.5 times the longest text.", ge=1
     )
     patience: int | None = _setting(
-        None, "After so many evaluations without a better one training ends. Left out: it goes on.", ge=1
+        None, "Stop training after this many evaluations without a better one. Default: never.", ge=1
     )
     log_every: int = _setting(10, "Steps between logged losses.", ge=1)
     workers: int | None = _setting(
         None,
-        "Processes that load images, for each device. Left out: as many as there are cores for it, at most 8.",
+        "Processes that load images, for each device. Default: one for each core that the device has, at most 8.",
         ge=0,
     )
     window_cache: float = _setting(
         32.0,
-        "Windows of large images are cut once, and kept in the run's folder until its end: in so many GiB at most, and "
-        "half of what is free. 0: each is read from its image.",
+        "Cut the windows of large images once and keep them in the run's folder until its end, in at most this "
+        "many GiB and half of the free space. 0 reads each window from its image.",
         ge=0,
     )
-    seed: int = _setting(0, "Seed of the order of the windows and of dropout.", ge=0, lt=2**32)
+    seed: int = _setting(0, "Random seed of the order of the windows and of dropout.", ge=0, lt=2**32)
     report_to: str | None = _setting(
         None,
-        "Where losses go as well: tensorboard, wandb, mlflow, none, ... Left out: tensorboard, where it is installed.",
+        "Where to report losses too: tensorboard, wandb, mlflow, none, ... Default: tensorboard, if it is installed.",
     )
-    cpu: bool = _setting(False, "Train on the CPU also where there is a GPU.")
+    cpu: bool = _setting(False, "Train on the CPU even if there is a GPU.")
 
     def __post_init__(self) -> None:
         for name, value in _checked(vars(self)).items():
             object.__setattr__(self, name, value)
         for name in ("model_name_or_path", "data_path", "out"):
             if not getattr(self, name):
-                option = name.replace("_", "-")
+                option = {"model_name_or_path": "model", "data_path": "data"}.get(name, name)
                 raise ConfigError(f"expected a value for {quoted(name)}, got none", remedy=f"Give --{option}.")
         if self.freeze_vision and self.freeze_language and self.freeze_multimodal_projection:
             raise ConfigError("expected a part of the model that is trained, got all of them frozen")

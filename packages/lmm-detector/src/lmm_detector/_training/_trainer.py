@@ -133,7 +133,7 @@ class FamilyTrainer(Trainer):
         remedy = (
             f"Fewer windows at once need less (--device-batch-size, now {self._train_batch_size}; the losses stay the "
             "same), and so do --gradient-checkpointing, --precision bfloat16, --language-model-lora 16, a frozen part "
-            "(--freeze-vision), a smaller --image-square-length."
+            "(--freeze-vision), a smaller --image-size."
         )
         if checkpoint is not None:
             # accelerate does not tell the sampler behind a loader that skips what a resumed epoch has behind it.

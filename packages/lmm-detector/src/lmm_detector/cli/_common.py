@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from rbox_formats.cli import show_messages
+from rbox_formats.cli import PATH, option, options, show_messages
 
 if TYPE_CHECKING:
     import logging
@@ -15,62 +14,76 @@ if TYPE_CHECKING:
     from rbox_formats import Dataset
 
 
-predictions_option = click.option(
-    "--predictions", "predictions_path", type=Path, required=True, help="The predictions file."
+DTYPE = click.Choice(["float32", "bfloat16", "float16"])
+
+predictions_option = option(
+    "--predictions",
+    "predictions_path",
+    type=PATH,
+    required=True,
+    help="The predictions file.",
+    group="Predictions",
 )
 
-
-_GENERATION_OPTIONS = (
-    click.option("--batch-size", default=8, show_default=True, help="The most windows at a time."),
-    click.option("--num-beams", default=1, show_default=True, help="1 is greedy."),
-    click.option("--temperature", type=float, help="Draws tokens, the likelier ones the more, the lower it is."),
-    click.option(
-        "--top-p", default=1.0, show_default=True, help="Draws among the likeliest tokens of this probability."
+# The fields of `Generation`, and what a detector is loaded to.
+generation_options = options(
+    option("--batch-size", default=8, help="The most windows at a time.", group="Generation"),
+    option("--num-beams", default=1, help="Beam width; 1 means greedy decoding.", group="Generation"),
+    option(
+        "--temperature",
+        type=float,
+        help="Sampling temperature; lower values favour likely tokens. [default: no sampling]",
+        group="Generation",
     ),
-    click.option("--seed", default=0, show_default=True, help="Of the draws."),
-    click.option(
+    option(
+        "--top-p",
+        default=1.0,
+        help="Sample only from the most likely tokens that together have this probability.",
+        group="Generation",
+    ),
+    option("--seed", default=0, help="Random seed for sampling.", group="Generation"),
+    option(
         "--max-new-tokens",
         type=int,
-        help="The longest answer. [default: half as long again as the longest text that the model was taught]",
+        help="The most tokens of an answer. [default: 1.5 times the longest text that the model was trained on]",
+        group="Generation",
     ),
-    click.option(
+    option(
         "--max-repeats",
         default=4,
-        show_default=True,
-        help="An answer that repeats the same boxes so many times in a row is stopped there; 0: it goes on.",
+        help="Stop an answer that repeats the same boxes this often in a row. 0 never stops it.",
+        group="Generation",
     ),
-    click.option(
+    option(
         "--first-tokens",
         default=128,
-        show_default=True,
-        help="Greedy answers that are longer are generated anew, among themselves; 0: all at once.",
+        help="The first pass stops at this many tokens; unfinished answers are generated again together at full "
+        "length, so that short answers do not wait. For greedy decoding. 0 disables this.",
+        group="Generation",
     ),
-    click.option(
+    option(
         "--scores",
+        type=click.Choice(["mean", "geometric", "minimum", "product", "label", "none"]),
         default="mean",
-        show_default=True,
-        help="How scores come of token probabilities: mean, geometric, minimum, product, label, or none.",
+        help="How to turn token probabilities into a box score.",
+        group="Generation",
     ),
-    click.option(
-        "--constrained", is_flag=True, help="Only texts of the codec, with the detector's classes, are written."
+    option(
+        "--constrained",
+        is_flag=True,
+        help="Let the model write only texts that the codec can read, with the detector's classes.",
+        group="Generation",
     ),
-    click.option(
+    option(
         "--score-threshold",
         type=click.FloatRange(0, 1),
         default=0.0,
-        show_default=True,
-        help="Drops predictions of a lower score.",
+        help="Drop predictions of a lower score.",
+        group="Generation",
     ),
-    click.option("--device", help="Such as cpu or cuda:0. [default: the best that there is]"),
-    click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16."),
+    option("--device", help="The device, such as cpu or cuda:0. [default: the GPU if there is one]", group="Model"),
+    option("--dtype", type=DTYPE, default="float32", help="The precision of the weights.", group="Model"),
 )
-
-
-def generation_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the fields of `Generation`, and what a detector is loaded to: `--device` and `--dtype`."""
-    for option in reversed(_GENERATION_OPTIONS):
-        function = option(function)
-    return function
 
 
 def open_truth(format: str, data: Path, split: str | None, predictions_path: Path) -> Dataset:
@@ -83,8 +96,8 @@ def open_truth(format: str, data: Path, split: str | None, predictions_path: Pat
 def set_up_output() -> None:
     """Prepares a command that runs a model; to be called before torch is imported.
 
-    Shows our own messages and the libraries' warnings, but for what nobody can act on: progress bars, the hub's advice
-    and retries, whose end is an error of ours, and `_NOISE`.
+    Show our own messages and the libraries' warnings, except those that a user can do nothing about: progress bars, the
+    hub's advice and retries, whose end is an error of ours, and `_NOISE`.
     """
     import logging
     import os

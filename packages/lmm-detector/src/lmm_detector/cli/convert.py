@@ -6,38 +6,56 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import codec_options, parse_class_names, writes
+from rbox_formats.cli import PATH, codec_options, command, named_classes_option, option, writes
 
-from lmm_detector.cli._common import set_up_output
+from lmm_detector.cli._common import DTYPE, set_up_output
 
 
-@click.command()
-@click.argument("source", type=Path)
-@click.argument("out", type=Path)
-@click.option(
-    "--class-names",
-    callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
-    help="The classes that it was taught: a comma-separated list, a file with one name per line, or a dataset format "
-    "that has a list, such as dota. With them it becomes a detector; left out, a model to train one from.",
+@command(
+    "lmm-detector convert lmmrotate-checkpoint detector --class-names dota --window 1024",
+    "lmm-detector convert microsoft-florence2 florence2",
 )
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH)
+@named_classes_option(
+    "The classes that the model was trained on: NAMES that has a list, such as dota. With them OUT is a detector, "
+    "without them a model to train one from.",
+    group="Model",
+)
+@option("--prompt", help="The prompt that asks for boxes. [default: LMMRotate's sentence]", group="Text format")
 @codec_options
-@click.option("--prompt", help="What asks it for boxes. [default: LMMRotate's sentence]")
-@click.option("--window", type=int, help="Side of the windows that it saw, in pixels. [default: as --image-size]")
-@click.option("--gap", type=int, help="How far windows overlap, in pixels. [default: 200 at 1024, in proportion]")
-@click.option("--processor", type=Path, help="A folder with tokenizer and image processor. [default: SOURCE]")
-@click.option("--image-size", type=int, help="What images are resized to, in pixels. [default: as the processor says]")
-@click.option("--dtype", help="float32, bfloat16 or float16. [default: as stored]")
-@click.option(
+@option(
+    "--window",
+    type=int,
+    help="Side in pixels of the windows that the model was trained on. [default: as --image-size]",
+    group="Windows and images",
+)
+@option(
+    "--gap",
+    type=int,
+    help="Overlap of neighbouring windows in pixels. [default: 200 for windows of 1024, others in proportion]",
+    group="Windows and images",
+)
+@option(
+    "--image-size",
+    type=int,
+    help="The size that images are resized to, in pixels. [default: the processor's]",
+    group="Windows and images",
+)
+@option("--processor", type=PATH, help="A folder with tokenizer and image processor. [default: SOURCE]", group="Model")
+@option("--dtype", type=DTYPE, help="The precision of the weights. [default: as stored]", group="Model")
+@option(
     "--strict/--no-strict",
     default=True,
-    show_default=True,
-    help="Refuse keys that are left over and weights that are missing, rather than drop and draw them at random.",
+    help="Refuse unknown keys and missing weights; otherwise unknown keys are dropped and missing weights are random.",
+    group="Model",
 )
 @writes("out")
 def convert(source: Path, out: Path, **settings: Any) -> None:
-    """Convert a Florence-2 of Microsoft's remote code (SOURCE) to a folder in transformers' layout (OUT).
+    """Convert a Florence-2 of Microsoft's remote code to transformers' layout.
 
-    LMMRotate's checkpoints are such; give --class-names for them. No code of SOURCE is run.
+    SOURCE is its folder, OUT the new one. LMMRotate's checkpoints have this layout; give --class-names for them. No
+    code of SOURCE is run.
     """
     set_up_output()
     from lmm_detector import convert_checkpoint as run

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats.cli import writes
+from rbox_formats.cli import PATH, command, option, writes
 
 from lmm_detector.cli._common import set_up_output
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from rbox_metrics import Report
 
 
-@click.command()
-@click.option("--out", type=Path, default=Path("runs/demo"), show_default=True, help="The folder for everything.")
-@click.option("--scenes", type=click.IntRange(min=1), default=512, show_default=True, help="To train on.")
-@click.option("--held-out", type=click.IntRange(min=1), default=100, show_default=True, help="To score on.")
-@click.option("--steps", type=click.IntRange(min=1), default=400, show_default=True, help="Training steps.")
-@click.option("--seed", default=0, show_default=True, help="Of scenes and order.")
+@command("lmm-detector demo", "lmm-detector demo --out runs/quick --scenes 64 --held-out 20 --steps 50")
+@option("--out", type=PATH, default=Path("runs/demo"), help="The folder for all results.", group="Output")
+@option("--scenes", type=click.IntRange(min=1), default=512, help="Scenes to train on.", group="Training")
+@option("--held-out", type=click.IntRange(min=1), default=100, help="Scenes to score on.", group="Training")
+@option("--steps", type=click.IntRange(min=1), default=400, help="Training steps.", group="Training")
+@option("--seed", default=0, help="Random seed of the scenes and their order.", group="Training")
 @writes("out")
 def demo(out: Path, scenes: int, held_out: int, steps: int, seed: int) -> None:
-    """Show the whole loop on synthetic scenes: data, texts, fine-tuning, prediction, scores, pictures.
+    """Train, predict and score on synthetic scenes, in minutes.
 
-    The small detector that comes with this package, which knows four classes in drawn summer scenes, is fine-tuned on
-    winter scenes with a fifth class, and scored on scenes that it has never seen, before and after.
+    The small detector of this package knows four classes in drawn summer scenes. It is fine-tuned on winter scenes with
+    a fifth class, and scored on new scenes, before and after, with pictures.
     """
     set_up_output()
     from rich.console import Console

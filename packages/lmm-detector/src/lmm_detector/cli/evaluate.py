@@ -7,48 +7,86 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats.cli import class_names_option, dataset_options, pixels_options, show_messages, writes
+from rbox_formats.cli import (
+    PATH,
+    class_names_option,
+    command,
+    dataset_options,
+    option,
+    pixels_options,
+    say_renamed,
+    show_messages,
+    writes,
+)
 from rbox_metrics.cli import check_outputs, convention_option, output_options, say_if_compiling, score, scoring_options
 
 from lmm_detector._prediction._generation import Generation
 from lmm_detector.cli._common import generation_options, open_truth, set_up_output
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lmm_detector._evaluation._comparison import Scored
 
 # Options of `predict` that are not about its images and its file.
 _GENERATION = tuple(field.name for field in fields(Generation))
 _LOADING = ("device", "dtype")
 
+# The value of --pictures without a folder, as it was until now: below --out.
+_INTO_OUT = Path("<out>/pictures")
 
-@click.command()
+
+def _pictures_folder(given: Mapping[str, Any]) -> list[Path | None]:
+    """Return the folder for pictures, if it is another than --out, which is locked as a whole."""
+    return [None if given["pictures"] == _INTO_OUT else given["pictures"]]
+
+
+@command(
+    "lmm-detector evaluate --data DOTA --split val --predictions val.jsonl --out report.json",
+    "lmm-detector evaluate --data DOTA --split val --model runs/dota --intermediate --out scores",
+)
 @dataset_options()
 @class_names_option
-@click.option(
+@option(
+    "--sample",
+    type=click.IntRange(min=1),
+    old="--clip-num",
+    help="Evaluate only this many images, drawn at random. [default: all]",
+    group="Dataset",
+)
+@option("--sample-seed", default=42, old="--shuffle-seed", help="Random seed for --sample.", group="Dataset")
+@option(
     "--predictions",
     "predictions_paths",
-    type=Path,
+    type=PATH,
     multiple=True,
-    help="A predictions file; more than one may be given.",
+    help="A predictions file. Repeat it for more.",
+    group="Predictions",
 )
-@click.option(
+@option(
     "--model",
     "models",
-    type=Path,
+    type=PATH,
     multiple=True,
-    help="A detector to predict with first: its folder, or its run's; more than one may be given.",
+    help="A detector to predict with first: its folder, or the folder of its run. Repeat it for more.",
+    group="Model",
 )
-@click.option("--intermediate", is_flag=True, help="Of each --model, a run, all checkpoints as well.")
-@click.option("--clip-num", type=click.IntRange(min=1), help="Takes so many images, drawn by chance.")
-@click.option("--shuffle-seed", default=42, show_default=True, help="The seed that --clip-num draws with.")
-@click.option("--no-score", is_flag=True, help="Predicts alone.")
-@click.option("--pictures", is_flag=True, help="Draws truth beside predictions.")
+@option("--intermediate", is_flag=True, help="Evaluate all checkpoints of each --model, a run.", group="Model")
+@option("--no-score", is_flag=True, help="Only predict; do not score.", group="Scoring")
+@option(
+    "--pictures",
+    type=PATH,
+    is_flag=False,
+    flag_value=str(_INTO_OUT),
+    help="Draw the ground truth beside the predictions into this folder.",
+    group="Output",
+)
 @generation_options
 @convention_option
 @scoring_options
 @output_options
 @pixels_options
-@writes("out", "plots", shared=True)
+@writes("out", "plots", _pictures_folder, shared=True)
 def evaluate(
     data: Path,
     format: str,
@@ -57,10 +95,10 @@ def evaluate(
     predictions_paths: tuple[Path, ...],
     models: tuple[Path, ...],
     intermediate: bool,
-    clip_num: int | None,
-    shuffle_seed: int,
+    sample: int | None,
+    sample_seed: int,
     no_score: bool,
-    pictures: bool,
+    pictures: Path | None,
     convention: str | None,
     out: tuple[Path, ...],
     plots: Path | None,
@@ -68,19 +106,19 @@ def evaluate(
 ) -> None:
     """Score predictions, or checkpoints, against a dataset's annotations.
 
-    One predictions file is scored in full: --out names files for the report. Of several, or of checkpoints (--model),
-    --out is a folder: with a folder for each checkpoint, one table of all, and one plot against the training step.
-    Given again, nothing is predicted twice.
+    For one predictions file, --out names files for the full report. For several, or for checkpoints (--model), --out is
+    a folder, with a folder for each checkpoint, one table of all, and one chart against the training step. After a
+    stopped run, the same command resumes; it predicts nothing twice.
 
-    All images of the dataset count. A model looks at those whose file is there; what is on the others is missed, and
-    how many they are is said (--only-with-images leaves them out).
+    All images of the dataset count. A model predicts on those whose file is there. Objects on the others are missed,
+    and the report says how many images that are (--only-with-images leaves them out).
     """
     settings = {name: options.pop(name) for name in (*_GENERATION, *_LOADING)}
     if bool(models) == bool(predictions_paths):
         raise click.UsageError("Give either --model, or --predictions.")
     if predictions_paths and (intermediate or no_score):
         raise click.UsageError("--intermediate and --no-score go with --model.")
-    several = len(predictions_paths) > 1 or bool(models) or clip_num is not None or pictures
+    several = len(predictions_paths) > 1 or bool(models) or sample is not None or pictures is not None
     if not several:
         show_messages("rbox_metrics", "rbox_formats")
         [path] = predictions_paths
@@ -93,7 +131,7 @@ def evaluate(
 
     if convention is not None:
         raise click.UsageError("--convention goes with COCO results alone: give them as the one --predictions.")
-    folder = _one_folder(out, required=bool(models) or pictures)
+    folder = _one_folder(out, required=bool(models) or pictures == _INTO_OUT)
     check_outputs((), pictures=plots)
     set_up_output()
     from rbox_formats import files, predictions
@@ -101,14 +139,19 @@ def evaluate(
     from lmm_detector._evaluation import _evaluate as _evaluation
     from lmm_detector._runtime import _ranks
 
+    if folder is not None and pictures == _INTO_OUT:
+        say_renamed(click.get_current_context(), "--pictures without a folder", "--pictures FOLDER")
+        pictures = folder / _evaluation.PICTURES
+
     scoring: dict[str, Any] = {"protocol": options["protocol"], "geometry": options["geometry"]}
     scoring |= {name: options[name] or None for name in ("iou_thresholds", "max_dets")}
     only_with_images: bool = options["only_with_images"]
     if not no_score:
         say_if_compiling("evaluate", options["protocol"], options["geometry"])
-    if folder is not None:
-        files.require_writable(folder)
-    clip: dict[str, Any] = {"clip_num": clip_num, "shuffle_seed": shuffle_seed}
+    for place in (folder, pictures):
+        if place is not None:
+            files.require_writable(place)
+    clip: dict[str, Any] = {"clip_num": sample, "shuffle_seed": sample_seed}
     if models:
         generation = Generation(**{name: settings[name] for name in _GENERATION})
         found = _evaluation.evaluate_checkpoints(
@@ -131,14 +174,13 @@ def evaluate(
         names = class_names or predictions.read(predictions_paths[0]).class_names
         truth = _evaluation.annotated(data, format, split, names)
         images = None
-        if clip_num is not None:
+        if sample is not None:
             chosen = _evaluation.clipped(truth, only_with_images=only_with_images, **clip)
             images = [record.image_id for record in chosen]
         found = _evaluation.score_files(
             predictions_paths,
             truth,
             images=images,
-            out=folder,
             pictures=pictures,
             only_with_images=only_with_images,
             **scoring,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from rbox_formats.cli import Group
+from rbox_formats.cli import Group, completion
 
 from lmm_detector import __version__
 from lmm_detector.cli.convert import convert
@@ -16,11 +16,11 @@ from lmm_detector.cli.train import train
 from lmm_detector.cli.visualize import visualize
 
 
-@click.group(cls=Group)
+@click.group("lmm-detector", cls=Group)
 @click.version_option(__version__)
 def main() -> None:
     """Fine-tune, run and score multimodal models that write rotated boxes as text."""
 
 
-for _command in (train, predict, evaluate, visualize, convert, merge, push, demo):
+for _command in (train, predict, evaluate, visualize, convert, merge, push, demo, completion("lmm-detector")):
     main.add_command(_command)

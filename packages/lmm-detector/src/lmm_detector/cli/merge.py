@@ -5,18 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_formats.cli import writes
+from rbox_formats.cli import PATH, command, option, writes
 
-from lmm_detector.cli._common import set_up_output
+from lmm_detector.cli._common import DTYPE, set_up_output
 
 
-@click.command()
-@click.argument("source", type=Path)
-@click.argument("out", type=Path)
-@click.option("--dtype", default="float32", show_default=True, help="float32, bfloat16 or float16.")
+@command("lmm-detector merge runs/lora/model merged")
+@click.argument("source", type=PATH)
+@click.argument("out", type=PATH)
+@option("--dtype", type=DTYPE, default="float32", help="The precision of the weights.", group="Model")
 @writes("out")
 def merge(source: Path, out: Path, dtype: str) -> None:
-    """Add the adapters (LoRA) of the detector SOURCE into its weights: OUT needs no base and runs faster."""
+    """Merge a detector's adapters (LoRA) into its weights.
+
+    The detector in the folder SOURCE is written to OUT, which needs no base model and runs faster.
+    """
     set_up_output()
     from lmm_detector import merge_adapters as run
 

@@ -7,9 +7,13 @@ from typing import Any
 
 import click
 from rbox_formats.cli import (
+    PATH,
+    PATH_TEXT,
     Extras,
+    command,
     dataset_options,
     images_to_predict,
+    option,
     pixels_options,
     prediction_options,
     require_images,
@@ -19,20 +23,37 @@ from rbox_formats.cli import (
 from lmm_detector.cli._common import generation_options, set_up_output
 
 
-@click.command()
-@click.argument("images", nargs=-1)
-@click.option("--model", required=True, help="A trained detector: its folder, owner/name on the hub, or demo.")
+@command(
+    "lmm-detector predict --model demo --out found.jsonl --pictures pictures scenes/*.png",
+    "lmm-detector predict --model runs/dota --data DOTA --split val --out val.jsonl",
+)
+@click.argument("images", nargs=-1, type=PATH_TEXT)
+@option(
+    "--model",
+    type=PATH_TEXT,
+    required=True,
+    help="A trained detector: its folder, owner/name on the hub, or demo.",
+    group="Model",
+)
 @dataset_options(required=False)
-@click.option("--out", type=Path, required=True, help="The predictions file to write, or to go on with.")
-@click.option(
+@option(
     "--window",
     type=click.IntRange(min=0),
-    help="Side of the windows in pixels; 0: whole images. [default: as the model was taught]",
+    help="Side of the windows in pixels; 0 means whole images. [default: as the model was trained]",
+    group="Windows and images",
 )
-@click.option(
+@option(
     "--gap",
     type=click.IntRange(min=0),
-    help="Overlap of neighbouring windows in pixels. [default: as the model was taught, in proportion to --window]",
+    help="Overlap of neighbouring windows in pixels. [default: as the model was trained, in proportion to --window]",
+    group="Windows and images",
+)
+@option(
+    "--out",
+    type=PATH,
+    required=True,
+    help="The predictions file to write. If it is there already, the command resumes it.",
+    group="Output",
 )
 @prediction_options
 @generation_options
@@ -57,9 +78,9 @@ def predict(
 ) -> None:
     """Detect the objects on a dataset's images (--data), or on IMAGES.
 
-    These are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list) with a path on each
-    line, relative to the list. Given again, the command goes on where a stopped run was. Under torchrun (torchrun
-    --nproc-per-node 2 -m lmm_detector predict ...) the processes share the images.
+    IMAGES are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list) with a path on each
+    line, relative to the list. After a stopped run, the same command resumes where that run stopped. Under torchrun
+    (torchrun --nproc-per-node 2 -m lmm_detector predict ...) the processes share the images.
     """
     require_images(images, data)
     set_up_output()

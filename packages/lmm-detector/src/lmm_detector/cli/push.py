@@ -6,22 +6,22 @@ from pathlib import Path
 
 import click
 from rbox_formats import files
+from rbox_formats.cli import PATH, command, option
 
 from lmm_detector.cli._common import set_up_output
 
 
-@click.command()
-@click.argument("run", type=Path)
+@command("lmm-detector push runs/dota owner/name --dry-run", "lmm-detector push runs/dota owner/name --public")
+@click.argument("run", type=PATH)
 @click.argument("repository")
-@click.option(
-    "--public", is_flag=True, help="Makes the repository for everybody to see, if it is new. Left out: private."
-)
-@click.option("--checkpoint", is_flag=True, help="Uploads the newest checkpoint too, for `train --resume-from`.")
-@click.option("--dry-run", is_flag=True, help="Shows the model card and the files, and uploads nothing.")
+@option("--public", is_flag=True, help="Make a new repository public. Without this option it is private.")
+@option("--checkpoint", is_flag=True, help="Upload the newest checkpoint too, for `lmm-detector train --resume-from`.")
+@option("--dry-run", is_flag=True, help="Show the model card and the files, and upload nothing.")
 def push(run: Path, repository: str, public: bool, checkpoint: bool, dry_run: bool) -> None:
-    """Upload the detector of the finished run in the folder RUN to the hub, as REPOSITORY (owner/name).
+    """Upload the detector of a run to the hub.
 
-    A model card made from the run goes with it. You must be logged in: `hf auth login`.
+    RUN is the folder of the run, REPOSITORY owner/name on the hub. A model card made from the run is uploaded too.
+    You must be logged in: `hf auth login`.
     """
     set_up_output()
     from lmm_detector import push_to_hub

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rbox_formats.cli import dataset_options, pixels_options, require_images, writes
+from rbox_formats.cli import PATH, PATH_TEXT, command, dataset_options, option, pixels_options, require_images, writes
 
 from lmm_detector.cli._common import open_truth, predictions_option
 
 
-@click.command()
-@click.argument("images", nargs=-1)
+@command(
+    "lmm-detector visualize --data DOTA --split val --predictions val.jsonl --out pictures",
+    "lmm-detector visualize --predictions found.jsonl --out pictures scenes",
+)
+@click.argument("images", nargs=-1, type=PATH_TEXT)
 @dataset_options(required=False)
 @predictions_option
-@click.option("--out", type=Path, required=True, help="The folder for the pictures.")
-@click.option("--limit", type=click.IntRange(min=1), help="Draws only this many images, the first ones.")
+@option("--out", type=PATH, required=True, help="The folder for the pictures.", group="Output")
+@option("--limit", type=click.IntRange(min=1), help="Draw only this many images, the first ones.", group="Output")
 @pixels_options
 @writes("out")
 def visualize(

@@ -1,4 +1,4 @@
-"""How commands end that are interrupted, and those whose output nobody reads any more.
+"""How commands end that are interrupted, and those whose output has no reader any more.
 
 Ctrl-C reaches all processes of a command at once. The main process stops its work by a KeyboardInterrupt, as Python
 does, and tidies up; the others ignore it, since the main process ends them. It is bound to be over soon, whatever a
@@ -67,7 +67,7 @@ class Watch:
         os.close(self._bell)  # which ends the thread
 
     def say(self) -> None:
-        """Tells the user, once, and lets nothing be said after that: what libraries say of it helps nobody."""
+        """Tell the user once, and show nothing after that: what libraries say about it is of no help."""
         if not self._said.acquire(blocking=False):
             return
         with suppress(OSError):
@@ -144,7 +144,7 @@ if hasattr(os, "register_at_fork"):
 
 @contextmanager
 def watched(is_all: bool) -> Iterator[Watch | None]:
-    """Yields what watches for Ctrl-C in the block; None where somebody else does, or nobody shall.
+    """Yields what watches for Ctrl-C in the block; None where the program has a handler of its own, or ignores it.
 
     That is in another than the main thread, in a program with a handler of its own, and where it is ignored (by nohup,
     in a shell's background).
@@ -165,7 +165,7 @@ def watched(is_all: bool) -> Iterator[Watch | None]:
 
 
 class _Pipe(io.FileIO):
-    """An open file that takes what is written also when nobody reads it any more."""
+    """An open file that takes what is written also when it has no reader any more."""
 
     def write(self, data: Any) -> int:
         """Writes what it can; without a reader, nothing."""
@@ -177,7 +177,7 @@ class _Pipe(io.FileIO):
 
 @contextmanager
 def lasting_output() -> Iterator[None]:
-    """In the block, the command goes on when nobody reads its output any more: `command | head` ends as `command`."""
+    """Let a command finish in the block when its output has no reader any more: `command | head` ends as `command`."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (_lasting(stream, number) for number, stream in enumerate(before, start=1))
     try:

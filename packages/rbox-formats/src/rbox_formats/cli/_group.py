@@ -1,4 +1,4 @@
-"""The commands themselves: how errors and warnings are shown, and what a help text lists."""
+"""The commands themselves: how they end, and how errors and warnings are shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rbox_formats.progress import is_first_process, showing
 class Group(click.Group):
     """A click group whose commands answer bad input with one message and exit code 1, never a traceback.
 
-    Ctrl-C ends them with one line and exit code 130. They do their work to its end when nobody reads their output.
+    Ctrl-C ends them with one line and exit code 130. They finish their work when their output has no reader any more.
     """
 
     _is_all = False  # whether the process does nothing else: then the arguments are its own
@@ -57,30 +57,6 @@ def _plain_warnings() -> Iterator[None]:
     with warnings.catch_warnings():  # which puts the function back
         warnings.showwarning = lambda message, *_, **__: click.echo(f"Warning: {message}", err=True)
         yield
-
-
-class Listing(click.Command):
-    """A command whose help ends with the formats and codecs that its options take."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Loads them only now."""
-        from dataclasses import fields
-
-        from rbox_formats import codecs, datasets
-
-        names = {parameter.name for parameter in self.params}
-        with formatter.section("Names"):
-            rows = []
-            if "format" in names:
-                rows.append(("formats", ", ".join(name for name, entry in datasets.FORMATS.items() if entry.read)))
-            only = [name for name, entry in datasets.FORMATS.items() if not entry.read]
-            if only and ("to" in names or "out_format" in names):
-                rows.append(("written only", ", ".join(only)))
-            if "codec" in names:
-                options = {name: [field.name for field in fields(codec)] for name, codec in codecs.CODECS.items()}
-                listed = (f"{name} ({', '.join(own)})" if own else name for name, own in options.items())
-                rows.append(("codecs (options)", ", ".join(listed)))
-            formatter.write_dl(rows)
 
 
 def show_messages(*names: str) -> None:

@@ -10,14 +10,15 @@ from typing import Any
 
 import click
 
+from rbox_formats.cli._command import option
 from rbox_formats.progress import is_first_process
 
 Outputs = str | Callable[[Mapping[str, Any]], Iterable[Path | None]]
 
 
 def wait_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--wait`, for `holding`."""
-    return click.option("--wait", is_flag=True, help="Waits where another run writes to the same place.")(function)
+    """Add `--wait`, for `holding`."""
+    return option("--wait", is_flag=True, help="Wait while another run writes to the same place.")(function)
 
 
 @contextmanager

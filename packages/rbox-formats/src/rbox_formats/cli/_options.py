@@ -7,29 +7,45 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from rbox_formats._records import ClassNames
+from rbox_formats.cli._command import CODEC, FORMAT, PATH, Decorator, option, options
+from rbox_formats.errors import DatasetError, RboxError, quoted
 
 # How a name that is meant as a file ends.
 _NAME_FILES = (".txt", ".names", ".list", ".csv")
 
 
-def dataset_options(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds `--data`, `--format` and `--split`."""
+def dataset_options(*, required: bool = True) -> Decorator:
+    """Add `--data`, `--format` and `--split`.
 
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        function = click.option("--split", help="The part of the dataset, where it has parts, such as 'val'.")(function)
-        function = click.option("--format", default="dota", show_default=True, help="The dataset's format.")(function)
-        return click.option("--data", type=Path, required=required, help="The dataset's folder.")(function)
+    Args:
+        required: Whether `--data` must be given.
+    """
+    return options(data_option(required=required), format_option, split_option)
 
-    return add
+
+def data_option(*, required: bool = True, old: Sequence[str] = (), **more: Any) -> Decorator:
+    """Add `--data`.
+
+    Args:
+        required: Whether it must be given.
+        old: As in `option`.
+        **more: As in `option`, in place of the common help text.
+    """
+    help = "The dataset with the ground truth: its folder."
+    return option("--data", type=PATH, required=required, old=old, **{"help": help, **more}, group="Dataset")
+
+
+format_option = option("--format", type=FORMAT, default="dota", help="The dataset's format.", group="Dataset")
+split_option = option("--split", help="The part of the dataset, if it has parts, such as val.", group="Dataset")
 
 
 def pixels_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--bands` and `--stretch`, which hold for the process and those that it starts: no value comes of them."""
+    """Add `--bands` and `--stretch`, which hold for the process and its children: the command gets no value of them."""
 
     def setting(variable: str, parse: str) -> Callable[..., None]:
         def set_variable(context: click.Context, _option: click.Parameter, value: str | None) -> None:
@@ -48,19 +64,21 @@ def pixels_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
         return set_variable
 
-    bands = click.option(
+    bands = option(
         "--bands",
+        group="Windows and images",
         expose_value=False,
         callback=setting("BANDS_VARIABLE", "parse_bands"),
-        help="Which bands of an image are red, green and blue, or the one that is grey, such as 4,3,2. [default: the "
+        help="The bands of an image to show as red, green and blue, such as 4,3,2; or one band as grey. [default: the "
         "first three, or the first]",
     )
-    stretch = click.option(
+    stretch = option(
         "--stretch",
+        group="Windows and images",
         expose_value=False,
         callback=setting("STRETCH_VARIABLE", "parse_stretch"),
-        help="The range of values that become black to white: percentiles of each image (1%,99%), values (0,10000), or "
-        "none. [default: 2%,98% for more than 8 bits; none for 8]",
+        help="The range of values from black to white: percentiles of each image (1%,99%), values (0,10000), or none. "
+        "[default: 2%,98% for more than 8 bits; none for 8]",
     )
     return bands(stretch(function))
 
@@ -73,51 +91,151 @@ def _restore(name: str, value: str | None) -> None:
         os.environ[name] = value
 
 
-only_labelled_option = click.option(
+only_labelled_option = option(
     "--only-labelled",
     is_flag=True,
-    help="Leaves out images without an annotation file, where these count as images without objects.",
+    help="Leave out images without an annotation file. Without this option they count as images without objects.",
+    group="Dataset",
+)
+
+only_with_images_option = option(
+    "--only-with-images",
+    is_flag=True,
+    help="Leave out images of the ground truth whose file is missing. Without this option all images count, and the "
+    "objects on images without a file are missed.",
+    group="Dataset",
 )
 
 
-def folder_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--labels` and `--image-folder`, for datasets whose folders have other names than their format's."""
-    function = click.option(
-        "--image-folder", type=Path, help="Where the images are. [default: where the format has them]"
-    )(function)
-    return click.option(
+folder_options = options(
+    option(
         "--labels",
-        help="The folder of the label files in the place of the format's own, such as labelTxt-v1.5, for formats that "
-        "have one.",
-    )(function)
+        help="The name of the folder with the label files, such as labelTxt-v1.5, for formats that have one. [default: "
+        "the format's own]",
+        group="Dataset",
+    ),
+    option(
+        "--image-folder",
+        type=PATH,
+        help="The folder with the images. [default: where the format has them]",
+        group="Dataset",
+    ),
+)
 
 
-def codec_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--codec`, and its `--codec-option`."""
-    codec = click.option("--codec", default="florence2", show_default=True, help="The text format.")
-    return codec(codec_settings_option(function))
+codec_option = option("--codec", type=CODEC, default="florence2", help="The text format.", group="Text format")
+
+codec_settings_option = option(
+    "--codec-option",
+    "codec_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda _context, _option, value: parse_options(value),
+    help="An option of the codec, such as version=3. Repeat it for more.",
+    group="Text format",
+)
+
+codec_options = options(codec_option, codec_settings_option)
 
 
-def codec_settings_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--codec-option NAME=VALUE`, which may be given often and comes as the dict `codec_options`."""
-    return click.option(
-        "--codec-option",
-        "codec_options",
-        multiple=True,
-        metavar="NAME=VALUE",
-        callback=lambda _context, _option, value: parse_options(value),
-        help="An option of the codec, such as version=3; more than one may be given.",
-    )(function)
+def input_size_option(help: str = "", **more: Any) -> Decorator:
+    """Add `--input-size WIDTHxHEIGHT`, whose value is a pair or None.
 
-
-def input_size_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--input-size WIDTHxHEIGHT`, which comes as a pair or None."""
-    return click.option(
+    Args:
+        help: Its help text.
+        **more: As in `option`.
+    """
+    return option(
         "--input-size",
         metavar="WIDTHxHEIGHT",
         callback=lambda _context, _option, value: None if value is None else parse_size(value),
-        help="What the model sees, in pixels, for codecs that count in those. [default: the image's own size]",
-    )(function)
+        help=help,
+        **more,
+    )
+
+
+class MapOption(NamedTuple):
+    """What `--map` was given.
+
+    Attributes:
+        names: New names by old ones.
+        files: JSON files with such names.
+    """
+
+    names: dict[str, str]
+    files: tuple[Path, ...]
+
+
+def _parse_map(_context: click.Context, _option: click.Parameter, values: tuple[str, ...]) -> MapOption:
+    names: dict[str, str] = {}
+    paths = []
+    for value in values:
+        old, equals, new = (part.strip() for part in value.partition("="))
+        if not equals and value.lower().endswith(".json"):
+            paths.append(Path(value))
+            continue
+        if not (old and equals and new):
+            raise click.BadParameter(f"expected OLD=NEW or a JSON file, got {quoted(value)}")
+        if names.setdefault(old, new) != new:
+            raise click.BadParameter(
+                f"expected one new name for {quoted(old)}, got {quoted(names[old])} and {quoted(new)}"
+            )
+    return MapOption(names, tuple(paths))
+
+
+def class_map_options(whose: str, *, old: Sequence[str] = ()) -> Decorator:
+    """Add `--map OLD=NEW` or `--map FILE`, and `--drop NAME`, for `read_class_map`.
+
+    Args:
+        whose: Whose classes they are, such as "the detector".
+        old: Old names of `--map`.
+    """
+    return options(
+        option(
+            "--map",
+            "mapping",
+            multiple=True,
+            metavar="OLD=NEW",
+            callback=_parse_map,
+            old=old,
+            help=f"Rename a class of {whose}. Repeat it for more, or give a JSON file of new names, where null "
+            'drops a class: {"van": "vehicle", "helipad": null}.',
+            group="Dataset" if whose == "the dataset" else "Predictions",
+        ),
+        option(
+            "--drop",
+            multiple=True,
+            metavar="NAME",
+            help=f"Leave out the objects of a class of {whose}. Repeat it for more.",
+            group="Dataset" if whose == "the dataset" else "Predictions",
+        ),
+    )
+
+
+def read_class_map(
+    given: MapOption, drop: Sequence[str], error: type[RboxError] = DatasetError
+) -> dict[str, str | None] | None:
+    """Return the new name of each class that `--map` and `--drop` name, None where it is dropped.
+
+    Args:
+        given: The value of `--map`.
+        drop: The value of `--drop`.
+        error: What to raise.
+
+    Returns:
+        New names by old ones; None where neither option was given.
+
+    Raises:
+        RboxError: Of the class `error`, if a file cannot be read, or one class gets two new names.
+    """
+    from rbox_formats.parsing import class_mapping
+
+    found: dict[str, str | None] = {}
+    named = [*given.names.items(), *((name, None) for name in drop)]
+    for old, new in [*(pair for path in given.files for pair in class_mapping.read(path, error).items()), *named]:
+        if found.setdefault(old, new) != new:
+            raise error(f"expected one thing to be done with {quoted(old)}, got two")
+    return found if found or given.files else None
 
 
 def parse_size(value: str) -> tuple[int, int]:
@@ -142,14 +260,23 @@ def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
-def class_names_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds `--class-names`, as a comma-separated list or a file with a name per line; None where it is not given."""
-    return click.option(
+def named_classes_option(help: str, **more: Any) -> Decorator:
+    """Add `--class-names`, whose value is class names, or None where it is not given.
+
+    Args:
+        help: Whose classes they are, and the default.
+        **more: As in `option`.
+    """
+    return option(
         "--class-names",
+        metavar="NAMES",
         callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
-        help="The classes: a comma-separated list, a file with one name per line, or a dataset format that has a list. "
-        "[default: those of --format]",
-    )(function)
+        help=help.replace("NAMES", "a comma-separated list, a file with one name per line, or a dataset format"),
+        **{"group": "Dataset", **more},
+    )
+
+
+class_names_option = named_classes_option("The dataset's classes: NAMES. [default: those of --format]")
 
 
 def parse_class_names(value: str) -> ClassNames:

@@ -79,10 +79,10 @@ def _new_folder(out: Path) -> Iterator[Path]:
 
 
 class Placed:
-    """A note, beside what is written, of what is being put there: what a killed run has put can be told by it.
+    """A note, beside what is written, of what is being put there: it shows what a killed run has put there.
 
-    A dataset that came whole is refused where another is to be written; half of one, or one that nobody has compared
-    yet with its source, must not be.
+    A dataset that came whole is refused where another is to be written; half of one, or one that is not yet
+    compared with its source, must not be.
 
     Args:
         out: The dataset that is written.
@@ -97,7 +97,7 @@ class Placed:
         self._path = self._base / f".rbox-convert-{digits}.json"
 
     def remove_stopped(self) -> int:
-        """Removes what a run that was stopped has put there, but for what was changed since; how many files."""
+        """Remove what a stopped run has put there, except what was changed since, and return how many files."""
         try:
             noted = json.loads(self._path.read_text(encoding="utf-8"))
             files = [(self._base / name, mark) for name, mark in noted.items()]

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-_OPTIONS = (
-    click.option("--pictures", type=Path, help="Also draws each image with its boxes into this folder."),
-    click.option(
-        "--geojson",
-        type=Path,
-        help="Also writes the predictions for a map: a file (.geojson, or .gpkg for a GeoPackage), or a folder with a "
-        "file for each image; in map coordinates where an image has them.",
+from rbox_formats.cli._command import PATH, option, options
+
+prediction_options = options(
+    option(
+        "--skip-broken",
+        is_flag=True,
+        help="Leave out broken images, and list them at the end.",
+        group="Windows and images",
     ),
-    click.option(
+    option("--pictures", type=PATH, help="Also draw each image with its boxes into this folder.", group="Output"),
+    option(
+        "--geojson",
+        type=PATH,
+        help="Also write the predictions for a map: a file (.geojson, or .gpkg for a GeoPackage), or a folder with a "
+        "file for each image; in map coordinates where an image has them.",
+        group="Output",
+    ),
+    option(
         "--geojson-crs",
         metavar="EPSG:CODE",
-        help="Converts the map coordinates to this system, such as EPSG:4326. [default: the images' own]",
+        help="Convert the map coordinates to this system, such as EPSG:4326. [default: the images' own]",
+        group="Output",
     ),
-    click.option("--skip-broken", is_flag=True, help="Leaves broken images out, and lists them at the end."),
 )
-
-
-def prediction_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add `--pictures`, `--geojson`, `--geojson-crs` and `--skip-broken`."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
 
 
 def require_images(images: Sequence[str], data: Path | None) -> None:

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
+from rbox_formats.cli._command import FORMAT_TO_WRITE, PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, dataset_options, folder_options, only_labelled_option
+from rbox_formats.cli._options import (
+    MapOption,
+    class_map_options,
+    class_names_option,
+    dataset_options,
+    folder_options,
+    only_labelled_option,
+    read_class_map,
+)
 from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
 
@@ -21,44 +30,47 @@ if TYPE_CHECKING:
     from rbox_formats.cli._conversion import ClassMap
 
 
-def _renamed(_context: click.Context, _option: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
-    renamed: dict[str, str] = {}
-    for pair in pairs:
-        old, equals, new = (part.strip() for part in pair.partition("="))
-        if not (old and equals and new):
-            raise click.BadParameter(f"expected OLD=NEW, got {quoted(pair)}")
-        if renamed.setdefault(old, new) != new:
-            raise click.BadParameter(
-                f"expected one new name for {quoted(old)}, got {quoted(renamed[old])} and {quoted(new)}"
-            )
-    return renamed
-
-
-@click.command()
+@command(
+    "rbox-formats convert --data DOTA --split train --to coco --out COCO --images link",
+    "rbox-formats convert --data tasks --format label-studio --to dota --out DOTA --drop tree",
+    "rbox-formats convert --data DOTA --to yolo-obb --out yolo --map ship=boat --clip",
+    cls=Listing,
+)
 @dataset_options()
 @folder_options
 @class_names_option
 @only_labelled_option
-@click.option("--to", required=True, help="The format to write.")
-@click.option("--out", type=Path, required=True, help="The new dataset's folder.")
-@click.option("--out-split", help="The part of the new dataset to write; '' for none.  [default: as --split]")
-@click.option("--map", "renamed", multiple=True, metavar="OLD=NEW", callback=_renamed, help="Rename a class.")
-@click.option("--drop", multiple=True, metavar="NAME", help="Leave a class's objects out.")
-@click.option(
+@option(
+    "--only-with-images",
+    is_flag=True,
+    old="--skip-missing",
+    help="Leave out annotations whose image is missing.",
+    group="Dataset",
+)
+@class_map_options("the dataset")
+@option("--to", type=FORMAT_TO_WRITE, required=True, help="The format to write.", group="Output")
+@option("--out", type=PATH, required=True, help="The folder of the new dataset.", group="Output")
+@option("--out-split", help="The part of the new dataset to write; '' for none. [default: as --split]", group="Output")
+@option(
     "--clip",
     is_flag=True,
-    help="Cut off what lies outside of the images: of each object the smallest rectangle around the rest, or nothing.",
+    help="Cut objects at the border of their image: each becomes the smallest rectangle around its part inside. An "
+    "object outside of the image is dropped.",
+    group="Output",
 )
-@click.option("--skip-missing", is_flag=True, help="Leave out annotations whose image is not there.")
-@click.option(
+@option(
     "--images",
     type=click.Choice(["none", "copy", "link"]),
     default="none",
-    show_default=True,
-    help="Whether to copy the images to where the new dataset has them, or to link them (symbolic links); with the "
-    "world files beside them.",
+    help="Copy the images to their place in the new dataset, or make symbolic links; the world files beside them too.",
+    group="Output",
 )
-@click.option("--check/--no-check", default=True, help="Whether to read what was written and compare it.")
+@option(
+    "--check/--no-check",
+    default=True,
+    help="Read the new dataset and compare it with the original.",
+    group="Output",
+)
 @writes("out")
 def convert(
     data: Path,
@@ -71,18 +83,18 @@ def convert(
     to: str,
     out: Path,
     out_split: str | None,
-    renamed: dict[str, str],
+    mapping: MapOption,
     drop: tuple[str, ...],
     clip: bool,
-    skip_missing: bool,
+    only_with_images: bool,
     images: str,
     check: bool,
 ) -> None:
     """Write a dataset's annotations in another format.
 
-    --map and --drop may be given more than once; classes renamed alike become one. What was written is read back and
-    compared with the original: what the new format cannot hold is said, with how much of it there was. What a run that
-    was stopped has left is done anew.
+    Classes that get the same new name become one. The new dataset is read back and compared with the original, and what
+    the new format cannot hold is reported, with its amount. After a stopped run, the same command converts everything
+    again.
     """
     from rbox_formats import datasets
     from rbox_formats.cli import _output
@@ -94,7 +106,10 @@ def convert(
     if only_labelled:
         dataset = dataset.labelled()
     target = datasets.get(to)
-    classes = class_map(dataset.class_names, target.class_names, renamed, drop)
+    new_names = read_class_map(mapping, drop) or {}
+    dropped = [name for name, new in new_names.items() if new is None]
+    renamed = {name: new for name, new in new_names.items() if new is not None}
+    classes = class_map(dataset.class_names, target.class_names, renamed, dropped)
     out_split = (split if out_split is None else out_split) or None
     _output.refuse_inputs(out, data, split, dataset)
     folder = target.images(out, out_split) if target.images else None
@@ -111,7 +126,7 @@ def convert(
 
     def records(staged_folder: Path | None) -> Iterator[ImageRecord]:
         for index, record in enumerate(track(dataset, "converting")):
-            if skip_missing and record.path is None:
+            if only_with_images and record.path is None:
                 counts["missing"] += 1
                 continue
             if record.image_id in written:
@@ -157,7 +172,8 @@ def convert(
             # The record itself says what it has not, and no format does.
             if type(error) is FormatsError and in_hand and in_hand[0].path is None:
                 raise DatasetError(
-                    str(error), remedy="Put the image there, or leave out annotations without theirs (--skip-missing)."
+                    str(error),
+                    remedy="Put the image there, or leave out annotations without theirs (--only-with-images).",
                 ) from error
             raise
         if shared:
@@ -175,8 +191,8 @@ def convert(
     click.echo(f"{counts['objects']} objects on {len(written)} images are in {where}.")
     if counts["missing"]:
         click.echo(f"Annotations left out because they have no image: {counts['missing']}.")
-    if drop:
-        click.echo(f"Objects of dropped classes left out: {counts['dropped']}.")
+    if dropped:
+        click.echo(f"Dropped objects, by --drop or --map: {counts['dropped']}.")
     if clip:
         click.echo(
             f"Objects cut at the border of their image: {counts['outside']}; left out, outside: {counts['gone']}."
@@ -196,13 +212,13 @@ def convert(
         click.echo(f"Images belong in {folder}; none were copied (--images).")
     for line in compared:
         click.echo(line)
-    placed.end()  # behind the last word: whoever has not read it may give the command again
+    placed.end()  # after the last message: a user who did not get it may give the command again
 
 
 def _require_free(to: str, out: Path, split: str | None, names: ClassNames, staged: Path) -> bool:
     """Makes sure that there is room for the new annotations, and that the format has a place for their classes.
 
-    Where they will be is told by the format itself, which writes a dataset without images beside.
+    The format itself says where they will be: it writes a dataset without images beside.
 
     Returns:
         Whether the parts of the dataset share a folder of annotations, so that some may be there.

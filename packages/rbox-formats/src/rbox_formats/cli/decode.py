@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
-from rbox_formats.cli._group import Listing
+from rbox_formats.cli._command import PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
-from rbox_formats.cli._options import class_names_option, codec_options, input_size_option
+from rbox_formats.cli._options import codec_options, input_size_option, named_classes_option
 from rbox_formats.errors import listed, quoted
 from rbox_formats.progress import track
 
@@ -41,17 +41,26 @@ class Answer:
     asked: str | None
 
 
-@click.command(cls=Listing)
-@click.argument("texts", type=Path)
-@class_names_option
+@command(
+    "rbox-formats decode answers.jsonl --class-names plane,ship --out predictions.jsonl",
+    "rbox-formats decode answers.jsonl --class-names dota --codec qwen2.5-vl --out p.jsonl",
+    cls=Listing,
+)
+@click.argument("texts", type=PATH)
+@named_classes_option("The classes that a text may name: NAMES that has a list.", group="Text format")
 @codec_options
-@input_size_option
-@click.option(
+@input_size_option(
+    "The image size that the model saw, in pixels, for codecs that count in pixels. [default: the image's own size]",
+    group="Text format",
+)
+@option(
     "--near-match",
     type=click.FloatRange(0, 1),
-    help="Take unknown names for the nearest class from this similarity (0..1).",
+    help="Replace an unknown class name by the most similar class, if they are at least this similar (0 to 1). "
+    "[default: unknown names are dropped]",
+    group="Text format",
 )
-@click.option("--out", type=Path, required=True, help="The predictions file to write.")
+@option("--out", type=PATH, required=True, help="The predictions file to write.", group="Output")
 @writes("out")
 def decode(
     texts: Path,
@@ -62,10 +71,11 @@ def decode(
     near_match: float | None,
     out: Path,
 ) -> None:
-    """Read boxes from TEXTS, any model's answers: JSON lines with image_id, width, height and text.
+    """Read boxes from TEXTS, the answers of any model.
 
-    An image may have several lines, such as one for each class that was asked for ("class"). "input_size" is a line's
-    own --input-size.
+    TEXTS is a file of JSON lines with image_id, width, height and text. An image may have several lines, such as one
+    for each class that the model was asked for ("class"). A line may have its own "input_size". If the predictions file
+    has some of the images already, the command resumes after them.
     """
     from rbox_formats import codecs, files, predictions
     from rbox_formats.errors import CodecError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
-from rbox_formats.cli._group import Listing
+from rbox_formats.cli._command import PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import class_names_option, codec_options, dataset_options, input_size_option
 from rbox_formats.progress import track
@@ -20,12 +20,20 @@ if TYPE_CHECKING:
     from rbox_formats.codecs import Codec
 
 
-@click.command(cls=Listing)
+@command(
+    "rbox-formats encode --data DOTA --split train --codec geochat --out texts.jsonl",
+    cls=Listing,
+)
 @dataset_options()
 @class_names_option
 @codec_options
-@input_size_option
-@click.option("--out", type=Path, required=True, help="The file of texts to write: JSON lines, one per image.")
+@input_size_option(
+    "The image size that the model sees, in pixels, for codecs that count in pixels. [default: the image's own size]",
+    group="Text format",
+)
+@option(
+    "--out", type=PATH, required=True, help="The file of texts to write: JSON lines, one per image.", group="Output"
+)
 @writes("out")
 def encode(
     data: Path,
@@ -59,7 +67,7 @@ def encode(
                 objects_left_out += objects
     click.echo(f"{written} texts are in {out}." + (f" {left_out} label files have no image." if left_out else ""))
     if objects_left_out:
-        click.echo(f"{objects_left_out} objects are in none of them: {codec} writes so many in a text and no more.")
+        click.echo(f"{objects_left_out} objects are in none of them: {codec} limits the number in a text.")
 
 
 def _lines(

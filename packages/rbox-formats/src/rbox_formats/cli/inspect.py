@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rbox_formats._records import ClassNames
+from rbox_formats.cli._command import PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import (
     class_names_option,
@@ -26,30 +27,38 @@ if TYPE_CHECKING:
 _BAR = 40
 
 
-@click.command()
-@click.argument("folder", type=Path, required=False)
+@command(
+    "rbox-formats inspect DOTA --split train",
+    "rbox-formats inspect --data DOTA --format dota-v1.5 --split val --out looked-at",
+    cls=Listing,
+)
+@click.argument("folder", type=PATH, required=False)
 @dataset_options(required=False)
 @folder_options
 @class_names_option
 @only_labelled_option
 @pixels_options
-@click.option("--out", type=Path, help="A folder for inspection.json, summary.png, and pictures of images.")
-@click.option(
+@option("--out", type=PATH, help="The folder for inspection.json, summary.png, and pictures of images.", group="Output")
+@option(
     "--limit",
     type=click.IntRange(0),
     default=50,
-    show_default=True,
-    help="How many images to draw: those with suspicious objects first, then a sample of the others.",
+    help="The most images to draw: first those with suspicious objects, then a random sample of the others.",
+    group="Output",
 )
-@click.option(
-    "--max-side", type=click.IntRange(64), default=2048, show_default=True, help="Larger images are drawn smaller, px."
+@option(
+    "--max-side",
+    type=click.IntRange(64),
+    default=2048,
+    help="The longest side of a picture in pixels; larger images are drawn smaller.",
+    group="Output",
 )
-@click.option(
+@option(
     "--show",
     type=click.IntRange(0),
     default=10,
-    show_default=True,
-    help="How many suspicious objects of each kind, and broken files, to list here; inspection.json has all.",
+    help="The most suspicious objects of each kind, and broken files, to list here; inspection.json has all.",
+    group="Output",
 )
 @click.pass_context
 @writes("out")
@@ -68,19 +77,19 @@ def inspect(
     max_side: int,
     show: int,
 ) -> None:
-    """Count a dataset's objects, find what is odd about them, and draw them.
+    """Count a dataset's objects, find suspicious ones, and draw them.
 
-    FOLDER, or --data. Of a FOLDER whose --format is not given the format is found by trying them.
+    Give the dataset as FOLDER or as --data. For FOLDER without --format, the format is found by trying all of them.
 
     Suspicious is an object that lies outside its image, has no area, is larger than its image, crosses itself, is not
     rectangular (fills less than 0.7 of its smallest rectangle), is thin (less than 1 px wide, or 80 times as long as
     wide), or repeats another of its class (each corner within a tenth of its width).
 
-    Images are listed whose files note that they are to be turned, which they are everywhere, and annotations whose own
-    size is that of the image on its side: they may have been drawn on the pixels as stored.
+    It also lists images that are turned by a note in their file (every command turns them), and annotations whose own
+    size is that of the image before it is turned: they may have been drawn on the pixels as stored.
 
-    Files that cannot be read are listed, each with its first fault, and the others counted; the exit code is then 1.
-    Images are decoded only to be drawn (--out).
+    Files that cannot be read are listed with their first error, and the exit code is then 1. Images are decoded only to
+    be drawn (--out).
     """
     from rbox_formats import datasets, draw, files, inspection
     from rbox_formats.cli import _output
@@ -256,7 +265,7 @@ def _print_broken(broken: tuple[Broken, ...], show: int) -> None:
 def _draw(
     dataset: Dataset, found: Inspection, folder: Path, limit: int, max_side: int
 ) -> tuple[int, tuple[Broken, ...]]:
-    """Draws up to so many images; how many it drew, and the image files that it could not read."""
+    """Draw at most `limit` images; return how many it drew, and the image files that it could not read."""
     import random
 
     from rbox_formats import draw, files

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rbox_formats import __version__
+from rbox_formats.cli._completion import completion
 from rbox_formats.cli._group import Group
 from rbox_formats.cli.convert import convert
 from rbox_formats.cli.decode import decode
@@ -13,11 +14,11 @@ from rbox_formats.cli.inspect import inspect
 from rbox_formats.cli.split import split
 
 
-@click.group(cls=Group)
+@click.group("rbox-formats", cls=Group)
 @click.version_option(__version__)
 def main() -> None:
-    """Rotated boxes in aerial images: look at datasets, write boxes as text, read them back."""
+    """Inspect, convert and split datasets of rotated boxes, and write and read boxes as text."""
 
 
-for _command in (inspect, convert, split, encode, decode):
+for _command in (inspect, convert, split, encode, decode, completion("rbox-formats")):
     main.add_command(_command)

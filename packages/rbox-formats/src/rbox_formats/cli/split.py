@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from rbox_formats._records import ClassNames
+from rbox_formats.cli._command import FORMAT_TO_WRITE, PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import (
     class_names_option,
@@ -19,65 +20,106 @@ from rbox_formats.cli._options import (
 )
 
 
-@click.command()
+@command(
+    "rbox-formats split --data DOTA --split train --out windows",
+    "rbox-formats split --data DOTA --out windows --scale 0.5 --scale 1 --scale 1.5 --gap 500",
+    cls=Listing,
+)
 @dataset_options()
 @folder_options
 @class_names_option
 @only_labelled_option
 @pixels_options
-@click.option("--out", type=Path, required=True, help="The folder of the dataset of windows.")
-@click.option("--out-format", default="dota", show_default=True, help="The format of its annotations.")
-@click.option("--size", type=int, default=1024, show_default=True, help="Side of the windows, in pixels.")
-@click.option("--gap", type=int, help="How far they overlap, in pixels. [default: DOTA's 200 at 1024, in proportion]")
-@click.option(
+@option(
+    "--window",
+    "size",
+    type=int,
+    default=1024,
+    old="--size",
+    help="Side of the windows in pixels.",
+    group="Windows and images",
+)
+@option(
+    "--gap",
+    type=int,
+    help="Overlap of neighbouring windows in pixels. [default: 200 for windows of 1024, others in proportion]",
+    group="Windows and images",
+)
+@option(
     "--scale",
     "scales",
     type=float,
     multiple=True,
     default=(1.0,),
-    show_default=True,
-    help="How large the image is seen; more than one may be given. DOTA's recipe: 0.5, 1 and 1.5, with --gap 500.",
+    help="Resize images by this factor before they are cut. Repeat it for more. DOTA's recipe is 0.5, 1 and 1.5, with "
+    "--gap 500.",
+    group="Windows and images",
 )
-@click.option(
+@option(
     "--iof",
     "iof_threshold",
     type=float,
     default=0.7,
-    show_default=True,
-    help="Share of an object inside a window from which it belongs to it (0..1).",
+    help="The share of an object's area that must lie in a window for the object to belong to it (0 to 1).",
+    group="Windows and images",
 )
-@click.option(
+@option(
     "--border",
     type=click.Choice(["keep", "clip"]),
     default="keep",
-    show_default=True,
-    help="Of objects that a window cuts, keep the outline, or clip it and take the smallest rectangle around the rest.",
+    help="Objects that a window cuts keep their outline, or are clipped: they become the smallest rectangle around the "
+    "part inside.",
+    group="Windows and images",
 )
-@click.option(
+@option(
     "--below",
     type=click.Choice(["drop", "difficult"]),
     default="drop",
-    show_default=True,
-    help="What becomes of objects below --iof.",
+    help="What to do with objects below --iof: drop them, or mark them as difficult.",
+    group="Windows and images",
 )
-@click.option(
+@option(
     "--min-image-share",
     type=float,
     default=0.6,
-    show_default=True,
-    help="Share of a window that lies on the image, above which it is taken; the best ones are, if none has it.",
+    help="Keep windows with more than this share on the image (0 to 1). If there is none, those with the largest share "
+    "are kept.",
+    group="Windows and images",
 )
-@click.option("--padding/--no-padding", default=True, show_default=True, help="Fill windows up beyond the border.")
-@click.option(
+@option(
+    "--padding/--no-padding",
+    default=True,
+    help="Fill windows up to their full size beyond the image's border.",
+    group="Windows and images",
+)
+@option(
     "--resize/--no-resize",
     default=True,
-    show_default=True,
-    help="Store windows of other scales at --size, or with the image's own pixels, as MMRotate does.",
+    help="Store windows of other scales with a side of --window, or with the image's own pixels, as MMRotate does.",
+    group="Windows and images",
 )
-@click.option("--keep-empty/--skip-empty", default=True, show_default=True, help="Windows without objects.")
-@click.option("--image-format", type=click.Choice(["png", "jpg"]), default="png", show_default=True)
-@click.option("--quality", type=int, default=95, show_default=True, help="Of JPEG (1..100).")
-@click.option("--workers", type=click.IntRange(1), help="Processes, an image each at a time. [default: one per core]")
+@option(
+    "--keep-empty/--skip-empty", default=True, help="Write windows without objects too.", group="Windows and images"
+)
+@option(
+    "--to",
+    "out_format",
+    type=FORMAT_TO_WRITE,
+    default="dota",
+    old="--out-format",
+    help="The format to write.",
+    group="Output",
+)
+@option("--out", type=PATH, required=True, help="The folder of the dataset of windows.", group="Output")
+@option(
+    "--image-format",
+    type=click.Choice(["png", "jpg"]),
+    default="png",
+    help="The format of the window images.",
+    group="Output",
+)
+@option("--quality", type=int, default=95, help="JPEG quality (1 to 100).", group="Output")
+@option("--workers", type=click.IntRange(1), help="Processes; each cuts one image at a time. [default: one per core]")
 @writes("out")
 def split(
     data: Path,
@@ -92,7 +134,10 @@ def split(
     workers: int | None,
     **options: Any,
 ) -> None:
-    """Cut a dataset's images into windows. Stopped at any instant, the same command goes on where it was."""
+    """Cut a dataset's images into windows.
+
+    After a stopped run, the same command resumes where that run stopped.
+    """
     from rbox_formats import datasets, splitting
     from rbox_formats.cli import _output
 

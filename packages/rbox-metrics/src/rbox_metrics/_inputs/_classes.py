@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from rbox_formats import ClassNames, Dataset, ImageRecord, files
-from rbox_formats.errors import listed, quoted, said
+from rbox_formats import ClassNames, Dataset, ImageRecord
+from rbox_formats.errors import listed, quoted
+from rbox_formats.parsing import class_mapping
 
 from rbox_metrics._inputs._flat import FlatBoxes
 from rbox_metrics.errors import MetricsError
@@ -93,24 +93,7 @@ def read_class_mapping(path: str | Path) -> dict[str, str | None]:
     Raises:
         MetricsError: If it cannot be read, or holds something else.
     """
-    path = files.as_path(path, MetricsError)
-    remedy = 'It reads {"class of the detector": "class of the dataset", "class to leave out": null}.'
-    try:
-        values = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=list)
-    except OSError as error:
-        raise MetricsError(f"expected a file that can be read, got: {error.strerror}", path=path) from error
-    except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise MetricsError(f"expected JSON, got {said(error)}", path=path, line=line, remedy=remedy) from error
-    # An object comes as a list of pairs, an array as a list of values: so that a key that comes twice is seen.
-    if not isinstance(values, list) or not all(isinstance(pair, tuple) for pair in values):
-        raise MetricsError("expected a JSON object of class names", path=path, remedy=remedy)
-    wrong = [key for key, value in values if not isinstance(value, str | None)]
-    if wrong:
-        raise MetricsError(f"expected a class name or null for {quoted(wrong[0])}", path=path, remedy=remedy)
-    if len(dict(values)) < len(values):
-        raise MetricsError("expected each class once", path=path, remedy=remedy)
-    return dict(values)
+    return class_mapping.read(path, MetricsError)
 
 
 def _table(source: ClassNames, target: ClassNames, mapping: Mapping[str, str | None]) -> IntsC:

@@ -9,6 +9,8 @@ from rbox_metrics.cli._scoring import (
     check_outputs,
     convention_option,
     output_options,
+    plots_option,
+    report_option,
     score,
     scoring_options,
 )
@@ -18,6 +20,8 @@ __all__ = [
     "check_outputs",
     "convention_option",
     "output_options",
+    "plots_option",
+    "report_option",
     "say_if_compiling",
     "score",
     "scoring_options",

@@ -16,7 +16,7 @@ def say_if_compiling(command: Scoring, protocol: ProtocolName, geometry: Geometr
     """Says what is about to be compiled and for how long, where an earlier run has not left it on disk.
 
     Args:
-        command: Whose figures are to come.
+        command: What is computed next.
         protocol: As in `evaluate`.
         geometry: As in `evaluate`.
     """
@@ -39,7 +39,7 @@ def say_if_compiling(command: Scoring, protocol: ProtocolName, geometry: Geometr
 
 
 def seconds_for(count: int) -> float:
-    """How long so many functions take to compile: the compiler's start, and some of them alike."""
+    """Return the seconds that compiling this number of functions takes, with the start of the compiler."""
     return 1 + count / 4
 
 

@@ -8,7 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rbox_formats import ClassNames, Dataset
-from rbox_formats.cli import only_labelled_option, parse_class_names
+from rbox_formats.cli import (
+    PATH,
+    Known,
+    MapOption,
+    class_map_options,
+    data_option,
+    format_option,
+    named_classes_option,
+    only_labelled_option,
+    only_with_images_option,
+    option,
+    options,
+    read_class_map,
+    split_option,
+)
 
 from rbox_metrics.cli._compiling import say_if_compiling
 from rbox_metrics.errors import MetricsError
@@ -19,160 +33,173 @@ if TYPE_CHECKING:
 else:
     Report = Any  # numba loads with it, and `--help` answers at once
 
-Command = Callable[..., Any]
-
 # As `rbox_metrics._inputs.predictions.ANGLES` has them, without waiting for numpy: a test holds the two together.
 _ANGLES = ("degrees-counter-clockwise", "degrees-clockwise", "radians-counter-clockwise", "radians-clockwise")
 
 
-def add_options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """One decorator for several options, listed in the help in the order given."""
-
-    def add(function: Command) -> Command:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return add
-
-
-truth_options = add_options(
-    click.option("--truth", type=Path, required=True, help="The annotated dataset's folder."),
-    click.option("--format", default="dota", show_default=True, help="The dataset's format."),
-    click.option("--split", help="The part of the dataset, where it has parts, such as 'val'."),
+truth_options = options(
+    data_option(old="--truth"),
+    format_option,
+    split_option,
     only_labelled_option,
-    click.option(
+    option(
         "--count-difficult",
         is_flag=True,
-        help="Counts difficult objects like any other. [default: they are not to be found, and what lies on them is "
-        "neither right nor wrong]",
+        help="Count difficult objects like all others. [default: a detector need not find them, and detections on them "
+        "are neither right nor wrong]",
+        group="Dataset",
     ),
-    click.option(
-        "--class-names",
-        callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
-        help="The dataset's classes: a comma-separated list, a file with one name per line, or a dataset format that "
-        "has a list. [default: those of a predictions.jsonl, unless a mapping is given; else those of --format]",
+    named_classes_option(
+        "The dataset's classes: NAMES that has a list. [default: those of a predictions.jsonl, unless --map or --drop "
+        "is given; otherwise those of --format]"
     ),
 )
 
-only_with_images_option = click.option(
-    "--only-with-images",
-    is_flag=True,
-    help="Leaves out images of the ground truth whose file is not there. [default: all count, and what is on images "
-    "without a file is missed]",
-)
-
-convention_option = click.option(
+convention_option = option(
     "--convention",
     type=click.Choice(list(_ANGLES)),
-    help="How COCO results give the angles of their boxes. [default: degrees-counter-clockwise, as a COCO truth; "
-    "MMRotate writes radians-clockwise, and where they may be such that is asked for]",
+    help="The angles of the boxes in COCO results. [default: degrees-counter-clockwise, as in COCO ground truth. "
+    "MMRotate writes radians-clockwise: if the boxes may be such, the option is required]",
+    group="Predictions",
 )
 
-format_of_files = click.option(
-    "--predictions-format", help="What they are, where that cannot be told: a dataset format, for instance."
+
+def _kinds() -> list[str]:
+    from rbox_formats import datasets
+
+    from rbox_metrics._inputs.predictions import KINDS
+
+    return [*KINDS, *(name for name, entry in datasets.FORMATS.items() if entry.read)]
+
+
+format_of_files = option(
+    "--predictions-format",
+    type=Known("kind of predictions", _kinds),
+    metavar="FORMAT",
+    help="The format of the predictions, which may be a dataset format. [default: found from the content]",
+    group="Predictions",
 )
 
-class_names_of_files = click.option(
-    "--class-names",
-    callback=lambda _context, _option, value: None if value is None else parse_class_names(value),
-    help="The detector's classes: a comma-separated list, a file with one name per line, or a dataset format that has "
-    "a list. [default: those that the file names]",
+class_names_of_files = named_classes_option(
+    "The detector's classes: NAMES that has a list. [default: those that the file names]", group="Predictions"
 )
 
-predictions_options = add_options(
-    click.option(
+
+def annotations_option(which: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add `--annotations`.
+
+    Args:
+        which: Says which images the file lists.
+    """
+    return option(
+        "--annotations",
+        type=PATH,
+        help=f"The COCO file {which}, whose image and category numbers COCO results use.",
+        group="Predictions",
+    )
+
+
+predictions_options = options(
+    option(
         "--predictions",
         "predictions_path",
-        type=Path,
+        type=PATH,
         required=True,
-        help="The detections: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a folder or a zip), COCO results, "
-        "the folder of Ultralytics' predict save_txt save_conf, or a dataset.",
+        help="The predictions: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a folder or a zip), COCO "
+        "results, the folder of Ultralytics' predict save_txt save_conf, or a dataset.",
+        group="Predictions",
     ),
     format_of_files,
-    click.option("--annotations", type=Path, help="The COCO file whose numbers COCO results use."),
+    annotations_option("of the ground truth"),
     convention_option,
-    click.option(
-        "--class-mapping",
-        type=Path,
-        help='A JSON file that leads the detector\'s classes to the dataset\'s: {"van": "vehicle", "helipad": null}.',
-    ),
+    class_map_options("the detector", old="--class-mapping"),
 )
 
-protocol_option = click.option(
+protocol_option = option(
     "--protocol",
     type=click.Choice(["voc07", "voc", "dota", "coco", "fair1m"]),
     default="voc07",
-    show_default=True,
-    help="Whose average precision: MMRotate's by eleven points or as an area, DOTA's kit's, COCO's, FAIR1M's.",
+    help="How average precision (AP) is computed. voc07: at 11 recall levels, MMRotate's default; voc: as the area "
+    "under the curve, as in MMRotate; dota: at 11 recall levels on quads, as in DOTA's kit; coco: at 101 recall levels "
+    "and 10 IoUs; fair1m: as LMMRotate scores FAIR1M.",
+    group="Scoring",
 )
 
-geometry_option = click.option(
+geometry_option = option(
     "--geometry",
     type=click.Choice(["rbox", "quad"]),
-    help="Compares boxes, or quads as annotated. [default: quad for dota, else rbox]",
+    help="Compare rotated boxes, or quads as annotated. [default: quad for dota, otherwise rbox]",
+    group="Scoring",
 )
 
-iou_option = click.option(
+iou_option = option(
     "--iou",
     "iou_threshold",
     type=float,
     default=0.5,
-    show_default=True,
-    help="The overlap that a detection needs.",
+    help="The IoU that a prediction needs to match an object.",
+    group="Scoring",
 )
 
 # Of a table at one overlap.
-table_options = add_options(
+table_options = options(
     truth_options, only_with_images_option, predictions_options, protocol_option, geometry_option, iou_option
 )
 
-scoring_options = add_options(
+scoring_options = options(
     only_with_images_option,
     protocol_option,
     geometry_option,
-    click.option(
+    option(
         "--iou",
         "iou_thresholds",
         type=float,
         multiple=True,
-        help="The overlap that a detection needs; more than one may be given. [default: 0.5; for coco 0.5 to 0.95]",
+        help="The IoU that a prediction needs to match an object. Repeat it for more. [default: 0.5; for coco 0.5 to "
+        "0.95]",
+        group="Scoring",
     ),
-    click.option(
+    option(
         "--max-dets",
         type=int,
         multiple=True,
-        help="For coco: how many detections of a class count on an image. [default: 100, 300, 1000]",
+        help="For coco: the most predictions of a class that count on an image. Repeat it for more. [default: 100, "
+        "300, 1000]",
+        group="Scoring",
     ),
 )
 
-output_options = add_options(
-    click.option(
-        "--out",
-        type=Path,
-        multiple=True,
-        help="A file for the report, by its ending JSON, Markdown (.md) or CSV; more than one may be given.",
-    ),
-    click.option("--plots", type=Path, help="A folder for the report's pictures."),
+report_option = option(
+    "--out",
+    type=PATH,
+    multiple=True,
+    help="A file for the report: .json, .md (Markdown) or .csv. Repeat it for more.",
+    group="Output",
 )
 
+plots_option = option(
+    "--plots", type=PATH, help="A folder for the report's charts, and its worst images.", group="Output"
+)
 
-def read_mapping(path: Path | None) -> dict[str, str | None] | None:
-    """The class mapping in a file, if there is one."""
-    if path is None:
-        return None
-    from rbox_metrics import read_class_mapping
+output_options = options(report_option, plots_option)
 
-    return read_class_mapping(path)
+
+def class_map_of(mapping: MapOption, drop: tuple[str, ...]) -> dict[str, str | None] | None:
+    """Return the dataset's class for each of the detector's that `--map` and `--drop` name, None where it is dropped.
+
+    Raises:
+        MetricsError: If a file is not as expected, or one class gets two new names.
+    """
+    return read_class_map(mapping, drop, MetricsError)
 
 
 def open_truth(
-    truth: Path,
+    data: Path,
     format: str,
     split: str | None,
     class_names: ClassNames | None,
     predictions_path: Path,
-    class_mapping: Path | None,
+    mapping: dict[str, str | None] | None,
     only_labelled: bool = False,
 ) -> Dataset:
     """The dataset, with the classes asked for; else, without a mapping, those that a predictions.jsonl names.
@@ -183,10 +210,10 @@ def open_truth(
     from rbox_formats.errors import DatasetError
     from rbox_formats.progress import track
 
-    borrowed = class_names is None and class_mapping is None and predictions_path.suffix == ".jsonl"
+    borrowed = class_names is None and mapping is None and predictions_path.suffix == ".jsonl"
     if borrowed:
         class_names = predictions.read(predictions_path).class_names
-    found = datasets.read(format, truth, split, class_names)
+    found = datasets.read(format, data, split, class_names)
     if only_labelled:
         found = found.labelled()
     try:
@@ -196,14 +223,14 @@ def open_truth(
             raise MetricsError(
                 f"expected a dataset with the classes of the predictions, got others: {str(error).splitlines()[0]}",
                 path=predictions_path,
-                remedy="Name the dataset's own classes (--class-names), and where the detector's go (--class-mapping).",
+                remedy="Name the dataset's own classes (--class-names), and rename the detector's (--map).",
             ) from error
         raise
     return Dataset(found.class_names, records)
 
 
 def annotations_for(
-    annotations: Path | None, truth: Path, format: str, split: str | None, predictions_path: Path, kind: str | None
+    annotations: Path | None, data: Path, format: str, split: str | None, predictions_path: Path, kind: str | None
 ) -> Path | None:
     """The COCO file that says what the numbers in COCO results mean: the one named, or the truth's own."""
     from rbox_formats.datasets import coco
@@ -212,7 +239,7 @@ def annotations_for(
 
     if annotations is not None or format not in ("coco", "coco-rotated") or not predictions_path.exists():
         return annotations
-    return coco.file_of(truth, split) if (kind or kind_of(predictions_path)) == "coco-results" else None
+    return coco.file_of(data, split) if (kind or kind_of(predictions_path)) == "coco-results" else None
 
 
 def check_outputs(
@@ -293,7 +320,7 @@ def score(
         full=True,
         **reading,
     )
-    # Files first: whoever reads what is printed may stop before its end.
+    # Files first: the reader of what is printed may stop before its end.
     for path in out:
         report.save(path)
     if plots:
@@ -317,7 +344,7 @@ def score(
 
 
 def show(report: Report) -> None:
-    """Prints a table of classes for each IoU threshold, up to three, and the figures besides."""
+    """Prints a table of classes for each IoU threshold, up to three, and the other metrics."""
     from rich.console import Console
 
     from rbox_metrics._reports import error_rows

@@ -1,4 +1,4 @@
-"""Tables of one figure over many thresholds or classes: opened, printed and written alike."""
+"""Tables of a metric over many thresholds or classes: read, printed and written alike."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 from rbox_formats import files
-from rbox_formats.cli import show_messages
+from rbox_formats.cli import PATH, MapOption, option, show_messages
 
 from rbox_metrics.cli._compiling import Scoring, say_if_compiling
-from rbox_metrics.cli._scoring import annotations_for, open_truth, read_mapping
+from rbox_metrics.cli._scoring import annotations_for, class_map_of, open_truth
 
 if TYPE_CHECKING:
     from rbox_formats import ClassNames, Dataset, ImageRecord
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from rbox_metrics.tables import Cell
     from rbox_metrics.typing import Geometry, ProtocolName
 
-out_option = click.option(
+out_option = option(
     "--out",
-    type=Path,
+    type=PATH,
     multiple=True,
-    help="A file for the table, by its ending JSON, Markdown (.md) or CSV; more than one may be given.",
+    help="A file for the table: .json, .md (Markdown) or .csv. Repeat it for more.",
+    group="Output",
 )
 
 
@@ -48,7 +49,7 @@ def open_runs(
     command: Scoring,
     protocol: ProtocolName,
     geometry: Geometry | None,
-    truth: Path,
+    data: Path,
     format: str,
     split: str | None,
     only_with_images: bool,
@@ -58,21 +59,23 @@ def open_runs(
     predictions_format: str | None,
     annotations: Path | None,
     convention: str | None,
-    class_mapping: Path | None,
+    mapping: MapOption,
+    drop: tuple[str, ...],
 ) -> Runs:
     """Reads the ground truth and the detections of each run, as `evaluate_file` does."""
     from rbox_metrics._evaluation import load_pair
 
     show_messages("rbox_metrics", "rbox_formats")
     say_if_compiling(command, protocol, geometry)
-    annotated = open_truth(truth, format, split, class_names, paths[0], class_mapping, only_labelled)
+    class_map = class_map_of(mapping, drop)
+    annotated = open_truth(data, format, split, class_names, paths[0], class_map, only_labelled)
     pairs = [
         load_pair(
             annotated,
             path,
             format=predictions_format,
-            class_mapping=read_mapping(class_mapping),
-            annotations=annotations_for(annotations, truth, format, split, path, predictions_format),
+            class_mapping=class_map,
+            annotations=annotations_for(annotations, data, format, split, path, predictions_format),
             convention=convention,
             only_with_images=only_with_images,
             count_difficult=count_difficult,

@@ -5,19 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import click
-from rbox_formats.cli import writes
+from rbox_formats.cli import PATH, command, option, writes
 
 from rbox_metrics.cli._scoring import check_outputs, table_options
 from rbox_metrics.cli._tables import open_runs, out_option, put, run_names
 from rbox_metrics.typing import Geometry, ProtocolName
 
 
-@click.command()
+@command(
+    "rbox-metrics compare --data DOTA --split val --predictions a.jsonl --other b.jsonl",
+)
 @table_options
-@click.option("--other", type=Path, required=True, help="The detections to compare with, of the same kind.")
-@click.option("--resamples", type=int, default=1000, show_default=True, help="How often images are drawn.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random numbers.")
+@option(
+    "--other",
+    type=PATH,
+    required=True,
+    help="The predictions to compare with, of the same format.",
+    group="Predictions",
+)
+@option("--resamples", type=int, default=1000, help="How often images are resampled.", group="Scoring")
+@option("--seed", type=int, default=0, help="Random seed for resampling.", group="Scoring")
 @out_option
 @writes("out")
 def compare(
@@ -31,13 +38,13 @@ def compare(
     out: tuple[Path, ...],
     **inputs: Any,
 ) -> None:
-    """Whether other detections are better than the first by more than chance.
+    """Test whether other predictions are better by more than chance.
 
     Intervals of the difference are bootstrapped over images; p-values are of a paired permutation test.
     """
     from rbox_metrics import compare as compared
 
-    check_outputs(out, predictions_path, other, inputs["class_mapping"])
+    check_outputs(out, predictions_path, other, *inputs["mapping"].files)
     records, (first, second), class_names, counted = open_runs(
         predictions_path, other, command="compare", protocol=protocol, geometry=geometry, **inputs
     )

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rbox_formats.cli import show_messages, writes
+from rbox_formats.cli import PATH, MapOption, command, option, show_messages, writes
 from rbox_formats.errors import listed
 
 from rbox_metrics.cli._scoring import (
     annotations_for,
     check_outputs,
+    class_map_of,
     open_truth,
     output_options,
     predictions_options,
-    read_mapping,
     score,
     scoring_options,
     truth_options,
@@ -25,55 +25,62 @@ if TYPE_CHECKING:
     from rbox_formats import ClassNames
 
 
-@click.command()
+@command(
+    "rbox-metrics evaluate --data DOTA --split val --predictions predictions.jsonl",
+    "rbox-metrics evaluate --data DOTA --split val --predictions Task1 --out report.json --plots charts",
+    "rbox-metrics evaluate --data DOTA --predictions results.json --map boat=ship --drop helipad",
+)
 @truth_options
 @predictions_options
 @scoring_options
 @output_options
-@click.option(
+@option(
     "--dota-submission",
-    type=Path,
-    help="A zip of the detections for DOTA's server, which asks for a file of every class: those of classes without "
-    "detections are empty, and named. DOTA's kit stops at such a class, whether its file is empty or missing.",
+    type=PATH,
+    help="A zip of the predictions for DOTA's server, which needs a file for every class. The files of classes without "
+    "predictions are empty, and the command lists them. DOTA's own kit stops at such a class.",
+    group="Output",
 )
-@click.option("--fair1m-submission", type=Path, help="A zip of the detections for FAIR1M's server.")
+@option("--fair1m-submission", type=PATH, help="A zip of the predictions for FAIR1M's server.", group="Output")
 @writes("out", "plots", "dota_submission", "fair1m_submission")
 def evaluate(
-    truth: Path,
+    data: Path,
     format: str,
     split: str | None,
     class_names: ClassNames | None,
     only_labelled: bool,
     predictions_path: Path,
     predictions_format: str | None,
-    class_mapping: Path | None,
+    mapping: MapOption,
+    drop: tuple[str, ...],
     annotations: Path | None,
     dota_submission: Path | None,
     fair1m_submission: Path | None,
     **options: Any,
 ) -> None:
-    """Score detections against a dataset's annotations.
+    """Score predictions against a dataset's annotations.
 
-    Average precision by the protocol, mAP_nc for detectors without confidences, F1, the sweep over score thresholds,
-    what goes wrong and what it costs, calibration.
+    The report has average precision by the protocol, mAP_nc for detectors without scores, F1, the sweep over score
+    thresholds, kinds of errors and what each costs, and calibration.
     """
     from rbox_metrics import write_dota_submission, write_fair1m_submission
 
     show_messages("rbox_metrics", "rbox_formats")
     check_outputs(
         options["out"],
-        class_mapping,
         predictions_path,
+        *mapping.files,
         archives=(dota_submission, fair1m_submission),
         pictures=options["plots"],
     )
-    annotated = open_truth(truth, format, split, class_names, predictions_path, class_mapping, only_labelled)
+    class_map = class_map_of(mapping, drop)
+    annotated = open_truth(data, format, split, class_names, predictions_path, class_map, only_labelled)
     detections = score(
         annotated,
         predictions_path,
         format=predictions_format,
-        class_mapping=read_mapping(class_mapping),
-        annotations=annotations_for(annotations, truth, format, split, predictions_path, predictions_format),
+        class_mapping=class_map,
+        annotations=annotations_for(annotations, data, format, split, predictions_path, predictions_format),
         **options,
     )
     for path, write in ((dota_submission, write_dota_submission), (fair1m_submission, write_fair1m_submission)):

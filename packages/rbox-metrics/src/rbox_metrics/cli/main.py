@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from rbox_formats.cli import Group
+from rbox_formats.cli import Group, completion
 
 from rbox_metrics import __version__
 from rbox_metrics.cli.compare import compare
@@ -14,11 +14,11 @@ from rbox_metrics.cli.plot import plot
 from rbox_metrics.cli.sweep import sweep
 
 
-@click.group(cls=Group)
+@click.group("rbox-metrics", cls=Group)
 @click.version_option(__version__)
 def main() -> None:
-    """Scores of rotated boxes: average precision, F1, and their kin for detectors without confidences."""
+    """Score predictions of rotated boxes, of detectors with scores and without."""
 
 
-for command in (compare, confusion, evaluate, merge, plot, sweep):
+for command in (compare, confusion, evaluate, merge, plot, sweep, completion("rbox-metrics")):
     main.add_command(command)

@@ -7,37 +7,55 @@ from typing import TYPE_CHECKING
 
 import click
 from rbox_formats import files
-from rbox_formats.cli import show_messages, writes
+from rbox_formats.cli import PATH, command, option, show_messages, split_option, writes
 
-from rbox_metrics.cli._scoring import class_names_of_files, convention_option, format_of_files
+from rbox_metrics.cli._scoring import annotations_option, class_names_of_files, convention_option, format_of_files
 
 if TYPE_CHECKING:
     from rbox_formats import ClassNames
 
 
-@click.command()
-@click.option(
+@command(
+    "rbox-metrics merge --predictions windows.jsonl --out predictions.jsonl",
+    "rbox-metrics merge --predictions Task1 --window 1024 --out merged.zip",
+)
+@option(
     "--predictions",
     "predictions_path",
-    type=Path,
+    type=PATH,
     required=True,
-    help="Detections on windows: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a file, a folder or a zip), "
+    help="Predictions on windows: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a file, a folder or a zip), "
     "COCO results, or a dataset.",
+    group="Predictions",
 )
 @format_of_files
-@click.option("--split", help="The part of a dataset, where it has parts.")
+@split_option
 @class_names_of_files
-@click.option("--annotations", type=Path, help="The COCO file of the windows, whose numbers COCO results use.")
+@annotations_option("of the windows")
 @convention_option
-@click.option(
-    "--out", type=Path, required=True, help="The detections on the images: predictions.jsonl, or a zip of Task1 files."
+@option(
+    "--iou",
+    "iou_threshold",
+    type=float,
+    default=0.1,
+    help="Of two predictions with a larger IoU only the better one is kept.",
+    group="Scoring",
 )
-@click.option("--iou", "iou_threshold", type=float, default=0.1, show_default=True, help="More overlap is a duplicate.")
-@click.option(
-    "--window-size",
+@option(
+    "--window",
+    "window_size",
     type=int,
-    help="The side that windows were resized to, where they were; of DOTA's kit's windows, which are not, the side "
-    "that they have. [default: as cut; 1024]",
+    old="--window-size",
+    help="The side of the windows in pixels: for windows that were resized, the side that they have now; for windows "
+    "of DOTA's kit, the side that they were cut with. [default: not resized; 1024 for DOTA's kit]",
+    group="Windows and images",
+)
+@option(
+    "--out",
+    type=PATH,
+    required=True,
+    help="The predictions on images: predictions.jsonl, or a zip of Task1 files.",
+    group="Output",
 )
 @writes("out")
 def merge(
@@ -51,10 +69,10 @@ def merge(
     iou_threshold: float,
     window_size: int | None,
 ) -> None:
-    """Join detections on windows, whose names place them, to detections on the images.
+    """Merge predictions on windows into predictions on images.
 
-    Names are those of `rbox-formats split`, MMRotate and Ultralytics, with the window's size (P0706__1024__0___824), or
-    those of DOTA's kit, with the scale (P0706__0.5__0___824).
+    The names of the windows say where they lie: those of `rbox-formats split`, MMRotate and Ultralytics have the
+    window's size (P0706__1024__0___824), those of DOTA's kit have the scale (P0706__0.5__0___824).
     """
     from rbox_metrics._evaluation import merge_file
 

@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import writes
+from rbox_formats.cli import PATH, command, option, writes
 from rbox_formats.errors import said
 
 from rbox_metrics.cli._scoring import check_outputs
 from rbox_metrics.cli._tables import run_names
 
 
-@click.command()
-@click.argument("reports", type=Path, nargs=-1, required=True)
-@click.option("--out", type=Path, required=True, help="A folder for the pictures.")
+@command("rbox-metrics plot report.json other-report.json --out charts")
+@click.argument("reports", type=PATH, nargs=-1, required=True)
+@option("--out", type=PATH, required=True, help="The folder for the charts.", group="Output")
 @writes("out")
 def plot(reports: tuple[Path, ...], out: Path) -> None:
-    """Draw REPORTS, which `evaluate --out report.json` wrote: several runs side by side."""
+    """Draw charts of one or more REPORTS, side by side.
+
+    REPORTS are the files that `rbox-metrics evaluate --out report.json` wrote.
+    """
     from rbox_metrics.plots import draw
 
     check_outputs((), *reports, pictures=out)

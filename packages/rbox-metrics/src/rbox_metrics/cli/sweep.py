@@ -6,21 +6,26 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rbox_formats.cli import writes
+from rbox_formats.cli import command, option, writes
 
 from rbox_metrics.cli._scoring import check_outputs, table_options
 from rbox_metrics.cli._tables import open_runs, out_option, put
 from rbox_metrics.typing import Geometry, ProtocolName
 
 
-@click.command()
+@command(
+    "rbox-metrics sweep --data DOTA --split val --predictions p.jsonl --out sweep.csv",
+    "rbox-metrics sweep --data DOTA --predictions p.jsonl --score-threshold 0.2 --score-threshold 0.4",
+)
 @table_options
-@click.option(
-    "--score",
+@option(
+    "--score-threshold",
     "thresholds",
     type=float,
     multiple=True,
-    help="A score threshold; more than one, rising. [default: 0 to 0.95]",
+    old="--score",
+    help="A score threshold. Repeat it for more, in rising order. [default: 0 to 0.95]",
+    group="Scoring",
 )
 @out_option
 @writes("out")
@@ -33,12 +38,12 @@ def sweep(
     out: tuple[Path, ...],
     **inputs: Any,
 ) -> None:
-    """Precision, recall, F1 and mAP_nc where only detections from some score on are kept."""
+    """Compute precision, recall, F1 and mAP_nc by score threshold."""
     from rbox_metrics import sweep_scores
     from rbox_metrics._reports import best_lines, sweep_rows
     from rbox_metrics._scores import GRID
 
-    check_outputs(out, predictions_path, inputs["class_mapping"])
+    check_outputs(out, predictions_path, *inputs["mapping"].files)
     records, (detections,), class_names, counted = open_runs(
         predictions_path, command="sweep", protocol=protocol, geometry=geometry, **inputs
     )

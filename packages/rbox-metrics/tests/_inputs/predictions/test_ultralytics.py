@@ -127,7 +127,7 @@ def test_the_command(tmp_path: Path) -> None:
     Image.new("L", (200, 100)).save(tmp_path / "data" / "images" / "P1.png")
     datasets.write("yolo-obb", TRUTH, tmp_path / "data", None, NAMES)
     run(tmp_path / "predict", *(line(label, quad, 0.9) for label, quad in enumerate(shares())))
-    words = ["evaluate", "--truth", str(tmp_path / "data"), "--format", "yolo-obb", "--predictions"]
+    words = ["evaluate", "--data", str(tmp_path / "data"), "--format", "yolo-obb", "--predictions"]
     report = tmp_path / "report.json"
     result = CliRunner().invoke(main, [*words, str(tmp_path / "predict"), "--out", str(report)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
