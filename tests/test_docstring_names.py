@@ -27,7 +27,7 @@ LIBRARIES = {"BoxMode", "COCOeval", "OrientedDetEvalDataset", "OrientedDetSFTDat
 # Names of other libraries, of their files and formats; and words for figures whose names hold a number.
 FOREIGN = {
     *("Affine", "Detections", "MeanAveragePrecision", "sync_on_compute", "xywhr2xyxyxyxy", "xyxy"),
-    *("ClassBalancedDataset", "GDLoss_v1", "BCConvexGIoULoss", "RandomRotate", "RotatedBoxes", "RotatedCocoMetric"),
+    *("ClassBalancedDataset", "GDLoss_v1", "BCConvexGIoULoss", "RandomRotate", "RotatedBoxes", "grid_sample"),
     *("diff_thr", "eval_rbbox_map", "frozen_stages", "get_model_complexity_info", "img_rate_thr", "norm_eval"),
     *("results2json", "tpfp_default", "train_cfg"),
     *("_collate_fn_florence2", "bbox_and_angle_to_polygon", "dota_to_fair", "normalize_polygon", "obj_corner"),

@@ -310,6 +310,9 @@ def _whole(value: float, where: str) -> int:
 def to_dict(record: ImageRecord) -> dict[str, Any]:
     """Return what stands in an image's line, as plain values for JSON.
 
+    >>> to_dict(ImageRecord("a", [[20, 20, 40, 10, 0]], [0], scores=[0.5]))["scores"]
+    [0.5]
+
     Args:
         record: The predictions on an image.
     """

@@ -91,6 +91,8 @@ def visualize(
 def draw_predictions(found: SizedIterable[Prediction], out: str | Path, *, progress: bool = False) -> list[Path]:
     """Draw each image with its predictions, and the first of them on one sheet.
 
+    >>> draw_predictions(list(read_predictions("found.jsonl", ["scene.png"])), "pictures")  # doctest: +SKIP
+
     Args:
         found: Predictions whose images are there.
         out: The folder for the pictures: `<image_id>.png`, and `sheet.png` of the first 16.

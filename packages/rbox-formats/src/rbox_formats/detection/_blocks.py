@@ -20,6 +20,11 @@ _MOST_BATCHES, _LEAST_BATCHES, _BLOCKS = 16, 4, 32
 def blocks(scenes: Sequence[Scene], batch_size: int) -> list[list[Scene]]:
     """Divide scenes into blocks of neighbours, whose windows are put into batches together and with no others.
 
+    >>> from rbox_formats.tiling import Window
+    >>> scenes = [Scene(name, None, None, (8, 8), (Window(0, 0, 8),) * 4) for name in "abc"]
+    >>> [[scene.image_id for scene in block] for block in blocks(scenes, batch_size=2)]
+    [['a', 'b'], ['c']]
+
     What is found in a window depends, in its last bits, on the others of its batch. So that batches are the same
     whatever was detected before, and whichever process detects it, a run resumes and divides whole blocks. They depend
     on the scenes and the batch size alone.
@@ -44,6 +49,9 @@ def blocks(scenes: Sequence[Scene], batch_size: int) -> list[list[Scene]]:
 def shared(loads: Sequence[int], count: int) -> list[int]:
     """Return which of `count` processes does each piece of work: the largest first, by the one that has least so far.
 
+    >>> shared([5, 1, 2, 3], count=2)
+    [0, 0, 1, 1]
+
     Args:
         loads: How large each piece is.
         count: How many processes there are.
@@ -58,6 +66,9 @@ def shared(loads: Sequence[int], count: int) -> list[int]:
 
 def ahead(items: Iterable[T], count: int) -> Iterator[T]:
     """Yield items that a thread of its own reads, some of them before they are asked for.
+
+    >>> list(ahead(range(3), count=2))
+    [0, 1, 2]
 
     Args:
         items: What to read; an error comes in its place.

@@ -22,6 +22,10 @@ class DetectorLoader(Protocol):
 
     It is imported for every path that somebody asks about: torch belongs into `load_detector`.
 
+    >>> from importlib import metadata
+    >>> sorted(entry.name for entry in metadata.entry_points(group=ENTRY_POINTS))  # doctest: +SKIP
+    ['lmm-detector', 'rbox-baselines']
+
     Attributes:
         COMMAND: The command that predicts with such detectors, such as "lmm-detector".
     """
@@ -72,6 +76,10 @@ def load_detector(path: str | Path, *, device: str | None = None) -> Detector:
 
 def command_of(path: str | Path) -> str | None:
     """Return the command of the installed package whose detector a path is, or None where it is of none.
+
+    >>> command_of("demo")  # doctest: +SKIP
+    'lmm-detector'
+    >>> command_of("notes.txt")
 
     Args:
         path: The path, or another name of a detector.

@@ -55,6 +55,8 @@ def write_geojson(found: Prediction | Iterable[Prediction], out: str | Path, *, 
 def check_geojson(paths: Sequence[Path], out: str | Path, *, crs: str | None = None) -> None:
     """Make sure, before any long work, that predictions on these images can be written there.
 
+    >>> check_geojson([], "found.geojson")
+
     Args:
         paths: The images.
         out: As in `write_geojson`.

@@ -29,6 +29,10 @@ _MIN_SIDE, _MAX_SIDE = 640, 1600
 class DetectedObject(NamedTuple):
     """One object of a prediction.
 
+    >>> found = Prediction("a", [[40, 30, 20, 10, 0]], [0], scores=[0.9], class_names=["ship"])
+    >>> [(each.name, each.score) for each in found]
+    [('ship', 0.9)]
+
     Attributes:
         name: The class.
         label: The class, as an index into the class names.
@@ -254,6 +258,9 @@ def _upright(quads: np.ndarray) -> np.ndarray:
 
 def read_predictions(path: str | Path, image_files: Iterable[str | Path] = ()) -> Iterator[Prediction]:
     """Read a predictions file as what a detector gives: to be drawn, or written for a map.
+
+    >>> for found in read_predictions("found.jsonl", ["scene.png"]):  # doctest: +SKIP
+    ...     found.save(f"{found.image_id}-found.png")
 
     Args:
         path: The file.

@@ -26,6 +26,10 @@ class Detector(Protocol):
 
     `lmm_detector.Detector` and `rbox_baselines.Detector` follow it, and so may a class of another package: see
     `DetectorLoader` for how `load_detector` finds it.
+
+    >>> from rbox_formats import load_detector
+    >>> isinstance(load_detector("demo"), Detector)  # doctest: +SKIP
+    True
     """
 
     @property

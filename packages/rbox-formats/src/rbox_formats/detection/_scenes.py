@@ -28,6 +28,10 @@ _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/{1,2}[^/]")
 class Scene:
     """An image to detect objects on.
 
+    >>> scene = Scene.of(np.zeros((30, 40, 3), np.uint8), lambda width, height: [tiling.Window(0, 0, 40)])
+    >>> scene.size, scene.is_whole
+    ((40, 30), True)
+
     Attributes:
         image_id: A file's name without the suffix; of an image in memory "image", or "image-0" and so on.
         path: The file, if it is in one.
@@ -88,6 +92,10 @@ class Scene:
 
 def scenes_of(source: ImageLike, windows: Windows) -> tuple[list[Scene], bool]:
     """Make scenes of what a user gives as one image or many.
+
+    >>> scenes, is_one = scenes_of([np.zeros((30, 40, 3), np.uint8)] * 2, lambda width, height: [])
+    >>> [scene.image_id for scene in scenes], is_one
+    (['image-0', 'image-1'], False)
 
     One image is a file's path, a Pillow image, an array (height, width, 3) or (height, width) uint8, or a tensor
     (3, height, width) of uint8, or of floats from 0 to 1, as torchvision has them. Many are a folder, a pattern such as

@@ -17,7 +17,7 @@ def draw_legend(width: int, texts: Iterable[tuple[int, str]], *, size: int = _SI
     """Draw texts, each beside the colour of its label, in rows; None where there are none.
 
     >>> from rbox_formats import draw
-    >>> draw.draw_legend(200, {0: "plane", 1: "ship"}).width
+    >>> draw.draw_legend(200, [(0, "plane"), (1, "ship")]).width
     200
 
     Args:

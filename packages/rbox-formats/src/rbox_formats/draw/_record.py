@@ -82,6 +82,11 @@ def draw_with_legend(
 
     Such an object has a number, where it has room for that, and the legend says what the number stands for.
 
+    >>> record = ImageRecord("a", [[20, 20, 40, 40, 0]], [0])
+    >>> picture = draw_with_legend(np.zeros((40, 40, 3), np.uint8), record, ClassNames(["ship"]), scale=4)
+    >>> picture.width, picture.height > 160  # the name is below: the object fills the picture
+    (160, True)
+
     Args:
         image: As in `draw_record`.
         record: As in `draw_record`.
