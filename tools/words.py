@@ -4,7 +4,8 @@ python tools/words.py            # the whole repository; part of `hatch run lint
 python tools/words.py FILE ...   # some files, also those that are not gone through yet
 
 Code is not searched: neither names, nor what stands in backticks, nor strings without a space. Where a word is meant, a
-mark on its line, or on the line where its string ends, allows it: `# words: figure`; `<!-- words: figure -->` in Markdown.
+mark on its line, or on the line where its string ends, allows it: `# words: figure`, or in Markdown
+`<!-- words: figure -->`.
 """
 
 from __future__ import annotations

@@ -44,14 +44,14 @@ _compiler = partial(numba.jit, nopython=True, nogil=True, fastmath=False, error_
 
 
 def inlined(function: F) -> F:
-    """Makes a function part of the compiled functions of its file that call it."""
+    """Make a function part of the compiled functions of its file that call it."""
     # Nobody calls it from Python.
     compiled: Any = _compiler(forceinline=True, no_cpython_wrapper=True)(function)
     return compiled
 
 
 def jit(function: F) -> F:
-    """Compiles a function on its first call. It does not hold the interpreter's lock."""
+    """Compile a function on its first call. It does not hold the interpreter's lock."""
     compiled: Any
     try:
         compiled = _compiler(cache=True)(function)
@@ -64,7 +64,7 @@ def jit(function: F) -> F:
 def in_parts(
     kernel: Callable[..., None], count: int, work: int, *arguments: Any, bounds: np.ndarray | None = None
 ) -> None:
-    """Runs `kernel(begin, end, *arguments)` for parts of 0 to `count`, on all threads where there is much to do.
+    """Run `kernel(begin, end, *arguments)` for parts of 0 to `count`, on all threads if there is much to do.
 
     Which thread works off which part, and how many there are, changes nothing in what kernels write.
 
@@ -104,7 +104,7 @@ def in_parts(
 
 
 def _cut(count: int, parts: int, bounds: np.ndarray | None) -> list[tuple[int, int]]:
-    """About so many parts of 0 to `count`, from the last to the first."""
+    """Cut 0 to `count` into about `parts` parts, from the last to the first."""
     parts = min(parts, count)
     if bounds is None:
         cuts = [count * k // parts for k in range(parts + 1)]
@@ -116,7 +116,7 @@ def _cut(count: int, parts: int, bounds: np.ndarray | None) -> list[tuple[int, i
 
 
 def _threads() -> int:
-    """As many as numba would use: NUMBA_NUM_THREADS, or what was asked for since then."""
+    """Return as many threads as numba would use: NUMBA_NUM_THREADS, or what was asked for since then."""
     # To ask numba for its number starts its threads.
     return numba.get_num_threads() if getattr(parallel, "_is_initialized", False) else _settings.NUMBA_NUM_THREADS
 
@@ -145,12 +145,12 @@ def _helpers(work_off: Callable[[], None], count: int) -> Sequence[Future[None]]
 
 
 def uncompiled(kernels: Sequence[Any]) -> list[Any]:
-    """Those that neither this process has compiled nor an earlier one has left on disk, for this source and machine."""
+    """Return the kernels that are neither compiled in this process nor cached on disk for this source and machine."""
     return [kernel for kernel in kernels if not kernel.overloads and not _is_on_disk(kernel)]
 
 
 def has_cache(kernel: Any) -> bool:
-    """Whether there is a folder in which what was compiled outlasts the process."""
+    """Return whether there is a folder in which compiled functions can be kept for other processes."""
     return kernel.stats.cache_path is not None
 
 

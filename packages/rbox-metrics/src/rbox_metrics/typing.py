@@ -98,7 +98,7 @@ if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Whatever a shape is called, it is `Any` while the program runs."""
+        """Return `Any` for the name of any shape, while the program runs."""
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return Any

@@ -78,7 +78,7 @@ class Intervals:
     classes: dict[str, Interval]
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN is None."""
+        """Return the values as a dictionary for JSON; NaN becomes None."""
         return plain(asdict(self))
 
 
@@ -134,7 +134,7 @@ class Comparison:
     classes: dict[str, Difference]
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN is None."""
+        """Return the values as a dictionary for JSON; NaN becomes None."""
         return plain(asdict(self))
 
 
@@ -150,7 +150,7 @@ def bootstrap(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Intervals:
-    """Confidence intervals of the figures of `evaluate`, by drawing as many images as there are, with replacement.
+    """Estimate confidence intervals of the metrics of `evaluate`, by drawing images at random with replacement.
 
     The interval holds the middle `confidence` of the figures of the drawn sets (the percentile method: Efron and
     Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3). A drawn set may lack the truths of a class,
@@ -198,7 +198,7 @@ def bootstrap_of(
     seed: int = 0,
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> Intervals:
-    """The intervals of what was paired, at the IoU thresholds or lower ones."""
+    """Return the intervals of paired boxes; `pair` must have kept the overlaps down to the thresholds."""
     _check(resamples, confidence)
     images = image_count((paired,))
     tables = Tables.of((paired,), protocol, iou_thresholds, images)
@@ -232,7 +232,7 @@ def compare(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Comparison:
-    """Whether two runs on the same images differ by more than chance.
+    """Test whether two detectors differ on the same images by more than chance.
 
     The interval of the difference, b's figure less a's, is as in `bootstrap`, with the same drawn images for both: what
     makes an image hard for both of them cancels.
@@ -298,7 +298,7 @@ def compare_of(
     seed: int = 0,
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> Comparison:
-    """The comparison of two runs that were paired with the same truth, at the IoU thresholds or lower ones."""
+    """Return the comparison of two detectors' detections, both paired with the same ground truth."""
     _check(resamples, confidence)
     runs = (paired_a, paired_b)
     images = image_count(runs)

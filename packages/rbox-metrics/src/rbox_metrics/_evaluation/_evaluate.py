@@ -27,7 +27,7 @@ def evaluate(
     max_dets: Sequence[int] | None = None,
     full: bool = False,
 ) -> Report:
-    """Scores detections against annotations.
+    """Score detections against ground truth.
 
     At each IoU threshold `map` is the mean, over the classes with truth, of the average precision, by protocol:
 
@@ -123,12 +123,12 @@ def evaluate(
 
 
 def _crossing(paired: Paired) -> int | None:
-    """How many truths cross themselves; None where boxes are compared, which cannot."""
+    """Return how many ground-truth quads cross themselves; None where boxes are compared, since no box does."""
     return int(crosses_itself(paired.truths.corners).sum()) if paired.geometry == "quad" else None
 
 
 def _parts(paired: Paired, protocol: Protocol, iou_threshold: float) -> dict[str, Any]:
-    """What a full report has besides."""
+    """Return the additional parts of a full report."""
     from rbox_metrics._scores import (
         breakdown_of,
         calibration_of,

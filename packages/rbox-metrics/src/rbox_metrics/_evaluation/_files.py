@@ -41,7 +41,7 @@ def evaluate_file(
     images: Collection[str] | None = None,
     count_difficult: bool = False,
 ) -> Report:
-    """Scores a predictions file against a dataset's annotations: what the commands of all packages call.
+    """Score a predictions file against the ground truth of a dataset, as the commands of all packages do.
 
     The truth's classes are those of the report; the detections' are led to them by `class_mapping`, and by name. All
     images of the dataset count, whatever the predictions name: objects on images that they lack count as missed, which
@@ -116,7 +116,7 @@ def score_file(
     only_with_images: bool = False,
     **reading: Any,
 ) -> tuple[Report, Predictions]:
-    """As `evaluate_file`, and the detections that were scored."""
+    """Return what `evaluate_file` returns, and the detections that were scored."""
     pair = load_pair(truth, predictions_path, only_with_images=only_with_images, **reading)
     report = evaluate(
         pair.truth,
@@ -165,7 +165,7 @@ def load_pair(
     images: Collection[str] | None = None,
     count_difficult: bool = False,
 ) -> Pair:
-    """The images that count and the detections on them, both with the truth's classes; arguments as `evaluate_file`."""
+    """Read what is to be scored, ground truth and detections with the same classes, as `evaluate_file` does."""
     if class_names is None and format in datasets.FORMATS:
         # Such a file has the dataset's names, but for those that the mapping leads from.
         own = truth.class_names
@@ -207,7 +207,7 @@ def load_pair(
 def _that_count(
     records: list[ImageRecord], only_with_images: bool, images: Collection[str] | None
 ) -> list[ImageRecord]:
-    """The images of a dataset that are scored."""
+    """Return the images of a dataset that are scored."""
     if images is not None:
         chosen = set(images)
         if unknown := chosen - {record.image_id for record in records}:
@@ -227,7 +227,7 @@ def _that_count(
 
 
 def _without(detections: Predictions, left_out: set[str]) -> Predictions:
-    """The detections but for those on some images."""
+    """Return the detections except those on some images."""
     return Predictions.of(
         detections.class_names,
         [record for record in detections if record.image_id not in left_out],

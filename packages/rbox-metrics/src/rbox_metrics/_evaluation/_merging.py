@@ -28,7 +28,7 @@ def merge_file(
     annotations: str | Path | None = None,
     convention: Convention | str | None = None,
 ) -> int:
-    """Joins the windows in a file of detections, and writes one of the images.
+    """Join the detections of windows in a file, and write a file of detections on the whole images.
 
     Args:
         predictions_path: A file, a zip or a folder of any kind that `read_predictions` reads, whose image ids are
@@ -79,7 +79,7 @@ def merge_file(
 
 
 def _header(found: Predictions, path: str | Path) -> predictions.Header:
-    """That of a predictions.jsonl; of other kinds one that says where they come from."""
+    """Return the header of a predictions file; of other files, one that says where the detections come from."""
     if found.kind == "predictions":
         return predictions.read(path).header
     return predictions.Header(found.class_names, f"merged from {found.kind}", dataset={"windows": str(path)})

@@ -40,7 +40,7 @@ _LANES = 64
 def _weighted_averages(
     begin, end, outcomes, starts, run_image, bounds, weights, hits, counted, truths, recalls, result
 ):
-    """As `_averages` in the file of that name, with the detections of each image as often as its weight says.
+    """Compute what `_averages._averages` computes, with the detections of each image counted `weights` times.
 
     Args:
         begin: The first of the numbers that each class has at each setting in each `_LANES` resamples,
@@ -178,16 +178,16 @@ class Figures:
     classes: np.ndarray
 
     def of(self, name: str) -> FloatsR:
-        """One of `INTERVAL_FIGURES`."""
+        """Return the values (R,) of one of `INTERVAL_FIGURES`."""
         return self.figures[name]
 
     def of_class(self, label: int) -> FloatsR:
-        """The average precision of a class."""
+        """Return the average precisions (R,) of a class."""
         return self.classes[:, label]
 
 
 def figures_of(tables: Tables, blocks: Iterable[np.ndarray]) -> Figures:
-    """The figures with each image, of each run, as often as the blocks (R, K I) of weights say."""
+    """Return the metrics of each row of the blocks (R, K I), which say how often each image of each run counts."""
     parts = [_of_block(tables, weights) for weights in blocks]
     return Figures(
         {name: np.concatenate([part.of(name) for part in parts]) for name in INTERVAL_FIGURES},
@@ -238,20 +238,20 @@ def _of_block(tables: Tables, weights: np.ndarray) -> Figures:
 
 
 def _weighed(weights: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """(R, I) weights and (S, I, C) counts to (R, S, C) sums, as floats, which hold such counts exactly, for speed."""
+    """Multiply (R, I) weights and (S, I, C) counts to (R, S, C) sums, as floats: fast, and exact for such counts."""
     sums = weights.astype(np.float64) @ table.astype(np.float64)
     return np.ascontiguousarray(sums.transpose(1, 0, 2)).astype(np.int64)
 
 
 def _means(values: np.ndarray, known: np.ndarray) -> FloatsR:
-    """(R, S, C) to (R,): the mean over the classes with truth, then over settings; NaN without any."""
+    """Return (R,) of (R, S, C): the mean over the classes with ground truth, then over settings; NaN without any."""
     count = known.sum(axis=2)
     means = np.where(known, values, 0).sum(axis=2) / np.maximum(count, 1)
     return np.where(count > 0, means, np.nan).mean(axis=1)
 
 
 def _ranks(image_ids: tuple[str, ...] | None, images: int) -> IntsN:
-    """(I,) the place of each image in the order of the ids, of their numbers where there are none."""
+    """Return (I,) the place of each image in the order of the ids, or of their numbers where there are no ids."""
     rank = np.arange(images)
     if image_ids is not None:
         rank[np.argsort(np.array(image_ids, dtype=np.str_), kind="stable")] = np.arange(images)
@@ -265,7 +265,7 @@ def _per_image_truths(paired: Paired, rank: IntsN, images: int) -> np.ndarray:
 
 
 def _matches_by_iou(paired: Paired, thresholds: FloatsS) -> OutcomesSN:
-    """As `matches`, without regard to scores: what `map_nc_tied` counts."""
+    """Match as `matches` does, without regard to scores: what `map_nc_tied` counts."""
     everything = np.full(len(thresholds), ANY_SCORE)
     return match_once(
         paired.ranked_by_iou, paired.place, paired.truths.difficult, paired.scores, thresholds, everything
@@ -280,7 +280,7 @@ def image_count(runs: Sequence[Paired]) -> int:
 
 
 def _blocks(tables: Tables, resamples: int) -> Iterator[int]:
-    """The resamples in parts that fit in memory."""
+    """Yield the sizes of blocks of resamples that fit in memory."""
     settings, width, classes = tables.claimed.shape
     size = max(1, _BLOCK // max(width, 16 * settings * classes, 1))
     for start in range(0, resamples, size):
@@ -288,12 +288,12 @@ def _blocks(tables: Tables, resamples: int) -> Iterator[int]:
 
 
 def as_it_is(tables: Tables) -> list[np.ndarray]:
-    """One block (1, I): every image once, of one run."""
+    """Return one block (1, I) of weights: every image once, of one run."""
     return [np.ones((1, len(tables.truths)), dtype=np.int64)]
 
 
 def draws(tables: Tables, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks (R, I) of how often each image was drawn."""
+    """Yield blocks (R, I) that say how often each image was drawn."""
     rng, images = np.random.default_rng(seed), len(tables.truths)
     for size in _blocks(tables, resamples):
         block = np.zeros((size, images), dtype=np.int64)
@@ -303,7 +303,7 @@ def draws(tables: Tables, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def exchanges(tables: Tables, resamples: int, seed: int, second: bool) -> Iterator[np.ndarray]:
-    """Blocks (R, 2 I): which outputs of the first and of the second run are now the first's, or the `second`'s."""
+    """Yield blocks (R, 2 I): which outputs of the first and second run count as the first's, or as the `second`'s."""
     rng, images = np.random.default_rng(seed), len(tables.truths)
     for size in _blocks(tables, resamples):
         changed = rng.integers(0, 2, (size, images)) == 1

@@ -35,7 +35,7 @@ _FAIR1M_FIELDS = {
 
 
 def write_dota_submission(path: str | Path, predictions: Iterable[ImageRecord], class_names: Iterable[str]) -> Path:
-    """Writes a zip for DOTA's server (Task 1, oriented boxes).
+    """Write a zip for DOTA's server (Task 1, oriented boxes).
 
     A file `Task1_<class>.txt` for every class, also those without detections, directly in the zip; a line per
     detection, `image score x1 y1 x2 y2 x3 y3 x4 y4`, images in their order. Spaces in a class's name become '-'.
@@ -87,7 +87,7 @@ def write_fair1m_submission(
     *,
     details: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes a zip for FAIR1M's server: `test/<image_id>.xml`, one per image, also where nothing was found.
+    """Write a zip for FAIR1M's server: `test/<image_id>.xml`, one per image, also where nothing was found.
 
     The XML is that of FAIR1M's annotations (see `rbox_formats.datasets.fair1m`) with a `<probability>`. The server's
     page is no longer public; the layout is the one that public writers of such results agree on (forks of MMRotate with
@@ -139,7 +139,7 @@ def write_fair1m_submission(
 
 
 def _checked(predictions: Iterable[ImageRecord], names: ClassNames) -> Iterator[tuple[ImageRecord, Any, Any]]:
-    """Records with their corners (N, 4, 2), rounded, and scores (N,)."""
+    """Yield each record with its corners (N, 4, 2), rounded, and its scores (N,)."""
     seen: set[str] = set()
     for record in predictions:
         if record.image_id in seen:

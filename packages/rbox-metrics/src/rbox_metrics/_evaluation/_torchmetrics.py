@@ -130,7 +130,7 @@ class RotatedMeanAveragePrecision(Metric):
         self.add_state("convention_code", default=code, dist_reduce_fx="max")
 
     def update(self, preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]]) -> None:
-        """Adds images.
+        """Add images.
 
         Args:
             preds: For each image `boxes`, (N, 5) as (cx, cy, w, h, angle) in pixels and radians, clockwise unless
@@ -166,7 +166,7 @@ class RotatedMeanAveragePrecision(Metric):
         self.truths.append(self._rows(truth, truth.difficult))
 
     def _scores(self, found: FlatBoxes) -> np.ndarray:
-        """The scores as a state has them: NaN where there are none, so that those of other ranks are compared with."""
+        """Return the scores for a state, NaN where there are none: so they are compared with other ranks'."""
         if not len(found):
             return np.zeros(0)
         earlier = [state[0, _LAST].isnan().item() for state in self.detections if len(state)]
@@ -187,7 +187,7 @@ class RotatedMeanAveragePrecision(Metric):
     def plot(
         self, val: Mapping[str, torch.Tensor] | Sequence[Mapping[str, torch.Tensor]] | None = None, ax: Any = None
     ) -> Any:
-        """Draws figures as torchmetrics' metrics do; it needs matplotlib.
+        """Draw the metrics as torchmetrics' metrics are drawn; it needs matplotlib.
 
         What is no figure is left out: `classes`, lists of figures per class, and those that are -1 throughout.
 
@@ -214,7 +214,7 @@ class RotatedMeanAveragePrecision(Metric):
         return self._plot(kept[0] if isinstance(given, Mapping) else kept, ax)
 
     def compute(self) -> dict[str, torch.Tensor]:
-        """The figures of all images; see the class."""
+        """Compute the metrics of all images; the class says which."""
         counts = _whole(self.images, 2, torch.int64)
         detections, truths = _whole(self.detections, _COLUMNS), _whole(self.truths, _COLUMNS)
         order = _by_content(counts, detections, truths)
@@ -257,12 +257,12 @@ class RotatedMeanAveragePrecision(Metric):
         return {**tensors, "classes": torch.from_numpy(classes.astype(np.int32)).to(self.device)}
 
     def _rows(self, flat: FlatBoxes, last: np.ndarray) -> torch.Tensor:
-        """Boxes as rows of a state."""
+        """Return boxes as rows of a state."""
         columns = [flat.boxes, flat.corners.reshape(-1, 8), flat.labels[:, None], last[:, None]]
         return torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float64)).to(self.device)
 
     def _sync_dist(self, dist_sync_fn: Callable | None = None, process_group: Any | None = None) -> None:
-        """Gathers the states; a rank without images brings tensors without rows, of the shape and kind of the others'.
+        """Gather the states of all ranks; a rank without images gives tensors without rows, of the same shape and type.
 
         torchmetrics would bring a vector of float32, which cannot be gathered with tables of float64.
         """
@@ -281,14 +281,14 @@ def _is_figure(name: str, value: torch.Tensor) -> bool:
 
 
 def _whole(state: list[torch.Tensor] | torch.Tensor, columns: int, dtype: torch.dtype = torch.float64) -> np.ndarray:
-    """A state's rows, whether it is a list, as it grows, or one tensor, as it is once ranks have met."""
+    """Return a state's rows: a state is a list while it grows, and one tensor after the ranks have met."""
     if isinstance(state, list):
         state = torch.cat(state) if state else torch.zeros((0, columns), dtype=dtype)
     return state.cpu().numpy()
 
 
 def _by_content(counts: np.ndarray, detections: np.ndarray, truths: np.ndarray) -> IntsG:
-    """The place of each image when all are in an order that only their content decides, and not the order of that."""
+    """Return each image's place in an order that depends on the contents of the images and not on how they came."""
     rows = [
         array[np.lexsort((*array.T, np.repeat(np.arange(len(counts)), counts[:, column])))]
         for array, column in ((truths, 1), (detections, 0))
@@ -312,7 +312,7 @@ def _flat(
     scores: np.ndarray | None = None,
     difficult: np.ndarray | None = None,
 ) -> FlatBoxes:
-    """Rows of a state as flat boxes, images numbered anew."""
+    """Return rows of a state as flat boxes, with the images numbered in the given order."""
     return FlatBoxes(
         boxes=np.ascontiguousarray(rows[:, _BOX]),
         labels=labels.astype(np.int64),

@@ -33,7 +33,7 @@ def from_dicts(
     *,
     convention: Convention | str = LE90,
 ) -> FlatBoxes:
-    """Reads per-image dictionaries as torchmetrics takes them.
+    """Convert one dictionary per image, as torchmetrics takes them.
 
     >>> flat = from_dicts([{"boxes": [[50, 40, 20, 10, 0.3]], "labels": [0], "scores": [0.9]}])
     >>> flat.boxes.tolist(), flat.scores.tolist()
@@ -58,7 +58,7 @@ def from_dicts(
 
 
 def from_supervision(detections: Iterable[Any], image_ids: Sequence[str] | None = None) -> FlatBoxes:
-    """Reads supervision's `Detections` of oriented boxes, one per image.
+    """Convert supervision's `Detections` of oriented boxes, one object per image.
 
     >>> import numpy as np
     >>> from types import SimpleNamespace  # in the place of supervision.Detections
@@ -80,7 +80,7 @@ def from_supervision(detections: Iterable[Any], image_ids: Sequence[str] | None 
 
 
 def from_ultralytics(results: Iterable[Any], image_ids: Sequence[str] | None = None) -> FlatBoxes:
-    """Reads ultralytics' results of oriented boxes, one per image.
+    """Convert ultralytics' results of oriented boxes, one object per image.
 
     Their angle is in radians and clockwise on the screen like this package's; width may be less than height, and the
     angle of any range (`xywhr2xyxyxyxy` in ultralytics 8.4 ultralytics/utils/ops.py turns by it as it is).

@@ -13,7 +13,7 @@ _FULL_TURN = 2 * np.pi
 
 
 def are_plain(boxes: np.ndarray) -> bool:
-    """Whether (N, 5) float64 boxes are finite, without negative sides, of finite area, and no angle beyond a turn."""
+    """Return whether (N, 5) float64 boxes are finite, of finite area, no side negative, no angle above a turn."""
     odd = np.zeros(1, dtype=np.bool_)
     in_parts(_find_odd, len(boxes), len(boxes), boxes, odd)
     return not odd[0]

@@ -47,7 +47,7 @@ def map_classes(
     target_names: Iterable[str],
     mapping: Mapping[str, str | None] | None = None,
 ) -> Dataset | FlatBoxes | list[ImageRecord]:
-    """Detections of a detector that has its own classes, as detections of a dataset's classes.
+    """Turn labels of a detector's classes into labels of a dataset's classes.
 
     A class that `mapping` does not name goes to the target of the same name, as `ClassNames` looks names up: without
     regard to case, '-', '_' and spaces. Two classes may go to one.
@@ -80,7 +80,7 @@ def map_classes(
 
 
 def read_class_mapping(path: str | Path) -> dict[str, str | None]:
-    """A mapping for `map_classes` from a JSON file: `{"small vehicle": "vehicle", "helipad": null}`.
+    """Read a mapping for `map_classes` from a JSON file: `{"small vehicle": "vehicle", "helipad": null}`.
 
     >>> import json, tempfile
     >>> from pathlib import Path
@@ -114,7 +114,7 @@ def read_class_mapping(path: str | Path) -> dict[str, str | None]:
 
 
 def _table(source: ClassNames, target: ClassNames, mapping: Mapping[str, str | None]) -> IntsC:
-    """The target's label of each source label, `_DROPPED` for those that are left out."""
+    """Return the target's label of each source label, `_DROPPED` for those that are left out."""
     table = np.array([_DROPPED if (label := target.find(name)) is None else label for name in source], dtype=np.int64)
     without = {label for label, to in enumerate(table) if to == _DROPPED}
     named: dict[int, str] = {}
@@ -146,7 +146,7 @@ def _table(source: ClassNames, target: ClassNames, mapping: Mapping[str, str | N
 
 
 def _mapped(labels: Any, table: IntsC, name: str) -> Any:
-    """The labels (N,) in the target's list, `_DROPPED` for boxes to leave out."""
+    """Return the labels (N,) in the target's list, `_DROPPED` for boxes that are left out."""
     bad = (labels < 0) | (labels >= len(table))
     if bad.any():
         raise MetricsError(f"expected labels of {len(table)} classes, from 0, got {labels[bad][0]} {name}")

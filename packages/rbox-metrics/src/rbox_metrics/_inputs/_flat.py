@@ -57,12 +57,12 @@ class FlatBoxes:
         return rbox_to_quad(self.boxes) if self.quads is None else self.quads
 
     def numbers(self, which: IntsN) -> list[FloatsN]:
-        """What sets some of the boxes in an order of their own: their five numbers, then those of their quads."""
+        """Return the columns by which some of the boxes can be sorted: five numbers, then those of the quads."""
         columns = list(self.boxes[which].T)
         return columns if self.quads is None else [*columns, *self.quads[which].reshape(-1, 8).T]
 
     def name_of(self, index: int) -> str:
-        """A box as an error names it."""
+        """Return how an error names a box."""
         return f"boxes[{index}]" if self.image_ids is None else _box_name(self.image_ids, self.image_index, index)
 
 
@@ -73,7 +73,7 @@ def from_arrays(
     scores: ArrayLike | None = None,
     difficult: ArrayLike | None = None,
 ) -> FlatBoxes:
-    """Flat arrays, checked.
+    """Make flat boxes from arrays, and check them.
 
     >>> flat = from_arrays([[50, 40, 20, 10, 0.3], [9, 9, 4, 4, 0]], labels=[1, 0], image_index=[0, 2])
     >>> len(flat), flat.image_index.tolist(), flat.scores
@@ -109,7 +109,7 @@ def from_arrays(
 
 
 def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None = None) -> FlatBoxes:
-    """Records of images as flat arrays, images in the order of `image_ids` whatever the order of the records.
+    """Make flat boxes from records of images; the images are in the order of `image_ids`.
 
     >>> import numpy as np
     >>> from rbox_formats import ImageRecord
@@ -168,7 +168,7 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
 
 
 def _box_name(image_ids: Sequence[str], image_index: IntsN, index: int) -> str:
-    """A box by its image and its place there; the image numbers never fall."""
+    """Return how an error names a box: its number on its image, and the image. `image_index` must not fall."""
     image = image_index[index]
     return f"box {index - int(np.searchsorted(image_index, image))} of image {quoted(image_ids[image])}"
 
@@ -184,7 +184,7 @@ def _records(records: Iterable[ImageRecord]) -> list[ImageRecord]:
 
 
 def _image_of(name: str) -> str | None:
-    """The image that a window's name names; None where it is no such name."""
+    """Return the id of the image that a window's name contains; None if it is not the name of a window."""
     try:
         return tiling.locate(name).image_id
     except FormatsError:

@@ -119,12 +119,12 @@ class Claims:
     truths: int
 
     def take(self, order: IntsN) -> Claims:
-        """The claims of the detections in some order."""
+        """Return the claims of the detections in some order."""
         return replace(self, target=self.target[order], passed=self.passed[order])
 
 
 def claims_by_iou(best: IntsN, best_iou: FloatsN, difficult: FlagsT, thresholds: FloatsS) -> Claims:
-    """Claims at rising IoU thresholds; what falls short of one is a false positive.
+    """Return claims at rising IoU thresholds; below its threshold a detection is a false positive.
 
     Args:
         best: (D,) as by `best_truths`.
@@ -139,7 +139,7 @@ def claims_by_iou(best: IntsN, best_iou: FloatsN, difficult: FlagsT, thresholds:
 def claims_by_score(
     best: IntsN, best_iou: FloatsN, difficult: FlagsT, iou_threshold: float, scores: FloatsN, thresholds: FloatsS
 ) -> Claims:
-    """Claims at one IoU threshold and rising score thresholds; what does not exceed one is not there.
+    """Return claims at one IoU threshold and rising score thresholds; detections up to a threshold do not count.
 
     Args:
         best: (D,) as by `best_truths`.
@@ -155,7 +155,7 @@ def claims_by_score(
 
 
 def shuffled(claims: Claims, bounds: Bounds, seed: int) -> Claims:
-    """The claims in a random order within each class: Fisher and Yates's shuffle by splitmix64 (Steele et al. 2014).
+    """Shuffle the claims within each class: Fisher and Yates's shuffle by splitmix64 (Steele et al. 2014).
 
     The same on every machine, and whatever the number of threads.
 
@@ -170,7 +170,7 @@ def shuffled(claims: Claims, bounds: Bounds, seed: int) -> Claims:
 
 
 def claim(claims: Claims, bounds: Bounds) -> OutcomesSN:
-    """Matching as in PASCAL VOC: each detection claims the truth that it overlaps most, the difficult included.
+    """Match as PASCAL VOC does: each detection claims the ground truth that it overlaps most, also a difficult one.
 
     Below the IoU threshold it is a false positive. Else, where that truth is difficult, it is ignored; where no better
     detection claimed it, a true positive; and a false positive where one did, though another truth may be free.
@@ -207,7 +207,7 @@ def _targets(best: IntsN, difficult: FlagsT) -> IntsN:
 
 
 def claimed_averages(claims: Claims, bounds: Bounds, wanted: IntsC, recalls: FloatsR) -> FloatsSC:
-    """The average precisions of `claim`'s outcomes, as `average_precisions` takes them, without keeping those.
+    """Return the average precisions of `claim`'s outcomes, like `average_precisions`, without storing the outcomes.
 
     Args:
         claims: As in `claim`.
@@ -237,5 +237,5 @@ def claimed_averages(claims: Claims, bounds: Bounds, wanted: IntsC, recalls: Flo
 
 
 def _unclaimed(claims: Claims) -> IntsT:
-    """(T,) at how many settings each truth was claimed so far."""
+    """Return (T,) zeros: at how many settings each object of the ground truth has been claimed so far."""
     return np.zeros(claims.truths, dtype=claims.passed.dtype)

@@ -45,14 +45,14 @@ ANY_SCORE = -np.inf
 @inlined
 @no_type_check
 def _behind(i, j, first, second):
-    """Whether i comes behind j in falling order."""
+    """Return whether i comes after j in falling order."""
     return (first[i] < first[j]) | ((first[i] == first[j]) & (second[i] < second[j]))
 
 
 @jit
 @no_type_check
 def _sort_falling(begin, end, starts, first, second, order, spare):
-    """Sorts `order` within each group by merging, ties as they are; `spare` is as long."""
+    """Sort `order` within each group by merging; ties keep their order. `spare` has the same length."""
     for g in range(begin, end):
         start, stop = starts[g], starts[g + 1]
         for low in range(start, stop, _FEW):
@@ -177,13 +177,13 @@ def _greedy(
 
 
 def sort_within(starts: Bounds, pairs: Pairs) -> Pairs:
-    """The pairs of each detection by falling IoU, of equal ones by the truth's index; detection d has starts[d:d+2]."""
+    """Sort the pairs of each detection by falling IoU, then by the truth's index; detection d has starts[d:d+2]."""
     order = falling_within(starts, pairs.iou, -pairs.truth.astype(np.float64))
     return Pairs(pairs.detection, pairs.truth[order], pairs.iou[order])
 
 
 def best_truths(starts: Bounds, pairs: Pairs, difficult: FlagsT, forgotten: FlagsT) -> tuple[IntsN, FloatsN]:
-    """The truth that each detection overlaps most, and by how much.
+    """Return the ground truth that each detection overlaps most, and by how much.
 
     Of equal overlaps the ordinary truth comes before the difficult one, as MMRotate stacks them.
 
@@ -222,7 +222,7 @@ def match_once(
     iou_thresholds: FloatsS,
     score_thresholds: FloatsS,
 ) -> OutcomesSN:
-    """One-to-one matching: pairs are taken from the first to the last where both are free.
+    """Match one to one: pairs are taken from the first to the last where both are free.
 
     Difficult truths are left out of it; a detection that stays without a truth, and overlaps a difficult one by the
     threshold or more, is ignored.
@@ -260,7 +260,7 @@ def match_once(
 
 
 def partners(ranked: Pairs, difficult: FlagsT, iou_threshold: float, count: int) -> tuple[IntsN, FloatsN]:
-    """The truth that `match_once` gives each of `count` detections: (D,) its index or -1, and (D,) their IoU or 0."""
+    """Return for each of `count` detections what `match_once` gives it: (D,) the truth or -1, and (D,) the IoU."""
     partner, partner_iou = np.full(count, -1), np.zeros(count)
     _partners(ranked.detection, ranked.truth, ranked.iou, iou_threshold, difficult.copy(), partner, partner_iou)
     return partner, partner_iou
@@ -278,7 +278,7 @@ def match_greedily(
     iou_thresholds: FloatsS,
     area_ranges: np.ndarray,
 ) -> OutcomesSN:
-    """Matching as in COCO: each detection takes the free truth that it overlaps most.
+    """Match as COCO does: each detection takes the free ground truth that it overlaps most.
 
     Truths outside the area range, and crowds, are set aside: a detection takes one of them only where no other is left
     to it, and is ignored then. A crowd may be taken again and again. A detection without a truth is a false positive,
@@ -327,7 +327,7 @@ def match_greedily(
 
 
 def rank_pairs(pairs: Pairs, scores: FloatsN, detections: FlatBoxes, truths: FlatBoxes) -> Pairs:
-    """The pairs by image, then falling score, then falling IoU; of equal ones by the boxes, never by their place.
+    """Sort pairs by image, then falling score, then falling IoU, then by the numbers of the boxes.
 
     Boxes and quads that agree in all their numbers too may change places: how many are matched is the same. So the
     result of `match_once` does not depend on the order of boxes, images or files.
@@ -356,20 +356,20 @@ def rank_pairs(pairs: Pairs, scores: FloatsN, detections: FlatBoxes, truths: Fla
 
 
 def falling_within(starts: Bounds, first: FloatsK, second: FloatsK) -> IntsK:
-    """The order of falling `first`, then falling `second`, within each group; what ties in both stays as it was."""
+    """Return the order of falling `first`, then falling `second`, within each group; ties keep their order."""
     order, spare = np.arange(len(first)), np.empty(len(first), dtype=np.int64)
     in_parts(_sort_falling, len(starts) - 1, _PASSES * len(first), starts, first, second, order, spare, bounds=starts)
     return order
 
 
 def by_falling(first: FloatsK, second: FloatsK) -> IntsK:
-    """The order of falling `first`, then falling `second`; what ties in both stays as it was."""
+    """Return the order of falling `first`, then falling `second`; ties keep their order."""
     order = np.argsort(-second, kind="stable")
     return order[np.argsort(-first[order], kind="stable")] if len(first) and (first != first[0]).any() else order
 
 
 def tied_runs(tied: np.ndarray, count: int) -> tuple[IntsN, IntsN]:
-    """Where the neighbours in a sorted sequence of `count` tie.
+    """Return which neighbours in a sorted sequence of `count` tie.
 
     Args:
         tied: (count - 1,) whether each ties with the next.

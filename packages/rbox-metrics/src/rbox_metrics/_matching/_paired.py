@@ -51,7 +51,7 @@ class Paired:
     def of(
         cls, truths: FlatBoxes, detections: FlatBoxes, names: ClassNames, geometry: Geometry, least: float, across: bool
     ) -> Paired:
-        """Finds the overlaps of `least`, above zero, or more: in one search, across classes too where asked for."""
+        """Find overlaps of `least` (above 0) or more in one search, between different classes too if `across`."""
         classes = len(names)
         image_rank = _image_ranks(truths)
         truths = _select(truths, _by_content(truths, image_rank))
@@ -146,7 +146,7 @@ def pair(
     least: float = 0.1,
     across: bool = True,
 ) -> Paired:
-    """Truth and detections, checked, and their overlaps.
+    """Check ground truth and detections, and find which of them overlap.
 
     Args:
         truth: Records, such as an `rbox_formats.Dataset`, or flat arrays.
@@ -170,7 +170,7 @@ def pair(
 def _flat(
     truth: Iterable[ImageRecord] | FlatBoxes, predictions: Iterable[ImageRecord] | FlatBoxes
 ) -> tuple[FlatBoxes, FlatBoxes]:
-    """Both as flat arrays whose images are numbered alike."""
+    """Return both as flat arrays that number the images in the same way."""
     truths = truth if isinstance(truth, FlatBoxes) else from_records(truth)
     if isinstance(predictions, FlatBoxes):
         detections = predictions
@@ -195,7 +195,7 @@ def _flat(
 
 
 def _renumbered(truths: FlatBoxes, detections: FlatBoxes) -> tuple[FlatBoxes, FlatBoxes]:
-    """Images numbered without great gaps, as what counts by image needs; those that lie far apart get other numbers."""
+    """Renumber images whose numbers have large gaps, since arrays with an entry per image would be too long."""
     most = max(int(flat.image_index.max(initial=-1)) for flat in (truths, detections))
     if most <= 4 * (len(truths) + len(detections)) + 1000:
         return truths, detections
@@ -219,7 +219,7 @@ def _check_labels(boxes: FlatBoxes, classes: int, what: str) -> None:
 
 
 def _image_ranks(truths: FlatBoxes) -> IntsM | None:
-    """The rank of each image's id among all ids; None where the images have no ids and their numbers stand for them."""
+    """Return the rank of each image's id among all ids; None where there are no ids, and the numbers give the order."""
     if truths.image_ids is None:
         return None
     rank = np.empty(len(truths.image_ids), dtype=np.int64)
@@ -232,7 +232,7 @@ def _images(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
 
 
 def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
-    """By image, then the boxes' and quads' numbers, then label and flag."""
+    """Return the order by image, then by the numbers of box and quad, then by label and flag."""
     images = _images(flat, image_rank)
     order, starts = _grouped(images)
     x, y = flat.boxes[order, 0], flat.boxes[order, 1]
@@ -247,7 +247,7 @@ def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
 
 
 def _by_score(detections: FlatBoxes, scores: FloatsN, image_rank: IntsM | None) -> IntsN:
-    """By class, then falling score; only what ties in both is put in order by image and box."""
+    """Return the order by class, then by falling score, then by image and box."""
     order, starts = _grouped(detections.labels)
     sorted_scores = scores[order]
     order = order[falling_within(starts, sorted_scores, np.zeros(len(order)))]
@@ -260,7 +260,7 @@ def _by_score(detections: FlatBoxes, scores: FloatsN, image_rank: IntsM | None) 
 
 
 def _grouped(groups: IntsN) -> tuple[IntsN, Bounds]:
-    """The order of rising groups, which are numbered from 0, and where each begins in it."""
+    """Return the order of rising groups, which are numbered from 0, and where each begins in it."""
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(groups))])
     return stable_order(groups, len(starts) - 2), starts
 

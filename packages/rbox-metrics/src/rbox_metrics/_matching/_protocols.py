@@ -75,7 +75,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
 
 
 def choose(protocol: str, geometry: str | None) -> tuple[Protocol, Geometry]:
-    """A protocol by its name, and the geometry asked for or else its own.
+    """Return a protocol by its name, and the geometry that is asked for, by default the protocol's own.
 
     Raises:
         MetricsError: If there is no such protocol or geometry.

@@ -17,7 +17,7 @@ from rbox_metrics.errors import MetricsError
 
 
 def diff_iou_rotated(boxes1: Any, boxes2: Any) -> Tensor:
-    """The IoU of boxes in pairs, differentiable in centre, sides and angle of both.
+    """Return the IoU of boxes in pairs, differentiable in centre, sides and angle of both.
 
     The value is that of `box_iou_rotated`. The gradient of the common area is not that of the formula, which divides by
     sines that vanish where boxes are parallel, but an integral over the boundary: the area grows by what moves
@@ -59,7 +59,7 @@ def diff_iou_rotated(boxes1: Any, boxes2: Any) -> Tensor:
 
 
 def _tensor(boxes: Any, name: str, device: torch.device | None) -> Tensor:
-    """Boxes (N, 5) as a tensor of floats on a device."""
+    """Return boxes (N, 5) as a tensor of floats on a device."""
     if not isinstance(boxes, Tensor):
         array = as_array(boxes, None, name)
         if not array.size and array.ndim == 1:
@@ -106,7 +106,7 @@ def _turn(angle: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _common_area(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """As in `_kernels`: in the frame of the smaller box, the sum over the other's edges of clamp(y, -H, H) dx."""
+    """Return the common area as `_kernels` computes it: the sum over edges of the integral of clamp(y, -H, H) dx."""
     swap = (boxes2[:, 2] * boxes2[:, 3] < boxes1[:, 2] * boxes1[:, 3])[:, None]
     small, large = torch.where(swap, boxes2, boxes1), torch.where(swap, boxes1, boxes2)
     half_w, half_h = small[:, 2, None] / 2, small[:, 3, None] / 2
@@ -140,7 +140,7 @@ def _common_area(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 
 def _reach(dx: Tensor, dy: Tensor, large: Tensor, small: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Whether no line along a side of the larger box parts the two."""
+    """Return whether boxes may meet: no line along a side of the larger box separates the two."""
     cos_large, sin_large = _turn(large[:, 4])
     half_w, half_h = small[:, 2] / 2, small[:, 3] / 2
     along, across = (dx * cos_large + dy * sin_large).abs(), (dy * cos_large - dx * sin_large).abs()
@@ -150,7 +150,7 @@ def _reach(dx: Tensor, dy: Tensor, large: Tensor, small: Tensor, cos: Tensor, si
 
 
 def _growth(boxes: Tensor, others: Tensor) -> Tensor:
-    """How fast the area common to each pair grows with the five numbers of the first box: (N, 5)."""
+    """Return (N, 5) the derivatives of the common area of each pair by the five numbers of the first box."""
     # The edges right, bottom, left, top (y down): outward normals, tangents a quarter turn on, distances, half lengths.
     cos, sin = _turn(boxes[:, 4])
     normal_x, normal_y = torch.stack([cos, -sin, -cos, sin], dim=1), torch.stack([sin, cos, -sin, -cos], dim=1)
@@ -185,7 +185,7 @@ def _growth(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def _within(middle: Tensor, tangent: Tensor, half: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """From where to where along an edge |middle + s tangent| <= limit, |s| <= half, and by what share it counts.
+    """Return from where to where along an edge |middle + s tangent| <= limit and |s| <= half, and how much it counts.
 
     The share is 1 but for an edge along the limit: there it falls from 1 inside to 0 outside, within rounding, and is
     one half on it.

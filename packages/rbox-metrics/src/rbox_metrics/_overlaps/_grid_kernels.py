@@ -61,7 +61,7 @@ class Grid(NamedTuple):
 @inlined
 @no_type_check
 def _up_to(values, low, high, value):
-    """How many of the rising values[low:high] are not above a value: it rises with that."""
+    """Return how many of the rising values[low:high] are at most `value`."""
     first = low
     while low < high:
         middle = (low + high) // 2
@@ -73,7 +73,7 @@ def _up_to(values, low, high, value):
 
 
 def lay_out(extents: np.ndarray, members: np.ndarray, starts: np.ndarray) -> Grid:
-    """The grid of each group.
+    """Lay out the grid of each group.
 
     Args:
         extents: (M, 5), in the order of `members`.
@@ -116,7 +116,7 @@ def lay_out(extents: np.ndarray, members: np.ndarray, starts: np.ndarray) -> Gri
 
 
 def _centres(extents: np.ndarray, axis: int, starts: np.ndarray) -> np.ndarray:
-    """(M,) the middles along an axis, rising within each group."""
+    """Return (M,) the centres along an axis, rising within each group."""
     middles = extents[:, axis] / 2 + extents[:, axis + 2] / 2
     order = np.argsort(middles)
     if len(starts) > 2:
@@ -128,7 +128,7 @@ def _centres(extents: np.ndarray, axis: int, starts: np.ndarray) -> np.ndarray:
 @inlined
 @no_type_check
 def _fit(squares, n):
-    """How many columns fit where n boxes reach over so many centres: no more than n."""
+    """Return how many columns n boxes need, `squares` being the sum of squared reaches in centres; at most n."""
     return min(n / np.sqrt(squares / max(n, 1)), n)
 
 
@@ -190,7 +190,7 @@ def _scan(
     begin, end, boxes, slot, lowest, least, run, starts, extents, members, spans, marks, edges, sizes, bases, cells,
     entries, first, second, counts,
 ):  # fmt: skip
-    """Counts the pairs of each run of boxes, and writes them as far as there is room.
+    """Count the pairs of each run of boxes, and write them as far as there is room.
 
     Args:
         begin: The first run,
@@ -247,7 +247,7 @@ def _scan(
 def near_pairs(
     extents: np.ndarray, slot: np.ndarray, lowest: int, grid: Grid, least: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The pairs of a box and one of its group in the grid whose IoU may be `least` or more.
+    """Yield pairs of a box and a box of its group in the grid whose IoU may be `least` or more.
 
     Args:
         extents: (N, 5); fastest where those of one group follow each other.
@@ -299,7 +299,7 @@ def _sums(counts: np.ndarray) -> np.ndarray:
 def _closed_up(
     first: np.ndarray, second: np.ndarray, starts: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Without the room that is left between the runs."""
+    """Return the pairs without the unused room between the runs."""
     near, far = (
         np.concatenate([column[start : start + count] for start, count in zip(starts, counts, strict=False)])
         for column in (first, second)

@@ -14,7 +14,7 @@ from rbox_metrics.typing import Backend, BoxesM, BoxesN, Mode, QuadsM, QuadsN
 def box_iou_rotated(
     boxes1: Any, boxes2: Any, *, aligned: bool = False, mode: Mode = "iou", backend: Backend = "auto"
 ) -> Any:
-    """Overlaps of rotated boxes: the common area over that of the union, or of the first box.
+    """Return the overlaps of rotated boxes: the common area over that of the union, or of the first box.
 
     >>> box_iou_rotated([[50, 40, 20, 10, 0.0]], [[55, 40, 20, 10, 0.0], [50, 40, 10, 20, 0.0]]).round(3).tolist()
     [[0.6, 0.333]]
@@ -42,7 +42,7 @@ def box_iou_rotated(
 
 
 def quad_iou(quads1: Any, quads2: Any, *, aligned: bool = False, mode: Mode = "iou", backend: Backend = "auto") -> Any:
-    """Overlaps of quads, convex or not: the common area over that of the union, or of the first quad.
+    """Return the overlaps of quads, convex or not: the common area over that of the union, or of the first quad.
 
     >>> square, arrow = [[0, 0], [2, 0], [2, 2], [0, 2]], [[0, 0], [2, 0], [0.5, 0.5], [0, 2]]
     >>> quad_iou([square], [arrow]).tolist()

@@ -44,13 +44,13 @@ _NEIGHBOURS, _PAIRS = 64, 256
 @inlined
 @no_type_check
 def _turn(angle):
-    """Cosine and sine, exactly 0 where they are so but for the rounding of the angle."""
+    """Return cosine and sine; values that are 0 except for the rounding of the angle are exactly 0."""
     cos, sin = np.cos(angle), np.sin(angle)
     return 0.0 if abs(cos) < _UPRIGHT else cos, 0.0 if abs(sin) < _UPRIGHT else sin
 
 
 def shapes(boxes: np.ndarray) -> np.ndarray:
-    """What the kernels need of each box.
+    """Return what the kernels need of each box.
 
     Args:
         boxes: (N, 5) float64.
@@ -77,7 +77,7 @@ def _shapes(begin, end, boxes, result):
 
 
 def extents(a: np.ndarray) -> np.ndarray:
-    """The upright boxes around shapes (N, 8), and their areas: (N, 5) as (x0, y0, x1, y1, area)."""
+    """Return the horizontal boxes around shapes (N, 8), and their areas: (N, 5) as (x0, y0, x1, y1, area)."""
     result = np.empty((len(a), 5))
     in_parts(_extents, len(a), len(a), a, result)
     return result
@@ -103,7 +103,7 @@ def _clamp(value, limit):
 @inlined
 @no_type_check
 def _edge_integral(near0, cut0, y0, near1, cut1, y1, slope, run, half_h):
-    """Twice the integral of clamp(y, -half_h, half_h) dx along an edge's part with |x| <= W.
+    """Return twice the integral of clamp(y, -half_h, half_h) dx along an edge's part with |x| <= W.
 
     Args:
         near0: How far inwards of the edge's first end its part begins, in x.
@@ -129,7 +129,7 @@ def _edge_integral(near0, cut0, y0, near1, cut1, y1, slope, run, half_h):
 @inlined
 @no_type_check
 def _common_area(dx, dy, half_w, half_h, cos_i, sin_i, half_w_j, half_h_j, cos_j, sin_j):
-    """The area common to the box i, which clips, and the box j, whose centre is (dx, dy) from that of i."""
+    """Return the area common to box i, which clips, and box j, whose centre is (dx, dy) from the centre of i."""
     # j in the frame of i: its centre, and half of each side as a vector.
     x, y = dx * cos_i + dy * sin_i, dy * cos_i - dx * sin_i
     cos, sin = cos_j * cos_i + sin_j * sin_i, sin_j * cos_i - cos_j * sin_i
@@ -164,7 +164,7 @@ def _common_area(dx, dy, half_w, half_h, cos_i, sin_i, half_w_j, half_h_j, cos_j
 @inlined
 @no_type_check
 def _overlap(dx, dy, w1, h1, c1, s1, w2, h2, c2, s2, iof):
-    """Intersection over union, or over the first area; 0 where an area is zero.
+    """Return the intersection over the union, or over the first area; 0 where an area is zero.
 
     Args:
         dx: The second centre less the first.
@@ -213,7 +213,7 @@ def _overlap(dx, dy, w1, h1, c1, s1, w2, h2, c2, s2, iof):
 @inlined
 @no_type_check
 def _work_off(block, count, iof):
-    """Fills the last row from the others: the distance of the centres; of each box half the sides, cosine and sine."""
+    """Fill the last row of a block from the others: centre distances; half sides, cosine and sine of both boxes."""
     for k in range(count):
         block[10 * _BLOCK + k] = _overlap(
             block[k],
@@ -231,7 +231,7 @@ def _work_off(block, count, iof):
 
 
 def overlaps_aligned(boxes1: np.ndarray, boxes2: np.ndarray, iof: bool) -> np.ndarray:
-    """The overlap of boxes1[k] and boxes2[k] for each k: (N, 5), (N, 5) -> (N,)."""
+    """Return the overlap of boxes1[k] and boxes2[k] for each k: (N, 5), (N, 5) -> (N,)."""
     result = np.empty(len(boxes1))
     in_parts(_overlaps_aligned, len(boxes1), len(boxes1), boxes1, boxes2, iof, result)
     return result
@@ -256,7 +256,7 @@ def _overlaps_aligned(begin, end, boxes1, boxes2, iof, result):
 
 
 def overlaps_of_pairs(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarray, iof: bool) -> np.ndarray:
-    """The overlap of the shapes a[first[k]] and b[second[k]] for each k: (K,)."""
+    """Return the overlap of the shapes a[first[k]] and b[second[k]] for each k: (K,)."""
     result = np.empty(len(first))
     in_parts(_overlaps_of_pairs, len(first), len(first), a, b, first, second, iof, result)
     return result
@@ -281,7 +281,7 @@ def _overlaps_of_pairs(begin, end, a, b, first, second, iof, result):
 
 
 def overlaps_dense(a: np.ndarray, b: np.ndarray, iof: bool) -> np.ndarray:
-    """Every overlap of two sets of shapes: (N, 8), (M, 8) -> (N, M)."""
+    """Return every overlap of two sets of shapes: (N, 8), (M, 8) -> (N, M)."""
     result = np.zeros((len(a), len(b)))
     if result.size == 0:
         return result

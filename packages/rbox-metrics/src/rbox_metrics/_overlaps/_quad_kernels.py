@@ -37,14 +37,14 @@ _ROUNDING = 2e-15
 @inlined
 @no_type_check
 def _side(ax, ay, bx, by, cx, cy):
-    """Above 0 where c lies to the one side of the line from a to b, below 0 on the other."""
+    """Return a number above 0 if c lies on one side of the line from a to b, below 0 if on the other."""
     return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
 
 
 @inlined
 @no_type_check
 def _crossing(ax, ay, bx, by, cx, cy, dx, dy):
-    """Whether the edges from a to b and from c to d cross, ends excluded."""
+    """Return whether the edges from a to b and from c to d cross, ends excluded."""
     apart = _side(ax, ay, bx, by, cx, cy) * _side(ax, ay, bx, by, dx, dy)
     astride = _side(cx, cy, dx, dy, ax, ay) * _side(cx, cy, dx, dy, bx, by)
     return (apart < 0) & (astride < 0)
@@ -57,7 +57,7 @@ def _slope(ax, ay, bx, by):
 
 
 def shapes(quads: np.ndarray) -> np.ndarray:
-    """What the kernels need of each quad, whichever corner it begins with and whichever way it runs.
+    """Return what the kernels need of each quad; first corner and direction do not matter.
 
     Args:
         quads: (N, 4, 2) float64. Of one whose edges cross, the two corners change places that make it a quad whose
@@ -103,14 +103,14 @@ def _shapes(begin, end, quads, result):
 
 
 def extents(a: np.ndarray) -> np.ndarray:
-    """The upright boxes around shapes (N, 17), and their areas: (N, 5) as (x0, y0, x1, y1, area)."""
+    """Return the horizontal boxes around shapes (N, 17), and their areas: (N, 5) as (x0, y0, x1, y1, area)."""
     return np.concatenate([a[:, _BOX:], a[:, _AREA, None]], axis=1)
 
 
 @inlined
 @no_type_check
 def _term(ax0, ay0, ax1, ay1, aslope, bx0, by0, bx1, by1, bslope):
-    """The integral of min(y_a, y_b) dx over the x that two edges share, signed by their directions."""
+    """Return the integral of min(y_a, y_b) dx over the x that two edges share, signed by their directions."""
     # From left to right.
     aback, bback = ax1 < ax0, bx1 < bx0
     al, alow, ar, ahigh = ax1 if aback else ax0, ay1 if aback else ay0, ax0 if aback else ax1, ay0 if aback else ay1
@@ -132,7 +132,7 @@ def _term(ax0, ay0, ax1, ay1, aslope, bx0, by0, bx1, by1, bslope):
 @inlined
 @no_type_check
 def _against(ax0, ay0, ax1, ay1, aslope, x0, x1, x2, x3, y0, y1, y2, y3, s0, s1, s2, s3):
-    """The terms of one edge with the four of the other quad: their sum, and that of their sizes."""
+    """Return the sum of the terms of one edge with the four of the other quad, and the sum of their absolute values."""
     t0 = _term(ax0, ay0, ax1, ay1, aslope, x0, y0, x1, y1, s0)
     t1 = _term(ax0, ay0, ax1, ay1, aslope, x1, y1, x2, y2, s1)
     t2 = _term(ax0, ay0, ax1, ay1, aslope, x2, y2, x3, y3, s2)
@@ -141,13 +141,13 @@ def _against(ax0, ay0, ax1, ay1, aslope, x0, x1, x2, x3, y0, y1, y2, y3, s0, s1,
 
 
 def overlaps_aligned(quads1: np.ndarray, quads2: np.ndarray, iof: bool) -> np.ndarray:
-    """The overlap of quads1[k] and quads2[k] for each k: (N, 4, 2), (N, 4, 2) -> (N,)."""
+    """Return the overlap of quads1[k] and quads2[k] for each k: (N, 4, 2), (N, 4, 2) -> (N,)."""
     index = np.arange(len(quads1))
     return overlaps_of_pairs(shapes(quads1), shapes(quads2), index, index, iof)
 
 
 def overlaps_of_pairs(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarray, iof: bool) -> np.ndarray:
-    """The overlap of the shapes a[first[k]] and b[second[k]] for each k: (K,)."""
+    """Return the overlap of the shapes a[first[k]] and b[second[k]] for each k: (K,)."""
     result = np.empty(len(first))
     in_parts(_overlaps_of_pairs, len(first), len(first), a, b, first, second, iof, result)
     return result
@@ -227,7 +227,7 @@ def _overlaps_of_pairs(begin, end, a, b, first, second, iof, result):
 
 
 def overlaps_dense(a: np.ndarray, b: np.ndarray, iof: bool) -> np.ndarray:
-    """Every overlap of two sets of shapes: (N, 17), (M, 17) -> (N, M)."""
+    """Return every overlap of two sets of shapes: (N, 17), (M, 17) -> (N, M)."""
     result = np.zeros((len(a), len(b)))
     if result.size == 0:
         return result

@@ -30,7 +30,7 @@ class Pairs:
     iou: FloatsN
 
     def select(self, which: np.ndarray | slice) -> Pairs:
-        """Some of the pairs: a mask (K,), indices or a slice."""
+        """Return some of the pairs; `which` is a mask (K,), indices or a slice."""
         return Pairs(self.detection[which], self.truth[which], self.iou[which])
 
 
@@ -50,7 +50,7 @@ class Index:
 
     @classmethod
     def of(cls, extents: np.ndarray, group: IntsN) -> Index:
-        """Sorts extents (M, 5) of groups (M,)."""
+        """Make a search over extents (M, 5) of groups (M,)."""
         lowest, highest = (int(group.min()), int(group.max())) if len(group) else (0, -1)
         groups = None
         if highest - lowest > 4 * len(group) + 1000:
@@ -61,7 +61,7 @@ class Index:
         return cls(groups, lowest, _grid_kernels.lay_out(extents[members], members, starts))
 
     def near(self, extents: np.ndarray, group: IntsN, least: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The pairs of extents (N, 5) and boxes of their groups (N,) whose IoU may be `least` or more.
+        """Yield pairs of the extents (N, 5) and boxes of their groups (N,) whose IoU may be `least` or more.
 
         Yields:
             (K,) numbers of the extents, never falling, and (K,) of the boxes: all at once, or some millions at a time.
@@ -69,7 +69,7 @@ class Index:
         return _grid_kernels.near_pairs(extents, self._slots(group), self.lowest, self.grid, float(least))
 
     def by_group(self, group: IntsN) -> IntsN | None:
-        """The order in which a search for boxes of groups (N,) is fastest: one grid after the other, each in the cache.
+        """Return the order in which to search for boxes of groups (N,) so that each grid stays in the cache.
 
         None: in the order that they have.
         """
@@ -79,7 +79,7 @@ class Index:
         return stable_order(np.clip(self._slots(group) - self.lowest, -1, count) + 1, count + 1)
 
     def _slots(self, group: IntsN) -> IntsN:
-        """The groups (N,) as the grid numbers them, from `lowest` on; others lie outside."""
+        """Return the groups (N,) as the grid numbers them, from `lowest` on; others lie outside."""
         if self.groups is None:
             return group
         slot = np.searchsorted(self.groups, group)
@@ -89,7 +89,7 @@ class Index:
 def overlapping_pairs(
     detections: BoxesN | QuadsN, detection_group: IntsN, truths: BoxesT | QuadsT, truth_group: IntsT, least: float
 ) -> Pairs:
-    """The pairs of a detection and a truth of one group whose IoU is `least`, above zero, or more.
+    """Return the pairs of a detection and a truth of one group whose IoU is `least` (above 0) or more.
 
     Args:
         detections: (N, 5) boxes or (N, 4, 2) quads, checked.
@@ -118,13 +118,13 @@ def overlapping_pairs(
 
 
 def aligned_overlaps(first: BoxesN, second: BoxesN) -> FloatsN:
-    """The IoU of boxes (N, 5), checked, in pairs: by the kernels that a search uses, so that no others are compiled."""
+    """Return the IoU of checked boxes (N, 5) in pairs, by the kernels of the search: no others need be compiled."""
     kernels, index = kernels_for(first), np.arange(len(first))
     return kernels.overlaps_of_pairs(kernels.shapes(first), kernels.shapes(second), index, index, False)
 
 
 def kernels_for(boxes: np.ndarray) -> ModuleType:
-    """The compiled functions for boxes (N, 5) or quads (N, 4, 2), loaded where they are asked for."""
+    """Return the module of compiled functions for boxes (N, 5) or quads (N, 4, 2), and import it."""
     if boxes.ndim == 2:
         from rbox_metrics._overlaps import _kernels
 
@@ -137,7 +137,7 @@ def kernels_for(boxes: np.ndarray) -> ModuleType:
 def _overlapping(
     kernels: ModuleType, boxes: np.ndarray, group: IntsN, truths: np.ndarray, index: Index, least: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The pairs of some of the detections, and their overlaps; of what is only near, no more is held than at a time."""
+    """Return the overlapping pairs of some detections, and their overlaps; near pairs are held a part at a time."""
     shapes = kernels.shapes(boxes)
     for first, second in index.near(kernels.extents(shapes), group, least):
         iou = kernels.overlaps_of_pairs(shapes, truths, first, second, False)
@@ -146,7 +146,7 @@ def _overlapping(
 
 
 def stable_order(keys: np.ndarray, most: int) -> np.ndarray:
-    """The order of rising keys from 0 to `most`; what ties stays as it was. In linear time, sixteen bits at a time."""
+    """Return the order of rising keys from 0 to `most` in linear time, 16 bits at a time; ties stay in order."""
     order = np.argsort(keys.astype(np.uint16), kind="stable")
     while (most := most >> 16) > 0:
         keys = keys >> 16

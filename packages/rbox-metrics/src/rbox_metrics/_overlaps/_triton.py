@@ -30,7 +30,7 @@ _ALIGNED, _DENSE, _LISTED = range(3)
 
 
 def overlaps(values1: Any, values2: Any, what: str, aligned: bool, iof: bool) -> Any:
-    """As `box_iou_rotated` and `quad_iou`, whose names `what` tells apart: "boxes" or "quads"."""
+    """Compute `box_iou_rotated` (`what` is "boxes") or `quad_iou` ("quads") on a GPU."""
     tensor = first_tensor(values1, values2)
     device = _device(tensor)
     shapes1, shapes2 = (
@@ -45,7 +45,7 @@ def overlaps(values1: Any, values2: Any, what: str, aligned: bool, iof: bool) ->
 
 
 def overlaps_of_pairs(values1: Any, values2: Any, first: Any, second: Any, iof: bool = False) -> Any:
-    """The overlap of values1[first[k]] and values2[second[k]] for each k.
+    """Return the overlap of values1[first[k]] and values2[second[k]] for each k.
 
     Args:
         values1: (N, 5) boxes or (N, 4, 2) quads, a checked tensor.
@@ -61,7 +61,7 @@ def overlaps_of_pairs(values1: Any, values2: Any, first: Any, second: Any, iof: 
 
 
 def _device(tensor: Any) -> Any:
-    """Where to compute: on the first tensor's GPU, on any GPU, or on the CPU where Triton interprets its kernels."""
+    """Return where to compute: the first tensor's GPU, any GPU, or the CPU where Triton interprets its kernels."""
     if tensor is not None and tensor.is_cuda:
         return tensor.device
     if _triton_kernels.INTERPRETED:
@@ -75,7 +75,7 @@ def _device(tensor: Any) -> Any:
 
 
 def _checked(values: Any, name: str, what: str, device: Any) -> Any:
-    """Boxes or quads as a tensor on the device, of float32 or float64."""
+    """Return boxes or quads as a tensor on the device, of float32 or float64."""
     check, ndim, last = (check_boxes, 2, (5,)) if what == "boxes" else (check_quads, 3, (4, 2))
     if first_tensor(values) is None:
         return torch.from_numpy(check(values, name)).to(device)
@@ -93,7 +93,7 @@ def _plain(boxes: Any) -> Any:
 
 
 def _shapes(values: Any) -> Any:
-    """What the kernels read: (N, 8) float64 centre, half sides, cosine, sine, area of boxes, or of quads as below."""
+    """Return what the kernels read: (N, 8) float64 centre, half sides, cosine, sine, area; see `_quad_shapes`."""
     values = values.to(torch.float64)
     if values.ndim == 2:
         cos, sin = torch.cos(values[:, 4]), torch.sin(values[:, 4])
@@ -106,7 +106,7 @@ def _shapes(values: Any) -> Any:
 
 
 def _quad_shapes(quads: Any) -> Any:
-    """As `_quad_kernels.shapes`, their x, y and area: (N, 9)."""
+    """Return x, y and area as `_quad_kernels.shapes` does: (N, 9)."""
     for start, order in ((0, [0, 2, 1, 3]), (1, [0, 1, 3, 2])):
         # Both at once would cross twice, which four edges cannot.
         corners = [quads[:, (start + k) % 4] for k in range(4)]

@@ -15,7 +15,7 @@ _BLOCK = 8192 if INTERPRETED else 256
 
 
 def launch(boxes: bool, a: Any, b: Any, first: Any, second: Any, result: Any, m: int, pairs: int, iof: bool) -> None:
-    """Fills `result` with the overlap of each pair, in one launch.
+    """Fill `result` with the overlap of each pair, in one launch.
 
     Args:
         boxes: Or quads.
@@ -36,7 +36,7 @@ def launch(boxes: bool, a: Any, b: Any, first: Any, second: Any, result: Any, m:
 @triton.jit
 @no_type_check
 def _pair(first, second, count, m, PAIRS: tl.constexpr, BLOCK: tl.constexpr):
-    """The numbers of this program's pairs, which of them there are, and the numbers of their boxes."""
+    """Return the numbers of this program's pairs, which of them exist, and the numbers of their boxes."""
     k = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     there = k < count
     if PAIRS == 0:
@@ -127,7 +127,7 @@ def _box_kernel(a, b, first, second, result, count, m, PAIRS: tl.constexpr, IOF:
 @triton.jit
 @no_type_check
 def _term(ax0, ay0, ax1, ay1, bx0, by0, bx1, by1):
-    """The integral of min(y_a, y_b) dx over the x that two edges share, signed by their directions."""
+    """Return the integral of min(y_a, y_b) dx over the x that two edges share, signed by their directions."""
     aback, bback = ax1 < ax0, bx1 < bx0
     al, alow = tl.where(aback, ax1, ax0), tl.where(aback, ay1, ay0)
     ar, ahigh = tl.where(aback, ax0, ax1), tl.where(aback, ay0, ay1)
@@ -150,7 +150,7 @@ def _term(ax0, ay0, ax1, ay1, bx0, by0, bx1, by1):
 @triton.jit
 @no_type_check
 def _middle(a, b, there, column: tl.constexpr):
-    """The middle of what the extents of two quads share along x, from column 0, or y, from column 4."""
+    """Return the middle of what the extents of two quads share along x, from column 0, or y, from column 4."""
     a0, a1 = tl.load(a + column, mask=there), tl.load(a + column + 1, mask=there)
     a2, a3 = tl.load(a + column + 2, mask=there), tl.load(a + column + 3, mask=there)
     b0, b1 = tl.load(b + column, mask=there), tl.load(b + column + 1, mask=there)

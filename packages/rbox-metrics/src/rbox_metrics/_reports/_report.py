@@ -146,7 +146,7 @@ class Report:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything in the report, ready for JSON: NaN is None."""
+        """Return everything in the report as a dictionary for JSON; NaN becomes None."""
         whole = {
             "protocol": self.protocol,
             "geometry": self.geometry,
@@ -164,7 +164,7 @@ class Report:
         return plain(whole)
 
     def save(self, path: str | Path) -> None:
-        """Writes a file, whole or not at all: by its ending `to_dict` as JSON, Markdown (.md) or CSV (.csv).
+        """Write a file, whole or not at all; its ending says what: `to_dict` as JSON, Markdown (.md) or CSV (.csv).
 
         The folder is made where it is missing.
 
@@ -178,11 +178,11 @@ class Report:
         files.write_text(path, texts[ending]())
 
     def to_json(self) -> str:
-        """`to_dict` as JSON."""
+        """Return `to_dict` as JSON."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def table(self, iou_threshold: float | None = None) -> Table:
-        """The figures of one IoU threshold as a table for the terminal, a row per class, in percent.
+        """Return the metrics at one IoU threshold as a table for the terminal, a row per class, in percent.
 
         Args:
             iou_threshold: One of those asked for. None: the first.
@@ -197,7 +197,7 @@ class Report:
         return _render.table(self._title(chosen[0]), chosen[0])
 
     def __repr__(self) -> str:
-        """The table of the first IoU threshold; `summary` has what stands besides."""
+        """Return the table of the first IoU threshold; `summary` has the other metrics."""
         lines = [f"Report: {self._headline()}", plain_table(_render.table("", self.at[0]))]
         if len(self.at) > 1:
             lines.append(
@@ -207,7 +207,7 @@ class Report:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """For notebooks: a table for each IoU threshold, up to three, and what stands besides."""
+        """Return HTML for notebooks: a table for each of up to three IoU thresholds, then the other metrics."""
         header = ["class", *(name for name, _ in _render.COLUMNS)]
         parts = [
             html_table(self._title(at), header, [row for part in _render.class_rows(at) for row in part])
@@ -216,7 +216,7 @@ class Report:
         return "\n".join([*parts, html_table(self._headline(), ["figure", "value"], self.summary())])
 
     def to_pandas(self) -> DataFrame:
-        """A data frame with a row for each IoU threshold and class: what `to_csv` writes, fractions from 0 to 1.
+        """Return a data frame with a row for each IoU threshold and class: what `to_csv` writes, fractions from 0 to 1.
 
         >>> from rbox_metrics import evaluate, from_arrays
         >>> truth = from_arrays([[50, 40, 20, 10, 0.3]], labels=[0], image_index=[0])
@@ -236,7 +236,7 @@ class Report:
         return pandas.DataFrame(self._rows(), columns=["iou_threshold", *_COLUMNS])
 
     def summary(self) -> list[tuple[str, str]]:
-        """What stands besides the table: names and values, in the order in which they are of interest.
+        """Return the metrics that are not in the table, by name, the most important first.
 
         Over all IoU thresholds first, then, under a name of its own, what is of the lowest alone.
         """
@@ -271,7 +271,7 @@ class Report:
         return lines
 
     def to_markdown(self) -> str:
-        """The report as Markdown: a table for each IoU threshold, then what stands besides."""
+        """Return the report as Markdown: a table for each IoU threshold, then the other metrics."""
         parts = []
         for at in self.at:
             per_class, totals = _render.class_rows(at)
@@ -292,21 +292,21 @@ class Report:
         return "\n".join(parts)
 
     def to_csv(self) -> str:
-        """A row for each IoU threshold and class, with all its figures; empty cells for NaN."""
+        """Return CSV with a row for each IoU threshold and class, with all its metrics; empty cells for NaN."""
         return csv_table(["iou_threshold", *_COLUMNS], self._rows())
 
     def _rows(self) -> list[list[Any]]:
-        """The columns of `to_csv`, for each IoU threshold and class."""
+        """Return the columns of `to_csv`, for each IoU threshold and class."""
         return [[at.iou_threshold, *(getattr(one, name) for name in _COLUMNS)] for at in self.at for one in at.classes]
 
     def _headline(self) -> str:
-        """What was compared, and how."""
+        """Return what was compared, and how."""
         compared = {"rbox": "boxes", "quad": "quads"}[self.geometry]
         overlaps = _several([f"{at.iou_threshold:g}" for at in self.at])
         return ", ".join(filter(None, [f"{self.protocol} on {compared}", f"IoU {overlaps}", self._images(), "percent"]))
 
     def _images(self) -> str:
-        """How many images count, and what was chosen; "" where images have no ids."""
+        """Return how many images count, and which were chosen; "" where images have no ids."""
         if self.images is None:
             return ""
         which = " with a file" if self.only_with_images else ""
@@ -319,7 +319,7 @@ class Report:
 
 
 def _several(texts: list[str]) -> str:
-    """A few values as they are, many as their ends."""
+    """Return a few values in full, or the first and last of many."""
     return ", ".join(texts) if len(texts) <= _MOST_TABLES else f"{texts[0]} to {texts[-1]} ({len(texts)})"
 
 

@@ -71,7 +71,7 @@ def _counts(begin, end, outcomes, bounds, hits, misses):
 
 
 def average_precisions(outcomes: OutcomesSN, bounds: Bounds, truths: IntsC, recalls: FloatsR) -> FloatsSC:
-    """The average precision of each class.
+    """Return the average precision of each class.
 
     The mean, over the recalls, of the best precision at that recall or a higher one, 0 where none is reached (with
     `ELEVEN_RECALLS` PASCAL VOC 2007's, with `HUNDRED_AND_ONE_RECALLS` COCO's); or for `AREA` the area under the curve,
@@ -95,7 +95,7 @@ def average_precisions(outcomes: OutcomesSN, bounds: Bounds, truths: IntsC, reca
 
 
 def counts(outcomes: OutcomesSN, bounds: Bounds) -> tuple[IntsSC, IntsSC]:
-    """(S, C) true and (S, C) false positives of each class."""
+    """Return (S, C) true and (S, C) false positives of each class."""
     shape = len(outcomes), len(bounds) - 1
     hits, misses = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
     in_parts(_counts, hits.size, outcomes.size, outcomes, bounds, hits, misses)
@@ -103,7 +103,7 @@ def counts(outcomes: OutcomesSN, bounds: Bounds) -> tuple[IntsSC, IntsSC]:
 
 
 def precision_recall(outcomes: OutcomesN, truths: int) -> tuple[FloatsN, FloatsN]:
-    """The curve of one class.
+    """Return the curve of one class.
 
     Args:
         outcomes: (N,) of its detections, from best to worst.
@@ -118,7 +118,7 @@ def precision_recall(outcomes: OutcomesN, truths: int) -> tuple[FloatsN, FloatsN
 
 
 def eleven_points_of_one(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
-    """VOC07's average precision of curves of a single point each: (...), (...) -> (...).
+    """Return VOC07's average precision of curves of a single point each: (...), (...) -> (...).
 
     That is the precision times the share of the eleven recalls that the point reaches.
     """
@@ -126,7 +126,7 @@ def eleven_points_of_one(precision: np.ndarray, recall: np.ndarray) -> np.ndarra
 
 
 def counts_passing(passed: IntsK, columns: IntsK, settings: int, width: int) -> np.ndarray:
-    """How many there are at each of rising thresholds, in each column.
+    """Count in each column how many pass each of the rising thresholds.
 
     Args:
         passed: (K,) how many of the thresholds each reaches.
@@ -142,16 +142,16 @@ def counts_passing(passed: IntsK, columns: IntsK, settings: int, width: int) -> 
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """One count over another; 0 where the other is 0."""
+    """Divide one count by another; 0 where the other is 0."""
     return part / np.maximum(whole, 1)
 
 
 def precision_recall_f1(hits: np.ndarray, misses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, ...]:
-    """From true and false positives and truths, broadcast: 2 TP / (2 TP + FP + FN), where TP + FN are the truths."""
+    """Return precision, recall and F1 = 2 TP / (2 TP + FP + FN), where TP + FN are the truths; all broadcast."""
     return ratio(hits, hits + misses), ratio(hits, truths), ratio(2 * hits, hits + misses + truths)
 
 
 def mean_known(values: FloatsC) -> float:
-    """The mean over the classes with truth, NaN without any."""
+    """Return the mean over the classes with ground truth, NaN without any."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")

@@ -58,7 +58,7 @@ class Calibration:
     accuracy: FloatsG
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN is None."""
+        """Return a dictionary for JSON; NaN becomes None."""
         return plain(vars(self))
 
 
@@ -73,7 +73,7 @@ def calibration(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Calibration:
-    """The reliability curve of the scores, and their expected calibration error.
+    """Return the reliability curve of the scores, and their expected calibration error.
 
     A detection is right where the one-to-one matching of `evaluate`'s precision, by falling score, gives it a truth of
     its class; duplicates are wrong. Detections on difficult truths are left out. What was not detected is not asked
@@ -131,7 +131,7 @@ def calibration_of(
     binning: Binning = "width",
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> Calibration:
-    """The calibration of what was paired, at the IoU threshold or a lower one.
+    """Return the calibration of paired detections; `pair` must have kept the overlaps down to the threshold.
 
     Scores that are no probabilities have none, as if there were no scores: a report need not fail for them.
     """
@@ -177,7 +177,7 @@ def _not_probabilities(paired: Paired) -> np.ndarray:
 
 
 def _curve(bin_of: IntsN, scores: FloatsN, right: np.ndarray, bins: int) -> tuple[IntsG, FloatsG, FloatsG]:
-    """(G,) counts, (G,) mean scores and (G,) shares of those that are right; NaN in an empty bin."""
+    """Return (G,) counts, mean scores and shares of right detections; NaN in an empty bin."""
     counts = np.bincount(bin_of, minlength=bins)
     sums = (np.bincount(bin_of, weights=values, minlength=bins) for values in (scores, right))
     confidence, accuracy = (np.where(counts > 0, total / np.maximum(counts, 1), np.nan) for total in sums)
@@ -185,6 +185,6 @@ def _curve(bin_of: IntsN, scores: FloatsN, right: np.ndarray, bins: int) -> tupl
 
 
 def _expected(counts: np.ndarray, gaps: np.ndarray) -> FloatsC:
-    """(C,) the mean gap of the bins (C, G), each weighed by its count; NaN where all are empty."""
+    """Return (C,) the mean gap of the bins (C, G), each weighed by its count; NaN where all are empty."""
     total = counts.sum(axis=1)
     return np.where(total > 0, np.where(counts > 0, counts * gaps, 0).sum(axis=1) / np.maximum(total, 1), np.nan)

@@ -70,7 +70,7 @@ class Confusion:
         return _shares(self.counts, self.counts.sum(axis=0, keepdims=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Return a dictionary for JSON."""
         return plain(
             {
                 "iou_threshold": self.iou_threshold,
@@ -91,7 +91,7 @@ def confusion_matrix(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Confusion:
-    """Counts which class was taken for which.
+    """Count which class was detected as which.
 
     Detections and truths are matched one to one, in two rounds. First within each class, by falling score, then by
     falling IoU: exactly the matching of `evaluate`'s precision and recall, which are the diagonal over the sums of
@@ -136,7 +136,7 @@ def confusion_of(
     score_threshold: float | None = None,
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> Confusion:
-    """The confusion matrix of what was paired, across classes too, at the IoU threshold or a lower one."""
+    """Return the confusion matrix of detections that were paired across classes, down to the IoU threshold."""
     if score_threshold is not None and np.isnan(check_number(score_threshold, "score_threshold")):
         raise MetricsError("expected a number for the score threshold, got NaN")
     (least,) = least_overlaps((iou_threshold,), protocol).tolist()
@@ -167,7 +167,7 @@ def confusion_of(
 
 
 def _across(paired: Paired, loose: FlagsN, free: FlagsT, least: float) -> Pairs:
-    """Pairs of different classes of detections and truths without partners: by falling IoU, then falling score.
+    """Pair detections and truths of different classes that have no partner: by falling IoU, then falling score.
 
     Of equal ones by the labels and the boxes themselves, never by their place. Where those agree too, it is the same
     cells that are counted up whichever goes first.

@@ -56,7 +56,7 @@ class ClassCurve:
     recall: FloatsN
 
     def sampled(self, recalls: FloatsR = HUNDRED_AND_ONE_RECALLS) -> FloatsR:
-        """(R,) the best precision at each recall or a higher one, 0 where none is reached; NaN without truth.
+        """Return (R,) the best precision at each recall or higher, 0 where none is reached; NaN without ground truth.
 
         The mean over `recalls` is the average precision that takes the precision there: COCO's at the default ones.
         """
@@ -86,12 +86,12 @@ class Curves:
     classes: tuple[ClassCurve, ...]
 
     def mean(self, recalls: FloatsR = HUNDRED_AND_ONE_RECALLS) -> FloatsR:
-        """(R,) the mean of the sampled precisions over the classes with truth; NaN without any."""
+        """Return (R,) the mean of the sampled precisions over the classes with ground truth; NaN without any."""
         sampled = [curve.sampled(recalls) for curve in self.classes if curve.truths]
         return np.mean(sampled, axis=0) if sampled else np.full(len(recalls), np.nan)
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: the precisions at the recalls 0, 0.01, ..., 1; NaN is None."""
+        """Return a dictionary for JSON: the precisions at the recalls 0, 0.01, ..., 1; NaN becomes None."""
         return plain(
             {
                 "iou_threshold": self.iou_threshold,
@@ -119,7 +119,7 @@ def precision_recall_curves(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Curves:
-    """The curves below which the average precisions of `evaluate` are taken.
+    """Return the precision-recall curves whose areas are the average precisions of `evaluate`.
 
     Of detections with the same score, such as those without scores, those on the image whose id comes first go first,
     as in `evaluate`: the points between them tell nothing.
@@ -149,7 +149,7 @@ def precision_recall_curves(
 
 
 def curves_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol = PROTOCOLS["voc07"]) -> Curves:
-    """The curves of what was paired, at the IoU threshold or a lower one."""
+    """Return the curves of paired detections; `pair` must have kept the overlaps down to the threshold."""
     outcomes = protocol_outcomes(paired, protocol, least_overlaps((iou_threshold,), protocol))
     (averages,) = average_precisions(outcomes, paired.bounds, paired.truth_counts, protocol.recalls)
     curves = []
@@ -172,7 +172,7 @@ def curves_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol 
 
 
 def protocol_outcomes(paired: Paired, protocol: Protocol, thresholds: FloatsS) -> OutcomesSN:
-    """What becomes of each detection by the protocol's own matching at rising thresholds: (S, D), by place in order."""
+    """Return (S, D) what each detection is by the protocol's own matching at rising thresholds, by place."""
     if not protocol.greedy:
         return claim(claims(paired, protocol, thresholds).take(paired.order), paired.bounds)
     area, truth_area = paired.areas

@@ -98,7 +98,7 @@ class ErrorBreakdown:
         return {kind: mean_known(costs) for kind, costs in zip(ERROR_KINDS, self.costs, strict=True)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON, but for the kinds of the single detections; NaN is None."""
+        """Return a dictionary for JSON, without the kinds of the single detections; NaN becomes None."""
         return plain(
             {
                 "iou_threshold": self.iou_threshold,
@@ -124,7 +124,7 @@ def error_breakdown(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> ErrorBreakdown:
-    """Tells the errors apart, and what average precision each kind costs.
+    """Sort the errors into kinds, and compute how much average precision each kind costs.
 
     Each false positive of the protocol is of one kind, the first that fits. With `own` and `other` its highest IoU
     with a truth of its own class, and of another:
@@ -191,7 +191,7 @@ def breakdown_of(
     background_threshold: float = BACKGROUND,
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> ErrorBreakdown:
-    """The errors in what was paired, across classes too, at the background threshold or a lower one."""
+    """Return the errors of detections that were paired across classes, down to the background threshold."""
     errors = Errors.of(paired, iou_threshold, background_threshold, protocol)
     as_it_is = errors.repaired(())
     return ErrorBreakdown(
@@ -233,7 +233,7 @@ class Errors:
 
     @classmethod
     def of(cls, paired: Paired, iou_threshold: float, background_threshold: float, protocol: Protocol) -> Errors:
-        """Finds them, as `error_breakdown` tells them apart."""
+        """Find the errors, by the kinds of `error_breakdown`."""
         (least,) = least_overlaps((iou_threshold,), protocol).tolist()
         outcomes = protocol_outcomes(paired, protocol, np.array([least]))[0]
         kinds, target = _kinds(paired, outcomes, least, background_threshold)
@@ -242,7 +242,7 @@ class Errors:
         return cls(paired, protocol, outcomes, kinds, target, ~difficult & ~found)
 
     def best_candidates(self, kinds: Collection[int]) -> IntsK:
-        """The detection with the best score, of these kinds, that points at each loose truth at which any does."""
+        """Return the best detection of these kinds for each missed truth that any of them points at."""
         pointing = np.flatnonzero(self._are(kinds) & (self.target >= 0))
         pointing = pointing[self.loose[self.target[pointing]]]
         keys = (self.paired.place[pointing], -self.paired.scores[pointing], self.target[pointing])
@@ -258,7 +258,7 @@ class Errors:
         return kinds
 
     def repaired(self, kinds: Collection[int]) -> FloatsC:
-        """(C,) average precisions without the errors of some kinds; NaN for classes without truth."""
+        """Return (C,) average precisions without the errors of some kinds; NaN for classes without ground truth."""
         paired, truths = self.paired, self.paired.truth_counts
         outcomes = self.outcomes.copy()
         outcomes[paired.place[self._are(kinds)]] = IGNORED
@@ -275,14 +275,14 @@ class Errors:
         return np.where((left == 0) & (truths > 0), wrong == 0, averages)
 
     def _are(self, kinds: Collection[int]) -> np.ndarray:
-        """(D,) whether each is a false positive of one of these kinds."""
+        """Return (D,) whether each is a false positive of one of these kinds."""
         # The last place is that of -1.
         chosen = np.zeros(len(ERROR_KINDS) + 1, dtype=bool)
         chosen[list(kinds)] = True
         return chosen[self.kinds]
 
     def _with_hits(self, outcomes: OutcomesN, scores: FloatsK, labels: IntsK) -> tuple[np.ndarray, Bounds]:
-        """Outcomes and their bounds with true positives put in, behind what has their score."""
+        """Return outcomes and bounds with true positives inserted, each after the detections of the same score."""
         paired = self.paired
         places = np.empty(len(labels), dtype=np.int64)
         for c in np.unique(labels):
@@ -297,7 +297,7 @@ class Errors:
 
 
 def _kinds(paired: Paired, outcomes: OutcomesN, least: float, background: float) -> tuple[OutcomesN, IntsN]:
-    """The kind of each detection, -1 for those that are no false positives, and the truth that it points at, or -1."""
+    """Return the kind of each detection, -1 if it is not a false positive, and the truth that it points at, or -1."""
     ordinary = ~paired.truths.difficult
     own, own_iou = _nearest(paired.pairs, ordinary, len(outcomes))
     other, other_iou = _nearest(paired.others, ordinary, len(outcomes))
@@ -313,7 +313,7 @@ def _kinds(paired: Paired, outcomes: OutcomesN, least: float, background: float)
 
 
 def _nearest(pairs: Pairs, wanted: FlagsT, count: int) -> tuple[IntsN, FloatsN]:
-    """The wanted truth that each detection overlaps most, or -1, and their IoU, or 0."""
+    """Return the wanted truth that each detection overlaps most, or -1, and their IoU, or 0."""
     pairs = pairs.select(wanted[pairs.truth])
     first = pairs.select(np.flatnonzero(np.diff(pairs.detection, prepend=-1)))
     truth, iou = np.full(count, -1), np.zeros(count)
@@ -322,7 +322,7 @@ def _nearest(pairs: Pairs, wanted: FlagsT, count: int) -> tuple[IntsN, FloatsN]:
 
 
 def _turned_iou(boxes: np.ndarray, truths: np.ndarray) -> FloatsN:
-    """(K,) the IoU of boxes (K, 5) with truths (K, 5), turned along them: the better of the two ways."""
+    """Return (K,) the IoU of boxes (K, 5) turned to the angle of truths (K, 5): the better of the two ways."""
     ways = []
     for turn in (0.0, math.pi / 2):
         turned = np.column_stack([boxes[:, :4], truths[:, 4] + turn])
@@ -343,7 +343,7 @@ def _find(order, outcomes, starts, truth, difficult, taken):
 
 
 def _found(order: IntsN, outcomes: OutcomesN, starts: Bounds, truth: IntsK, difficult: FlagsT) -> FlagsT:
-    """(T,) the truths that were found: of every protocol, each true positive's is the free one that it overlaps most.
+    """Return (T,) whether each truth was found: a true positive finds the free one that it overlaps most.
 
     In VOC's it is even the one that it overlaps most of all, or it would be no true positive.
     """

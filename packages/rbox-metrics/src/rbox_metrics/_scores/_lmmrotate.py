@@ -30,7 +30,7 @@ LMMROTATE_MAP_NC_THRESHOLDS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.7)
 
 
 def f1_lmmrotate(paired: Paired, iou_threshold: float, passed: IntsN, settings: int) -> tuple[FloatsS, ...]:
-    """Mean precision, mean recall and their F1 at each score threshold.
+    """Return mean precision, mean recall and their F1 at each score threshold.
 
     Args:
         paired: Truths and detections, with the overlaps across classes.

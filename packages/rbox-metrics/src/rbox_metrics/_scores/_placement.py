@@ -66,7 +66,7 @@ class Placement:
         return np.where(self.hits + self.false_positives + self.missed == 0, 1.0, f1)
 
     def worst(self, count: int) -> list[int]:
-        """The numbers of the images with the lowest F1, of equal ones those with the most errors, then as they come.
+        """Return the numbers of the images with the lowest F1; if equal, those with more errors first, then in order.
 
         Images without errors are not among them.
         """
@@ -75,7 +75,7 @@ class Placement:
         return order[errors[order] > 0][:count].tolist()
 
     def to_dict(self) -> dict[str, Any]:
-        """Means and histograms, and the counts of each image.
+        """Return means and histograms, and the counts of each image.
 
         The angle errors have two: of 5 degrees each up to 90, and of 20 bins as far as 95 % of them go.
         """
@@ -104,7 +104,7 @@ class Placement:
 
 
 def placement_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol = PROTOCOLS["voc07"]) -> Placement:
-    """Matches detections and truths one to one by falling score, as F1 does, and looks at each match."""
+    """Match detections and truths one to one by falling score, as F1 does, and measure each match."""
     truths, detections = paired.truths, paired.detections
     least = least_overlaps((iou_threshold,), protocol)
     (outcome,) = match_once(
@@ -136,13 +136,13 @@ def placement_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protoc
 
 
 def _reach(degrees: np.ndarray) -> float:
-    """A round number that 95 % of the angle errors do not exceed, or all of few."""
+    """Return a round number that 95 % of the angle errors do not exceed; all of them where there are few."""
     most = float(np.quantile(degrees, 0.95, method="higher")) if len(degrees) else 0.0
     return next(end for end in (1, 2, 5, 10, 15, 20, 30, 45, 60, 90) if most <= end or end == 90)
 
 
 def _angle_error(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:
-    """(K,) between the longer sides of (K, 5) boxes."""
+    """Return (K,) the angles between the longer sides of (K, 5) boxes."""
     boxes1, boxes2 = convert(boxes1, LE90, LE90), convert(boxes2, LE90, LE90)
     square = np.zeros(len(boxes1), dtype=bool)
     for boxes in (boxes1, boxes2):

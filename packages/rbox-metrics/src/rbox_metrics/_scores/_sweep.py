@@ -98,7 +98,7 @@ class Sweep:
     f1_lmmrotate: FloatsS
 
     def best(self, figure: str, among: Iterable[float] | None = None) -> Best:
-        """The best threshold for all classes in common.
+        """Return the best threshold, the same one for all classes.
 
         Args:
             figure: One of those with a value per threshold, such as "map_nc" or "f1_macro".
@@ -126,7 +126,7 @@ class Sweep:
         return mean_known(np.array([best.value for best in self.best_per_class.values()]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON but for NaN: arrays are lists."""
+        """Return everything as a dictionary; arrays become lists, NaN stays."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             **{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()},
@@ -160,7 +160,7 @@ def sweep_scores(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Sweep:
-    """What becomes of the figures where only detections of some score are kept, and the rest thrown away.
+    """Compute the metrics as a function of the score threshold.
 
     >>> from rbox_metrics import from_arrays, sweep_scores
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -192,7 +192,7 @@ def sweep_scores(
 
 
 def sweep_of(paired: Paired, protocol: Protocol, iou_threshold: float, thresholds: Sequence[float] = GRID) -> Sweep:
-    """The sweep over detections that were paired, across classes too, at the IoU threshold or a lower one."""
+    """Return the sweep of detections that were paired across classes, down to the IoU threshold."""
     steps = as_array(thresholds, np.float64, "thresholds")
     if steps.ndim != 1 or not len(steps) or not (np.diff(steps) > 0).all() or np.isnan(steps).any():
         raise MetricsError(f"expected rising score thresholds, got {steps.tolist()}")
@@ -238,7 +238,7 @@ def sweep_of(paired: Paired, protocol: Protocol, iou_threshold: float, threshold
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """(..., C) -> (...), the mean over the classes with truth, NaN without any."""
+    """Return (...) of (..., C): the mean over the classes with ground truth, NaN without any."""
     known = ~np.isnan(values)
     count = known.sum(axis=-1)
     total = np.where(known, values, 0).sum(axis=-1)

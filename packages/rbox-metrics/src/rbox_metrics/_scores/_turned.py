@@ -46,7 +46,7 @@ class Turned:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON, with what it says in words as `text`."""
+        """Return a dictionary for JSON, with the explanation in words as `text`."""
         return {**asdict(self), "text": str(self)}
 
 
@@ -78,7 +78,7 @@ MISREADINGS: Mapping[str, tuple[str, Callable[[FloatsK, FloatsK], FloatsK]]] = {
 
 
 def turned_of(paired: Paired) -> Turned | None:
-    """The misreading that explains why nearly all detections that lie as objects do are turned otherwise."""
+    """Return the misread convention that explains why nearly all well placed detections have wrong angles, or None."""
     truth, found = _angles(paired)
     if len(truth) < _FEWEST:
         return None
@@ -93,7 +93,7 @@ def turned_of(paired: Paired) -> Turned | None:
 
 
 def _angles(paired: Paired) -> tuple[FloatsK, FloatsK]:
-    """The `le90` angles of truths and of the detections that lie as they do but for the angle, (K,) each."""
+    """Return (K,) the `le90` angles of truths, and of the detections that differ from them in nothing but the angle."""
     truths, detections = paired.truths, paired.detections
     chosen = np.unique(np.linspace(0, len(truths) - 1, min(len(truths), _MOST)).astype(np.int64))
     group = detections.image_index * paired.classes + detections.labels

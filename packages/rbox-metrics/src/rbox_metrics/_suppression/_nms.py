@@ -39,7 +39,7 @@ _NEAR, _WORTH_ARRANGING = 2**18, 4
 
 
 def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = None, *, backend: Backend = "auto") -> Any:
-    """Greedy non-maximum suppression: a box goes where a better one that stays overlaps it by more than the threshold.
+    """Suppress boxes that overlap a better kept one by more than the threshold (greedy non-maximum suppression).
 
     >>> boxes = [[50, 40, 20, 10, 0.0], [52, 40, 20, 10, 0.0], [90, 40, 20, 10, 0.0]]
     >>> nms_rotated(boxes, [0.5, 0.9, 0.7], iou_threshold=0.5).tolist()
@@ -79,7 +79,7 @@ def soft_nms_rotated(
     score_threshold: float = 0.001,
     backend: Backend = "auto",
 ) -> tuple[Any, Any]:
-    """Soft-NMS: overlapping boxes lose score instead of going.
+    """Lower the scores of boxes that overlap better ones instead of dropping them (Soft-NMS).
 
     After Bodla et al., "Soft-NMS -- Improving Object Detection With One Line of Code", ICCV 2017, figure 2 and
     equations 2 and 3: the best box is picked, the scores of its rivals are multiplied by 1 - IoU ("linear", where the
@@ -145,7 +145,7 @@ def merge_windows(
     iou_threshold: float = 0.1,
     backend: Backend = "auto",
 ) -> IntsN:
-    """Joins the detections of overlapping windows over one image.
+    """Join the detections of overlapping windows over one image.
 
     What two windows both saw is kept once. Greedy suppression within each class, where a box that stays suppresses
     boxes of other windows only: duplicates within one window are the detector's own, and stay. The better of two boxes
@@ -186,7 +186,7 @@ def merge_windows(
 def _kept(
     boxes: BoxesN | QuadsN, best_first: IntsN, group: IntsN, window: IntsN, iou_threshold: float, backend: Backend
 ) -> FlagsN:
-    """Which boxes stay, where a box that stays suppresses those of its group and of other windows."""
+    """Return which boxes stay; a box that stays suppresses those of its group that come from other windows."""
     check_fraction(iou_threshold, "iou_threshold")
     _check_cpu_backend(backend)
     if backend == "reference":

@@ -13,7 +13,7 @@ from rbox_metrics._jit import jit
 @jit
 @no_type_check
 def suppress(first, second, suppressed):
-    """Marks what stays and overlaps too much, best first: second[k] goes unless first[k], a better box, went before.
+    """Mark which boxes stay, best first: second[k] is dropped unless first[k], a better box, was dropped before.
 
     Args:
         first: (K,) the better box of each pair, from the best on.
@@ -28,7 +28,7 @@ def suppress(first, second, suppressed):
 @jit
 @no_type_check
 def soften(starts, second, overlaps, scores, linear, iou_threshold, sigma, least):
-    """Soft suppression: picks the best, lowers its rivals' scores, and so on.
+    """Suppress softly: pick the best box, lower the scores of those that overlap it, and repeat.
 
     Args:
         starts: (N + 1,) where the rivals of each box begin in the next two.

@@ -19,7 +19,7 @@ _logger = logging.getLogger("rbox_metrics")
 def merge_records(
     records: Iterable[ImageRecord], *, iou_threshold: float = 0.1, window_size: int | None = None
 ) -> Iterator[ImageRecord]:
-    """Joins the records of windows to those of their images, in the order in which these come first.
+    """Join the records of windows to records of their images, in the order in which images first appear.
 
     How the windows are named, by their size or by DOTA's kit's scale, is said in the log.
 
@@ -51,7 +51,7 @@ def merge_records(
 def merged(
     image_id: str, parts: list[tuple[tiling.NamedWindow, ImageRecord]], iou_threshold: float = 0.1
 ) -> ImageRecord:
-    """The record of an image from those of its windows, whose boxes are in pixels of each window as it was seen."""
+    """Return the record of an image from those of its windows, which are in pixels of the window as it was seen."""
     scored = {record.scores is not None for _, record in parts if len(record)}
     if len(scored) > 1:
         raise MetricsError(f"expected scores on every window of {quoted(image_id)} or on none, got them on some")

@@ -31,7 +31,7 @@ _MARKERS = "osD^vPX"
 
 @styled
 def reliability(parts: Mapping[str, Mapping[str, Any]]) -> Figure | None:
-    """The share of detections that are right over their score, and below it how many there are of each score.
+    """Draw the share of right detections over the score, and below it how many detections have each score.
 
     Args:
         parts: `Calibration.to_dict()` of each run.

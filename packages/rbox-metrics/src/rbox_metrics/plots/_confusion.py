@@ -21,7 +21,7 @@ _LONGEST_NAME = 28
 
 @styled
 def heat_map(run: str, part: Mapping[str, Any]) -> Figure:
-    """Rows are true classes, columns what they were detected as; a shade is the cell's share of its row.
+    """Draw the matrix: rows are true classes, columns detected ones; the shade is the cell's share of its row.
 
     Shades go by the square root of the share, which shows a few percent beside a hundred. Counts are written where
     there is room. Classes that are neither there nor detected are left out; a row without truths is hatched.

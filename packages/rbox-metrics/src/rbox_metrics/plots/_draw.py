@@ -48,7 +48,7 @@ _ANOTHER = "Evaluate again with this version: the report is another's."
 
 
 def draw(reports: Mapping[str, Any], folder: str | Path) -> list[Path]:
-    """Writes every picture that `figures` makes as a PNG of 300 dots per inch, whole or not at all.
+    """Write every picture that `figures` makes as a PNG of 300 dots per inch, whole or not at all.
 
     >>> import tempfile
     >>> from rbox_metrics import evaluate, from_arrays
@@ -78,7 +78,7 @@ def draw(reports: Mapping[str, Any], folder: str | Path) -> list[Path]:
 
 
 def figures(reports: Mapping[str, Any]) -> dict[str, Figure]:
-    """The pictures of what full reports found, at their lowest IoU threshold.
+    """Return the pictures of full reports, at their lowest IoU threshold.
 
     All runs together: `pr-curves` (the means over classes), `pr-classes` (a small picture for each class),
     `score-thresholds` (mAP_nc and F1), `calibration` and `errors`. For each run `confusion-<run>` and
@@ -129,7 +129,7 @@ def _has(report: Mapping[str, Any], part: str) -> bool:
 
 
 def _checked(make: Callable[..., Any], *arguments: Any, part: str, of: Any) -> Any:
-    """The figure, or an error that names what a report lacks."""
+    """Return a part of a report, or raise an error that names what the report lacks."""
     try:
         return make(*arguments)
     except KeyError as error:
@@ -146,7 +146,7 @@ def _checked(make: Callable[..., Any], *arguments: Any, part: str, of: Any) -> A
 
 
 def file_names(runs: list[str]) -> list[str]:
-    """A name for each run that any file system takes: letters, digits, '.', '-' and '_', none like another."""
+    """Return for each run a file name of letters, digits, '.', '-' and '_', all different."""
     names: list[str] = []
     for run in runs:
         plain = re.sub(r"[^\w.-]+", "_", run)[:_LONGEST_NAME].strip("._") or "run"

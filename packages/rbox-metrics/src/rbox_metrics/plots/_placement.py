@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @styled
 def histograms(run: str, part: Mapping[str, Any]) -> Figure:
-    """The IoU of each match with its mean, and the angle error with its median, as far as nearly all of them go.
+    """Draw histograms of the matches' IoU with its mean, and of their angle errors with the median.
 
     Args:
         run: Its name.
@@ -68,7 +68,7 @@ def _bars(axes: Axes, edges: np.ndarray, counts: list[int]) -> None:
 
 
 def _mark(axes: Axes, at: float, text: str) -> None:
-    """A line at a value, and the value above the bars, on the side where there is room."""
+    """Draw a line at a value, and write the value above the bars, on the side where there is room."""
     axes.axvline(at, color="black", linewidth=0.9, linestyle=(0, (4, 2)))
     low, high = axes.get_xlim()
     if not low <= at <= high:  # beyond what is shown

@@ -28,7 +28,7 @@ def judged_sheet(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> PillowImage:
-    """Draws whole images side by side, as `worst_images` draws parts of them, in the order given.
+    """Draw whole images side by side, as `worst_images` draws parts of them, in the order given.
 
     Colours tell what became of each box: thin ones are truths that were found, thick and named ones were missed, or are
     false positives. What counts as found is what F1 counts: one to one, by falling score.

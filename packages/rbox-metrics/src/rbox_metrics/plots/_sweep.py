@@ -60,7 +60,7 @@ _MOST_NAMED = 4  # best values that there is room for in one small picture
 
 
 def thresholds(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """The figures that are left where only detections from some score on are kept; the best of each is named.
+    """Draw the metrics over the score threshold, and name the best of each.
 
     Of a single run precision, recall and F1 stand in one picture, and the kinds of mAP_nc beneath. Several runs are
     compared in a small picture for each. What no run has is left out.
@@ -130,14 +130,14 @@ def _several(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def _there(parts: list[Mapping[str, Any]], kinds: Mapping[str, str]) -> dict[str, str]:
-    """The figures that some run has."""
+    """Return the metrics that some run has."""
     return {
         name: kind for name, kind in kinds.items() if any(not np.isnan(percent(part[name])).all() for part in parts)
     }
 
 
 def _line(axes: Axes, part: Mapping[str, Any], figure_name: str, number: int) -> Artist:
-    """The figure over the thresholds, its spread, LMMRotate's thresholds as rings and the best as a dot."""
+    """Draw a metric over the thresholds, its spread, LMMRotate's thresholds as rings and the best as a dot."""
     scores, values = np.array(part["thresholds"]), percent(part[figure_name])
     look = line_style(number)
     (line,) = axes.plot(scores, values, **look, gid=figure_name)
@@ -161,7 +161,7 @@ def _ring() -> Artist:
 
 
 def _best(part: Mapping[str, Any], figure_name: str) -> tuple[float, float] | None:
-    """The threshold, and the value in percent; None where there is none, or it says nothing."""
+    """Return the threshold, and the value in percent; None where there is none, or it says nothing."""
     if figure_name in _WITHOUT_BEST:
         return None
     best = part["best"][figure_name]
@@ -170,7 +170,7 @@ def _best(part: Mapping[str, Any], figure_name: str) -> tuple[float, float] | No
 
 
 def _name_bests(axes: Axes, parts: list[Mapping[str, Any]], figure_name: str) -> None:
-    """Each run's best in its colour, below each other at the upper right; of many runs the highest only."""
+    """Write each run's best in its colour, one below the other at the upper right; of many runs only the highest."""
     bests = {number: best for number, part in enumerate(parts) if (best := _best(part, figure_name))}
     if len(parts) > _MOST_NAMED and bests:
         top = max(bests, key=lambda number: bests[number][1])
@@ -192,7 +192,7 @@ def _name_bests(axes: Axes, parts: list[Mapping[str, Any]], figure_name: str) ->
 
 
 def _highest(parts: list[Mapping[str, Any]], kinds: Mapping[str, str]) -> float:
-    """The highest value in percent, and at least 1."""
+    """Return the highest value in percent, and at least 1."""
     least = [np.ones(1)]
     values = [
         percent(part[kind]) + percent(part[_SPREAD[kind]] if kind in _SPREAD else [0])

@@ -78,7 +78,7 @@ def worst_images(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Path | None:
-    """Draws the images with the lowest F1 on one sheet, the worst first.
+    """Draw the images with the lowest F1 on one sheet, the worst first.
 
     Each tile has the image's name, its F1 and what is right and wrong on the whole image. Where an image is large
     against its errors, the tile shows the part of it with the most of them. Colours tell what became of each box: thick
@@ -145,14 +145,14 @@ def worst_images(
 
 
 def caption(placement: Placement, number: int) -> str:
-    """What is right and wrong on an image."""
+    """Return in words how much is right and wrong on an image."""
     counts = (placement.hits, placement.missed, placement.false_positives)
     hits, missed, false = (int(values[number]) for values in counts)
     return f"F1 {100 * float(placement.f1[number]):.1f} %: {hits} found, {missed} missed, {false} false"
 
 
 def _worst_records(truth: Dataset, placement: Placement, count: int) -> list[ImageRecord]:
-    """The records of the worst images that have a file, the worst first."""
+    """Return the records of the worst images that have a file, the worst first."""
     rank = {placement.images[number]: place for place, number in enumerate(placement.worst(len(placement.images)))}
     seen: set[str] = set()
 
@@ -181,7 +181,7 @@ def judge(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> list[Judged]:
-    """Matches the boxes of some images one to one by falling score, as `placement_of` does those of all."""
+    """Match the boxes of some images one to one by falling score, as `placement_of` does those of all."""
     chosen, geometry = choose(protocol, geometry)
     least = least_overlaps((iou_threshold,), chosen)
     ids = {record.image_id for record in records}
@@ -214,7 +214,7 @@ def judge(
 
 
 def window(corners: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """The part of an image (x0, y0, x1, y1), px, with the most errors, large enough to see what is around them.
+    """Return the part of an image (x0, y0, x1, y1), px, with the most errors, and enough of what is around them.
 
     Args:
         corners: (E, 4, 2) of the errors, at least one.
@@ -236,7 +236,7 @@ def window(corners: np.ndarray, width: int, height: int) -> tuple[int, int, int,
 
 
 def _tile(judged: Judged, class_names: ClassNames, counts: str) -> PillowImage:
-    """The picture of one image, or of a part of it, under its name and counts."""
+    """Draw one image, or a part of it, under its name and counts."""
     from rbox_formats.draw import FAINT_INK, INK
 
     record = judged.truth
@@ -258,7 +258,7 @@ def _tile(judged: Judged, class_names: ClassNames, counts: str) -> PillowImage:
 
 
 def headed(panel: PillowImage, lines: Sequence[tuple[str, Colour, int]]) -> PillowImage:
-    """A picture in the middle of a tile, under lines of text: each with its colour and size, px."""
+    """Put a picture in the middle of a tile, under lines of text, each with its colour and size, px."""
     from PIL import Image, ImageDraw
     from rbox_formats.draw import PAPER, load_font, shortened
 
@@ -281,7 +281,7 @@ def outlined(
     start: tuple[int, int] = (0, 0),
     found_width: float = _FOUND_WIDTH,
 ) -> PillowImage:
-    """A part of an image, as large as a tile, with what was found in thin lines and the errors over it.
+    """Draw a part of an image, as large as a tile, right boxes in thin lines and the errors over them.
 
     Args:
         pixels: (height, width, 3) uint8.
@@ -323,7 +323,7 @@ def _layer(
     class_names: ClassNames,
     start: tuple[int, int],
 ) -> tuple[ImageRecord, list[str]]:
-    """Boxes of some outcomes as one record, by their outlines, its labels their colours; and what is written of each.
+    """Return boxes of some outcomes as one record of outlines, labelled by colour, and the text at each box.
 
     No text repeats what the colour says.
     """
@@ -343,7 +343,7 @@ def _layer(
 
 
 def under_legend(sheet: PillowImage) -> PillowImage:
-    """The sheet below what its colours mean."""
+    """Return the sheet below a legend of its colours."""
     from PIL import Image
     from rbox_formats.draw import PAPER, draw_legend
 

@@ -98,7 +98,7 @@ R = TypeVar("R")
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """Matplotlib's defaults and the settings above, whatever the user has set; afterwards all is as it was.
+    """Set matplotlib's defaults and the settings above, whatever the user has set, and restore all afterwards.
 
     Raises:
         MetricsError: If matplotlib is not there.
@@ -114,7 +114,7 @@ def applied() -> Iterator[None]:
 
 
 def styled(function: Callable[P, R]) -> Callable[P, R]:
-    """Runs a function in the pictures' style."""
+    """Wrap a function so that it runs in the pictures' style."""
 
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -125,7 +125,7 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, inches, that makes room for what stands around its axes."""
+    """Return an empty figure of matplotlib, its size in inches, that makes room for what is around its axes."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -133,30 +133,30 @@ def new_figure(width: float, height: float) -> Figure:
 
 @styled
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG, whole or not at all."""
+    """Write a PNG, whole or not at all."""
     with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """The colour and dashes of the first, second, ... run or figure."""
+    """Return the colour and dashes of the first, second, ... run or metric."""
     # One more shift after each round of colours: only the 29th line looks like the first.
     dashes = _DASHES[(number + number // (len(COLOURS) * len(_DASHES))) % len(_DASHES)]
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": dashes}
 
 
 def percent(values: Sequence[float | None]) -> FloatsN:
-    """(N,) figures from 0 to 1 in percent; NaN for None, which is what JSON has for it."""
+    """Return values (N,) from 0 to 1 in percent; None, which JSON has for NaN, becomes NaN."""
     return np.array([np.nan if value is None else 100 * value for value in values], dtype=np.float64)
 
 
 def shown(value: float) -> str:
-    """A figure in percent, as pictures have room for; "-" for NaN."""
+    """Return a value in percent, as short as pictures need it; "-" for NaN."""
     return "-" if np.isnan(value) else f"{value:.1f}"
 
 
 def percent_axis(axis: XAxis | YAxis, name: str, highest: float = 100) -> None:
-    """Names an axis and gives it round ticks up to the highest value, and to 100."""
+    """Name an axis and give it round ticks up to the highest value, at most 100."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_label_text(f"{name} (%)")
@@ -166,7 +166,7 @@ def percent_axis(axis: XAxis | YAxis, name: str, highest: float = 100) -> None:
 
 
 def log_axis(axis: XAxis | YAxis, least: float, most: float) -> None:
-    """Counts on a logarithmic axis, which says so with plain numbers at powers of ten."""
+    """Show counts on a logarithmic axis, with plain numbers at powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     which = axis.axis_name
@@ -177,7 +177,7 @@ def log_axis(axis: XAxis | YAxis, least: float, most: float) -> None:
 
 
 def title_with_iou(title: str, parts: Mapping[str, Mapping[str, Any]], letters: int = 46) -> str:
-    """A title that tells the run, where it is one, and the IoU threshold, where the runs have it in common.
+    """Return a title with the run, if there is one, and the IoU threshold, if all runs have the same.
 
     Args:
         title: What is shown.
@@ -193,14 +193,14 @@ def title_with_iou(title: str, parts: Mapping[str, Mapping[str, Any]], letters: 
 
 
 def run_names(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The runs' names as legends have them: with the IoU threshold where the runs differ in it."""
+    """Return the runs' names for a legend, with the IoU threshold where the runs differ in it."""
     if len({part["iou_threshold"] for part in parts.values()}) == 1:
         return list(parts)
     return [f"{name} (IoU {part['iou_threshold']:g})" for name, part in parts.items()]
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], texts: Sequence[str]) -> None:
-    """A legend below all axes, where it covers no data, in as many columns as there is room for.
+    """Draw a legend below all axes, where it covers no data, in as many columns as there is room for.
 
     The figure grows by it, so that the axes stay as large as they were meant.
     """
@@ -214,7 +214,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], texts: Sequence[str]
 
 
 def shortened(text: str, letters: int) -> str:
-    """A text of so many letters at most: the middle of a longer one is left out."""
+    """Return a text of at most `most` characters; the middle of a longer one is left out."""
     if len(text) <= letters:
         return text
     tail = (letters - 3) // 2
@@ -222,7 +222,7 @@ def shortened(text: str, letters: int) -> str:
 
 
 def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[str]) -> None:
-    """Writes names beside lines, at the right of the axes, none over another, each joined to its line's end.
+    """Write names beside lines, at the right of the axes, none over another, each joined to its line's end.
 
     Args:
         axes: With the limits that they keep.
@@ -259,7 +259,7 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[
 
 
 def count_axis(axis: XAxis | YAxis, most: int, name: str = "") -> None:
-    """Counts from 0 up to a bit more than the most."""
+    """Scale an axis of counts from 0 up to a bit more than the most."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.axes.set(**{f"{axis.axis_name}lim": (0, 1.12 * max(most, 1))})
@@ -269,12 +269,12 @@ def count_axis(axis: XAxis | YAxis, most: int, name: str = "") -> None:
 
 
 def say_nothing_there(axes: Axes, why: str) -> None:
-    """In place of data."""
+    """Write a text where there is no data to draw."""
     axes.text(0.5, 0.5, why, color=GREY, ha="center", va="center", transform=axes.transAxes)
 
 
 def short_number(count: int) -> str:
-    """Four letters at most up to a billion: 9999, 12k, 123k, 1.2M, 123M."""
+    """Return at most four letters up to a billion: 9999, 12k, 123k, 1.2M, 123M."""
     if count < 10_000:
         return str(count)
     if count < 999_500:

@@ -64,7 +64,7 @@ class _Detection(NamedTuple):
 
 
 def read(source: Source) -> Predictions:
-    """Reads a results file; see `read_predictions`."""
+    """Read a results file; see `read_predictions`."""
     document = json_values.read(source.path)
     entries = list(document.items())
     names, labels = _classes(entries, source.context, document)
@@ -80,7 +80,7 @@ def read(source: Source) -> Predictions:
 
 
 def _convention(entries: list[Value], found: list[_Detection], context: Context, document: Value) -> Convention | None:
-    """How the angles of `bbox` are measured; None where there are none.
+    """Return how the angles of `bbox` are measured; None where there are none.
 
     Raises:
         DatasetError: If one is beyond a whole turn in radians.
@@ -115,7 +115,7 @@ def _convention(entries: list[Value], found: list[_Detection], context: Context,
 
 
 def _classes(entries: list[Value], context: Context, document: Value) -> tuple[ClassNames, dict[int, int]]:
-    """The class names, and the label of each category id in use."""
+    """Return the class names, and the label of each category id in use."""
     used = dict.fromkeys(entry["category_id"].integer() for entry in entries)
     if context.categories is not None:
         names = context.class_names or ClassNames(context.categories[key] for key in sorted(context.categories))
@@ -161,7 +161,7 @@ def _image(value: Value, image_ids: Mapping[int, str] | None) -> str:
 
 
 def _place(entry: Value) -> tuple[list[float] | None, list[float] | None]:
-    """The box (5 numbers) and the quad (8 numbers) of a detection, one of them at least."""
+    """Return the box (5 numbers) and the quad (8 numbers) of a detection; at least one of them is not None."""
     box, quad = None, None
     if entry.has("segmentation"):
         quad = _outline(entry["segmentation"])
@@ -202,7 +202,7 @@ def _sides(numbers: list[float], value: Value) -> list[float]:
 
 
 def _outline(segmentation: Value) -> list[float] | None:
-    """The quad of a list of outlines; None for an empty one and for a mask in run lengths."""
+    """Return the quad of a list of outlines; None for an empty list and for a mask in run lengths."""
     if isinstance(segmentation.value, dict):
         return None
     corners: list[float] = []
@@ -216,7 +216,7 @@ def _outline(segmentation: Value) -> list[float] | None:
 
 
 def _records(found: list[_Detection], convention: Convention) -> list[ImageRecord]:
-    """A record per image, in the order in which the file first names them."""
+    """Return a record per image, in the order in which the file first names them."""
     boxes = np.array([d.box or [0.0] * 5 for d in found], dtype=np.float64)
     turned = np.array([d.box is not None for d in found], dtype=bool)
     as_said = np.array([d.turned for d in found], dtype=bool)

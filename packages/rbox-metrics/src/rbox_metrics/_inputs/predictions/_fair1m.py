@@ -24,7 +24,7 @@ _NOT_READ = ("size/width", "size/height", "source/filename")
 
 
 def read(source: Source) -> Predictions:
-    """Reads a submission; see `read_predictions`. Classes are FAIR1M's where none are given."""
+    """Read a submission; see `read_predictions`. By default the classes are FAIR1M's."""
     names = source.context.class_names or fair1m.CLASS_NAMES
     records = [_record(path, names) for path in members(source.path, ".xml", FOLDERS)]
     if not records:

@@ -9,7 +9,7 @@ from rbox_metrics.errors import MetricsError
 
 
 def read(source: Source) -> Predictions:
-    """Reads a predictions file; see `read_predictions`. Its header names the classes."""
+    """Read a predictions file; see `read_predictions`. Its header names the classes."""
     found = predictions.read(source.path)
     names = source.context.class_names or found.class_names
     if len(names) != len(found.class_names):

@@ -19,18 +19,18 @@ class Member(type(Path())):  # type: ignore[misc]  # Path chooses its class by t
 
     @classmethod
     def of(cls, archive: Path, name: str, content: bytes) -> Member:
-        """The file of that name in an archive."""
+        """Return the file of that name in an archive."""
         self = cls(archive, name)
         self.content = content
         return self
 
     def read_bytes(self) -> bytes:
-        """The content."""
+        """Return the content."""
         return self.content
 
 
 def members(path: Path, suffix: str, folders: tuple[str, ...] = ()) -> Iterator[Path]:
-    """The files of a suffix in a folder or a zip, in order of their names.
+    """Yield the files with a suffix in a folder or a zip, in the order of their names.
 
     Args:
         path: The folder or the zip; or one file, which is then the only one.
@@ -54,7 +54,7 @@ def members(path: Path, suffix: str, folders: tuple[str, ...] = ()) -> Iterator[
 
 
 def names(path: Path) -> list[str]:
-    """The names of the files in a zip, without folders, hidden ones and what macOS puts beside them."""
+    """Return the names of the files in a zip, without folders, hidden files and those that macOS adds."""
     with archives.opened(path, MetricsError) as archive:
         return [PurePosixPath(info.filename).name for info in _wanted(archive, path)]
 

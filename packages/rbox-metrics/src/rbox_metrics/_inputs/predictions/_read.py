@@ -55,7 +55,7 @@ def read_predictions(
     annotations: str | Path | None = None,
     convention: Convention | str | None = None,
 ) -> Predictions:
-    """Reads detections of any kind.
+    """Read detections from a file or folder of any known kind.
 
     >>> import json, tempfile
     >>> from pathlib import Path
@@ -126,7 +126,7 @@ def _read_dataset(format: str, path: Path, split: str | None, class_names: Itera
 
 
 def kind_of(path: Path) -> str:
-    """The kind of a file or folder, by its content.
+    """Return the kind of a file or folder, by its content.
 
     Raises:
         MetricsError: If it is not clear.
@@ -147,7 +147,7 @@ def kind_of(path: Path) -> str:
 
 
 def _has_shares(path: Path) -> bool:
-    """Whether the first text file of a folder that has a line is one of Ultralytics'."""
+    """Return whether the first text file of a folder with a line in it is one of Ultralytics'."""
     from rbox_metrics._inputs.predictions import _ultralytics
 
     for folder in (*(path / name for name in _ultralytics.FOLDERS), path):
@@ -201,7 +201,7 @@ def _unclear(path: Path) -> MetricsError:
 
 
 def _with_ids(context: Context, truth: Dataset | None, annotations: str | Path | None) -> Context:
-    """With what the numbers in COCO results mean."""
+    """Add to the context what the numbers in COCO results mean."""
     if annotations is not None:
         image_ids, categories = _ids_of_file(Path(annotations))
         return replace(context, image_ids=image_ids, categories=categories)
@@ -212,7 +212,7 @@ def _with_ids(context: Context, truth: Dataset | None, annotations: str | Path |
 
 
 def _with_sizes(context: Context, truth: Dataset) -> Context:
-    """With the sizes of the truth's images, and its classes."""
+    """Add to the context the sizes of the ground truth's images, and its classes."""
     sizes = {
         record.image_id: (record.width, record.height)
         for record in truth
@@ -222,7 +222,7 @@ def _with_sizes(context: Context, truth: Dataset) -> Context:
 
 
 def _ids_of_file(path: Path) -> tuple[dict[int, str], dict[int, str]]:
-    """The images and the categories of a COCO file by their ids; images are named as `datasets.read` names them."""
+    """Return the images and the categories of a COCO file by their ids; image names are those of `datasets.read`."""
     from rbox_formats.datasets import coco
     from rbox_formats.parsing import json_values
 
@@ -231,7 +231,7 @@ def _ids_of_file(path: Path) -> tuple[dict[int, str], dict[int, str]]:
 
 
 def _ids_of_truth(truth: Dataset) -> dict[int, str]:
-    """The truth's images by their ids, which a COCO dataset keeps in the metadata, or by names that are numbers."""
+    """Return the ground truth's images by the ids in the metadata of COCO datasets, or by names that are numbers."""
     by_id: dict[int, str] = {}
     by_name: dict[int, list[str]] = {}
     for record in truth:

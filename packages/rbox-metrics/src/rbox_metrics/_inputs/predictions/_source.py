@@ -25,7 +25,7 @@ ANGLES: dict[str, Convention] = {
 
 
 def angle_name(convention: Convention) -> str:
-    """What the commands call a convention's unit and direction."""
+    """Return the commands' name of a convention's unit and direction."""
     same = (
         name for name, each in ANGLES.items() if (each.unit, each.clockwise) == (convention.unit, convention.clockwise)
     )
@@ -33,7 +33,7 @@ def angle_name(convention: Convention) -> str:
 
 
 def convention_of(given: Convention | str) -> Convention:
-    """A convention, by its name in `ANGLES` or in `rbox_formats.CONVENTIONS`.
+    """Return a convention by its name in `ANGLES` or in `rbox_formats.CONVENTIONS`.
 
     Raises:
         MetricsError: If it is no name of one.
@@ -72,7 +72,7 @@ class Predictions(Dataset):
         has_empty_images: bool,
         angles: str | None = None,
     ) -> Predictions:
-        """From records that are all read."""
+        """Make predictions from records that have all been read."""
         return cls(class_names, records, kind=kind, has_empty_images=has_empty_images, angles=angles)
 
 

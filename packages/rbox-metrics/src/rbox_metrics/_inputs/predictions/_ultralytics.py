@@ -57,7 +57,7 @@ class _Found(NamedTuple):
 
 
 def looks_like(path: Path) -> bool:
-    """Whether a text file has such lines: its first one is a class's number and others behind it."""
+    """Return whether a text file has such lines: a class's number, then other numbers. Only the first line is read."""
     try:
         fields = next((line.split() for line in split_lines(read_text(path)) if line.strip()), [])
         return 4 <= len(parse_numbers(fields[1:], "numbers")) <= 10 and parse_index(fields[0], "a class") >= 0
@@ -66,7 +66,7 @@ def looks_like(path: Path) -> bool:
 
 
 def read(source: Source) -> Predictions:
-    """Reads a folder of text files; see `read_predictions`."""
+    """Read a folder of text files; see `read_predictions`."""
     context = source.context
     within = source.path / FOLDERS[0]
     folder = within if within.is_dir() else source.path
@@ -108,7 +108,7 @@ def _number(field: str) -> float | None:
 
 
 def _folders(path: Path) -> list[Path]:
-    """Where a run has what belongs to it: its folder, and the one above."""
+    """Return where the other files of a run may be: its folder, and the one above."""
     folder = path if path.is_dir() else path.parent
     folder = folder.parent if folder.name in FOLDERS else folder
     return [folder, folder.absolute().parent]
@@ -119,7 +119,7 @@ def _names_beside(path: Path) -> ClassNames | None:
 
 
 def _pictures(path: Path) -> dict[str, Path]:
-    """The images that stand beside the labels."""
+    """Return the image files beside the labels."""
     folder = _folders(path)[0]
     return {image.stem: image for part in (folder / "images", folder) for image in images.find(part)}
 
@@ -178,7 +178,7 @@ def _detection(line: str, names: ClassNames, in_pixels: bool) -> _Found:
 
 
 def _quad(place: list[float], width: int, height: int) -> list[float]:
-    """Corners in pixels: eight numbers."""
+    """Return corners in pixels, eight numbers, from corners as shares of the image's size."""
     if len(place) == 5:
         return [float(value) for value in rbox_to_quad(convert(np.array(place), "le90", "le90")).ravel()]
     if len(place) == 4:
