@@ -30,13 +30,15 @@ NOT_YET = (
     "README.md",
     "SECURITY.md",
     "benchmarks/",
-    "docs/",
+    "docs/baselines-zoo.md",  # made by tools/baselines_zoo.py
     "docs/codecs.md",  # made from the docstrings of rbox_formats.codecs
     "docs/tools.md",
+    "docs/training-on-several-machines.md",
     "packages/baselines/",
     "packages/lmm-detector/",
     "packages/rbox-formats/",
-    "packages/rbox-metrics/",
+    "packages/rbox-metrics/CHANGELOG.md",
+    "packages/rbox-metrics/src/rbox_metrics/cli/",
     "testing/",
     "tools/",
 )
@@ -83,6 +85,7 @@ _MARK = re.compile(r"(?:#|<!--)\s*words:\s*([^>\n]+?)\s*(?:-->)?$", re.MULTILINE
 _CODE = "\0"  # in the place of a character that is no prose: no expression matches it, nor any word across it
 _INLINE = re.compile(r"``.+?``|`[^`]*`", re.DOTALL)
 _DOCTEST = re.compile(r"^[ \t]*(?:>>>|\.\.\. ?).*$", re.MULTILINE)
+_NAMED = re.compile(r"^[ \t]+\*{0,2}[a-z_]\w*(?=:)", re.MULTILINE)  # an argument's or attribute's own entry
 _REPLACED = re.compile(r"\{[^{}]*\}")
 _FENCED = re.compile(r"^([ \t]*)(`{3,}|~{3,}).*?^\1\2.*?$", re.MULTILINE | re.DOTALL)
 _TARGET = re.compile(r"\]\([^)]*\)|<!--.*?-->|https?://\S+", re.DOTALL)
@@ -121,7 +124,7 @@ def prose_of_python(source: str) -> tuple[str, dict[int, int]]:
         elif " " not in text.strip():
             continue
         else:
-            text = blank(text, _INLINE, _DOCTEST, _REPLACED)
+            text = blank(text, _INLINE, _DOCTEST, _NAMED, _REPLACED)
             if each.type == token.STRING:
                 quotes = re.match(r"\w*('''|\"\"\"|'|\")", text)
                 assert quotes is not None

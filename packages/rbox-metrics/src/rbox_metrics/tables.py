@@ -1,6 +1,6 @@
 """Rows as tables: for the terminal, Markdown, HTML and CSV.
 
-A cell that is a float is a fraction: the terminal, Markdown and HTML show it in percent, CSV as it is.
+A cell that is a float is a fraction: the terminal, Markdown and HTML show it in percent, CSV as a number from 0 to 1.
 """
 
 from __future__ import annotations

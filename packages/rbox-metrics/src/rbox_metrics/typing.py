@@ -1,7 +1,7 @@
-"""What the package passes around: names of choices, shapes and kinds of arrays.
+"""Names of choices, and of shapes and types of arrays.
 
-As in rbox_formats, only type checkers load jaxtyping, and the tests, which set `RBOX_CHECK_SHAPES`. What users pass in
-is checked by the functions themselves, which name the bad element.
+As in rbox_formats, only type checkers load jaxtyping, and tests, which set `RBOX_CHECK_SHAPES`. Functions check
+themselves what users pass in, and name the wrong element.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Figures of a dataset in which each image counts so many times.
+"""Metrics of a dataset in which each image has a weight: how many times it counts.
 
-No detection finds a truth on another image: to draw images anew is to count each of them so many times. Everything is
-matched and sorted once, and a figure of drawn images is a sum with a weight for each image.
+No detection is matched with a truth on another image. So drawing images with replacement is the same as giving each
+image a weight. Everything is matched and sorted once, and a metric of drawn images is a sum with a weight for each
+image.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from rbox_metrics._scores import (
 )
 from rbox_metrics.typing import Bounds, FloatsR, FloatsS, IntsG, IntsN, OutcomesSN
 
-# The figures of `evaluate` that there are of weighted images.
+# The metrics of `evaluate` that can be computed for weighted images.
 INTERVAL_FIGURES = ("map", "map_nc_tied", "f1_micro", "f1_macro")
 
-# Weights of images, and figures, that are held at a time.
+# How many weights of images, and metrics, are held in memory at a time.
 _BLOCK = 4_000_000
 
 
-# Resamples that are gone through side by side: every detection is looked at once for all of them.
+# How many resamples are computed side by side: each detection is read once for all of them.
 _LANES = 64
 
 
@@ -43,18 +44,18 @@ def _weighted_averages(
     """Compute what `_averages._averages` computes, with the detections of each image counted `weights` times.
 
     Args:
-        begin: The first of the numbers that each class has at each setting in each `_LANES` resamples,
-        end: and behind the last.
+        begin: The first job; there is one for each class, setting and `_LANES` resamples.
+        end: The job after the last.
         outcomes: (S, D) by class, then falling score, then image.
         starts: (G + 1,) where each run of detections with one class, score and image begins.
         run_image: (G,) the image of each run.
-        bounds: (C + 1,) which of the runs are of each class.
-        weights: (I, R)
+        bounds: (C + 1,) class c has the runs bounds[c] to bounds[c + 1].
+        weights: (I, R) how many times each image counts in each resample.
         hits: (R, S, C) the weighted true positives.
-        counted: (R, S, C) and true and false ones.
-        truths: (R, C)
+        counted: (R, S, C) the weighted true and false positives.
+        truths: (R, C) the weighted truths to find.
         recalls: As in `average_precisions`.
-        result: (R, S, C) NaN.
+        result: (R, S, C) NaN, replaced by the average precisions.
     """
     resamples, settings, classes = hits.shape
     hit, count, level = np.empty(_LANES, np.int64), np.empty(_LANES, np.int64), np.empty(_LANES, np.int64)
@@ -81,7 +82,7 @@ def _weighted_averages(
                             while level[r] >= 0 and recalls[level[r]] > recall:
                                 total[r] += best[r]
                                 level[r] -= 1
-                            # Nowhere else is the precision higher than behind a true positive.
+                            # The precision is highest right after a true positive.
                             best[r] = max(best[r], hit[r] / count[r])
                             if len(recalls) == 0:
                                 total[r] += best[r]
@@ -90,28 +91,28 @@ def _weighted_averages(
         for r in range(lanes):
             whole = truths[first + r, c]
             if whole > 0:
-                # What lies between 0 and the recall of the first true positive, and the recall 0 itself.
+                # The recalls from 0 to that of the first true positive.
                 total[r] += (level[r] + 1) * best[r]
                 result[first + r, s, c] = total[r] / (len(recalls) or whole)
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """What figures of weighted images need: of one run, or of several as if each had images of its own.
+    """What metrics of weighted images need, of one run or of K runs, each as if it had images of its own.
 
-    Image i of run k has the number k I + i, where the images are in the order of their ids.
+    A run is one detector's detections. Image i of run k has the number k I + i; images are in the order of their ids.
 
     Attributes:
-        recalls: What precisions are averaged over.
+        recalls: The recalls at which precisions are averaged.
         outcomes: (S, D) by the protocol: by class, then falling score, then image.
         starts: (G + 1,) where each run of detections with one class, score and image begins.
         run_image: (G,) the image of each run.
-        bounds: (C + 1,) which of the runs are of each class.
+        bounds: (C + 1,) class c has the runs of `starts` from bounds[c] to bounds[c + 1].
         truths: (I, C) truths to find on each image.
-        claimed: (S, K I, C) true positives by the protocol,
-        counted: (S, K I, C) and true and false ones.
-        once: (2, S, K I, C) true and false positives, matched one to one by score,
-        tied: (2, S, K I, C) or by IoU.
+        claimed: (S, K I, C) true positives by the protocol.
+        counted: (S, K I, C) true and false positives by the protocol.
+        once: (2, S, K I, C) true and false positives, matched one to one by score.
+        tied: (2, S, K I, C) true and false positives, matched one to one by IoU.
     """
 
     recalls: FloatsR
@@ -172,7 +173,7 @@ class Tables:
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """Of R sets of weights (R,) each of `INTERVAL_FIGURES`, and (R, C) the average precisions of the classes."""
+    """For R sets of weights, each of `INTERVAL_FIGURES` as (R,), and average precisions of the classes as (R, C)."""
 
     figures: dict[str, np.ndarray]
     classes: np.ndarray
@@ -197,7 +198,7 @@ def figures_of(tables: Tables, blocks: Iterable[np.ndarray]) -> Figures:
 
 def _of_block(tables: Tables, weights: np.ndarray) -> Figures:
     images = len(tables.truths)
-    # An image is there as often as the runs' outputs on it.
+    # An image counts as often as the runs' outputs on it do.
     truths = _weighed(
         weights.reshape(len(weights), tables.claimed.shape[1] // max(images, 1), images).sum(axis=1),
         tables.truths[None],

@@ -41,7 +41,7 @@ def check_boxes(boxes: ArrayLike, name: str, where: Callable[[int], str] | None 
     if len(array) >= _MANY:
         from rbox_metrics._inputs import _check_kernels
 
-        # One pass instead of six; what it finds odd is named below.
+        # One pass instead of six; what is wrong is found out below.
         if _check_kernels.are_plain(array):
             return array
     bad = _first(~np.isfinite(array))
@@ -99,7 +99,7 @@ def check_indices(values: ArrayLike, count: int, name: str, below: int | None = 
     if below is not None:
         bad = _first((array < 0) | (array >= below))
         if bad is not None:
-            raise MetricsError(f"expected whole numbers from 0 below {below}, got {array[bad]} at {name}[{bad}]")
+            raise MetricsError(f"expected whole numbers of 0 or more, below {below}, got {array[bad]} at {name}[{bad}]")
     return array
 
 
@@ -169,7 +169,7 @@ def check_max_dets(max_dets: Any, name: str = "max_dets") -> tuple[int, ...]:
 def check_aligned(count1: int, count2: int, what: str) -> None:
     """Raise MetricsError if two sets that are to be compared pair by pair differ in length."""
     if count1 != count2:
-        raise MetricsError(f"expected as many {what}1 as {what}2 where aligned, got {count1} and {count2}")
+        raise MetricsError(f"expected {what}1 and {what}2 of the same length with aligned, got {count1} and {count2}")
 
 
 def check_backend(backend: str) -> None:

@@ -1,4 +1,4 @@
-"""The check of boxes, compiled: one pass over many of them."""
+"""The check of boxes, compiled by Numba: one pass over many boxes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from rbox_metrics._jit import in_parts, jit
 
-# Beyond a full turn angles are probably degrees.
+# Angles beyond a full turn are probably degrees.
 _FULL_TURN = 2 * np.pi
 
 

@@ -1,4 +1,4 @@
-"""From the classes that a detector knows to those that a dataset has."""
+"""From the classes of a detector to those of a dataset."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def map_classes(
 ) -> Dataset | FlatBoxes | list[ImageRecord]:
     """Turn labels of a detector's classes into labels of a dataset's classes.
 
-    A class that `mapping` does not name goes to the target of the same name, as `ClassNames` looks names up: without
-    regard to case, '-', '_' and spaces. Two classes may go to one.
+    A class that `mapping` does not name is mapped to the target class of the same name. Names are compared as
+    `ClassNames` does: without regard to case, '-', '_' and spaces. Several classes may be mapped to the same one.
 
     >>> from rbox_metrics import from_arrays
     >>> found = from_arrays([[50, 40, 20, 10, 0.3], [9, 9, 4, 4, 0]], labels=[0, 1], image_index=[0, 0])
@@ -59,16 +59,16 @@ def map_classes(
 
     Args:
         predictions: A dataset, flat boxes, or records.
-        source_names: What their labels index.
-        target_names: What the labels are to index.
-        mapping: From a source class to a target class, or to None: its boxes are left out.
+        source_names: The detector's classes, in the order of the labels of `predictions`.
+        target_names: The dataset's classes, in the order of the labels of the result.
+        mapping: From a source class to a target class, or to None to drop the boxes of the source class.
 
     Returns:
-        The same kind as `predictions`, records as a list; a dataset is mapped as it is read, and has the target names.
+        The same type as `predictions`; a list if those are records. Records of a dataset are mapped when they are read.
 
     Raises:
-        MetricsError: If a source class has no target, `mapping` names a class that is not in its list, or a label is
-            not in the source names.
+        MetricsError: If a source class has no target, `mapping` names a class that is in neither list, or a label has
+            no source class.
     """
     source, target = ClassNames(source_names), ClassNames(target_names)
     table = _table(source, target, mapping or {})
@@ -82,6 +82,8 @@ def map_classes(
 def read_class_mapping(path: str | Path) -> dict[str, str | None]:
     """Read a mapping for `map_classes` from a JSON file: `{"small vehicle": "vehicle", "helipad": null}`.
 
+    null drops the boxes of a class.
+
     >>> import json, tempfile
     >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +93,7 @@ def read_class_mapping(path: str | Path) -> dict[str, str | None]:
     {'van': 'vehicle', 'helipad': None}
 
     Raises:
-        MetricsError: If it cannot be read, or holds something else.
+        MetricsError: If the file cannot be read, or contains something else.
     """
     path = files.as_path(path, MetricsError)
     remedy = 'It reads {"class of the detector": "class of the dataset", "class to leave out": null}.'
@@ -102,7 +104,7 @@ def read_class_mapping(path: str | Path) -> dict[str, str | None]:
     except (ValueError, RecursionError) as error:
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
         raise MetricsError(f"expected JSON, got {said(error)}", path=path, line=line, remedy=remedy) from error
-    # An object comes as a list of pairs, an array as a list of values: so that a key that comes twice is seen.
+    # Objects are parsed to lists of pairs, arrays to lists of values: so a key that comes twice is noticed.
     if not isinstance(values, list) or not all(isinstance(pair, tuple) for pair in values):
         raise MetricsError("expected a JSON object of class names", path=path, remedy=remedy)
     wrong = [key for key, value in values if not isinstance(value, str | None)]
@@ -138,9 +140,8 @@ def _table(source: ClassNames, target: ClassNames, mapping: Mapping[str, str | N
     if unnamed := sorted(without - named.keys()):
         some = ", ".join(repr(source[label]) for label in unnamed)
         raise MetricsError(
-            f"expected a class of the dataset for each of the detector's, found none for {some}; the dataset has "
-            f"{listed(target)}",
-            remedy="Name each in the class mapping, with the class that it is there, or null to leave its boxes out.",
+            f"the dataset has no class for the detector's {some}; it has {listed(target)}",
+            remedy="Map each in the class mapping to one of the dataset's classes, or to null to drop its boxes.",
         )
     return table
 

@@ -1,4 +1,4 @@
-"""Torch tensors among the inputs: known without importing torch, and given back as tensors."""
+"""Torch tensors as inputs: recognised without importing torch, and returned as tensors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 def first_tensor(*values: Any) -> Any:
     """Return the first of the values that is a torch tensor, or None."""
     torch = sys.modules.get("torch")
-    # Nobody has a tensor who has not imported torch.
+    # If torch is not imported, no value can be a tensor.
     return None if torch is None else next((value for value in values if isinstance(value, torch.Tensor)), None)
 
 

@@ -1,4 +1,4 @@
-"""Truth and detections side by side: the overlaps and the orders that every figure is derived from."""
+"""Ground truth and detections side by side: the overlaps and orders from which every metric is computed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from rbox_metrics.typing import Bounds, FloatsN, FloatsT, Geometry, IntsC, IntsM
 class Paired:
     """A dataset's truths and detections, and which of them overlap.
 
-    Nothing here depends on the order of images, files or boxes but `by_input`, and the numbers of the detections.
+    Only `by_input` and the indices of the detections depend on the order in which images, files or boxes were given.
 
     Attributes:
-        truths: In the order of their image ids, then of their boxes' and quads' numbers.
-        detections: As given.
-        names: What the labels of both index.
-        geometry: Which overlaps: of boxes or of quads.
+        truths: The truths, sorted by image id, then by the numbers of their boxes and quads.
+        detections: The detections, in the order in which they were given.
+        names: The classes, in the order of the labels.
+        geometry: Whether the overlaps are those of boxes or of quads.
         scores: (D,) the detections' scores, 1 where they have none.
         pairs: Detections and truths on the same image of the same class, by detection, then falling IoU.
         starts: (D + 1,) where each detection's pairs begin.
-        others: Detections and truths on the same image of different classes, likewise; empty unless asked for.
+        others: Detections and truths on the same image of different classes, by detection, then falling IoU; empty
+            unless `of` was called with `across`.
         order: (D,) detections by class, then falling score, then image id, then their boxes' numbers.
         bounds: (C + 1,) in `order` and `by_input` class c has the places bounds[c] to bounds[c + 1].
     """
@@ -149,16 +150,17 @@ def pair(
     """Check ground truth and detections, and find which of them overlap.
 
     Args:
-        truth: Records, such as an `rbox_formats.Dataset`, or flat arrays.
-        predictions: Likewise. Records may come in any order and may be fewer than the truth's.
-        class_names: What the labels of both index.
-        geometry: Compares boxes ("rbox"), or quads as annotated ("quad").
-        least: Overlaps below it, above 0, are left out.
-        across: Whether overlaps between different classes are looked for too.
+        truth: The ground truth, as records (such as an `rbox_formats.Dataset`) or as flat arrays.
+        predictions: The detections, as records or as flat arrays. Records may come in any order, and images may be
+            missing.
+        class_names: The classes, in the order of the labels.
+        geometry: What is compared: boxes ("rbox"), or quads as annotated ("quad").
+        least: The least overlap that is kept, above 0.
+        across: Whether to find overlaps between different classes too.
 
     Raises:
-        MetricsError: If the predictions have an image that the truth lacks, an image comes twice, a label is out of
-            range, a box or score is not a number, or both have image ids and these differ.
+        MetricsError: If the predictions have an image that is not in the ground truth, an image comes twice, a label is
+            out of range, a box or score is not a number, or flat arrays have different image ids.
     """
     names = ClassNames(class_names)
     truths, detections = _flat(truth, predictions)
@@ -176,14 +178,14 @@ def _flat(
         detections = predictions
     elif truths.image_ids is None:
         raise MetricsError(
-            "expected predictions as flat arrays, like the truth, got records",
+            "expected predictions as flat arrays, like the ground truth, got records",
             remedy="Turn both into flat arrays by from_records(records, image_ids).",
         )
     else:
         detections = from_records(predictions, truths.image_ids)
     if None not in (truths.image_ids, detections.image_ids) and truths.image_ids != detections.image_ids:
         raise MetricsError(
-            "expected the same images in the same order in truth and predictions, got others",
+            "ground truth and predictions have different images, or the same in another order",
             remedy="Make the predictions' flat arrays by from_records(predictions, truth.image_ids).",
         )
     if truths.image_ids is None:

@@ -1,4 +1,4 @@
-"""The same overlaps by shapely, to be read rather than to be fast."""
+"""The same overlaps by shapely, written to be read and not to be fast."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def softened(
 def _boxes_in_common(boxes1: BoxesN, boxes2: BoxesN) -> tuple[FloatsN, FloatsN, FloatsN]:
     """Return the areas of boxes in pairs, and the area that each pair has in common.
 
-    Each first box is drawn in the frame of the second, stretched to the unit square, and clipped to that square. Not by
-    `shapely.intersection`: of rectangles whose edges all but coincide GEOS 3.14 takes some hundredths of a percent to
-    have nothing in common.
+    The first box of each pair is transformed to the frame in which the second is the unit square, and clipped to that
+    square. `shapely.intersection` is not used: for some hundredths of a percent of rectangles whose edges almost
+    coincide, GEOS 3.14 finds no common area.
     """
     shapely = _shapely()
     area1, area2 = boxes1[:, 2] * boxes1[:, 3], boxes2[:, 2] * boxes2[:, 3]
@@ -101,7 +101,7 @@ def _polygons(quads: QuadsN) -> np.ndarray:
         crossing = shapely.crosses(edges[:, start], edges[:, start + 2])
         quads = np.where(crossing[:, None, None], quads[:, order], quads)
     polygons = shapely.polygons(quads)
-    # Where corners or edges lie on each other.
+    # If corners or edges lie on each other.
     odd = ~shapely.is_valid(polygons)
     polygons[odd] = shapely.make_valid(polygons[odd])
     return polygons

@@ -1,4 +1,4 @@
-"""Boxes of the same group that overlap, found by a grid over each group: time and memory linear in boxes and pairs."""
+"""Finds overlapping boxes of the same group by a grid over each group, in time and memory linear in boxes and pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from rbox_metrics._overlaps import _grid_kernels
 from rbox_metrics.typing import BoxesN, BoxesT, FloatsN, IntsN, IntsT, QuadsN, QuadsT
 
-# Detections searched for at a time: the memory for what is only near does not grow with the dataset.
+# How many detections are searched for at a time: the memory for near pairs then does not grow with the dataset.
 _AT_A_TIME = 2**17
 
 
@@ -39,9 +39,9 @@ class Index:
     """Boxes or quads by group and place.
 
     Attributes:
-        groups: (G,) the groups, rising; None where they are numbered from `lowest` on without great gaps.
-        lowest: The lowest group; 0 where they are listed.
-        grid: Where the boxes of each are.
+        groups: (G,) the groups, rising; None if they are numbered from `lowest` on without large gaps.
+        lowest: The lowest group; 0 if the groups are listed.
+        grid: Where the boxes of each group are.
     """
 
     groups: IntsN | None
@@ -64,14 +64,14 @@ class Index:
         """Yield pairs of the extents (N, 5) and boxes of their groups (N,) whose IoU may be `least` or more.
 
         Yields:
-            (K,) numbers of the extents, never falling, and (K,) of the boxes: all at once, or some millions at a time.
+            (K,) indices of the extents, never falling, and (K,) of the boxes: all at once, or some millions at a time.
         """
         return _grid_kernels.near_pairs(extents, self._slots(group), self.lowest, self.grid, float(least))
 
     def by_group(self, group: IntsN) -> IntsN | None:
         """Return the order in which to search for boxes of groups (N,) so that each grid stays in the cache.
 
-        None: in the order that they have.
+        None means that they have this order.
         """
         if (group[1:] >= group[:-1]).all():
             return None
@@ -93,14 +93,14 @@ def overlapping_pairs(
 
     Args:
         detections: (N, 5) boxes or (N, 4, 2) quads, checked.
-        detection_group: (N,) whole numbers.
-        truths: (T, 5) or (T, 4, 2), of the same kind.
-        truth_group: (T,).
-        least: Above 0, at most 1.
+        detection_group: (N,) whole numbers, the group of each detection.
+        truths: (T, 5) boxes or (T, 4, 2) quads, whichever the detections are, checked.
+        truth_group: (T,) whole numbers, the group of each truth.
+        least: The least IoU, above 0 and at most 1.
 
     Returns:
-        The pairs by detection; the truths of one in an order that depends on the truths alone. Memory grows with these
-        pairs, not with those that are only near.
+        The pairs, sorted by detection; the truths of a detection are in an order that depends on the truths alone. The
+        memory grows with these pairs, and not with those that are only near.
     """
     kernels = kernels_for(truths)
     shapes = kernels.shapes(truths)

@@ -51,7 +51,7 @@ def table(title: str, at: AtThreshold) -> Table:
     """Return a terminal table with a row per class, at most 80 columns wide."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text  # so that nothing in a class's name is taken for markup
+    from rich.text import Text  # so that nothing in a class name is taken for markup
 
     result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     result.add_column("class", overflow="fold")
@@ -86,7 +86,7 @@ def best_lines(sweep: Sweep) -> list[tuple[str, str]]:
     return lines
 
 
-# The figures over score thresholds, and what they are called.
+# The metrics over score thresholds, and their names in the table.
 _SWEPT = {
     "f1_macro": "F1, mean over classes",
     "f1_micro": "F1, all together",

@@ -30,7 +30,7 @@ from rbox_metrics.typing import FloatsN, FloatsR, FloatsS, Geometry, OutcomesSN,
 
 @dataclass(frozen=True, eq=False)
 class ClassCurve:
-    """One class: a point after each of its N detections that count, from the best score to the worst.
+    """The curve of a class: a point after each of its N detections that count, from the best score to the worst.
 
     >>> from rbox_metrics import from_arrays, precision_recall_curves
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -40,12 +40,12 @@ class ClassCurve:
     ('ship', [1.0], [1.0])
 
     Attributes:
-        name: The class.
-        truths: How many there are to find.
-        average_precision: By the protocol; NaN without truth.
-        scores: (N,) never rising.
-        precision: (N,) of the detections up to this one.
-        recall: (N,) of them, never falling; NaN without truth.
+        name: The name of the class.
+        truths: How many truths there are to find.
+        average_precision: The average precision by the protocol; NaN without truths.
+        scores: (N,) the scores, never rising.
+        precision: (N,) the precision of the detections up to this one.
+        recall: (N,) the recall of the detections up to this one, never falling; NaN without truths.
     """
 
     name: str
@@ -58,7 +58,7 @@ class ClassCurve:
     def sampled(self, recalls: FloatsR = HUNDRED_AND_ONE_RECALLS) -> FloatsR:
         """Return (R,) the best precision at each recall or higher, 0 where none is reached; NaN without ground truth.
 
-        The mean over `recalls` is the average precision that takes the precision there: COCO's at the default ones.
+        Their mean is the average precision with these recalls: COCO's with the default ones.
         """
         if not self.truths:
             return np.full(len(recalls), np.nan)
@@ -79,7 +79,7 @@ class Curves:
 
     Attributes:
         iou_threshold: The overlap that a detection needs.
-        classes: In the order of their labels.
+        classes: The curve of each class, in the order of the labels.
     """
 
     iou_threshold: float
@@ -121,8 +121,8 @@ def precision_recall_curves(
 ) -> Curves:
     """Return the precision-recall curves whose areas are the average precisions of `evaluate`.
 
-    Of detections with the same score, such as those without scores, those on the image whose id comes first go first,
-    as in `evaluate`: the points between them tell nothing.
+    Detections with the same score (all of them, if there are no scores) are in the order of their images' ids, as in
+    `evaluate`; the points between them have no meaning.
 
     >>> from rbox_metrics import from_arrays, precision_recall_curves
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -134,8 +134,8 @@ def precision_recall_curves(
     Args:
         truth: As in `evaluate`.
         predictions: As in `evaluate`.
-        class_names: What the labels of both index.
-        iou_threshold: Above 0, up to 1.
+        class_names: The classes, in the order of the labels.
+        iou_threshold: The overlap that a detection needs, above 0, up to 1.
         protocol: How detections find truths, as in `evaluate`; `coco` with its 1000 best detections of an image.
         geometry: As in `evaluate`.
 

@@ -1,4 +1,4 @@
-"""The figures of a report, derived from overlaps that were found once."""
+"""The metrics of a report, computed from overlaps that were found once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from rbox_metrics._scores._results import AtThreshold, ClassFigures, CocoFigures
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import FlagsT, FloatsC, FloatsN, FloatsS, FloatsSC, IntsC, IntsN, OutcomesSN
 
-# How many random orders `map_nc_random` is the mean over: as many as LMMRotate's map_nc_robustness_cal.py.
+# The number of random orders of `map_nc_random`: the same as in LMMRotate's map_nc_robustness_cal.py.
 RANDOM_ORDERS = 10
 
 
@@ -63,7 +63,7 @@ def figures_at(
     return at, coco
 
 
-# mAP_nc claims as LMMRotate does, which calls MMRotate.
+# mAP_nc is computed as LMMRotate does, which calls MMRotate.
 NO_CONFIDENCE = PROTOCOLS["voc07"]
 
 
@@ -71,15 +71,13 @@ def least_overlaps(iou_thresholds: Sequence[float], protocol: Protocol) -> Float
     """Return (S,) the least IoU that is enough; the next float above a threshold that must be exceeded.
 
     Raises:
-        MetricsError: If nothing can exceed it.
+        MetricsError: If no IoU can exceed a threshold.
     """
     thresholds = np.array(iou_thresholds, dtype=np.float64)
     if not protocol.strict:
         return thresholds
     if thresholds.max(initial=0) >= 1:
-        raise MetricsError(
-            "expected IoU thresholds below 1 for a protocol whose overlaps must exceed them, got 1: nothing would count"
-        )
+        raise MetricsError("expected IoU thresholds below 1 for this protocol, whose overlaps must exceed them, got 1")
     return np.nextafter(thresholds, 2)
 
 
@@ -118,7 +116,8 @@ def averages_by_input(paired: Paired, claimed: Claims) -> FloatsSC:
 def random_averages(paired: Paired, claimed: Claims) -> np.ndarray:
     """Return (K, S, C) VOC07's average precisions with the detections of each class in K random orders.
 
-    The orders are shuffled out of `Paired.order`, which no order of images or files changes, from fixed seeds.
+    The orders are shuffled with fixed seeds, starting from `Paired.order`, which does not depend on how images and
+    files were given.
     """
     claimed = claimed.take(paired.order)
     orders = (shuffled(claimed, paired.bounds, seed) for seed in range(RANDOM_ORDERS))

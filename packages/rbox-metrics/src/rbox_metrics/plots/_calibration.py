@@ -1,4 +1,4 @@
-"""Whether scores are what they say: reliability curves."""
+"""Reliability curves: whether scores are probabilities."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def reliability(parts: Mapping[str, Mapping[str, Any]]) -> Figure | None:
         parts: `Calibration.to_dict()` of each run.
 
     Returns:
-        None where no run has scores that are probabilities.
+        None if no run has scores that are probabilities.
     """
     scored = {name: part for name, part in parts.items() if sum(part["counts"])}
     if not scored:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _COLUMNS, _MANY, _COLUMNS_OF_MANY = 5, 20, 7  # small pictures beside each other; more where there are many
 _LETTER, _LEAST_TITLE = 0.58, 4.8  # a letter's width over its size, and the least size of a title, points
-_MOST_AVERAGES = 4  # what there is room for above one
+_MOST_AVERAGES = 4  # how many there is room for above a picture
 _MOST_NAMED = 6  # classes beside the curves of one run, each with a colour of its own
 _NAMES = 1.2  # room for their names, inches
 
@@ -44,10 +44,9 @@ _NAMES = 1.2  # room for their names, inches
 def mean_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw the mean curve of each run; for a single run also the curves of its classes, named beside them.
 
-    Of many classes the best and the worst are named and have colours, the others are grey, as are those of which
-    nothing is found. Classes without truth have
-    no curve. The precision at a recall is the best at that recall or a higher one, and 0 where the recall is not
-    reached.
+    If there are many classes, the best and the worst are named and have colours. The others are grey, and so are those
+    without any found object. Classes without truths have no curve. The precision at a recall is the best at that recall
+    or a higher one, and 0 if the recall is not reached.
 
     Args:
         parts: `Curves.to_dict()` of each run.
@@ -125,8 +124,8 @@ def _end(part: Mapping[str, Any], precision: list[float | None]) -> tuple[float,
 def class_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw a small picture for each class, with the curves of all runs and their average precisions above.
 
-    Classes are by name, in the order in which the runs have them; a run without the class has no curve there. Classes
-    without truth in any run are left out.
+    Classes are matched by name, in the order in which the runs have them; a run without the class has no curve there.
+    Classes without truths in every run are left out.
 
     Args:
         parts: `Curves.to_dict()` of each run.

@@ -1,4 +1,4 @@
-"""What goes wrong, and what each kind of error costs."""
+"""The kinds of errors, and how much each costs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _HATCHES = ("", "////", "....", "\\\\\\\\")
 def costs(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw for each kind of error a bar per run: on the left the AP that it costs, on the right how many there are.
 
-    Missed are the truths that no detection points at; the other kinds are kinds of detections.
+    Missed are truths at which no detection points; the other kinds are kinds of detections.
 
     Args:
         parts: `ErrorBreakdown.to_dict()` of each run.

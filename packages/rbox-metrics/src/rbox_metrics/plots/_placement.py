@@ -1,4 +1,4 @@
-"""How well what was found is placed: histograms of the overlap and of the angle error."""
+"""How well the found objects are placed: histograms of the overlap and of the angle error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def histograms(run: str, part: Mapping[str, Any]) -> Figure:
     """Draw histograms of the matches' IoU with its mean, and of their angle errors with the median.
 
     Args:
-        run: Its name.
+        run: The name of the run.
         part: `Placement.to_dict()`.
     """
     figure = new_figure(COLUMN, 3.6)
@@ -37,7 +37,7 @@ def histograms(run: str, part: Mapping[str, Any]) -> Figure:
     matched = part["matched"]
     upper.set_title(f"{shortened(run, 26)}: {matched:,} matches, IoU {part['iou_threshold']:g}")
     iou = part["iou_histogram"]
-    # Reports of before have the coarse one alone.
+    # Older reports have only the coarse one.
     angle = part.get("angle_error_fitted_histogram_degrees") or part["angle_error_histogram_degrees"]
     _bars(upper, 100 * np.array(iou["edges"]), iou["counts"])
     upper.set_xlabel("IoU of match and truth (%)")

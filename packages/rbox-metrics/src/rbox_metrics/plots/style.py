@@ -1,6 +1,6 @@
-"""What all pictures have in common: sizes, colours, and how they are written.
+"""The style of all pictures: sizes, colours, and how they are saved.
 
-Nothing here touches the state of `pyplot` or a display: figures are made and saved by themselves.
+Nothing here uses the state of `pyplot` or a display.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ else:
 COLUMN, PAGE = 3.4, 7.0
 DPI = 300
 
-# Okabe and Ito's colours, told apart with any colour vision, without the yellow, which is too light for a line. Dashes
-# tell neighbours apart in print without colours.
+# Okabe and Ito's colours, which can be distinguished with any colour vision, without the yellow, which is too light for
+# a line. Dashes distinguish neighbours in print without colours.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.2)))
 GREY, LIGHT = "#606060", "#B4B4B4"
@@ -87,7 +87,7 @@ _STYLE = {
     "lines.linewidth": 1.4,
     "lines.markersize": 3.5,
     "savefig.dpi": DPI,
-    "text.parse_math": False,  # a dollar in a class's name is a dollar
+    "text.parse_math": False,  # a dollar sign in a class name stays one
 }
 
 _LETTER, _LEGEND_ROW = 0.055, 0.145  # a letter's width and a row's height in a legend, inches
@@ -101,7 +101,7 @@ def applied() -> Iterator[None]:
     """Set matplotlib's defaults and the settings above, whatever the user has set, and restore all afterwards.
 
     Raises:
-        MetricsError: If matplotlib is not there.
+        MetricsError: If matplotlib is not installed.
     """
     try:
         import matplotlib.style
@@ -140,7 +140,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def line_style(number: int) -> dict[str, Any]:
     """Return the colour and dashes of the first, second, ... run or metric."""
-    # One more shift after each round of colours: only the 29th line looks like the first.
+    # Dashes shift by one more after each round of colours: only the 29th line looks like the first.
     dashes = _DASHES[(number + number // (len(COLOURS) * len(_DASHES))) % len(_DASHES)]
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": dashes}
 
@@ -180,9 +180,9 @@ def title_with_iou(title: str, parts: Mapping[str, Mapping[str, Any]], letters: 
     """Return a title with the run, if there is one, and the IoU threshold, if all runs have the same.
 
     Args:
-        title: What is shown.
-        parts: Of each run.
-        letters: How many there is room for; the middle of a longer run's name is left out.
+        title: The name of what is shown.
+        parts: The part of each run's report, by the name of the run.
+        letters: How many letters there is room for; the middle of a longer run's name is left out.
     """
     common = {part["iou_threshold"] for part in parts.values()}
     title = f"{title}, IoU {common.pop():g}" if len(common) == 1 else title
@@ -202,7 +202,7 @@ def run_names(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def legend_below(figure: Figure, handles: Sequence[Artist], texts: Sequence[str]) -> None:
     """Draw a legend below all axes, where it covers no data, in as many columns as there is room for.
 
-    The figure grows by it, so that the axes stay as large as they were meant.
+    The picture grows by the height of the legend, so that the size of the axes does not change.
     """
     width, height = figure.get_size_inches()
     room = int((width - 0.5) / _LETTER)
@@ -225,10 +225,10 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[
     """Write names beside lines, at the right of the axes, none over another, each joined to its line's end.
 
     Args:
-        axes: With the limits that they keep.
-        ends: Where each line ends, in data.
-        texts: The names.
-        colours: Of names and joints.
+        axes: The axes, with their final limits.
+        ends: Where each line ends, in coordinates of the data.
+        texts: The name of each line.
+        colours: The colour of each name, and of the line that joins it to its line's end.
     """
     if not texts:
         return
@@ -236,7 +236,7 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[
     least = min(0.125 / height, 1 / len(texts))  # a row's height, as a part of the axes
     at = axes.transAxes.inverted().transform(axes.transData.transform(np.asarray(ends, dtype=float)))[:, 1]
     places = np.empty(len(at))
-    # The highest end has the highest name; all are moved down as far as they must be, then up from the bottom.
+    # The highest end has the highest name. Names are moved down until none is over another, then up from the bottom.
     below = np.inf
     for number in sorted(range(len(at)), key=lambda number: (-at[number], -ends[number][0])):
         below = places[number] = min(float(at[number]), below - least)

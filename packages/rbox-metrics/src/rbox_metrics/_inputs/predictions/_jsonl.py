@@ -16,6 +16,6 @@ def read(source: Source) -> Predictions:
         raise MetricsError(
             f"expected the {len(found.class_names)} class names of the file's header, got {len(names)}",
             path=source.path,
-            remedy="Leave class_names out; map_classes leads from the file's classes to others.",
+            remedy="Leave class_names out; map_classes maps the file's classes to others.",
         )
     return Predictions(names, found.sources, found.load, kind="predictions", has_empty_images=True)

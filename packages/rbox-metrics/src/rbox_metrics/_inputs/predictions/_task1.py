@@ -64,7 +64,7 @@ def read(source: Source) -> Predictions:
             raise MetricsError(
                 f"expected a class among {listed(names)}, got {quoted(name)} as the file's name",
                 path=path,
-                remedy="Name the classes that the detector has, and map them to the truth's.",
+                remedy="Give the detector's classes, and map them to those of the ground truth.",
             )
         labelled.append(_Class(label, images, scores, quads))
     records = _by_image(sorted(labelled, key=lambda of_class: of_class.label))
