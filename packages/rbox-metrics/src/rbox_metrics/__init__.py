@@ -1,7 +1,7 @@
 """Overlaps, suppression and scoring of rotated boxes, exact and fast.
 
-Names load what they need when they are first asked for (PEP 562): numba with the first figure, torch and torchmetrics
-only with what works on them.
+A name loads what it needs when it is first used (PEP 562): numba with the first metric, torch and torchmetrics only
+with the functions and classes that work on them.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ else:
 
 __version__ = "0.1.0"
 
-# Not the metric and not the differentiable IoU: a star import would need torch then, and wait for it.
+# Without the metric class and the differentiable IoU: with them a star import would need torch, and wait for it.
 __all__ = [
     "ERROR_KINDS",
     "FALSE_POSITIVE_KINDS",

@@ -1,13 +1,13 @@
 """Numba's compiler, with its cache on disk wherever there is a folder for it.
 
-Numba infers the types of what it compiles: its functions carry none, and are marked `no_type_check`, since what wraps a
-function to check its annotations while tests run would be compiled in its stead.
+Numba infers the types of what it compiles. So compiled functions have no annotations, and are marked `no_type_check`:
+otherwise the wrapper that checks annotations in tests would be compiled instead of them.
 
-Compiling is what a first call waits for. Numba's own loops for all threads take three to ten times as long to compile
-as plain ones, and allocating an array, filling or sorting it inside of a compiled function as long as the function
-itself. So kernels are plain loops over a part of the work, from `begin` to `end`, that write into arrays that numpy
-made, and `in_parts` shares the parts among threads. A number that a function of its own is called with begins as
-`np.int64(0)`: for a literal 0 the function would be compiled once more.
+A first call waits for the compiler. Numba's own parallel loops take three to ten times as long to compile as plain
+ones, and allocating, filling or sorting an array inside of a compiled function takes as long as the function itself. So
+kernels are plain loops over a part of the work, from `begin` to `end`, that write into arrays made by numpy, and
+`in_parts` shares the parts among threads. A number that is passed to another compiled function starts as `np.int64(0)`:
+with a literal 0 that function would be compiled once more.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from numba.np.ufunc import parallel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# About half a millisecond's work, from which on other threads are worth while. To wake one takes a twentieth of that
-# where a core is idle; where other work has the cores, as long as that pleases.
+# About half a millisecond of work: with more, other threads are worth while. Waking one takes a twentieth of that if a
+# core is idle; if other work has the cores, it may take any time.
 _WORTH_THREADS = 50_000
 
-# Parts of the work for each thread: where other work has a core, the other threads take what it does not come to.
+# Parts of the work for each thread: if a core is busy with other work, the other threads take over its parts.
 _PARTS = 4
 
-# Numba's settings, from the environment.
+# Settings of Numba, from the environment.
 _settings: Any = numba.config
 
 # Without fastmath: overlaps are to be the same on every machine, and NaN is to stay NaN.
@@ -44,19 +44,19 @@ _compiler = partial(numba.jit, nopython=True, nogil=True, fastmath=False, error_
 
 
 def inlined(function: F) -> F:
-    """Makes a function part of the compiled functions of its file that call it."""
-    # Nobody calls it from Python.
+    """Make a function part of the compiled functions of its file that call it."""
+    # It is never called from Python.
     compiled: Any = _compiler(forceinline=True, no_cpython_wrapper=True)(function)
     return compiled
 
 
 def jit(function: F) -> F:
-    """Compiles a function on its first call. It does not hold the interpreter's lock."""
+    """Compile a function on its first call. It does not hold the interpreter's lock."""
     compiled: Any
     try:
         compiled = _compiler(cache=True)(function)
     except RuntimeError:
-        # Neither the package's folder nor the user's cache can be written: compile anew in each process.
+        # Neither the package's folder nor the user's cache is writable: compile again in each process.
         compiled = _compiler()(function)
     return compiled
 
@@ -64,20 +64,20 @@ def jit(function: F) -> F:
 def in_parts(
     kernel: Callable[..., None], count: int, work: int, *arguments: Any, bounds: np.ndarray | None = None
 ) -> None:
-    """Runs `kernel(begin, end, *arguments)` for parts of 0 to `count`, on all threads where there is much to do.
+    """Run `kernel(begin, end, *arguments)` for parts of 0 to `count`, on all threads if there is much to do.
 
-    Which thread works off which part, and how many there are, changes nothing in what kernels write.
+    The results do not depend on the number of threads, nor on which thread computes which part.
 
     Args:
-        kernel: Compiled by `jit`; what it writes for one number depends on no other.
-        count: How many there are.
+        kernel: A function compiled by `jit`. What it writes for one number must not depend on the others.
+        count: How many numbers there are.
         work: The steps of all of them together.
-        *arguments: Arrays and numbers. What is written are arrays of our own making.
-        bounds: (count + 1,) number k's share of the work is from bounds[k] to bounds[k + 1]. None: all have the same.
+        *arguments: Arrays and numbers for the kernel. Arrays that it writes must be contiguous and writable.
+        bounds: (count + 1,) number k has the steps from bounds[k] to bounds[k + 1]. Default: all have equally many.
     """
     if count == 0:
         return
-    # Of arrays for which a kernel would be compiled anew, strided or not to be written, copies.
+    # The kernel would be compiled once more for strided or read-only arrays: copies instead.
     given = [value.copy() if type(value) is np.ndarray and not value.flags.carray else value for value in arguments]
     if work < _WORTH_THREADS or (threads := _threads()) == 1:
         kernel(0, count, *given)
@@ -97,14 +97,14 @@ def in_parts(
         work_off()
     finally:
         parts.clear()
-        # Those that have not begun need not begin: a busy core is not waited for.
+        # Threads that have not begun need not begin: a busy core is not waited for.
         for helper in helpers:
             if not helper.cancel():
                 helper.result()
 
 
 def _cut(count: int, parts: int, bounds: np.ndarray | None) -> list[tuple[int, int]]:
-    """About so many parts of 0 to `count`, from the last to the first."""
+    """Cut 0 to `count` into about `parts` parts, from the last to the first."""
     parts = min(parts, count)
     if bounds is None:
         cuts = [count * k // parts for k in range(parts + 1)]
@@ -116,8 +116,8 @@ def _cut(count: int, parts: int, bounds: np.ndarray | None) -> list[tuple[int, i
 
 
 def _threads() -> int:
-    """As many as numba would use: NUMBA_NUM_THREADS, or what was asked for since then."""
-    # To ask numba for its number starts its threads.
+    """Return as many threads as numba would use: NUMBA_NUM_THREADS, or what was asked for since then."""
+    # Asking numba for its number would start its threads.
     return numba.get_num_threads() if getattr(parallel, "_is_initialized", False) else _settings.NUMBA_NUM_THREADS
 
 
@@ -129,7 +129,7 @@ def _pool() -> ThreadPoolExecutor:
 if hasattr(os, "register_at_fork"):
     # A child has none of its parent's threads.
     os.register_at_fork(after_in_child=_pool.cache_clear)
-    # And while one of them compiles, it would have a lock that nobody opens: it is forked when that is done.
+    # While a thread compiles, it holds a lock that would never be released in the child: fork after that.
     _compiling = global_compiler_lock
     os.register_at_fork(
         before=_compiling.acquire, after_in_parent=_compiling.release, after_in_child=_compiling.release
@@ -145,12 +145,12 @@ def _helpers(work_off: Callable[[], None], count: int) -> Sequence[Future[None]]
 
 
 def uncompiled(kernels: Sequence[Any]) -> list[Any]:
-    """Those that neither this process has compiled nor an earlier one has left on disk, for this source and machine."""
+    """Return the kernels that are neither compiled in this process nor cached on disk for this source and machine."""
     return [kernel for kernel in kernels if not kernel.overloads and not _is_on_disk(kernel)]
 
 
 def has_cache(kernel: Any) -> bool:
-    """Whether there is a folder in which what was compiled outlasts the process."""
+    """Return whether there is a folder in which compiled functions can be kept for other processes."""
     return kernel.stats.cache_path is not None
 
 
@@ -159,10 +159,10 @@ def _is_on_disk(kernel: Any) -> bool:
     if folder is None:
         return False
     try:
-        # Numba's index of the function, empty where its file or numba is another; each entry names the signature, the
+        # Numba's index of the function, empty if its file or numba has changed; each entry has the signature, the
         # machine and the code.
         wanted = kernel._cache._index_key((), kernel.targetctx.codegen())[1:]
         return any(key[1:] == wanted for key in kernel._cache._cache_file._load_index())
     except AttributeError:
-        # Another numba, whose inside is another.
+        # Another version of numba, with other internals.
         return any(Path(folder).glob(f"*{kernel.__name__}*.nbi"))

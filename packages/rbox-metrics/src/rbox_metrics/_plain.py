@@ -1,4 +1,4 @@
-"""Figures as JSON has them."""
+"""Values as JSON has them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def plain(value: Any) -> Any:
-    """Dicts, lists, texts, numbers and None out of those, arrays and tuples: NaN and infinities are None."""
+    """Return plain dicts, lists, texts, numbers and None of the same values; NaN and infinities become None."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):

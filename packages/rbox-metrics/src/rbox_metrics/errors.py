@@ -1,4 +1,4 @@
-"""What can go wrong in rbox_metrics."""
+"""The errors of rbox_metrics."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["MetricsError"]
 
 
 class MetricsError(RboxError):
-    """Boxes, scores or options are not what a metric can work on.
+    """Raised if boxes, scores or options cannot be used for a metric.
 
     >>> from rbox_metrics import box_iou_rotated
     >>> try:

@@ -1,6 +1,6 @@
 """Rows as tables: for the terminal, Markdown, HTML and CSV.
 
-A cell that is a float is a fraction: the terminal, Markdown and HTML show it in percent, CSV as it is.
+A cell that is a float is a fraction: the terminal, Markdown and HTML show it in percent, CSV as a number from 0 to 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Cell: TypeAlias = str | int | float
 
 
 def percent(value: float) -> str:
-    """A figure from 0 to 1 in percent; "-" for NaN.
+    """Return a value from 0 to 1 in percent; "-" for NaN.
 
     >>> percent(0.7955), percent(float("nan"))
     ('79.55', '-')
@@ -32,7 +32,7 @@ def percent(value: float) -> str:
 
 
 def shown(cell: Cell) -> str:
-    """A table's cell as text: a fraction in percent, anything else as it is.
+    """Return a table's cell as text: a fraction in percent, anything else unchanged.
 
     >>> shown(0.5), shown(3), shown("ship")
     ('50.00', '3', 'ship')
@@ -41,7 +41,7 @@ def shown(cell: Cell) -> str:
 
 
 def simple_table(title: str, header: Sequence[str], body: Sequence[Sequence[Cell]]) -> Table:
-    """Rows as a table for the terminal.
+    """Return rows as a table for the terminal.
 
     >>> table = simple_table("percent", ["class", "AP"], [["ship", 0.5]])
     >>> table.row_count
@@ -60,7 +60,7 @@ def simple_table(title: str, header: Sequence[str], body: Sequence[Sequence[Cell
 
 
 def markdown_table(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
-    """A table whose first column is text and whose others are numbers.
+    """Return a Markdown table whose first column is text and whose others are numbers.
 
     >>> print(markdown_table(["class", "AP"], [["ship", 0.5]]), end="")
     | class | AP |
@@ -72,7 +72,7 @@ def markdown_table(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> str
 
 
 def plain_table(table: Table, width: int = 100) -> str:
-    """A table for the terminal as text, without colours and without spaces at the ends of lines.
+    """Return a terminal table as text, without colours and without spaces at the ends of lines.
 
     >>> from rbox_metrics.tables import simple_table
     >>> print(plain_table(simple_table("", ["class", "AP"], [["ship", 0.5]])))
@@ -89,7 +89,7 @@ def plain_table(table: Table, width: int = 100) -> str:
 
 
 def html_table(title: str, header: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
-    """A table for a notebook: the first column is text, the others are numbers.
+    """Return a table for a notebook: the first column is text, the others are numbers.
 
     >>> page = html_table("percent", ["class", "AP"], [["ship", 0.5]])
     >>> "<caption>percent</caption>" in page, "50.00" in page
@@ -107,7 +107,7 @@ def html_table(title: str, header: Sequence[str], body: Sequence[Sequence[Cell]]
 
 
 def csv_table(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> str:
-    """A table with fractions as they are, from 0 to 1, and nothing for NaN.
+    """Return CSV with fractions from 0 to 1, not in percent, and nothing for NaN.
 
     >>> print(csv_table(["class", "AP"], [["ship", 0.5]]), end="")
     class,AP

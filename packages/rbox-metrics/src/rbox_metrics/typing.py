@@ -1,7 +1,7 @@
-"""What the package passes around: names of choices, shapes and kinds of arrays.
+"""Names of choices, and of shapes and types of arrays.
 
-As in rbox_formats, only type checkers load jaxtyping, and the tests, which set `RBOX_CHECK_SHAPES`. What users pass in
-is checked by the functions themselves, which name the bad element.
+As in rbox_formats, only type checkers load jaxtyping, and tests, which set `RBOX_CHECK_SHAPES`. Functions check
+themselves what users pass in, and name the wrong element.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Whatever a shape is called, it is `Any` while the program runs."""
+        """Return `Any` for the name of any shape, while the program runs."""
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return Any

@@ -318,15 +318,21 @@ FLAT = from_arrays([A], [0], [0])
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: evaluate([P], [Q], ["a"]), "images that the truth has, got 'q'\nPredictions and truth must be of"),
+        (
+            lambda: evaluate([P], [Q], ["a"]),
+            "images that are in the ground truth, got 'q'\nPredictions and ground truth must be of",
+        ),
         (lambda: evaluate([P], [P, P], ["a"]), "once in the records, got 'p'"),
         (lambda: evaluate([P, P], [P], ["a"]), "once in the records, got 'p'"),
         (lambda: evaluate([record("p", [A], [1])], [P], ["a"]), "of 1 classes, from 0, in the truth, got 1 at box 0"),
         (lambda: evaluate([P], [record("p", [A], [-1])], ["a"]), "in the predictions, got -1 at box 0 of image 'p'"),
         (lambda: evaluate(FLAT, from_arrays([A], [2], [0]), ["a"]), r"got 2 at boxes\[0\]"),
-        (lambda: evaluate(FLAT, [P], ["a"]), "flat arrays, like the truth, got records"),
+        (lambda: evaluate(FLAT, [P], ["a"]), "flat arrays, like the ground truth, got records"),
         (lambda: evaluate([P], from_arrays([A], [0], [1]), ["a"]), "image indices below 1, got 1"),
-        (lambda: evaluate(from_records([P]), from_records([Q]), ["a"]), "the same images in the same order"),
+        (
+            lambda: evaluate(from_records([P]), from_records([Q]), ["a"]),
+            "different images, or the same in another order",
+        ),
         (
             lambda: evaluate([P], [P], ["a"], iou_thresholds=()),
             r"distinct IoU thresholds above 0 and up to 1, got \[\]",
@@ -334,13 +340,13 @@ FLAT = from_arrays([A], [0], [0])
         (lambda: evaluate([P], [P], ["a"], iou_thresholds=(0.0,)), r"got \[0.0\]"),
         (lambda: evaluate([P], [P], ["a"], iou_thresholds=(0.5, 0.5)), r"got \[0.5, 0.5\]"),
         (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], iou_thresholds=0.5), "a list of distinct IoU .*got 0.5"),
-        (lambda: evaluate([P], [P], ["a"], protocol="dota", iou_thresholds=(1.0,)), "below 1 for a protocol whose"),
+        (lambda: evaluate([P], [P], ["a"], protocol="dota", iou_thresholds=(1.0,)), "below 1 for this protocol, whose"),
         (lambda: evaluate([P], [record("p", [A], scores=[np.inf])], ["a"]), "finite number as score, got inf at box 0"),
         (lambda: from_arrays([[0, 0, 1, 1, 0], [0, 0]], [0, 0], [0, 0]), "boxes as an array of numbers, got list"),
         (lambda: evaluate([P], [record("p", [[0, 0, -1, 1, 0]])], ["a"]), "sides of zero or more.*box 0 of image 'p'"),
         (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], protocol="kitti"), "among 'voc07', .*'fair1m', got 'kitti'"),
         (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], geometry="hbb"), "'rbox' or 'quad', got 'hbb'"),
-        (lambda: evaluate([P], [P], ["a"], max_dets=(1,)), "only with protocol 'coco', got it with 'voc07'"),
+        (lambda: evaluate([P], [P], ["a"], max_dets=(1,)), "only with protocol 'coco', got it with protocol 'voc07'"),
         (
             lambda: evaluate([P], [P], ["a"], protocol="coco", max_dets=(10, 1)),
             r"rising max_dets from 1, got \[10, 1\]",

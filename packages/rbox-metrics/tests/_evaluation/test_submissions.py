@@ -119,7 +119,7 @@ def test_bad_detections_leave_no_file(write: object, records: list[ImageRecord],
 
 
 def test_a_label_out_of_range_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RboxError, match=r"from 0 below 1, got 1 at the labels of image 'P1'\[1\]"):
+    with pytest.raises(RboxError, match=r"0 or more, below 1, got 1 at the labels of image 'P1'\[1\]"):
         write_dota_submission(tmp_path / "out.zip", [record()], ["plane"])
 
 

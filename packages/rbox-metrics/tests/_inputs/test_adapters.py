@@ -190,7 +190,7 @@ GOOD = {"boxes": [BOX], "labels": [0], "scores": [0.5]}
     [
         (lambda: from_ultralytics({"xywhr": [BOX], "cls": [0]}), "expected a list, of one object per image"),
         (lambda: from_dicts([GOOD, {"boxes": [BOX]}]), r"got 'boxes' in images\[1\]"),
-        (lambda: from_dicts([GOOD, {**GOOD, "scores": None}]), "scores on every image or on none"),
+        (lambda: from_dicts([GOOD, {**GOOD, "scores": None}]), "some images have scores and others do not"),
         (lambda: from_dicts([GOOD, {**GOOD, "labels": [0, 1]}]), r"the labels of images\[1\] of shape \(1,\)"),
         (lambda: from_dicts([{**GOOD, "labels": [0.0]}]), r"whole numbers in the labels of images\[0\]"),
         (lambda: from_dicts([{**GOOD, "boxes": [[1, 2, 3, 4]]}]), r"images\[0\] of shape \(N, 5\)"),
@@ -202,7 +202,7 @@ GOOD = {"boxes": [BOX], "labels": [0], "scores": [0.5]}
         (lambda: from_dicts([GOOD, GOOD], ["a", "a"]), "expected 2 different image ids"),
         (lambda: from_ultralytics(Results(None)), "expected a list"),
         (lambda: from_ultralytics([Results(None)]), r"oriented boxes in .obb, found none in results\[0\]"),
-        (lambda: from_ultralytics([{"xywhr": [BOX]}]), r"found not both in results\[0\]"),
+        (lambda: from_ultralytics([{"xywhr": [BOX]}]), r"found only one of them in results\[0\]"),
         (lambda: from_ultralytics([{"xywhr": [BOX], "cls": [0.5]}]), "whole numbers in cls, got 0.5"),
         (lambda: from_supervision(Detections(np.ones((1, 4)))), "expected a list"),
         (lambda: from_supervision([Detections(np.ones((1, 4)), np.zeros(1))]), r"found none in detections\[0\]"),

@@ -71,7 +71,7 @@ UNSCORED = ImageRecord("x", np.array(BOX, float), np.zeros(1, int), scores=np.ar
         (lambda: from_records([record("a", 1), record("a", 0)]), "once in the records, got 'a' more than once"),
         (lambda: from_records([], ["a", "b", "a"]), "once in the image_ids, got 'a'"),
         (lambda: from_records([record(f"p{k}", 1) for k in range(7)], ["a"]), "'p0', 'p1'.* 'p4' and 2 more"),
-        (lambda: from_records([record("a", 1), record("b", 1, scored=True)]), "got none on 'a'"),
+        (lambda: from_records([record("a", 1), record("b", 1, scored=True)]), "there are none on 'a'"),
         (lambda: from_records([record("a", 3), BROKEN]), "box 1 of image 'x'"),
         (lambda: from_records([record("a", 3, scored=True), UNSCORED]), "got nan at box 0 of image 'x'"),
     ],

@@ -159,5 +159,5 @@ def test_shapes_and_bad_input() -> None:
         quad_iou(quads, [[0, 0, 1, 1, 0]])
     with pytest.raises(MetricsError, match=r"finite.*quads1\[1\]"):
         quad_iou([quads[0], quads[0] * math.nan], quads)
-    with pytest.raises(MetricsError, match="as many quads1 as quads2 where aligned, got 4 and 3"):
+    with pytest.raises(MetricsError, match="quads1 and quads2 of the same length with aligned, got 4 and 3"):
         quad_iou(quads, quads[:3], aligned=True)

@@ -80,7 +80,7 @@ def test_repr_is_the_table_and_no_dump(report: Report) -> None:
     assert lines[0] == "Report: voc07 on boxes, IoU 0.5, 0.75, percent"
     rows = {line.split()[0]: line.split()[1:] for line in lines if line.strip()}
     assert rows["ship"] == ["2", "1", "54.55", "54.55", "54.55", "100.00", "50.00", "66.67"]
-    assert lines[-1].endswith("0.5: 54.55")
+    assert lines[-1].endswith("0.5): 54.55")
     assert max(map(len, lines)) <= 100
     assert len(lines) < 15
     assert "\x1b" not in repr(report)

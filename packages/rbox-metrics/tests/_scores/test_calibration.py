@@ -164,7 +164,7 @@ def test_a_report_has_none_for_scores_that_are_no_probabilities() -> None:
 @pytest.mark.parametrize(
     "score, options, message",
     [
-        (1.5, {}, r"scores from 0 to 1, got 1.5 at boxes\[1\]\nTurn what the model gives into probabilities"),
+        (1.5, {}, r"scores from 0 to 1, got 1.5 at boxes\[1\]\nTurn the model's scores into probabilities"),
         (-0.1, {}, r"got -0.1 at boxes\[1\]"),
         (0.5, {"bins": 0}, "expected 1 bin or more, got 0"),
         (0.5, {"iou_threshold": 0.0}, "IoU thresholds above 0"),

@@ -139,9 +139,9 @@ def test_best_thresholds() -> None:
     common = sweep.best("f1_micro")
     assert common.value == max(sweep.f1_micro)
     assert sweep.best("map_nc", among=(0.1, 0.7)).threshold in (0.1, 0.7)
-    with pytest.raises(MetricsError, match=r"expected a figure among .*map_nc.*, got 'thresholds'"):
+    with pytest.raises(MetricsError, match=r"expected a metric among .*map_nc.*, got 'thresholds'"):
         sweep.best("thresholds")
-    with pytest.raises(MetricsError, match=r"expected thresholds among those swept, 0, 0\.05"):
+    with pytest.raises(MetricsError, match=r"expected at least one of the thresholds 0, 0\.05"):
         sweep.best("map_nc", among=(0.123,))
 
 

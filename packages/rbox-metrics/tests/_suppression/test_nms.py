@@ -193,7 +193,10 @@ BOX = [[0, 0, 1, 1, 0]]
         (lambda: soft_nms_rotated(BOX, [0.5], iou_threshold=2), "iou_threshold from 0 to 1, got 2"),
         (lambda: nms_rotated(BOX, [0.5], 0.5, backend="triton"), "'numba' for suppression, got 'triton'"),
         (lambda: nms_rotated(BOX, [0.5], 0.5, [0.5]), "whole numbers in labels, got float64"),
-        (lambda: merge_windows(BOX, [0], None, [1], [[0, 0, 1, 1]]), r"0 below 1, got 1 at window_index\[0\]"),
+        (
+            lambda: merge_windows(BOX, [0], None, [1], [[0, 0, 1, 1]]),
+            r"0 or more, below 1, got 1 at window_index\[0\]",
+        ),
         (lambda: merge_windows(BOX, [0], None, [-1], [[0, 0, 1, 1]]), r"got -1 at window_index\[0\]"),
         (lambda: merge_windows(BOX, [0], None, [0], [[0, 0, 0, 1]]), r"x0 < x1.*windows\[0\]"),
         (lambda: merge_windows(BOX, [0], None, [0], [[0, 0, 1]]), r"windows of shape \(M, 4\)"),

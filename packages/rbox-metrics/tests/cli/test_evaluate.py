@@ -94,7 +94,7 @@ def test_an_image_that_the_truth_lacks_ends_in_one_message(run: Run, truth: Path
     (truth / "val" / "labelTxt" / "q.txt").unlink()
     code, output = run("evaluate", "--data", truth, "--split", "val", "--predictions", predictions)
     assert code == 1
-    assert "Error: expected images that the truth has, got 'q'" in output
+    assert "Error: expected images that are in the ground truth, got 'q'" in output
     assert "Traceback" not in output
 
 
@@ -164,7 +164,7 @@ def test_coco_results_find_the_numbers_in_a_coco_truth(run: Run, truth: Path, tm
         "--annotations", path,
     )  # fmt: skip
     assert code == 1
-    assert "expected COCO results where a COCO file of annotations is named" in " ".join(output.split())
+    assert "expected COCO results, since a COCO file of annotations is given" in " ".join(output.split())
 
 
 def test_names_that_look_like_markup_are_printed_as_they_are(run: Run, tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_predictions_on_an_image_without_a_label_file_count(
     assert (report["images"], report["precision_micro"]) == (3, 0.0)
     code, output = run(*inputs, "--only-labelled")
     assert code == 1
-    assert "expected images that the truth has, got 'r'" in output
+    assert "expected images that are in the ground truth, got 'r'" in output
 
 
 def _dota(folder: Path, *names: str) -> Path:

@@ -127,7 +127,9 @@ def test_windows_of_a_dataset_are_merged_and_score_in_full(run: Run, tmp_path: P
     windows = ("--predictions", tmp_path / "cut", "--predictions-format", "dota")
     code, output = run("evaluate", "--data", tmp_path / "whole", *windows)
     assert code == 1
-    assert "These are windows of the truth's images: join them first (rbox-metrics merge" in " ".join(output.split())
+    assert "These are windows of the ground truth's images: join them first (rbox-metrics merge" in " ".join(
+        output.split()
+    )
     code, output = run("merge", *windows, "--out", tmp_path / "merged.jsonl")
     assert code == 0, output
     out = tmp_path / "report.json"

@@ -247,7 +247,7 @@ def test_bad_arguments(image: Callable[..., Path], tmp_path: Path) -> None:
         worst_images(truth, [], placement, tmp_path / "sheet.png", count=0)
     with pytest.raises(MetricsError, match="full report, got None"):
         worst_images(truth, [], None, tmp_path / "sheet.png")
-    with pytest.raises(MetricsError, match="got none named 'a'"):
+    with pytest.raises(MetricsError, match="the ground truth has no image 'a'"):
         worst_images(dataset([record("b", MISSED)]), [], placement, tmp_path / "sheet.png")
     with pytest.raises(ValueError, match="this one is read"):
         worst_images(truth, [], placement, path)

@@ -1,4 +1,4 @@
-"""All of it at once: from data and predictions to a report, to intervals, to a torchmetrics metric."""
+"""Everything together: from data and predictions to a report, to intervals, to a torchmetrics metric."""
 
 from rbox_metrics._evaluation._bootstrap import Comparison, Difference, Interval, Intervals, bootstrap, compare
 from rbox_metrics._evaluation._evaluate import evaluate

@@ -1,4 +1,4 @@
-"""How far figures could be off by the choice of images, and whether two runs differ by more than that."""
+"""How much metrics depend on the choice of images, and whether two detectors differ by more than that."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure, and where it is likely to lie on images of the same kind.
+    """A metric, and the interval in which it is likely to be on other images of the same kind.
 
     >>> from rbox_metrics import bootstrap, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -42,9 +42,9 @@ class Interval:
     (0.5, 0.0, 1.0)
 
     Attributes:
-        value: Of the images as they are.
+        value: The metric on the given images.
         low: The lower end of the interval.
-        high: The upper end.
+        high: The upper end of the interval.
         error: The standard error: the standard deviation over the resamples.
     """
 
@@ -56,7 +56,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Confidence intervals over images; NaN where a figure is not defined.
+    """Confidence intervals over images; NaN where a metric is not defined.
 
     >>> from rbox_metrics import bootstrap, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -66,10 +66,10 @@ class Intervals:
     (['ship', 'plane'], 0.95)
 
     Attributes:
-        confidence: The share of the resamples inside.
+        confidence: The share of the resamples that is inside each interval.
         resamples: How often the images were drawn.
-        figures: Of each of `INTERVAL_FIGURES`.
-        classes: Of the average precision of each class.
+        figures: The interval of each of `INTERVAL_FIGURES`, by name.
+        classes: The interval of each class's average precision, by class name.
     """
 
     confidence: float
@@ -78,13 +78,13 @@ class Intervals:
     classes: dict[str, Interval]
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN is None."""
+        """Return the values as a dictionary for JSON; NaN becomes None."""
         return plain(asdict(self))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure of two runs.
+    """A metric of two detectors, and their difference.
 
     >>> from rbox_metrics import compare, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -94,12 +94,12 @@ class Difference:
     (0.5, 1.0, 0.5)
 
     Attributes:
-        a: Of the first.
-        b: Of the second.
+        a: The first detector's value.
+        b: The second detector's value.
         difference: b - a.
         low: The lower end of the interval of the difference.
-        high: The upper end.
-        p_value: How often runs that differ by chance alone differ as much, either way.
+        high: The upper end of the interval of the difference.
+        p_value: How often detectors that differ only by chance differ at least as much, in either direction.
     """
 
     a: float
@@ -112,7 +112,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two runs on the same images, as `compare` defines it; NaN where a figure is not defined.
+    """Two detectors on the same images, as compared by `compare`; NaN where a metric is not defined.
 
     >>> from rbox_metrics import compare, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -122,10 +122,10 @@ class Comparison:
     1.0
 
     Attributes:
-        confidence: The share of the resamples inside the intervals.
-        resamples: How often the images were drawn, and how often the runs were swapped.
-        figures: Of each of `INTERVAL_FIGURES`.
-        classes: Of the average precision of each class.
+        confidence: The share of the resamples that is inside each interval.
+        resamples: How often the images were drawn, and how often the detectors were swapped.
+        figures: The difference of each of `INTERVAL_FIGURES`, by name.
+        classes: The difference of each class's average precision, by class name.
     """
 
     confidence: float
@@ -134,7 +134,7 @@ class Comparison:
     classes: dict[str, Difference]
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN is None."""
+        """Return the values as a dictionary for JSON; NaN becomes None."""
         return plain(asdict(self))
 
 
@@ -150,14 +150,16 @@ def bootstrap(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Intervals:
-    """Confidence intervals of the figures of `evaluate`, by drawing as many images as there are, with replacement.
+    """Estimate confidence intervals of the metrics of `evaluate`, by drawing images at random with replacement.
 
-    The interval holds the middle `confidence` of the figures of the drawn sets (the percentile method: Efron and
-    Tibshirani, "An Introduction to the Bootstrap", 1993, section 13.3). A drawn set may lack the truths of a class,
-    which is then in no mean over classes, and in the class's own interval the set is left out.
+    Each drawn set has as many images as there are. The interval holds the middle `confidence` of the metric's values
+    on the drawn sets (the percentile method: Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, section
+    13.3). A drawn set may have no ground truth of a class. The class then counts in no mean over classes of that set,
+    and the set does not count in the class's own interval.
 
-    It is about images alone: that the detector was trained but once, and the annotations hold errors, is not in it.
-    Images must be independent: tiles of one picture are not. Of few images the interval is too narrow.
+    The interval says only how much the choice of images matters. It does not include that another training of the
+    detector would give other results, or that the annotations have errors. Images must be independent; windows of one
+    picture are not. With few images the interval is too narrow.
 
     >>> from rbox_metrics import bootstrap, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -167,13 +169,13 @@ def bootstrap(
     (0.0, 1.0)
 
     Args:
-        truth: As in `evaluate`. Of flat arrays without image ids, all images up to the last with a box are taken.
+        truth: As in `evaluate`. Flat arrays without image ids are taken to have all images up to the last with a box.
         predictions: As in `evaluate`.
-        class_names: What the labels of both index.
-        iou_thresholds: As in `evaluate`; figures are the mean over them.
-        resamples: How often images are drawn, from 2.
-        confidence: Above 0, below 1.
-        seed: Of the random numbers: the same seed, the same intervals, whatever the order of images and boxes.
+        class_names: The classes, in the order of the labels.
+        iou_thresholds: As in `evaluate`; each metric is the mean over them.
+        resamples: How often a set of images is drawn, at least 2.
+        confidence: The share of the resamples inside the interval, above 0 and below 1.
+        seed: Random seed. The same seed gives the same intervals, in whatever order images and boxes come.
         protocol: As in `evaluate`, `coco` with its 1000 best detections of an image.
         geometry: As in `evaluate`.
 
@@ -198,7 +200,7 @@ def bootstrap_of(
     seed: int = 0,
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> Intervals:
-    """The intervals of what was paired, at the IoU thresholds or lower ones."""
+    """Return the intervals of paired boxes; `pair` must have kept the overlaps down to the thresholds."""
     _check(resamples, confidence)
     images = image_count((paired,))
     tables = Tables.of((paired,), protocol, iou_thresholds, images)
@@ -232,19 +234,20 @@ def compare(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Comparison:
-    """Whether two runs on the same images differ by more than chance.
+    """Test whether two detectors differ on the same images by more than chance.
 
-    The interval of the difference, b's figure less a's, is as in `bootstrap`, with the same drawn images for both: what
-    makes an image hard for both of them cancels.
+    The interval of the difference, b's metric minus a's, is computed as in `bootstrap`, with the same drawn images for
+    both detectors. So an image that is hard for both of them does not matter.
 
-    The p-value is that of a paired permutation test. Its null hypothesis: on each image it is a toss-up which of the
-    two outputs is a's and which b's. So the outputs of about half of the images, picked at random, change hands, and
-    the p-value is the share of these exchanges, the true assignment among them, after which the figures differ by as
-    much or more, either way: (1 + how many) / (1 + resamples), never 0 (Phipson and Smyth, "Permutation P-values should
-    never be zero", 2010; the test: Noreen, "Computer-Intensive Methods for Testing Hypotheses", 1989). It is exact for
-    that hypothesis, which includes that both runs' scores are of one scale: where one run's scores are calibrated
-    otherwise, or it has none, what `map` makes of mixed outputs says little, and the interval is to be read instead.
-    Ten classes and four figures are many tests: one in twenty is below 0.05 by chance.
+    The p-value is that of a paired permutation test. Its null hypothesis: on each image, the two outputs could as well
+    be exchanged. So the outputs of about half of the images, picked at random, are exchanged, many times. The p-value
+    is the share of these exchanges (counting the true assignment as one) in which the metric differs by as much or
+    more, in either direction: (1 + how many) / (1 + resamples), never 0 (Phipson and Smyth, "Permutation P-values
+    should never be zero", 2010; the test: Noreen, "Computer-Intensive Methods for Testing Hypotheses", 1989).
+
+    The test is exact for that hypothesis, which includes that the scores of both detectors have the same scale. If one
+    detector's scores are calibrated differently, or if it has none, the p-value of `map` says little: read the interval
+    instead. Ten classes and four metrics are many tests: one in twenty is below 0.05 by chance.
 
     >>> from rbox_metrics import compare, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -255,12 +258,12 @@ def compare(
 
     Args:
         truth: As in `bootstrap`.
-        predictions_a: As predictions in `evaluate`.
-        predictions_b: Likewise.
-        class_names: What all labels index.
+        predictions_a: The first detector's, as `predictions` in `evaluate`.
+        predictions_b: The second detector's, as `predictions` in `evaluate`.
+        class_names: The classes, in the order of the labels.
         iou_thresholds: As in `bootstrap`.
-        resamples: How often images are drawn, and how often outputs change hands, from 2.
-        confidence: Above 0, below 1.
+        resamples: How often images are drawn, and how often outputs are exchanged, at least 2.
+        confidence: The share of the resamples inside the interval, above 0 and below 1.
         seed: As in `bootstrap`.
         protocol: As in `bootstrap`.
         geometry: As in `evaluate`.
@@ -298,11 +301,11 @@ def compare_of(
     seed: int = 0,
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> Comparison:
-    """The comparison of two runs that were paired with the same truth, at the IoU thresholds or lower ones."""
+    """Return the comparison of two detectors' detections, both paired with the same ground truth."""
     _check(resamples, confidence)
     runs = (paired_a, paired_b)
     images = image_count(runs)
-    # One after the other: a table is as large as the run.
+    # One after the other: each table is as large as a detector's predictions.
     drawn, as_given = [], []
     for run in runs:
         tables = Tables.of((run,), protocol, iou_thresholds, images)

@@ -1,4 +1,4 @@
-"""A dataset's detections against its truth, in one pass."""
+"""A dataset's detections against its ground truth, in one pass."""
 
 from __future__ import annotations
 
@@ -27,45 +27,48 @@ def evaluate(
     max_dets: Sequence[int] | None = None,
     full: bool = False,
 ) -> Report:
-    """Scores detections against annotations.
+    """Score detections against ground truth.
 
-    At each IoU threshold `map` is the mean, over the classes with truth, of the average precision, by protocol:
+    In what follows, a truth is one object of the ground truth.
 
-    - `voc07`: as MMRotate's `eval_rbbox_map`, and so its DOTAMetric. Detections are taken by falling score, each claims
-      the truth of its class and image that it overlaps most, whether or not a better one has claimed it before (which
-      makes it a false positive), and the precision is averaged at PASCAL VOC 2007's eleven recalls. As there, difficult
-      truths on an image without any ordinary one are forgotten: what lies on them is a false positive.
-    - `voc`: the same as the area below the curve.
-    - `dota`: as DOTA's development kit (`dota_evaluation_task1.py`): like `voc07`, but on the polygons as annotated, an
-      overlap must exceed the threshold, and no difficult truth is forgotten.
-    - `coco`: as MMRotate's `RotatedCocoMetric`: at 101 recalls, a detection takes the free truth that it overlaps most,
-      difficult truths are crowds, and the best `max_dets` detections of each class on an image count. The figures also
-      have `map_small`, `map_medium`, `map_large` (truths up to 32 x 32, 96 x 96 px, and above) and the recalls `mar_*`.
-    - `fair1m`: as LMMRotate's FAIRMetric and other public code score FAIR1M, which is `voc07`. What the benchmark's own
-      server computes is not published.
+    At each IoU threshold `map` is the mean, over the classes with ground truth, of the average precision. The protocol
+    says how that is computed:
 
-    Other figures do not depend on the protocol, but for its geometry and whether its thresholds must be exceeded:
+    - `voc07`: as MMRotate's `eval_rbbox_map`, which its DOTAMetric calls. Detections are taken by falling score. Each
+      claims the truth of its class and image that it overlaps most; if a better detection has claimed that truth
+      before, it is a false positive. The precision is averaged at PASCAL VOC 2007's eleven recalls. As in MMRotate,
+      difficult truths do not exist on images that have no ordinary truth: detections on them are false positives.
+    - `voc`: as `voc07`, but the average precision is the area below the curve.
+    - `dota`: as DOTA's development kit (`dota_evaluation_task1.py`). Like `voc07`, but it compares the polygons as
+      annotated, an overlap must exceed the threshold, and every difficult truth exists.
+    - `coco`: as MMRotate's `RotatedCocoMetric`. The precision is averaged at 101 recalls, a detection takes the free
+      truth that it overlaps most, difficult truths are crowds, and the best `max_dets` detections of each class on an
+      image count. There are also `map_small`, `map_medium`, `map_large` (truths up to 32 x 32 px, up to 96 x 96 px, and
+      larger) and the recalls `mar_*`.
+    - `fair1m`: as LMMRotate's FAIRMetric and other public code score FAIR1M: the same as `voc07`. What the benchmark's
+      own server computes is not published.
 
-    - `map_nc`, for detectors without confidences: VOC07 with every score 1, as LMMRotate reports it. It depends on the
-      order of the images in the truth and of the boxes on them.
-    - `map_nc_tied`: all detections of a class are one point (precision, recall) of a curve that has no other, since
-      nothing tells them apart, and that curve's VOC07 average precision is the precision times the share of the eleven
-      recalls 0, 0.1, ..., 1 that the recall reaches. Detections and truths are matched one to one by falling IoU
-      without regard to scores.
-    - `map_nc_random`, `map_nc_spread`: mean and standard deviation of VOC07's mAP over ten random orders, the same in
-      every run.
-    - precision, recall and F1 of all detections given, matched one to one by falling score, then by falling IoU; per
-      class, over all detections together (`micro`), and the mean over the classes with truth (`macro`).
+    The other metrics use only the protocol's geometry and its rule for thresholds (reach or exceed):
 
-    Only `map_nc` depends on the order of boxes, images or files: of equal scores, those on the image whose id comes
-    first go first (its number, where images have no ids), then those with the smaller numbers (cx, cy, w, h, angle).
+    - `map_nc`, for detectors without scores: VOC07 with every score 1, as LMMRotate reports it. It depends on the order
+      of the images in the ground truth and of the boxes on them.
+    - `map_nc_tied`: all detections of a class have the same score, so its curve has a single point (precision, recall).
+      The VOC07 average precision of that curve is the precision times the share of the eleven recalls 0, 0.1, ..., 1
+      that the recall reaches. Detections and truths are matched one to one by falling IoU, without regard to scores.
+    - `map_nc_random`, `map_nc_spread`: mean and standard deviation of VOC07's mAP over ten random orders, which are the
+      same each time.
+    - precision, recall and F1 of all given detections, matched one to one by falling score, then by falling IoU: per
+      class, over all detections together (`micro`), and as the mean over the classes with ground truth (`macro`).
 
-    Difficult truths are not to be found, and detections on them count as neither right nor wrong. Detections without
-    scores are taken to have score 1. An image without predictions has all its truths missed.
+    Only `map_nc` depends on the order of boxes, images or files. Elsewhere, detections of equal score are taken in the
+    order of their images' ids (or numbers, where images have no ids), then of (cx, cy, w, h, angle).
 
-    A class without truth (difficult ones aside) has NaN for every figure and is in no mean over classes; its detections
-    are false positives in the `micro` figures. A class with truth and no detections has 0 for every figure. Without
-    any truth at all every figure is NaN.
+    Difficult truths need not be found, and detections on them count as neither right nor wrong. Detections without
+    scores are taken to have score 1. On an image without predictions all truths are missed.
+
+    A class without ground truth (or with difficult truths only) has NaN for every metric and is in no mean over
+    classes; its detections are false positives in the `micro` metrics. A class with ground truth and no detections has
+    0 for every metric. Without any ground truth every metric is NaN.
 
     >>> from rbox_metrics import from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -75,22 +78,23 @@ def evaluate(
     (0.5, 0.5, 0.5)
 
     Args:
-        truth: Records, such as an `rbox_formats.Dataset`, or flat arrays.
-        predictions: Likewise. Records may come in any order and may be fewer than the truth's; flat arrays number the
-            images as the truth's do.
-        class_names: What the labels of both index.
-        protocol: How the average precision of `map` is taken.
-        geometry: Compares boxes ("rbox"), or quads as annotated and detected ("quad"). None: "quad" for `dota`,
-            else "rbox".
-        iou_thresholds: Each above 0, up to 1; an IoU equal to it is enough, but for `dota`. None: 0.5; for `coco` 0.5,
-            0.55, ..., 0.95.
-        max_dets: For `coco`, rising: each has a recall `mar_N`, and the last holds for `map`. None: 100, 300, 1000.
-        full: Adds the sweep over score thresholds, confusion, errors and what they cost, curves, calibration and
-            placement, all at the lowest IoU threshold, from the same search for overlaps.
+        truth: The ground truth, as records of images (such as an `rbox_formats.Dataset`) or as flat arrays.
+        predictions: The detections, as records or as flat arrays. Records may come in any order, and images may be
+            missing. Flat arrays must number the images as the ground truth's do.
+        class_names: The classes, in the order of the labels.
+        protocol: How the average precision of `map` is computed, as described above.
+        geometry: What is compared: "rbox" compares boxes, "quad" compares quads as annotated and detected. Default:
+            "quad" for `dota`, "rbox" for the others.
+        iou_thresholds: Each above 0, up to 1. An IoU equal to it is enough, except for `dota`. Default: 0.5; for `coco`
+            0.5, 0.55, ..., 0.95.
+        max_dets: For `coco` only: rising limits on the detections of a class on an image. Each limit N has a recall
+            `mar_N`, and `map` uses the last. Default: 100, 300, 1000.
+        full: Whether to add the sweep over score thresholds, the confusion matrix, the errors and what they cost, the
+            curves, the calibration and the placement, all at the lowest IoU threshold.
 
     Raises:
-        MetricsError: If the predictions have an image that the truth lacks, an image comes twice, a label is out of
-            range, a box or score is not a number, or both have image ids and these differ.
+        MetricsError: If the predictions have an image that is not in the ground truth, an image comes twice, a label is
+            out of range, a box or score is not a number, or flat arrays have different image ids.
     """
     from rbox_metrics._matching import choose, pair
     from rbox_metrics._scores import BACKGROUND, figures_at
@@ -98,7 +102,7 @@ def evaluate(
     chosen, geometry = choose(protocol, geometry)
     thresholds = check_iou_thresholds(chosen.iou_thresholds if iou_thresholds is None else iou_thresholds)
     if max_dets is not None and protocol != "coco":
-        raise MetricsError(f"expected max_dets only with protocol 'coco', got it with {protocol!r}")
+        raise MetricsError(f"expected max_dets only with protocol 'coco', got it with protocol {protocol!r}")
     max_dets = chosen.max_dets if max_dets is None else check_max_dets(max_dets)
     paired = pair(
         truth,
@@ -123,12 +127,12 @@ def evaluate(
 
 
 def _crossing(paired: Paired) -> int | None:
-    """How many truths cross themselves; None where boxes are compared, which cannot."""
+    """Return how many ground-truth quads cross themselves; None where boxes are compared, since no box does."""
     return int(crosses_itself(paired.truths.corners).sum()) if paired.geometry == "quad" else None
 
 
 def _parts(paired: Paired, protocol: Protocol, iou_threshold: float) -> dict[str, Any]:
-    """What a full report has besides."""
+    """Return the additional parts of a full report."""
     from rbox_metrics._scores import (
         breakdown_of,
         calibration_of,

@@ -1,4 +1,4 @@
-"""A predictions file against a dataset: what the commands of detectors and of this package call alike."""
+"""A predictions file against a dataset: what the commands of this package and of the detectors call."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def evaluate_file(
     images: Collection[str] | None = None,
     count_difficult: bool = False,
 ) -> Report:
-    """Scores a predictions file against a dataset's annotations: what the commands of all packages call.
+    """Score a predictions file against the ground truth of a dataset, as the commands of all packages do.
 
-    The truth's classes are those of the report; the detections' are led to them by `class_mapping`, and by name. All
-    images of the dataset count, whatever the predictions name: objects on images that they lack count as missed, which
-    is said in the log. An image without a file is one of those: no detector has seen it, and it was not answered.
+    The report has the classes of the ground truth. The detections' classes are mapped to them by `class_mapping`, and
+    otherwise by name. All images of the dataset count, also those without predictions: all objects on them are missed,
+    and the log says so. This includes images without a file, which no detector can have seen.
 
     >>> import numpy as np
     >>> from rbox_formats import ClassNames, Dataset, ImageRecord
@@ -60,7 +60,7 @@ def evaluate_file(
     (2, 0.5)
 
     Args:
-        truth: The dataset.
+        truth: The dataset with the ground truth.
         predictions_path: A file, a zip or a folder of any kind that `read_predictions` reads.
         protocol: As in `evaluate`.
         geometry: As in `evaluate`.
@@ -69,19 +69,20 @@ def evaluate_file(
         full: As in `evaluate`.
         format: The kind of the predictions, as in `read_predictions`.
         split: As in `read_predictions`.
-        class_names: The detector's classes, as in `read_predictions`. None, where `format` is a dataset's: the truth's,
-            and those that `class_mapping` leads from.
-        class_mapping: From the detector's classes to the truth's, as in `map_classes`.
-        annotations: The truth's COCO file, as in `read_predictions`.
+        class_names: The detector's classes, as in `read_predictions`. Default, if `format` is a dataset format: the
+            classes of the ground truth, and those that `class_mapping` maps from.
+        class_mapping: From the detector's classes to the ground truth's, as in `map_classes`.
+        annotations: The COCO file of the ground truth, as in `read_predictions`.
         convention: As in `read_predictions`.
-        only_with_images: Leaves out images whose file is not there, and the detections on them: for a dataset of which
-            only the label files are complete. The report says so (`Report.only_with_images`).
-        images: The ids of the images that count, such as a sample. None: all.
-        count_difficult: Takes difficult objects for ordinary ones: they are to be found as well, by every protocol.
+        only_with_images: Whether to ignore images without a file, and the detections on them: for a dataset that has
+            all label files but not all images. The report says so (`Report.only_with_images`).
+        images: The ids of the images that count, such as a sample. Default: all.
+        count_difficult: Whether difficult objects count like any other, in every protocol.
 
     Raises:
-        RboxError: If the file is torn, holds images that the dataset lacks, or classes that are neither the dataset's
-            nor in the mapping; if no image has a file where only those count, or `images` names one that is not there.
+        RboxError: If the file is cut short, has images that are not in the dataset, or has classes that are neither in
+            the dataset nor in the mapping; if no image has a file and only those with a file count; or if `images`
+            names an image that is not in the dataset.
     """
     report, _ = score_file(
         truth,
@@ -116,7 +117,7 @@ def score_file(
     only_with_images: bool = False,
     **reading: Any,
 ) -> tuple[Report, Predictions]:
-    """As `evaluate_file`, and the detections that were scored."""
+    """Return what `evaluate_file` returns, and the detections that were scored."""
     pair = load_pair(truth, predictions_path, only_with_images=only_with_images, **reading)
     report = evaluate(
         pair.truth,
@@ -142,7 +143,7 @@ class Pair(NamedTuple):
 
     Attributes:
         truth: The images that count.
-        detections: Those on them, with the truth's classes.
+        detections: The detections on these images, with the classes of the ground truth.
         left_out: How many images of the dataset do not count.
     """
 
@@ -165,9 +166,9 @@ def load_pair(
     images: Collection[str] | None = None,
     count_difficult: bool = False,
 ) -> Pair:
-    """The images that count and the detections on them, both with the truth's classes; arguments as `evaluate_file`."""
+    """Read what is to be scored, ground truth and detections with the same classes, as `evaluate_file` does."""
     if class_names is None and format in datasets.FORMATS:
-        # Such a file has the dataset's names, but for those that the mapping leads from.
+        # Such a file has the dataset's class names, except those that the mapping maps from.
         own = truth.class_names
         class_names = [*(name for name in class_mapping or {} if own.find(name) is None), *own]
     found = read_predictions(
@@ -181,7 +182,7 @@ def load_pair(
     )
     if found.angles is not None:
         logger.info("Angles of boxes in COCO results are read as %s (--convention)", found.angles.replace("-", ", ", 1))
-    # Of the kind that it is given.
+    # The result has the type of what is given.
     detections = cast(Predictions, map_classes(found, found.class_names, truth.class_names, class_mapping))
     every, named = list(truth), {record.image_id for record in detections}
     records = _that_count(every, only_with_images, images)
@@ -193,7 +194,8 @@ def load_pair(
         records = [replace(record, difficult=np.zeros(len(record), dtype=bool)) for record in records]
     missed = [record for record in records if record.image_id not in named]
     if missed:
-        # Where a file names no image on which nothing was found, to name few is no sign of a mistake.
+        # Some kinds of files never name images without detections: that images are missing is then no sign of a
+        # mistake.
         level = logging.WARNING if found.has_empty_images else logging.INFO
         text, counts = "%d of %d images have no predictions: their objects count as missed", [len(missed), len(records)]
         without = sum(record.path is None for record in missed)
@@ -207,18 +209,18 @@ def load_pair(
 def _that_count(
     records: list[ImageRecord], only_with_images: bool, images: Collection[str] | None
 ) -> list[ImageRecord]:
-    """The images of a dataset that are scored."""
+    """Return the images of a dataset that are scored."""
     if images is not None:
         chosen = set(images)
         if unknown := chosen - {record.image_id for record in records}:
-            raise MetricsError(f"expected images that the truth has, got {quoted(min(unknown))}")
+            raise MetricsError(f"expected images that are in the ground truth, got {quoted(min(unknown))}")
         records = [record for record in records if record.image_id in chosen]
     if not only_with_images:
         return records
     kept = [record for record in records if record.path is not None]
     if records and not kept:
         raise MetricsError(
-            f"expected image files, since only images with one count, found none for any of {len(records)} images",
+            f"none of the {len(records)} images has a file, and only images with a file count",
             remedy="Leave --only-with-images out (only_with_images=True): all images then count.",
         )
     if len(kept) < len(records):
@@ -227,7 +229,7 @@ def _that_count(
 
 
 def _without(detections: Predictions, left_out: set[str]) -> Predictions:
-    """The detections but for those on some images."""
+    """Return the detections except those on some images."""
     return Predictions.of(
         detections.class_names,
         [record for record in detections if record.image_id not in left_out],

@@ -28,26 +28,27 @@ def merge_file(
     annotations: str | Path | None = None,
     convention: Convention | str | None = None,
 ) -> int:
-    """Joins the windows in a file of detections, and writes one of the images.
+    """Join the detections of windows in a file, and write a file of detections on the whole images.
 
     Args:
         predictions_path: A file, a zip or a folder of any kind that `read_predictions` reads, whose image ids are
             windows' names (see `rbox_formats.tiling.locate`).
-        out: The file to write, by its ending predictions.jsonl or a zip of Task1 files; one that is there is replaced.
+        out: The file to write: predictions.jsonl if it ends in .jsonl, Task1 files if it ends in .zip. An existing file
+            is replaced.
         iou_threshold: As in `merge_windows`.
         window_size: As in `merge_records`.
-        format: As in `read_predictions`, and so are those that follow.
+        format: As in `read_predictions`.
         split: As in `read_predictions`.
         class_names: As in `read_predictions`.
         annotations: The COCO file of the windows.
         convention: As in `read_predictions`.
 
     Returns:
-        How many images there are.
+        How many images were written.
 
     Raises:
-        RboxError: If the file is torn or of no known kind, an image id is no window's name, only some of the windows
-            have scores, or `out` ends otherwise.
+        RboxError: If the file is cut short or of no known kind, an image id is not the name of a window, only some of
+            the windows have scores, or `out` has another ending.
     """
     out = files.as_path(out, MetricsError)
     if out.suffix.lower() not in WRITTEN:
@@ -79,7 +80,7 @@ def merge_file(
 
 
 def _header(found: Predictions, path: str | Path) -> predictions.Header:
-    """That of a predictions.jsonl; of other kinds one that says where they come from."""
+    """Return the header of a predictions file; of other files, one that says where the detections come from."""
     if found.kind == "predictions":
         return predictions.read(path).header
     return predictions.Header(found.class_names, f"merged from {found.kind}", dataset={"windows": str(path)})

@@ -1,7 +1,8 @@
-"""Figures of a dataset in which each image counts so many times.
+"""Metrics of a dataset in which each image has a weight: how many times it counts.
 
-No detection finds a truth on another image: to draw images anew is to count each of them so many times. Everything is
-matched and sorted once, and a figure of drawn images is a sum with a weight for each image.
+No detection is matched with a truth on another image. So drawing images with replacement is the same as giving each
+image a weight. Everything is matched and sorted once, and a metric of drawn images is a sum with a weight for each
+image.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from rbox_metrics._scores import (
 )
 from rbox_metrics.typing import Bounds, FloatsR, FloatsS, IntsG, IntsN, OutcomesSN
 
-# The figures of `evaluate` that there are of weighted images.
+# The metrics of `evaluate` that can be computed for weighted images.
 INTERVAL_FIGURES = ("map", "map_nc_tied", "f1_micro", "f1_macro")
 
-# Weights of images, and figures, that are held at a time.
+# How many weights of images, and metrics, are held in memory at a time.
 _BLOCK = 4_000_000
 
 
-# Resamples that are gone through side by side: every detection is looked at once for all of them.
+# How many resamples are computed side by side: each detection is read once for all of them.
 _LANES = 64
 
 
@@ -40,21 +41,21 @@ _LANES = 64
 def _weighted_averages(
     begin, end, outcomes, starts, run_image, bounds, weights, hits, counted, truths, recalls, result
 ):
-    """As `_averages` in the file of that name, with the detections of each image as often as its weight says.
+    """Compute what `_averages._averages` computes, with the detections of each image counted `weights` times.
 
     Args:
-        begin: The first of the numbers that each class has at each setting in each `_LANES` resamples,
-        end: and behind the last.
+        begin: The first job; there is one for each class, setting and `_LANES` resamples.
+        end: The job after the last.
         outcomes: (S, D) by class, then falling score, then image.
         starts: (G + 1,) where each run of detections with one class, score and image begins.
         run_image: (G,) the image of each run.
-        bounds: (C + 1,) which of the runs are of each class.
-        weights: (I, R)
+        bounds: (C + 1,) class c has the runs bounds[c] to bounds[c + 1].
+        weights: (I, R) how many times each image counts in each resample.
         hits: (R, S, C) the weighted true positives.
-        counted: (R, S, C) and true and false ones.
-        truths: (R, C)
+        counted: (R, S, C) the weighted true and false positives.
+        truths: (R, C) the weighted truths to find.
         recalls: As in `average_precisions`.
-        result: (R, S, C) NaN.
+        result: (R, S, C) NaN, replaced by the average precisions.
     """
     resamples, settings, classes = hits.shape
     hit, count, level = np.empty(_LANES, np.int64), np.empty(_LANES, np.int64), np.empty(_LANES, np.int64)
@@ -81,7 +82,7 @@ def _weighted_averages(
                             while level[r] >= 0 and recalls[level[r]] > recall:
                                 total[r] += best[r]
                                 level[r] -= 1
-                            # Nowhere else is the precision higher than behind a true positive.
+                            # The precision is highest right after a true positive.
                             best[r] = max(best[r], hit[r] / count[r])
                             if len(recalls) == 0:
                                 total[r] += best[r]
@@ -90,28 +91,28 @@ def _weighted_averages(
         for r in range(lanes):
             whole = truths[first + r, c]
             if whole > 0:
-                # What lies between 0 and the recall of the first true positive, and the recall 0 itself.
+                # The recalls from 0 to that of the first true positive.
                 total[r] += (level[r] + 1) * best[r]
                 result[first + r, s, c] = total[r] / (len(recalls) or whole)
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """What figures of weighted images need: of one run, or of several as if each had images of its own.
+    """What metrics of weighted images need, of one run or of K runs, each as if it had images of its own.
 
-    Image i of run k has the number k I + i, where the images are in the order of their ids.
+    A run is one detector's detections. Image i of run k has the number k I + i; images are in the order of their ids.
 
     Attributes:
-        recalls: What precisions are averaged over.
+        recalls: The recalls at which precisions are averaged.
         outcomes: (S, D) by the protocol: by class, then falling score, then image.
         starts: (G + 1,) where each run of detections with one class, score and image begins.
         run_image: (G,) the image of each run.
-        bounds: (C + 1,) which of the runs are of each class.
+        bounds: (C + 1,) class c has the runs of `starts` from bounds[c] to bounds[c + 1].
         truths: (I, C) truths to find on each image.
-        claimed: (S, K I, C) true positives by the protocol,
-        counted: (S, K I, C) and true and false ones.
-        once: (2, S, K I, C) true and false positives, matched one to one by score,
-        tied: (2, S, K I, C) or by IoU.
+        claimed: (S, K I, C) true positives by the protocol.
+        counted: (S, K I, C) true and false positives by the protocol.
+        once: (2, S, K I, C) true and false positives, matched one to one by score.
+        tied: (2, S, K I, C) true and false positives, matched one to one by IoU.
     """
 
     recalls: FloatsR
@@ -172,22 +173,22 @@ class Tables:
 
 @dataclass(frozen=True, eq=False)
 class Figures:
-    """Of R sets of weights (R,) each of `INTERVAL_FIGURES`, and (R, C) the average precisions of the classes."""
+    """For R sets of weights, each of `INTERVAL_FIGURES` as (R,), and average precisions of the classes as (R, C)."""
 
     figures: dict[str, np.ndarray]
     classes: np.ndarray
 
     def of(self, name: str) -> FloatsR:
-        """One of `INTERVAL_FIGURES`."""
+        """Return the values (R,) of one of `INTERVAL_FIGURES`."""
         return self.figures[name]
 
     def of_class(self, label: int) -> FloatsR:
-        """The average precision of a class."""
+        """Return the average precisions (R,) of a class."""
         return self.classes[:, label]
 
 
 def figures_of(tables: Tables, blocks: Iterable[np.ndarray]) -> Figures:
-    """The figures with each image, of each run, as often as the blocks (R, K I) of weights say."""
+    """Return the metrics of each row of the blocks (R, K I), which say how often each image of each run counts."""
     parts = [_of_block(tables, weights) for weights in blocks]
     return Figures(
         {name: np.concatenate([part.of(name) for part in parts]) for name in INTERVAL_FIGURES},
@@ -197,7 +198,7 @@ def figures_of(tables: Tables, blocks: Iterable[np.ndarray]) -> Figures:
 
 def _of_block(tables: Tables, weights: np.ndarray) -> Figures:
     images = len(tables.truths)
-    # An image is there as often as the runs' outputs on it.
+    # An image counts as often as the runs' outputs on it do.
     truths = _weighed(
         weights.reshape(len(weights), tables.claimed.shape[1] // max(images, 1), images).sum(axis=1),
         tables.truths[None],
@@ -238,20 +239,20 @@ def _of_block(tables: Tables, weights: np.ndarray) -> Figures:
 
 
 def _weighed(weights: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """(R, I) weights and (S, I, C) counts to (R, S, C) sums, as floats, which hold such counts exactly, for speed."""
+    """Multiply (R, I) weights and (S, I, C) counts to (R, S, C) sums, as floats: fast, and exact for such counts."""
     sums = weights.astype(np.float64) @ table.astype(np.float64)
     return np.ascontiguousarray(sums.transpose(1, 0, 2)).astype(np.int64)
 
 
 def _means(values: np.ndarray, known: np.ndarray) -> FloatsR:
-    """(R, S, C) to (R,): the mean over the classes with truth, then over settings; NaN without any."""
+    """Return (R,) of (R, S, C): the mean over the classes with ground truth, then over settings; NaN without any."""
     count = known.sum(axis=2)
     means = np.where(known, values, 0).sum(axis=2) / np.maximum(count, 1)
     return np.where(count > 0, means, np.nan).mean(axis=1)
 
 
 def _ranks(image_ids: tuple[str, ...] | None, images: int) -> IntsN:
-    """(I,) the place of each image in the order of the ids, of their numbers where there are none."""
+    """Return (I,) the place of each image in the order of the ids, or of their numbers where there are no ids."""
     rank = np.arange(images)
     if image_ids is not None:
         rank[np.argsort(np.array(image_ids, dtype=np.str_), kind="stable")] = np.arange(images)
@@ -265,7 +266,7 @@ def _per_image_truths(paired: Paired, rank: IntsN, images: int) -> np.ndarray:
 
 
 def _matches_by_iou(paired: Paired, thresholds: FloatsS) -> OutcomesSN:
-    """As `matches`, without regard to scores: what `map_nc_tied` counts."""
+    """Match as `matches` does, without regard to scores: what `map_nc_tied` counts."""
     everything = np.full(len(thresholds), ANY_SCORE)
     return match_once(
         paired.ranked_by_iou, paired.place, paired.truths.difficult, paired.scores, thresholds, everything
@@ -280,7 +281,7 @@ def image_count(runs: Sequence[Paired]) -> int:
 
 
 def _blocks(tables: Tables, resamples: int) -> Iterator[int]:
-    """The resamples in parts that fit in memory."""
+    """Yield the sizes of blocks of resamples that fit in memory."""
     settings, width, classes = tables.claimed.shape
     size = max(1, _BLOCK // max(width, 16 * settings * classes, 1))
     for start in range(0, resamples, size):
@@ -288,12 +289,12 @@ def _blocks(tables: Tables, resamples: int) -> Iterator[int]:
 
 
 def as_it_is(tables: Tables) -> list[np.ndarray]:
-    """One block (1, I): every image once, of one run."""
+    """Return one block (1, I) of weights: every image once, of one run."""
     return [np.ones((1, len(tables.truths)), dtype=np.int64)]
 
 
 def draws(tables: Tables, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Blocks (R, I) of how often each image was drawn."""
+    """Yield blocks (R, I) that say how often each image was drawn."""
     rng, images = np.random.default_rng(seed), len(tables.truths)
     for size in _blocks(tables, resamples):
         block = np.zeros((size, images), dtype=np.int64)
@@ -303,7 +304,7 @@ def draws(tables: Tables, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def exchanges(tables: Tables, resamples: int, seed: int, second: bool) -> Iterator[np.ndarray]:
-    """Blocks (R, 2 I): which outputs of the first and of the second run are now the first's, or the `second`'s."""
+    """Yield blocks (R, 2 I): which outputs of the first and second run count as the first's, or as the `second`'s."""
     rng, images = np.random.default_rng(seed), len(tables.truths)
     for size in _blocks(tables, resamples):
         changed = rng.integers(0, 2, (size, images)) == 1

@@ -1,8 +1,8 @@
-"""What the servers of DOTA and FAIR1M take: zips of detections.
+"""Zips of detections as the servers of DOTA and FAIR1M take them.
 
-Both are written whole or not at all, and the same detections give the same bytes. Coordinates have six decimals, more
-than any annotation and enough that no overlap changes by 1e-6 on a side of a pixel; scores all their digits, so that
-none become equal.
+Both are written whole or not at all, and the same detections give the same bytes. Coordinates have six decimals: more
+than any annotation, and enough that no overlap of boxes of a pixel changes by 1e-6. Scores have all their digits, so
+that different scores stay different.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rbox_metrics.errors import MetricsError
 
 _DECIMALS = 6
 
-# What FAIR1M's annotations say of themselves, and results in public repositories too.
+# What FAIR1M's annotations, and results in public repositories, say about their source.
 _FAIR1M_FIELDS = {
     "source/origin": "GF2/GF3",
     "research/version": "1.0",
@@ -35,10 +35,11 @@ _FAIR1M_FIELDS = {
 
 
 def write_dota_submission(path: str | Path, predictions: Iterable[ImageRecord], class_names: Iterable[str]) -> Path:
-    """Writes a zip for DOTA's server (Task 1, oriented boxes).
+    """Write a zip for DOTA's server (Task 1, oriented boxes).
 
-    A file `Task1_<class>.txt` for every class, also those without detections, directly in the zip; a line per
-    detection, `image score x1 y1 x2 y2 x3 y3 x4 y4`, images in their order. Spaces in a class's name become '-'.
+    The zip has a file `Task1_<class>.txt` for every class, also for those without detections. The file has a line for
+    each detection, `image score x1 y1 x2 y2 x3 y3 x4 y4`, in the order of the images. Spaces in a class name become
+    '-'.
 
     >>> import tempfile
     >>> import numpy as np
@@ -51,13 +52,13 @@ def write_dota_submission(path: str | Path, predictions: Iterable[ImageRecord], 
     [('P1', [[50.0, 40.0, 20.0, 10.0, 0.0]])]
 
     Args:
-        path: The zip.
-        predictions: Gone through once. Quads are written where a record has them, else the boxes' corners. Without
-            scores, each is 1.
-        class_names: What the labels index.
+        path: The zip to write.
+        predictions: The records; they are iterated once. A record's quads are written if it has them, else the corners
+            of its boxes. Detections without scores get the score 1.
+        class_names: The classes, in the order of the labels.
 
     Returns:
-        The zip.
+        The path of the zip.
 
     Raises:
         RboxError: If an image comes twice or its id has a space, a label is out of range, or a number is not finite.
@@ -87,7 +88,7 @@ def write_fair1m_submission(
     *,
     details: Mapping[str, str] | None = None,
 ) -> Path:
-    """Writes a zip for FAIR1M's server: `test/<image_id>.xml`, one per image, also where nothing was found.
+    """Write a zip for FAIR1M's server: `test/<image_id>.xml`, one per image, also where nothing was found.
 
     The XML is that of FAIR1M's annotations (see `rbox_formats.datasets.fair1m`) with a `<probability>`. The server's
     page is no longer public; the layout is the one that public writers of such results agree on (forks of MMRotate with
@@ -104,13 +105,13 @@ def write_fair1m_submission(
     [('7', [[50.0, 40.0, 20.0, 10.0, 0.0]])]
 
     Args:
-        path: The zip; such writers call it `test.zip`.
-        predictions: As in `write_dota_submission`; their number is that of the files.
-        class_names: What the labels index.
-        details: What the files say of the sender: "provider", "author", and the other elements of `<research>`.
+        path: The zip to write; the writers named above call it `test.zip`.
+        predictions: The records, as in `write_dota_submission`; the zip has a file for each.
+        class_names: The classes, in the order of the labels.
+        details: What the files say about the sender: "provider", "author", and the other elements of `<research>`.
 
     Returns:
-        The zip.
+        The path of the zip.
 
     Raises:
         RboxError: As `write_dota_submission`, or if `details` has another key.
@@ -139,7 +140,7 @@ def write_fair1m_submission(
 
 
 def _checked(predictions: Iterable[ImageRecord], names: ClassNames) -> Iterator[tuple[ImageRecord, Any, Any]]:
-    """Records with their corners (N, 4, 2), rounded, and scores (N,)."""
+    """Yield each record with its corners (N, 4, 2), rounded, and its scores (N,)."""
     seen: set[str] = set()
     for record in predictions:
         if record.image_id in seen:

@@ -26,21 +26,21 @@ except ImportError as error:
         "RotatedMeanAveragePrecision needs torchmetrics: pip install 'rbox-metrics[torchmetrics]'"
     ) from error
 
-# torchmetrics' own limits; `evaluate` has those of MMRotate.
+# torchmetrics' defaults; the defaults of `evaluate` are MMRotate's.
 _MAX_DETS = (1, 10, 100)
 
 # A row of a state: the box, its corners, the label, and the score of a detection or whether a truth is difficult.
 _BOX, _QUAD, _LABEL, _LAST = slice(0, 5), slice(5, 13), 13, 14
 _COLUMNS = 15
 
-_SOME_SCORES = "expected scores on every image or on none, got boxes without scores after others with them, or before"
-_SCORES_KEY = "Each dictionary of preds has them under 'scores'."
+_SOME_SCORES = "some images have scores and others do not: give scores with all boxes, or with none"
+_SCORES_KEY = "Each dictionary of preds has its scores under the key 'scores'."
 
 
 class RotatedMeanAveragePrecision(Metric):
     """The mean average precision of rotated boxes, and COCO's recall, with torchmetrics' input and keys.
 
-    As torchmetrics' `MeanAveragePrecision` but for the boxes, and by any protocol of `evaluate`, which computes it.
+    It is used like torchmetrics' `MeanAveragePrecision`, with rotated boxes and with any protocol of `evaluate`.
 
     >>> import torch
     >>> metric = RotatedMeanAveragePrecision()
@@ -54,28 +54,28 @@ class RotatedMeanAveragePrecision(Metric):
     >>> dota.compute()["map_per_class"]  # of each of the names; -1: there is no plane to find
     tensor([ 1., -1.])
 
-    Ranks may hold any number of images, also none: the result is that of one process with all of them, to the last bit
-    and whichever rank has which. So that it is, images are put in an order of their content before detections of equal
-    scores are; torchmetrics' own metric takes those in the order of the images. IoU and recall thresholds are COCO's in
-    float64; torchmetrics rounds its defaults to float32, and so may miss a recall that is exactly 0.3 (seen to change
+    Each rank may have any number of images, also none. The result is that of one process with all images, to the last
+    bit, whichever rank has which image. For this, images are sorted by their content before detections of equal scores
+    are; torchmetrics' own metric takes these in the order of the images. IoU and recall thresholds are COCO's in
+    float64; torchmetrics rounds its defaults to float32, and so may miss a recall of exactly 0.3 (this changed
     `map_medium` of 24 images by 1.4e-4).
 
-    `compute` gives tensors: `map`, `map_50`, `map_75`, `map_per_class` and `classes`, the labels of that list: those
-    that were seen, or all of `class_names`. By COCO's protocol also `map_small`, `map_medium`, `map_large`, `mar_1`,
-    `mar_10`, `mar_100` (or what `max_detection_thresholds` are), `mar_small`, `mar_medium`, `mar_large` and
-    `mar_100_per_class`. -1 stands where there is nothing to say: no truth of that size or class, a threshold that was
-    not asked for, no `class_metrics`.
+    `compute` returns tensors: `map`, `map_50`, `map_75`, `map_per_class`, and `classes`, the labels of that list: the
+    labels that were seen, or those of all `class_names`. With COCO's protocol there are also `map_small`, `map_medium`,
+    `map_large`, `mar_1`, `mar_10`, `mar_100` (one for each of `max_detection_thresholds`), `mar_small`, `mar_medium`,
+    `mar_large` and `mar_100_per_class`. A value is -1 if it is not defined: there is no ground truth of that size or
+    class, the threshold was not asked for, or `class_metrics` is False.
 
     Args:
-        iou_thresholds: Each above 0, up to 1. None: the protocol's, for COCO 0.5, 0.55, ..., 0.95, else 0.5.
-        max_detection_thresholds: For COCO, how many detections of a class count on an image, rising; `map` takes the
-            last. None: 1, 10, 100.
-        class_metrics: Whether the figures of each class are wanted.
-        geometry: Compares boxes ("rbox"), or corners as given ("quad"). None: the protocol's.
-        protocol: How the average precision is taken, as in `evaluate`.
-        class_names: What the labels index; others are then an error. None: any labels.
+        iou_thresholds: Each above 0, up to 1. Default: the protocol's, for COCO 0.5, 0.55, ..., 0.95, else 0.5.
+        max_detection_thresholds: For COCO only: rising limits on the detections of a class on an image; `map` uses the
+            last. Default: 1, 10, 100.
+        class_metrics: Whether to compute the metrics of each class.
+        geometry: What is compared: boxes ("rbox"), or corners as given ("quad"). Default: the protocol's.
+        protocol: How the average precision is computed, as in `evaluate`.
+        class_names: The classes, in the order of the labels; other labels are an error. Default: any label is allowed.
         convention: How boxes of five numbers give their angle, as in `from_dicts`.
-        kwargs: torchmetrics' own, such as `sync_on_compute`.
+        kwargs: Options of torchmetrics' `Metric`, such as `sync_on_compute`.
 
     Raises:
         MetricsError: If an option is not as described.
@@ -108,7 +108,7 @@ class RotatedMeanAveragePrecision(Metric):
         self.protocol: ProtocolName = protocol
         self.iou_thresholds = None if iou_thresholds is None else check_iou_thresholds(iou_thresholds)
         if max_detection_thresholds is not None and protocol != "coco":
-            raise MetricsError(f"expected max_detection_thresholds only with protocol 'coco', got it with {protocol!r}")
+            raise MetricsError(f"expected max_detection_thresholds only with protocol 'coco', got {protocol!r}")
         self.max_detection_thresholds = (
             None
             if protocol != "coco"
@@ -119,9 +119,9 @@ class RotatedMeanAveragePrecision(Metric):
         self.class_metrics = class_metrics
         self.class_names = None if class_names is None else ClassNames(class_names)
         self.convention = convention
-        convert(np.zeros((0, 5)), convention, LE90)  # one that there is
+        convert(np.zeros((0, 5)), convention, LE90)  # raises an error if there is no such convention
         self._has_warned = False
-        # One tensor of each once ranks meet, whatever each has: torchmetrics joins a list before it gathers.
+        # When ranks are gathered, each list becomes one tensor: torchmetrics joins a list before it gathers.
         self.add_state("images", default=[], dist_reduce_fx="cat")
         self.add_state("detections", default=[], dist_reduce_fx="cat")
         self.add_state("truths", default=[], dist_reduce_fx="cat")
@@ -130,17 +130,19 @@ class RotatedMeanAveragePrecision(Metric):
         self.add_state("convention_code", default=code, dist_reduce_fx="max")
 
     def update(self, preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]]) -> None:
-        """Adds images.
+        """Add images.
 
         Args:
-            preds: For each image `boxes`, (N, 5) as (cx, cy, w, h, angle) in pixels and radians, clockwise unless
-                `convention` says otherwise, or corners (N, 4, 2) or (N, 8); `labels` (N,), whole numbers of 32 bits;
-                `scores` (N,), by which every protocol ranks. Where no image has them each is 1, and a warning says so.
-            target: For each image `boxes` and `labels` likewise, and perhaps `difficult` or `iscrowd` (N,).
+            preds: A dictionary for each image. `boxes` are (N, 5) as (cx, cy, w, h, angle) in pixels and radians,
+                clockwise unless `convention` says otherwise, or corners (N, 4, 2) or (N, 8). `labels` are (N,) whole
+                numbers of 32 bits. `scores` are (N,); every protocol ranks by them. If no image has scores, each score
+                is 1, and a warning says so.
+            target: A dictionary for each image, with `boxes` and `labels` of the same shapes, and optionally
+                `difficult` or `iscrowd` (N,).
 
         Raises:
-            MetricsError: If there are not as many of one as of the other, a label is not of `class_names`, some images
-                have scores and others do not (of all that were added), and as `from_dicts`.
+            MetricsError: If the two lists differ in length, a label is not among `class_names`, some of all added
+                images have scores and others do not, or `from_dicts` refuses the input.
         """
         if len(preds) != len(target):
             raise MetricsError(f"expected as many preds as target, one per image, got {len(preds)} and {len(target)}")
@@ -155,18 +157,18 @@ class RotatedMeanAveragePrecision(Metric):
                 out = (flat.labels < 0) | (flat.labels >= len(self.class_names))
                 if out.any():
                     raise MetricsError(
-                        f"expected labels from 0 below {len(self.class_names)}, which class_names has, got "
+                        f"expected labels of the {len(self.class_names)} class_names, from 0, got "
                         f"{flat.labels[out.argmax()]} in {name}[{flat.image_index[out.argmax()]}]"
                     )
             if len(flat) and not -(2**31) <= flat.labels.min() <= flat.labels.max() < 2**31:
-                raise MetricsError("expected labels of 32 bits, as torchmetrics gives them back, got larger ones")
+                raise MetricsError("expected labels of at most 32 bits, as torchmetrics returns them, got larger ones")
         counts = [np.bincount(flat.image_index, minlength=len(preds)) for flat in (found, truth)]
         self.images.append(torch.from_numpy(np.stack(counts, axis=1)).to(self.device))
         self.detections.append(self._rows(found, scores))
         self.truths.append(self._rows(truth, truth.difficult))
 
     def _scores(self, found: FlatBoxes) -> np.ndarray:
-        """The scores as a state has them: NaN where there are none, so that those of other ranks are compared with."""
+        """Return the scores for a state, NaN where there are none: so they are compared with other ranks'."""
         if not len(found):
             return np.zeros(0)
         earlier = [state[0, _LAST].isnan().item() for state in self.detections if len(state)]
@@ -176,9 +178,9 @@ class RotatedMeanAveragePrecision(Metric):
             return found.scores
         if not self._has_warned:
             rank_zero_warn(
-                f"preds have no 'scores', by which the protocol {self.protocol!r} ranks: each counts as 1, and figures "
-                "depend on the order in which equal ones are taken. Detectors without scores are compared by mAP_nc: "
-                "rbox_metrics.evaluate",
+                f"preds have no 'scores', by which the protocol {self.protocol!r} ranks: each score counts as 1, and "
+                "metrics depend on the order of detections with equal scores. To compare detectors without scores, use "
+                "mAP_nc: rbox_metrics.evaluate",
                 UserWarning,
             )
             self._has_warned = True
@@ -187,9 +189,9 @@ class RotatedMeanAveragePrecision(Metric):
     def plot(
         self, val: Mapping[str, torch.Tensor] | Sequence[Mapping[str, torch.Tensor]] | None = None, ax: Any = None
     ) -> Any:
-        """Draws figures as torchmetrics' metrics do; it needs matplotlib.
+        """Draw the metrics as torchmetrics' metrics are drawn; it needs matplotlib.
 
-        What is no figure is left out: `classes`, lists of figures per class, and those that are -1 throughout.
+        Only single values are drawn: not `classes`, not the lists per class, and no value that is always -1.
 
         >>> import torch
         >>> boxes = torch.tensor([[50.0, 50.0, 40.0, 20.0, 0.3]])
@@ -201,12 +203,13 @@ class RotatedMeanAveragePrecision(Metric):
         ['map', 'map_50']
 
         Args:
-            val: What `compute` or `forward` gave, or a list of it, for a line over the steps. None: calls `compute`.
-            ax: Matplotlib's axes to draw on. None: those of a new figure.
+            val: A result of `compute` or `forward`, or a list of such results, which is drawn as lines over the steps.
+                Default: the result of `compute`.
+            ax: The axes of matplotlib to draw on. Default: those of a new figure.
 
         Returns:
-            The figure, None where `ax` was given, and the axes.
-        """
+            The figure of matplotlib (None if `ax` was given) and the axes.
+        """  # words: figure
         given = self.compute() if val is None else val
         steps = [given] if isinstance(given, Mapping) else list(given)
         names = [name for name in (steps[0] if steps else {}) if any(_is_figure(name, step[name]) for step in steps)]
@@ -214,7 +217,7 @@ class RotatedMeanAveragePrecision(Metric):
         return self._plot(kept[0] if isinstance(given, Mapping) else kept, ax)
 
     def compute(self) -> dict[str, torch.Tensor]:
-        """The figures of all images; see the class."""
+        """Compute the metrics of all images; the class says which."""
         counts = _whole(self.images, 2, torch.int64)
         detections, truths = _whole(self.detections, _COLUMNS), _whole(self.truths, _COLUMNS)
         order = _by_content(counts, detections, truths)
@@ -257,12 +260,12 @@ class RotatedMeanAveragePrecision(Metric):
         return {**tensors, "classes": torch.from_numpy(classes.astype(np.int32)).to(self.device)}
 
     def _rows(self, flat: FlatBoxes, last: np.ndarray) -> torch.Tensor:
-        """Boxes as rows of a state."""
+        """Return boxes as rows of a state."""
         columns = [flat.boxes, flat.corners.reshape(-1, 8), flat.labels[:, None], last[:, None]]
         return torch.from_numpy(np.concatenate(columns, axis=1, dtype=np.float64)).to(self.device)
 
     def _sync_dist(self, dist_sync_fn: Callable | None = None, process_group: Any | None = None) -> None:
-        """Gathers the states; a rank without images brings tensors without rows, of the shape and kind of the others'.
+        """Gather the states of all ranks; a rank without images gives tensors without rows, of the same shape and type.
 
         torchmetrics would bring a vector of float32, which cannot be gathered with tables of float64.
         """
@@ -281,14 +284,14 @@ def _is_figure(name: str, value: torch.Tensor) -> bool:
 
 
 def _whole(state: list[torch.Tensor] | torch.Tensor, columns: int, dtype: torch.dtype = torch.float64) -> np.ndarray:
-    """A state's rows, whether it is a list, as it grows, or one tensor, as it is once ranks have met."""
+    """Return a state's rows: a state is a list while it grows, and one tensor after the ranks have met."""
     if isinstance(state, list):
         state = torch.cat(state) if state else torch.zeros((0, columns), dtype=dtype)
     return state.cpu().numpy()
 
 
 def _by_content(counts: np.ndarray, detections: np.ndarray, truths: np.ndarray) -> IntsG:
-    """The place of each image when all are in an order that only their content decides, and not the order of that."""
+    """Return each image's place in an order that depends on the contents of the images and not on how they came."""
     rows = [
         array[np.lexsort((*array.T, np.repeat(np.arange(len(counts)), counts[:, column])))]
         for array, column in ((truths, 1), (detections, 0))
@@ -312,7 +315,7 @@ def _flat(
     scores: np.ndarray | None = None,
     difficult: np.ndarray | None = None,
 ) -> FlatBoxes:
-    """Rows of a state as flat boxes, images numbered anew."""
+    """Return rows of a state as flat boxes, with the images numbered in the given order."""
     return FlatBoxes(
         boxes=np.ascontiguousarray(rows[:, _BOX]),
         labels=labels.astype(np.int64),

@@ -1,4 +1,4 @@
-"""Boxes as other libraries hold them, to `FlatBoxes`; none of those libraries is imported."""
+"""Boxes of other libraries as `FlatBoxes`; none of those libraries is imported."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rbox_metrics._inputs._check import as_array, check_boxes, check_flags, chec
 from rbox_metrics._inputs._flat import FlatBoxes, from_arrays
 from rbox_metrics.errors import MetricsError
 
-# What torchmetrics calls a truth that is not to be found, and what this package does.
+# What torchmetrics calls an object that need not be found, and what this package calls it.
 _DIFFICULT = ("difficult", "iscrowd")
 
 
 class _Image(NamedTuple):
-    """One image's boxes (N, 5), labels, quads (N, 4, 2) or None, scores or None, and difficult ones."""
+    """One image's boxes (N, 5), labels, quads (N, 4, 2) or None, scores or None, and flags of difficult objects."""
 
     boxes: Any
     labels: Any
@@ -33,7 +33,7 @@ def from_dicts(
     *,
     convention: Convention | str = LE90,
 ) -> FlatBoxes:
-    """Reads per-image dictionaries as torchmetrics takes them.
+    """Convert one dictionary per image, as torchmetrics takes them.
 
     >>> flat = from_dicts([{"boxes": [[50, 40, 20, 10, 0.3]], "labels": [0], "scores": [0.9]}])
     >>> flat.boxes.tolist(), flat.scores.tolist()
@@ -43,12 +43,12 @@ def from_dicts(
     [[50.0, 40.0, 20.0, 10.0, -1.571]]
 
     Args:
-        images: For each image `boxes`, (N, 5) as (cx, cy, w, h, angle), or corners (N, 4, 2) or (N, 8); `labels` (N,);
-            and perhaps `scores` (N,), and `difficult` or `iscrowd` (N,). Torch tensors on any device, numpy arrays, or
-            lists. An image without boxes may have arrays of any shape with no elements.
-        image_ids: Names of the images, in their order. None: they are numbered.
-        convention: How boxes of five numbers give their angle. Radians, clockwise on the screen, of any range and any
-            order of sides, unless told otherwise.
+        images: A dictionary for each image: `boxes`, (N, 5) as (cx, cy, w, h, angle), or corners (N, 4, 2) or (N, 8);
+            `labels` (N,); and optionally `scores` (N,), and `difficult` or `iscrowd` (N,). Values are torch tensors on
+            any device, numpy arrays, or lists. If an image has no boxes, any empty array will do.
+        image_ids: The names of the images, in the same order. Default: the images are numbered.
+        convention: How boxes of five numbers give their angle. Default: radians, clockwise on the screen, in any range
+            and with the sides in any order.
 
     Raises:
         MetricsError: If a key is missing, shapes differ, a value is not a number, or only some images have scores.
@@ -58,10 +58,10 @@ def from_dicts(
 
 
 def from_supervision(detections: Iterable[Any], image_ids: Sequence[str] | None = None) -> FlatBoxes:
-    """Reads supervision's `Detections` of oriented boxes, one per image.
+    """Convert supervision's `Detections` of oriented boxes, one object per image.
 
     >>> import numpy as np
-    >>> from types import SimpleNamespace  # in the place of supervision.Detections
+    >>> from types import SimpleNamespace  # stands for supervision.Detections
     >>> corners = np.array([[[0, 0], [20, 0], [20, 10], [0, 10]]])
     >>> found = SimpleNamespace(xyxy=np.array([[0, 0, 20, 10]]), data={"xyxyxyxy": corners})
     >>> found.class_id, found.confidence = np.array([0]), np.array([0.9])
@@ -70,38 +70,38 @@ def from_supervision(detections: Iterable[Any], image_ids: Sequence[str] | None 
 
     Args:
         detections: Objects with `data["xyxyxyxy"]` (N, 4, 2), the corners in pixels, `class_id` (N,) and `confidence`
-            (N,) or None (annotations). `xyxy`, the upright box around, is not read.
+            (N,), which is None for annotations. `xyxy`, the upright box around each, is not read.
         image_ids: As in `from_dicts`.
 
     Raises:
-        MetricsError: If one has no oriented boxes or no classes, and otherwise as `from_dicts`.
+        MetricsError: If an object has no oriented boxes or no classes, or for the reasons of `from_dicts`.
     """
     return _joined([_from_detections(one, index) for index, one in enumerate(_sequence(detections))], image_ids)
 
 
 def from_ultralytics(results: Iterable[Any], image_ids: Sequence[str] | None = None) -> FlatBoxes:
-    """Reads ultralytics' results of oriented boxes, one per image.
+    """Convert ultralytics' results of oriented boxes, one object per image.
 
-    Their angle is in radians and clockwise on the screen like this package's; width may be less than height, and the
-    angle of any range (`xywhr2xyxyxyxy` in ultralytics 8.4 ultralytics/utils/ops.py turns by it as it is).
+    Their angle is in radians and clockwise on the screen, as in this package. The width may be less than the height,
+    and the angle may be in any range (`xywhr2xyxyxyxy` in ultralytics 8.4 ultralytics/utils/ops.py does not change it).
 
     >>> result = {"xywhr": [[50, 40, 20, 10, 0.3]], "cls": [0.0], "conf": [0.9]}  # or a result itself
     >>> from_ultralytics([result]).boxes.tolist()
     [[50.0, 40.0, 20.0, 10.0, 0.3]]
 
     Args:
-        results: Objects with `.obb`, or what stands there: `xywhr` (N, 5), `cls` (N,) and `conf` (N,), as attributes or
-            in a dictionary, where `conf` may be missing. Tensors on any device, or numpy.
+        results: Results, with an attribute `obb`, or the values of that attribute. Each has `xywhr` (N, 5), `cls` (N,)
+            and optionally `conf` (N,), as attributes or in a dictionary; tensors on any device, or numpy arrays.
         image_ids: As in `from_dicts`.
 
     Raises:
-        MetricsError: If a result has no oriented boxes, and otherwise as `from_dicts`.
+        MetricsError: If a result has no oriented boxes, or for the reasons of `from_dicts`.
     """
     return _joined([_from_result(one, index) for index, one in enumerate(_sequence(results))], image_ids)
 
 
 def _sequence(images: Iterable[Any]) -> list[Any]:
-    # One image's object can be gone through as well, box by box, and would be taken for many images.
+    # The object of one image can be iterated too, box by box, and would be taken for many images.
     if isinstance(images, Mapping) or hasattr(images, "class_id") or hasattr(images, "obb"):
         raise MetricsError("expected a list, of one object per image, got a single object", remedy="Put it in a list.")
     try:
@@ -135,7 +135,7 @@ def _from_detections(one: Any, index: int) -> _Image:
     if corners is None:
         raise MetricsError(
             f"expected oriented boxes in data['xyxyxyxy'], found none in {where}",
-            remedy="The detector must be one of oriented boxes; upright ones can be given to from_dicts as corners.",
+            remedy="Use a detector of oriented boxes; upright boxes can be given to from_dicts as corners.",
         )
     if one.class_id is None:
         raise MetricsError(f"expected class_id, found none in {where}")
@@ -149,12 +149,12 @@ def _from_result(one: Any, index: int) -> _Image:
     if one is None:
         raise MetricsError(
             f"expected oriented boxes in .obb, found none in {where}",
-            remedy="The model must be one for oriented boxes.",
+            remedy="Use a model for oriented boxes (OBB).",
         )
     get: Callable[[str], Any] = one.get if isinstance(one, Mapping) else lambda key: getattr(one, key, None)
     boxes, classes = get("xywhr"), get("cls")
     if boxes is None or classes is None:
-        raise MetricsError(f"expected xywhr and cls, found not both in {where}")
+        raise MetricsError(f"expected xywhr and cls, found only one of them in {where}")
     labels = as_array(classes, None, f"the cls of {where}")  # in floats, as ultralytics has them beside the boxes
     if labels.dtype.kind == "f":
         if (labels != np.round(labels)).any():
@@ -173,7 +173,7 @@ def _image(boxes: Any, labels: Any, scores: Any, difficult: Any, where: str, con
         array = quad_to_rbox(quads)
     else:
         radians = not isinstance(convention, Convention) or convention.unit == "rad"
-        # The warning about angles beyond a full turn is about radians.
+        # The warning about angles beyond a full turn holds for radians only.
         array = check_boxes(array if radians else convert(array.astype(np.float64), convention, LE90), where)
         array = convert(array, convention if radians else LE90, LE90)
     n = len(array)
@@ -189,16 +189,16 @@ def _image(boxes: Any, labels: Any, scores: Any, difficult: Any, where: str, con
 def _joined(images: list[_Image], image_ids: Sequence[str] | None) -> FlatBoxes:
     if image_ids is not None and (len(set(image_ids)) != len(image_ids) or len(image_ids) != len(images)):
         raise MetricsError(
-            f"expected {len(images)} different image ids, one per image, got {len(image_ids)}, of which "
-            f"{len(set(image_ids))} differ"
+            f"expected {len(images)} different image ids, one per image, got {len(image_ids)} ids with "
+            f"{len(set(image_ids))} different values"
         )
     filled = [image for image in images if len(image.boxes)]
     without = [number for number, image in enumerate(images) if len(image.boxes) and image.scores is None]
     if 0 < len(without) < len(filled):
         raise MetricsError(
-            f"expected scores on every image or on none, got boxes without scores on image {without[0]} "
+            f"some images have scores and others do not: boxes on image {without[0]} have none "
             f"({len(without)} of {len(filled)} images with boxes have none)",
-            remedy="A dictionary has them under 'scores'.",
+            remedy="Give scores with all boxes, or with none; a dictionary has them under the key 'scores'.",
         )
     drawn = any(image.quads is not None for image in filled)
     flat = from_arrays(

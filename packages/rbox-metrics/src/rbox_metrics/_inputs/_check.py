@@ -21,7 +21,7 @@ _MANY = 10_000
 
 
 def check_boxes(boxes: ArrayLike, name: str, where: Callable[[int], str] | None = None) -> BoxesN:
-    """Boxes as a contiguous (N, 5) float64 array.
+    """Return boxes as a contiguous (N, 5) float64 array.
 
     Args:
         boxes: (N, 5) as (cx, cy, w, h, angle), or an empty list.
@@ -41,7 +41,7 @@ def check_boxes(boxes: ArrayLike, name: str, where: Callable[[int], str] | None 
     if len(array) >= _MANY:
         from rbox_metrics._inputs import _check_kernels
 
-        # One pass instead of six; what it finds odd is named below.
+        # One pass instead of six; what is wrong is found out below.
         if _check_kernels.are_plain(array):
             return array
     bad = _first(~np.isfinite(array))
@@ -66,7 +66,7 @@ def check_boxes(boxes: ArrayLike, name: str, where: Callable[[int], str] | None 
 
 
 def check_quads(quads: ArrayLike, name: str, where: Callable[[int], str] | None = None) -> QuadsN:
-    """Quads as a contiguous (N, 4, 2) float64 array; `name` and `where` as in `check_boxes`.
+    """Return quads as a contiguous (N, 4, 2) float64 array; `name` and `where` as in `check_boxes`.
 
     Raises:
         MetricsError: If the shape is another or a value is not finite.
@@ -84,7 +84,7 @@ def check_quads(quads: ArrayLike, name: str, where: Callable[[int], str] | None 
 
 
 def check_scores(scores: ArrayLike, count: int, where: Callable[[int], str] | None = None) -> FloatsN:
-    """Scores as (N,) float64, one per box; finite."""
+    """Return scores as (N,) float64, one per box; all must be finite."""
     array = _check_length(as_array(scores, np.float64, "scores"), count, "scores")
     bad = _first(~np.isfinite(array))
     if bad is not None:
@@ -94,22 +94,22 @@ def check_scores(scores: ArrayLike, count: int, where: Callable[[int], str] | No
 
 
 def check_indices(values: ArrayLike, count: int, name: str, below: int | None = None) -> IntsN:
-    """Whole numbers as (N,) int64, one per box; from 0 to `below` - 1 where that is given."""
+    """Return whole numbers as (N,) int64, one per box; where `below` is given, each must be from 0 to `below` - 1."""
     array = _check_length(as_array(values, np.int64, name), count, name)
     if below is not None:
         bad = _first((array < 0) | (array >= below))
         if bad is not None:
-            raise MetricsError(f"expected whole numbers from 0 below {below}, got {array[bad]} at {name}[{bad}]")
+            raise MetricsError(f"expected whole numbers of 0 or more, below {below}, got {array[bad]} at {name}[{bad}]")
     return array
 
 
 def check_flags(values: ArrayLike, count: int, name: str) -> FlagsN:
-    """Flags as (N,) bool, one per box."""
+    """Return flags as (N,) bool, one per box."""
     return _check_length(as_array(values, np.bool_, name), count, name)
 
 
 def check_windows(windows: ArrayLike) -> WindowsM:
-    """Windows as (M, 4) float64, each with its first corner above and left of its second."""
+    """Return windows as (M, 4) float64 (x0, y0, x1, y1), where x0 < x1 and y0 < y1."""
     array = as_array(windows, np.float64, "windows")
     if array.size == 0 and array.ndim == 1:
         array = array.reshape(0, 4)
@@ -122,7 +122,7 @@ def check_windows(windows: ArrayLike) -> WindowsM:
 
 
 def check_fraction(value: float, name: str) -> float:
-    """A number from 0 to 1."""
+    """Return the value if it is a number from 0 to 1."""
     number = check_number(value, name)
     if not 0 <= number <= 1:
         raise MetricsError(f"expected {name} from 0 to 1, got {value}")
@@ -130,7 +130,7 @@ def check_fraction(value: float, name: str) -> float:
 
 
 def check_number(value: Any, name: str) -> float:
-    """A number, which may be NaN or infinite."""
+    """Return the value as a float; NaN and infinity are allowed."""
     array = as_array(value, np.float64, name)
     if array.ndim:
         raise MetricsError(f"expected {name} as one number, got {value!r}")
@@ -138,7 +138,7 @@ def check_number(value: Any, name: str) -> float:
 
 
 def check_whole(value: Any, name: str) -> int:
-    """A whole number from 0."""
+    """Return the value as an int if it is a whole number from 0."""
     try:
         number = operator.index(value)
     except TypeError as error:
@@ -149,7 +149,7 @@ def check_whole(value: Any, name: str) -> int:
 
 
 def check_iou_thresholds(values: Any) -> tuple[float, ...]:
-    """Distinct numbers above 0 and up to 1, rising."""
+    """Return IoU thresholds as rising numbers, if they are distinct, above 0 and up to 1."""
     given = as_array(values, np.float64, "iou_thresholds")
     thresholds = tuple(sorted(given.ravel().tolist()))
     if given.ndim != 1 or not all(0 < value <= 1 for value in thresholds) or len(set(thresholds)) < max(1, len(given)):
@@ -158,7 +158,7 @@ def check_iou_thresholds(values: Any) -> tuple[float, ...]:
 
 
 def check_max_dets(max_dets: Any, name: str = "max_dets") -> tuple[int, ...]:
-    """Rising whole numbers from 1."""
+    """Return the values as ints, if they are rising whole numbers from 1."""
     given = as_array(max_dets, np.int64, name)
     limits = tuple(given.ravel().tolist())
     if given.ndim != 1 or not limits or sorted(set(limits)) != list(limits) or limits[0] < 1:
@@ -167,19 +167,19 @@ def check_max_dets(max_dets: Any, name: str = "max_dets") -> tuple[int, ...]:
 
 
 def check_aligned(count1: int, count2: int, what: str) -> None:
-    """Raises MetricsError where pairs are asked for of sets that differ in length."""
+    """Raise MetricsError if two sets that are to be compared pair by pair differ in length."""
     if count1 != count2:
-        raise MetricsError(f"expected as many {what}1 as {what}2 where aligned, got {count1} and {count2}")
+        raise MetricsError(f"expected {what}1 and {what}2 of the same length with aligned, got {count1} and {count2}")
 
 
 def check_backend(backend: str) -> None:
-    """Raises MetricsError for a backend that there is not."""
+    """Raise MetricsError if there is no such backend."""
     if not isinstance(backend, str) or backend not in get_args(Backend):
         raise MetricsError(f"expected backend 'auto', 'reference', 'numba' or 'triton', got {backend!r}")
 
 
 def require_plain(tensor: Any, name: str) -> None:
-    """Raises MetricsError for a tensor that is sparse, nested or quantised, or of the device "meta", without values."""
+    """Raise MetricsError for a sparse, nested or quantised tensor, and for one on the device "meta", without values."""
     if tensor.is_meta:
         raise MetricsError(f"expected {name} as an array of numbers, got a tensor without values")
     try:
@@ -189,7 +189,7 @@ def require_plain(tensor: Any, name: str) -> None:
 
 
 def as_array(values: Any, dtype: type | None, name: str) -> np.ndarray:
-    """Numbers as an array of a type, or as they are where it is None, or an error that names them."""
+    """Return numbers as an array of a type, or of their own type where it is None; errors call them `name`."""
     try:
         array = to_numpy(values, name)
     except FormatsError as error:
@@ -208,5 +208,5 @@ def _check_length(array: np.ndarray, count: int, name: str) -> np.ndarray:
 
 
 def _first(bad: np.ndarray) -> int | None:
-    """The first row with a true value, or None."""
+    """Return the index of the first row with a true value, or None."""
     return int(np.argwhere(bad)[0, 0]) if bad.any() else None

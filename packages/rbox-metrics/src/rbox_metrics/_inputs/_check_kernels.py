@@ -1,4 +1,4 @@
-"""The check of boxes, compiled: one pass over many of them."""
+"""The check of boxes, compiled by Numba: one pass over many boxes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 from rbox_metrics._jit import in_parts, jit
 
-# Beyond a full turn angles are probably degrees.
+# Angles beyond a full turn are probably degrees.
 _FULL_TURN = 2 * np.pi
 
 
 def are_plain(boxes: np.ndarray) -> bool:
-    """Whether (N, 5) float64 boxes are finite, without negative sides, of finite area, and no angle beyond a turn."""
+    """Return whether (N, 5) float64 boxes are finite, of finite area, no side negative, no angle above a turn."""
     odd = np.zeros(1, dtype=np.bool_)
     in_parts(_find_odd, len(boxes), len(boxes), boxes, odd)
     return not odd[0]

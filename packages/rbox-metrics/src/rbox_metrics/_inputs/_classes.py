@@ -1,4 +1,4 @@
-"""From the classes that a detector knows to those that a dataset has."""
+"""From the classes of a detector to those of a dataset."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def map_classes(
     target_names: Iterable[str],
     mapping: Mapping[str, str | None] | None = None,
 ) -> Dataset | FlatBoxes | list[ImageRecord]:
-    """Detections of a detector that has its own classes, as detections of a dataset's classes.
+    """Turn labels of a detector's classes into labels of a dataset's classes.
 
-    A class that `mapping` does not name goes to the target of the same name, as `ClassNames` looks names up: without
-    regard to case, '-', '_' and spaces. Two classes may go to one.
+    A class that `mapping` does not name is mapped to the target class of the same name. Names are compared as
+    `ClassNames` does: without regard to case, '-', '_' and spaces. Several classes may be mapped to the same one.
 
     >>> from rbox_metrics import from_arrays
     >>> found = from_arrays([[50, 40, 20, 10, 0.3], [9, 9, 4, 4, 0]], labels=[0, 1], image_index=[0, 0])
@@ -59,16 +59,16 @@ def map_classes(
 
     Args:
         predictions: A dataset, flat boxes, or records.
-        source_names: What their labels index.
-        target_names: What the labels are to index.
-        mapping: From a source class to a target class, or to None: its boxes are left out.
+        source_names: The detector's classes, in the order of the labels of `predictions`.
+        target_names: The dataset's classes, in the order of the labels of the result.
+        mapping: From a source class to a target class, or to None to drop the boxes of the source class.
 
     Returns:
-        The same kind as `predictions`, records as a list; a dataset is mapped as it is read, and has the target names.
+        The same type as `predictions`; a list if those are records. Records of a dataset are mapped when they are read.
 
     Raises:
-        MetricsError: If a source class has no target, `mapping` names a class that is not in its list, or a label is
-            not in the source names.
+        MetricsError: If a source class has no target, `mapping` names a class that is in neither list, or a label has
+            no source class.
     """
     source, target = ClassNames(source_names), ClassNames(target_names)
     table = _table(source, target, mapping or {})
@@ -80,7 +80,9 @@ def map_classes(
 
 
 def read_class_mapping(path: str | Path) -> dict[str, str | None]:
-    """A mapping for `map_classes` from a JSON file: `{"small vehicle": "vehicle", "helipad": null}`.
+    """Read a mapping for `map_classes` from a JSON file: `{"small vehicle": "vehicle", "helipad": null}`.
+
+    null drops the boxes of a class.
 
     >>> import json, tempfile
     >>> from pathlib import Path
@@ -91,13 +93,13 @@ def read_class_mapping(path: str | Path) -> dict[str, str | None]:
     {'van': 'vehicle', 'helipad': None}
 
     Raises:
-        MetricsError: If it cannot be read, or holds something else.
+        MetricsError: If the file cannot be read, or contains something else.
     """
     return class_mapping.read(path, MetricsError)
 
 
 def _table(source: ClassNames, target: ClassNames, mapping: Mapping[str, str | None]) -> IntsC:
-    """The target's label of each source label, `_DROPPED` for those that are left out."""
+    """Return the target's label of each source label, `_DROPPED` for those that are left out."""
     table = np.array([_DROPPED if (label := target.find(name)) is None else label for name in source], dtype=np.int64)
     without = {label for label, to in enumerate(table) if to == _DROPPED}
     named: dict[int, str] = {}
@@ -121,15 +123,14 @@ def _table(source: ClassNames, target: ClassNames, mapping: Mapping[str, str | N
     if unnamed := sorted(without - named.keys()):
         some = ", ".join(repr(source[label]) for label in unnamed)
         raise MetricsError(
-            f"expected a class of the dataset for each of the detector's, found none for {some}; the dataset has "
-            f"{listed(target)}",
-            remedy="Name each in the class mapping, with the class that it is there, or null to leave its boxes out.",
+            f"the dataset has no class for the detector's {some}; it has {listed(target)}",
+            remedy="Map each in the class mapping to one of the dataset's classes, or to null to drop its boxes.",
         )
     return table
 
 
 def _mapped(labels: Any, table: IntsC, name: str) -> Any:
-    """The labels (N,) in the target's list, `_DROPPED` for boxes to leave out."""
+    """Return the labels (N,) in the target's list, `_DROPPED` for boxes that are left out."""
     bad = (labels < 0) | (labels >= len(table))
     if bad.any():
         raise MetricsError(f"expected labels of {len(table)} classes, from 0, got {labels[bad][0]} {name}")

@@ -1,4 +1,4 @@
-"""A whole dataset's boxes as flat arrays: what everything that scores works on."""
+"""All boxes of a dataset as flat arrays, on which all scoring works."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from rbox_metrics._inputs._check import as_array, check_boxes, check_flags, chec
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import BoxesN, FlagsN, FloatsN, IntsM, IntsN, QuadsN
 
-# How many of the offending image ids an error names.
+# How many image ids an error names at most.
 _NAMED = 5
 
 
 @dataclass(frozen=True, eq=False)
 class FlatBoxes:
-    """The boxes of many images one after the other. Made by `from_arrays` or `from_records`, which check them.
+    """The boxes of many images, one after the other, made and checked by `from_arrays`, `from_records` and others.
 
     >>> from rbox_metrics import from_arrays
     >>> flat = from_arrays([[50, 40, 20, 10, 0.3]], labels=[1], image_index=[0], scores=[0.9])
@@ -29,14 +29,14 @@ class FlatBoxes:
     (1, [1], [0.9], (1, 4, 2))
 
     Attributes:
-        boxes: (N, 5) float64 as (cx, cy, w, h, angle), pixels of their image, radians.
-        labels: (N,) int64.
-        image_index: (N,) int64, which image each is on, from 0. Truth and predictions number the images alike.
+        boxes: (N, 5) float64 as (cx, cy, w, h, angle), in pixels of their image and radians.
+        labels: (N,) int64, the number of each box's class.
+        image_index: (N,) int64, the number of each box's image, from 0; the same in ground truth and predictions.
         scores: (N,) float64, or None.
-        difficult: (N,) bool; of no effect on predictions.
-        image_ids: The images' names by their number, or None where they have none.
-        quads: (N, 4, 2) float64, the corners as annotated, or None where the boxes are all that there is.
-        image_numbers: (M,) the images' numbers as they were given, where those were too far apart to count up to.
+        difficult: (N,) bool; ignored in predictions.
+        image_ids: The names of the images, by number, or None if they have none.
+        quads: (N, 4, 2) float64, the corners as annotated, or None if only boxes were given.
+        image_numbers: (M,) the images' numbers as they were given, if these had large gaps and were replaced.
     """
 
     boxes: BoxesN
@@ -57,12 +57,12 @@ class FlatBoxes:
         return rbox_to_quad(self.boxes) if self.quads is None else self.quads
 
     def numbers(self, which: IntsN) -> list[FloatsN]:
-        """What sets some of the boxes in an order of their own: their five numbers, then those of their quads."""
+        """Return the columns by which some of the boxes can be sorted: five numbers, then those of the quads."""
         columns = list(self.boxes[which].T)
         return columns if self.quads is None else [*columns, *self.quads[which].reshape(-1, 8).T]
 
     def name_of(self, index: int) -> str:
-        """A box as an error names it."""
+        """Return how an error names a box."""
         return f"boxes[{index}]" if self.image_ids is None else _box_name(self.image_ids, self.image_index, index)
 
 
@@ -73,7 +73,7 @@ def from_arrays(
     scores: ArrayLike | None = None,
     difficult: ArrayLike | None = None,
 ) -> FlatBoxes:
-    """Flat arrays, checked.
+    """Make flat boxes from arrays, and check them.
 
     >>> flat = from_arrays([[50, 40, 20, 10, 0.3], [9, 9, 4, 4, 0]], labels=[1, 0], image_index=[0, 2])
     >>> len(flat), flat.image_index.tolist(), flat.scores
@@ -82,10 +82,10 @@ def from_arrays(
     Args:
         boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians, or quads (N, 4, 2), whose boxes are their
             minimum-area rectangles.
-        labels: (N,) whole numbers.
-        image_index: (N,) whole numbers from 0, in any order.
-        scores: (N,), or None.
-        difficult: (N,) bool. None: none is.
+        labels: (N,) whole numbers, the classes of the boxes.
+        image_index: (N,) whole numbers from 0, the images of the boxes, in any order.
+        scores: (N,) finite numbers, or None.
+        difficult: (N,) bool. Default: no object is difficult.
 
     Raises:
         MetricsError: If a value is not a number, a side or an image index is negative, a score is infinite, or the
@@ -109,7 +109,7 @@ def from_arrays(
 
 
 def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None = None) -> FlatBoxes:
-    """Records of images as flat arrays, images in the order of `image_ids` whatever the order of the records.
+    """Make flat boxes from records of images; the images are in the order of `image_ids`.
 
     >>> import numpy as np
     >>> from rbox_formats import ImageRecord
@@ -118,8 +118,9 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
     (('P0706',), [[50.0, 40.0, 20.0, 10.0, 0.3]])
 
     Args:
-        records: One per image at most; gone through once. Those of `image_ids` without one have no boxes.
-        image_ids: The images there are. None: the records' own, in their order.
+        records: At most one per image; they are iterated once.
+        image_ids: The ids of all images; an image without a record has no boxes. Default: those of the records, in
+            their order.
 
     Raises:
         MetricsError: If an image comes twice or is not in `image_ids`, only some of the images have scores, or a box
@@ -133,17 +134,17 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
     number = {image_id: index for index, image_id in enumerate(ids)}
     unknown = [name for name in names if name not in number]
     if unknown:
-        remedy = "Predictions and truth must be of the same split, and name their images alike."
+        remedy = "Predictions and ground truth must be of the same split, with the same image names."
         if any(_image_of(name) in number for name in unknown):
             remedy = (
-                "These are windows of the truth's images: join them first (rbox-metrics merge --predictions ... --out "
-                "merged.jsonl), and score what it writes."
+                "These are windows of the ground truth's images: join them first (rbox-metrics merge --predictions ... "
+                "--out merged.jsonl), and score the joined file."
             )
-        raise MetricsError(f"expected images that the truth has, got {_some(unknown)}", remedy=remedy)
+        raise MetricsError(f"expected images that are in the ground truth, got {_some(unknown)}", remedy=remedy)
     found = sorted((record for record in found if len(record)), key=lambda record: number[record.image_id])
     without = [record.image_id for record in found if record.scores is None]
     if without and len(without) != len(found):
-        raise MetricsError(f"expected scores on every image or on none, got none on {_some(without)}")
+        raise MetricsError(f"some images have scores and others do not: there are none on {_some(without)}")
     image_index = np.repeat(
         np.array([number[record.image_id] for record in found], dtype=np.int64), [len(record) for record in found]
     )
@@ -168,7 +169,7 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
 
 
 def _box_name(image_ids: Sequence[str], image_index: IntsN, index: int) -> str:
-    """A box by its image and its place there; the image numbers never fall."""
+    """Return how an error names a box: its number on its image, and the image. `image_index` must not fall."""
     image = image_index[index]
     return f"box {index - int(np.searchsorted(image_index, image))} of image {quoted(image_ids[image])}"
 
@@ -184,7 +185,7 @@ def _records(records: Iterable[ImageRecord]) -> list[ImageRecord]:
 
 
 def _image_of(name: str) -> str | None:
-    """The image that a window's name names; None where it is no such name."""
+    """Return the id of the image that a window's name contains; None if it is not the name of a window."""
     try:
         return tiling.locate(name).image_id
     except FormatsError:

@@ -1,4 +1,7 @@
-"""Which detection finds which truth, and the protocols that say so."""
+"""Matching of detections and ground truth, and the protocols that define it.
+
+In this room, a truth is one object of the ground truth.
+"""
 
 from rbox_metrics._matching._claims import Claims, claim, claimed_averages, claims_by_iou, claims_by_score, shuffled
 from rbox_metrics._matching._matching import (

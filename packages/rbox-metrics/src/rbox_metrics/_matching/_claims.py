@@ -1,7 +1,8 @@
 """Matching as in PASCAL VOC, where each detection claims the truth that it overlaps most.
 
-A claim depends on nothing but the order of those who claim the same truth, so that one pass over the detections gives
-what becomes of them at all IoU thresholds, or at all score thresholds. No compiled function here calls another.
+The outcome of a claim depends only on the order of the detections that claim the same truth. So one pass over the
+detections gives the outcomes at all IoU thresholds, or at all score thresholds. No compiled function here calls
+another.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rbox_metrics._jit import in_parts, jit
 from rbox_metrics._matching._matching import FALSE_POSITIVE, IGNORED, TRUE_POSITIVE
 from rbox_metrics.typing import Bounds, FlagsT, FloatsN, FloatsR, FloatsS, FloatsSC, IntsC, IntsN, IntsT, OutcomesSN
 
-# In place of a truth that a detection claims.
+# Instead of the number of a truth that a detection claims.
 NO_TRUTH = -1
 DIFFICULT = -2
 
@@ -39,7 +40,7 @@ def _shuffle(target, passed, bounds, seed):
 @jit
 @no_type_check
 def _claims(begin, end, bounds, target, passed, beyond, claimed, outcomes):
-    # At the first so many settings the truth was claimed already. Classes share no truth.
+    # The truth was claimed before at the first `claimed[t]` settings. No two classes share a truth.
     for c in range(begin, end):
         for place in range(bounds[c], bounds[c + 1]):
             t, last = target[place], passed[place]
@@ -63,11 +64,12 @@ def _averages(begin, end, bounds, target, passed, beyond, wanted, recalls, claim
     for c in range(begin, end):
         if wanted[c] == 0:
             continue
-        # The precision at each hit, and how many there are.
+        # The precision at each hit, and the number of hits.
         precision = np.empty(settings * wanted[c])
         for s in range(settings):
             hits[s] = 0
-        # How many are up to so many settings: of all that count, or where all but the difficult do, of those.
+        # up_to[k] detections so far pass exactly k settings: those on difficult truths, to be subtracted, where a
+        # detection beyond its settings is a false positive; else those on other truths, to be added up.
         for s in range(settings + 1):
             up_to[s] = 0
         for place in range(bounds[c], bounds[c + 1]):
@@ -102,13 +104,13 @@ def _averages(begin, end, bounds, target, passed, beyond, wanted, recalls, claim
 
 @dataclass(frozen=True, eq=False)
 class Claims:
-    """What each detection claims, at S settings of which each is stricter than the one before.
+    """What each detection claims, at S settings, each stricter than the one before.
 
     Attributes:
-        target: (D,) the truth that it overlaps most, `NO_TRUTH`, or `DIFFICULT` for a truth that is.
-        passed: (D,) how many of the settings it is up to: the first so many.
-        settings: The number S.
-        beyond: What becomes of it at the others.
+        target: (D,) the truth that it overlaps most, `NO_TRUTH`, or `DIFFICULT` if that truth is difficult.
+        passed: (D,) the number of settings, from the first, that the detection passes.
+        settings: The number S of settings.
+        beyond: The outcome of a detection at the settings that it does not pass.
         truths: How many truths there are.
     """
 
@@ -119,18 +121,18 @@ class Claims:
     truths: int
 
     def take(self, order: IntsN) -> Claims:
-        """The claims of the detections in some order."""
+        """Return the claims of the detections in some order."""
         return replace(self, target=self.target[order], passed=self.passed[order])
 
 
 def claims_by_iou(best: IntsN, best_iou: FloatsN, difficult: FlagsT, thresholds: FloatsS) -> Claims:
-    """Claims at rising IoU thresholds; what falls short of one is a false positive.
+    """Return claims at rising IoU thresholds; below its threshold a detection is a false positive.
 
     Args:
-        best: (D,) as by `best_truths`.
-        best_iou: (D,)
-        difficult: (T,)
-        thresholds: (S,) rising, above 0; an IoU equal to one is enough.
+        best: (D,) the truth that each detection overlaps most, from `best_truths`.
+        best_iou: (D,) the IoU with that truth.
+        difficult: (T,) whether each truth is difficult.
+        thresholds: (S,) rising IoU thresholds above 0; an IoU equal to one is enough.
     """
     passed = np.searchsorted(thresholds, best_iou, side="right").astype(np.int32)
     return Claims(_targets(best, difficult), passed, len(thresholds), FALSE_POSITIVE, len(difficult))
@@ -139,15 +141,15 @@ def claims_by_iou(best: IntsN, best_iou: FloatsN, difficult: FlagsT, thresholds:
 def claims_by_score(
     best: IntsN, best_iou: FloatsN, difficult: FlagsT, iou_threshold: float, scores: FloatsN, thresholds: FloatsS
 ) -> Claims:
-    """Claims at one IoU threshold and rising score thresholds; what does not exceed one is not there.
+    """Return claims at one IoU threshold and rising score thresholds; detections up to a threshold do not count.
 
     Args:
-        best: (D,) as by `best_truths`.
-        best_iou: (D,)
-        difficult: (T,)
-        iou_threshold: Above 0.
-        scores: (D,)
-        thresholds: (S,) rising.
+        best: (D,) the truth that each detection overlaps most, from `best_truths`.
+        best_iou: (D,) the IoU with that truth.
+        difficult: (T,) whether each truth is difficult.
+        iou_threshold: The IoU that is enough, above 0.
+        scores: (D,) the detections' scores.
+        thresholds: (S,) rising score thresholds.
     """
     target = np.where(best_iou >= iou_threshold, _targets(best, difficult), np.int32(NO_TRUTH))
     passed = np.searchsorted(thresholds, scores, side="left").astype(np.int32)
@@ -155,14 +157,14 @@ def claims_by_score(
 
 
 def shuffled(claims: Claims, bounds: Bounds, seed: int) -> Claims:
-    """The claims in a random order within each class: Fisher and Yates's shuffle by splitmix64 (Steele et al. 2014).
+    """Shuffle the claims within each class: Fisher and Yates's shuffle by splitmix64 (Steele et al. 2014).
 
-    The same on every machine, and whatever the number of threads.
+    The result is the same on every machine, with any number of threads.
 
     Args:
-        claims: By class.
+        claims: The claims, sorted by class.
         bounds: (C + 1,) where each class begins.
-        seed: From 0.
+        seed: The random seed, from 0.
     """
     target, passed = claims.target.copy(), claims.passed.copy()
     _shuffle(target, passed, bounds, seed)
@@ -170,21 +172,21 @@ def shuffled(claims: Claims, bounds: Bounds, seed: int) -> Claims:
 
 
 def claim(claims: Claims, bounds: Bounds) -> OutcomesSN:
-    """Matching as in PASCAL VOC: each detection claims the truth that it overlaps most, the difficult included.
+    """Match as PASCAL VOC does: each detection claims the ground truth that it overlaps most, also a difficult one.
 
-    Below the IoU threshold it is a false positive. Else, where that truth is difficult, it is ignored; where no better
-    detection claimed it, a true positive; and a false positive where one did, though another truth may be free.
+    Below the IoU threshold the detection is a false positive. Otherwise it is ignored if the truth is difficult, a true
+    positive if no better detection claimed the truth, and a false positive if one did, even if another truth is free.
 
     Source: `tpfp_default` in mmrotate/evaluation/functional/mean_ap.py, open-mmlab/mmrotate 1.0.0rc1.
 
     Args:
-        claims: By class, within each from the detection that claims first to the last. Since settings grow stricter,
-            one pass over the detections is enough for all: a claim holds at those that no better detection with the
-            same truth was up to.
+        claims: The claims by class, within each class from the first to claim to the last. Each setting is stricter
+            than the one before, so one pass over the detections is enough: a claim is a true positive at the settings
+            that no better detection with the same truth passes.
         bounds: (C + 1,) where each class begins.
 
     Returns:
-        (S, D) int8, in the order of the claims.
+        (S, D) int8 outcomes, in the order of the claims.
     """
     outcomes = np.empty((claims.settings, len(claims.target)), dtype=np.int8)
     in_parts(
@@ -207,7 +209,7 @@ def _targets(best: IntsN, difficult: FlagsT) -> IntsN:
 
 
 def claimed_averages(claims: Claims, bounds: Bounds, wanted: IntsC, recalls: FloatsR) -> FloatsSC:
-    """The average precisions of `claim`'s outcomes, as `average_precisions` takes them, without keeping those.
+    """Return the average precisions of `claim`'s outcomes, like `average_precisions`, without storing the outcomes.
 
     Args:
         claims: As in `claim`.
@@ -216,7 +218,7 @@ def claimed_averages(claims: Claims, bounds: Bounds, wanted: IntsC, recalls: Flo
         recalls: As in `average_precisions`.
 
     Returns:
-        (S, C)
+        (S, C) from 0 to 1, NaN for classes without truths to find.
     """
     result = np.full((claims.settings, len(wanted)), np.nan)
     in_parts(
@@ -237,5 +239,5 @@ def claimed_averages(claims: Claims, bounds: Bounds, wanted: IntsC, recalls: Flo
 
 
 def _unclaimed(claims: Claims) -> IntsT:
-    """(T,) at how many settings each truth was claimed so far."""
+    """Return (T,) zeros: at how many settings each object of the ground truth has been claimed so far."""
     return np.zeros(claims.truths, dtype=claims.passed.dtype)

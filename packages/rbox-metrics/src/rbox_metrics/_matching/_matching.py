@@ -1,9 +1,9 @@
-"""Which detection finds which truth, as the protocols define it, at many thresholds at once.
+"""Matching of detections and truths, as the protocols define it, at many thresholds at once.
 
-Each function gives outcomes (S, D): a row for each setting, such as an IoU threshold, and a column for each place in
-an order of the detections, so that averages and counts are sums along a row. Settings run in parallel, and each row is
-filled by one thread in one order: how many threads there are changes nothing. No compiled function here calls one of
-another file.
+Each function returns outcomes (S, D): a row for each setting, such as an IoU threshold, and a column for each place in
+an order of the detections. So averages and counts are sums along a row. Settings run in parallel, and each row is
+filled by one thread in one order: the result does not depend on the number of threads. No compiled function here calls
+one of another file.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from rbox_metrics.typing import (
     OutcomesSN,
 )
 
-# What becomes of a detection. Ignored ones count as neither right nor wrong, as if they had not been given.
+# The outcomes of a detection. An ignored one counts as neither right nor wrong, as if it had not been given.
 TRUE_POSITIVE = 1
 FALSE_POSITIVE = 0
 IGNORED = -1
 
-# Runs of so many are sorted by inserting: most detections overlap few truths.
+# Runs of this length are sorted by insertion: most detections overlap few truths.
 _FEW = 16
 
-# Sorting takes about as long as so many steps of other kernels.
+# Sorting one value takes about as long as this number of steps of other kernels.
 _PASSES = 4
 
-# No detection's score is as low: a score threshold that all of them pass.
+# A score threshold that all detections pass: no score is as low.
 ANY_SCORE = -np.inf
 
 
 @inlined
 @no_type_check
 def _behind(i, j, first, second):
-    """Whether i comes behind j in falling order."""
+    """Return whether i comes after j in falling order."""
     return (first[i] < first[j]) | ((first[i] == first[j]) & (second[i] < second[j]))
 
 
 @jit
 @no_type_check
 def _sort_falling(begin, end, starts, first, second, order, spare):
-    """Sorts `order` within each group by merging, ties as they are; `spare` is as long."""
+    """Sort `order` within each group by merging; ties keep their order. `spare` has the same length."""
     for g in range(begin, end):
         start, stop = starts[g], starts[g + 1]
         for low in range(start, stop, _FEW):
@@ -99,7 +99,7 @@ def _matches(
     begin, end, detection, truth, iou, place, difficult, any_difficult, scores, iou_thresholds, score_thresholds,
     outcomes,
 ):  # fmt: skip
-    # By detection while matching: those of an image lie together then, as its pairs do.
+    # By detection while matching: detections of an image are then close together in memory, as its pairs are.
     row, taken = np.empty(len(place), dtype=np.int8), np.empty(len(difficult), dtype=np.int8)
     for s in range(begin, end):
         for d in range(len(place)):
@@ -177,21 +177,21 @@ def _greedy(
 
 
 def sort_within(starts: Bounds, pairs: Pairs) -> Pairs:
-    """The pairs of each detection by falling IoU, of equal ones by the truth's index; detection d has starts[d:d+2]."""
+    """Sort the pairs of each detection by falling IoU, then by the truth's index; detection d has starts[d:d+2]."""
     order = falling_within(starts, pairs.iou, -pairs.truth.astype(np.float64))
     return Pairs(pairs.detection, pairs.truth[order], pairs.iou[order])
 
 
 def best_truths(starts: Bounds, pairs: Pairs, difficult: FlagsT, forgotten: FlagsT) -> tuple[IntsN, FloatsN]:
-    """The truth that each detection overlaps most, and by how much.
+    """Return the ground truth that each detection overlaps most, and by how much.
 
-    Of equal overlaps the ordinary truth comes before the difficult one, as MMRotate stacks them.
+    If an ordinary and a difficult truth overlap it equally, the ordinary one is returned, as in MMRotate.
 
     Args:
         starts: (D + 1,) where each detection's pairs begin.
-        pairs: As by `sort_within`.
-        difficult: (T,)
-        forgotten: (T,) truths that are not there.
+        pairs: The pairs, sorted by `sort_within`.
+        difficult: (T,) whether each truth is difficult.
+        forgotten: (T,) whether each truth is treated as if it did not exist.
 
     Returns:
         (D,) indices of truths, -1 for detections in no pair; (D,) their IoU, 0 there.
@@ -222,21 +222,21 @@ def match_once(
     iou_thresholds: FloatsS,
     score_thresholds: FloatsS,
 ) -> OutcomesSN:
-    """One-to-one matching: pairs are taken from the first to the last where both are free.
+    """Match one to one: pairs are taken from the first to the last where both are free.
 
-    Difficult truths are left out of it; a detection that stays without a truth, and overlaps a difficult one by the
-    threshold or more, is ignored.
+    Difficult truths are not matched. A detection without a truth that overlaps a difficult one by the threshold or more
+    is ignored.
 
     Args:
-        ranked: Pairs as by `rank_pairs`.
+        ranked: The pairs, sorted by `rank_pairs`.
         place: (D,) the column of each detection in the result.
-        difficult: (T,)
-        scores: (D,)
-        iou_thresholds: (S,) each above 0.
-        score_thresholds: (S,) detections of this score or a lower one are ignored.
+        difficult: (T,) whether each truth is difficult.
+        scores: (D,) the detections' scores.
+        iou_thresholds: (S,) the IoU that is enough at each setting, above 0.
+        score_thresholds: (S,) detections with this score or a lower one are ignored.
 
     Returns:
-        (S, D) int8.
+        (S, D) int8 outcomes.
     """
     ranked = ranked.select(ranked.iou >= iou_thresholds.min(initial=1.0))
     settings = len(iou_thresholds)
@@ -260,7 +260,7 @@ def match_once(
 
 
 def partners(ranked: Pairs, difficult: FlagsT, iou_threshold: float, count: int) -> tuple[IntsN, FloatsN]:
-    """The truth that `match_once` gives each of `count` detections: (D,) its index or -1, and (D,) their IoU or 0."""
+    """Return for each of `count` detections what `match_once` gives it: (D,) the truth or -1, and (D,) the IoU."""
     partner, partner_iou = np.full(count, -1), np.zeros(count)
     _partners(ranked.detection, ranked.truth, ranked.iou, iou_threshold, difficult.copy(), partner, partner_iou)
     return partner, partner_iou
@@ -278,11 +278,11 @@ def match_greedily(
     iou_thresholds: FloatsS,
     area_ranges: np.ndarray,
 ) -> OutcomesSN:
-    """Matching as in COCO: each detection takes the free truth that it overlaps most.
+    """Match as COCO does: each detection takes the free ground truth that it overlaps most.
 
-    Truths outside the area range, and crowds, are set aside: a detection takes one of them only where no other is left
-    to it, and is ignored then. A crowd may be taken again and again. A detection without a truth is a false positive,
-    or ignored where its own area is outside the range.
+    A detection takes a truth outside the area range, or a crowd, only if no other truth is left for it; it is then
+    ignored. A crowd may be taken many times. A detection without a truth is a false positive, or ignored if its own
+    area is outside the range.
 
     Source: `COCOeval.evaluateImg` in PythonAPI/pycocotools/cocoeval.py, cocodataset/cocoapi at 8c9bcc3, which
     MMRotate's `RotatedCocoMetric` runs on rotated overlaps. There the later of two truths with the same overlap is
@@ -291,17 +291,17 @@ def match_greedily(
     Args:
         order: (D,) detections by class, within each by falling score.
         starts: (D + 1,) where each detection's pairs begin.
-        pairs: As by `sort_within`.
-        crowd: (T,)
-        truth_area: (T,) in square pixels.
-        area: (D,)
+        pairs: The pairs, sorted by `sort_within`.
+        crowd: (T,) whether each truth is a crowd.
+        truth_area: (T,) the truths' areas in square pixels.
+        area: (D,) the detections' areas in square pixels.
         rank: (D,) how many better detections there are of the same class and image.
         max_dets: Detections of this rank or a higher one are ignored.
-        iou_thresholds: (S,)
-        area_ranges: (S, 2) least and greatest area, both within the range.
+        iou_thresholds: (S,) the IoU that is enough at each setting.
+        area_ranges: (S, 2) the least and the greatest area in the range, at each setting.
 
     Returns:
-        (S, D) int8, by the place in `order`.
+        (S, D) int8 outcomes, by the place in `order`.
     """
     lows, highs = np.ascontiguousarray(area_ranges.T)
     outcomes = np.full((len(iou_thresholds), len(order)), IGNORED, dtype=np.int8)
@@ -327,19 +327,20 @@ def match_greedily(
 
 
 def rank_pairs(pairs: Pairs, scores: FloatsN, detections: FlatBoxes, truths: FlatBoxes) -> Pairs:
-    """The pairs by image, then falling score, then falling IoU; of equal ones by the boxes, never by their place.
+    """Sort pairs by image, then falling score, then falling IoU, then by the numbers of the boxes.
 
-    Boxes and quads that agree in all their numbers too may change places: how many are matched is the same. So the
-    result of `match_once` does not depend on the order of boxes, images or files.
+    The place of a box in the input does not matter. Boxes (and quads) with exactly the same numbers may change places,
+    but equally many of them are matched. So the result of `match_once` does not depend on the order of boxes,
+    images or files.
 
-    Matching never crosses images: by image the pairs are sorted in little more than linear time, and what matching
-    looks at lies close together.
+    Matching never crosses images. So sorting by image takes little more than linear time, and matching reads memory
+    that is close together.
 
     Args:
-        pairs: In any order.
-        scores: (D,) in place of the detections' own.
-        detections: D of them.
-        truths: Of the same images.
+        pairs: The pairs, in any order.
+        scores: (D,) the scores to sort by, instead of the detections' own.
+        detections: The D detections.
+        truths: The truths of the same images.
     """
     image = truths.image_index[pairs.truth]
     by_image = stable_order(image, int(image.max(initial=0)))
@@ -356,28 +357,29 @@ def rank_pairs(pairs: Pairs, scores: FloatsN, detections: FlatBoxes, truths: Fla
 
 
 def falling_within(starts: Bounds, first: FloatsK, second: FloatsK) -> IntsK:
-    """The order of falling `first`, then falling `second`, within each group; what ties in both stays as it was."""
+    """Return the order of falling `first`, then falling `second`, within each group; ties keep their order."""
     order, spare = np.arange(len(first)), np.empty(len(first), dtype=np.int64)
     in_parts(_sort_falling, len(starts) - 1, _PASSES * len(first), starts, first, second, order, spare, bounds=starts)
     return order
 
 
 def by_falling(first: FloatsK, second: FloatsK) -> IntsK:
-    """The order of falling `first`, then falling `second`; what ties in both stays as it was."""
+    """Return the order of falling `first`, then falling `second`; ties keep their order."""
     order = np.argsort(-second, kind="stable")
     return order[np.argsort(-first[order], kind="stable")] if len(first) and (first != first[0]).any() else order
 
 
 def tied_runs(tied: np.ndarray, count: int) -> tuple[IntsN, IntsN]:
-    """Where the neighbours in a sorted sequence of `count` tie.
+    """Return which neighbours in a sorted sequence of `count` tie.
+
+    Usually there are few ties, and only these need be sorted by anything else.
 
     Args:
         tied: (count - 1,) whether each ties with the next.
-        count: From 0.
+        count: The length of the sequence, from 0.
 
     Returns:
-        The places of those that tie with a neighbour, and the run of ties that each belongs to. Ties are few, as a
-        rule: only these need be put in order by what else there is.
+        The places of those that tie with a neighbour, and the number of the run of ties that each belongs to.
     """
     run = np.concatenate([np.zeros(1, np.int64), np.cumsum(~tied)])[:count]
     member = np.zeros(count + 1, dtype=bool)

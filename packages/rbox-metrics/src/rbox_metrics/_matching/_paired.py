@@ -1,4 +1,4 @@
-"""Truth and detections side by side: the overlaps and the orders that every figure is derived from."""
+"""Ground truth and detections side by side: the overlaps and orders from which every metric is computed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ from rbox_metrics.typing import Bounds, FloatsN, FloatsT, Geometry, IntsC, IntsM
 class Paired:
     """A dataset's truths and detections, and which of them overlap.
 
-    Nothing here depends on the order of images, files or boxes but `by_input`, and the numbers of the detections.
+    Only `by_input` and the indices of the detections depend on the order in which images, files or boxes were given.
 
     Attributes:
-        truths: In the order of their image ids, then of their boxes' and quads' numbers.
-        detections: As given.
-        names: What the labels of both index.
-        geometry: Which overlaps: of boxes or of quads.
+        truths: The truths, sorted by image id, then by the numbers of their boxes and quads.
+        detections: The detections, in the order in which they were given.
+        names: The classes, in the order of the labels.
+        geometry: Whether the overlaps are those of boxes or of quads.
         scores: (D,) the detections' scores, 1 where they have none.
         pairs: Detections and truths on the same image of the same class, by detection, then falling IoU.
         starts: (D + 1,) where each detection's pairs begin.
-        others: Detections and truths on the same image of different classes, likewise; empty unless asked for.
+        others: Detections and truths on the same image of different classes, by detection, then falling IoU; empty
+            unless `of` was called with `across`.
         order: (D,) detections by class, then falling score, then image id, then their boxes' numbers.
         bounds: (C + 1,) in `order` and `by_input` class c has the places bounds[c] to bounds[c + 1].
     """
@@ -51,7 +52,7 @@ class Paired:
     def of(
         cls, truths: FlatBoxes, detections: FlatBoxes, names: ClassNames, geometry: Geometry, least: float, across: bool
     ) -> Paired:
-        """Finds the overlaps of `least`, above zero, or more: in one search, across classes too where asked for."""
+        """Find overlaps of `least` (above 0) or more in one search, between different classes too if `across`."""
         classes = len(names)
         image_rank = _image_ranks(truths)
         truths = _select(truths, _by_content(truths, image_rank))
@@ -146,19 +147,20 @@ def pair(
     least: float = 0.1,
     across: bool = True,
 ) -> Paired:
-    """Truth and detections, checked, and their overlaps.
+    """Check ground truth and detections, and find which of them overlap.
 
     Args:
-        truth: Records, such as an `rbox_formats.Dataset`, or flat arrays.
-        predictions: Likewise. Records may come in any order and may be fewer than the truth's.
-        class_names: What the labels of both index.
-        geometry: Compares boxes ("rbox"), or quads as annotated ("quad").
-        least: Overlaps below it, above 0, are left out.
-        across: Whether overlaps between different classes are looked for too.
+        truth: The ground truth, as records (such as an `rbox_formats.Dataset`) or as flat arrays.
+        predictions: The detections, as records or as flat arrays. Records may come in any order, and images may be
+            missing.
+        class_names: The classes, in the order of the labels.
+        geometry: What is compared: boxes ("rbox"), or quads as annotated ("quad").
+        least: The least overlap that is kept, above 0.
+        across: Whether to find overlaps between different classes too.
 
     Raises:
-        MetricsError: If the predictions have an image that the truth lacks, an image comes twice, a label is out of
-            range, a box or score is not a number, or both have image ids and these differ.
+        MetricsError: If the predictions have an image that is not in the ground truth, an image comes twice, a label is
+            out of range, a box or score is not a number, or flat arrays have different image ids.
     """
     names = ClassNames(class_names)
     truths, detections = _flat(truth, predictions)
@@ -170,20 +172,20 @@ def pair(
 def _flat(
     truth: Iterable[ImageRecord] | FlatBoxes, predictions: Iterable[ImageRecord] | FlatBoxes
 ) -> tuple[FlatBoxes, FlatBoxes]:
-    """Both as flat arrays whose images are numbered alike."""
+    """Return both as flat arrays that number the images in the same way."""
     truths = truth if isinstance(truth, FlatBoxes) else from_records(truth)
     if isinstance(predictions, FlatBoxes):
         detections = predictions
     elif truths.image_ids is None:
         raise MetricsError(
-            "expected predictions as flat arrays, like the truth, got records",
+            "expected predictions as flat arrays, like the ground truth, got records",
             remedy="Turn both into flat arrays by from_records(records, image_ids).",
         )
     else:
         detections = from_records(predictions, truths.image_ids)
     if None not in (truths.image_ids, detections.image_ids) and truths.image_ids != detections.image_ids:
         raise MetricsError(
-            "expected the same images in the same order in truth and predictions, got others",
+            "ground truth and predictions have different images, or the same in another order",
             remedy="Make the predictions' flat arrays by from_records(predictions, truth.image_ids).",
         )
     if truths.image_ids is None:
@@ -195,7 +197,7 @@ def _flat(
 
 
 def _renumbered(truths: FlatBoxes, detections: FlatBoxes) -> tuple[FlatBoxes, FlatBoxes]:
-    """Images numbered without great gaps, as what counts by image needs; those that lie far apart get other numbers."""
+    """Renumber images whose numbers have large gaps, since arrays with an entry per image would be too long."""
     most = max(int(flat.image_index.max(initial=-1)) for flat in (truths, detections))
     if most <= 4 * (len(truths) + len(detections)) + 1000:
         return truths, detections
@@ -219,7 +221,7 @@ def _check_labels(boxes: FlatBoxes, classes: int, what: str) -> None:
 
 
 def _image_ranks(truths: FlatBoxes) -> IntsM | None:
-    """The rank of each image's id among all ids; None where the images have no ids and their numbers stand for them."""
+    """Return the rank of each image's id among all ids; None where there are no ids, and the numbers give the order."""
     if truths.image_ids is None:
         return None
     rank = np.empty(len(truths.image_ids), dtype=np.int64)
@@ -232,7 +234,7 @@ def _images(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
 
 
 def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
-    """By image, then the boxes' and quads' numbers, then label and flag."""
+    """Return the order by image, then by the numbers of box and quad, then by label and flag."""
     images = _images(flat, image_rank)
     order, starts = _grouped(images)
     x, y = flat.boxes[order, 0], flat.boxes[order, 1]
@@ -247,7 +249,7 @@ def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
 
 
 def _by_score(detections: FlatBoxes, scores: FloatsN, image_rank: IntsM | None) -> IntsN:
-    """By class, then falling score; only what ties in both is put in order by image and box."""
+    """Return the order by class, then by falling score, then by image and box."""
     order, starts = _grouped(detections.labels)
     sorted_scores = scores[order]
     order = order[falling_within(starts, sorted_scores, np.zeros(len(order)))]
@@ -260,7 +262,7 @@ def _by_score(detections: FlatBoxes, scores: FloatsN, image_rank: IntsM | None) 
 
 
 def _grouped(groups: IntsN) -> tuple[IntsN, Bounds]:
-    """The order of rising groups, which are numbered from 0, and where each begins in it."""
+    """Return the order of rising groups, which are numbered from 0, and where each begins in it."""
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.bincount(groups))])
     return stable_order(groups, len(starts) - 2), starts
 

@@ -1,4 +1,4 @@
-"""The protocols: who scores how, and where that is written down."""
+"""The protocols: how each benchmark scores, and where that is written down."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import FloatsR, Geometry, ProtocolName
 
-# PASCAL VOC 2007's eleven recalls, as its successors compute them: 0.3, 0.6 and 0.7 come out a hair above, so that a
-# recall of exactly 3/10 does not reach the fourth. DOTA's kit writes arange(0, 1.1, 0.1), which are the same numbers.
+# PASCAL VOC 2007's eleven recalls, as its successors compute them: 0.3, 0.6 and 0.7 are rounded up by a bit, so a
+# recall of exactly 3/10 does not reach the fourth. DOTA's kit uses arange(0, 1.1, 0.1), which gives the same numbers.
 ELEVEN_RECALLS = np.arange(0, 1 + 1e-3, 0.1)
 
 # COCO's recalls.
 HUNDRED_AND_ONE_RECALLS = np.linspace(0, 1, 101)
 
-# In place of recalls: the area under the curve.
+# Instead of recalls: the area under the curve.
 AREA = np.zeros(0)
 
 # COCO's overlaps, as pycocotools makes them.
@@ -34,19 +34,19 @@ AREA_RANGES = {
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """How average precisions are taken.
+    """How average precisions are computed.
 
     Attributes:
-        recalls: What precisions are averaged over, as in `average_precisions`.
+        recalls: The recalls at which precisions are averaged, as in `average_precisions`.
         greedy: Whether a detection takes the free truth that it overlaps most, as in COCO, or claims the truth that it
             overlaps most, free or not, as in VOC.
-        strict: Whether the overlap must be more than the threshold, or just as much is enough.
-        forgets_difficult: Whether difficult truths are forgotten on images that have no others, of any class: what
-            lies on them is a false positive there.
-        geometry: What is compared where nobody says: boxes, or quads as annotated.
-        iou_thresholds: Where nobody says.
-        max_dets: How many detections of a class count on an image, each number for a recall; the last for precision.
-            None: all of them.
+        strict: Whether the overlap must exceed the threshold; otherwise an equal overlap is enough.
+        forgets_difficult: Whether difficult truths are forgotten on images that have no other truths of any class:
+            detections on them are false positives there.
+        geometry: What is compared by default: boxes, or quads as annotated.
+        iou_thresholds: The default IoU thresholds.
+        max_dets: How many detections of a class count on an image: each number has a recall, and the last one holds
+            for the precision. None: all detections count.
     """
 
     recalls: FloatsR
@@ -75,7 +75,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
 
 
 def choose(protocol: str, geometry: str | None) -> tuple[Protocol, Geometry]:
-    """A protocol by its name, and the geometry asked for or else its own.
+    """Return a protocol by its name, and the geometry that is asked for, by default the protocol's own.
 
     Raises:
         MetricsError: If there is no such protocol or geometry.

@@ -1,4 +1,4 @@
-"""How much boxes and quads overlap, pair by pair or searched for. Knows no class and no score."""
+"""Overlaps of boxes and quads, pair by pair or found by a search. Classes and scores play no part here."""
 
 from rbox_metrics._overlaps._iou import box_iou_rotated, quad_iou
 from rbox_metrics._overlaps._search import Index, Pairs, aligned_overlaps, kernels_for, overlapping_pairs, stable_order

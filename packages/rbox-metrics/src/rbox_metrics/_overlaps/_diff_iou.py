@@ -1,4 +1,4 @@
-"""The overlap of rotated boxes as a loss has it: in torch, with gradients for all five numbers of both boxes."""
+"""The overlap of rotated boxes for a loss: in torch, with gradients for all five numbers of both boxes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rbox_metrics.errors import MetricsError
 
 
 def diff_iou_rotated(boxes1: Any, boxes2: Any) -> Tensor:
-    """The IoU of boxes in pairs, differentiable in centre, sides and angle of both.
+    """Return the IoU of boxes in pairs, differentiable in centre, sides and angle of both.
 
-    The value is that of `box_iou_rotated`. The gradient of the common area is not that of the formula, which divides by
-    sines that vanish where boxes are parallel, but an integral over the boundary: the area grows by what moves
-    outwards, the part of each edge that lies within the other box times its speed along its normal. So it is finite
-    everywhere, and 0 for boxes that do not overlap. Where edges coincide the overlap has a kink; the edge counts by
-    half, the mean of both sides. Identical boxes, the maximum, have gradient 0.
+    The value is that of `box_iou_rotated`. Its formula divides by sines that are 0 where boxes are parallel, so the
+    gradient of the common area is computed in another way, as an integral over the boundary: the part of each edge that
+    lies within the other box, times the speed at which it moves outwards. So the gradient is finite everywhere, and 0
+    for boxes that do not overlap. Where edges coincide, the overlap has a kink, and the gradient is the mean of both
+    sides. Identical boxes, the maximum, have gradient 0.
 
     >>> import torch
     >>> boxes = torch.tensor([[50, 40, 20, 10, 0.2]], requires_grad=True)
@@ -33,16 +33,16 @@ def diff_iou_rotated(boxes1: Any, boxes2: Any) -> Tensor:
     (0.806, True)
 
     Args:
-        boxes1: (N, 5) as (cx, cy, w, h, angle), in pixels and radians; sides of 0 or more. A tensor on any device; an
-            array or a list is one without gradient.
-        boxes2: (N, 5), likewise, on the same device.
+        boxes1: (N, 5) as (cx, cy, w, h, angle), in pixels and radians, with sides of 0 or more. A tensor on any device,
+            or an array or list, which has no gradient.
+        boxes2: (N, 5) as (cx, cy, w, h, angle), on the same device.
 
     Returns:
-        (N,) from 0 to 1; 0 with gradient 0 for a box without area. A tensor of float64 where one of the inputs is or
-        holds whole numbers, else of float32. Can be differentiated once.
+        (N,) from 0 to 1; 0 with gradient 0 for a box without area. A tensor of float64 if one of the inputs is float64
+        or has whole numbers, else of float32. It can be differentiated once.
 
     Raises:
-        MetricsError: If the two are not numbers of shape (N, 5), or on two devices.
+        MetricsError: If the two are not numbers of shape (N, 5), or are on different devices.
     """
     tensor = first_tensor(boxes1, boxes2)
     device = None if tensor is None else tensor.device
@@ -54,17 +54,17 @@ def diff_iou_rotated(boxes1: Any, boxes2: Any) -> Tensor:
     common = _Common.apply(boxes1, boxes2)
     union = area1 + area2 - common
     solid = (area1 > 0) & (area2 > 0)
-    # Not NaN * 0, which autograd would make of a division by zero that is then left out.
+    # Otherwise autograd would multiply a division by zero, which is not selected, by 0: NaN.
     return torch.where(solid, common / torch.where(solid, union, torch.ones_like(union)), torch.zeros_like(union))
 
 
 def _tensor(boxes: Any, name: str, device: torch.device | None) -> Tensor:
-    """Boxes (N, 5) as a tensor of floats on a device."""
+    """Return boxes (N, 5) as a tensor of floats on a device."""
     if not isinstance(boxes, Tensor):
         array = as_array(boxes, None, name)
         if not array.size and array.ndim == 1:
             array = array.reshape(0, 5)
-        # A copy, since torch warns of arrays that are read-only, and refuses those that run backwards.
+        # A copy, since torch warns of read-only arrays, and refuses reversed ones.
         copy = np.array(array, dtype=array.dtype if array.dtype.kind == "f" else np.float64, order="C")
         boxes = torch.from_numpy(copy).to(device)
     require_plain(boxes, name)
@@ -106,7 +106,7 @@ def _turn(angle: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _common_area(boxes1: Tensor, boxes2: Tensor) -> Tensor:
-    """As in `_kernels`: in the frame of the smaller box, the sum over the other's edges of clamp(y, -H, H) dx."""
+    """Return the common area as `_kernels` computes it: the sum over edges of the integral of clamp(y, -H, H) dx."""
     swap = (boxes2[:, 2] * boxes2[:, 3] < boxes1[:, 2] * boxes1[:, 3])[:, None]
     small, large = torch.where(swap, boxes2, boxes1), torch.where(swap, boxes1, boxes2)
     half_w, half_h = small[:, 2, None] / 2, small[:, 3, None] / 2
@@ -140,7 +140,7 @@ def _common_area(boxes1: Tensor, boxes2: Tensor) -> Tensor:
 
 
 def _reach(dx: Tensor, dy: Tensor, large: Tensor, small: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Whether no line along a side of the larger box parts the two."""
+    """Return whether boxes may meet: no line along a side of the larger box separates the two."""
     cos_large, sin_large = _turn(large[:, 4])
     half_w, half_h = small[:, 2] / 2, small[:, 3] / 2
     along, across = (dx * cos_large + dy * sin_large).abs(), (dy * cos_large - dx * sin_large).abs()
@@ -150,7 +150,7 @@ def _reach(dx: Tensor, dy: Tensor, large: Tensor, small: Tensor, cos: Tensor, si
 
 
 def _growth(boxes: Tensor, others: Tensor) -> Tensor:
-    """How fast the area common to each pair grows with the five numbers of the first box: (N, 5)."""
+    """Return (N, 5) the derivatives of the common area of each pair by the five numbers of the first box."""
     # The edges right, bottom, left, top (y down): outward normals, tangents a quarter turn on, distances, half lengths.
     cos, sin = _turn(boxes[:, 4])
     normal_x, normal_y = torch.stack([cos, -sin, -cos, sin], dim=1), torch.stack([sin, cos, -sin, -cos], dim=1)
@@ -170,7 +170,7 @@ def _growth(boxes: Tensor, others: Tensor) -> Tensor:
     start, stop = torch.maximum(from_x, from_y), torch.minimum(to_x, to_y)
     inside = torch.where(stop > start, share_x * share_y, 0.0)
     length = inside * (stop - start)
-    # At s along its tangent from its middle, an edge that turns moves by -s along its normal.
+    # When an edge turns, its point at s along the tangent from the middle moves by -s along the normal.
     turning = -inside * (stop - start) * (stop + start) / 2
     return torch.stack(
         [
@@ -185,10 +185,10 @@ def _growth(boxes: Tensor, others: Tensor) -> Tensor:
 
 
 def _within(middle: Tensor, tangent: Tensor, half: Tensor, limit: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """From where to where along an edge |middle + s tangent| <= limit, |s| <= half, and by what share it counts.
+    """Return from where to where along an edge |middle + s tangent| <= limit and |s| <= half, and how much it counts.
 
-    The share is 1 but for an edge along the limit: there it falls from 1 inside to 0 outside, within rounding, and is
-    one half on it.
+    It counts fully, except for an edge along the limit: there the share falls from 1 inside to 0 outside, within
+    rounding, and is one half on the limit.
     """
     rounding = 16 * torch.finfo(middle.dtype).eps
     along = tangent.abs() <= rounding

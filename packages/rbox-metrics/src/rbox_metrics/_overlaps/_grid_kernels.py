@@ -1,10 +1,11 @@
-"""Which upright boxes of one group meet: a grid over each group, compiled by Numba.
+"""Which upright boxes of one group meet, found by a grid over each group, compiled by Numba.
 
-Each group, such as an image, has a grid of its own of no more cells than it has boxes. Its columns and rows lie between
-boxes, about as many in each: they are narrow where boxes crowd, and a box far off or very large, such as a broken one,
-takes nothing from the others. Of how wide a box is counts how many centres it reaches over: a column reaches over at
-least the root mean square of that, so that all the boxes of a group together cover some nine cells a box at the most
-(by Cauchy and Schwarz). Memory is linear in the boxes whatever their sizes, and so is time where boxes do not crowd.
+Each group, such as an image, has its own grid, with at most as many cells as boxes. The borders of columns and rows lie
+between boxes, so that each column has about equally many boxes: columns are narrow where boxes crowd, and a box that is
+far away or very large, such as a broken one, does not disturb the others. The reach of a box is the number of centres
+that it extends over. A column extends over at least the root mean square of the reaches, so the boxes of a group cover
+at most about nine cells per box (by Cauchy and Schwarz). Memory is linear in the number of boxes, whatever their sizes,
+and so is time unless boxes crowd.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ import numpy as np
 
 from rbox_metrics._jit import in_parts, inlined, jit
 
-# The columns of extents, half-open upright boxes around what they stand for, whose area comes last.
+# The columns of extents: half-open upright boxes around boxes or quads, and last the area of the box or quad.
 _X0, _Y0, _X1, _Y1, _AREA = range(5)
 
-# The share by which the rounding of two areas and a quotient may change an overlap, with room to spare.
+# An upper bound of the share by which the rounding of two areas and a quotient may change an overlap.
 _SLACK = 1 - 1e-9
 
-# Boxes searched for in one go, and the pairs that each of them has room for at first.
+# How many boxes are searched for together, and for how many pairs each has room at first.
 _RUN = 512
 _ROOM = 4
 
-# Pairs that are given at a time where boxes crowd, 64 MiB of them; those of one box are never parted.
+# How many pairs are yielded at a time where boxes crowd: 64 MiB. The pairs of one box are never separated.
 _MOST = 2**22
 
 
@@ -61,7 +62,7 @@ class Grid(NamedTuple):
 @inlined
 @no_type_check
 def _up_to(values, low, high, value):
-    """How many of the rising values[low:high] are not above a value: it rises with that."""
+    """Return how many of the rising values[low:high] are at most `value`."""
     first = low
     while low < high:
         middle = (low + high) // 2
@@ -73,7 +74,7 @@ def _up_to(values, low, high, value):
 
 
 def lay_out(extents: np.ndarray, members: np.ndarray, starts: np.ndarray) -> Grid:
-    """The grid of each group.
+    """Lay out the grid of each group.
 
     Args:
         extents: (M, 5), in the order of `members`.
@@ -106,7 +107,7 @@ def lay_out(extents: np.ndarray, members: np.ndarray, starts: np.ndarray) -> Gri
         bounds=starts,
     )
     np.cumsum(cells, out=cells)
-    # By the first cell of each: what is looked at together lies together.
+    # Sorted by the first cell of each: what is read together is then close in memory.
     base, columns = (np.repeat(each, np.diff(starts)) for each in (bases[:-1], sizes[:, 0]))
     order = np.argsort(base + spans[:, 1] * columns + spans[:, 0], kind="stable")
     members, extents, spans = members[order], extents[order], spans[order]
@@ -116,7 +117,7 @@ def lay_out(extents: np.ndarray, members: np.ndarray, starts: np.ndarray) -> Gri
 
 
 def _centres(extents: np.ndarray, axis: int, starts: np.ndarray) -> np.ndarray:
-    """(M,) the middles along an axis, rising within each group."""
+    """Return (M,) the centres along an axis, rising within each group."""
     middles = extents[:, axis] / 2 + extents[:, axis + 2] / 2
     order = np.argsort(middles)
     if len(starts) > 2:
@@ -128,7 +129,7 @@ def _centres(extents: np.ndarray, axis: int, starts: np.ndarray) -> np.ndarray:
 @inlined
 @no_type_check
 def _fit(squares, n):
-    """How many columns fit where n boxes reach over so many centres: no more than n."""
+    """Return how many columns n boxes need, `squares` being the sum of squared reaches in centres; at most n."""
     return min(n / np.sqrt(squares / max(n, 1)), n)
 
 
@@ -147,7 +148,7 @@ def _size(begin, end, extents, starts, across, down, sizes):
         fit_x, fit_y = _fit(squares_x, n), _fit(squares_y, n)
         shrink = max(1.0, np.sqrt(fit_x * fit_y / max(n, 1)))
         columns, rows = max(1, int(fit_x / shrink)), max(1, int(fit_y / shrink))
-        # Where the one axis came out as a single cell, the other keeps what n allows.
+        # If one axis has a single cell, the other may have as many as n allows.
         columns = min(columns, max(1, n // rows))
         sizes[g, 0], sizes[g, 1] = columns, rows
 
@@ -190,29 +191,29 @@ def _scan(
     begin, end, boxes, slot, lowest, least, run, starts, extents, members, spans, marks, edges, sizes, bases, cells,
     entries, first, second, counts,
 ):  # fmt: skip
-    """Counts the pairs of each run of boxes, and writes them as far as there is room.
+    """Count the pairs of each run of boxes, and write them as far as there is room.
 
     Args:
-        begin: The first run,
-        end: and behind the last.
-        boxes: (N, 5) their extents.
-        slot: (N,) each box's group, in the grid or not.
+        begin: The first run.
+        end: The run after the last.
+        boxes: (N, 5) the extents of the boxes to search for.
+        slot: (N,) the group of each box, which need not be in the grid.
         lowest: The number of the grid's first group.
         least: The least IoU.
         run: How many boxes are a run.
-        starts: (C + 1,) where the room of each run begins.
-        extents: This and what follows are the grid's.
-        members: Likewise.
-        spans: Likewise.
-        marks: Likewise.
-        edges: Likewise.
-        sizes: Likewise.
-        bases: Likewise.
-        cells: Likewise.
-        entries: Likewise.
-        first: (K,) the box's number is written here,
-        second: (K,) the other's here,
-        counts: (C,) and here how many pairs each run has.
+        starts: (C + 1,) where the room of each run begins in `first` and `second`.
+        extents: As in `Grid`.
+        members: As in `Grid`.
+        spans: As in `Grid`.
+        marks: As in `Grid`.
+        edges: As in `Grid`.
+        sizes: As in `Grid`.
+        bases: As in `Grid`.
+        cells: As in `Grid`.
+        entries: As in `Grid`.
+        first: (K,) output: the index of the box of each pair.
+        second: (K,) output: the index of the grid's box of each pair.
+        counts: (C,) output: how many pairs each run has.
     """
     for c in range(begin, end):
         position, stop = starts[c], starts[c + 1]
@@ -231,10 +232,10 @@ def _scan(
                         m = entries[e]
                         wide = min(x1, extents[m, _X1]) - max(x0, extents[m, _X0])
                         high = min(y1, extents[m, _Y1]) - max(y0, extents[m, _Y0])
-                        # What the two have in common lies within that, and within each.
+                        # The common area is at most that of the common extent, and at most the area of each.
                         common = min(max(wide, 0.0) * max(high, 0.0), min(area, extents[m, _AREA]))
                         enough = common * (1 + least) >= least * (area + extents[m, _AREA]) * _SLACK
-                        # What several cells share counts in the first of them only.
+                        # A pair that shares several cells counts in the first of them only.
                         anew = ((spans[m, 0] == column) | (column0 == column)) & ((spans[m, 1] == row) | (row0 == row))
                         if (common > 0) & enough & anew:
                             if position < stop:
@@ -247,18 +248,18 @@ def _scan(
 def near_pairs(
     extents: np.ndarray, slot: np.ndarray, lowest: int, grid: Grid, least: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The pairs of a box and one of its group in the grid whose IoU may be `least` or more.
+    """Yield pairs of a box and a box of its group in the grid whose IoU may be `least` or more.
 
     Args:
-        extents: (N, 5); fastest where those of one group follow each other.
-        slot: (N,) each box's group, in the grid or not.
+        extents: (N, 5) the extents of the boxes to search for; fastest if those of one group are neighbours.
+        slot: (N,) the group of each box, which need not be in the grid.
         lowest: The number of the grid's first group.
         grid: What to search.
         least: The least IoU, from 0 to 1.
 
     Yields:
-        (K,) indices into `extents`, never falling, and (K,) into what the grid was made of. All at once, or where they
-        are many some boxes after the other: no more pairs at a time than `_MOST`, or than one box has.
+        (K,) indices into `extents`, never falling, and (K,) indices into the boxes of the grid. All at once, or, if
+        they are many, for a few boxes at a time: at most `_MOST` pairs, or those of a single box.
     """
 
     def scan(begin: int, end: int, run: int, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -279,7 +280,7 @@ def near_pairs(
             (first[: counts.sum()], second[: counts.sum()]) if runs <= 1 else _closed_up(first, second, starts, counts)
         )
         return
-    # Crowded: again, now that the counts are known.
+    # Boxes crowd: search again, now that the counts are known.
     if counts.sum() <= _MOST:
         yield scan(0, total, _RUN, _sums(counts))[:2]
         return
@@ -299,7 +300,7 @@ def _sums(counts: np.ndarray) -> np.ndarray:
 def _closed_up(
     first: np.ndarray, second: np.ndarray, starts: np.ndarray, counts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Without the room that is left between the runs."""
+    """Return the pairs without the unused room between the runs."""
     near, far = (
         np.concatenate([column[start : start + count] for start, count in zip(starts, counts, strict=False)])
         for column in (first, second)

@@ -14,25 +14,25 @@ from rbox_metrics.typing import Backend, BoxesM, BoxesN, Mode, QuadsM, QuadsN
 def box_iou_rotated(
     boxes1: Any, boxes2: Any, *, aligned: bool = False, mode: Mode = "iou", backend: Backend = "auto"
 ) -> Any:
-    """Overlaps of rotated boxes: the common area over that of the union, or of the first box.
+    """Return the overlaps of rotated boxes: the common area over that of the union, or of the first box.
 
     >>> box_iou_rotated([[50, 40, 20, 10, 0.0]], [[55, 40, 20, 10, 0.0], [50, 40, 10, 20, 0.0]]).round(3).tolist()
     [[0.6, 0.333]]
 
     Args:
-        boxes1: (N, 5) as (cx, cy, w, h, angle), in pixels and radians; any angle, sides in any order. An array,
-            a list or a torch tensor.
-        boxes2: (M, 5).
-        aligned: Takes the boxes in pairs, boxes1[k] with boxes2[k]; then N == M.
+        boxes1: (N, 5) as (cx, cy, w, h, angle), in pixels and radians, with any angle and the sides in any order. An
+            array, a list or a torch tensor.
+        boxes2: (M, 5) as (cx, cy, w, h, angle).
+        aligned: Whether to compare pairs, boxes1[k] with boxes2[k]; N and M must then be equal.
         mode: "iou", intersection over union, or "iof", intersection over the area of the box in `boxes1`.
-        backend: "numba" computes on all CPU threads, "reference" by shapely, both in float64. "triton" computes on the
-            GPU, or on the CPU where TRITON_INTERPRET=1 is set: what lies between the two boxes in float64, the rest in
-            float32, to 2e-6 for sides from 1e-3 to 1e4 px at any offset. "auto" is "triton" for tensors on a GPU, else
+        backend: "numba" computes on all CPU threads, "reference" with shapely, both in float64. "triton" computes on
+            the GPU, or on the CPU if TRITON_INTERPRET=1 is set: offsets between the boxes in float64, the rest in
+            float32, with errors up to 2e-6 for sides from 1e-3 to 1e4 px. "auto" is "triton" for tensors on a GPU, else
             "numba".
 
     Returns:
-        (N, M) from 0 to 1, or (N,) where aligned: float64, or float32 from "triton". Torch tensors give a tensor on
-        their device, without gradient (see `diff_iou_rotated`). A box without area overlaps nothing, itself included.
+        (N, M) from 0 to 1, or (N,) if `aligned`: float64, or float32 from "triton". For torch tensors, a tensor on
+        their device, without gradient (see `diff_iou_rotated`). A box without area overlaps nothing, not even itself.
         "iou" is symmetric to the last bit, and 1 for identical boxes.
 
     Raises:
@@ -42,25 +42,25 @@ def box_iou_rotated(
 
 
 def quad_iou(quads1: Any, quads2: Any, *, aligned: bool = False, mode: Mode = "iou", backend: Backend = "auto") -> Any:
-    """Overlaps of quads, convex or not: the common area over that of the union, or of the first quad.
+    """Return the overlaps of quads, convex or not: the common area over that of the union, or of the first quad.
 
     >>> square, arrow = [[0, 0], [2, 0], [2, 2], [0, 2]], [[0, 0], [2, 0], [0.5, 0.5], [0, 2]]
     >>> quad_iou([square], [arrow]).tolist()
     [[0.25]]
 
-    Which corner comes first and which way round they run is no matter. A quad that crosses itself is read as the
-    convex one with the same corners: its two crossing edges become diagonals.
+    It does not matter which corner comes first and in which direction they run. A quad that crosses itself is read as
+    the convex quad with the same corners: its two crossing edges become diagonals.
 
     Args:
         quads1: (N, 4, 2) corners as (x, y), in pixels. An array, a list or a torch tensor.
-        quads2: (M, 4, 2).
-        aligned: Takes the quads in pairs, quads1[k] with quads2[k]; then N == M.
+        quads2: (M, 4, 2) corners as (x, y), in pixels.
+        aligned: Whether to compare pairs, quads1[k] with quads2[k]; N and M must then be equal.
         mode: "iou", intersection over union, or "iof", intersection over the area of the quad in `quads1`.
-        backend: As in `box_iou_rotated`; here "triton" computes in float64 too. "reference" finds nothing in common
-            between some quads whose edges all but coincide, as GEOS does.
+        backend: As in `box_iou_rotated`, but "triton" computes in float64 too. "reference", like GEOS, finds no common
+            area for some quads whose edges almost coincide.
 
     Returns:
-        (N, M) float64 from 0 to 1, or (N,) where aligned. Torch tensors give a tensor on their device. A quad without
+        (N, M) float64 from 0 to 1, or (N,) if `aligned`. For torch tensors, a tensor on their device. A quad without
         area overlaps nothing. "iou" is symmetric to the last bit, and 1 for identical quads.
 
     Raises:

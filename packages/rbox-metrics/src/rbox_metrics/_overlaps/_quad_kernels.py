@@ -1,12 +1,12 @@
 """Overlaps of quads, convex or not, compiled by Numba.
 
-A point lies in a polygon where, of the edges above or below it, those that run to the right outnumber those that run to
-the left. So the area common to two is the sum, over each edge e of the one and f of the other, of the integral of
-min(y_e(x), y_f(x)) dx over the x that they share, negative where one of them runs to the left and the other to the
-right. Each term is a closed formula that is continuous in every corner: shared edges and touching corners need no rule
-of their own. The corners are taken relative to the middle of what the two upright boxes around the quads share.
+A point lies in a polygon if, among the edges above it, more run to the right than to the left. So the area common to
+two polygons is a sum over each edge e of the first and each edge f of the second. A term is the integral of min(y_e(x),
+y_f(x)) dx over the x that the two edges share, negative if one of them runs to the left and the other to the right.
+Each term is a closed formula that is continuous in every corner: shared edges and touching corners need no rules of
+their own. The corners are taken relative to the centre of the common part of the two upright boxes around the quads.
 
-As in `_kernels`, pairs are worked off in blocks, without branches.
+As in `_kernels`, pairs are computed in blocks, without branches.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from rbox_metrics._jit import in_parts, inlined, jit
 _AREA, _X, _Y, _SLOPE, _BOX = 0, 1, 5, 9, 13
 _COLUMNS = 17
 
-# Pairs in a block, and its rows: the columns of the one quad before its upright box, those of the other; an edge of the
-# one, as x, y, x, y and slope; the terms' sum, and that of their sizes; 1 where the upright boxes lie apart.
+# How many pairs are in a block, and its rows: the columns of the first quad without its upright box, those of the
+# second; an edge of the first, as x, y, x, y and slope; the sum of the terms, and of their absolute values; 1 if the
+# upright boxes are apart, else 0.
 _BLOCK = 64
 _OTHER, _EDGE, _SUM, _SIZE, _APART = 13, 26, 31, 32, 33
 _ROWS = 34
 
-# Quads that lie next to each other in x and are looked at one after the other; pairs that are worked off in one go.
+# How many quads that are neighbours in x are tested one after the other; how many pairs are computed together.
 _NEIGHBOURS, _PAIRS = 64, 256
 
-# Terms that sum to less than this share of their sizes sum to nothing: what is left is their rounding.
+# A sum of terms below this share of the sum of their absolute values is taken as 0: it is only rounding.
 _ROUNDING = 2e-15
 
 
 @inlined
 @no_type_check
 def _side(ax, ay, bx, by, cx, cy):
-    """Above 0 where c lies to the one side of the line from a to b, below 0 on the other."""
+    """Return a number above 0 if c lies on one side of the line from a to b, below 0 if on the other."""
     return (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
 
 
 @inlined
 @no_type_check
 def _crossing(ax, ay, bx, by, cx, cy, dx, dy):
-    """Whether the edges from a to b and from c to d cross, ends excluded."""
+    """Return whether the edges from a to b and from c to d cross, ends excluded."""
     apart = _side(ax, ay, bx, by, cx, cy) * _side(ax, ay, bx, by, dx, dy)
     astride = _side(cx, cy, dx, dy, ax, ay) * _side(cx, cy, dx, dy, bx, by)
     return (apart < 0) & (astride < 0)
@@ -57,15 +58,14 @@ def _slope(ax, ay, bx, by):
 
 
 def shapes(quads: np.ndarray) -> np.ndarray:
-    """What the kernels need of each quad, whichever corner it begins with and whichever way it runs.
+    """Return what the kernels need of each quad; first corner and direction do not matter.
 
     Args:
-        quads: (N, 4, 2) float64. Of one whose edges cross, the two corners change places that make it a quad whose
-            edges do not.
+        quads: (N, 4, 2) float64. If edges of a quad cross, two of its corners are exchanged so that no edges cross.
 
     Returns:
-        (N, 17): the area; the corners' x and y, from the leftmost, of equals the topmost, and turning from x to y; the
-        slopes of the edges from each, 0 for an upright one; the least x and y, the greatest x and y.
+        (N, 17): the area; the corners' x and y, from the leftmost corner (the topmost of several), turning from x to y;
+        the slopes of the edges from each corner, 0 for a vertical edge; the least x and y, the greatest x and y.
     """
     result = np.empty((len(quads), _COLUMNS))
     in_parts(_shapes, len(quads), len(quads), quads, result)
@@ -85,7 +85,7 @@ def _shapes(begin, end, quads, result):
         twice = (cx - ax) * (dy - by) - (cy - ay) * (dx - bx)
         if twice < 0:
             bx, by, dx, dy = dx, dy, bx, by
-        # One corner on, or two, until the leftmost comes first.
+        # Rotate by one corner, or by two, until the leftmost comes first.
         if (cx < ax) | ((cx == ax) & (cy < ay)):
             ax, ay, bx, by, cx, cy, dx, dy = cx, cy, dx, dy, ax, ay, bx, by
         if (dx < bx) | ((dx == bx) & (dy < by)):
@@ -103,25 +103,25 @@ def _shapes(begin, end, quads, result):
 
 
 def extents(a: np.ndarray) -> np.ndarray:
-    """The upright boxes around shapes (N, 17), and their areas: (N, 5) as (x0, y0, x1, y1, area)."""
+    """Return the upright boxes around shapes (N, 17), and their areas: (N, 5) as (x0, y0, x1, y1, area)."""
     return np.concatenate([a[:, _BOX:], a[:, _AREA, None]], axis=1)
 
 
 @inlined
 @no_type_check
 def _term(ax0, ay0, ax1, ay1, aslope, bx0, by0, bx1, by1, bslope):
-    """The integral of min(y_a, y_b) dx over the x that two edges share, signed by their directions."""
+    """Return the integral of min(y_a, y_b) dx over the x that two edges share, signed by their directions."""
     # From left to right.
     aback, bback = ax1 < ax0, bx1 < bx0
     al, alow, ar, ahigh = ax1 if aback else ax0, ay1 if aback else ay0, ax0 if aback else ax1, ay0 if aback else ay1
     bl, blow, br, bhigh = bx1 if bback else bx0, by1 if bback else by0, bx0 if bback else bx1, by0 if bback else by1
     left, right = max(al, bl), min(ar, br)
-    # Each from the corner next to it, which keeps its digits on steep edges.
+    # Each from the nearest corner, which is exact on steep edges too.
     a_left, a_right = alow + aslope * (left - al), ahigh - aslope * (ar - right)
     b_left, b_right = blow + bslope * (left - bl), bhigh - bslope * (br - right)
     at_left, at_right = a_left - b_left, a_right - b_right
     below, above = min(at_left, at_right), max(at_left, at_right)
-    # The mean of min(a - b, 0): where the sign changes, that of the triangle below 0.
+    # The mean of min(a - b, 0); if the sign changes, the mean of the triangle below 0.
     crossing = (below < 0) & (above > 0)
     triangle = -below * below / (2 * (above - below) if crossing else 1.0)
     mean = (b_left + b_right) / 2 + (triangle if crossing else (min(at_left, 0.0) + min(at_right, 0.0)) / 2)
@@ -131,23 +131,23 @@ def _term(ax0, ay0, ax1, ay1, aslope, bx0, by0, bx1, by1, bslope):
 
 @inlined
 @no_type_check
-def _against(ax0, ay0, ax1, ay1, aslope, x0, x1, x2, x3, y0, y1, y2, y3, s0, s1, s2, s3):
-    """The terms of one edge with the four of the other quad: their sum, and that of their sizes."""
-    t0 = _term(ax0, ay0, ax1, ay1, aslope, x0, y0, x1, y1, s0)
-    t1 = _term(ax0, ay0, ax1, ay1, aslope, x1, y1, x2, y2, s1)
-    t2 = _term(ax0, ay0, ax1, ay1, aslope, x2, y2, x3, y3, s2)
-    t3 = _term(ax0, ay0, ax1, ay1, aslope, x3, y3, x0, y0, s3)
+def _against(ax0, ay0, ax1, ay1, aslope, x0, x1, x2, x3, y0, y1, y2, y3, slope0, slope1, slope2, slope3):
+    """Return the sum of the terms of one edge with the four of the other quad, and the sum of their absolute values."""
+    t0 = _term(ax0, ay0, ax1, ay1, aslope, x0, y0, x1, y1, slope0)
+    t1 = _term(ax0, ay0, ax1, ay1, aslope, x1, y1, x2, y2, slope1)
+    t2 = _term(ax0, ay0, ax1, ay1, aslope, x2, y2, x3, y3, slope2)
+    t3 = _term(ax0, ay0, ax1, ay1, aslope, x3, y3, x0, y0, slope3)
     return t0 + t1 + t2 + t3, abs(t0) + abs(t1) + abs(t2) + abs(t3)
 
 
 def overlaps_aligned(quads1: np.ndarray, quads2: np.ndarray, iof: bool) -> np.ndarray:
-    """The overlap of quads1[k] and quads2[k] for each k: (N, 4, 2), (N, 4, 2) -> (N,)."""
+    """Return the overlap of quads1[k] and quads2[k] for each k: (N, 4, 2), (N, 4, 2) -> (N,)."""
     index = np.arange(len(quads1))
     return overlaps_of_pairs(shapes(quads1), shapes(quads2), index, index, iof)
 
 
 def overlaps_of_pairs(a: np.ndarray, b: np.ndarray, first: np.ndarray, second: np.ndarray, iof: bool) -> np.ndarray:
-    """The overlap of the shapes a[first[k]] and b[second[k]] for each k: (K,)."""
+    """Return the overlap of the shapes a[first[k]] and b[second[k]] for each k: (K,)."""
     result = np.empty(len(first))
     in_parts(_overlaps_of_pairs, len(first), len(first), a, b, first, second, iof, result)
     return result
@@ -161,7 +161,7 @@ def _overlaps_of_pairs(begin, end, a, b, first, second, iof, result):
         count = min(_BLOCK, end - start)
         for k in range(count):
             i, j = first[start + k], second[start + k]
-            # Which is the one and which the other is told by what the two are, never by which was given first.
+            # Which quad comes first is decided by their numbers, never by the order in which they are given.
             swap = False
             for column in range(_SLOPE):
                 if a[i, column] != b[j, column]:
@@ -182,7 +182,7 @@ def _overlaps_of_pairs(begin, end, a, b, first, second, iof, result):
                 column = _SLOPE + corner
                 block[column * _BLOCK + row_a], block[column * _BLOCK + row_b] = a[i, column], b[j, column]
             block[_SUM * _BLOCK + k] = block[_SIZE * _BLOCK + k] = 0.0
-        # One edge of the one after the other, in rows of its own: a fourth of the code to compile.
+        # The edges of the first quad one after the other, copied to the same rows: a quarter of the code to compile.
         for edge in range(4):
             after = (edge + 1) % 4
             for k in range(count):
@@ -227,11 +227,11 @@ def _overlaps_of_pairs(begin, end, a, b, first, second, iof, result):
 
 
 def overlaps_dense(a: np.ndarray, b: np.ndarray, iof: bool) -> np.ndarray:
-    """Every overlap of two sets of shapes: (N, 17), (M, 17) -> (N, M)."""
+    """Return every overlap of two sets of shapes: (N, 17), (M, 17) -> (N, M)."""
     result = np.zeros((len(a), len(b)))
     if result.size == 0:
         return result
-    # Blocks of neighbours in x, most of which lie wholly to the left or to the right of a quad.
+    # Blocks of neighbours in x: most blocks are wholly to the left or to the right of a quad.
     order = np.argsort(b[:, _BOX])
     b = b[order]
     around = np.ascontiguousarray(b[:, _BOX:].T)
@@ -253,7 +253,7 @@ def _overlaps_dense(begin, end, a, b, around, order, right, iof, result):
                     rows[filled], columns[filled] = i, k
                     meet = (around[0, k] < xi1) & (around[2, k] > xi0) & (around[1, k] < yi1) & (around[3, k] > yi0)
                     filled += 1 if meet else 0
-            # Until there may be no room for the next neighbours, or there are none.
+            # Compute when there may be no room for the next neighbours, or when there are none left.
             if filled > _PAIRS - _NEIGHBOURS or (i == end - 1 and number == len(right) - 1):
                 _overlaps_of_pairs(np.int64(0), filled, a, b, rows, columns, iof, found)
                 for k in range(filled):

@@ -1,4 +1,4 @@
-"""The same overlaps by shapely, to be read rather than to be fast."""
+"""The same overlaps by shapely, written to be read and not to be fast."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rbox_metrics.typing import BoxesM, BoxesN, FloatsN, QuadsM, QuadsN
 
 
 def overlaps_of_pairs(first: BoxesN | QuadsN, second: BoxesN | QuadsN, iof: bool) -> FloatsN:
-    """The overlap of first[k] and second[k] for each k.
+    """Return the overlap of first[k] and second[k] for each k.
 
     Raises:
         MetricsError: If shapely is not there.
@@ -24,7 +24,7 @@ def overlaps_of_pairs(first: BoxesN | QuadsN, second: BoxesN | QuadsN, iof: bool
 
 
 def overlaps_dense(first: BoxesN | QuadsN, second: BoxesM | QuadsM, iof: bool) -> np.ndarray:
-    """Every overlap of two sets of N and M: (N, M)."""
+    """Return every overlap of two sets of N and M: (N, M)."""
     i, j = np.indices((len(first), len(second))).reshape(2, -1)
     return overlaps_of_pairs(first[i], second[j], iof).reshape(len(first), len(second))
 
@@ -32,7 +32,7 @@ def overlaps_dense(first: BoxesN | QuadsN, second: BoxesM | QuadsM, iof: bool) -
 def kept(
     boxes: BoxesN | QuadsN, ranked: np.ndarray, group: np.ndarray, window: np.ndarray, threshold: float
 ) -> np.ndarray:
-    """Greedy suppression, from best to worst: (N,) bool, true for boxes that no kept one of their group suppresses."""
+    """Suppress greedily, best first: (N,) bool, true for boxes that no kept box of their group suppresses."""
     overlaps = overlaps_dense(boxes, boxes, iof=False)
     keep = np.zeros(len(boxes), dtype=bool)
     for i in ranked:
@@ -44,7 +44,7 @@ def kept(
 def softened(
     boxes: BoxesN, scores: FloatsN, group: np.ndarray, linear: bool, iou_threshold: float, sigma: float, least: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Soft suppression as its paper's figure 2 writes it: the indices, best first, and their scores when picked."""
+    """Suppress softly as figure 2 of its paper says: the indices, best first, and their scores when picked."""
     overlaps = overlaps_dense(boxes, boxes, iof=False)
     left, scores = np.flatnonzero(scores >= least).tolist(), scores.copy()
     picked: list[int] = []
@@ -65,11 +65,11 @@ def softened(
 
 
 def _boxes_in_common(boxes1: BoxesN, boxes2: BoxesN) -> tuple[FloatsN, FloatsN, FloatsN]:
-    """The areas of boxes in pairs, and the area that each pair has in common.
+    """Return the areas of boxes in pairs, and the area that each pair has in common.
 
-    Each first box is drawn in the frame of the second, stretched to the unit square, and clipped to that square. Not by
-    `shapely.intersection`: of rectangles whose edges all but coincide GEOS 3.14 takes some hundredths of a percent to
-    have nothing in common.
+    The first box of each pair is transformed to the frame in which the second is the unit square, and clipped to that
+    square. `shapely.intersection` is not used: for some hundredths of a percent of rectangles whose edges almost
+    coincide, GEOS 3.14 finds no common area.
     """
     shapely = _shapely()
     area1, area2 = boxes1[:, 2] * boxes1[:, 3], boxes2[:, 2] * boxes2[:, 3]
@@ -86,7 +86,7 @@ def _boxes_in_common(boxes1: BoxesN, boxes2: BoxesN) -> tuple[FloatsN, FloatsN, 
 
 
 def _quads_in_common(quads1: QuadsN, quads2: QuadsN) -> tuple[FloatsN, FloatsN, FloatsN]:
-    """The areas of quads in pairs, and the area that each pair has in common, each pair moved to the first's centre."""
+    """Return the areas of quads in pairs, and their common area, each pair moved to the centre of the first."""
     shapely = _shapely()
     centre = quads1.mean(axis=1, keepdims=True)
     first, second = _polygons(quads1 - centre), _polygons(quads2 - centre)
@@ -94,14 +94,14 @@ def _quads_in_common(quads1: QuadsN, quads2: QuadsN) -> tuple[FloatsN, FloatsN, 
 
 
 def _polygons(quads: QuadsN) -> np.ndarray:
-    """Polygons of quads; of one that crosses itself, the simple one with the same corners."""
+    """Return polygons of quads; for a quad that crosses itself, the simple one with the same corners."""
     shapely = _shapely()
     edges = shapely.linestrings(np.stack([quads, np.roll(quads, -1, axis=1)], axis=2))
     for start, order in ((0, [0, 2, 1, 3]), (1, [0, 1, 3, 2])):
         crossing = shapely.crosses(edges[:, start], edges[:, start + 2])
         quads = np.where(crossing[:, None, None], quads[:, order], quads)
     polygons = shapely.polygons(quads)
-    # Where corners or edges lie on each other.
+    # If corners or edges lie on each other.
     odd = ~shapely.is_valid(polygons)
     polygons[odd] = shapely.make_valid(polygons[odd])
     return polygons

@@ -1,4 +1,4 @@
-"""Boxes of the same group that overlap, found by a grid over each group: time and memory linear in boxes and pairs."""
+"""Finds overlapping boxes of the same group by a grid over each group, in time and memory linear in boxes and pairs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from rbox_metrics._overlaps import _grid_kernels
 from rbox_metrics.typing import BoxesN, BoxesT, FloatsN, IntsN, IntsT, QuadsN, QuadsT
 
-# Detections searched for at a time: the memory for what is only near does not grow with the dataset.
+# How many detections are searched for at a time: the memory for near pairs then does not grow with the dataset.
 _AT_A_TIME = 2**17
 
 
@@ -30,7 +30,7 @@ class Pairs:
     iou: FloatsN
 
     def select(self, which: np.ndarray | slice) -> Pairs:
-        """Some of the pairs: a mask (K,), indices or a slice."""
+        """Return some of the pairs; `which` is a mask (K,), indices or a slice."""
         return Pairs(self.detection[which], self.truth[which], self.iou[which])
 
 
@@ -39,9 +39,9 @@ class Index:
     """Boxes or quads by group and place.
 
     Attributes:
-        groups: (G,) the groups, rising; None where they are numbered from `lowest` on without great gaps.
-        lowest: The lowest group; 0 where they are listed.
-        grid: Where the boxes of each are.
+        groups: (G,) the groups, rising; None if they are numbered from `lowest` on without large gaps.
+        lowest: The lowest group; 0 if the groups are listed.
+        grid: Where the boxes of each group are.
     """
 
     groups: IntsN | None
@@ -50,7 +50,7 @@ class Index:
 
     @classmethod
     def of(cls, extents: np.ndarray, group: IntsN) -> Index:
-        """Sorts extents (M, 5) of groups (M,)."""
+        """Make a search over extents (M, 5) of groups (M,)."""
         lowest, highest = (int(group.min()), int(group.max())) if len(group) else (0, -1)
         groups = None
         if highest - lowest > 4 * len(group) + 1000:
@@ -61,17 +61,17 @@ class Index:
         return cls(groups, lowest, _grid_kernels.lay_out(extents[members], members, starts))
 
     def near(self, extents: np.ndarray, group: IntsN, least: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """The pairs of extents (N, 5) and boxes of their groups (N,) whose IoU may be `least` or more.
+        """Yield pairs of the extents (N, 5) and boxes of their groups (N,) whose IoU may be `least` or more.
 
         Yields:
-            (K,) numbers of the extents, never falling, and (K,) of the boxes: all at once, or some millions at a time.
+            (K,) indices of the extents, never falling, and (K,) of the boxes: all at once, or some millions at a time.
         """
         return _grid_kernels.near_pairs(extents, self._slots(group), self.lowest, self.grid, float(least))
 
     def by_group(self, group: IntsN) -> IntsN | None:
-        """The order in which a search for boxes of groups (N,) is fastest: one grid after the other, each in the cache.
+        """Return the order in which to search for boxes of groups (N,) so that each grid stays in the cache.
 
-        None: in the order that they have.
+        None means that they have this order.
         """
         if (group[1:] >= group[:-1]).all():
             return None
@@ -79,7 +79,7 @@ class Index:
         return stable_order(np.clip(self._slots(group) - self.lowest, -1, count) + 1, count + 1)
 
     def _slots(self, group: IntsN) -> IntsN:
-        """The groups (N,) as the grid numbers them, from `lowest` on; others lie outside."""
+        """Return the groups (N,) as the grid numbers them, from `lowest` on; others lie outside."""
         if self.groups is None:
             return group
         slot = np.searchsorted(self.groups, group)
@@ -89,18 +89,18 @@ class Index:
 def overlapping_pairs(
     detections: BoxesN | QuadsN, detection_group: IntsN, truths: BoxesT | QuadsT, truth_group: IntsT, least: float
 ) -> Pairs:
-    """The pairs of a detection and a truth of one group whose IoU is `least`, above zero, or more.
+    """Return the pairs of a detection and a truth of one group whose IoU is `least` (above 0) or more.
 
     Args:
         detections: (N, 5) boxes or (N, 4, 2) quads, checked.
-        detection_group: (N,) whole numbers.
-        truths: (T, 5) or (T, 4, 2), of the same kind.
-        truth_group: (T,).
-        least: Above 0, at most 1.
+        detection_group: (N,) whole numbers, the group of each detection.
+        truths: (T, 5) boxes or (T, 4, 2) quads, whichever the detections are, checked.
+        truth_group: (T,) whole numbers, the group of each truth.
+        least: The least IoU, above 0 and at most 1.
 
     Returns:
-        The pairs by detection; the truths of one in an order that depends on the truths alone. Memory grows with these
-        pairs, not with those that are only near.
+        The pairs, sorted by detection; the truths of a detection are in an order that depends on the truths alone. The
+        memory grows with these pairs, and not with those that are only near.
     """
     kernels = kernels_for(truths)
     shapes = kernels.shapes(truths)
@@ -118,13 +118,13 @@ def overlapping_pairs(
 
 
 def aligned_overlaps(first: BoxesN, second: BoxesN) -> FloatsN:
-    """The IoU of boxes (N, 5), checked, in pairs: by the kernels that a search uses, so that no others are compiled."""
+    """Return the IoU of checked boxes (N, 5) in pairs, by the kernels of the search: no others need be compiled."""
     kernels, index = kernels_for(first), np.arange(len(first))
     return kernels.overlaps_of_pairs(kernels.shapes(first), kernels.shapes(second), index, index, False)
 
 
 def kernels_for(boxes: np.ndarray) -> ModuleType:
-    """The compiled functions for boxes (N, 5) or quads (N, 4, 2), loaded where they are asked for."""
+    """Return the module of compiled functions for boxes (N, 5) or quads (N, 4, 2), and import it."""
     if boxes.ndim == 2:
         from rbox_metrics._overlaps import _kernels
 
@@ -137,7 +137,7 @@ def kernels_for(boxes: np.ndarray) -> ModuleType:
 def _overlapping(
     kernels: ModuleType, boxes: np.ndarray, group: IntsN, truths: np.ndarray, index: Index, least: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """The pairs of some of the detections, and their overlaps; of what is only near, no more is held than at a time."""
+    """Return the overlapping pairs of some detections, and their overlaps; near pairs are held a part at a time."""
     shapes = kernels.shapes(boxes)
     for first, second in index.near(kernels.extents(shapes), group, least):
         iou = kernels.overlaps_of_pairs(shapes, truths, first, second, False)
@@ -146,7 +146,7 @@ def _overlapping(
 
 
 def stable_order(keys: np.ndarray, most: int) -> np.ndarray:
-    """The order of rising keys from 0 to `most`; what ties stays as it was. In linear time, sixteen bits at a time."""
+    """Return the order of rising keys from 0 to `most` in linear time, 16 bits at a time; ties stay in order."""
     order = np.argsort(keys.astype(np.uint16), kind="stable")
     while (most := most >> 16) > 0:
         keys = keys >> 16

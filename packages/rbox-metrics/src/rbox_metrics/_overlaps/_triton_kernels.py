@@ -10,23 +10,23 @@ import triton.language as tl
 # Whether kernels run on the CPU: triton asks for TRITON_INTERPRET when it decorates them, below.
 INTERPRETED: bool = bool(triton.knobs.runtime.interpret)
 
-# Pairs to a program. An interpreted program costs some 10 ms, however many pairs it has.
+# Pairs per program. An interpreted program takes about 10 ms, however many pairs it has.
 _BLOCK = 8192 if INTERPRETED else 256
 
 
 def launch(boxes: bool, a: Any, b: Any, first: Any, second: Any, result: Any, m: int, pairs: int, iof: bool) -> None:
-    """Fills `result` with the overlap of each pair, in one launch.
+    """Fill `result` with the overlap of each pair, in one launch.
 
     Args:
-        boxes: Or quads.
-        a: (N, 8) or (N, 9) float64 shapes.
-        b: (M, 8) or (M, 9).
-        first: (K,) int64, where the pairs are listed.
-        second: (K,).
-        result: (K,) float32 or float64.
-        m: M.
-        pairs: 0 aligned, 1 dense, 2 listed.
-        iof: Over the first area.
+        boxes: Whether the shapes are boxes; otherwise they are quads.
+        a: (N, 8) float64 shapes of boxes, or (N, 9) of quads.
+        b: (M, 8) or (M, 9) float64 shapes of the same kind.
+        first: (K,) int64 indices into `a`, read only if the pairs are listed.
+        second: (K,) int64 indices into `b`, read only if the pairs are listed.
+        result: (K,) float32 or float64, filled with the overlaps.
+        m: The number M.
+        pairs: Which pairs: 0 aligned, 1 dense, 2 listed.
+        iof: Whether to divide by the first area instead of the area of the union.
     """
     kernel = _box_kernel if boxes else _quad_kernel
     grid = (triton.cdiv(len(result), _BLOCK),)
@@ -36,7 +36,7 @@ def launch(boxes: bool, a: Any, b: Any, first: Any, second: Any, result: Any, m:
 @triton.jit
 @no_type_check
 def _pair(first, second, count, m, PAIRS: tl.constexpr, BLOCK: tl.constexpr):
-    """The numbers of this program's pairs, which of them there are, and the numbers of their boxes."""
+    """Return the numbers of this program's pairs, which of them exist, and the numbers of their boxes."""
     k = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     there = k < count
     if PAIRS == 0:
@@ -73,24 +73,24 @@ def _box_kernel(a, b, first, second, result, count, m, PAIRS: tl.constexpr, IOF:
     a += i * 8
     b += j * 8
     dx, dy = tl.load(b, mask=there) - tl.load(a, mask=there), tl.load(b + 1, mask=there) - tl.load(a + 1, mask=there)
-    w1, h1 = tl.load(a + 2, mask=there), tl.load(a + 3, mask=there)
-    c1, s1, area1 = tl.load(a + 4, mask=there), tl.load(a + 5, mask=there), tl.load(a + 6, mask=there)
-    w2, h2 = tl.load(b + 2, mask=there), tl.load(b + 3, mask=there)
-    c2, s2, area2 = tl.load(b + 4, mask=there), tl.load(b + 5, mask=there), tl.load(b + 6, mask=there)
-    # The smaller box clips, or whatever tells the two apart decides: never which of them comes first.
+    half_w1, half_h1 = tl.load(a + 2, mask=there), tl.load(a + 3, mask=there)
+    cos1, sin1, area1 = tl.load(a + 4, mask=there), tl.load(a + 5, mask=there), tl.load(a + 6, mask=there)
+    half_w2, half_h2 = tl.load(b + 2, mask=there), tl.load(b + 3, mask=there)
+    cos2, sin2, area2 = tl.load(b + 4, mask=there), tl.load(b + 5, mask=there), tl.load(b + 6, mask=there)
+    # The smaller box clips. For equal areas other differences decide, and never the order in which boxes are given.
     by_place = (dx < 0) | ((dx == 0) & (dy < 0))
-    by_turn = (c2 < c1) | ((c2 == c1) & ((s2 < s1) | ((s2 == s1) & by_place)))
-    swap = (area2 < area1) | ((area2 == area1) & ((w2 < w1) | ((w2 == w1) & by_turn)))
-    same = (dx == 0) & (dy == 0) & (w1 == w2) & (h1 == h2) & (c1 == c2) & (s1 == s2)
+    by_turn = (cos2 < cos1) | ((cos2 == cos1) & ((sin2 < sin1) | ((sin2 == sin1) & by_place)))
+    swap = (area2 < area1) | ((area2 == area1) & ((half_w2 < half_w1) | ((half_w2 == half_w1) & by_turn)))
+    same = (dx == 0) & (dy == 0) & (half_w1 == half_w2) & (half_h1 == half_h2) & (cos1 == cos2) & (sin1 == sin2)
     dx, dy = tl.where(swap, -dx, dx), tl.where(swap, -dy, dy)
-    ci, si = tl.where(swap, c2, c1), tl.where(swap, s2, s1)
-    cj, sj = tl.where(swap, c1, c2), tl.where(swap, s1, s2)
-    # What lies between the two: the last of float64.
-    x, y = (dx * ci + dy * si).to(tl.float32), (dy * ci - dx * si).to(tl.float32)
-    along, across = (dx * cj + dy * sj).to(tl.float32), (dy * cj - dx * sj).to(tl.float32)
-    cos, sin = (cj * ci + sj * si).to(tl.float32), (sj * ci - cj * si).to(tl.float32)
-    half_w, half_h = tl.where(swap, w2, w1).to(tl.float32), tl.where(swap, h2, h1).to(tl.float32)
-    half_wj, half_hj = tl.where(swap, w1, w2).to(tl.float32), tl.where(swap, h1, h2).to(tl.float32)
+    cos_i, sin_i = tl.where(swap, cos2, cos1), tl.where(swap, sin2, sin1)
+    cos_j, sin_j = tl.where(swap, cos1, cos2), tl.where(swap, sin1, sin2)
+    # Offset and angle between the two boxes; after this, float32 is enough.
+    x, y = (dx * cos_i + dy * sin_i).to(tl.float32), (dy * cos_i - dx * sin_i).to(tl.float32)
+    along, across = (dx * cos_j + dy * sin_j).to(tl.float32), (dy * cos_j - dx * sin_j).to(tl.float32)
+    cos, sin = (cos_j * cos_i + sin_j * sin_i).to(tl.float32), (sin_j * cos_i - cos_j * sin_i).to(tl.float32)
+    half_w, half_h = tl.where(swap, half_w2, half_w1).to(tl.float32), tl.where(swap, half_h2, half_h1).to(tl.float32)
+    half_wj, half_hj = tl.where(swap, half_w1, half_w2).to(tl.float32), tl.where(swap, half_h1, half_h2).to(tl.float32)
     area1, area2 = area1.to(tl.float32), area2.to(tl.float32)
     ux, uy = half_wj * cos, half_wj * sin
     vx, vy = -half_hj * sin, half_hj * cos
@@ -101,7 +101,7 @@ def _box_kernel(a, b, first, second, result, count, m, PAIRS: tl.constexpr, IOF:
         & (tl.abs(along) < half_wj + half_w * upright + half_h * level)
         & (tl.abs(across) < half_hj + half_w * level + half_h * upright)
     )
-    # A sine or cosine too small for float32 to matter.
+    # Below this a sine or cosine is too small to matter in float32.
     tan = tl.where(upright > 1e-30, sin / tl.where(upright > 1e-30, cos, 1.0), 0.0)
     cot = tl.where(level > 1e-30, cos / tl.where(level > 1e-30, sin, 1.0), 0.0)
     x0, y0 = x - ux - vx, y - uy - vy
@@ -127,7 +127,7 @@ def _box_kernel(a, b, first, second, result, count, m, PAIRS: tl.constexpr, IOF:
 @triton.jit
 @no_type_check
 def _term(ax0, ay0, ax1, ay1, bx0, by0, bx1, by1):
-    """The integral of min(y_a, y_b) dx over the x that two edges share, signed by their directions."""
+    """Return the integral of min(y_a, y_b) dx over the x that two edges share, signed by their directions."""
     aback, bback = ax1 < ax0, bx1 < bx0
     al, alow = tl.where(aback, ax1, ax0), tl.where(aback, ay1, ay0)
     ar, ahigh = tl.where(aback, ax0, ax1), tl.where(aback, ay0, ay1)
@@ -150,7 +150,7 @@ def _term(ax0, ay0, ax1, ay1, bx0, by0, bx1, by1):
 @triton.jit
 @no_type_check
 def _middle(a, b, there, column: tl.constexpr):
-    """The middle of what the extents of two quads share along x, from column 0, or y, from column 4."""
+    """Return the middle of what the extents of two quads share along x, from column 0, or y, from column 4."""
     a0, a1 = tl.load(a + column, mask=there), tl.load(a + column + 1, mask=there)
     a2, a3 = tl.load(a + column + 2, mask=there), tl.load(a + column + 3, mask=there)
     b0, b1 = tl.load(b + column, mask=there), tl.load(b + column + 1, mask=there)
@@ -174,7 +174,7 @@ def _quad_kernel(a, b, first, second, result, count, m, PAIRS: tl.constexpr, IOF
     a += i * 9
     b += j * 9
     area1, area2 = tl.load(a + 8, mask=there), tl.load(b + 8, mask=there)
-    # Which comes first in the sum is decided by what the two are, never by which was given first.
+    # Which quad comes first is decided by their numbers, never by the order in which they are given.
     swap = area2 < area1
     tied = area2 == area1
     for column in tl.static_range(8):
@@ -196,7 +196,7 @@ def _quad_kernel(a, b, first, second, result, count, m, PAIRS: tl.constexpr, IOF
             term = _term(ax0, ay0, ax1, ay1, bx0, by0, bx1, by1)
             common += term
             size += tl.abs(term)
-    # Less than the terms' rounding is nothing.
+    # A sum that is smaller than the rounding of its terms is taken as 0.
     common = tl.where(meet_x & meet_y & (common > 2e-15 * size), common, 0.0)
     common = tl.where(same, area1, tl.minimum(common, tl.minimum(area1, area2)))
     solid = (area1 > 0) & (area2 > 0)

@@ -36,7 +36,7 @@ COLUMNS: tuple[tuple[str, Callable[[ClassFigures], str]], ...] = (
 
 
 def class_rows(at: AtThreshold) -> tuple[list[list[str]], list[list[str]]]:
-    """A row per class, and the two of all classes: the mean over them, and all detections together."""
+    """Return a row per class and two of all classes: the mean over them, and all detections together."""
     per_class = [[figures.name, *(show(figures) for _, show in COLUMNS)] for figures in at.classes]
     truths, detections = sum(c.truths for c in at.classes), sum(c.detections for c in at.classes)
     means = map(percent, (at.map, at.map_nc, at.map_nc_tied))
@@ -48,10 +48,10 @@ def class_rows(at: AtThreshold) -> tuple[list[list[str]], list[list[str]]]:
 
 
 def table(title: str, at: AtThreshold) -> Table:
-    """A row per class, for the terminal: narrow enough for 80 columns."""
+    """Return a terminal table with a row per class, at most 80 columns wide."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text  # so that nothing in a class's name is taken for markup
+    from rich.text import Text  # so that nothing in a class name is taken for markup
 
     result = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 0), pad_edge=False)
     result.add_column("class", overflow="fold")
@@ -70,7 +70,7 @@ _NARROW = {"AP nc": "AP\nnc", "AP nc tied": "AP nc\ntied", "precision": "preci-\
 
 
 def best_lines(sweep: Sweep) -> list[tuple[str, str]]:
-    """The best of each figure over the score thresholds, and LMMRotate's over its own."""
+    """Return the best of each metric over the score thresholds, and LMMRotate's over its own."""
 
     def line(name: str, best: Best) -> tuple[str, str]:
         return name, f"{percent(best.value)} from score {best.threshold:g}" if best.value == best.value else "-"
@@ -86,7 +86,7 @@ def best_lines(sweep: Sweep) -> list[tuple[str, str]]:
     return lines
 
 
-# The figures over score thresholds, and what they are called.
+# The metrics over score thresholds, and their names in the table.
 _SWEPT = {
     "f1_macro": "F1, mean over classes",
     "f1_micro": "F1, all together",
@@ -97,7 +97,7 @@ _SWEPT = {
 
 
 def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Cell]]]:
-    """Header, and a row for each score threshold."""
+    """Return the header, and a row for each score threshold."""
     columns = {
         "precision": sweep.precision_micro,
         "recall": sweep.recall_micro,
@@ -117,7 +117,7 @@ def sweep_rows(sweep: Sweep) -> tuple[list[str], list[list[Cell]]]:
 
 
 def confusion_rows(confusion: Confusion) -> tuple[list[str], list[list[Cell]]]:
-    """Header, and a row for each true class; without classes that were neither there nor detected."""
+    """Return the header, and a row for each true class; classes without ground truth and detections are left out."""
     counts = confusion.counts
     kept = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
     names = [confusion.labels[k] for k in kept]
@@ -127,7 +127,7 @@ def confusion_rows(confusion: Confusion) -> tuple[list[str], list[list[Cell]]]:
 
 
 def numbered(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> tuple[list[str], list[list[Cell]]]:
-    """The same matrix with numbers for its columns, which the rows have before their names: narrow at any length."""
+    """Return the same matrix with numbers as column names, also put before the row names: narrow at any length."""
     return (
         [header[0], *map(str, range(1, len(header)))],
         [[f"{number} {row[0]}", *row[1:]] for number, row in enumerate(body, start=1)],
@@ -135,7 +135,7 @@ def numbered(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> tuple[lis
 
 
 def error_rows(errors: ErrorBreakdown) -> tuple[list[str], list[list[Cell]]]:
-    """Header, and a row for each kind of error: how many, and the AP that it costs."""
+    """Return the header, and a row for each kind of error: how many, and the AP that it costs."""
     counts = {
         **dict(zip(TRUTH_KINDS, errors.not_found.sum(axis=1).tolist(), strict=True)),
         **dict(zip(FALSE_POSITIVE_KINDS, errors.false_positives.sum(axis=1).tolist(), strict=True)),

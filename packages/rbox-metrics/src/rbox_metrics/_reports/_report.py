@@ -1,4 +1,4 @@
-"""What an evaluation found: figures by name, a table, and a file."""
+"""The result of an evaluation: metrics by name, as a table, and in a file."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 else:
     DataFrame = Table = Any  # rich is imported where a table is drawn, pandas where a frame is asked for
 
-# The figures of a threshold that a report also has as one number: the mean over its thresholds.
+# The metrics at an IoU threshold whose mean over the thresholds is also in a report.
 _SUMMARY = (
     "map",
     "map_nc",
@@ -48,22 +48,22 @@ _SUMMARY = (
     "recall_micro",
 )
 
-# The columns of a report as CSV or a data frame, beside the IoU threshold.
+# The columns of a report as CSV or data frame, without the IoU threshold.
 _COLUMNS = tuple(field.name for field in fields(ClassFigures))
 
-# What only full reports have.
+# The parts that only full reports have.
 _PARTS = ("sweep", "confusion", "errors", "curves", "calibration", "placement", "turned")
 
-# How many tables a notebook shows, of as many IoU thresholds.
+# For how many IoU thresholds a notebook shows a table.
 _MOST_TABLES = 3
 
-# The thresholds whose `map` has a key of its own, as in torchmetrics.
+# The IoU thresholds whose `map` has its own key, as in torchmetrics.
 _KEYS = {0.5: "map_50", 0.75: "map_75"}
 
 
 @dataclass(frozen=True, repr=False)
 class Report:
-    """What `evaluate` found: shown as a table, in a notebook as HTML.
+    """The result of `evaluate`, shown as a table, or in a notebook as HTML.
 
     >>> from rbox_metrics import evaluate, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 0])
@@ -83,29 +83,30 @@ class Report:
      all        2    1                      100.00  50.00  66.67
 
     Attributes:
-        protocol: How the average precision was taken.
-        geometry: Whether boxes or quads were compared.
-        class_names: What the labels index.
-        images: How many images the truth has, or None where it came as arrays without image ids.
-        at: The figures at each IoU threshold, rising.
-        coco: What only COCO's protocol has.
-        sweep: The figures over score thresholds; this and what follows only in full reports, and at the lowest IoU
-            threshold.
-        confusion: Which classes are taken for which.
-        errors: What goes wrong, and what it costs.
-        curves: Precision over recall.
-        calibration: Whether scores are what they say.
-        placement: How well what was found is placed, and what each image has right and wrong.
-        turned: What it suggests that nearly all detections that lie where objects do are turned otherwise; None where
-            they are not, and in reports that are not full.
-        self_crossing_truths: How many truths cross themselves, where quads were compared: implementations differ in
-            what such an outline holds, so that DOTA's kit gives another figure. None where boxes were.
-        angles: How boxes of five numbers in COCO results gave their angle, such as "degrees-counter-clockwise"; None
-            where there were none. Set where a file is scored.
-        only_with_images: Whether images of the ground truth without a file were left out, as `evaluate_file` was asked
-            to. Otherwise all count, and what is on those without a file is missed.
-        images_left_out: How many images of the ground truth do not count: those without a file where only images with
-            one do, and those that are not in a sample.
+        protocol: How the average precision was computed.
+        geometry: Whether boxes ("rbox") or quads ("quad") were compared.
+        class_names: The classes, in the order of the labels.
+        images: How many images the ground truth has, or None if it was given as arrays without image ids.
+        at: The metrics at each IoU threshold, rising.
+        coco: The metrics that only COCO's protocol has, or None.
+        sweep: The metrics over score thresholds. Only in full reports, at the lowest IoU threshold.
+        confusion: Which classes are detected as which. Only in full reports, at the lowest IoU threshold.
+        errors: The kinds of errors, and how much each costs. Only in full reports, at the lowest IoU threshold.
+        curves: Precision over recall. Only in full reports, at the lowest IoU threshold.
+        calibration: Whether scores are probabilities. Only in full reports, at the lowest IoU threshold.
+        placement: How well the found objects are placed, and the counts of each image. Only in full reports, at the
+            lowest IoU threshold.
+        turned: If nearly all detections with the right place and size have a wrong angle, the misread convention that
+            explains it. None otherwise, and in reports that are not full.
+        self_crossing_truths: If quads were compared, how many quads of the ground truth cross themselves.
+            Implementations differ in the area of such quads, so DOTA's kit gives other numbers. None if boxes were
+            compared.
+        angles: How boxes of five numbers in COCO results give their angle, such as "degrees-counter-clockwise", if a
+            file of COCO results with such boxes was scored; otherwise None.
+        only_with_images: Whether images of the ground truth without a file were ignored, as asked of `evaluate_file`.
+            Otherwise all images count, and all objects on images without a file are missed.
+        images_left_out: How many images of the ground truth do not count: those without a file if only images with a
+            file count, and those that are not in a sample.
     """
 
     protocol: ProtocolName
@@ -128,13 +129,15 @@ class Report:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """The figures under torchmetrics' keys and their kin.
+        """The metrics by name; names are torchmetrics' where it has the metric.
 
-        `map`, `map_nc`, `map_nc_tied`, `map_nc_random`, `map_nc_spread`, `f1_micro`, `f1_macro`, `precision_micro`,
-        `recall_micro`: the mean over the thresholds asked for, so the figure itself where one was. `map_50` and
-        `map_75`, where those were asked for. `map_per_class`: a list, the mean over the thresholds of each class's
-        average precision. `classes`: the labels that it belongs to. For `coco` also `map_small`, `map_medium`,
-        `map_large`, `mar_N`, `mar_small`, `mar_medium`, `mar_large` and `mar_N_per_class`.
+        - `map`, `map_nc`, `map_nc_tied`, `map_nc_random`, `map_nc_spread`, `f1_micro`, `f1_macro`, `precision_micro`,
+          `recall_micro`: each the mean over the IoU thresholds that were asked for.
+        - `map_50` and `map_75`, if those thresholds were asked for.
+        - `map_per_class`: a list with each class's average precision, the mean over the IoU thresholds.
+        - `classes`: the labels of that list.
+        - For `coco` also `map_small`, `map_medium`, `map_large`, `mar_N`, `mar_small`, `mar_medium`, `mar_large` and
+          `mar_N_per_class`.
         """
         per_class = zip(*(at.classes for at in self.at), strict=True)
         return {
@@ -146,7 +149,7 @@ class Report:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything in the report, ready for JSON: NaN is None."""
+        """Return everything in the report as a dictionary for JSON; NaN becomes None."""
         whole = {
             "protocol": self.protocol,
             "geometry": self.geometry,
@@ -164,12 +167,12 @@ class Report:
         return plain(whole)
 
     def save(self, path: str | Path) -> None:
-        """Writes a file, whole or not at all: by its ending `to_dict` as JSON, Markdown (.md) or CSV (.csv).
+        """Write a file, whole or not at all; its ending says what: `to_dict` as JSON, Markdown (.md) or CSV (.csv).
 
-        The folder is made where it is missing.
+        A missing folder is created.
 
         Raises:
-            MetricsError: If the ending is another.
+            MetricsError: If the file has another ending.
         """
         texts = {".json": self.to_json, ".md": self.to_markdown, ".csv": self.to_csv}
         ending = files.as_path(path, MetricsError).suffix.lower()
@@ -178,17 +181,17 @@ class Report:
         files.write_text(path, texts[ending]())
 
     def to_json(self) -> str:
-        """`to_dict` as JSON."""
+        """Return `to_dict` as JSON."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     def table(self, iou_threshold: float | None = None) -> Table:
-        """The figures of one IoU threshold as a table for the terminal, a row per class, in percent.
+        """Return the metrics at one IoU threshold as a table for the terminal, a row per class, in percent.
 
         Args:
-            iou_threshold: One of those asked for. None: the first.
+            iou_threshold: One of the IoU thresholds of the report. Default: the first.
 
         Raises:
-            MetricsError: If it was not asked for.
+            MetricsError: If the report does not have this threshold.
         """
         chosen = [at for at in self.at if iou_threshold is None or at.iou_threshold == iou_threshold]
         if not chosen:
@@ -197,26 +200,24 @@ class Report:
         return _render.table(self._title(chosen[0]), chosen[0])
 
     def __repr__(self) -> str:
-        """The table of the first IoU threshold; `summary` has what stands besides."""
+        """Return the table of the first IoU threshold; `summary` has the other metrics."""
         lines = [f"Report: {self._headline()}", plain_table(_render.table("", self.at[0]))]
         if len(self.at) > 1:
-            lines.append(
-                f"mAP over {len(self.at)} IoU thresholds, of which the table shows {self.at[0].iou_threshold:g}: "
-            )
+            lines.append(f"mAP over {len(self.at)} IoU thresholds (the table shows IoU {self.at[0].iou_threshold:g}): ")
             lines[-1] += percent(self.figures["map"])
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """For notebooks: a table for each IoU threshold, up to three, and what stands besides."""
+        """Return HTML for notebooks: a table for each of up to three IoU thresholds, then the other metrics."""
         header = ["class", *(name for name, _ in _render.COLUMNS)]
         parts = [
             html_table(self._title(at), header, [row for part in _render.class_rows(at) for row in part])
             for at in self.at[:_MOST_TABLES]
         ]
-        return "\n".join([*parts, html_table(self._headline(), ["figure", "value"], self.summary())])
+        return "\n".join([*parts, html_table(self._headline(), ["metric", "value"], self.summary())])
 
     def to_pandas(self) -> DataFrame:
-        """A data frame with a row for each IoU threshold and class: what `to_csv` writes, fractions from 0 to 1.
+        """Return a data frame with a row for each IoU threshold and class: what `to_csv` writes, fractions from 0 to 1.
 
         >>> from rbox_metrics import evaluate, from_arrays
         >>> truth = from_arrays([[50, 40, 20, 10, 0.3]], labels=[0], image_index=[0])
@@ -225,7 +226,7 @@ class Report:
         0  ship  1.0
 
         Raises:
-            MetricsError: If pandas is not there.
+            MetricsError: If pandas is not installed.
         """
         try:
             import pandas
@@ -236,9 +237,9 @@ class Report:
         return pandas.DataFrame(self._rows(), columns=["iou_threshold", *_COLUMNS])
 
     def summary(self) -> list[tuple[str, str]]:
-        """What stands besides the table: names and values, in the order in which they are of interest.
+        """Return the metrics that are not in the table, by name, the most important first.
 
-        Over all IoU thresholds first, then, under a name of its own, what is of the lowest alone.
+        Metrics over all IoU thresholds come first, then, with its own name, what holds for the lowest one only.
         """
         at, lines = self.at[0], []
         if images := self._images():
@@ -271,13 +272,13 @@ class Report:
         return lines
 
     def to_markdown(self) -> str:
-        """The report as Markdown: a table for each IoU threshold, then what stands besides."""
+        """Return the report as Markdown: a table for each IoU threshold, then the other metrics."""
         parts = []
         for at in self.at:
             per_class, totals = _render.class_rows(at)
             header = ["class", *(name for name, _ in _render.COLUMNS)]
             parts.append(f"## {self._title(at)}\n\n" + markdown_table(header, [*per_class, *totals]))
-        parts.append("## Besides\n\n" + markdown_table(["figure", "value"], self.summary()))
+        parts.append("## Other metrics\n\n" + markdown_table(["metric", "value"], self.summary()))
         if self.sweep:
             parts.append("## Over score thresholds, percent\n\n" + markdown_table(*_render.sweep_rows(self.sweep)))
         if self.errors:
@@ -292,21 +293,21 @@ class Report:
         return "\n".join(parts)
 
     def to_csv(self) -> str:
-        """A row for each IoU threshold and class, with all its figures; empty cells for NaN."""
+        """Return CSV with a row for each IoU threshold and class, with all its metrics; empty cells for NaN."""
         return csv_table(["iou_threshold", *_COLUMNS], self._rows())
 
     def _rows(self) -> list[list[Any]]:
-        """The columns of `to_csv`, for each IoU threshold and class."""
+        """Return the columns of `to_csv`, for each IoU threshold and class."""
         return [[at.iou_threshold, *(getattr(one, name) for name in _COLUMNS)] for at in self.at for one in at.classes]
 
     def _headline(self) -> str:
-        """What was compared, and how."""
+        """Return what was compared, and how."""
         compared = {"rbox": "boxes", "quad": "quads"}[self.geometry]
         overlaps = _several([f"{at.iou_threshold:g}" for at in self.at])
         return ", ".join(filter(None, [f"{self.protocol} on {compared}", f"IoU {overlaps}", self._images(), "percent"]))
 
     def _images(self) -> str:
-        """How many images count, and what was chosen; "" where images have no ids."""
+        """Return how many images count, and which were chosen; "" where images have no ids."""
         if self.images is None:
             return ""
         which = " with a file" if self.only_with_images else ""
@@ -319,7 +320,7 @@ class Report:
 
 
 def _several(texts: list[str]) -> str:
-    """A few values as they are, many as their ends."""
+    """Return a few values in full, or the first and last of many."""
     return ", ".join(texts) if len(texts) <= _MOST_TABLES else f"{texts[0]} to {texts[-1]} ({len(texts)})"
 
 

@@ -1,4 +1,7 @@
-"""What is counted from a matching: a file for each kind of result."""
+"""Metrics computed from a matching: a file for each kind of result.
+
+In this room, a truth is one object of the ground truth.
+"""
 
 from rbox_metrics._scores._averages import eleven_points_of_one, precision_recall_f1, ratio
 from rbox_metrics._scores._calibration import Calibration, calibration, calibration_of

@@ -1,4 +1,4 @@
-"""From outcomes to precision, recall and what is averaged over them.
+"""From outcomes to precision, recall and averages of them.
 
 Outcomes (S, D) are as `_matching` gives them: a row for each setting, classes one after the other, and the detections
 of each from best to worst. No compiled function here calls another.
@@ -71,23 +71,23 @@ def _counts(begin, end, outcomes, bounds, hits, misses):
 
 
 def average_precisions(outcomes: OutcomesSN, bounds: Bounds, truths: IntsC, recalls: FloatsR) -> FloatsSC:
-    """The average precision of each class.
+    """Return the average precision of each class.
 
-    The mean, over the recalls, of the best precision at that recall or a higher one, 0 where none is reached (with
-    `ELEVEN_RECALLS` PASCAL VOC 2007's, with `HUNDRED_AND_ONE_RECALLS` COCO's); or for `AREA` the area under the curve,
-    its precision made to fall first, VOC's since 2010.
+    This is the mean, over the recalls, of the best precision at that recall or a higher one, 0 where none is reached.
+    `ELEVEN_RECALLS` are PASCAL VOC 2007's recalls, `HUNDRED_AND_ONE_RECALLS` COCO's. For `AREA` it is the area under
+    the curve of that best precision, which is VOC's since 2010.
 
     Sources: `average_precision` in mmdet/core/evaluation/mean_ap.py, open-mmlab/mmdetection at 067c8f7;
     `COCOeval.accumulate` in PythonAPI/pycocotools/cocoeval.py, cocodataset/cocoapi at 8c9bcc3.
 
     Args:
-        outcomes: (S, D)
+        outcomes: (S, D) the outcomes of the detections at each setting.
         bounds: (C + 1,) the places of class c are bounds[c] to bounds[c + 1].
-        truths: (C,) how many there are to find.
-        recalls: (R,) rising, or `AREA`.
+        truths: (C,) how many truths there are to find.
+        recalls: (R,) rising recalls, or `AREA`.
 
     Returns:
-        (S, C) from 0 to 1, NaN for classes without truth.
+        (S, C) from 0 to 1, NaN for classes without truths.
     """
     result = np.full((len(outcomes), len(truths)), np.nan)
     in_parts(_averages, result.size, outcomes.size, outcomes, bounds, truths, recalls, result)
@@ -95,7 +95,7 @@ def average_precisions(outcomes: OutcomesSN, bounds: Bounds, truths: IntsC, reca
 
 
 def counts(outcomes: OutcomesSN, bounds: Bounds) -> tuple[IntsSC, IntsSC]:
-    """(S, C) true and (S, C) false positives of each class."""
+    """Return (S, C) true and (S, C) false positives of each class."""
     shape = len(outcomes), len(bounds) - 1
     hits, misses = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
     in_parts(_counts, hits.size, outcomes.size, outcomes, bounds, hits, misses)
@@ -103,11 +103,11 @@ def counts(outcomes: OutcomesSN, bounds: Bounds) -> tuple[IntsSC, IntsSC]:
 
 
 def precision_recall(outcomes: OutcomesN, truths: int) -> tuple[FloatsN, FloatsN]:
-    """The curve of one class.
+    """Return the curve of one class.
 
     Args:
-        outcomes: (N,) of its detections, from best to worst.
-        truths: How many there are to find, more than 0.
+        outcomes: (N,) the outcomes of the class's detections, from best to worst.
+        truths: How many truths there are to find, more than 0.
 
     Returns:
         (N,) precision and (N,) recall after each detection; the precision is 0 before the first that counts.
@@ -118,40 +118,40 @@ def precision_recall(outcomes: OutcomesN, truths: int) -> tuple[FloatsN, FloatsN
 
 
 def eleven_points_of_one(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
-    """VOC07's average precision of curves of a single point each: (...), (...) -> (...).
+    """Return VOC07's average precision of curves of a single point each: (...), (...) -> (...).
 
-    That is the precision times the share of the eleven recalls that the point reaches.
+    It is the precision times the share of the eleven recalls that the point reaches.
     """
     return precision * (recall[..., None] >= ELEVEN_RECALLS).mean(axis=-1)
 
 
 def counts_passing(passed: IntsK, columns: IntsK, settings: int, width: int) -> np.ndarray:
-    """How many there are at each of rising thresholds, in each column.
+    """Count in each column how many pass each of the rising thresholds.
 
     Args:
-        passed: (K,) how many of the thresholds each reaches.
-        columns: (K,) from 0 below `width`.
+        passed: (K,) how many of the thresholds each passes.
+        columns: (K,) the column of each, from 0 to `width` - 1.
         settings: The number S of thresholds.
         width: The number of columns.
 
     Returns:
-        (S, width)
+        (S, width) counts.
     """
     counts = np.bincount(passed * width + columns, minlength=(settings + 1) * width).reshape(settings + 1, width)
     return counts[::-1].cumsum(axis=0)[::-1][1:]
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """One count over another; 0 where the other is 0."""
+    """Divide one count by another; 0 where the other is 0."""
     return part / np.maximum(whole, 1)
 
 
 def precision_recall_f1(hits: np.ndarray, misses: np.ndarray, truths: np.ndarray) -> tuple[np.ndarray, ...]:
-    """From true and false positives and truths, broadcast: 2 TP / (2 TP + FP + FN), where TP + FN are the truths."""
+    """Return precision, recall and F1 = 2 TP / (2 TP + FP + FN), where TP + FN are the truths; all broadcast."""
     return ratio(hits, hits + misses), ratio(hits, truths), ratio(2 * hits, hits + misses + truths)
 
 
 def mean_known(values: FloatsC) -> float:
-    """The mean over the classes with truth, NaN without any."""
+    """Return the mean over the classes with ground truth, NaN without any."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float("nan")

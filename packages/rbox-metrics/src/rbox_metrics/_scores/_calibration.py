@@ -1,4 +1,4 @@
-"""Whether scores are the probabilities that they look like."""
+"""Calibration: whether scores are probabilities."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rbox_metrics.typing import Binning, FloatsC, FloatsEdges, FloatsG, FloatsN,
 
 logger = logging.getLogger("rbox_metrics")
 
-# As many as in the tables of Guo et al. 2017.
+# The number of bins in the tables of Guo et al. 2017.
 BINS = 15
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Scores beside the share of detections that are right, in G bins of scores.
+    """Mean scores and the shares of right detections, in G bins of scores.
 
     >>> from rbox_metrics import calibration, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -36,15 +36,16 @@ class Calibration:
 
     Attributes:
         iou_threshold: The overlap that makes a detection right.
-        class_names: C of them.
+        class_names: The names of the C classes.
         ece: The expected calibration error: the mean over detections of the gap between confidence and accuracy of
             their bin. NaN without detections that count, or without scores.
-        mce: The greatest gap of a bin; NaN likewise.
-        ece_per_class: (C,) each with the same bins; NaN for classes without detections that count.
-        counts: (G,) detections in each bin.
-        edges: (G + 1,) bin g holds the scores above edges[g], up to edges[g + 1]; the first one edges[0] too.
-        confidence: (G,) their mean score; NaN in an empty bin.
-        accuracy: (G,) the share of them that are right; NaN in an empty bin.
+        mce: The greatest gap of a bin. NaN without detections that count, or without scores.
+        ece_per_class: (C,) the expected calibration error of each class, with the same bins; NaN for classes without
+            detections that count.
+        counts: (G,) how many detections each bin has.
+        edges: (G + 1,) bin g has the scores above edges[g], up to edges[g + 1]; the first bin has edges[0] too.
+        confidence: (G,) the mean score of each bin's detections; NaN in an empty bin.
+        accuracy: (G,) the share of each bin's detections that are right; NaN in an empty bin.
     """
 
     iou_threshold: float
@@ -58,7 +59,7 @@ class Calibration:
     accuracy: FloatsG
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: NaN is None."""
+        """Return a dictionary for JSON; NaN becomes None."""
         return plain(vars(self))
 
 
@@ -73,16 +74,16 @@ def calibration(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Calibration:
-    """The reliability curve of the scores, and their expected calibration error.
+    """Return the reliability curve of the scores, and their expected calibration error.
 
-    A detection is right where the one-to-one matching of `evaluate`'s precision, by falling score, gives it a truth of
-    its class; duplicates are wrong. Detections on difficult truths are left out. What was not detected is not asked
-    after: a detector may be calibrated and find little.
+    A detection is right if the matching of `evaluate`'s precision (one to one, by falling score) gives it a truth of
+    its class; duplicates are wrong. Detections on difficult truths do not count. Missed objects play no part: a
+    detector may be calibrated and find little.
 
-    Predictions without scores have no calibration: counts of 0, and NaN for the rest.
+    Predictions without scores have no calibration: counts are 0, and everything else is NaN.
 
     Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017: equations 3 (ECE) and 5
-    (MCE), bins ((g - 1) / G, g / G]. There a sample is right where its class is; here a detection where it is a true
+    (MCE), bins ((g - 1) / G, g / G]. There a sample is right if its class is; here a detection is right if it is a true
     positive, as in Küppers et al., "Multivariate Confidence Calibration for Object Detection", CVPR workshops 2020.
 
     >>> from rbox_metrics import calibration, from_arrays
@@ -95,12 +96,12 @@ def calibration(
     Args:
         truth: As in `evaluate`.
         predictions: As in `evaluate`.
-        class_names: What the labels of both index.
-        iou_threshold: Above 0, up to 1.
-        bins: How many, from 1.
-        binning: Bins of equal "width", or of equal "mass": between the quantiles of the scores, where scores that tie
-            share a bin, and another may stay empty.
-        protocol: Says, as in `evaluate`, which geometry is compared, and whether the IoU must exceed its threshold.
+        class_names: The classes, in the order of the labels.
+        iou_threshold: The overlap that makes a detection right, above 0, up to 1.
+        bins: The number of bins, at least 1.
+        binning: "width" for bins of equal width, "mass" for bins between quantiles of the scores. Equal scores are in
+            one bin, so with "mass" a bin may be empty.
+        protocol: Which geometry is compared, and whether the IoU must exceed its threshold, as in `evaluate`.
         geometry: As in `evaluate`.
 
     Raises:
@@ -118,7 +119,7 @@ def calibration(
         first = int(bad.argmax())
         raise MetricsError(
             f"expected scores from 0 to 1, got {paired.scores[first]:g} at {paired.detections.name_of(first)}",
-            remedy="Turn what the model gives into probabilities first: logits by a sigmoid, percent by / 100.",
+            remedy="Turn the model's scores into probabilities first: logits by a sigmoid, percent by / 100.",
         )
     return calibration_of(paired, iou_threshold=iou_threshold, bins=bins, binning=binning, protocol=chosen)
 
@@ -131,9 +132,9 @@ def calibration_of(
     binning: Binning = "width",
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> Calibration:
-    """The calibration of what was paired, at the IoU threshold or a lower one.
+    """Return the calibration of paired detections; `pair` must have kept the overlaps down to the threshold.
 
-    Scores that are no probabilities have none, as if there were no scores: a report need not fail for them.
+    Scores that are not from 0 to 1 give a warning and no calibration, as if there were no scores, and no error.
     """
     bad = _not_probabilities(paired)
     if bad.any():
@@ -177,7 +178,7 @@ def _not_probabilities(paired: Paired) -> np.ndarray:
 
 
 def _curve(bin_of: IntsN, scores: FloatsN, right: np.ndarray, bins: int) -> tuple[IntsG, FloatsG, FloatsG]:
-    """(G,) counts, (G,) mean scores and (G,) shares of those that are right; NaN in an empty bin."""
+    """Return (G,) counts, mean scores and shares of right detections; NaN in an empty bin."""
     counts = np.bincount(bin_of, minlength=bins)
     sums = (np.bincount(bin_of, weights=values, minlength=bins) for values in (scores, right))
     confidence, accuracy = (np.where(counts > 0, total / np.maximum(counts, 1), np.nan) for total in sums)
@@ -185,6 +186,6 @@ def _curve(bin_of: IntsN, scores: FloatsN, right: np.ndarray, bins: int) -> tupl
 
 
 def _expected(counts: np.ndarray, gaps: np.ndarray) -> FloatsC:
-    """(C,) the mean gap of the bins (C, G), each weighed by its count; NaN where all are empty."""
+    """Return (C,) the mean gap of the bins (C, G), each weighed by its count; NaN where all are empty."""
     total = counts.sum(axis=1)
     return np.where(total > 0, np.where(counts > 0, counts * gaps, 0).sum(axis=1) / np.maximum(total, 1), np.nan)

@@ -1,4 +1,4 @@
-"""Which class was taken for which."""
+"""The confusion matrix: which class was detected as which."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from rbox_metrics._scores._figures import least_overlaps
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import CountsLL, FlagsN, FlagsT, Geometry, ProtocolName, SharesLL
 
-# What the last row and the last column are called.
+# The name of the last row and the last column.
 BACKGROUND_LABEL = "background"
 
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """How many truths of each class were detected as which: rows are truths, columns are detections.
+    """How many truths of each class were detected as which class: rows are truths, columns are detections.
 
-    The last row holds the detections that found no truth, the last column the truths that no detection found.
+    The last row has the detections that found no truth, the last column the truths that no detection found.
 
     >>> from rbox_metrics import confusion_matrix, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -38,9 +38,9 @@ class Confusion:
 
     Attributes:
         iou_threshold: The overlap that a detection needs.
-        score_threshold: Detections of this score or a higher one count. None: all.
-        class_names: C of them.
-        counts: (C + 1, C + 1) int64; the last corner is 0.
+        score_threshold: Detections with this score or a higher one count. None: all count.
+        class_names: The names of the C classes.
+        counts: (C + 1, C + 1) int64, the counts; the last row's last value is 0.
     """
 
     iou_threshold: float
@@ -55,22 +55,22 @@ class Confusion:
 
     @property
     def by_truth(self) -> SharesLL:
-        """(C + 1, C + 1) each row over its sum, the diagonal being the recall; NaN in a row without truths.
+        """(C + 1, C + 1) each row divided by its sum; the diagonal is the recall. NaN in a row without truths.
 
-        The last row tells how what found no truth is spread over the classes.
+        The last row shows how detections without a truth are spread over the classes.
         """
         return _shares(self.counts, self.counts.sum(axis=1, keepdims=True))
 
     @property
     def by_detection(self) -> SharesLL:
-        """(C + 1, C + 1) each column over its sum, the diagonal being the precision; NaN in one without detections.
+        """(C + 1, C + 1) each column divided by its sum; the diagonal is the precision. NaN in one without detections.
 
-        The last column tells how the truths that nothing found are spread over the classes.
+        The last column shows how missed truths are spread over the classes.
         """
         return _shares(self.counts, self.counts.sum(axis=0, keepdims=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON."""
+        """Return a dictionary for JSON."""
         return plain(
             {
                 "iou_threshold": self.iou_threshold,
@@ -91,17 +91,17 @@ def confusion_matrix(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Confusion:
-    """Counts which class was taken for which.
+    """Count which class was detected as which.
 
-    Detections and truths are matched one to one, in two rounds. First within each class, by falling score, then by
-    falling IoU: exactly the matching of `evaluate`'s precision and recall, which are the diagonal over the sums of
-    columns and rows. Then what is left, across classes, by falling IoU (then score, then the boxes' numbers). So no
-    detection of another class takes a truth that one of its own class finds, however well it lies on it. (Matching all
-    classes at once by falling IoU, as the confusion matrix of YOLOv5 and its successors does, counts such a truth as
-    confused and the right detection as background.)
+    Detections and truths are matched one to one, in two rounds. The first round is within each class, by falling score,
+    then by falling IoU. This is the matching of `evaluate`'s precision and recall, which are the diagonal divided by
+    the sums of columns and rows. The second round matches what is left across classes, by falling IoU (then score, then
+    the boxes' numbers). So a detection of another class never takes a truth that a detection of its own class finds.
+    (The confusion matrix of YOLOv5 and its successors matches all classes in one round by falling IoU: it may count
+    such a truth as confused, and the right detection as background.)
 
-    Difficult truths are in no row, and a detection that overlaps one of its own class by the threshold and finds no
-    other is in no column. On a difficult truth of another class it has found nothing, as in every protocol.
+    Difficult truths are in no row. A detection that finds no other truth, and overlaps a difficult one of its class by
+    the threshold or more, is in no column. A detection on a difficult truth of another class counts as background.
 
     >>> from rbox_metrics import confusion_matrix, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3]], labels=[0], image_index=[0])
@@ -112,16 +112,15 @@ def confusion_matrix(
     Args:
         truth: As in `evaluate`.
         predictions: As in `evaluate`.
-        class_names: What the labels of both index.
-        iou_threshold: Above 0, up to 1.
-        score_threshold: Counts detections of this score or a higher one. None: all that were given. A detector that
-            gives out boxes down to tiny scores, as for average precision, is to be looked at from some score on, such
-            as the best one for F1 that `sweep_scores` finds.
-        protocol: Says, as in `evaluate`, which geometry is compared, and whether the IoU must exceed its threshold.
+        class_names: The classes, in the order of the labels.
+        iou_threshold: The overlap that a detection needs, above 0, up to 1.
+        score_threshold: Detections with this score or a higher one count. Default: all. Give a threshold for a detector
+            that returns boxes with very low scores, such as the best one for F1 that `sweep_scores` finds.
+        protocol: Which geometry is compared, and whether the IoU must exceed its threshold, as in `evaluate`.
         geometry: As in `evaluate`.
 
     Raises:
-        MetricsError: As in `evaluate`, and if the score threshold is no number.
+        MetricsError: As in `evaluate`, and if the score threshold is not a number.
     """
     chosen, geometry = choose(protocol, geometry)
     check_iou_thresholds((iou_threshold,))
@@ -136,14 +135,14 @@ def confusion_of(
     score_threshold: float | None = None,
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> Confusion:
-    """The confusion matrix of what was paired, across classes too, at the IoU threshold or a lower one."""
+    """Return the confusion matrix of detections that were paired across classes, down to the IoU threshold."""
     if score_threshold is not None and np.isnan(check_number(score_threshold, "score_threshold")):
         raise MetricsError("expected a number for the score threshold, got NaN")
     (least,) = least_overlaps((iou_threshold,), protocol).tolist()
     truths, detections, background = paired.truths, paired.detections, paired.classes
     counted = np.ones(len(detections), bool) if score_threshold is None else paired.scores >= score_threshold
 
-    # Whoever has a lower score comes later and changes nothing for those above the threshold.
+    # Detections with lower scores come later: they do not change the outcomes of those above the threshold.
     partner, _ = partners(paired.ranked, truths.difficult, least, len(detections))
     partner[~counted] = -1
     on_difficult = paired.pairs.detection[truths.difficult[paired.pairs.truth] & (paired.pairs.iou >= least)]
@@ -167,10 +166,10 @@ def confusion_of(
 
 
 def _across(paired: Paired, loose: FlagsN, free: FlagsT, least: float) -> Pairs:
-    """Pairs of different classes of detections and truths without partners: by falling IoU, then falling score.
+    """Pair detections and truths of different classes that have no partner: by falling IoU, then falling score.
 
-    Of equal ones by the labels and the boxes themselves, never by their place. Where those agree too, it is the same
-    cells that are counted up whichever goes first.
+    Ties are sorted by the labels and the numbers of the boxes, never by their place in the input. If these are equal
+    too, either order counts up the same cells.
     """
     others = paired.others
     pairs = others.select((others.iou >= least) & loose[others.detection] & free[others.truth])

@@ -30,7 +30,7 @@ from rbox_metrics.typing import FloatsN, FloatsR, FloatsS, Geometry, OutcomesSN,
 
 @dataclass(frozen=True, eq=False)
 class ClassCurve:
-    """One class: a point after each of its N detections that count, from the best score to the worst.
+    """The curve of a class: a point after each of its N detections that count, from the best score to the worst.
 
     >>> from rbox_metrics import from_arrays, precision_recall_curves
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -40,12 +40,12 @@ class ClassCurve:
     ('ship', [1.0], [1.0])
 
     Attributes:
-        name: The class.
-        truths: How many there are to find.
-        average_precision: By the protocol; NaN without truth.
-        scores: (N,) never rising.
-        precision: (N,) of the detections up to this one.
-        recall: (N,) of them, never falling; NaN without truth.
+        name: The name of the class.
+        truths: How many truths there are to find.
+        average_precision: The average precision by the protocol; NaN without truths.
+        scores: (N,) the scores, never rising.
+        precision: (N,) the precision of the detections up to this one.
+        recall: (N,) the recall of the detections up to this one, never falling; NaN without truths.
     """
 
     name: str
@@ -56,9 +56,9 @@ class ClassCurve:
     recall: FloatsN
 
     def sampled(self, recalls: FloatsR = HUNDRED_AND_ONE_RECALLS) -> FloatsR:
-        """(R,) the best precision at each recall or a higher one, 0 where none is reached; NaN without truth.
+        """Return (R,) the best precision at each recall or higher, 0 where none is reached; NaN without ground truth.
 
-        The mean over `recalls` is the average precision that takes the precision there: COCO's at the default ones.
+        Their mean is the average precision with these recalls: COCO's with the default ones.
         """
         if not self.truths:
             return np.full(len(recalls), np.nan)
@@ -79,19 +79,19 @@ class Curves:
 
     Attributes:
         iou_threshold: The overlap that a detection needs.
-        classes: In the order of their labels.
+        classes: The curve of each class, in the order of the labels.
     """
 
     iou_threshold: float
     classes: tuple[ClassCurve, ...]
 
     def mean(self, recalls: FloatsR = HUNDRED_AND_ONE_RECALLS) -> FloatsR:
-        """(R,) the mean of the sampled precisions over the classes with truth; NaN without any."""
+        """Return (R,) the mean of the sampled precisions over the classes with ground truth; NaN without any."""
         sampled = [curve.sampled(recalls) for curve in self.classes if curve.truths]
         return np.mean(sampled, axis=0) if sampled else np.full(len(recalls), np.nan)
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON: the precisions at the recalls 0, 0.01, ..., 1; NaN is None."""
+        """Return a dictionary for JSON: the precisions at the recalls 0, 0.01, ..., 1; NaN becomes None."""
         return plain(
             {
                 "iou_threshold": self.iou_threshold,
@@ -119,10 +119,10 @@ def precision_recall_curves(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Curves:
-    """The curves below which the average precisions of `evaluate` are taken.
+    """Return the precision-recall curves whose areas are the average precisions of `evaluate`.
 
-    Of detections with the same score, such as those without scores, those on the image whose id comes first go first,
-    as in `evaluate`: the points between them tell nothing.
+    Detections with the same score (all of them, if there are no scores) are in the order of their images' ids, as in
+    `evaluate`; the points between them have no meaning.
 
     >>> from rbox_metrics import from_arrays, precision_recall_curves
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -134,8 +134,8 @@ def precision_recall_curves(
     Args:
         truth: As in `evaluate`.
         predictions: As in `evaluate`.
-        class_names: What the labels of both index.
-        iou_threshold: Above 0, up to 1.
+        class_names: The classes, in the order of the labels.
+        iou_threshold: The overlap that a detection needs, above 0, up to 1.
         protocol: How detections find truths, as in `evaluate`; `coco` with its 1000 best detections of an image.
         geometry: As in `evaluate`.
 
@@ -149,7 +149,7 @@ def precision_recall_curves(
 
 
 def curves_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol = PROTOCOLS["voc07"]) -> Curves:
-    """The curves of what was paired, at the IoU threshold or a lower one."""
+    """Return the curves of paired detections; `pair` must have kept the overlaps down to the threshold."""
     outcomes = protocol_outcomes(paired, protocol, least_overlaps((iou_threshold,), protocol))
     (averages,) = average_precisions(outcomes, paired.bounds, paired.truth_counts, protocol.recalls)
     curves = []
@@ -172,7 +172,7 @@ def curves_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol 
 
 
 def protocol_outcomes(paired: Paired, protocol: Protocol, thresholds: FloatsS) -> OutcomesSN:
-    """What becomes of each detection by the protocol's own matching at rising thresholds: (S, D), by place in order."""
+    """Return (S, D) what each detection is by the protocol's own matching at rising thresholds, by place."""
     if not protocol.greedy:
         return claim(claims(paired, protocol, thresholds).take(paired.order), paired.bounds)
     area, truth_area = paired.areas

@@ -1,4 +1,4 @@
-"""What is wrong with the detections that are wrong, and what each kind of error costs."""
+"""The kinds of errors, and how much average precision each costs."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from rbox_metrics.typing import (
     ProtocolName,
 )
 
-# What a false positive may be, and a truth that was not found: each is of one kind. A truth is of the first three where
-# such a detection points at it.
+# The kinds of false positives, and of truths that were not found. A truth is of one of the first three kinds if a
+# detection of that kind points at it.
 FALSE_POSITIVE_KINDS = (
     "wrong_class",
     "badly_placed",
@@ -50,7 +50,7 @@ ERROR_KINDS = (*FALSE_POSITIVE_KINDS, MISSED)
 TRUTH_KINDS = (*FALSE_POSITIVE_KINDS[:3], MISSED)
 _WRONG_CLASS, _BADLY_PLACED, _WRONG_ANGLE, _WRONG_BOTH, _DUPLICATE, _BACKGROUND, _MISSED = range(len(ERROR_KINDS))
 
-# TIDE's thresholds: up to the second, a detection has nothing to do with a truth.
+# TIDE's thresholds: a detection whose overlap is below the second one does not belong to a truth.
 FOREGROUND, BACKGROUND = 0.5, 0.1
 
 
@@ -67,15 +67,15 @@ class ErrorBreakdown:
 
     Attributes:
         iou_threshold: The overlap that a detection needs.
-        background_threshold: The overlap below which it has nothing to do with a truth.
-        class_names: C of them.
-        average_precision: (C,) as it is; NaN for classes without truth.
-        costs: (7, C) how much higher it were without the errors of one kind, in the order of `ERROR_KINDS`, from 0 to
-            1; NaN for classes without truth.
+        background_threshold: The overlap below which a detection does not belong to a truth.
+        class_names: The names of the C classes.
+        average_precision: (C,) the average precision, with all errors; NaN for classes without truths.
+        costs: (7, C) the gain in average precision if all errors of one kind were repaired, in the order of
+            `ERROR_KINDS`, from 0 to 1; NaN for classes without truths.
         false_positives: (6, C) how many detections of each class there are of each of `FALSE_POSITIVE_KINDS`.
         not_found: (4, C) how many truths of each class there are of each of `TRUTH_KINDS`.
-        detection_kinds: (D,) int8, the kind of each detection as it was given, an index into `FALSE_POSITIVE_KINDS`; -1
-            for those that are no false positives.
+        detection_kinds: (D,) int8, the kind of each detection, in the order in which they were given: an index into
+            `FALSE_POSITIVE_KINDS`, or -1 for a detection that is not a false positive.
     """
 
     iou_threshold: float
@@ -89,16 +89,16 @@ class ErrorBreakdown:
 
     @property
     def map(self) -> float:
-        """The mean average precision as it is."""
+        """The mean average precision, with all errors."""
         return mean_known(self.average_precision)
 
     @property
     def map_costs(self) -> dict[str, float]:
-        """What each kind costs of it: the mean over the classes with truth."""
+        """How much of it each kind costs: the mean over the classes with truths."""
         return {kind: mean_known(costs) for kind, costs in zip(ERROR_KINDS, self.costs, strict=True)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON, but for the kinds of the single detections; NaN is None."""
+        """Return a dictionary for JSON, without the kinds of the single detections; NaN becomes None."""
         return plain(
             {
                 "iou_threshold": self.iou_threshold,
@@ -124,36 +124,41 @@ def error_breakdown(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> ErrorBreakdown:
-    """Tells the errors apart, and what average precision each kind costs.
+    """Sort the errors into kinds, and compute how much average precision each kind costs.
 
-    Each false positive of the protocol is of one kind, the first that fits. With `own` and `other` its highest IoU
-    with a truth of its own class, and of another:
+    Each false positive of the protocol has one kind. `own` is its highest IoU with a truth of its own class, `other`
+    its highest IoU with a truth of another class:
 
-    - badly_placed: background_threshold <= own < iou_threshold;
-    - wrong_angle: likewise, but its angle alone is to blame: turned about its own centre so that its sides lie along
-      those of that truth, either way round, it would reach the IoU threshold. (Either way: a box with its sides
-      swapped is one that is off by a right angle, and a square's angle is one of four.) Judged on the boxes, of quads
-      too;
+    - badly_placed: background_threshold <= own < iou_threshold, and not wrong_angle;
+    - wrong_angle: background_threshold <= own < iou_threshold, and only the angle is wrong: turned about its centre, so
+      that its sides are along those of that truth, it would reach the IoU threshold. Both ways to do so are tried: a
+      box with width and height swapped is turned by a right angle. Also where quads are compared, the boxes decide
+      this;
     - wrong_class: other >= iou_threshold;
-    - duplicate: own >= iou_threshold, but the truth is another detection's;
-    - background: own and other below background_threshold;
-    - wrong_class_and_place: what is left, where other is between the thresholds.
+    - duplicate: own >= iou_threshold, but another detection has found the truth;
+    - background: own and other are below background_threshold;
+    - wrong_class_and_place: all others; `other` is between the thresholds.
 
-    A truth that was not found is of the kind of the detection with the best score that points at it as its own badly
-    placed, wrongly turned or wrongly classed one, and missed where there is none. Difficult truths are no truths here,
-    and ignored detections no false positives.
+    If several kinds fit, the first in this list is taken. A badly placed, wrongly turned or wrongly
+    classed detection points at the truth of that overlap. A truth that was not found has the kind of the detection with
+    the best score that points at it; if there is none, it is missed. Difficult truths are not counted as truths here,
+    and ignored detections are not false positives.
 
-    The cost of a kind is the average precision with its errors repaired, less that without. A detection that is badly
-    placed, wrongly turned or of a wrong class becomes a true positive (with its score, in the truth's class, behind
-    detections with the same score) where the truth was not found, the best-scored one of the kind only; the others are
-    left out. Duplicates, background and what is wrong in both ways are left out. Missed truths are left out; a class
-    that has no other ones then has 1 where no false positives are left, and 0 else. The costs do not add up: with
-    everything repaired the average precision is 1, but most of it may be owed to the last repair.
+    The cost of a kind is the average precision with its errors repaired, minus that with all errors. To repair them:
+
+    - Of the badly placed, wrongly turned or wrongly classed detections of the kind that point at a truth which was not
+      found, the one with the best score becomes a true positive of the truth's class. It keeps its score, and comes
+      after detections with the same score. The others are dropped.
+    - Duplicates, background and wrong_class_and_place are dropped.
+    - Missed truths are dropped. A class without other truths then has 1 if it has no false positives, else 0.
+
+    The costs do not add up to anything: with everything repaired the average precision is 1, but the last repair may
+    contribute most of it.
 
     Source: Bolya, Foley, Hays, Hoffman, "TIDE: A General Toolbox for Identifying Object Detection Errors", ECCV 2020,
-    section 2, and tidecv/quantify.py in dbolya/tide at 09eeffb, whose order of kinds this is. There "badly placed"
-    holds the wrong angles; of all detections that point at a truth, whatever their kind, only the best is repaired; an
-    IoU equal to a threshold fits in both kinds; and average precision is COCO's.
+    section 2, and tidecv/quantify.py in dbolya/tide at 09eeffb, which has the same order of kinds. TIDE differs in
+    this: its "badly placed" includes wrong angles; only the best of all detections that point at a truth is repaired,
+    whatever its kind; an IoU equal to a threshold fits both kinds; and the average precision is COCO's.
 
     >>> from rbox_metrics import FALSE_POSITIVE_KINDS, error_breakdown, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -165,10 +170,10 @@ def error_breakdown(
     Args:
         truth: As in `evaluate`.
         predictions: As in `evaluate`.
-        class_names: What the labels of both index.
-        iou_threshold: Above `background_threshold`, up to 1.
-        background_threshold: Above 0.
-        protocol: How detections find truths and the average precision is taken, as in `evaluate`.
+        class_names: The classes, in the order of the labels.
+        iou_threshold: The overlap that a detection needs, above `background_threshold`, up to 1.
+        background_threshold: The overlap below which a detection does not belong to a truth, above 0.
+        protocol: How detections find truths, and how the average precision is computed, as in `evaluate`.
         geometry: As in `evaluate`.
 
     Raises:
@@ -191,7 +196,7 @@ def breakdown_of(
     background_threshold: float = BACKGROUND,
     protocol: Protocol = PROTOCOLS["voc07"],
 ) -> ErrorBreakdown:
-    """The errors in what was paired, across classes too, at the background threshold or a lower one."""
+    """Return the errors of detections that were paired across classes, down to the background threshold."""
     errors = Errors.of(paired, iou_threshold, background_threshold, protocol)
     as_it_is = errors.repaired(())
     return ErrorBreakdown(
@@ -216,12 +221,12 @@ class Errors:
     """False positives by kind, and which truths they could have found.
 
     Attributes:
-        paired: What they are of.
-        protocol: How averages are taken.
-        outcomes: (D,) by place in the order.
+        paired: The ground truth and the detections.
+        protocol: How average precisions are computed.
+        outcomes: (D,) the outcome of each detection, by its place in the order.
         kinds: (D,) as in `ErrorBreakdown.detection_kinds`.
-        target: (D,) the truth that each false positive of a kind that finds one when repaired points at; -1 for others.
-        loose: (T,) ordinary truths that were not found.
+        target: (D,) the truth that each false positive points at, if its kind points at one; -1 for others.
+        loose: (T,) whether each truth is an ordinary one that was not found.
     """
 
     paired: Paired
@@ -233,7 +238,7 @@ class Errors:
 
     @classmethod
     def of(cls, paired: Paired, iou_threshold: float, background_threshold: float, protocol: Protocol) -> Errors:
-        """Finds them, as `error_breakdown` tells them apart."""
+        """Find the errors, by the kinds of `error_breakdown`."""
         (least,) = least_overlaps((iou_threshold,), protocol).tolist()
         outcomes = protocol_outcomes(paired, protocol, np.array([least]))[0]
         kinds, target = _kinds(paired, outcomes, least, background_threshold)
@@ -242,7 +247,7 @@ class Errors:
         return cls(paired, protocol, outcomes, kinds, target, ~difficult & ~found)
 
     def best_candidates(self, kinds: Collection[int]) -> IntsK:
-        """The detection with the best score, of these kinds, that points at each loose truth at which any does."""
+        """Return the best detection of these kinds for each missed truth that any of them points at."""
         pointing = np.flatnonzero(self._are(kinds) & (self.target >= 0))
         pointing = pointing[self.loose[self.target[pointing]]]
         keys = (self.paired.place[pointing], -self.paired.scores[pointing], self.target[pointing])
@@ -258,7 +263,7 @@ class Errors:
         return kinds
 
     def repaired(self, kinds: Collection[int]) -> FloatsC:
-        """(C,) average precisions without the errors of some kinds; NaN for classes without truth."""
+        """Return (C,) average precisions without the errors of some kinds; NaN for classes without ground truth."""
         paired, truths = self.paired, self.paired.truth_counts
         outcomes = self.outcomes.copy()
         outcomes[paired.place[self._are(kinds)]] = IGNORED
@@ -275,21 +280,21 @@ class Errors:
         return np.where((left == 0) & (truths > 0), wrong == 0, averages)
 
     def _are(self, kinds: Collection[int]) -> np.ndarray:
-        """(D,) whether each is a false positive of one of these kinds."""
-        # The last place is that of -1.
+        """Return (D,) whether each is a false positive of one of these kinds."""
+        # Index -1 is the last place.
         chosen = np.zeros(len(ERROR_KINDS) + 1, dtype=bool)
         chosen[list(kinds)] = True
         return chosen[self.kinds]
 
     def _with_hits(self, outcomes: OutcomesN, scores: FloatsK, labels: IntsK) -> tuple[np.ndarray, Bounds]:
-        """Outcomes and their bounds with true positives put in, behind what has their score."""
+        """Return outcomes and bounds with true positives inserted, each after the detections of the same score."""
         paired = self.paired
         places = np.empty(len(labels), dtype=np.int64)
         for c in np.unique(labels):
             start, stop = paired.bounds[c], paired.bounds[c + 1]
             falling = -paired.scores[paired.order[start:stop]]
             places[labels == c] = start + np.searchsorted(falling, -scores[labels == c], side="right")
-        # At the end of one class and the start of the next, the one that belongs to the lower class goes first.
+        # Between the end of a class and the start of the next, the one of the lower class comes first.
         order = np.argsort(labels, kind="stable")
         more = np.cumsum(np.bincount(labels, minlength=paired.classes))
         bounds = paired.bounds + np.concatenate([np.zeros(1, np.int64), more])
@@ -297,7 +302,7 @@ class Errors:
 
 
 def _kinds(paired: Paired, outcomes: OutcomesN, least: float, background: float) -> tuple[OutcomesN, IntsN]:
-    """The kind of each detection, -1 for those that are no false positives, and the truth that it points at, or -1."""
+    """Return the kind of each detection, -1 if it is not a false positive, and the truth that it points at, or -1."""
     ordinary = ~paired.truths.difficult
     own, own_iou = _nearest(paired.pairs, ordinary, len(outcomes))
     other, other_iou = _nearest(paired.others, ordinary, len(outcomes))
@@ -313,7 +318,7 @@ def _kinds(paired: Paired, outcomes: OutcomesN, least: float, background: float)
 
 
 def _nearest(pairs: Pairs, wanted: FlagsT, count: int) -> tuple[IntsN, FloatsN]:
-    """The wanted truth that each detection overlaps most, or -1, and their IoU, or 0."""
+    """Return the wanted truth that each detection overlaps most, or -1, and their IoU, or 0."""
     pairs = pairs.select(wanted[pairs.truth])
     first = pairs.select(np.flatnonzero(np.diff(pairs.detection, prepend=-1)))
     truth, iou = np.full(count, -1), np.zeros(count)
@@ -322,7 +327,7 @@ def _nearest(pairs: Pairs, wanted: FlagsT, count: int) -> tuple[IntsN, FloatsN]:
 
 
 def _turned_iou(boxes: np.ndarray, truths: np.ndarray) -> FloatsN:
-    """(K,) the IoU of boxes (K, 5) with truths (K, 5), turned along them: the better of the two ways."""
+    """Return (K,) the IoU of boxes (K, 5) turned to the angle of truths (K, 5): the better of the two ways."""
     ways = []
     for turn in (0.0, math.pi / 2):
         turned = np.column_stack([boxes[:, :4], truths[:, 4] + turn])
@@ -343,9 +348,9 @@ def _find(order, outcomes, starts, truth, difficult, taken):
 
 
 def _found(order: IntsN, outcomes: OutcomesN, starts: Bounds, truth: IntsK, difficult: FlagsT) -> FlagsT:
-    """(T,) the truths that were found: of every protocol, each true positive's is the free one that it overlaps most.
+    """Return (T,) whether each truth was found: a true positive finds the free one that it overlaps most.
 
-    In VOC's it is even the one that it overlaps most of all, or it would be no true positive.
+    In VOC's protocol that is also the truth that it overlaps most of all; otherwise it would not be a true positive.
     """
     taken = np.zeros(len(difficult), dtype=np.bool_)
     _find(order, outcomes, starts, truth, difficult, taken)

@@ -1,4 +1,4 @@
-"""The figures of a report, derived from overlaps that were found once."""
+"""The metrics of a report, computed from overlaps that were found once."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from rbox_metrics._scores._results import AtThreshold, ClassFigures, CocoFigures
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import FlagsT, FloatsC, FloatsN, FloatsS, FloatsSC, IntsC, IntsN, OutcomesSN
 
-# How many random orders `map_nc_random` is the mean over: as many as LMMRotate's map_nc_robustness_cal.py.
+# The number of random orders of `map_nc_random`: the same as in LMMRotate's map_nc_robustness_cal.py.
 RANDOM_ORDERS = 10
 
 
 def figures_at(
     paired: Paired, protocol: Protocol, iou_thresholds: Sequence[float], max_dets: Sequence[int] | None
 ) -> tuple[tuple[AtThreshold, ...], CocoFigures | None]:
-    """The figures at each IoU threshold, and what only COCO's protocol has."""
+    """Return the metrics at each IoU threshold, and those that only COCO's protocol has."""
     thresholds = least_overlaps(iou_thresholds, protocol)
     truths = paired.truth_counts
     coco = None
@@ -63,45 +63,43 @@ def figures_at(
     return at, coco
 
 
-# mAP_nc claims as LMMRotate does, which calls MMRotate.
+# mAP_nc is computed as LMMRotate does, which calls MMRotate.
 NO_CONFIDENCE = PROTOCOLS["voc07"]
 
 
 def least_overlaps(iou_thresholds: Sequence[float], protocol: Protocol) -> FloatsS:
-    """(S,) the least IoU that is enough: the next float above a threshold that must be exceeded.
+    """Return (S,) the least IoU that is enough; the next float above a threshold that must be exceeded.
 
     Raises:
-        MetricsError: If nothing can exceed it.
+        MetricsError: If no IoU can exceed a threshold.
     """
     thresholds = np.array(iou_thresholds, dtype=np.float64)
     if not protocol.strict:
         return thresholds
     if thresholds.max(initial=0) >= 1:
-        raise MetricsError(
-            "expected IoU thresholds below 1 for a protocol whose overlaps must exceed them, got 1: nothing would count"
-        )
+        raise MetricsError("expected IoU thresholds below 1 for this protocol, whose overlaps must exceed them, got 1")
     return np.nextafter(thresholds, 2)
 
 
 def claims(paired: Paired, protocol: Protocol, thresholds: FloatsS) -> Claims:
-    """What each detection claims, the truth of its class and image that it overlaps most, at rising IoU thresholds."""
+    """Return what each detection claims, the most overlapping truth of its class and image, at rising thresholds."""
     return claims_by_iou(*_best(paired, protocol), paired.truths.difficult, thresholds)
 
 
 def claims_above(paired: Paired, protocol: Protocol, iou_threshold: float, scores: FloatsS) -> Claims:
-    """The same at one IoU threshold for detections of higher scores than each of the rising ones."""
+    """Return what `claims` does at one IoU threshold, for detections of higher scores than each rising threshold."""
     best, best_iou = _best(paired, protocol)
     return claims_by_score(best, best_iou, paired.truths.difficult, iou_threshold, paired.scores, scores)
 
 
 def matches(paired: Paired, thresholds: FloatsS) -> OutcomesSN:
-    """What becomes of each detection where all are matched one to one by falling score: (S, D), by place in `order`."""
+    """Return (S, D) outcomes, by place in `order`, where all are matched one to one by falling score."""
     score_thresholds = np.full(len(thresholds), ANY_SCORE)
     return match_once(paired.ranked, paired.place, paired.truths.difficult, paired.scores, thresholds, score_thresholds)
 
 
 def tied_averages(paired: Paired, thresholds: FloatsS, score_thresholds: FloatsS) -> FloatsSC:
-    """(S, C) VOC07's average precision of the one point that all detections of a class are, without their scores."""
+    """Return (S, C) VOC07's average precision where all detections of a class have the same score: a single point."""
     outcomes = match_once(
         paired.ranked_by_iou, paired.place, paired.truths.difficult, paired.scores, thresholds, score_thresholds
     )
@@ -111,14 +109,15 @@ def tied_averages(paired: Paired, thresholds: FloatsS, score_thresholds: FloatsS
 
 
 def averages_by_input(paired: Paired, claimed: Claims) -> FloatsSC:
-    """(S, C) VOC07's average precisions with the detections in the order of the input."""
+    """Return (S, C) VOC07's average precisions with the detections in the order of the input."""
     return claimed_averages(claimed.take(paired.by_input), paired.bounds, paired.truth_counts, ELEVEN_RECALLS)
 
 
 def random_averages(paired: Paired, claimed: Claims) -> np.ndarray:
-    """(K, S, C) VOC07's average precisions with the detections of each class in K random orders.
+    """Return (K, S, C) VOC07's average precisions with the detections of each class in K random orders.
 
-    The orders are shuffled out of `Paired.order`, which no order of images or files changes, from fixed seeds.
+    The orders are shuffled with fixed seeds, starting from `Paired.order`, which does not depend on how images and
+    files were given.
     """
     claimed = claimed.take(paired.order)
     orders = (shuffled(claimed, paired.bounds, seed) for seed in range(RANDOM_ORDERS))
@@ -173,7 +172,7 @@ def _best(paired: Paired, protocol: Protocol) -> tuple[IntsN, FloatsN]:
 
 
 def _forgotten(paired: Paired, protocol: Protocol) -> FlagsT:
-    """(T,) the difficult truths that the protocol forgets."""
+    """Return (T,) whether the protocol forgets each truth; it forgets difficult ones only."""
     truths = paired.truths
     if not protocol.forgets_difficult:
         return np.zeros(len(truths), dtype=bool)
@@ -184,7 +183,7 @@ def _forgotten(paired: Paired, protocol: Protocol) -> FlagsT:
 def _coco(
     paired: Paired, protocol: Protocol, thresholds: FloatsS, max_dets: Sequence[int]
 ) -> tuple[FloatsSC, CocoFigures]:
-    """(S, C) average precisions, and what else COCO reports."""
+    """Return (S, C) average precisions, and the other metrics that COCO reports."""
     truths = paired.truths
     area, truth_area = paired.areas
     settings, ranges = len(thresholds), list(AREA_RANGES.values())

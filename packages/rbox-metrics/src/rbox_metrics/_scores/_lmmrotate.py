@@ -1,17 +1,17 @@
-"""LMMRotate's F1, as coded there, so that its published numbers can be reproduced and compared with.
+"""LMMRotate's F1, computed as in its code, to reproduce its published numbers and to compare with them.
 
-Source: lmmrotate/modules/f1_metric.py, VisionXLab/mllm-mmrotate at 9475a93. What it does, quirks included:
+Source: lmmrotate/modules/f1_metric.py, VisionXLab/mllm-mmrotate at 9475a93. What it does, with its peculiarities:
 
-- A matrix with a row for each true class, a column for each detected one, and background as the last of both. Every
-  pair of a detection and a truth that overlap enough counts once in it, so that duplicates are hits, and a detection
-  on truths of two classes counts in both rows.
-- A detection on no truth counts as background's; a truth that no detection of its own class overlaps counts as missed,
-  also where one of another class is counted for it.
-- Precision and recall are means over all classes and background, which has neither: even perfect detections of C
+- It counts in a matrix with a row for each true class, a column for each detected class, and background as the last row
+  and column. Every pair of a detection and a truth that overlap enough counts once. So duplicates are hits, and a
+  detection on truths of two classes counts in both rows.
+- A detection without such a truth counts in the row of background. A truth that no detection of its own class overlaps
+  counts as missed, even if a detection of another class counts for it too.
+- Precision and recall are means over all classes and background, for which both are 0: even perfect detections of C
   classes have C / (C + 1). F1 is the harmonic mean of the two means.
-- There are as many classes as the greatest label of a truth says. A detection labelled as the next class counts in
-  background's column; at a greater label the script fails, and the figures here are NaN.
-- Difficult truths are not there.
+- The number of classes is the greatest label in the ground truth plus 1. A detection with the next label counts in the
+  column of background; with a greater label the script fails, and the metrics here are NaN.
+- Difficult truths are ignored.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from rbox_metrics._matching import Paired
 from rbox_metrics._scores._averages import counts_passing
 from rbox_metrics.typing import FloatsS, IntsN
 
-# The score thresholds that it tries, the best of which it reports.
+# The score thresholds that it tries; it reports the best.
 LMMROTATE_F1_THRESHOLDS = tuple(k / 10 for k in range(10))
 
-# The score thresholds that its playground/eval_mmrotate_detector_mapnc.py tries for mAP_nc, likewise.
+# The score thresholds that its playground/eval_mmrotate_detector_mapnc.py tries for mAP_nc; it reports the best.
 LMMROTATE_MAP_NC_THRESHOLDS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.7)
 
 
 def f1_lmmrotate(paired: Paired, iou_threshold: float, passed: IntsN, settings: int) -> tuple[FloatsS, ...]:
-    """Mean precision, mean recall and their F1 at each score threshold.
+    """Return mean precision, mean recall and their F1 at each score threshold.
 
     Args:
         paired: Truths and detections, with the overlaps across classes.
-        iou_threshold: The overlap that is enough.
+        iou_threshold: The least overlap that counts.
         passed: (D,) how many of the rising score thresholds each detection reaches.
         settings: How many score thresholds there are.
 
@@ -62,7 +62,7 @@ def f1_lmmrotate(paired: Paired, iou_threshold: float, passed: IntsN, settings: 
     background = by_threshold(passed[stray], labels[stray])
     columns = columns + background
     rows[:, -1] += background.sum(axis=1)
-    # Detections of the next class, in background's row and column alike.
+    # Detections with the next label, which are in the row and in the column of background.
     hits[:, -1] += background[:, -1]
 
     reached = np.zeros(len(truths), dtype=np.int64)

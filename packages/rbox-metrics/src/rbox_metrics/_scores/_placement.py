@@ -1,4 +1,4 @@
-"""How well the detections that found a truth lie on it, and how many each image has right and wrong."""
+"""How well detections fit the truths that they found, and how many right and wrong ones each image has."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rbox_metrics._scores._averages import precision_recall_f1
 from rbox_metrics._scores._figures import least_overlaps
 from rbox_metrics.typing import FloatsK, FloatsM, IntsM
 
-# Sides that differ by less are taken for a square's, whose angle is any of four.
+# Sides that differ by a smaller share are taken for those of a square, whose angle may be any of four.
 _SQUARE = 1.05
 
 
@@ -41,14 +41,14 @@ class Placement:
     [1]
 
     Attributes:
-        iou_threshold: The overlap that was enough.
-        iou: (K,) of each matched detection and its truth.
-        angle_error: (K,) radians from 0 to pi / 2, between the directions of their longer sides; to pi / 4 where one of
-            them is a square or nearly so (sides within 5 %).
+        iou_threshold: The least overlap of a match.
+        iou: (K,) the IoU of each matched detection and its truth.
+        angle_error: (K,) the angle between the directions of their longer sides, in radians from 0 to pi / 2; at most
+            pi / 4 if one of them is nearly a square (sides within 5 %).
         images: The images' ids, or their numbers as text.
-        hits: (M,) true positives on each.
-        false_positives: (M,) detections that found none.
-        missed: (M,) truths that no detection found.
+        hits: (M,) the true positives on each image.
+        false_positives: (M,) the detections without a truth on each image.
+        missed: (M,) the truths without a detection on each image.
     """
 
     iou_threshold: float
@@ -61,23 +61,24 @@ class Placement:
 
     @property
     def f1(self) -> FloatsM:
-        """(M,) of each image; 1 where there is nothing to find and nothing was detected."""
+        """(M,) the F1 of each image; 1 if there is nothing to find and nothing was detected."""
         _, _, f1 = precision_recall_f1(self.hits, self.false_positives, self.hits + self.missed)
         return np.where(self.hits + self.false_positives + self.missed == 0, 1.0, f1)
 
     def worst(self, count: int) -> list[int]:
-        """The numbers of the images with the lowest F1, of equal ones those with the most errors, then as they come.
+        """Return the numbers of the images with the lowest F1; if equal, those with more errors first, then in order.
 
-        Images without errors are not among them.
+        Images without errors are left out.
         """
         errors = self.false_positives + self.missed
         order = np.lexsort((-errors, self.f1))
         return order[errors[order] > 0][:count].tolist()
 
     def to_dict(self) -> dict[str, Any]:
-        """Means and histograms, and the counts of each image.
+        """Return means and histograms, and the counts of each image.
 
-        The angle errors have two: of 5 degrees each up to 90, and of 20 bins as far as 95 % of them go.
+        The angle errors have two histograms: one with bins of 5 degrees up to 90, and one with 20 bins up to the value
+        that 95 % of them do not exceed.
         """
         edges = np.linspace(self.iou_threshold, 1, 21)
         degrees = np.degrees(self.angle_error)
@@ -104,7 +105,7 @@ class Placement:
 
 
 def placement_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protocol = PROTOCOLS["voc07"]) -> Placement:
-    """Matches detections and truths one to one by falling score, as F1 does, and looks at each match."""
+    """Match detections and truths one to one by falling score, as F1 does, and measure each match."""
     truths, detections = paired.truths, paired.detections
     least = least_overlaps((iou_threshold,), protocol)
     (outcome,) = match_once(
@@ -136,13 +137,13 @@ def placement_of(paired: Paired, *, iou_threshold: float = 0.5, protocol: Protoc
 
 
 def _reach(degrees: np.ndarray) -> float:
-    """A round number that 95 % of the angle errors do not exceed, or all of few."""
+    """Return a round number that 95 % of the angle errors do not exceed; all of them where there are few."""
     most = float(np.quantile(degrees, 0.95, method="higher")) if len(degrees) else 0.0
     return next(end for end in (1, 2, 5, 10, 15, 20, 30, 45, 60, 90) if most <= end or end == 90)
 
 
 def _angle_error(boxes1: np.ndarray, boxes2: np.ndarray) -> np.ndarray:
-    """(K,) between the longer sides of (K, 5) boxes."""
+    """Return (K,) the angles between the longer sides of (K, 5) boxes."""
     boxes1, boxes2 = convert(boxes1, LE90, LE90), convert(boxes2, LE90, LE90)
     square = np.zeros(len(boxes1), dtype=bool)
     for boxes in (boxes1, boxes2):

@@ -1,4 +1,4 @@
-"""The figures at an IoU threshold, of all classes and of each."""
+"""The metrics at an IoU threshold, of all classes and of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """One class at one IoU threshold. Figures are from 0 to 1, and NaN for a class without truth.
+    """The metrics of a class at one IoU threshold, from 0 to 1; NaN for a class without truths.
 
     >>> from rbox_metrics import evaluate, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -18,17 +18,17 @@ class ClassFigures:
     ('ship', 1, 1.0, 0.0)
 
     Attributes:
-        name: The class.
-        truths: How many there are to find, without the difficult ones.
-        difficult: How many difficult ones there are.
-        detections: How many were given, ignored ones included.
-        ap: Average precision by the protocol.
-        ap_nc: The same by VOC07 with every score 1, in the order of the input.
-        ap_nc_tied: The same with all detections as one point of the curve.
-        ap_nc_random: The same in random orders, the mean over them.
-        precision: Of all detections given, matched one to one.
-        recall: Likewise.
-        f1: Likewise.
+        name: The name of the class.
+        truths: How many truths there are to find, without the difficult ones.
+        difficult: How many difficult truths there are.
+        detections: How many detections were given, ignored ones included.
+        ap: The average precision by the protocol.
+        ap_nc: VOC07's average precision with every score 1, in the order of the input.
+        ap_nc_tied: VOC07's average precision with all detections as a single point of the curve.
+        ap_nc_random: VOC07's average precision in random orders, the mean over them.
+        precision: The precision of all given detections, matched one to one.
+        recall: The recall of all given detections, matched one to one.
+        f1: The F1 of all given detections, matched one to one.
     """
 
     name: str
@@ -46,7 +46,7 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """The figures at one IoU threshold, as `evaluate` defines them; NaN where there is no truth.
+    """The metrics at one IoU threshold, as `evaluate` defines them; NaN if there is no ground truth.
 
     >>> from rbox_metrics import evaluate, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -71,7 +71,7 @@ class AtThreshold:
 
 @dataclass(frozen=True)
 class CocoFigures:
-    """What only COCO's protocol has: means over classes with truth and IoU thresholds, NaN where there is none.
+    """The metrics that only COCO's protocol has: means over IoU thresholds and classes with truths; NaN without truths.
 
     >>> from rbox_metrics import evaluate, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -81,11 +81,11 @@ class CocoFigures:
     {1: 0.4, 100: 0.4}
 
     Attributes:
-        max_dets: How many detections of a class count on an image; the last where no other is named.
-        map_by_area: Average precision for truths that are "small", "medium" and "large".
-        mar: Recall with each of `max_dets`.
-        mar_by_area: Recall for truths of each size.
-        mar_per_class: Recall of each class, the mean over IoU thresholds.
+        max_dets: The limits on the detections of a class on an image; the last one holds unless another is named.
+        map_by_area: The mean average precision for truths that are "small", "medium" and "large".
+        mar: The recall with each of `max_dets`.
+        mar_by_area: The recall for truths that are "small", "medium" and "large".
+        mar_per_class: The recall of each class, the mean over IoU thresholds.
     """
 
     max_dets: tuple[int, ...]
@@ -96,7 +96,7 @@ class CocoFigures:
 
     @property
     def figures(self) -> dict[str, Any]:
-        """The figures under torchmetrics' keys."""
+        """The metrics by torchmetrics' names."""
         return {
             **{f"map_{name}": value for name, value in self.map_by_area.items()},
             **{f"mar_{limit}": value for limit, value in self.mar.items()},

@@ -1,4 +1,4 @@
-"""Figures over score thresholds, all from detections that were sorted and matched once."""
+"""Metrics over score thresholds, all from detections that were sorted and matched once."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from rbox_metrics._scores._lmmrotate import f1_lmmrotate
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import FloatsS, FloatsSC, Geometry, ProtocolName
 
-# LMMRotate's playground/map_nc_robustness_cal.py: twenty steps, among which are all that its other scripts try.
+# From LMMRotate's playground/map_nc_robustness_cal.py: twenty steps, including all that its other scripts try.
 GRID = tuple(step / 20 for step in range(20))
 
 
 @dataclass(frozen=True)
 class Best:
-    """The highest value of a figure, and the lowest score threshold that gives it; NaN where it has none.
+    """The highest value of a metric, and the lowest score threshold that gives it; NaN if it has no value.
 
     >>> from rbox_metrics import from_arrays, sweep_scores
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -47,11 +47,11 @@ class Best:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """Figures at each of S score thresholds for C classes, from 0 to 1; NaN for classes without truth.
+    """The metrics at each of S score thresholds for C classes, from 0 to 1; NaN for classes without truths.
 
-    Precision, recall and F1 are of the detections with the threshold's score or a higher one, matched one to one;
-    `micro` over all detections together, `macro` the mean over classes. The `nc` figures are as in `evaluate`, of the
-    detections with a higher score, as LMMRotate filters them.
+    Precision, recall and F1 are those of the detections whose score reaches the threshold, matched one to one: `micro`
+    over all detections together, `macro` as the mean over classes. The `nc` metrics are those of `evaluate`, of the
+    detections whose score exceeds the threshold, as LMMRotate filters them.
 
     >>> from rbox_metrics import from_arrays, sweep_scores
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -62,22 +62,22 @@ class Sweep:
 
     Attributes:
         iou_threshold: The overlap that a detection needs.
-        class_names: Of the columns.
-        thresholds: (S,) rising.
-        precision: (S, C)
-        recall: (S, C)
-        f1: (S, C)
-        precision_micro: (S,)
-        recall_micro: (S,)
-        f1_micro: (S,)
-        f1_macro: (S,)
-        ap_nc: (S, C)
-        map_nc: (S,)
-        map_nc_tied: (S,)
-        map_nc_random: (S,)
-        map_nc_spread: (S,)
-        f1_lmmrotate: (S,) LMMRotate's F1 as coded there: precision and recall are means over the classes and the
-            background, duplicates are hits, and difficult truths are left out.
+        class_names: The classes, in the order of the columns.
+        thresholds: (S,) the rising score thresholds.
+        precision: (S, C) the precision of each class.
+        recall: (S, C) the recall of each class.
+        f1: (S, C) the F1 of each class.
+        precision_micro: (S,) the precision of all detections together.
+        recall_micro: (S,) the recall of all detections together.
+        f1_micro: (S,) the F1 of all detections together.
+        f1_macro: (S,) the mean F1 over classes.
+        ap_nc: (S, C) VOC07's average precision of each class with every score 1.
+        map_nc: (S,) the mean of `ap_nc` over classes.
+        map_nc_tied: (S,) as in `evaluate`.
+        map_nc_random: (S,) as in `evaluate`.
+        map_nc_spread: (S,) as in `evaluate`.
+        f1_lmmrotate: (S,) LMMRotate's F1 as in its code: precision and recall are means over the classes and the
+            background, duplicates are hits, and difficult truths are ignored.
     """
 
     iou_threshold: float
@@ -98,26 +98,26 @@ class Sweep:
     f1_lmmrotate: FloatsS
 
     def best(self, figure: str, among: Iterable[float] | None = None) -> Best:
-        """The best threshold for all classes in common.
+        """Return the best threshold, the same one for all classes.
 
         Args:
-            figure: One of those with a value per threshold, such as "map_nc" or "f1_macro".
-            among: Looks only at these thresholds, such as `LMMROTATE_MAP_NC_THRESHOLDS`. None: at all.
+            figure: The name of a metric with a value per threshold, such as "map_nc" or "f1_macro".
+            among: The thresholds that may be chosen, such as `LMMROTATE_MAP_NC_THRESHOLDS`. Default: all.
 
         Raises:
-            MetricsError: If there is no such figure, or none of the thresholds was swept.
+            MetricsError: If there is no such metric, or `among` has none of the thresholds.
         """
         if figure not in PER_THRESHOLD:
-            raise MetricsError(f"expected a figure among {', '.join(PER_THRESHOLD)}, got {figure!r}")
+            raise MetricsError(f"expected a metric among {', '.join(PER_THRESHOLD)}, got {figure!r}")
         chosen = np.ones(len(self.thresholds), bool) if among is None else np.isin(self.thresholds, list(among))
         if not chosen.any():
             swept = ", ".join(f"{value:g}" for value in self.thresholds)
-            raise MetricsError(f"expected thresholds among those swept, {swept}, got none of them")
+            raise MetricsError(f"expected at least one of the thresholds {swept}, got none of them")
         return _best(getattr(self, figure)[chosen], self.thresholds[chosen])
 
     @property
     def best_per_class(self) -> dict[str, Best]:
-        """The best F1 of each class, and its own threshold."""
+        """The best F1 of each class, with the threshold that gives it."""
         return {name: _best(self.f1[:, c], self.thresholds) for c, name in enumerate(self.class_names)}
 
     @property
@@ -126,7 +126,7 @@ class Sweep:
         return mean_known(np.array([best.value for best in self.best_per_class.values()]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON but for NaN: arrays are lists."""
+        """Return everything as a dictionary; arrays become lists, NaN stays."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             **{name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in values.items()},
@@ -137,7 +137,7 @@ class Sweep:
         }
 
 
-# The figures that `Sweep.best` knows: the higher the better.
+# The metrics that `Sweep.best` knows: higher is better.
 PER_THRESHOLD = (
     "precision_micro",
     "recall_micro",
@@ -160,7 +160,7 @@ def sweep_scores(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Sweep:
-    """What becomes of the figures where only detections of some score are kept, and the rest thrown away.
+    """Compute the metrics as a function of the score threshold.
 
     >>> from rbox_metrics import from_arrays, sweep_scores
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -174,10 +174,10 @@ def sweep_scores(
     Args:
         truth: As in `evaluate`.
         predictions: As in `evaluate`.
-        class_names: What the labels of both index.
-        thresholds: Rising scores. The default are the twenty steps 0, 0.05, ..., 0.95.
-        iou_threshold: Above 0, up to 1.
-        protocol: Says, as in `evaluate`, which geometry is compared, and whether the IoU must exceed its threshold.
+        class_names: The classes, in the order of the labels.
+        thresholds: Rising score thresholds. Default: 0, 0.05, ..., 0.95.
+        iou_threshold: The overlap that a detection needs, above 0, up to 1.
+        protocol: Which geometry is compared, and whether the IoU must exceed its threshold, as in `evaluate`.
         geometry: As in `evaluate`.
 
     Raises:
@@ -192,13 +192,13 @@ def sweep_scores(
 
 
 def sweep_of(paired: Paired, protocol: Protocol, iou_threshold: float, thresholds: Sequence[float] = GRID) -> Sweep:
-    """The sweep over detections that were paired, across classes too, at the IoU threshold or a lower one."""
+    """Return the sweep of detections that were paired across classes, down to the IoU threshold."""
     steps = as_array(thresholds, np.float64, "thresholds")
     if steps.ndim != 1 or not len(steps) or not (np.diff(steps) > 0).all() or np.isnan(steps).any():
         raise MetricsError(f"expected rising score thresholds, got {steps.tolist()}")
     least = least_overlaps((iou_threshold,), protocol)
     settings = np.full(len(steps), least[0])
-    # A detection counts at the first so many thresholds.
+    # How many thresholds, from the first, each detection passes.
     passed = np.searchsorted(steps, paired.scores, side="right")
 
     outcomes = matches(paired, least)[0]
@@ -238,7 +238,7 @@ def sweep_of(paired: Paired, protocol: Protocol, iou_threshold: float, threshold
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """(..., C) -> (...), the mean over the classes with truth, NaN without any."""
+    """Return (...) of (..., C): the mean over the classes with ground truth, NaN without any."""
     known = ~np.isnan(values)
     count = known.sum(axis=-1)
     total = np.where(known, values, 0).sum(axis=-1)

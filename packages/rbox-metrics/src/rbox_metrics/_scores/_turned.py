@@ -1,4 +1,4 @@
-"""What it suggests where detections lie as objects do, and all are turned otherwise: a convention read as another."""
+"""Finds a misread angle convention: place and size of detections are right, and nearly all have a wrong angle."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from rbox_formats import LE90, convert
 from rbox_metrics._matching import Paired
 from rbox_metrics.typing import FloatsK
 
-# A detection lies as a truth does where their centres are no farther apart than this share of the short side, and their
-# sides differ by no more than this share; of nearly square ones the angle says nothing.
+# A detection has the place of a truth if their centres are at most this share of the short side apart, and their sides
+# differ by at most this share. Truths that are nearly square are not used: their angle says nothing.
 _CENTRE, _SIDES, _SQUARE = 0.25, 0.1, 1.3
-# Angles within this are the same, radians. Of so many pairs at least, this share is all, and half of them none.
+# Angles that differ by less are equal, in radians. At least this number of pairs is needed; nearly all means at least
+# this share of them, and the angles count as right if more than this share is.
 _SAME = math.radians(5)
 _FEWEST, _ALL, _FEW = 3, 0.8, 0.5
-# So many truths are looked at, evenly spread over the images.
+# At most this number of truths is used, evenly spread over the images.
 _MOST = 2000
 
 
 @dataclass(frozen=True)
 class Turned:
-    """A misreading of angles that explains what was found.
+    """A misread angle convention that explains the angles of the detections.
 
     Attributes:
-        kind: A key of `MISREADINGS`.
-        pairs: How many detections lie as a truth of their class does: the same centre and sides, whatever the angle.
-        turned_alike: How many of these have the angle that the misreading would give them.
-        right: How many have the truth's.
+        kind: The kind of misreading, a key of `MISREADINGS`.
+        pairs: How many detections have the centre and the sides of a truth of their class, whatever their angle.
+        turned_alike: How many of these have the angle that the misreading gives.
+        right: How many of these have the angle of the truth.
     """
 
     kind: str
@@ -46,7 +47,7 @@ class Turned:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Ready for JSON, with what it says in words as `text`."""
+        """Return a dictionary for JSON, with the explanation in words as `text`."""
         return {**asdict(self), "text": str(self)}
 
 
@@ -55,8 +56,8 @@ def _nearest(expected: FloatsK, angle: FloatsK, period: float = math.pi) -> Floa
     return np.minimum(apart, period - apart)
 
 
-# The distance of detected angles (K,) from what a misreading makes of the truths' (K,), both `le90`, and what it says.
-# An upright box has its long side along x or y.
+# For each misreading, what it says, and the difference between the detected angles (K,) and those that it makes of the
+# truths' angles (K,), both `le90`. An upright box has its long side along x or y.
 MISREADINGS: Mapping[str, tuple[str, Callable[[FloatsK, FloatsK], FloatsK]]] = {
     "mirrored": (
         "are turned the other way: it seems that clockwise was read as counter-clockwise, or the reverse",
@@ -78,7 +79,7 @@ MISREADINGS: Mapping[str, tuple[str, Callable[[FloatsK, FloatsK], FloatsK]]] = {
 
 
 def turned_of(paired: Paired) -> Turned | None:
-    """The misreading that explains why nearly all detections that lie as objects do are turned otherwise."""
+    """Return the misread convention that explains why nearly all well placed detections have wrong angles, or None."""
     truth, found = _angles(paired)
     if len(truth) < _FEWEST:
         return None
@@ -93,7 +94,7 @@ def turned_of(paired: Paired) -> Turned | None:
 
 
 def _angles(paired: Paired) -> tuple[FloatsK, FloatsK]:
-    """The `le90` angles of truths and of the detections that lie as they do but for the angle, (K,) each."""
+    """Return (K,) the `le90` angles of truths, and of the detections that differ from them in nothing but the angle."""
     truths, detections = paired.truths, paired.detections
     chosen = np.unique(np.linspace(0, len(truths) - 1, min(len(truths), _MOST)).astype(np.int64))
     group = detections.image_index * paired.classes + detections.labels

@@ -1,4 +1,4 @@
-"""Which of overlapping detections stay: NMS, and windows joined."""
+"""Decides which of overlapping detections stay: NMS, and the joining of windows."""
 
 from rbox_metrics._suppression._nms import merge_windows, nms_rotated, soft_nms_rotated
 from rbox_metrics._suppression._windows import merge_records

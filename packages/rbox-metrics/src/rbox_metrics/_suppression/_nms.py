@@ -26,20 +26,22 @@ from rbox_metrics.typing import Backend, BoxesN, FlagsN, FloatsN, IntsN, QuadsN
 
 S = TypeVar("S", BoxesN, QuadsN)
 
-# The least overlap that counts as one: no product with 1 less it, or with the Gaussian of it, differs from the factor.
+# Smaller overlaps are ignored: they do not change a score that is multiplied by 1 minus the overlap, or by its
+# Gaussian.
 _ANY_OVERLAP = 1e-20
 
-# The best boxes, whose rivals are looked for first; then those of twice as many, and so on up to the most at a time:
-# what goes meanwhile is not asked for its own, and where boxes crowd the first few take away most.
+# How many of the best boxes are searched for in the first turn, and at most in one turn; each turn has twice as many as
+# the one before. A box that is suppressed in a turn needs no search later, and where boxes crowd the first few suppress
+# most.
 _FIRST_TURN, _LARGEST_TURN = 128, 4096
 
-# Pairs near enough for a look that a turn is to come to; so many for each box that is left, since these were arranged,
-# make it worth while to do so anew without those that went.
+# How many near pairs a turn should have; and how many near pairs per remaining box, since the last index was made, make
+# it worth while to make a new index without the suppressed boxes.
 _NEAR, _WORTH_ARRANGING = 2**18, 4
 
 
 def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = None, *, backend: Backend = "auto") -> Any:
-    """Greedy non-maximum suppression: a box goes where a better one that stays overlaps it by more than the threshold.
+    """Suppress boxes that overlap a better kept one by more than the threshold (greedy non-maximum suppression).
 
     >>> boxes = [[50, 40, 20, 10, 0.0], [52, 40, 20, 10, 0.0], [90, 40, 20, 10, 0.0]]
     >>> nms_rotated(boxes, [0.5, 0.9, 0.7], iou_threshold=0.5).tolist()
@@ -48,14 +50,14 @@ def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = Non
     Args:
         boxes: (N, 5) as (cx, cy, w, h, angle), in pixels and radians; or quads (N, 4, 2), as in `quad_iou`. An array, a
             list or a torch tensor.
-        scores: (N,). Of equal ones the first in the input is the better.
+        scores: (N,) the scores. Of boxes with equal scores, the first in the input is the better one.
         iou_threshold: From 0 to 1; an IoU equal to it does not suppress.
-        labels: (N,) whole numbers: boxes suppress only boxes of their own label. None: each suppresses any.
-        backend: As in `box_iou_rotated`, but "auto" is always "numba": boxes go one after the other, which is the CPU's
-            work. Memory grows with the boxes, also where they crowd; "reference" takes it for every pair.
+        labels: (N,) whole numbers; a box suppresses only boxes of its own label. Default: it suppresses any box.
+        backend: As in `box_iou_rotated`, but "auto" is always "numba", since boxes are processed one after the other.
+            Memory is linear in the number of boxes; with "reference" it is quadratic.
 
     Returns:
-        The indices of the boxes that stay, best first. Torch tensors give a tensor on their device.
+        The indices of the boxes that stay, best first. For torch tensors, a tensor on their device.
 
     Raises:
         MetricsError: If a box or score is not a number, or the lengths differ.
@@ -63,7 +65,7 @@ def nms_rotated(boxes: Any, scores: Any, iou_threshold: float, labels: Any = Non
     shapes = as_array(boxes, np.float64, "boxes")
     checked, score, group = _checked(shapes, scores, labels, check_quads if shapes.ndim == 3 else check_boxes)
     best_first = np.argsort(-score, kind="stable")
-    # Each box in a window of its own: any other may suppress it.
+    # Each box has its own window, so any other box may suppress it.
     keep = _kept(checked, best_first, group, np.arange(len(checked)), iou_threshold, backend)
     return like(best_first[keep[best_first]], boxes, scores)
 
@@ -79,7 +81,7 @@ def soft_nms_rotated(
     score_threshold: float = 0.001,
     backend: Backend = "auto",
 ) -> tuple[Any, Any]:
-    """Soft-NMS: overlapping boxes lose score instead of going.
+    """Lower the scores of boxes that overlap better ones instead of dropping them (Soft-NMS).
 
     After Bodla et al., "Soft-NMS -- Improving Object Detection With One Line of Code", ICCV 2017, figure 2 and
     equations 2 and 3: the best box is picked, the scores of its rivals are multiplied by 1 - IoU ("linear", where the
@@ -92,17 +94,17 @@ def soft_nms_rotated(
 
     Args:
         boxes: As in `nms_rotated`.
-        scores: (N,) of 0 or more. Of equal ones the first in the input is picked first.
+        scores: (N,) numbers of 0 or more. Of boxes with equal scores, the first in the input is picked first.
         labels: As in `nms_rotated`.
-        method: "linear" or "gaussian".
-        iou_threshold: From 0 to 1, for "linear".
-        sigma: Above 0, for "gaussian".
-        score_threshold: Boxes whose score is or falls below it go.
-        backend: As in `nms_rotated`. Memory grows with the number of pairs that overlap.
+        method: How scores are lowered: "linear" or "gaussian".
+        iou_threshold: With "linear", the least IoU that lowers a score, from 0 to 1.
+        sigma: With "gaussian", the width of the Gaussian, above 0.
+        score_threshold: Boxes whose score is, or falls, below it are dropped.
+        backend: As in `nms_rotated`. Memory grows with the number of overlapping pairs.
 
     Returns:
-        The indices of the boxes that stay, as picked, and their new scores, which never rise. Torch tensors give
-        tensors on their device.
+        The indices of the boxes that stay, in the order in which they were picked, and their new scores, which never
+        rise. For torch tensors, tensors on their device.
 
     Raises:
         MetricsError: If a box or score is not a number, a score is negative, or the lengths differ.
@@ -126,7 +128,7 @@ def soft_nms_rotated(
         from rbox_metrics._overlaps import overlapping_pairs
         from rbox_metrics._suppression import _nms_kernels
 
-        # Every pair that overlaps at all; in which order they lose to one box is no matter.
+        # Every pair that overlaps at all; the order of the boxes that lose to one box does not matter.
         pairs = overlapping_pairs(checked, group, checked, group, _ANY_OVERLAP)
         starts = np.searchsorted(pairs.detection, np.arange(len(checked) + 1))
         lowered = score.copy()
@@ -145,12 +147,12 @@ def merge_windows(
     iou_threshold: float = 0.1,
     backend: Backend = "auto",
 ) -> IntsN:
-    """Joins the detections of overlapping windows over one image.
+    """Join the detections of overlapping windows over one image.
 
-    What two windows both saw is kept once. Greedy suppression within each class, where a box that stays suppresses
-    boxes of other windows only: duplicates within one window are the detector's own, and stay. The better of two boxes
-    is that of the higher score; then that whose centre lies further inside its window, since a box seen whole is better
-    than one cut by a border; then the first in the input.
+    An object that two windows show is kept once, by greedy suppression within each class. A box suppresses only boxes
+    of other windows: duplicates within one window are errors of the detector, and stay. The better of two boxes is the
+    one with the higher score; of equal ones, the one whose centre is further inside its window, since it may be cut
+    less by the window's border; then the first in the input.
 
     >>> windows = [[0, 0, 100, 100], [80, 0, 180, 100]]
     >>> merge_windows([[95, 50, 10, 5, 0], [96, 50, 10, 5, 0]], [0, 0], [0.9, 0.8], [0, 1], windows).tolist()
@@ -158,10 +160,10 @@ def merge_windows(
 
     Args:
         boxes: (N, 5) as (cx, cy, w, h, angle), in pixels of the image and radians.
-        labels: (N,) whole numbers.
-        scores: (N,), or None where the detector gives none.
-        window_index: (N,) which window each box was seen in.
-        windows: (M, 4) as (x0, y0, x1, y1), in pixels of the image.
+        labels: (N,) whole numbers, the classes of the boxes.
+        scores: (N,) the scores, or None if the detector gives none.
+        window_index: (N,) the number of the window in which each box was detected.
+        windows: (M, 4) the windows as (x0, y0, x1, y1), in pixels of the image.
         iou_threshold: From 0 to 1; an IoU equal to it does not suppress.
         backend: As in `box_iou_rotated`.
 
@@ -169,7 +171,7 @@ def merge_windows(
         The indices of the boxes that stay, in the order of the input.
 
     Raises:
-        MetricsError: If a box, score or window is not a number, a window index has no window, or the lengths differ.
+        MetricsError: If a box, score or window is not a number, there is no window of an index, or the lengths differ.
     """
     checked = check_boxes(boxes, "boxes")
     n = len(checked)
@@ -186,7 +188,7 @@ def merge_windows(
 def _kept(
     boxes: BoxesN | QuadsN, best_first: IntsN, group: IntsN, window: IntsN, iou_threshold: float, backend: Backend
 ) -> FlagsN:
-    """Which boxes stay, where a box that stays suppresses those of its group and of other windows."""
+    """Return which boxes stay; a box that stays suppresses those of its group that come from other windows."""
     check_fraction(iou_threshold, "iou_threshold")
     _check_cpu_backend(backend)
     if backend == "reference":
@@ -207,7 +209,7 @@ def _kept(
     while start < len(boxes):
         turn, start, near = best_first[start : start + size], start + size, 0
         turn = turn[~suppressed[turn]]
-        # In a crowd some of the turn at a time, each of which rids the next of rivals.
+        # Where boxes crowd, a part of the turn at a time: each part may suppress boxes of the next.
         for place, other in index.near(extents[turn], group[turn], iou_threshold):
             near += len(place)
             first, second = turn[place], left[other]
@@ -216,7 +218,7 @@ def _kept(
             first, second = first[rivals], second[rivals]
             too_much = kernels.overlaps_of_pairs(shapes, shapes, first, second, False) > iou_threshold
             _nms_kernels.suppress(first[too_much], second[too_much], suppressed)
-        # In a crowd, turns of as many as are worked off at a time: what goes meanwhile is not looked for.
+        # Where boxes crowd, turns are smaller: boxes that are suppressed meanwhile need no search.
         size = min(2 * size, _LARGEST_TURN, max(_FIRST_TURN, size * _NEAR // max(near, 1)))
         seen += near
         if seen > _WORTH_ARRANGING * len(left):
@@ -239,5 +241,5 @@ def _check_cpu_backend(backend: str) -> None:
     if backend == "triton":
         raise MetricsError(
             "expected backend 'auto', 'reference' or 'numba' for suppression, got 'triton'",
-            remedy="Leave it at 'auto': tensors on a GPU are taken and given back.",
+            remedy="Use 'auto': it takes tensors on a GPU, and returns tensors on that GPU.",
         )

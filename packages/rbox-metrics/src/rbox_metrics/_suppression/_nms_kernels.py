@@ -1,4 +1,4 @@
-"""The steps of suppression that go one box after the other, compiled by Numba."""
+"""The steps of suppression that process one box after the other, compiled by Numba."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rbox_metrics._jit import jit
 @jit
 @no_type_check
 def suppress(first, second, suppressed):
-    """Marks what stays and overlaps too much, best first: second[k] goes unless first[k], a better box, went before.
+    """Mark which boxes stay, best first: second[k] is dropped unless first[k], a better box, was dropped before.
 
     Args:
         first: (K,) the better box of each pair, from the best on.
-        second: (K,) the other.
-        suppressed: (N,) bool, changed in place.
+        second: (K,) the worse box of each pair.
+        suppressed: (N,) bool, whether each box is suppressed; changed in place.
     """
     for k in range(len(first)):
         if not suppressed[first[k]]:
@@ -28,25 +28,26 @@ def suppress(first, second, suppressed):
 @jit
 @no_type_check
 def soften(starts, second, overlaps, scores, linear, iou_threshold, sigma, least):
-    """Soft suppression: picks the best, lowers its rivals' scores, and so on.
+    """Suppress softly: pick the best box, lower the scores of those that overlap it, and repeat.
 
     Args:
-        starts: (N + 1,) where the rivals of each box begin in the next two.
-        second: (K,) the rivals; the box itself may be among them.
-        overlaps: (K,) their overlaps with it, above 0.
-        scores: (N,) changed in place.
-        linear: Or Gaussian.
-        iou_threshold: Where linear, rivals from this overlap on lose.
-        sigma: Of the Gaussian.
-        least: A box with a lower score goes.
+        starts: (N + 1,) where the rivals of each box begin in `second` and `overlaps`.
+        second: (K,) the rivals, the boxes that overlap a box; the box itself may be among them.
+        overlaps: (K,) the rivals' overlaps with the box, above 0.
+        scores: (N,) the scores; changed in place.
+        linear: Whether scores are lowered linearly; otherwise by a Gaussian.
+        iou_threshold: If linear, the least overlap that lowers a score.
+        sigma: The width of the Gaussian.
+        least: Boxes with a lower score are dropped.
 
     Returns:
-        (P,) the boxes picked, best first; their scores are then those that they were picked with.
+        (P,) the picked boxes, best first; `scores` then has the scores with which they were picked.
     """
     picked = np.zeros(len(scores), dtype=np.bool_)
     order = np.empty(len(scores), dtype=np.int64)
     count = 0
-    # Best first, and of equals the first. Scores only fall: what comes up with an outdated one goes back with its own.
+    # Best first, and of equal ones the first. Scores only fall: a box whose score has fallen is put back with the new
+    # one.
     heap = [(-scores[i], i) for i in range(len(scores)) if scores[i] >= least]
     heapq.heapify(heap)
     while len(heap) > 0:

@@ -1,4 +1,4 @@
-"""Predictions on windows of images as predictions on the images."""
+"""Turns predictions on windows of images into predictions on the images."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ _logger = logging.getLogger("rbox_metrics")
 def merge_records(
     records: Iterable[ImageRecord], *, iou_threshold: float = 0.1, window_size: int | None = None
 ) -> Iterator[ImageRecord]:
-    """Joins the records of windows to those of their images, in the order in which these come first.
+    """Join the records of windows to records of their images, in the order in which images first appear.
 
-    How the windows are named, by their size or by DOTA's kit's scale, is said in the log.
+    The log says how the windows are named: with their size, or with a scale, as DOTA's kit does.
 
     Args:
-        records: Their image ids are windows' names, see `rbox_formats.tiling.locate`.
+        records: The records of windows; their image ids are names of windows (see `rbox_formats.tiling.locate`).
         iou_threshold: As in `merge_windows`.
-        window_size: The side to which windows were resized, in pixels; of windows named by a scale, which are not, the
-            side that they are seen at. None: they were not; of the others what the record says, else 1024.
+        window_size: For windows named with their size, the side to which they were resized, in pixels; by default they
+            were not resized. For windows named with a scale, their side in pixels; by default the size of the record,
+            or 1024 if it has none.
 
     Raises:
-        RboxError: If an image id is no window's name, or only some of the windows have scores.
+        RboxError: If an image id is not the name of a window, or only some of the windows have scores.
     """
     parts: dict[str, list[tuple[tiling.NamedWindow, ImageRecord]]] = defaultdict(list)
     count = by_scale = 0
@@ -51,10 +52,10 @@ def merge_records(
 def merged(
     image_id: str, parts: list[tuple[tiling.NamedWindow, ImageRecord]], iou_threshold: float = 0.1
 ) -> ImageRecord:
-    """The record of an image from those of its windows, whose boxes are in pixels of each window as it was seen."""
+    """Return the record of an image from those of its windows, which are in pixels of the window as it was seen."""
     scored = {record.scores is not None for _, record in parts if len(record)}
     if len(scored) > 1:
-        raise MetricsError(f"expected scores on every window of {quoted(image_id)} or on none, got them on some")
+        raise MetricsError(f"some windows of {quoted(image_id)} have scores and others do not")
     boxes = np.concatenate([tiling.to_image(record.boxes, window) for window, record in parts])
     labels = np.concatenate([record.labels for _, record in parts])
     scores = np.concatenate([r.scores for _, r in parts if r.scores is not None]) if True in scored else None

@@ -1,6 +1,6 @@
-"""Pictures of reports, for papers, a sheet of the images with the most errors, and one of any images.
+"""Pictures of reports for papers, and sheets of images with their right and wrong detections.
 
-They need matplotlib: `pip install 'rbox-metrics[plot]'`. The sheets do without.
+The pictures of reports need matplotlib: `pip install 'rbox-metrics[plot]'`. The sheets do not.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether scores are what they say: reliability curves."""
+"""Reliability curves: whether scores are probabilities."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _MARKERS = "osD^vPX"
 
 @styled
 def reliability(parts: Mapping[str, Mapping[str, Any]]) -> Figure | None:
-    """The share of detections that are right over their score, and below it how many there are of each score.
+    """Draw the share of right detections over the score, and below it how many detections have each score.
 
     Args:
         parts: `Calibration.to_dict()` of each run.
 
     Returns:
-        None where no run has scores that are probabilities.
+        None if no run has scores that are probabilities.
     """
     scored = {name: part for name, part in parts.items() if sum(part["counts"])}
     if not scored:

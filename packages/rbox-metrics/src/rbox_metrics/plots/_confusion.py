@@ -1,4 +1,4 @@
-"""Which class is taken for which, as a heat map."""
+"""The confusion matrix as a heat map."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rbox_metrics.plots.style import COLUMN, GREY, new_figure, say_nothing_there
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Up to so many rows their numbers can be read on a page.
+# With more rows, their numbers cannot be read on a page.
 MOST_WITH_COUNTS = 22
 _CELL, _CELL_WITHOUT_COUNTS = 0.24, 0.145  # inches
 _LEAST_SIDE = 1.8
@@ -21,13 +21,13 @@ _LONGEST_NAME = 28
 
 @styled
 def heat_map(run: str, part: Mapping[str, Any]) -> Figure:
-    """Rows are true classes, columns what they were detected as; a shade is the cell's share of its row.
+    """Draw the matrix: rows are true classes, columns detected ones; the shade is the cell's share of its row.
 
-    Shades go by the square root of the share, which shows a few percent beside a hundred. Counts are written where
-    there is room. Classes that are neither there nor detected are left out; a row without truths is hatched.
+    Shades follow the square root of the share, so that a few percent are visible beside a hundred. Counts are written
+    where there is room. Classes without truths and detections are left out; a row without truths is hatched.
 
     Args:
-        run: Its name.
+        run: The name of the run.
         part: `Confusion.to_dict()`.
     """
     from matplotlib.colors import PowerNorm

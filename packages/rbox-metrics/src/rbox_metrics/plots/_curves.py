@@ -35,19 +35,18 @@ if TYPE_CHECKING:
 
 _COLUMNS, _MANY, _COLUMNS_OF_MANY = 5, 20, 7  # small pictures beside each other; more where there are many
 _LETTER, _LEAST_TITLE = 0.58, 4.8  # a letter's width over its size, and the least size of a title, points
-_MOST_AVERAGES = 4  # what there is room for above one
+_MOST_AVERAGES = 4  # how many there is room for above a picture
 _MOST_NAMED = 6  # classes beside the curves of one run, each with a colour of its own
 _NAMES = 1.2  # room for their names, inches
 
 
 @styled
 def mean_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """The mean over classes of each run; of a single run, the classes' curves as well, named beside them.
+    """Draw the mean curve of each run; for a single run also the curves of its classes, named beside them.
 
-    Of many classes the best and the worst are named and have colours, the others are grey, as are those of which
-    nothing is found. Classes without truth have
-    no curve. The precision at a recall is the best at that recall or a higher one, and 0 where the recall is not
-    reached.
+    If there are many classes, the best and the worst are named and have colours. The others are grey, and so are those
+    without any found object. Classes without truths have no curve. The precision at a recall is the best at that recall
+    or a higher one, and 0 if the recall is not reached.
 
     Args:
         parts: `Curves.to_dict()` of each run.
@@ -75,7 +74,7 @@ def mean_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def _curves_of_classes(axes: Axes, part: Mapping[str, Any], run: str) -> None:
-    """The curves of a single run: each class that has truth, and the mean over them where there are several."""
+    """Draw a single run: a curve for each class with ground truth, and their mean if there are several."""
     there = [curve for curve in part["classes"] if curve["truths"]]
     if not there:
         say_nothing_there(axes, "no truth")
@@ -107,14 +106,14 @@ def _curves_of_classes(axes: Axes, part: Mapping[str, Any], run: str) -> None:
 
 
 def _mean_average(part: Mapping[str, Any]) -> float:
-    """The mean over the classes with truth of their average precisions, percent."""
+    """Return the mean average precision over the classes with ground truth, in percent."""
     averages = percent([curve["average_precision"] for curve in part["classes"]])
     known = averages[~np.isnan(averages)]
     return float(known.mean()) if len(known) else float("nan")
 
 
 def _end(part: Mapping[str, Any], precision: list[float | None]) -> tuple[float, float]:
-    """The last point before a curve falls to nothing."""
+    """Return the last point before a curve falls to zero."""
     values = percent(precision)
     reached = np.flatnonzero(values > 0)
     last = int(reached[-1]) if len(reached) else 0
@@ -123,10 +122,10 @@ def _end(part: Mapping[str, Any], precision: list[float | None]) -> tuple[float,
 
 @styled
 def class_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """A small picture for each class, with the curves of all runs and their average precisions above it.
+    """Draw a small picture for each class, with the curves of all runs and their average precisions above.
 
-    Classes are by name, in the order in which the runs have them; a run without the class has no curve there. Classes
-    without truth in any run are left out.
+    Classes are matched by name, in the order in which the runs have them; a run without the class has no curve there.
+    Classes without truths in every run are left out.
 
     Args:
         parts: `Curves.to_dict()` of each run.
@@ -182,7 +181,7 @@ def class_curves(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def _step(axes: Axes, part: Mapping[str, Any], precision: list[float | None], **look: Any) -> list[Any]:
-    """A precision holds down to the recall before it, since it is the best of all from there on."""
+    """Draw a curve as steps: a precision is the best from its recall on, and holds down to the recall before."""
     return axes.plot(percent(part["recalls"]), percent(precision), drawstyle="steps-pre", **look)
 
 

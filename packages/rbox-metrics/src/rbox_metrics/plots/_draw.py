@@ -1,4 +1,4 @@
-"""All pictures of some reports, as figures and as files."""
+"""All pictures of some reports, as figures of matplotlib and as files."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ _TOGETHER: tuple[tuple[str, str, Callable[[Parts], Figure | None]], ...] = (
     ("calibration", "calibration", reliability),
     ("errors", "errors", costs),
 )
-# Those of a single run, likewise.
+# The pictures of a single run: their names, the part of the report that they show, and what draws them.
 _EACH: tuple[tuple[str, str, Callable[[str, Mapping[str, Any]], Figure]], ...] = (
     ("confusion", "confusion", heat_map),
     ("placement", "placement", histograms),
 )
 _PARTS = tuple(dict.fromkeys(part for _, part, _ in (*_TOGETHER, *_EACH)))
 
-# With the picture's name before it and a number behind it, far below a file system's 255 bytes, whatever the letters.
+# With the picture's name before it and a number after it, far below a file system's 255 bytes, whatever the letters.
 _LONGEST_NAME = 40
 
 _ANOTHER = "Evaluate again with this version: the report is another's."
 
 
 def draw(reports: Mapping[str, Any], folder: str | Path) -> list[Path]:
-    """Writes every picture that `figures` makes as a PNG of 300 dots per inch, whole or not at all.
+    """Write every picture that `figures` makes as a PNG of 300 dots per inch, whole or not at all.
 
     >>> import tempfile
     >>> from rbox_metrics import evaluate, from_arrays
@@ -62,10 +62,10 @@ def draw(reports: Mapping[str, Any], folder: str | Path) -> list[Path]:
 
     Args:
         reports: As in `figures`.
-        folder: Made where it is missing. What else is in it stays.
+        folder: The folder to write to; it is created if it is missing, and other files in it stay.
 
     Returns:
-        The files: `<name>.png`.
+        The paths of the files, `<name>.png`.
 
     Raises:
         MetricsError: As in `figures`.
@@ -78,12 +78,12 @@ def draw(reports: Mapping[str, Any], folder: str | Path) -> list[Path]:
 
 
 def figures(reports: Mapping[str, Any]) -> dict[str, Figure]:
-    """The pictures of what full reports found, at their lowest IoU threshold.
+    """Return the pictures of full reports, at their lowest IoU threshold.
 
-    All runs together: `pr-curves` (the means over classes), `pr-classes` (a small picture for each class),
-    `score-thresholds` (mAP_nc and F1), `calibration` and `errors`. For each run `confusion-<run>` and
-    `placement-<run>`, the run's name without what a file's name cannot have. A picture is left out where no report has
-    what it shows.
+    Pictures of all runs together: `pr-curves` (the means over classes), `pr-classes` (a small picture for each class),
+    `score-thresholds` (mAP_nc and F1), `calibration` and `errors`. Pictures of each run: `confusion-<run>` and
+    `placement-<run>`, where the run's name is changed to a valid file name. A picture is left out if no report has what
+    it shows.
 
     >>> from rbox_metrics import evaluate, from_arrays
     >>> truth = from_arrays([[50, 40, 20, 10, 0.3], [90, 70, 30, 12, -0.5]], labels=[0, 1], image_index=[0, 1])
@@ -93,22 +93,23 @@ def figures(reports: Mapping[str, Any]) -> dict[str, Figure]:
     ['calibration', 'confusion-mine', 'errors', 'placement-mine', 'pr-classes', 'pr-curves', 'score-thresholds']
 
     Args:
-        reports: What `Report.to_dict()` gives, or its JSON file, by the name of the run.
+        reports: The reports by the name of the run; each is what `Report.to_dict()` returns, or what its JSON file
+            contains.
 
     Returns:
-        Matplotlib figures by name.
+        The figures of matplotlib, by name.
 
     Raises:
-        MetricsError: If there is no report, one has none of the parts that pictures show or another version's, or
-            matplotlib is not there.
-    """
+        MetricsError: If there is no report, a report has none of the parts that pictures show or comes from another
+            version, or matplotlib is not installed.
+    """  # words: figures
     if not reports:
         raise MetricsError("expected at least one report to draw, got none")
     for run, report in reports.items():
         if not isinstance(report, Mapping) or not any(_has(report, part) for part in _PARTS):
             raise MetricsError(
-                f"expected a report with {', '.join(_PARTS)} or some of them for {quoted(run)}, got none of them",
-                remedy="Draw full reports: what evaluate(..., full=True) returns, or a file that "
+                f"expected a report with at least one of {', '.join(_PARTS)} for {quoted(run)}, got none of them",
+                remedy="Draw full reports: the result of evaluate(..., full=True), or the file that "
                 "`rbox-metrics evaluate --out report.json` writes.",
             )
     drawn: dict[str, Figure] = {}
@@ -129,7 +130,7 @@ def _has(report: Mapping[str, Any], part: str) -> bool:
 
 
 def _checked(make: Callable[..., Any], *arguments: Any, part: str, of: Any) -> Any:
-    """The figure, or an error that names what a report lacks."""
+    """Return a part of a report, or raise an error that names what the report lacks."""
     try:
         return make(*arguments)
     except KeyError as error:
@@ -146,7 +147,7 @@ def _checked(make: Callable[..., Any], *arguments: Any, part: str, of: Any) -> A
 
 
 def file_names(runs: list[str]) -> list[str]:
-    """A name for each run that any file system takes: letters, digits, '.', '-' and '_', none like another."""
+    """Return for each run a file name of letters, digits, '.', '-' and '_', all different."""
     names: list[str] = []
     for run in runs:
         plain = re.sub(r"[^\w.-]+", "_", run)[:_LONGEST_NAME].strip("._") or "run"

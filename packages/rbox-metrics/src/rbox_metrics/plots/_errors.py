@@ -1,4 +1,4 @@
-"""What goes wrong, and what each kind of error costs."""
+"""The kinds of errors, and how much each costs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _HATCHES = ("", "////", "....", "\\\\\\\\")
 
 @styled
 def costs(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """For each kind of error a bar for each run: the AP it costs on the left, how many there are on the right.
+    """Draw for each kind of error a bar per run: on the left the AP that it costs, on the right how many there are.
 
-    Missed are the truths that no detection points at; the other kinds are kinds of detections.
+    Missed are truths at which no detection points; the other kinds are kinds of detections.
 
     Args:
         parts: `ErrorBreakdown.to_dict()` of each run.
@@ -77,13 +77,13 @@ def costs(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def _count(part: Mapping[str, Any], kind: str) -> int:
-    """Of detections of this kind; of truths where it is no kind of detection."""
+    """Return how many detections have this kind of error, or how many truths if it is a kind of truths."""
     found = part["false_positives"] if kind in part["false_positives"] else part["not_found"]
     return sum(found[kind])
 
 
 def _values(axes: Axes, least: float, places: np.ndarray, values: np.ndarray, texts: list[str]) -> None:
-    """What each bar is, at its end; where there is none, at the axis, which begins at the least value."""
+    """Write each bar's value at its end; where there is no bar, at the axis, which begins at the least value."""
     for place, value, text in zip(places, values, texts, strict=True):
         at = least if np.isnan(value) else max(float(value), least)
         axes.annotate(text, (at, place), xytext=(2, 0), textcoords="offset points", va="center", fontsize=6)

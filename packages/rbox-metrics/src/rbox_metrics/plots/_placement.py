@@ -1,4 +1,4 @@
-"""How well what was found is placed: histograms of the overlap and of the angle error."""
+"""How well the found objects are placed: histograms of the overlap and of the angle error."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 @styled
 def histograms(run: str, part: Mapping[str, Any]) -> Figure:
-    """The IoU of each match with its mean, and the angle error with its median, as far as nearly all of them go.
+    """Draw histograms of the matches' IoU with its mean, and of their angle errors with the median.
 
     Args:
-        run: Its name.
+        run: The name of the run.
         part: `Placement.to_dict()`.
     """
     figure = new_figure(COLUMN, 3.6)
@@ -37,7 +37,7 @@ def histograms(run: str, part: Mapping[str, Any]) -> Figure:
     matched = part["matched"]
     upper.set_title(f"{shortened(run, 26)}: {matched:,} matches, IoU {part['iou_threshold']:g}")
     iou = part["iou_histogram"]
-    # Reports of before have the coarse one alone.
+    # Older reports have only the coarse one.
     angle = part.get("angle_error_fitted_histogram_degrees") or part["angle_error_histogram_degrees"]
     _bars(upper, 100 * np.array(iou["edges"]), iou["counts"])
     upper.set_xlabel("IoU of match and truth (%)")
@@ -68,7 +68,7 @@ def _bars(axes: Axes, edges: np.ndarray, counts: list[int]) -> None:
 
 
 def _mark(axes: Axes, at: float, text: str) -> None:
-    """A line at a value, and the value above the bars, on the side where there is room."""
+    """Draw a line at a value, and write the value above the bars, on the side where there is room."""
     axes.axvline(at, color="black", linewidth=0.9, linestyle=(0, (4, 2)))
     low, high = axes.get_xlim()
     if not low <= at <= high:  # beyond what is shown

@@ -28,10 +28,10 @@ def judged_sheet(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> PillowImage:
-    """Draws whole images side by side, as `worst_images` draws parts of them, in the order given.
+    """Draw whole images side by side, as `worst_images` draws parts of them, in the order given.
 
-    Colours tell what became of each box: thin ones are truths that were found, thick and named ones were missed, or are
-    false positives. What counts as found is what F1 counts: one to one, by falling score.
+    Colours show the outcome of each box: thin boxes are truths that were found; thick and named boxes are missed truths
+    or false positives. Boxes are matched as for F1: one to one, by falling score.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -47,14 +47,14 @@ def judged_sheet(
     664
 
     Args:
-        pairs: Annotations, each with its image's file, and what was detected there, at least one of them.
-        class_names: What the labels of both index.
+        pairs: For each image the annotations, with the path of its file, and the detections; at least one image.
+        class_names: The classes, in the order of the labels.
         iou_threshold: The overlap that a detection needs.
         protocol: Which overlaps are enough, as in `evaluate`.
         geometry: As in `evaluate`.
 
     Returns:
-        The picture, under what its colours mean.
+        The picture, below a legend of its colours.
 
     Raises:
         MetricsError: If there is no pair.
@@ -79,7 +79,7 @@ def _tile(
     from rbox_formats import draw
     from rbox_formats.draw import INK
 
-    # Judged as they are, drawn as large as a tile.
+    # Matched in pixels of the image, drawn as large as a tile.
     pixels, (small_truth, small_detected) = draw.fitted(truth.file, truth, detected, max_side=1024)
     (judged,) = judge([truth], [detected], class_names, iou_threshold, protocol, geometry)
     counts = f"{judged.right.sum()} right, {judged.false.sum()} wrong, {judged.missed.sum()} missed"

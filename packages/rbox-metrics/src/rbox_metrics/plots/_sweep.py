@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# What is drawn: a row for each axis, with the figures on it and what they are called.
+# What is drawn: a row for each axis, with the metrics on it and their names.
 _ROWS = (
     (
         "precision, recall, F1",
@@ -50,9 +50,9 @@ _ROWS = (
         },
     ),
 )
-# Those whose best says nothing: all of it, or next to nothing, kept.
+# The metrics whose best says nothing: it is reached by keeping all detections, or almost none.
 _WITHOUT_BEST = ("precision_micro", "recall_micro")
-# Figures that LMMRotate publishes the best of, and at which thresholds it looks.
+# The metrics whose best LMMRotate publishes, and the thresholds that it tries.
 _LMMROTATE = {"map_nc": LMMROTATE_MAP_NC_THRESHOLDS, "f1_lmmrotate": LMMROTATE_F1_THRESHOLDS}
 _SPREAD = {"map_nc_random": "map_nc_spread"}
 _MOST_COLUMNS = 4
@@ -60,10 +60,10 @@ _MOST_NAMED = 4  # best values that there is room for in one small picture
 
 
 def thresholds(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """The figures that are left where only detections from some score on are kept; the best of each is named.
+    """Draw the metrics over the score threshold, and name the best of each.
 
-    Of a single run precision, recall and F1 stand in one picture, and the kinds of mAP_nc beneath. Several runs are
-    compared in a small picture for each. What no run has is left out.
+    For a single run, precision, recall and F1 are in one picture, and the kinds of mAP_nc below. For several runs,
+    there is a small picture for each metric. Metrics that no run has are left out.
 
     Args:
         parts: `Sweep.to_dict()` of each run.
@@ -122,7 +122,7 @@ def _several(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
                 axes.tick_params(labelbottom=True)
         for axes in row[len(names) :]:
             axes.set_axis_off()
-        # Room above the lines for what is written of the best.
+        # Room above the lines for the names of the best.
         _finish(row[0], "" if len(axis) > 20 else axis, (1.06 + 0.085 * lines) * _highest(runs, kinds))
     figure.suptitle(title_with_iou("Over score thresholds", parts), fontsize=8, x=0.01, ha="left")
     legend_below(figure, [*handles, _ring()], [*run_names(parts), "LMMRotate's own thresholds"])
@@ -130,14 +130,14 @@ def _several(parts: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def _there(parts: list[Mapping[str, Any]], kinds: Mapping[str, str]) -> dict[str, str]:
-    """The figures that some run has."""
+    """Return the metrics that some run has."""
     return {
         name: kind for name, kind in kinds.items() if any(not np.isnan(percent(part[name])).all() for part in parts)
     }
 
 
 def _line(axes: Axes, part: Mapping[str, Any], figure_name: str, number: int) -> Artist:
-    """The figure over the thresholds, its spread, LMMRotate's thresholds as rings and the best as a dot."""
+    """Draw a metric over the thresholds, its spread, LMMRotate's thresholds as rings and the best as a dot."""
     scores, values = np.array(part["thresholds"]), percent(part[figure_name])
     look = line_style(number)
     (line,) = axes.plot(scores, values, **look, gid=figure_name)
@@ -161,7 +161,7 @@ def _ring() -> Artist:
 
 
 def _best(part: Mapping[str, Any], figure_name: str) -> tuple[float, float] | None:
-    """The threshold, and the value in percent; None where there is none, or it says nothing."""
+    """Return the threshold, and the value in percent; None where there is none, or it says nothing."""
     if figure_name in _WITHOUT_BEST:
         return None
     best = part["best"][figure_name]
@@ -170,7 +170,7 @@ def _best(part: Mapping[str, Any], figure_name: str) -> tuple[float, float] | No
 
 
 def _name_bests(axes: Axes, parts: list[Mapping[str, Any]], figure_name: str) -> None:
-    """Each run's best in its colour, below each other at the upper right; of many runs the highest only."""
+    """Write each run's best in its colour, one below the other at the upper right; of many runs only the highest."""
     bests = {number: best for number, part in enumerate(parts) if (best := _best(part, figure_name))}
     if len(parts) > _MOST_NAMED and bests:
         top = max(bests, key=lambda number: bests[number][1])
@@ -192,7 +192,7 @@ def _name_bests(axes: Axes, parts: list[Mapping[str, Any]], figure_name: str) ->
 
 
 def _highest(parts: list[Mapping[str, Any]], kinds: Mapping[str, str]) -> float:
-    """The highest value in percent, and at least 1."""
+    """Return the highest value in percent, and at least 1."""
     least = [np.ones(1)]
     values = [
         percent(part[kind]) + percent(part[_SPREAD[kind]] if kind in _SPREAD else [0])

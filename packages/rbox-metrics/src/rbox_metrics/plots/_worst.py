@@ -1,4 +1,4 @@
-"""A sheet of the images with the most wrong on them."""
+"""A sheet of the images with the most errors."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
     from rbox_formats.draw import Colour
 
-# What an outline says: its name, and its colour as the label of a class. Errors are drawn strongly; truths that were
-# found are thin, and the detections that found them are not drawn.
+# The outcomes of boxes: the name of each, and its colour as the label of a class. Errors have thick lines; found truths
+# have thin ones, and the detections that found them are not drawn.
 MISSED, FALSE, FOUND = "missed", "false", "found"
 _COLOURS = {MISSED: 0, FALSE: 39, FOUND: 3}
 _MEANING = {
@@ -33,26 +33,26 @@ _MEANING = {
 }
 _COLOUR_PERIOD = 40  # of `rbox_formats.draw.class_colour`
 _ERROR_WIDTH, _FOUND_WIDTH = 3.0, 0.8  # px of the sheet
-_LETTERS = 15  # px of the sheet, of which a screen shows two thirds
+_LETTERS = 15  # px of the sheet; a screen shows it at two thirds of this
 _MOST_NAMED = 60  # errors in a tile; names of more would hide it
 
 _TILE, _COLUMNS = 640, 3  # px, the longer side of each picture; how many beside each other
-# An image is cut to a window around its errors, as many times as large as one of them.
+# An image is cut to a window around its errors: this many times as large as one of them.
 _ERROR_TO_WINDOW = 6
 _LEAST_WINDOW, _MOST_WINDOW = 96, 1600  # px of the image
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What became of the boxes of one image.
+    """The outcomes of the boxes of one image.
 
     Attributes:
         truth: The annotations.
-        detections: The detections, without any where there were none.
+        detections: The detections; a record without boxes if there are none.
         found: (T,) whether a detection found each truth.
-        missed: (T,) whether none did. Difficult truths are neither.
+        missed: (T,) whether no detection found each truth. Difficult truths are neither found nor missed.
         right: (N,) whether each detection found a truth.
-        false: (N,) whether it is a false positive. Those on difficult truths are neither.
+        false: (N,) whether each detection is a false positive. Those on difficult truths are neither right nor false.
     """
 
     truth: ImageRecord
@@ -78,14 +78,14 @@ def worst_images(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> Path | None:
-    """Draws the images with the lowest F1 on one sheet, the worst first.
+    """Draw the images with the lowest F1 on one sheet, the worst first.
 
-    Each tile has the image's name, its F1 and what is right and wrong on the whole image. Where an image is large
-    against its errors, the tile shows the part of it with the most of them. Colours tell what became of each box: thick
-    ones are errors, named but for very many; thin ones are truths that were found. Difficult truths, and what was
-    detected on them, are not drawn.
+    Each tile has the image's name, its F1, and the counts of right and wrong boxes on the whole image. If the image is
+    much larger than its errors, the tile shows the part with the most errors. Colours show the outcome of each box:
+    thick boxes are errors, with their class unless they are very many; thin boxes are truths that were found. Difficult
+    truths and detections on them are not drawn.
 
-    Memory is bounded by the worst images' boxes, and one picture's rows.
+    The memory needed is that of the worst images' boxes, and of some rows of one picture.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -104,21 +104,21 @@ def worst_images(
     'worst.png'
 
     Args:
-        truth: The annotations that were scored.
-        detections: The detections that were scored, with the truth's classes.
-        placement: Of the report.
-        path: A PNG, written whole or not at all.
-        count: Of images. Those without a file, or without errors, are passed over.
-        protocol: Of the report: which overlaps matched, and whether they had to exceed the threshold.
-        geometry: Of the report.
+        truth: The ground truth that was scored.
+        detections: The detections that were scored, with the classes of the ground truth.
+        placement: The placement of the report.
+        path: The PNG to write, whole or not at all.
+        count: The number of images, at least 1. Images without a file and images without errors are skipped.
+        protocol: The protocol of the report.
+        geometry: The geometry of the report.
 
     Returns:
-        The path; None where there is nothing to draw, and nothing is written.
+        The path, or None if there is nothing to draw; nothing is written then.
 
     Raises:
-        MetricsError: If the report was not a full one, the count is below 1, or an image of the placement is not in the
-            truth.
-        RboxError: If an image file is broken, or not of its record's size.
+        MetricsError: If the report is not a full one, the count is below 1, or an image of the placement is not in the
+            ground truth.
+        RboxError: If an image file is broken, or does not have the size of its record.
     """
     from rbox_formats import draw
 
@@ -145,14 +145,14 @@ def worst_images(
 
 
 def caption(placement: Placement, number: int) -> str:
-    """What is right and wrong on an image."""
+    """Return in words how much is right and wrong on an image."""
     counts = (placement.hits, placement.missed, placement.false_positives)
     hits, missed, false = (int(values[number]) for values in counts)
     return f"F1 {100 * float(placement.f1[number]):.1f} %: {hits} found, {missed} missed, {false} false"
 
 
 def _worst_records(truth: Dataset, placement: Placement, count: int) -> list[ImageRecord]:
-    """The records of the worst images that have a file, the worst first."""
+    """Return the records of the worst images that have a file, the worst first."""
     rank = {placement.images[number]: place for place, number in enumerate(placement.worst(len(placement.images)))}
     seen: set[str] = set()
 
@@ -167,7 +167,7 @@ def _worst_records(truth: Dataset, placement: Placement, count: int) -> list[Ima
     unknown = [image for image in rank if image not in seen]
     if unknown:
         raise MetricsError(
-            f"expected the images of the placement in the truth, got none named {quoted(unknown[0])}",
+            f"the ground truth has no image {quoted(unknown[0])}, which is in the placement",
             remedy="Give the dataset whose records were evaluated.",
         )
     return records
@@ -181,7 +181,7 @@ def judge(
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
 ) -> list[Judged]:
-    """Matches the boxes of some images one to one by falling score, as `placement_of` does those of all."""
+    """Match the boxes of some images one to one by falling score, as `placement_of` does those of all."""
     chosen, geometry = choose(protocol, geometry)
     least = least_overlaps((iou_threshold,), chosen)
     ids = {record.image_id for record in records}
@@ -204,7 +204,7 @@ def judge(
         partner, _ = partners(paired.ranked, truths.difficult, float(least[0]), n)
         found = np.zeros(len(truths), dtype=bool)
         found[partner[partner >= 0]] = True
-        # The pairing has put the truths in an order of its own.
+        # Pairing has sorted the truths.
         annotated = replace(
             record, boxes=truths.boxes, labels=truths.labels, quads=truths.quads, difficult=truths.difficult
         )
@@ -214,12 +214,12 @@ def judge(
 
 
 def window(corners: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """The part of an image (x0, y0, x1, y1), px, with the most errors, large enough to see what is around them.
+    """Return the part of an image (x0, y0, x1, y1), px, with the most errors, and enough of what is around them.
 
     Args:
-        corners: (E, 4, 2) of the errors, at least one.
-        width: Of the image.
-        height: Likewise.
+        corners: (E, 4, 2) the corners of the errors, at least one.
+        width: The width of the image, px.
+        height: The height of the image, px.
     """
     extent = np.median(np.ptp(corners, axis=1).max(axis=1))
     side = round(float(np.clip(_ERROR_TO_WINDOW * extent, _LEAST_WINDOW, _MOST_WINDOW)))
@@ -236,7 +236,7 @@ def window(corners: np.ndarray, width: int, height: int) -> tuple[int, int, int,
 
 
 def _tile(judged: Judged, class_names: ClassNames, counts: str) -> PillowImage:
-    """The picture of one image, or of a part of it, under its name and counts."""
+    """Draw one image, or a part of it, under its name and counts."""
     from rbox_formats.draw import FAINT_INK, INK
 
     record = judged.truth
@@ -258,7 +258,7 @@ def _tile(judged: Judged, class_names: ClassNames, counts: str) -> PillowImage:
 
 
 def headed(panel: PillowImage, lines: Sequence[tuple[str, Colour, int]]) -> PillowImage:
-    """A picture in the middle of a tile, under lines of text: each with its colour and size, px."""
+    """Put a picture in the middle of a tile, under lines of text, each with its colour and size, px."""
     from PIL import Image, ImageDraw
     from rbox_formats.draw import PAPER, load_font, shortened
 
@@ -281,14 +281,14 @@ def outlined(
     start: tuple[int, int] = (0, 0),
     found_width: float = _FOUND_WIDTH,
 ) -> PillowImage:
-    """A part of an image, as large as a tile, with what was found in thin lines and the errors over it.
+    """Draw a part of an image, as large as a tile, right boxes in thin lines and the errors over them.
 
     Args:
-        pixels: (height, width, 3) uint8.
-        judged: The image's boxes.
-        class_names: What their labels index.
-        start: Where the part begins, px of the image.
-        found_width: How wide the lines of what was found are, px of the tile.
+        pixels: (height, width, 3) uint8, the part of the image.
+        judged: The image's boxes and their outcomes.
+        class_names: The classes, in the order of the labels.
+        start: The upper left corner of the part, px of the image.
+        found_width: The width of the lines of found truths, px of the tile.
     """
     from rbox_formats import draw
 
@@ -323,9 +323,9 @@ def _layer(
     class_names: ClassNames,
     start: tuple[int, int],
 ) -> tuple[ImageRecord, list[str]]:
-    """Boxes of some outcomes as one record, by their outlines, its labels their colours; and what is written of each.
+    """Return boxes of some outcomes as one record of outlines, labelled by colour, and the text at each box.
 
-    No text repeats what the colour says.
+    The texts do not repeat what the colours say.
     """
     texts = [
         class_names[int(record.labels[i])] + ("" if record.scores is None else f" {record.scores[i]:.2f}")
@@ -343,7 +343,7 @@ def _layer(
 
 
 def under_legend(sheet: PillowImage) -> PillowImage:
-    """The sheet below what its colours mean."""
+    """Return the sheet below a legend of its colours."""
     from PIL import Image
     from rbox_formats.draw import PAPER, draw_legend
 

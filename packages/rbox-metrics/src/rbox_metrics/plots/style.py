@@ -1,6 +1,6 @@
-"""What all pictures have in common: sizes, colours, and how they are written.
+"""The style of all pictures: sizes, colours, and how they are saved.
 
-Nothing here touches the state of `pyplot` or a display: figures are made and saved by themselves.
+Nothing here uses the state of `pyplot` or a display.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ else:
 COLUMN, PAGE = 3.4, 7.0
 DPI = 300
 
-# Okabe and Ito's colours, told apart with any colour vision, without the yellow, which is too light for a line. Dashes
-# tell neighbours apart in print without colours.
+# Okabe and Ito's colours, which can be distinguished with any colour vision, without the yellow, which is too light for
+# a line. Dashes distinguish neighbours in print without colours.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _DASHES = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.2)))
 GREY, LIGHT = "#606060", "#B4B4B4"
@@ -87,7 +87,7 @@ _STYLE = {
     "lines.linewidth": 1.4,
     "lines.markersize": 3.5,
     "savefig.dpi": DPI,
-    "text.parse_math": False,  # a dollar in a class's name is a dollar
+    "text.parse_math": False,  # a dollar sign in a class name stays one
 }
 
 _LETTER, _LEGEND_ROW = 0.055, 0.145  # a letter's width and a row's height in a legend, inches
@@ -98,10 +98,10 @@ R = TypeVar("R")
 
 @contextmanager
 def applied() -> Iterator[None]:
-    """Matplotlib's defaults and the settings above, whatever the user has set; afterwards all is as it was.
+    """Set matplotlib's defaults and the settings above, whatever the user has set, and restore all afterwards.
 
     Raises:
-        MetricsError: If matplotlib is not there.
+        MetricsError: If matplotlib is not installed.
     """
     try:
         import matplotlib.style
@@ -114,7 +114,7 @@ def applied() -> Iterator[None]:
 
 
 def styled(function: Callable[P, R]) -> Callable[P, R]:
-    """Runs a function in the pictures' style."""
+    """Wrap a function so that it runs in the pictures' style."""
 
     @wraps(function)
     def inner(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -125,7 +125,7 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, inches, that makes room for what stands around its axes."""
+    """Return an empty figure of matplotlib, its size in inches, that makes room for what is around its axes."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -133,30 +133,30 @@ def new_figure(width: float, height: float) -> Figure:
 
 @styled
 def save(figure: Figure, path: Path) -> None:
-    """Writes a PNG, whole or not at all."""
+    """Write a PNG, whole or not at all."""
     with files.replacing(path) as temporary:
         figure.savefig(temporary, format="png")
 
 
 def line_style(number: int) -> dict[str, Any]:
-    """The colour and dashes of the first, second, ... run or figure."""
-    # One more shift after each round of colours: only the 29th line looks like the first.
+    """Return the colour and dashes of the first, second, ... run or metric."""
+    # Dashes shift by one more after each round of colours: only the 29th line looks like the first.
     dashes = _DASHES[(number + number // (len(COLOURS) * len(_DASHES))) % len(_DASHES)]
     return {"color": COLOURS[number % len(COLOURS)], "linestyle": dashes}
 
 
 def percent(values: Sequence[float | None]) -> FloatsN:
-    """(N,) figures from 0 to 1 in percent; NaN for None, which is what JSON has for it."""
+    """Return values (N,) from 0 to 1 in percent; None, which JSON has for NaN, becomes NaN."""
     return np.array([np.nan if value is None else 100 * value for value in values], dtype=np.float64)
 
 
 def shown(value: float) -> str:
-    """A figure in percent, as pictures have room for; "-" for NaN."""
+    """Return a value in percent, as short as pictures need it; "-" for NaN."""
     return "-" if np.isnan(value) else f"{value:.1f}"
 
 
 def percent_axis(axis: XAxis | YAxis, name: str, highest: float = 100) -> None:
-    """Names an axis and gives it round ticks up to the highest value, and to 100."""
+    """Name an axis and give it round ticks up to the highest value, at most 100."""
     from matplotlib.ticker import MaxNLocator
 
     axis.set_label_text(f"{name} (%)")
@@ -166,7 +166,7 @@ def percent_axis(axis: XAxis | YAxis, name: str, highest: float = 100) -> None:
 
 
 def log_axis(axis: XAxis | YAxis, least: float, most: float) -> None:
-    """Counts on a logarithmic axis, which says so with plain numbers at powers of ten."""
+    """Show counts on a logarithmic axis, with plain numbers at powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     which = axis.axis_name
@@ -177,12 +177,12 @@ def log_axis(axis: XAxis | YAxis, least: float, most: float) -> None:
 
 
 def title_with_iou(title: str, parts: Mapping[str, Mapping[str, Any]], letters: int = 46) -> str:
-    """A title that tells the run, where it is one, and the IoU threshold, where the runs have it in common.
+    """Return a title with the run, if there is one, and the IoU threshold, if all runs have the same.
 
     Args:
-        title: What is shown.
-        parts: Of each run.
-        letters: How many there is room for; the middle of a longer run's name is left out.
+        title: The name of what is shown.
+        parts: The part of each run's report, by the name of the run.
+        letters: How many letters there is room for; the middle of a longer run's name is left out.
     """
     common = {part["iou_threshold"] for part in parts.values()}
     title = f"{title}, IoU {common.pop():g}" if len(common) == 1 else title
@@ -193,16 +193,16 @@ def title_with_iou(title: str, parts: Mapping[str, Mapping[str, Any]], letters: 
 
 
 def run_names(parts: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The runs' names as legends have them: with the IoU threshold where the runs differ in it."""
+    """Return the runs' names for a legend, with the IoU threshold where the runs differ in it."""
     if len({part["iou_threshold"] for part in parts.values()}) == 1:
         return list(parts)
     return [f"{name} (IoU {part['iou_threshold']:g})" for name, part in parts.items()]
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], texts: Sequence[str]) -> None:
-    """A legend below all axes, where it covers no data, in as many columns as there is room for.
+    """Draw a legend below all axes, where it covers no data, in as many columns as there is room for.
 
-    The figure grows by it, so that the axes stay as large as they were meant.
+    The picture grows by the height of the legend, so that the size of the axes does not change.
     """
     width, height = figure.get_size_inches()
     room = int((width - 0.5) / _LETTER)
@@ -214,7 +214,7 @@ def legend_below(figure: Figure, handles: Sequence[Artist], texts: Sequence[str]
 
 
 def shortened(text: str, letters: int) -> str:
-    """A text of so many letters at most: the middle of a longer one is left out."""
+    """Return a text of at most `most` characters; the middle of a longer one is left out."""
     if len(text) <= letters:
         return text
     tail = (letters - 3) // 2
@@ -222,13 +222,13 @@ def shortened(text: str, letters: int) -> str:
 
 
 def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[str], colours: Sequence[str]) -> None:
-    """Writes names beside lines, at the right of the axes, none over another, each joined to its line's end.
+    """Write names beside lines, at the right of the axes, none over another, each joined to its line's end.
 
     Args:
-        axes: With the limits that they keep.
-        ends: Where each line ends, in data.
-        texts: The names.
-        colours: Of names and joints.
+        axes: The axes, with their final limits.
+        ends: Where each line ends, in coordinates of the data.
+        texts: The name of each line.
+        colours: The colour of each name, and of the line that joins it to its line's end.
     """
     if not texts:
         return
@@ -236,7 +236,7 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[
     least = min(0.125 / height, 1 / len(texts))  # a row's height, as a part of the axes
     at = axes.transAxes.inverted().transform(axes.transData.transform(np.asarray(ends, dtype=float)))[:, 1]
     places = np.empty(len(at))
-    # The highest end has the highest name; all are moved down as far as they must be, then up from the bottom.
+    # The highest end has the highest name. Names are moved down until none is over another, then up from the bottom.
     below = np.inf
     for number in sorted(range(len(at)), key=lambda number: (-at[number], -ends[number][0])):
         below = places[number] = min(float(at[number]), below - least)
@@ -259,7 +259,7 @@ def name_lines(axes: Axes, ends: Sequence[tuple[float, float]], texts: Sequence[
 
 
 def count_axis(axis: XAxis | YAxis, most: int, name: str = "") -> None:
-    """Counts from 0 up to a bit more than the most."""
+    """Scale an axis of counts from 0 up to a bit more than the most."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.axes.set(**{f"{axis.axis_name}lim": (0, 1.12 * max(most, 1))})
@@ -269,12 +269,12 @@ def count_axis(axis: XAxis | YAxis, most: int, name: str = "") -> None:
 
 
 def say_nothing_there(axes: Axes, why: str) -> None:
-    """In place of data."""
+    """Write a text where there is no data to draw."""
     axes.text(0.5, 0.5, why, color=GREY, ha="center", va="center", transform=axes.transAxes)
 
 
 def short_number(count: int) -> str:
-    """Four letters at most up to a billion: 9999, 12k, 123k, 1.2M, 123M."""
+    """Return at most four letters up to a billion: 9999, 12k, 123k, 1.2M, 123M."""
     if count < 10_000:
         return str(count)
     if count < 999_500:

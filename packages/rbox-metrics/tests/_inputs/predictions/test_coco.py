@@ -51,7 +51,7 @@ def test_ids_count_from_where_those_in_use_say(used: list[int], labels: list[int
 
 
 def test_ids_that_could_be_either_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(RboxError, match=r"got neither 0 nor 3 among them\n.*annotations="):
+    with pytest.raises(RboxError, match=r"neither 0 nor 3 is among them\n.*annotations="):
         read_predictions(write(tmp_path, entry(category_id=1), entry(category_id=2)), class_names=NAMES)
 
 
@@ -70,7 +70,7 @@ def test_images_by_number_are_found_in_a_truth(tmp_path: Path) -> None:
     (record,) = read_predictions(write(tmp_path, entry(image_id=12)), named)
     assert record.image_id == "0012"
     with pytest.raises(
-        RboxError, match=r"\[0\].image_id: expected the number of one of the truth's images, got a number 7"
+        RboxError, match=r"\[0\].image_id: expected the number of one of the ground truth's images, got a number 7"
     ):
         read_predictions(write(tmp_path, entry(image_id=7)), named)
     assert results.exists()
@@ -150,7 +150,7 @@ def test_a_copy_of_a_coco_truth_is_the_truth(tmp_path: Path) -> None:
 @pytest.mark.parametrize("angles", [[0.4, -1.5], [3.0], [0.0, 1.2]])
 def test_angles_that_may_be_radians_are_asked_for(angles: list[float], tmp_path: Path) -> None:
     path = write(tmp_path, *(entry(bbox=[10, 20, 8, 4, angle]) for angle in angles))
-    with pytest.raises(RboxError, match=r"results.json: expected to be told what the angles .*\n.*--convention"):
+    with pytest.raises(RboxError, match=r"results.json: the angles of `bbox` may be .*\n.*--convention"):
         read_predictions(path, class_names=NAMES)
 
 
@@ -180,7 +180,7 @@ def test_a_convention_is_one_that_there_is(tmp_path: Path) -> None:
 
 def test_only_coco_results_have_a_convention(tmp_path: Path) -> None:
     (tmp_path / "Task1_ship.txt").write_text("")
-    with pytest.raises(RboxError, match="expected COCO results where a convention of angles is named, got dota-task1"):
+    with pytest.raises(RboxError, match="expected COCO results, since a convention of angles is given, got dota-task1"):
         read_predictions(tmp_path / "Task1_ship.txt", class_names=NAMES, convention="le90")
 
 
@@ -213,7 +213,7 @@ def test_a_bad_entry_is_named_by_its_place(bad: dict[str, Any], message: str, tm
 
 
 def test_class_names_are_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(RboxError, match="which have only numbers for classes"):
+    with pytest.raises(RboxError, match="have only numbers for classes"):
         read_predictions(write(tmp_path, entry()))
 
 

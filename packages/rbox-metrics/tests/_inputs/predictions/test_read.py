@@ -110,10 +110,16 @@ def test_class_names_of_a_predictions_file_are_its_headers(tmp_path: Path) -> No
     "make, message",
     [
         (lambda folder: folder / "none", "none: expected a predictions file or folder, found none"),
-        (lambda folder: folder, r"can be told from the content, got a folder with nothing in it(.|\n)*coco-results"),
-        (lambda folder: write(folder / "a.txt", "plane 1 2 3"), "can be told from the content"),
-        (lambda folder: write(folder / "a.json", '{"images": []}'), "can be told from the content"),
-        (lambda folder: write(folder / "a.zip", "PK"), "expected a zip, got a file that is none or is cut short"),
+        (
+            lambda folder: folder,
+            r"can be recognised by the content, got a folder with nothing in it(.|\n)*coco-results",
+        ),
+        (lambda folder: write(folder / "a.txt", "plane 1 2 3"), "can be recognised by the content"),
+        (lambda folder: write(folder / "a.json", '{"images": []}'), "can be recognised by the content"),
+        (
+            lambda folder: write(folder / "a.zip", "PK"),
+            "expected a zip, got a file that is no zip, or one that is cut short",
+        ),
         (lambda folder: write(folder / "a.jsonl", ""), "expected the header of a predictions file"),
     ],
 )
@@ -185,6 +191,6 @@ def test_what_lies_beside_the_files_in_a_zip_is_passed_over(tmp_path: Path) -> N
 def test_a_pickle_is_not_opened_and_what_reads_it_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(pickle.dumps([{"img_id": "P1"}]))
     with pytest.raises(
-        MetricsError, match=rf"got a pickle, .*\nrbox-baselines .*: rbox-baselines results {name} --data"
+        MetricsError, match=rf"pickles, such as .*\nrbox-baselines .*: rbox-baselines results {name} --data"
     ):
         read_predictions(tmp_path / name)

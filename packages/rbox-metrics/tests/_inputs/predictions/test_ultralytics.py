@@ -75,7 +75,7 @@ def test_whose_classes_the_numbers_are(tmp_path: Path, caplog: pytest.LogCapture
     run(tmp_path / "predict", line(0, shares()[1], 0.9))
     with caplog.at_level(logging.WARNING):
         assert read_predictions(tmp_path / "predict", TRUTH).class_names == NAMES
-    assert "the numbers of classes are taken for the truth's (0 ship, 1 plane)" in caplog.text
+    assert "class numbers are taken for those of the ground truth (0 ship, 1 plane)" in caplog.text
     (tmp_path / "predict" / "data.yaml").write_text("names: [plane, ship]\n")
     caplog.clear()
     for path in (tmp_path / "predict", tmp_path / "predict" / "labels"):
@@ -83,7 +83,7 @@ def test_whose_classes_the_numbers_are(tmp_path: Path, caplog: pytest.LogCapture
         assert found.class_names == ("plane", "ship")
     assert not caplog.text
     assert read_predictions(path, TRUTH, class_names=["a", "b"]).class_names == ("a", "b")
-    with pytest.raises(RboxError, match=r"expected the names of the classes, got only numbers\nPut the data\.yaml"):
+    with pytest.raises(RboxError, match=r"the files have only numbers of classes, no names\nPut the data\.yaml"):
         read_predictions(run(tmp_path / "other" / "run", line(0, shares()[0], 0.5)))
 
 
@@ -97,7 +97,7 @@ def test_other_text_files_beside_the_labels_are_none_of_it(tmp_path: Path) -> No
 
 def test_sizes_of_the_pictures_beside(tmp_path: Path) -> None:
     run(tmp_path, line(0, shares()[0], 0.9))
-    with pytest.raises(RboxError, match=r"P1\.txt: expected an image 'P1' in the truth, or beside the labels"):
+    with pytest.raises(RboxError, match=r"P1\.txt: expected an image 'P1' in the ground truth, or beside the labels"):
         read_predictions(tmp_path, class_names=NAMES)
     Image.new("L", (200, 100)).save(tmp_path / "P1.jpg")
     (record,) = read_predictions(tmp_path, class_names=NAMES)
@@ -105,13 +105,13 @@ def test_sizes_of_the_pictures_beside(tmp_path: Path) -> None:
 
 
 BAD = {
-    "0 0.1 0.2 0.3": "expected predictions of a kind",
+    "0 0.1 0.2 0.3": "expected predictions whose kind",
     "7 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 0.9": r"P1\.txt:1: expected a class from 0 to 1 \(ship, plane\), got 7\nPut",
-    "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 7": r"P1\.txt:1: expected a confidence from 0 to 1, got 7\nA track's number",
+    "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 7": r"P1\.txt:1: expected a confidence from 0 to 1, got 7\nThe number of a",
     "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 1.5": r"expected a confidence from 0 to 1, got 1\.5\nA line reads",
     "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1": r"expected a class, 8 coordinates and perhaps a confidence, got 8 fields",
     "0 0.5 0.5 -0.1 0.2": r"expected sides that are not negative, got '-0\.1 0\.2'",
-    "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 0.9\n0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3": "expected a confidence on each line",
+    "0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 0.9\n0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3": "some lines have a confidence",
 }
 
 

@@ -1,4 +1,4 @@
-"""Detections in files of many kinds, as one kind of dataset."""
+"""Reads detections from files of many kinds into one kind of dataset."""
 
 from rbox_metrics._inputs.predictions._read import KINDS, kind_of, read_predictions
 from rbox_metrics._inputs.predictions._source import ANGLES, Predictions

@@ -5,21 +5,23 @@
 A detection's place is read from
 
 - `bbox` of five numbers, [cx, cy, w, h, angle]: a rotated box, its angle in degrees, counter-clockwise on the screen,
-  as in a truth's COCO file (`rbox_formats.datasets.coco`, after detectron2), unless `convention` says otherwise.
-  MMRotate's RotatedCocoMetric writes radians, clockwise, under the same key: where nobody has said, and no angle of a
-  file is beyond pi, so that they may be such, it is an error that asks. An angle beyond 2 pi in radians is one too;
+  as in COCO files with ground truth (`rbox_formats.datasets.coco`, after detectron2), unless `convention` says
+  otherwise. MMRotate's RotatedCocoMetric writes radians, clockwise, under the same key. So it is an error if no
+  convention is given and the angles may be radians, since none is beyond pi. An angle in radians beyond 2 pi is an
+  error, too;
 - `rbox`: the same five numbers in radians, clockwise, as ultralytics writes it, whatever `convention` says;
 - `bbox` of eight numbers, or `poly`: four corners, as MMRotate writes quads and ultralytics its boxes;
 - `segmentation`, a list of outlines: one of four corners is the quad, of any other number the least rectangle around
   them is taken; a mask in run lengths is not read;
 - `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else.
 
-`image_id`, a text: the image's id in the truth. A number: the image of that `id` in the truth's COCO file; in a truth
-of another format, the image whose name is that number (ultralytics writes numeric names so). `category_id`: the id in
-the truth's COCO file. Where only a list of class names is known, ids count from 0 (MMRotate with datasets other than
-COCO) or from 1 (ultralytics); if neither 0 nor the largest is used, nothing tells which, and that is an error.
+`image_id`, if it is a text, is the image's id in the ground truth. If it is a number, it is the image's `id` in the
+ground truth's COCO file; if the ground truth has another format, the image is the one whose name is that number
+(ultralytics writes numeric names so). `category_id` is the id in the ground truth's COCO file. If only a list of class
+names is known, ids count from 0 (MMRotate with datasets other than COCO) or from 1 (ultralytics); if neither 0 nor the
+largest id is used, this is not decidable, and an error.
 
-An image without detections is not in the file. Without a truth, an image's id is its number as a text.
+An image without detections is not in the file. Without ground truth, an image's id is its number as a text.
 
 Source: cocodataset.org/#format-results; open-mmlab/mmrotate@1eec447 mmrotate/evaluation/metrics/rotated_coco_metric.py
 (`results2json`), dota_metric.py; ultralytics 8.4 ultralytics/models/yolo/obb/val.py (`pred_to_json`).
@@ -41,14 +43,14 @@ from rbox_metrics._inputs.predictions._source import ANGLES, MIXED_REMEDY, Conte
 from rbox_metrics.errors import MetricsError
 
 _ANNOTATIONS_REMEDY = (
-    "Name the truth's COCO file (--annotations, in Python annotations=), which says whose number that is."
+    "Name the ground truth's COCO file (--annotations, in Python annotations=), which has these numbers."
 )
 
 
-# What nobody needs to say: the rule of the truth's own files.
+# The default: the rule of COCO files with ground truth.
 _DEGREES = ANGLES["degrees-counter-clockwise"]
 
-# Angles up to the first may be radians of any of the field's ranges; up to the second nothing depends on what they are.
+# Angles up to the first may be radians in any range that is in use; up to the second, the unit makes no difference.
 _MAY_BE_RADIANS, _UPRIGHT = math.pi, 1e-3
 _A_TURN = 2 * math.pi + 1e-6
 
@@ -60,11 +62,11 @@ class _Detection(NamedTuple):
     box: list[float] | None
     quad: list[float] | None
     turned: bool = False
-    """Whether the box's angle is as `convention` says, and not radians, clockwise."""
+    """Whether the box's angle is as `convention` says; otherwise it is in radians, clockwise."""
 
 
 def read(source: Source) -> Predictions:
-    """Reads a results file; see `read_predictions`."""
+    """Read a results file; see `read_predictions`."""
     document = json_values.read(source.path)
     entries = list(document.items())
     names, labels = _classes(entries, source.context, document)
@@ -80,11 +82,11 @@ def read(source: Source) -> Predictions:
 
 
 def _convention(entries: list[Value], found: list[_Detection], context: Context, document: Value) -> Convention | None:
-    """How the angles of `bbox` are measured; None where there are none.
+    """Return how the angles of `bbox` are measured; None where there are none.
 
     Raises:
-        DatasetError: If one is beyond a whole turn in radians.
-        MetricsError: If nobody has said it, and the angles may be radians.
+        DatasetError: If an angle in radians is beyond a whole turn.
+        MetricsError: If no convention is given, and the angles may be radians.
     """
     angles = [abs(each.box[4]) for each in found if each.turned and each.box is not None]
     if not angles:
@@ -93,11 +95,11 @@ def _convention(entries: list[Value], found: list[_Detection], context: Context,
     if given is None:
         if _UPRIGHT < largest <= _MAY_BE_RADIANS:
             raise MetricsError(
-                "expected to be told what the angles of `bbox` are: degrees, counter-clockwise, as in a truth's COCO "
-                f"file, or radians; got none beyond {largest:.4g} among {len(angles)}, which may be either",
+                "the angles of `bbox` may be degrees, counter-clockwise, as in COCO files with ground truth, or "
+                f"radians: none of the {len(angles)} is beyond {largest:.4g}",
                 path=document.path,
-                remedy="Say it (--convention, in Python convention=): radians-clockwise for MMRotate's results, "
-                "degrees-counter-clockwise for detectron2's and for copies of a COCO truth.",
+                remedy="Give the convention (--convention, in Python convention=): radians-clockwise for MMRotate's "
+                "results, degrees-counter-clockwise for detectron2's and for copies of COCO ground truth.",
             )
         return _DEGREES
     if given.unit == "rad" and largest > _A_TURN:
@@ -109,13 +111,13 @@ def _convention(entries: list[Value], found: list[_Detection], context: Context,
         raise wrong["bbox"].error(
             "an angle in radians, up to 2 pi either way",
             "Degrees are another convention (--convention, in Python convention=): degrees-counter-clockwise for "
-            "detectron2's results and for copies of a COCO truth.",
+            "detectron2's results and for copies of COCO ground truth.",
         )
     return given
 
 
 def _classes(entries: list[Value], context: Context, document: Value) -> tuple[ClassNames, dict[int, int]]:
-    """The class names, and the label of each category id in use."""
+    """Return the class names, and the label of each category id in use."""
     used = dict.fromkeys(entry["category_id"].integer() for entry in entries)
     if context.categories is not None:
         names = context.class_names or ClassNames(context.categories[key] for key in sorted(context.categories))
@@ -123,15 +125,15 @@ def _classes(entries: list[Value], context: Context, document: Value) -> tuple[C
         return names, {key: label for key, label in found.items() if label is not None}
     if context.class_names is None:
         raise MetricsError(
-            "expected the truth or the class names with COCO results, which have only numbers for classes",
+            "COCO results have only numbers for classes, and neither ground truth nor class names are given",
             path=document.path,
-            remedy="Name the truth's COCO file (--annotations, in Python annotations=), or the classes.",
+            remedy="Name the ground truth's COCO file (--annotations, in Python annotations=), or the classes.",
         )
     count = len(context.class_names)
     first = 1 if 0 not in used else 0
     if entries and 0 not in used and count not in used:
         raise MetricsError(
-            f"expected category ids that tell whether they count from 0 or 1, got neither 0 nor {count} among them",
+            f"category ids may count from 0 or from 1: neither 0 nor {count} is among them",
             path=document.path,
             remedy=_ANNOTATIONS_REMEDY,
         )
@@ -156,12 +158,12 @@ def _image(value: Value, image_ids: Mapping[int, str] | None) -> str:
     if image_ids is None:
         return str(number)
     if number not in image_ids:
-        raise value.error("the number of one of the truth's images", _ANNOTATIONS_REMEDY)
+        raise value.error("the number of one of the ground truth's images", _ANNOTATIONS_REMEDY)
     return image_ids[number]
 
 
 def _place(entry: Value) -> tuple[list[float] | None, list[float] | None]:
-    """The box (5 numbers) and the quad (8 numbers) of a detection, one of them at least."""
+    """Return the box (5 numbers) and the quad (8 numbers) of a detection; at least one of them is not None."""
     box, quad = None, None
     if entry.has("segmentation"):
         quad = _outline(entry["segmentation"])
@@ -179,7 +181,7 @@ def _place(entry: Value) -> tuple[list[float] | None, list[float] | None]:
             box = _sides(numbers, entry["bbox"])
         elif len(numbers) == 4:
             x, y, w, h = _sides(numbers, entry["bbox"])
-            # Where there is an outline too, this is only the upright box around it.
+            # If there is an outline too, this is only the upright box around it.
             quad = quad or [x, y, x + w, y, x + w, y + h, x, y + h]
         else:
             raise entry["bbox"].error("4 numbers (x, y, w, h), 5 (cx, cy, w, h, angle) or 8 (four corners)")
@@ -202,7 +204,7 @@ def _sides(numbers: list[float], value: Value) -> list[float]:
 
 
 def _outline(segmentation: Value) -> list[float] | None:
-    """The quad of a list of outlines; None for an empty one and for a mask in run lengths."""
+    """Return the quad of a list of outlines; None for an empty list and for a mask in run lengths."""
     if isinstance(segmentation.value, dict):
         return None
     corners: list[float] = []
@@ -216,7 +218,7 @@ def _outline(segmentation: Value) -> list[float] | None:
 
 
 def _records(found: list[_Detection], convention: Convention) -> list[ImageRecord]:
-    """A record per image, in the order in which the file first names them."""
+    """Return a record per image, in the order in which the file first names them."""
     boxes = np.array([d.box or [0.0] * 5 for d in found], dtype=np.float64)
     turned = np.array([d.box is not None for d in found], dtype=bool)
     as_said = np.array([d.turned for d in found], dtype=bool)

@@ -1,8 +1,8 @@
 """FAIR1M's submissions: the XML files of its annotations with a `<probability>`, in a folder or a zip.
 
-The files are one per image and named after it, directly in the folder, or in `test` or `labelXml` in it; in a zip, in
-any folder. See `rbox_formats.datasets.fair1m` for what is in them. An image without objects is one on which nothing was
-found. What a file says of its image's name and size is not read: writers leave placeholders there.
+There is one file per image, named after it, directly in the folder, or in its folder `test` or `labelXml`; in a zip, in
+any folder. `rbox_formats.datasets.fair1m` says what is in them. A file without objects is an image without detections.
+A file's own values for the image's name and size are not read: writers leave placeholders there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NOT_READ = ("size/width", "size/height", "source/filename")
 
 
 def read(source: Source) -> Predictions:
-    """Reads a submission; see `read_predictions`. Classes are FAIR1M's where none are given."""
+    """Read a submission; see `read_predictions`. By default the classes are FAIR1M's."""
     names = source.context.class_names or fair1m.CLASS_NAMES
     records = [_record(path, names) for path in members(source.path, ".xml", FOLDERS)]
     if not records:
@@ -38,7 +38,7 @@ def _record(path: Path, names: ClassNames) -> ImageRecord:
 
 
 def _parse(root: Element, names: ClassNames) -> Annotation:
-    # Emptied and not removed: an error finds its line by an element's place among all.
+    # The element is emptied and not removed: errors find its line by its place among all elements.
     for element in (element for path in _NOT_READ for element in root.iterfind(path)):
         element.text = None
     return fair1m.parse(root, names)

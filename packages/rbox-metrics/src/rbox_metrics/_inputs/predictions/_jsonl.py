@@ -9,13 +9,13 @@ from rbox_metrics.errors import MetricsError
 
 
 def read(source: Source) -> Predictions:
-    """Reads a predictions file; see `read_predictions`. Its header names the classes."""
+    """Read a predictions file; see `read_predictions`. Its header names the classes."""
     found = predictions.read(source.path)
     names = source.context.class_names or found.class_names
     if len(names) != len(found.class_names):
         raise MetricsError(
             f"expected the {len(found.class_names)} class names of the file's header, got {len(names)}",
             path=source.path,
-            remedy="Leave class_names out; map_classes leads from the file's classes to others.",
+            remedy="Leave class_names out; map_classes maps the file's classes to others.",
         )
     return Predictions(names, found.sources, found.load, kind="predictions", has_empty_images=True)

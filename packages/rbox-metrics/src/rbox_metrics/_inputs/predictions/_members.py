@@ -1,4 +1,4 @@
-"""The files in a folder or a zip, read one at a time; nothing of an archive is written to disk."""
+"""Files of a folder or a zip, read one at a time; nothing of a zip is written to disk."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from rbox_metrics.errors import MetricsError
 
 
 class Member(type(Path())):  # type: ignore[misc]  # Path chooses its class by the system
-    """A file in an archive: a path by which errors name it, and its content in memory."""
+    """A file in an archive: its path, which errors show, and its content in memory."""
 
     content: bytes
 
     @classmethod
     def of(cls, archive: Path, name: str, content: bytes) -> Member:
-        """The file of that name in an archive."""
+        """Return the file of that name in an archive."""
         self = cls(archive, name)
         self.content = content
         return self
 
     def read_bytes(self) -> bytes:
-        """The content."""
+        """Return the content."""
         return self.content
 
 
 def members(path: Path, suffix: str, folders: tuple[str, ...] = ()) -> Iterator[Path]:
-    """The files of a suffix in a folder or a zip, in order of their names.
+    """Yield the files with a suffix in a folder or a zip, in the order of their names.
 
     Args:
-        path: The folder or the zip; or one file, which is then the only one.
-        suffix: Such as ".txt", in small letters.
-        folders: Where in a folder to look if there are none directly in it. A zip's files may be in any.
+        path: The folder or the zip; or a single file, which is then the only one.
+        suffix: The suffix in small letters, such as ".txt".
+        folders: Folders in the folder where files are looked for if there are none directly in it. In a zip, files may
+            be in any folder.
 
     Raises:
-        MetricsError: If a zip is broken, locked, unpacks to more than `archives` allows, or has a file whose name leads
-            out of it or which another one in it has too.
+        MetricsError: If a zip is broken or locked, unpacks to more than `archives` allows, has a file whose path is
+            outside of it, or has two files of the same name.
     """
     if archives.is_archive(path):
         yield from _unpacked(path, suffix)
@@ -54,7 +55,7 @@ def members(path: Path, suffix: str, folders: tuple[str, ...] = ()) -> Iterator[
 
 
 def names(path: Path) -> list[str]:
-    """The names of the files in a zip, without folders, hidden ones and what macOS puts beside them."""
+    """Return the names of the files in a zip, without folders, hidden files and those that macOS adds."""
     with archives.opened(path, MetricsError) as archive:
         return [PurePosixPath(info.filename).name for info in _wanted(archive, path)]
 

@@ -19,7 +19,7 @@ class Kind:
     """A kind of predictions file.
 
     Attributes:
-        module: What reads it, loaded when it is needed.
+        module: The module that reads it, loaded when it is needed.
         text: What it is, for an error's remedy.
     """
 
@@ -28,18 +28,18 @@ class Kind:
 
     @property
     def read(self) -> Callable[[Source], Predictions]:
-        """Its reader."""
+        """The function that reads this kind."""
         return import_module(f"rbox_metrics._inputs.predictions.{self.module}").read
 
 
 KINDS: dict[str, Kind] = {
-    "predictions": Kind("_jsonl", "predictions.jsonl, as the detectors of this house write it"),
+    "predictions": Kind("_jsonl", "predictions.jsonl, as lmm-detector and rbox-baselines write it"),
     "dota-task1": Kind("_task1", "DOTA's Task1_<class>.txt, in a folder or a zip"),
     "coco-results": Kind("_coco", "COCO's results, a JSON array"),
     "ultralytics": Kind("_ultralytics", "what Ultralytics' predict save_txt save_conf writes, a folder"),
     "fair1m-results": Kind("_fair1m", "FAIR1M's XML with <probability>, in a folder or a zip"),
 }
-"""The kinds that are told apart by what they are. Any dataset format can be named instead."""
+"""The kinds that are recognised by their content. Any dataset format can be named instead."""
 
 
 _PICKLES = (".pkl", ".pickle")
@@ -55,7 +55,7 @@ def read_predictions(
     annotations: str | Path | None = None,
     convention: Convention | str | None = None,
 ) -> Predictions:
-    """Reads detections of any kind.
+    """Read detections from a file or folder of any known kind.
 
     >>> import json, tempfile
     >>> from pathlib import Path
@@ -69,39 +69,41 @@ def read_predictions(
 
     Args:
         path: A file, a zip or a folder.
-        truth: What they are to be compared with: it gives COCO results the names of images, Ultralytics' files their
-            sizes, and both the names of classes where nothing else does. Other kinds name all that themselves.
-        class_names: The classes that the detections' labels mean, in order: the detector's, where they differ from the
-            truth's (`map_classes` leads from one to the other). None: those that the file names: the header of
-            predictions.jsonl, the names of Task1 files in alphabetical order, FAIR1M's own list, a dataset format's.
+        truth: The ground truth with which the detections will be compared. COCO results take the names of images from
+            it, Ultralytics' files the sizes of images, and both the names of classes if these are not given otherwise.
+            Other kinds contain all this themselves.
+        class_names: The detector's classes, in the order of the labels. Give them if they are not those of the ground
+            truth; `map_classes` maps one to the other. Default: the classes that the file names (the header of
+            predictions.jsonl, the names of Task1 files in alphabetical order, the classes of a dataset format), or
+            FAIR1M's classes.
         format: The kind: "predictions", "dota-task1", "coco-results", "fair1m-results", "ultralytics", or a dataset
-            format in `rbox_formats.datasets.FORMATS`, whose labels may have scores or none. None: told from the
-            content; a dataset's folder must be named.
-        split: The part of a dataset, where `format` is one.
-        annotations: The truth's COCO file, which says whose the numbers in COCO results are.
-        convention: How COCO results give the angles of `bbox`: a convention, or the name of one in
-            `rbox_formats.CONVENTIONS` or among degrees-counter-clockwise, degrees-clockwise, radians-counter-clockwise
-            and radians-clockwise. None: degrees, counter-clockwise, as in a COCO truth, and an error where they may be
-            radians. Other kinds say it themselves.
+            format in `rbox_formats.datasets.FORMATS`, with or without scores. Default: recognised by the content,
+            except for dataset formats.
+        split: The split of a dataset, if `format` is a dataset format.
+        annotations: The ground truth's COCO file, which says what the numbers of images and classes in COCO results
+            mean.
+        convention: How COCO results give the angles of `bbox`: a convention, the name of one in
+            `rbox_formats.CONVENTIONS`, or degrees-counter-clockwise, degrees-clockwise, radians-counter-clockwise or
+            radians-clockwise. Default: degrees, counter-clockwise, as in COCO ground truth; if the angles may as well
+            be radians, this is an error. Other kinds have one convention each.
 
     Returns:
-        A dataset of an `ImageRecord` per image; `.kind` says what it was read as. Images that the file does not name
-        are absent.
+        A dataset with a record for each image that the file names; its attribute `kind` is the kind of the file.
 
     Raises:
-        RboxError: If there is no such file, its kind is not clear, or something in it is not as its kind says: with
-            file, line or place, what was expected, and what to do.
+        RboxError: If there is no such file, its kind is not clear, or something in it does not fit the kind. The error
+            has the file, the line or place, what was expected, and what to do.
     """
     path = files.as_path(path, MetricsError)
     if not path.exists():
         raise MetricsError("expected a predictions file or folder, found none", path=path)
     kind = kind_of(path) if format is None else format
     if annotations is not None and kind != "coco-results":
-        raise MetricsError(f"expected COCO results where a COCO file of annotations is named, got {kind}", path=path)
+        raise MetricsError(f"expected COCO results, since a COCO file of annotations is given, got {kind}", path=path)
     if convention is not None:
         convention = convention_of(convention)
         if kind != "coco-results":
-            raise MetricsError(f"expected COCO results where a convention of angles is named, got {kind}", path=path)
+            raise MetricsError(f"expected COCO results, since a convention of angles is given, got {kind}", path=path)
     if isinstance(kind, str) and kind in KINDS:
         names = None if class_names is None else ClassNames(class_names)
         context = Context(class_names=names, convention=convention, split=split)
@@ -126,7 +128,7 @@ def _read_dataset(format: str, path: Path, split: str | None, class_names: Itera
 
 
 def kind_of(path: Path) -> str:
-    """The kind of a file or folder, by its content.
+    """Return the kind of a file or folder, by its content.
 
     Raises:
         MetricsError: If it is not clear.
@@ -147,7 +149,7 @@ def kind_of(path: Path) -> str:
 
 
 def _has_shares(path: Path) -> bool:
-    """Whether the first text file of a folder that has a line is one of Ultralytics'."""
+    """Return whether the first text file of a folder with a line in it is one of Ultralytics'."""
     from rbox_metrics._inputs.predictions import _ultralytics
 
     for folder in (*(path / name for name in _ultralytics.FOLDERS), path):
@@ -172,8 +174,7 @@ def _kind_of_file(path: Path) -> str:
         start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
     if start.startswith(b"\x80") or path.suffix.lower() in _PICKLES:
         raise MetricsError(
-            "expected predictions of a kind that can be told from the content, got a pickle, as MMRotate's "
-            "tools/test.py --out writes it",
+            "pickles, such as MMRotate's tools/test.py --out writes, are not read here",
             path=path,
             remedy=f"rbox-baselines reads it without running what is in it: rbox-baselines results {path.name} --data "
             "DATASET --out predictions.jsonl",
@@ -181,8 +182,8 @@ def _kind_of_file(path: Path) -> str:
     if start.startswith(b"["):
         return "coco-results"
     if path.suffix.lower() == ".zip":
-        raise MetricsError("expected a zip, got a file that is none or is cut short", path=path)
-    # An empty file is what is left of a run that was stopped at once; its reader says so.
+        raise MetricsError("expected a zip, got a file that is no zip, or one that is cut short", path=path)
+    # An empty file is left when a run is stopped at once; the reader of predictions.jsonl says so.
     if not start or b'"schema_version"' in start or path.suffix.lower() == ".jsonl":
         return "predictions"
     raise _unclear(path)
@@ -193,7 +194,7 @@ def _unclear(path: Path) -> MetricsError:
     inside = [file.name for file in _visible(path)[:3]] if path.is_dir() else []
     got = f"a folder with {', '.join(inside) or 'nothing'} in it" if path.is_dir() else "a file of another"
     return MetricsError(
-        f"expected predictions of a kind that can be told from the content, got {got}",
+        f"expected predictions whose kind can be recognised by the content, got {got}",
         path=path,
         remedy="Name the kind (--predictions-format, in Python format=). "
         f"Kinds are {kinds}; or any dataset format, such as dota or coco.",
@@ -201,7 +202,7 @@ def _unclear(path: Path) -> MetricsError:
 
 
 def _with_ids(context: Context, truth: Dataset | None, annotations: str | Path | None) -> Context:
-    """With what the numbers in COCO results mean."""
+    """Add to the context what the numbers in COCO results mean."""
     if annotations is not None:
         image_ids, categories = _ids_of_file(Path(annotations))
         return replace(context, image_ids=image_ids, categories=categories)
@@ -212,7 +213,7 @@ def _with_ids(context: Context, truth: Dataset | None, annotations: str | Path |
 
 
 def _with_sizes(context: Context, truth: Dataset) -> Context:
-    """With the sizes of the truth's images, and its classes."""
+    """Add to the context the sizes of the ground truth's images, and its classes."""
     sizes = {
         record.image_id: (record.width, record.height)
         for record in truth
@@ -222,7 +223,7 @@ def _with_sizes(context: Context, truth: Dataset) -> Context:
 
 
 def _ids_of_file(path: Path) -> tuple[dict[int, str], dict[int, str]]:
-    """The images and the categories of a COCO file by their ids; images are named as `datasets.read` names them."""
+    """Return the images and the categories of a COCO file by their ids; image names are those of `datasets.read`."""
     from rbox_formats.datasets import coco
     from rbox_formats.parsing import json_values
 
@@ -231,7 +232,7 @@ def _ids_of_file(path: Path) -> tuple[dict[int, str], dict[int, str]]:
 
 
 def _ids_of_truth(truth: Dataset) -> dict[int, str]:
-    """The truth's images by their ids, which a COCO dataset keeps in the metadata, or by names that are numbers."""
+    """Return the ground truth's images by the ids in the metadata of COCO datasets, or by names that are numbers."""
     by_id: dict[int, str] = {}
     by_name: dict[int, list[str]] = {}
     for record in truth:
@@ -240,5 +241,5 @@ def _ids_of_truth(truth: Dataset) -> dict[int, str]:
             by_id[number] = record.image_id
         if record.image_id.isascii() and record.image_id.isdecimal():
             by_name.setdefault(int(record.image_id), []).append(record.image_id)
-    # Of 7 and 007 neither is meant more than the other.
+    # Names such as 7 and 007 are the same number: neither is chosen.
     return by_id or {number: names[0] for number, names in by_name.items() if len(names) == 1}

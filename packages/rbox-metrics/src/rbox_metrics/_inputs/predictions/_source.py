@@ -1,4 +1,4 @@
-"""What a reader of predictions is given, and what it gives back."""
+"""What a reader of predictions gets, and what it returns."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rbox_formats.errors import quoted
 
 from rbox_metrics.errors import MetricsError
 
-# A detection without a score among others with one has no place in their order; without any, all have the same.
+# A detection without a score has no place in the order of others that have scores.
 MIXED_REMEDY = "Either all detections of a file have a score, or none has."
 
-# How a box of five numbers may give its angle, by what the commands call it. Any range and any order of sides is
-# understood, so that unit and direction are all there is to say.
+# How a box of five numbers may give its angle, by the commands' name. Any range and any order of sides can be
+# converted, so only unit and direction matter.
 ANGLES: dict[str, Convention] = {
     "degrees-counter-clockwise": LE90.degrees.counter_clockwise,
     "degrees-clockwise": LE90.degrees,
@@ -25,7 +25,7 @@ ANGLES: dict[str, Convention] = {
 
 
 def angle_name(convention: Convention) -> str:
-    """What the commands call a convention's unit and direction."""
+    """Return the commands' name of a convention's unit and direction."""
     same = (
         name for name, each in ANGLES.items() if (each.unit, each.clockwise) == (convention.unit, convention.clockwise)
     )
@@ -33,10 +33,10 @@ def angle_name(convention: Convention) -> str:
 
 
 def convention_of(given: Convention | str) -> Convention:
-    """A convention, by its name in `ANGLES` or in `rbox_formats.CONVENTIONS`.
+    """Return a convention by its name in `ANGLES` or in `rbox_formats.CONVENTIONS`.
 
     Raises:
-        MetricsError: If it is no name of one.
+        MetricsError: If there is no convention of that name.
     """
     if isinstance(given, Convention):
         return given
@@ -48,14 +48,14 @@ def convention_of(given: Convention | str) -> Convention:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions(Dataset):
-    """Detections from a file, an image a record.
+    """Detections from a file, with one record per image.
 
     Attributes:
-        kind: The name of the file's kind as `read_predictions` lists them, or of a dataset format.
-        has_empty_images: Whether the kind can say that an image was seen and nothing found on it. Where it cannot, an
-            image without detections is one that the file does not name.
-        angles: How boxes of five numbers gave their angle, as a name in `ANGLES`; None where there are none, or the
-            kind itself says it.
+        kind: The kind of the file, one of those that `read_predictions` lists, or a dataset format.
+        has_empty_images: Whether files of this kind name images without detections. In other kinds such images are
+            missing.
+        angles: How boxes of five numbers give their angle, a name in `ANGLES`; None if there are no such boxes, or if
+            the kind has only one convention.
     """
 
     kind: str
@@ -72,24 +72,24 @@ class Predictions(Dataset):
         has_empty_images: bool,
         angles: str | None = None,
     ) -> Predictions:
-        """From records that are all read."""
+        """Make predictions from records that have all been read."""
         return cls(class_names, records, kind=kind, has_empty_images=has_empty_images, angles=angles)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What is known beside the file.
+    """What a reader needs to know that is not in the file.
 
     Attributes:
-        class_names: What the detections' labels index, or None where nobody said.
-        image_ids: The truth's names of images by the numbers that its COCO file has for them, and by the numbers that
-            are their names.
-        categories: The names of classes by the numbers that the truth's COCO file has for them, or None without one.
-        convention: How boxes of five numbers give their angle, for kinds that do not say; None: as the kind's reader
-            takes them where nobody says.
-        split: The part of a dataset.
-        sizes: (width, height) of the truth's images by their ids, for kinds that count in shares of them.
-        truth_names: The truth's classes, for kinds that have only numbers.
+        class_names: The detector's classes, in the order of the labels, or None if they are not given.
+        image_ids: The ids of the ground truth's images by their numbers: those in its COCO file, or names that are
+            numbers.
+        categories: The class names by their numbers in the ground truth's COCO file, or None if there is no such file.
+        convention: How boxes of five numbers give their angle, for kinds that do not define it. Default: as the kind's
+            reader takes them.
+        split: The split of a dataset.
+        sizes: (width, height) of the ground truth's images by their ids, for kinds with coordinates as shares of them.
+        truth_names: The classes of the ground truth, for kinds that have only numbers of classes.
     """
 
     class_names: ClassNames | None = None

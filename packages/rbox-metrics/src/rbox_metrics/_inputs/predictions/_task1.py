@@ -49,7 +49,7 @@ class _Class(NamedTuple):
 
 
 def read(source: Source) -> Predictions:
-    """Reads a submission; see `read_predictions`."""
+    """Read a submission; see `read_predictions`."""
     found = {}
     for path in members(source.path, ".txt"):
         if path.name.startswith(PREFIX):
@@ -64,7 +64,7 @@ def read(source: Source) -> Predictions:
             raise MetricsError(
                 f"expected a class among {listed(names)}, got {quoted(name)} as the file's name",
                 path=path,
-                remedy="Name the classes that the detector has, and map them to the truth's.",
+                remedy="Give the detector's classes, and map them to those of the ground truth.",
             )
         labelled.append(_Class(label, images, scores, quads))
     records = _by_image(sorted(labelled, key=lambda of_class: of_class.label))
@@ -72,7 +72,7 @@ def read(source: Source) -> Predictions:
 
 
 def _parse(path: Path) -> tuple[list[str], FloatsN, QuadsN]:
-    """Image ids, scores (N,) and corners (N, 4, 2) of one file."""
+    """Return image ids, scores (N,) and corners (N, 4, 2) of one file."""
     try:
         content = path.read_bytes()
         text = content.decode("utf-8-sig")
@@ -90,7 +90,7 @@ def _parse(path: Path) -> tuple[list[str], FloatsN, QuadsN]:
 
 
 def _at_once(rows: list[list[str]]) -> np.ndarray | None:
-    """The numbers (N, 9) of a file that has no fault, several times as fast as by line; None for any other."""
+    """Return the numbers (N, 9) of a file without faults, several times faster than by line; else None."""
     if any(len(row) != 10 for row in rows):
         return None
     fields = list(chain.from_iterable(row[1:] for row in rows))
@@ -119,7 +119,7 @@ def _numbers(fields: list[str]) -> list[float]:
 
 
 def _by_image(labelled: list[_Class]) -> list[ImageRecord]:
-    """A record per image, by their ids: its detections by class, and as they stand in the class's file."""
+    """Return a record per image, by their ids: detections are in the order of the classes, then of the lines."""
     ids = [image_id for of_class in labelled for image_id in of_class.images]
     number = {image_id: index for index, image_id in enumerate(sorted(set(ids)))}
     image_index: IntsN = np.array([number[image_id] for image_id in ids], dtype=np.int64)

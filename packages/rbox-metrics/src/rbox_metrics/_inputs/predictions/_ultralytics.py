@@ -2,19 +2,19 @@
 
     class x1 y1 x2 y2 x3 y3 x4 y4 confidence
 
-`class` is a number from 0, corners are shares of the image's size. The files are in `labels` below the run's folder, or
-in the folder itself. What is read besides:
+`class` is a number from 0; corners are shares of the image's size. The files are in `labels` in the run's folder, or in
+the folder itself. These are read too:
 
-- without a confidence (`save_conf` left out), and with a track's number behind it (`track`);
+- lines without a confidence (without `save_conf`), and lines that end with the number of a track (`track`);
 - `class cx cy w h` with or without a confidence, which a detector of upright boxes writes;
-- pixels in place of shares, where a coordinate is more than 10 image sizes outside (yolov5_obb's `detect.py`), and in
-  pixels also `class cx cy w h angle` with or without a confidence: Ultralytics' `obb.xywhr`, the angle in radians,
-  clockwise on the screen, of any range.
+- pixels instead of shares, if a coordinate is more than 10 image sizes outside (yolov5_obb's `detect.py`); and, in
+  pixels, `class cx cy w h angle` with or without a confidence: Ultralytics' `obb.xywhr`, with the angle in radians,
+  clockwise on the screen, in any range.
 
-Shares need the size of the image: it is the truth's, or that of the picture which the run saved beside `labels`. The
-names of the classes stand in `data.yaml` or `classes.txt` in the run's folder or the one above it; without them numbers
-mean the truth's classes in their order, which is said in the log: it is the detector's only where both were made from
-one list.
+Shares need the size of the image: that in the ground truth, or that of the picture which the run saved beside `labels`.
+The class names are read from `data.yaml` or `classes.txt` in the run's folder or the one above it. Without such a file,
+the numbers are taken for the ground truth's classes in their order, and the log says so: this is right only if the
+detector has the same list.
 
 An image without detections has no file.
 
@@ -49,7 +49,7 @@ _logger = logging.getLogger("rbox_metrics")
 
 
 class _Found(NamedTuple):
-    """A detection: its class's number, what gives its place (8, 5 or 4 numbers), and a score."""
+    """A detection: the number of its class, its place (8, 5 or 4 numbers), and its score."""
 
     number: int
     place: list[float]
@@ -57,7 +57,7 @@ class _Found(NamedTuple):
 
 
 def looks_like(path: Path) -> bool:
-    """Whether a text file has such lines: its first one is a class's number and others behind it."""
+    """Return whether a text file has such lines: a class's number, then other numbers. Only the first line is read."""
     try:
         fields = next((line.split() for line in split_lines(read_text(path)) if line.strip()), [])
         return 4 <= len(parse_numbers(fields[1:], "numbers")) <= 10 and parse_index(fields[0], "a class") >= 0
@@ -66,7 +66,7 @@ def looks_like(path: Path) -> bool:
 
 
 def read(source: Source) -> Predictions:
-    """Reads a folder of text files; see `read_predictions`."""
+    """Read a folder of text files; see `read_predictions`."""
     context = source.context
     within = source.path / FOLDERS[0]
     folder = within if within.is_dir() else source.path
@@ -81,22 +81,20 @@ def read(source: Source) -> Predictions:
         names = context.truth_names
         shown = ", ".join(f"{number} {name}" for number, name in enumerate(names[:_SHOWN]))
         _logger.warning(
-            "%s: the numbers of classes are taken for the truth's (%s%s); the detector's own stand in its data.yaml, "
-            "which can be put there",
+            "%s: class numbers are taken for those of the ground truth (%s%s); if the detector has others, put its "
+            "data.yaml there",
             source.path.name,
             shown,
             ", ..." if len(names) > _SHOWN else "",
         )
     if names is None:
         remedy = "Put the data.yaml that the detector was trained with, or classes.txt, into the folder."
-        raise MetricsError("expected the names of the classes, got only numbers", path=source.path, remedy=remedy)
+        raise MetricsError("the files have only numbers of classes, no names", path=source.path, remedy=remedy)
     size_of = partial(_size, sizes=context.sizes or {}, beside=_pictures(source.path))
     records = [_record(path, lines[path], names, None if in_pixels else size_of) for path in paths]
     scored = {record.scores is not None for record in records if len(record)}
     if len(scored) > 1:
-        raise MetricsError(
-            "expected a confidence in each file, got some without", path=source.path, remedy=MIXED_REMEDY
-        )
+        raise MetricsError("some files have confidences and others do not", path=source.path, remedy=MIXED_REMEDY)
     return Predictions.of(names, records, "ultralytics", has_empty_images=False)
 
 
@@ -108,7 +106,7 @@ def _number(field: str) -> float | None:
 
 
 def _folders(path: Path) -> list[Path]:
-    """Where a run has what belongs to it: its folder, and the one above."""
+    """Return where the other files of a run may be: its folder, and the one above."""
     folder = path if path.is_dir() else path.parent
     folder = folder.parent if folder.name in FOLDERS else folder
     return [folder, folder.absolute().parent]
@@ -119,7 +117,7 @@ def _names_beside(path: Path) -> ClassNames | None:
 
 
 def _pictures(path: Path) -> dict[str, Path]:
-    """The images that stand beside the labels."""
+    """Return the image files beside the labels."""
     folder = _folders(path)[0]
     return {image.stem: image for part in (folder / "images", folder) for image in images.find(part)}
 
@@ -130,7 +128,7 @@ def _size(path: Path, sizes: Mapping[str, tuple[int, int]], beside: Mapping[str,
     if path.stem in beside:
         return images.read_size(beside[path.stem])
     raise MetricsError(
-        f"expected an image {quoted(path.stem)} in the truth, or beside the labels, found none",
+        f"expected an image {quoted(path.stem)} in the ground truth, or beside the labels, found none",
         path=path,
         remedy="Coordinates are relative to the image's size: name the dataset that was predicted on, with its images.",
     )
@@ -144,7 +142,7 @@ def _record(
     quads = np.array([_quad(one.place, width, height) for one in found], dtype=np.float64).reshape(-1, 4, 2)
     scores = [one.score for one in found]
     if None in scores and any(score is not None for score in scores):
-        raise MetricsError("expected a confidence on each line, got some without", path=path, remedy=MIXED_REMEDY)
+        raise MetricsError("some lines have a confidence and others do not", path=path, remedy=MIXED_REMEDY)
     return ImageRecord(
         path.stem,
         quad_to_rbox(quads),
@@ -161,7 +159,7 @@ def _detection(line: str, names: ClassNames, in_pixels: bool) -> _Found:
     if number >= len(names):
         remedy = "Put the data.yaml that the detector was trained with, or classes.txt, into the folder."
         raise LineError(f"expected a class from 0 to {len(names) - 1} ({listed(names)}), got {number}", remedy)
-    # How many numbers there are, to how many of them are the place.
+    # From how many numbers there are to how many of them give the place.
     lengths = {5: 5, 6: 5} if in_pixels else {4: 4, 5: 4, 6: 4}
     length = {**lengths, 4: 4, 8: 8, 9: 8, 10: 8}.get(len(numbers))
     if length is None:
@@ -172,13 +170,13 @@ def _detection(line: str, names: ClassNames, in_pixels: bool) -> _Found:
     if length in (4, 5) and min(place[2:4]) < 0:
         raise LineError(f"expected sides that are not negative, got {quoted(' '.join(fields[3:5]))}", _LINE)
     if rest and not 0 <= rest[0] <= 1:
-        remedy = "A track's number stands behind a confidence (save_conf)." if rest[0] == int(rest[0]) else _LINE
+        remedy = "The number of a track must come after a confidence (save_conf)." if rest[0] == int(rest[0]) else _LINE
         raise LineError(f"expected a confidence from 0 to 1, got {fields[length + 1]}", remedy)
     return _Found(number, place, rest[0] if rest else None)
 
 
 def _quad(place: list[float], width: int, height: int) -> list[float]:
-    """Corners in pixels: eight numbers."""
+    """Return corners in pixels, eight numbers, from corners as shares of the image's size."""
     if len(place) == 5:
         return [float(value) for value in rbox_to_quad(convert(np.array(place), "le90", "le90")).ravel()]
     if len(place) == 4:
