@@ -113,7 +113,7 @@ def test_one_that_was_stopped_goes_on_to_the_same(
 
 
 def test_one_that_was_killed_goes_on_to_the_same(
-    config: TrainConfig, start: Callable[..., Any], tmp_path: Path
+    config: TrainConfig, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """SIGKILL once there is a state, with states so often that it may fall into the writing of one."""
     config = dataclasses.replace(config, vision_warm_up=10, save_every=1)
@@ -127,11 +127,14 @@ def test_one_that_was_killed_goes_on_to_the_same(
     output, _ = process.communicate()
     assert process.returncode == -signal.SIGKILL, output
     assert len(seen(config.out)) < 10
-    train(config)
     whole = dataclasses.replace(config, out=str(tmp_path / "whole"))
-    train(whole)
+    for each in (config, whole):
+        stopped_before_training(each, monkeypatch)
     assert seen(config.out) == seen(whole.out)
-    assert [entry["loss"] for entry in entries(config.out)] == [entry["loss"] for entry in entries(whole.out)]
+    ours, theirs = (load_file(Path(each.out) / FOLDER / "vision.safetensors") for each in (config, whole))
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        assert torch.equal(value, theirs[name])
 
 
 def test_it_is_not_done_twice(
@@ -155,6 +158,21 @@ def test_other_settings_begin_anew(config: TrainConfig, monkeypatch: pytest.Monk
     assert seen(other.out) != first
     stopped_before_training(config, monkeypatch)
     assert seen(config.out) == first
+
+
+def test_a_state_of_other_settings_is_not_gone_on_from(
+    config: TrainConfig, stop_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(4)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    assert (Path(config.out) / FOLDER / "newest.pt").is_file()
+    other = dataclasses.replace(config, seed=5)
+    stopped_before_training(other, monkeypatch)
+    found = seen(other.out)
+    fresh = dataclasses.replace(other, out=f"{other.out}-fresh")
+    stopped_before_training(fresh, monkeypatch)
+    assert found == seen(fresh.out)
 
 
 def test_a_run_that_goes_on_from_a_checkpoint_has_it_behind(
