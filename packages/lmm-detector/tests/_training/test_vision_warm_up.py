@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from lmm_detector import TrainConfig, train
 from lmm_detector._training import _vision_warm_up
 from lmm_detector._training._config import to_yaml
 from lmm_detector._training._dense_head import DenseHead
+from lmm_detector._training._mixing import EpochSampler, Place, epoch_order
 from lmm_detector._training._vision_warm_up import FOLDER, LOG, factor
 from lmm_detector.errors import ConfigError, RunError
 from rbox_formats import ClassNames, codecs, synthetic
@@ -26,6 +28,16 @@ from safetensors.torch import load_file
 @pytest.fixture
 def config(run_config: TrainConfig) -> TrainConfig:
     return dataclasses.replace(run_config, vision_warm_up=5, save_every=2, steps=2)
+
+
+@pytest.fixture
+def random_config(config: TrainConfig, tmp_path: Path) -> TrainConfig:
+    """Of a model that draws random numbers as it learns, as published ones do: dropped paths, dropout."""
+    folder = shutil.copytree(config.model_name_or_path, tmp_path / "random")
+    settings = json.loads((folder / "config.json").read_text())
+    settings["vision_config"]["drop_path_rate"] = settings["text_config"]["dropout"] = 0.3
+    (folder / "config.json").write_text(json.dumps(settings))
+    return dataclasses.replace(config, model_name_or_path=str(folder))
 
 
 def entries(out: str | Path, name: str = "losses.jsonl") -> list[dict[str, Any]]:
@@ -96,10 +108,10 @@ def test_a_frozen_projection_stays(config: TrainConfig, monkeypatch: pytest.Monk
 
 
 def test_one_that_was_stopped_goes_on_to_the_same(
-    config: TrainConfig, stop_at: Callable[[int], None], tmp_path: Path
+    random_config: TrainConfig, stop_at: Callable[[int], None], tmp_path: Path
 ) -> None:
     """From its last state, with the same losses, also of training behind it."""
-    config = dataclasses.replace(config, augmentation={"horizontal_flip": 0.5, "rotation": 0.5}, workers=1)
+    config = dataclasses.replace(random_config, augmentation={"horizontal_flip": 0.5, "rotation": 0.5}, workers=1)
     whole = dataclasses.replace(config, out=str(tmp_path / "whole"))
     train(whole)
     stop_at(4)
@@ -136,8 +148,9 @@ def test_one_that_was_killed_goes_on_to_the_same(
 
 
 def test_it_is_not_done_twice(
-    config: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    random_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    config = random_config
     whole = dataclasses.replace(config, out=str(tmp_path / "whole"))
     train(whole)
     stopped_before_training(config, monkeypatch)
@@ -226,6 +239,21 @@ def test_models_that_see_tiles_are_refused(config: TrainConfig, class_names: Cla
     assert not Path(config.out).exists()
 
 
+def test_a_state_of_other_settings_is_not_gone_on_from(
+    config: TrainConfig, stop_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(4)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    assert (Path(config.out) / FOLDER / "newest.pt").is_file()
+    other = dataclasses.replace(config, seed=5)
+    stopped_before_training(other, monkeypatch)
+    found = seen(other.out)
+    fresh = dataclasses.replace(other, out=f"{other.out}-fresh")
+    stopped_before_training(fresh, monkeypatch)
+    assert found == seen(fresh.out)
+
+
 def test_settings_that_do_not_fit(config: TrainConfig) -> None:
     with pytest.raises(ConfigError, match="expected vision_warm_up or freeze_vision, got both"):
         dataclasses.replace(config, freeze_vision=True)
@@ -269,6 +297,18 @@ def test_texts_are_learnt_faster_behind_it(seed: int, config: TrainConfig, tmp_p
         train(dataclasses.replace(config, vision_warm_up=steps, out=str(out)))
         losses[steps] = entries(out)[-1]["loss"]
     assert losses[100] < 0.8 * losses[0]
+
+
+def test_windows_are_those_of_trainings_epochs() -> None:
+    """Five windows, two to a step, three steps to an epoch; from the second step to the seventh."""
+    sampler = EpochSampler([5], "single", seed=3, multiple=2)
+    sampler.set_epoch(7)
+    expected = []
+    for epoch in range(3):
+        order = epoch_order([5], "single", 3, epoch, 2).tolist()
+        expected += [[Place(epoch, number) for number in order[at : at + 2]] for at in (0, 2, 4)]
+    assert list(_vision_warm_up._places(sampler, 2, 1, 7)) == expected[1:7]
+    assert sampler.epoch == 7
 
 
 def test_learning_rates_worked_by_hand() -> None:
