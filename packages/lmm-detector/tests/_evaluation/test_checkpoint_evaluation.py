@@ -90,6 +90,9 @@ def test_predicted_once_then_scored(run_folder: Path, scenes: Path, tmp_path: Pa
     assert json.loads((path.parent / "report.json").read_text())["map_nc"] == 1.0
     assert len(list((tmp_path / "pictures" / "tiny" / "model-10").glob("*.png"))) == 5  # four scenes, and the sheet
 
+    evaluate_checkpoints([run_folder], scenes, out, score=False, pictures=True, **arguments)
+    assert len(list((path.parent / "pictures").glob("*.png"))) == 5
+
     # The same without a model: from the files alone.
     truth = annotated(scenes, "dota", "train", second[0].report.class_names if second[0].report else None)
     again = score_files([path, out / "tiny" / "checkpoint-2" / "predictions.jsonl"], truth)

@@ -94,7 +94,7 @@ def evaluate_checkpoints(
     device: str | None = None,
     dtype: str = "float32",
     score: bool = True,
-    pictures: str | Path | None = None,
+    pictures: bool | str | Path | None = False,
     progress: bool = False,
     only_with_images: bool = False,
     **scoring: Any,
@@ -121,7 +121,8 @@ def evaluate_checkpoints(
         device: As in `Detector.from_pretrained`.
         dtype: Likewise.
         score: False predicts alone; `report` is then None.
-        pictures: A folder to draw the ground truth beside the predictions: `<pictures>/<checkpoint's name>`.
+        pictures: A folder to draw the ground truth beside the predictions: `<pictures>/<checkpoint's name>`. True: each
+            checkpoint's folder in `out` gets a folder `pictures`. False or None: nothing is drawn.
         only_with_images: Leaves out images whose file is not there, as in `rbox_metrics.evaluate_file`.
         **scoring: As in `rbox_metrics.evaluate`.
         progress: Shows progress bars on standard error.
@@ -157,7 +158,11 @@ def evaluate_checkpoints(
             predict(detector, seen, path, generation=generation, dataset=description)
             del detector  # before the next one needs its memory
             images = {"only_with_images": only_with_images, "images": [record.image_id for record in chosen]}
-            drawn = None if pictures is None else Path(pictures) / checkpoint.name
+            drawn = None
+            if pictures is True:
+                drawn = path.with_name(PICTURES)
+            elif pictures:
+                drawn = Path(pictures) / checkpoint.name
             finish = partial(_finish, checkpoint, path, truth, {**images, **scoring} if score else None, chosen, drawn)
             scored.append(_ranks.on_main(finish))
         return scored
