@@ -25,9 +25,9 @@ class Detections:
 
 
 def draw(images: int = 458, truths: int = 28_656, per_truth: int = 8, seed: int = 0) -> Detections:
-    """Truths shared out over images by Dirichlet(0.6), sides log-normal; detections are jittered copies of truths.
+    """Draw truths over images by Dirichlet(0.6), with log-normal sides; detections are jittered copies of truths.
 
-    The side of an image is 1,000 to 4,000 px. One detection in ten has a class drawn anew. Scores are drawn around the
+    The side of an image is 1,000 to 4,000 px. One detection in ten has a random class. Scores are drawn around the
     overlap that the jitter leaves, so that better detections have higher ones.
     """
     rng = np.random.default_rng(seed)

@@ -1,7 +1,7 @@
 """MMRotate's `eval_rbbox_map` where mmrotate and a compiled mmcv are installed; importing this makes them agree.
 
 mmdet 3.1 asks for mmcv < 2.1.0, which no longer compiles, and mmrotate for names that left `collections` in Python
-3.10. Both are put right on import, since the processes that `eval_rbbox_map` starts import the script anew.
+3.10. Both are put right on import, since the processes that `eval_rbbox_map` starts import the script again.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def training_step(name: str, size: int, batch: int, device: str) -> Callable[[], None]:
-    """A step of a model with random weights on the same images again and again."""
+    """Return a step of a model with random weights on the same images again and again."""
     from rbox_baselines._configs._weights import without_pretrained
 
     config = without_pretrained(rbox_baselines.load_config(name))

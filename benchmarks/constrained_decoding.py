@@ -40,7 +40,7 @@ PROMPT = 512  # of the decoder-only model: an image and a question
 
 
 def tokenizer(size: int) -> Any:
-    """Byte-level, without merges: bytes, parts of the classes' names, numbers, random words, the codec's tokens."""
+    """Make a byte-level tokenizer without merges: bytes, parts of class names, numbers, random words, codec tokens."""
     rng = random.Random(0)
     names = [name.replace("-", " ").lower() for name in dota.V1_0]
     words = {
@@ -143,7 +143,7 @@ def outlines_index(words: Any) -> Any:
 
 
 def processor_table(automata: dict[str, Any], device: str) -> None:
-    """Steps 501 to 520 of texts of quads, each sequence with coordinates of its own."""
+    """Print steps 501 to 520 of texts of quads, each sequence with coordinates of its own."""
     print(f"Processor alone on {device}, a step at 500 tokens, medians of 20\n")
     print("| vocabulary | sequences | time |\n|---|---:|---:|")
     for name, size in VOCABULARIES.items():

@@ -1,8 +1,8 @@
 """How fast images become a batch for Florence-2 at 1024 x 1024, beside transformers' own processor in the same run.
 
-Medians of rounds, in each of which all take their turn: of the steps CPU time, for which it counts less what else the
-machine does, of the whole wall time. The processes that load decode JPEG or PNG, cut the
-window (here the whole image) and make the batch, with the answers' labels; the main one only takes it.
+Medians of rounds in which all take their turn: CPU time of the steps, which depends less on other work of the machine,
+and wall time of the whole. The loading processes decode JPEG or PNG, cut the window (here the whole image) and make the
+batch, with the answers' labels; the main process only takes it.
 
     OMP_NUM_THREADS=1 python benchmarks/data_loading.py
     OMP_NUM_THREADS=1 python benchmarks/data_loading.py --scenes 4
@@ -38,7 +38,7 @@ TEXT = "ship" + "<sep>".join(8 * f"<loc_{place}>" for place in range(40))
 
 
 def write_images(folder: Path, count: int) -> None:
-    """Scenes with a grain like that of aerial images, without which they would be decoded too fast."""
+    """Write scenes with a grain like that of aerial images; without it they would be decoded too fast."""
     config = synthetic.SceneConfig(size=SIDE, max_objects=40)
     for seed in range(count):
         pixels, _ = synthetic.scene(seed, config)
@@ -64,7 +64,7 @@ class Windows(Dataset):  # type: ignore[type-arg]
 
 
 def stock(samples: Sequence[Sample], family: Family) -> dict[str, Any]:
-    """transformers' processor as its documentation calls it."""
+    """Call transformers' processor as its documentation does."""
     texts = [PROMPT if family.name == "florence2" else family.render(PROMPT)] * len(samples)  # type: ignore[attr-defined]
     found = family.processor(images=[sample.image for sample in samples], text=texts, padding=True, return_tensors="pt")
     labels = family.tokenizer([sample.text for sample in samples], padding=True, return_tensors="pt").input_ids
@@ -74,7 +74,7 @@ def stock(samples: Sequence[Sample], family: Family) -> dict[str, Any]:
 def interleaved(
     functions: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]
 ) -> dict[str, float]:
-    """Median seconds of each; all run once before."""
+    """Return the median seconds of each; all run once before."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for number in range(rounds + 1):
         for name, function in functions.items():
@@ -93,7 +93,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=96, help="in each pass of the loader")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--scenes", type=int, default=0, help="instead: so many PNGs of 4,000 px, whole and cut before")
+    parser.add_argument(
+        "--scenes", type=int, default=0, help="instead: this number of PNGs of 4,000 px, whole and cut before"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     from transformers.utils import logging
@@ -118,7 +120,7 @@ def main() -> None:
 
 
 def batches(florence: Family, qwen: Family, jpegs: Sequence[Path], pngs: Sequence[Path], rounds: int) -> None:
-    """What the steps take, an image."""
+    """Return what the steps take, an image."""
     samples = [Windows(jpegs)[number] for number in range(len(jpegs))]
     smaller = [sample._replace(image=np.ascontiguousarray(sample.image[:800, :800])) for sample in samples]
     found = interleaved(
@@ -143,7 +145,7 @@ def batches(florence: Family, qwen: Family, jpegs: Sequence[Path], pngs: Sequenc
 
 
 def scenes(folder: Path, options: argparse.Namespace) -> None:
-    """What training reads a second: windows of whole scenes, and the same windows as files of their own."""
+    """Return what training reads a second: windows of whole scenes, and the same windows as files of their own."""
     writer = TextWriter(synthetic.CLASS_NAMES, codecs.get("florence2"), 4096, lambda texts: [1] * len(texts))
     whole, before = [], []
     for seed in range(options.scenes):
@@ -179,7 +181,7 @@ def scenes(folder: Path, options: argparse.Namespace) -> None:
 
 
 def end_to_end(family: Family, paths: Sequence[Path], options: argparse.Namespace) -> None:
-    """What a loader of JPEGs gives; its processes are there before time is taken."""
+    """Return what a loader of JPEGs gives; its processes are there before time is taken."""
     several = [paths[number % len(paths)] for number in range(options.images)]
     loaders = {
         (way, workers): DataLoader(

@@ -24,7 +24,7 @@ from rbox_formats.datasets import dota
 
 
 def make(folder: Path, count: int, objects: int) -> None:
-    """Label files as DOTA's: two headers, whole pixels, CRLF; most images have few objects, and some have hundreds."""
+    """Write label files like DOTA's: two headers, whole pixels, CRLF; most have few objects, some have hundreds."""
     rng = np.random.default_rng(0)
     shares = rng.lognormal(0, 1.3, count)
     numbers = rng.multinomial(objects, shares / shares.sum())
@@ -40,7 +40,7 @@ def make(folder: Path, count: int, objects: int) -> None:
 
 
 def plain(folder: Path) -> list[list[tuple[list[float], str, str]]]:
-    """What one writes first: readline, split, float."""
+    """Return what one writes first: readline, split, float."""
     images = []
     for path in sorted(folder.glob("labelTxt/*.txt")):
         objects = []

@@ -41,7 +41,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def medians(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """They take turns; the first round, in which kernels are loaded, does not count."""
+    """Return medians of rounds in turn; the first round, in which kernels are loaded, does not count."""
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds + 1):
         for name, function in functions.items():
@@ -50,7 +50,7 @@ def medians(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str
 
 
 def mmrotate(data: Detections) -> Callable[[], float] | None:
-    """`eval_rbbox_map` at IoU 0.5 with two processes, on the same data as it takes them; None where it is not there."""
+    """Run `eval_rbbox_map` at IoU 0.5 with two processes, on the same data; None where it is not installed."""
     if _mmrotate.eval_rbbox_map is None:
         return None
     results, annotations = [], []
@@ -72,7 +72,7 @@ def mmrotate(data: Detections) -> Callable[[], float] | None:
 
 
 def peak() -> float:
-    """GiB so far."""
+    """Return the peak memory so far, in GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -89,7 +89,8 @@ print(time.perf_counter() - start)
 
 
 def cold() -> float:
-    """Seconds from the start of Python's own work to the first figure in a new process; kernels are on disk."""
+    """Return the seconds from the start of Python's own work to the first metric in a new process; kernels are on
+    disk."""
     return float(subprocess.run([sys.executable, "-c", COLD], check=True, capture_output=True, text=True).stdout)
 
 
@@ -103,7 +104,7 @@ def main() -> None:
         before = peak()
         evaluate(*flat(draw(images=10, truths=100)), iou_thresholds=THRESHOLDS, full=True)
         print(f"10 M detections, 1 M truths, AP50: {seconds(lambda: evaluate(*data)):.1f} s")
-        print(f"peak {peak():.2f} GiB, of which data and their making {before:.2f}")
+        print(f"peak {peak():.2f} GiB, including {before:.2f} for the data and their making")
         print(f"full report: {seconds(lambda: evaluate(*data, iou_thresholds=THRESHOLDS, full=True)):.1f} s")
         print(f"peak {peak():.2f} GiB")
         return

@@ -83,7 +83,7 @@ def command(data: Path, protocol: str, cache: Path) -> Run:
 
 
 def example(folder: Path) -> Path:
-    """Twenty images of DOTA's kind with 300 objects, and eight detections of each."""
+    """Return twenty images like DOTA's with 300 objects, and eight detections of each."""
     data, names = draw(images=20, truths=300), ("plane", "ship", "harbor")
     labels = folder / "labelTxt"
     labels.mkdir()
@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="DOTA's annotations, with the detections in its folder Task1")
     parser.add_argument("--protocols", nargs="+", default=PROTOCOLS, choices=PROTOCOLS)
-    parser.add_argument("--rounds", type=int, default=1, help="of which the least CPU seconds count")
+    parser.add_argument("--rounds", type=int, default=1, help="The least CPU seconds of these rounds count.")
     parser.add_argument("--kernels", action="store_true", help="lists each function that was compiled")
     options = parser.parse_args()
     rounds: list[dict[str, tuple[Run, Run]]] = []

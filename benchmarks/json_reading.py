@@ -5,7 +5,7 @@ what that replaced: `json.loads`, and numpy of the lists.
 
 COCO files (200,000 annotations) are read by `json`, and walked. msgspec's part of that, a decode into types, is here
 to say what it would save. It says neither the line in which a file is broken nor what stands where something else was
-expected, and it takes no NaN, also in keys that nobody reads.
+expected, and it takes no NaN, also in keys that are not read.
 
 CPU seconds, best of some rounds in turn.
 
@@ -54,7 +54,7 @@ def scenes(images: int, objects: int) -> Iterator[ImageRecord]:
 
 
 def by_json(path: Path) -> list[dict[str, Any]]:
-    """Lines as arrays, unchecked."""
+    """Read lines as arrays, unchecked."""
     columns = ("boxes", "quads", "labels", "scores")
     lines = [json.loads(line) for line in path.read_bytes().splitlines()[1:]]
     return [{**line, **{name: np.array(line[name]) for name in columns}} for line in lines]

@@ -2,8 +2,8 @@
 
 Texts of a dataset's windows, as `train` writes them, are drawn in the order of an epoch: as they come, sorted within
 each step (`--length-grouping 1`, the default, which changes nothing but the padding), and sorted over 16 steps. Padding
-is the share of the tokens of answers that a device computes and nobody is taught. With `--model` the steps of an epoch
-are run, forwards and backwards, on black windows.
+is the share of the tokens of answers that a device computes without teaching anything. With `--model` the steps of an
+epoch are run, forwards and backwards, on black windows.
 
     python benchmarks/length_grouping.py --data DOTA --split train
     python benchmarks/length_grouping.py --synthetic 512 --model
@@ -29,7 +29,7 @@ WAYS: dict[str, int | None] = {"as they come": None, "within a step": 1, "over 1
 
 
 def padding(lengths: np.ndarray, order: list[int], at_once: int) -> float:
-    """The share of padding among the tokens that are computed."""
+    """Return the share of padding among the tokens that are computed."""
     rows = lengths[order].reshape(-1, at_once)
     return float(1 - rows.sum() / (rows.max(axis=1) * at_once).sum())
 
@@ -37,7 +37,7 @@ def padding(lengths: np.ndarray, order: list[int], at_once: int) -> float:
 def seconds(
     family: Florence2, items: list[WindowText], order: list[int], at_once: int, side: int, prompt: str
 ) -> float:
-    """Of the rounds of an epoch, on windows without anything on them."""
+    """Return the seconds of the rounds of an epoch, on empty windows."""
     black = np.zeros((side, side, 3), dtype=np.uint8)
     family.model.train()
     start = time.perf_counter()
@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--split")
-    parser.add_argument("--synthetic", type=int, default=256, help="So many scenes, where no data are given.")
+    parser.add_argument("--synthetic", type=int, default=256, help="The number of drawn scenes, if no data are given.")
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--device-batch-size", type=int, default=4)

@@ -1,6 +1,6 @@
 """What the training loss costs in memory and time: of the output head and the loss, forwards and backwards.
 
-One window of Qwen2.5-VL's sizes: a sequence of image, prompt and answer, of which the answer is taught. Each way
+One window of Qwen2.5-VL's sizes: a sequence of image, prompt and answer; the answer is taught. Each way
 runs in a process of its own, whose peak counts:
 
 - transformers: logits at all places, its own loss;
@@ -31,7 +31,7 @@ WAYS = ("transformers", "taught", "ours")
 
 
 def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
-    """Peak memory beyond what inputs and head take, in MiB, seconds of a step, and the loss."""
+    """Return the peak memory beyond inputs and head, in MiB, the seconds of a step, and the loss."""
     torch.manual_seed(0)
     device, dtype = arguments.device, getattr(torch, arguments.dtype)
     hidden = torch.randn(1, arguments.places, arguments.width, device=device, dtype=dtype, requires_grad=True)
@@ -63,7 +63,7 @@ def measure(way: str, arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def peak(device: str) -> float:
-    """The most memory so far in MiB: of the device, or of this process."""
+    """Return the most memory so far in MiB: of the device, or of this process."""
     if device != "cpu":
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() / 2**20
@@ -71,7 +71,7 @@ def peak(device: str) -> float:
 
 
 def main() -> None:
-    """Prints a row for each way."""
+    """Print a row for each way."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")

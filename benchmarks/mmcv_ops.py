@@ -43,7 +43,7 @@ class Case:
 
 
 def compiled() -> Operators | None:
-    """mmcv's own, or None where it has none."""
+    """Return mmcv's own operator, or None where it has none."""
     try:
         from mmcv import _ext
     except ImportError:
@@ -52,13 +52,13 @@ def compiled() -> Operators | None:
 
 
 def boxes(count: int, size: int) -> Tensor:
-    """(N, 5) all over the image."""
+    """Return boxes (N, 5) all over the image."""
     sides = torch.rand(count, 2) * 60 + 10
     return torch.cat([torch.rand(count, 2) * size, sides, (torch.rand(count, 1) - 0.5) * 3.1], dim=1)
 
 
 def clusters(count: int, size: int) -> Tensor:
-    """(N, 5) about forty to an object, a few pixels and degrees off."""
+    """Return boxes (N, 5), about forty to an object, a few pixels and degrees off."""
     objects = boxes(max(1, count // 40), size)
     found = objects[torch.randint(len(objects), (count,))]
     found[:, :2] += torch.randn(count, 2) * 4
@@ -68,13 +68,13 @@ def clusters(count: int, size: int) -> Tensor:
 
 
 def upright(rotated: Tensor) -> Tensor:
-    """(N, 4) corners, of the boxes as if they stood upright."""
+    """Return corners (N, 4) of the boxes without their angles."""
     half = rotated[:, 2:4] / 2
     return torch.cat([rotated[:, :2] - half, rotated[:, :2] + half], dim=1)
 
 
 def quads(rotated: Tensor) -> Tensor:
-    """(N, 8)."""
+    """Return quads (N, 8)."""
     x, y, w, h, angle = rotated.unbind(1)
     cos, sin = angle.cos(), angle.sin()
     corners = []
@@ -230,7 +230,7 @@ def seconds(run: Callable[[], object], device: str) -> float:
 
 
 def measured(case: Case, peers: list[Operators], rounds: int, device: str) -> list[list[float]]:
-    """Seconds of each peer in each round; a peer that has no such kernel has none."""
+    """Return the seconds of each peer in each round; a peer without such a kernel has none."""
     taken: list[list[float]] = [[] for _ in peers]
     able = []
     for k, peer in enumerate(peers):

@@ -40,14 +40,14 @@ CODEC = codecs.get("florence2")
 
 
 def load(options: argparse.Namespace) -> Florence2:
-    """The model with random weights in float32."""
+    """Return the model with random weights in float32."""
     with tempfile.TemporaryDirectory() as folder:
         family = make_family(Path(folder), tiny=options.tiny, image_size=options.side)
     return replace(family, model=family.model.to(options.device).eval())
 
 
 def loop(family: Florence2, pictures: Sequence[np.ndarray], tokens: int, beams: int) -> list[str]:
-    """One image after the other."""
+    """Predict one image after the other."""
     texts = []
     for picture in pictures:
         inputs = family.processor(images=[picture], text=[CODEC.prompt], return_tensors="pt")
@@ -100,7 +100,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def same_texts(family: Florence2, pictures: Sequence[np.ndarray], tokens: int, beams: int, size: int) -> int:
-    """How many texts of a batch are the loop's, ids for ids."""
+    """Return how many texts of a batch are the loop's, ids for ids."""
     alone = loop(family, pictures, tokens, beams)
     together = [
         family.tokenizer.decode(answer.tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
@@ -110,7 +110,7 @@ def same_texts(family: Florence2, pictures: Sequence[np.ndarray], tokens: int, b
 
 
 def throughput(family: Florence2, pictures: Sequence[np.ndarray], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Images per second of the loop and of each batch size; medians of the rounds."""
+    """Return images per second of the loop and of each batch size; medians of the rounds."""
     ways: dict[tuple[str, int, int], tuple[int, Callable[[Sequence[np.ndarray]], object]]] = {
         ("the loop", 1, options.beams): (
             options.loop_images,
@@ -163,7 +163,7 @@ class Lengths:
 
 
 def by_length(family: Florence2, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Greedy answers of uneven lengths, all at once and by length. Log-normal: half below 60 tokens, 4 % above 512."""
+    """Time greedy answers of uneven lengths, at once and by length; log-normal, half below 60 tokens, 4 % above 512."""
     limit = 2048 // options.shorter
     rng = np.random.default_rng(0)
     lengths = np.clip(np.exp(rng.normal(math.log(60), 1.25, options.windows)).astype(int), 4, 2048) // options.shorter
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--loop-images", type=int, default=4, help="How many images the loop is timed on.")
     parser.add_argument("--windows", type=int, default=256, help="Of the table by length; 0: no such table.")
-    parser.add_argument("--json", type=Path, help="Writes the figures there.")
+    parser.add_argument("--json", type=Path, help="Writes the numbers there.")
     options = parser.parse_args()
     options.dtype = options.dtype or ("float32" if options.tiny else "bfloat16")
     options.tokens = options.tokens or (64 if options.tiny else 512)

@@ -24,7 +24,7 @@ SEED = 0
 
 
 def annotated(count: int) -> np.ndarray:
-    """Rectangles of 5 to 100 px whose corners are displaced by some 5 % of the shorter side, as people draw them."""
+    """Return rectangles of 5 to 100 px with corners displaced by about 5 % of the shorter side, as people draw them."""
     random = np.random.default_rng(SEED)
     sizes = random.uniform(5, 100, (count, 2))
     places, angles = random.uniform(0, 4000, (count, 2)), random.uniform(-1.5, 1.5, count)
@@ -33,7 +33,7 @@ def annotated(count: int) -> np.ndarray:
 
 
 def scattered(count: int) -> np.ndarray:
-    """Four corners anywhere in a square of 100 px: most of these quads are concave or cross themselves."""
+    """Return quads of four corners anywhere in a square of 100 px: most are concave or cross themselves."""
     random = np.random.default_rng(SEED)
     return random.uniform(0, 4000, (count, 1, 2)) + random.uniform(0, 100, (count, 4, 2))
 

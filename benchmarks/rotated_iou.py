@@ -37,13 +37,13 @@ class Peer:
 
 
 def spread(count: int, random: np.random.Generator) -> np.ndarray:
-    """Boxes of sides 5 to 60 px anywhere in 1024 x 1024 px."""
+    """Return boxes of sides 5 to 60 px anywhere in 1024 x 1024 px."""
     places, sides = random.uniform(0, 1024, (count, 2)), random.uniform(5, 60, (count, 2))
     return np.column_stack([places, sides, random.uniform(-np.pi / 2, np.pi / 2, count)])
 
 
 def overlapping(count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs whose centres lie within half of the shortest side: all of them overlap."""
+    """Return pairs whose centres lie within half of the shortest side: all of them overlap."""
     first, second = spread(count, random), spread(count, random)
     reach = np.minimum(first[:, 2:4].min(axis=1), second[:, 2:4].min(axis=1)) / 2
     turn, distance = random.uniform(0, 2 * np.pi, count), random.uniform(0, 1, count) * reach
@@ -52,7 +52,7 @@ def overlapping(count: int, random: np.random.Generator) -> tuple[np.ndarray, np
 
 
 def compiled_mmcv() -> Callable[..., object] | None:
-    """The operator, or None where mmcv or what it was compiled with is missing."""
+    """Return the operator, or None where mmcv or what it was compiled with is missing."""
     try:
         import torch
         from mmcv.ops import box_iou_rotated as operator

@@ -22,7 +22,7 @@ REPEATS = 4
 
 
 def answers(kind: str, count: int, tokens: int, device: str) -> torch.Tensor:
-    """(count, tokens) ids."""
+    """Return (count, tokens) ids."""
     torch.manual_seed(0)
     boxes = torch.randint(1000, (count, -(-tokens // BOX), BOX))
     if kind == "three times each":
@@ -31,7 +31,7 @@ def answers(kind: str, count: int, tokens: int, device: str) -> torch.Tensor:
 
 
 def milliseconds(ids: torch.Tensor) -> float:
-    """Of the criterion for a token of the batch, the mean over the answers."""
+    """Return the milliseconds of the criterion for a token of the batch, the mean over the answers."""
     stop = Circle(REPEATS, BOX).criterion(0)
     start = time.perf_counter()
     for size in range(1, ids.shape[1] + 1):

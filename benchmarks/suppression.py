@@ -86,7 +86,7 @@ def by_shapely(boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def seconds(function: Callable[[], object]) -> tuple[float, float]:
-    """By the clock, and of the processors."""
+    """Return the seconds by the clock and of the processors."""
     start, busy = time.perf_counter(), time.process_time()
     function()
     return time.perf_counter() - start, time.process_time() - busy
@@ -122,7 +122,7 @@ def suppression(few: int, peers: int, rounds: int) -> None:
 
 
 def one_image(protocol: str, geometry: str, side: float) -> None:
-    """Scores 100,000 detections about 10,000 truths on an image of so many pixels, in this process alone."""
+    """Score 100,000 detections about 10,000 truths on an image of this size in pixels, in this process alone."""
     rng, truths, each = np.random.default_rng(0), 10_000, 10
     boxes = rng.uniform([0, 0, 8, 4, -1.5], [side, side, 40, 12, 1.5], (truths, 5))
     found = np.repeat(boxes, each, axis=0) + rng.normal(0, 1, (truths * each, 5)) * [4, 4, 2, 1, 0.1]

@@ -33,7 +33,7 @@ GIB = 2**30
 
 
 def batches(family: Any, size: int, objects: int, side: int, count: int) -> list[dict[str, Any]]:
-    """Random windows, and texts of so many random boxes."""
+    """Return random windows, and texts with this number of random boxes."""
     rng = np.random.default_rng(0)
     codec, names = codecs.get("florence2"), synthetic.CLASS_NAMES
     made = []
@@ -64,7 +64,7 @@ def step(family: Any, optimizer: Any, batch: dict[str, Any], device: str) -> flo
 
 
 def matrix_rate(device: str, size: int, dtype: torch.dtype) -> float:
-    """Operations a second of a matrix product."""
+    """Return the operations per second of a matrix product."""
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     times = []
     for _ in range(12):

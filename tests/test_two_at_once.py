@@ -106,7 +106,7 @@ def test_the_second_ends_and_names_the_first(
     before = sorted(tmp_path.rglob("*"))
     result = run(WRITING[name])
     assert result.exit_code == 1, result.output
-    line = f"Error: {tmp_path / output}: expected nobody else to write here, found process {holder.pid} on "
+    line = f"Error: {tmp_path / output}: expected no other process to write here, found process {holder.pid} on "
     assert result.output.startswith(line)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -173,7 +173,7 @@ def test_processes_of_one_run_share_the_lock(
     for name in ("lmm train", "lmm predict", "lmm evaluate", "baselines train"):
         hold(*(tmp_path / f"{name}-{output}" for output in WRITING[name].outputs))
         monkeypatch.setenv("RANK", "1")
-        assert "expected nobody else" not in run(WRITING[name]).output
+        assert "expected no other process" not in run(WRITING[name]).output
         monkeypatch.delenv("RANK")
 
 

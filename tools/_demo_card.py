@@ -28,7 +28,7 @@ def card(
     history: Sequence[Mapping[str, Any]],
     facts: Mapping[str, str],
 ) -> str:
-    """The text of README.md.
+    """Return the text of README.md.
 
     Args:
         truth: The scenes that it is scored on.
@@ -69,7 +69,7 @@ The licence is the project's.
 
 
 def overall(truth: Sequence[ImageRecord], found: Sequence[ImageRecord], class_names: ClassNames, report: Report) -> str:
-    """The figures of all classes and sizes."""
+    """Return the metrics of all classes and sizes."""
     figures = bootstrap(truth, found, class_names).figures
     at = report.at[0]
     rows = [
@@ -90,7 +90,7 @@ def overall(truth: Sequence[ImageRecord], found: Sequence[ImageRecord], class_na
 def by_class(
     truth: Sequence[ImageRecord], found: Sequence[ImageRecord], class_names: ClassNames, report: Report
 ) -> str:
-    """A row for each class."""
+    """Return a row for each class."""
     intervals = bootstrap(truth, found, class_names).classes
     rows = []
     for label, (name, figures) in enumerate(zip(class_names, report.at[0].classes, strict=True)):
@@ -100,7 +100,7 @@ def by_class(
 
 
 def by_size(truth: Sequence[ImageRecord], found: Sequence[ImageRecord], class_names: ClassNames) -> str:
-    """A row for each size: the recall of its objects, those of other sizes left out of account."""
+    """Return a row for each size: the recall of its objects, those of other sizes left out of account."""
     rows = []
     for low, high in SIZES:
         others = [(record.boxes[:, 2] < low) | (record.boxes[:, 2] >= high) for record in truth]
@@ -119,7 +119,7 @@ def by_size(truth: Sequence[ImageRecord], found: Sequence[ImageRecord], class_na
 
 
 def course(history: Sequence[Mapping[str, Any]]) -> str:
-    """The learning curve, in ten lines or so."""
+    """Return the learning curve, in ten lines or so."""
     shown = sorted({*range(0, len(history), max(1, len(history) // 10)), len(history) - 1})
     rows = []
     for line in (history[number] for number in shown):
@@ -133,7 +133,7 @@ def course(history: Sequence[Mapping[str, Any]]) -> str:
 
 
 def machine() -> str:
-    """Where it was trained, and by what."""
+    """Return where it was trained, and by what."""
     return (
         f"{platform.machine()}, {torch.get_num_threads()} thread(s), Python {sys.version.split()[0]}, PyTorch "
         f"{torch.__version__}, transformers {transformers.__version__}"
@@ -141,7 +141,7 @@ def machine() -> str:
 
 
 def commit() -> str:
-    """The commit of the sources, where there is one."""
+    """Return the commit of the sources, where there is one."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
     asked = subprocess.run(command, capture_output=True, text=True, check=False)
     return asked.stdout.strip() or "unknown"

@@ -47,7 +47,7 @@ LANGUAGE: dict[str, Any] = {
 
 
 def save_model(folder: Path, class_names: ClassNames, codec: Codec, *, seed: int) -> None:
-    """Writes the model with the weights that it begins with, and its processor.
+    """Write the model with the weights that it begins with, and its processor.
 
     Args:
         folder: Where to.
@@ -81,14 +81,14 @@ def save_model(folder: Path, class_names: ClassNames, codec: Codec, *, seed: int
 
 
 def _tokenizer(class_names: ClassNames, codec: Codec) -> Any:
-    """One in which a number with the sign behind it is one token."""
+    """Return a tokenizer in which a number and the sign after it are one token."""
     tokenizer = byte_level([codec.question(class_names), codec.empty_answer or ""] * 2, size=320)
     tokenizer.add_tokens([*class_names, *NUMBERS, *ANGLES])
     return tokenizer
 
 
 def _begin_smoothly(model: Any, tokenizer: Any) -> None:
-    """Tokens of numbers begin as smooth functions of the number, places of the image as such of row and column.
+    """Initialise number tokens as smooth functions of the number, places of the image by row and column.
 
     Rows drawn at random would have to learn from the answers alone that 499 lies beside 500.
     """
@@ -105,7 +105,7 @@ def _begin_smoothly(model: Any, tokenizer: Any) -> None:
 
 
 def waves(count: int, width: int, period: float, most: int) -> torch.Tensor:
-    """Rows (count, width), of about unit variance, of waves along random directions.
+    """Return rows (count, width), of about unit variance, of waves along random directions.
 
     Args:
         count: Of the rows: the values 0, 1, ...

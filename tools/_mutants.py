@@ -1,4 +1,4 @@
-"""Small changes of the packages' sources, each of which a test should notice: see mutations.py.
+"""Make small changes of the packages' sources; a test should notice each of them: see mutations.py.
 
 A mutation is known by what it changes, not by where that lies: package, qualified name of the function, the statement
 without its body, kind, and a number among equal ones. In names and statements leading underscores do not count, and of
@@ -63,12 +63,12 @@ class Mutant:
         return "\n".join(list(difflib.unified_diff(*lines, lineterm="", n=0))[2:])
 
     def record(self, root: Path) -> dict:
-        """What result files hold of it."""
+        """Return what result files hold of it."""
         return {**asdict(self), "line": self.edit[0], "diff": self.diff(root)}
 
 
 def identity_of(record: dict) -> Identity:
-    """Of a mutation in a result file."""
+    """Return the identity of a mutation in a result file."""
     return tuple(record[name] for name in ("package", "scope", "statement", "kind", "ordinal"))
 
 
@@ -80,13 +80,13 @@ def _edited(source: bytes, edit: Edit) -> bytes:
 
 
 def source_files(root: Path) -> list[Path]:
-    """The packages' sources, without what makes test data and what only starts a command."""
+    """Return the packages' sources, without what makes test data and what only starts a command."""
     found = sorted(root.glob("packages/*/src/**/*.py"))
     return [path for path in found if path.name != "__main__.py" and not any("synthetic" in p for p in path.parts)]
 
 
 def candidates(root: Path) -> list[Mutant]:
-    """Every mutation that there is."""
+    """Return every possible mutation."""
     files = source_files(root)
     modules = {name.lstrip("_") for path in files for name in (path.stem, path.parent.name)}
     groups: dict[tuple, list[tuple]] = defaultdict(list)
@@ -108,12 +108,12 @@ def candidates(root: Path) -> list[Mutant]:
 
 
 def shuffled(found: Sequence[Mutant], seed: int) -> list[Mutant]:
-    """In an order that only the seed and the identities decide."""
+    """Return mutations in an order that only the seed and the identities decide."""
     return sorted(found, key=lambda m: hashlib.sha256(json.dumps([seed, *m.identity]).encode()).digest())
 
 
 def draw(found: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
-    """So many mutations, from each package by what it has to change, but no few, and of its kinds alike.
+    """Return this number of mutations: from each package by its size, but not too few, and equally of all kinds.
 
     Of each package one of a kind is taken after the other, the rarest kind first, as long as there are any.
     """
@@ -138,7 +138,7 @@ def draw(found: Sequence[Mutant], count: int, seed: int) -> list[Mutant]:
 
 
 class _Normal:
-    """What of a file's text moves and renamed imports leave as it is."""
+    """Return the part of a file's text that moves and renamed imports do not change."""
 
     def __init__(self, tree: ast.Module, modules: set[str]) -> None:
         self.modules = modules
@@ -160,7 +160,7 @@ class _Normal:
         return self.name(ast.unparse(self._plain(node)))
 
     def header(self, statement: ast.stmt) -> str:
-        """A statement without the statements in it."""
+        """Return a statement without the statements in it."""
         if not hasattr(statement, "body"):
             return self.text(statement)
         return " ".join([type(statement).__name__, *(self.text(part) for part in _expressions(statement))])
@@ -189,7 +189,7 @@ class _Normal:
 
 
 def _statements(tree: ast.Module) -> Iterator[tuple[str, Function, ast.stmt]]:
-    """The statements inside functions, each with the qualified name of the innermost one, and the outermost one."""
+    """Return the statements inside functions, each with the qualified names of the innermost and outermost one."""
 
     def inside(node: ast.AST, names: tuple[str, ...], outer: Function | None, inner: bool) -> Iterator:
         for child in ast.iter_child_nodes(node):
@@ -214,7 +214,7 @@ def _statements(tree: ast.Module) -> Iterator[tuple[str, Function, ast.stmt]]:
 
 
 def _expressions(statement: ast.AST) -> Iterator[ast.expr]:
-    """The expressions of a statement itself: not of the statements in it, and not its annotation."""
+    """Return the expressions of a statement itself: not of the statements in it, and not its annotation."""
     for name, value in ast.iter_fields(statement):
         for each in value if isinstance(value, list) else [value]:
             if isinstance(each, ast.expr) and name != "annotation":
@@ -224,7 +224,7 @@ def _expressions(statement: ast.AST) -> Iterator[ast.expr]:
 
 
 def _edits(statement: ast.stmt) -> Iterator[tuple[str, Edit]]:
-    """What can be changed in a statement; messages, and what only Python reads, are left alone."""
+    """Return what can be changed in a statement; messages, and what only Python reads, are left alone."""
     if isinstance(statement, ast.Raise | ast.Assert | ast.Import | ast.ImportFrom | ast.Delete):
         return
     if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
@@ -302,7 +302,7 @@ def _flipped(op: ast.operator) -> ast.operator | None:
 
 
 def _is_sequence(node: ast.AST) -> bool:
-    """Text or a list, of which Python itself refuses a difference, as it refuses one in the place of a number."""
+    """Return whether a value is text or a list: Python itself refuses to subtract them."""
     if isinstance(node, ast.BinOp):
         return _is_sequence(node.left) or _is_sequence(node.right)
     return isinstance(node, ast.JoinedStr | ast.List | ast.Tuple | ast.ListComp) or (

@@ -31,7 +31,7 @@ disable_warnings = no-data-collected, module-not-measured, couldnt-parse
 
 
 def digest(root: Path) -> str:
-    """Of all that a map depends on."""
+    """Return a hash of everything that a map depends on."""
     found = hashlib.sha256()
     for path in sorted([root / "conftest.py", *source_files(root), *root.glob("packages/*/tests/**/*.py")]):
         found.update(str(path.relative_to(root)).encode() + path.read_bytes() if path.is_file() else b"")
@@ -71,7 +71,7 @@ class Map:
 
     @classmethod
     def measured(cls, tree: Path, marker: str, coverage: Path, notes: Iterable[dict]) -> Map:
-        """Out of coverage's data and what the plugin noted."""
+        """Make a map from coverage's data and what the plugin noted."""
         from coverage import Coverage
 
         seconds, uses, fixtures = {}, {}, {}
@@ -100,7 +100,7 @@ class Map:
                 self._users[fixture].add(test)
 
     def tests_of(self, path: str, lines: Iterable[int]) -> tuple[set[str], bool]:
-        """Tests that run one of the lines, and whether something runs one before the tests."""
+        """Return tests that run one of the lines, and whether something runs one before the tests."""
         found: set[str] = set()
         of = self.lines.get(path, {})
         numbers = {number for line in lines for number in of.get(str(line), [])}
@@ -109,7 +109,7 @@ class Map:
         return found, any(self.contexts[number] == "" for number in numbers)
 
     def estimate(self, tests: Iterable[str]) -> float:
-        """Seconds that tests take in one process."""
+        """Return the seconds that tests take in one process."""
         tests = [*tests]
         shared = {fixture for test in tests for fixture in self.uses[test]}
         return sum(self.seconds[test] for test in tests) + sum(self.fixtures.get(name, 0.0) for name in shared)
@@ -143,7 +143,7 @@ class Chooser:
             self.files[test.split("::")[0]].append(test)
 
     def candidates(self, mutant: Mutant) -> tuple[set[str], set[str], str]:
-        """Tests that run its line, those that may run it, and how they were found."""
+        """Return tests that run the line, those that may run it, and how they were found."""
         direct, early = self.map.tests_of(mutant.path, range(mutant.first, mutant.edit[2] + 1))
         around = [p for p in self.places if p.path == mutant.path and p.name and p.first <= mutant.first <= p.last]
         further: set[str] = set()
@@ -155,9 +155,9 @@ class Chooser:
         return direct, further - direct, how
 
     def choose(self, mutant: Mutant, most: int, seconds: float) -> tuple[list[str], int, str]:
-        """So many tests, of each file one at least, the quick ones first; of how many; how they were found.
+        """Return some tests, at least one per file, quick ones first; the number of all; and how they were found.
 
-        Beyond one of each file there are no more than `most`, which take no longer than so many seconds.
+        Beyond one test per file there are at most `most`, within a limit of seconds.
         """
         direct, further, how = self.candidates(mutant)
         rng = random.Random(json.dumps(mutant.identity))
@@ -178,12 +178,12 @@ class Chooser:
         return self.map.estimate([test])
 
     def _order(self, test: str, package: str) -> tuple[int, bool, str, int]:
-        """Three rounds, each file by file in its own order: a shared fixture is not to be set up anew for each test."""
+        """Order tests in three rounds, each file by file: a shared fixture must not be set up again for each test."""
         cost, name = self._cost(test), test.split("::")[0]
         return (cost > 0.2) + (cost > 2), name.split("/")[1] != package, name, self.files[name].index(test)
 
     def _through_callers(self, place: _Place) -> set[str]:
-        """What covers the functions that mention it by name, and on from those that coverage does not see."""
+        """Return what covers the functions that mention it by name, and on from those that coverage does not see."""
         found: set[str] = set()
         todo, seen = [place], {place}
         while todo:
@@ -206,7 +206,7 @@ class Chooser:
         return found
 
     def _by_name(self, mutant: Mutant) -> set[str]:
-        """Tests of the mirrored folder, and those that name the module or, in a command's file, the command."""
+        """Return tests of the mirrored folder, and those that name the module or, in a command's file, the command."""
         path = Path(mutant.path)
         parts = path.parts
         stem = path.stem.strip("_")
@@ -254,7 +254,7 @@ def _last_name(node: ast.AST) -> str:
 
 
 def _mentions(nodes: Iterable[ast.AST], ways: Mapping[str, str]) -> frozenset[str]:
-    """The functions that are named, with how: of the same file, imported, called as an attribute, or only read."""
+    """Return the named functions, with how: of the same file, imported, called as an attribute, or only read."""
     nodes = [*nodes]
     called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
     found = {ways.get(node.id, "") for node in nodes if isinstance(node, ast.Name)}

@@ -28,7 +28,7 @@ def note(**entry: Any) -> None:
 
 
 def switch(context: str) -> str:
-    """Tells coverage whose the lines are from here on, in this process and in those that it starts."""
+    """Tell coverage whose the lines are from here on, in this process and in those that it starts."""
     before = os.environ.get("MUTATIONS_CONTEXT", "")
     os.environ["MUTATIONS_CONTEXT"] = context
     if "COVERAGE_PROCESS_START" in os.environ:
@@ -48,7 +48,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """The order that was asked for, whatever the suite's own is."""
+    """Return the order that was asked for, whatever the suite's own is."""
     yield
     if order := os.environ.get("MUTATIONS_ORDER"):
         ranks = {name: rank for rank, name in enumerate(json.loads(Path(order).read_text(encoding="utf-8")))}
@@ -105,6 +105,6 @@ def pytest_collectreport(report: pytest.CollectReport) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Whether the changed file was imported, and from where."""
+    """Return whether the changed file was imported, and from where."""
     changed = os.environ.get("MUTATIONS_FILE")
     note(imported=any(vars(module).get("__file__") == changed for module in [*sys.modules.values()]))

@@ -10,7 +10,7 @@ import numpy as np
 from _round_trips import IMAGE_SIZES, OBJECT_SIZES, Group
 from rbox_formats import files
 
-#: The least IoU of each colour, the colour, and that of the figures on it.
+#: The smallest IoU of each colour, the colour, and the colour of the numbers on it.
 COLOURS = (
     (0.0, "#f3f1ec", "#8a857a"),
     (0.5, "#c5d9ea", "#22364a"),
@@ -22,7 +22,7 @@ COLUMNS = 4
 
 
 def draw(groups: list[Group], path: Path) -> None:
-    """Writes the picture.
+    """Write the picture.
 
     Args:
         groups: The formats, in their order.

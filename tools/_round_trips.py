@@ -1,7 +1,7 @@
 """What encoding and decoding costs a box, measured for each text format; codecs_page.py shows it.
 
 Random boxes inside an image are encoded and decoded again, and each is compared with what came back. Aspect ratios are
-log-uniform from 1:1 to 1:8, angles and places uniform; a box that does not fit into the image is drawn anew. The seed
+log-uniform from 1:1 to 1:8, angles and places uniform; a box that does not fit into the image is drawn again. The seed
 is fixed for each pair of object and image size.
 """
 
@@ -42,7 +42,7 @@ OPTIONS: dict[str, list[dict[str, Any]]] = {
 OBJECT_SIZES = (4, 8, 16, 32, 64, 128, 256, 512)
 IMAGE_SIZES: tuple[Size, ...] = ((512, 512), (1024, 1024), (2048, 1024), (2048, 2048), (4096, 4096))
 COUNT = 1000
-#: IoU. A figure measured anew may differ by this: another processor may round a coordinate the other way, and of two
+#: IoU. A number measured again may differ by this: another processor may round a coordinate the other way, and of two
 #: least rectangles around a quad either may be taken.
 TOLERANCE = 0.002
 #: What a model sees at most in the second case of formats in its pixels: 36 patches of 28 px.
@@ -69,14 +69,14 @@ class Variant(NamedTuple):
 
     @property
     def measured_as(self) -> str:
-        """The label of the first variant of the same figures; the name alone where all have the same."""
+        """The label of the first variant with the same numbers; the name alone if all variants have the same."""
         variants = [variant for variant in VARIANTS if variant.codec.name == self.codec.name]
         same = [variant for variant in variants if variant.rounding == self.rounding]
         return self.codec.name if len(same) == len(variants) else same[0].label
 
     @property
     def rounding(self) -> Coordinates:
-        """What its figures depend on: not on the order of a quad's corners."""
+        """What its numbers depend on: everything except the order of a quad's corners."""
         coordinates = self.codec.coordinates
         return replace(coordinates, clockwise=True) if isinstance(coordinates, Scaled) else coordinates
 
@@ -87,10 +87,10 @@ VARIANTS = [
 
 
 class Row(NamedTuple):
-    """A format's figures in images of one size.
+    """A format's numbers in images of one size.
 
     Attributes:
-        format: The codec, and the options that change the figures.
+        format: The codec, and the options that change the numbers.
         input: The size at which a model sees the image, in formats where that matters.
         against: What the decoded box is compared with: the "object", or the "upright box" around it.
         width: Of the image.
@@ -114,7 +114,7 @@ class Row(NamedTuple):
 
 
 def random_boxes(size: Size, long_side: int) -> np.ndarray:
-    """(COUNT, 5) inside an image of that size; see the module's text."""
+    """Return boxes (COUNT, 5) inside an image of this size; see the module's text."""
     rng = np.random.default_rng([*size, long_side])
     boxes = np.empty((0, 5))
     while len(boxes) < COUNT:
@@ -128,7 +128,7 @@ def random_boxes(size: Size, long_side: int) -> np.ndarray:
 
 
 def round_trip(codec: Codec, boxes: np.ndarray, size: Size, input_size: Size | None) -> np.ndarray:
-    """(N, 5): what became of each box."""
+    """Return what became of each box (N, 5)."""
     back, left = np.empty_like(boxes), np.arange(len(boxes))
     while len(left):
         some = left[:100]
@@ -141,7 +141,7 @@ def round_trip(codec: Codec, boxes: np.ndarray, size: Size, input_size: Size | N
 
 
 def overlaps(codec: Codec, size: Size, input_size: Size | None, long_side: int) -> dict[str, np.ndarray]:
-    """IoU (COUNT,), by what the decoded box is compared with."""
+    """Return the IoU (COUNT,) of each box with what it is compared with."""
     from rbox_metrics import box_iou_rotated
 
     boxes = random_boxes(size, long_side)
@@ -153,7 +153,7 @@ def overlaps(codec: Codec, size: Size, input_size: Size | None, long_side: int) 
 
 
 def measure(image_sizes: Iterable[Size] = IMAGE_SIZES) -> Iterator[Row]:
-    """All figures of images of these sizes."""
+    """Yield all numbers for images of these sizes."""
     different: dict[str, Codec] = {}
     for variant in VARIANTS:
         different.setdefault(variant.measured_as, variant.codec)
@@ -168,14 +168,14 @@ def measure(image_sizes: Iterable[Size] = IMAGE_SIZES) -> Iterator[Row]:
 
 
 def _inputs(codec: Codec) -> dict[str, int | None]:
-    """The longer side of what a model sees, None for the image's own, by its name."""
+    """Return the longer side of what a model sees, None for the image's own, by its name."""
     if isinstance(codec.coordinates, Scaled) and codec.coordinates.frame == "input pixels":
         return {"as the image": None, f"at most {INPUT} px": INPUT}
     return {"": None}
 
 
 def _seen(size: Size, most: int | None) -> Size | None:
-    """The image made smaller, its longer side a multiple of 28 and its shape kept."""
+    """Return the image made smaller, its longer side a multiple of 28 and its shape kept."""
     longer = min(most or 0, max(size) // 28 * 28)
     return (size[0] * longer // max(size), size[1] * longer // max(size)) if longer else None
 
@@ -187,7 +187,7 @@ _HEADER = [
 
 
 def write(rows: list[Row], path: Path) -> None:
-    """The figures as a table."""
+    """Write the numbers as a table."""
     with files.replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(_HEADER)
@@ -195,7 +195,7 @@ def write(rows: list[Row], path: Path) -> None:
 
 
 def read(path: Path) -> list[Row]:
-    """The figures of a table."""
+    """Read the numbers of a table."""
     with path.open(encoding="utf-8", newline="") as file:
         _, *lines = csv.reader(file)
     rows, half = [], len(OBJECT_SIZES)
@@ -206,7 +206,7 @@ def read(path: Path) -> list[Row]:
 
 
 def stale(committed: Iterable[Row], measured: Iterable[Row]) -> list[str]:
-    """What of the committed figures is not as measured."""
+    """Return the committed numbers that differ from the measured ones."""
     old, new = ({row[:5]: row for row in rows} for rows in (committed, measured))
     lone = [f"{key}: in one of the two only" for key in old.keys() ^ new.keys()]
     both = [key for key in old.keys() & new.keys() if not alike(old[key], new[key])]
@@ -214,16 +214,16 @@ def stale(committed: Iterable[Row], measured: Iterable[Row]) -> list[str]:
 
 
 def alike(one: Row, other: Row) -> bool:
-    """Whether the figures are the same."""
+    """Return whether the numbers are the same."""
     return bool(np.abs(np.subtract(one.smallest + one.median, other.smallest + other.median)).max() <= TOLERANCE)
 
 
 class Group(NamedTuple):
-    """Formats whose figures are the same.
+    """Formats whose numbers are the same.
 
     Attributes:
         label: Their names.
-        rows: The figures of one of them, by image size.
+        rows: The numbers of one of them, by image size.
     """
 
     label: str
@@ -231,7 +231,7 @@ class Group(NamedTuple):
 
 
 def grouped(rows: Iterable[Row]) -> list[Group]:
-    """Formats by their figures, the best in images of 1,024 px first; all rows compare with the same."""
+    """Group formats by their numbers, the best in images of 1,024 px first; all rows compare with the same."""
     by_label: dict[str, dict[Size, Row]] = {}
     for row in rows:
         by_label.setdefault(row.label, {})[row.width, row.height] = row
@@ -244,7 +244,7 @@ def grouped(rows: Iterable[Row]) -> list[Group]:
 
 
 def _together(labels: list[str]) -> str:
-    """Labels as one, of each codec the first."""
+    """Label as one, of each codec the first."""
     first: dict[str, str] = {}
     for label in labels:
         first.setdefault(label.split()[0].rstrip(","), label)

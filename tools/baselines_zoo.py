@@ -4,7 +4,7 @@ python tools/baselines_zoo.py            # tries the models not yet in docs/base
 python tools/baselines_zoo.py --anew     # tries all of them (a quarter of an hour on 2 cores)
 python tools/baselines_zoo.py --check    # exit code 1 and the differences, where the page is not of those files
 
-What came of it is kept after each model: it goes on where it was stopped. Where mmcv is compiled, as for
+The results are kept after each model: a stopped run is resumed. Where mmcv is compiled, as for
 packages/rbox-metrics/tests/data/peers.py, the same command tries the models with mmcv's own operators, and keeps that
 in a file of its own: the page then shows the losses of both.
 """
@@ -43,7 +43,7 @@ INTRO = """\
 
 # MMRotate's models
 
-MMRotate {mmrotate} brings {configs} configs, of which two cannot be read as they are. {models} are different models;
+MMRotate {mmrotate} brings {configs} configs; two of them cannot be read unchanged. {models} are different models;
 the others differ in data, schedule, or the weights that they begin with. Without compiled operators, rbox_baselines
 runs {whole} of these {models}.
 
@@ -65,7 +65,7 @@ models and writes this page. `hatch run test-slow packages/baselines/tests/_conf
 CHANGED = """
 ## What was mended
 
-Configs that no longer work as they are, and what `rbox_baselines` does about them when it reads them (`CHANGES` in
+Configs that no longer work unchanged, and what `rbox_baselines` does about them when it reads them (`CHANGES` in
 `rbox_baselines/_configs/_zoo.py`). Mends of MMRotate's code are in `rbox_baselines/_stack/_mends.py`, each with its
 reason.
 """
@@ -78,12 +78,12 @@ The first of each line is the one in the table above.
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table, an empty line before it and behind it."""
+    """Return a Markdown table, with an empty line before and after it."""
     return ["", *(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)), ""]
 
 
 def setup(device: str) -> dict[str, Any]:
-    """What a trial is made with; where it differs, all models are tried anew."""
+    """Return what a trial is made with; if it differs, all models are tried again."""
     import mmcv
     import mmdet
     import mmengine
@@ -95,7 +95,7 @@ def setup(device: str) -> dict[str, Any]:
 
 
 def try_all(path: Path, device: str, anew: bool) -> None:
-    """Tries each model that the file does not hold yet."""
+    """Try each model that the file does not hold yet."""
     found = {"setup": setup(device), "models": {}}
     if path.is_file() and not anew:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ def try_all(path: Path, device: str, anew: bool) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What came of the trials, by model; nothing where none was made."""
+    """Return what came of the trials, by model; nothing where none was made."""
     if not path.is_file():
         return {"setup": {}, "models": {}}
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -124,7 +124,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def row(name: str, outcome: Outcome, compiled: Outcome | None) -> list[str]:
-    """A model's line: what it passed, its losses, what was mended."""
+    """Return a model's line: what it passed, its losses, what was mended."""
     steps = ["yes" if step in outcome.passed else f"no: {outcome.reason}" for step in STEPS[: len(outcome.passed) + 1]]
     steps += [""] * (len(STEPS) - len(steps))
     loss = f"{sum(outcome.losses.values()):.4g}" if outcome.losses else ""
@@ -136,7 +136,7 @@ def row(name: str, outcome: Outcome, compiled: Outcome | None) -> list[str]:
 
 
 def compared(models: dict[str, Any], others: dict[str, Any]) -> str:
-    """How far losses are from those with compiled operators."""
+    """Return how far losses are from those with compiled operators."""
     pairs = [
         (sum(entry["outcome"].losses.values()), sum(others[name]["outcome"].losses.values()))
         for name, entry in models.items()
@@ -157,7 +157,7 @@ def compared(models: dict[str, Any], others: dict[str, Any]) -> str:
 
 
 def page(docs: Path) -> str:
-    """The whole page, of the two files."""
+    """Return the whole page, of the two files."""
     supplied, compiled = read(docs / SUPPLIED), read(docs / COMPILED)
     models, others, made = supplied["models"], compiled["models"], supplied["setup"]
     text = INTRO.format(

@@ -29,7 +29,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 PAGE, TABLE = "codecs.md", "codecs/round_trip.csv"
 PICTURES = {"rotated": "codecs/round_trip_rotated.png", "upright": "codecs/round_trip_upright.png"}
 
-#: The image whose figures are on the page.
+#: The image whose numbers are on the page.
 SHOWN: Size = (1024, 1024)
 
 NAMES = ClassNames(["small-vehicle", "ship"])
@@ -79,13 +79,13 @@ ROUND_TRIP = f"""
 {COUNT:,} random boxes of each size are encoded and decoded, and each is compared with what came back by the exact
 intersection over union (IoU). The size is that of the long side; the sides are 1:1 to 1:8, at any angle, anywhere
 inside the image. The smallest IoU is that of the thinnest boxes: one of 1:8 and 16 px is 2 px wide. Evaluations count
-a detection from an IoU of 0.5 on, some from 0.75. Formats with the same figures share a line, and options that change
+a detection from an IoU of 0.5 on, some from 0.75. Formats with the same numbers share a line, and options that change
 nothing are not named.
 
 Formats in pixels of what the model sees (`input_size`) are measured twice: at the image's own size, and with images
 brought to at most {INPUT:,} px a side.
 
-All figures, smallest and median, for images from 512 to 4,096 px: [round_trip.csv](codecs/round_trip.csv).
+All numbers, smallest and median, for images from 512 to 4,096 px: [round_trip.csv](codecs/round_trip.csv).
 
 ### Formats that hold rotation
 
@@ -128,13 +128,13 @@ the model sees at that size; formats whose texts do not name the class hold all 
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A Markdown table, an empty line before it and behind it."""
+    """Return a Markdown table, with an empty line before and after it."""
     lines = [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
     return ["", *lines, ""]
 
 
 def cell(text: str) -> str:
-    """Text for a table; code that Markdown would take for its own signs is HTML."""
+    """Return text for a table; code that Markdown would take for its own signs becomes HTML."""
     if "```" in text or "\n" in text:
         return f"<code>{html.escape(text, quote=False)}</code>"
     code = re.compile(r"`([^`]*\|[^`]*)`")
@@ -142,18 +142,18 @@ def cell(text: str) -> str:
 
 
 def fenced(text: str) -> list[str]:
-    """A block of code, its fence longer than any inside."""
+    """Return a block of code, its fence longer than any inside."""
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
     return [f"{fence}text", text, fence, ""]
 
 
 def down(value: float) -> str:
-    """Two decimals, so that 0.50 is at least that."""
+    """Return a number with two decimals, rounded down, so that 0.50 is at least 0.5."""
     return f"{math.floor(value * 100 + 1e-9) / 100:.2f}"
 
 
 def overview(rows: list[Row]) -> list[str]:
-    """A line for each format, and for each option that changes something in it."""
+    """Return a line for each format, and for each option that changes something in it."""
     lines: dict[tuple[str, ...], list[Variant]] = {}
     for variant in VARIANTS:
         facts, tokens = variant.codec.facts(), len(variant.codec.added_tokens)
@@ -173,7 +173,7 @@ def overview(rows: list[Row]) -> list[str]:
 
 
 def step(codec: Codec) -> str:
-    """What a coordinate is a multiple of."""
+    """Return what a coordinate is a multiple of."""
     if not isinstance(codec.coordinates, Scaled):
         return codec.facts()["scale"].split(",")[0]
     decimals = re.search(r"%\.([0-9])f", codec.syntax.box)
@@ -186,7 +186,7 @@ def step(codec: Codec) -> str:
 
 
 def linked(variants: list[Variant]) -> str:
-    """A codec's name, linked to its part of the page, and the options of which a line is."""
+    """Return a codec's name, linked to its part of the page, and the options of a line."""
     name = variants[0].codec.name
     link = f"[{name}](#{re.sub('[^a-z0-9-]', '', name)})"
     if len(variants) == sum(variant.codec.name == name for variant in VARIANTS):
@@ -195,7 +195,7 @@ def linked(variants: list[Variant]) -> str:
 
 
 def per_box(codec: Codec) -> tuple[float, float]:
-    """Characters and words that a further box of a class costs in a text."""
+    """Return the characters and words that a further box of a class costs in a text."""
     boxes = np.column_stack([np.linspace(100, 900, 20), np.linspace(200, 500, 20), np.tile([80.0, 30, 0.6], (20, 1))])
     texts = [codec.encode(boxes[:n], np.zeros(n, dtype=np.int64), ClassNames(["ship"]), SIZE) for n in (10, 20)]
     added = "|".join(re.escape(token) for token in sorted(codec.added_tokens, key=len, reverse=True))
@@ -205,7 +205,7 @@ def per_box(codec: Codec) -> tuple[float, float]:
 
 
 def least(rows: list[Row], label: str, iou: float) -> str:
-    """The least object from which on a format keeps that IoU in the image shown."""
+    """Return the least object from which on a format keeps that IoU in the image shown."""
     [*_, row] = [row for row in rows if row.format == label and row.input in ("", "as the image") and shown(row)]
     kept = f"above {OBJECT_SIZES[-1]}"
     if min(row.smallest) >= iou:
@@ -218,12 +218,12 @@ def least(rows: list[Row], label: str, iou: float) -> str:
 
 
 def shown(row: Row) -> bool:
-    """Whether its figures are on the page."""
+    """Return whether its numbers are on the page."""
     return (row.width, row.height) == SHOWN
 
 
 def costs(rows: list[Row]) -> list[str]:
-    """What a round trip costs."""
+    """Return what a round trip costs."""
     parts, header = split(rows), ["format", *(f"{size} px" for size in OBJECT_SIZES)]
 
     def cells(row: Row) -> list[str]:
@@ -241,7 +241,7 @@ def costs(rows: list[Row]) -> list[str]:
 
 
 def split(rows: list[Row]) -> dict[str, list[Group]]:
-    """Formats that hold rotation; those that do not, by the upright box; and those by the object."""
+    """Split formats into those that hold rotation, and others by the upright box and by the object."""
     upright = [row for row in rows if row.against == "upright box"]
     without = {row.format for row in upright}
     return {
@@ -255,13 +255,13 @@ def split(rows: list[Row]) -> dict[str, list[Group]]:
 
 
 def example_boxes() -> list[str]:
-    """The boxes of the examples."""
+    """Return the boxes of the examples."""
     header = ["class", "cx", "cy", "w", "h", "angle, clockwise"]
     return table(header, ([NAMES[label], *map(str, box), f"{angle}°"] for label, *box, angle in EXAMPLE))
 
 
 def section(variants: list[Variant]) -> list[str]:
-    """A codec: what its source says, and what it writes under each of its options."""
+    """Return a codec: what its source says, and what it writes under each of its options."""
     default = variants[0].codec
     notes = inspect.getdoc(sys.modules[type(default).__module__]) or ""
     lines = [f"### {default.name}", "", notes, "", "Prompt:", "", *fenced(default.question(names_for(default)))]
@@ -280,17 +280,17 @@ def section(variants: list[Variant]) -> list[str]:
 
 
 def names_for(codec: Codec) -> ClassNames:
-    """The classes of the examples."""
+    """Return the classes of the examples."""
     return ClassNames(NAMES[:1]) if codec.one_class else NAMES
 
 
 def facts_of(codec: Codec) -> dict[str, str]:
-    """What a codec says of itself, but for its empty answer, which is shown as a text."""
+    """Return the facts of a codec, except its empty answer, which is shown as a text."""
     return {topic: fact for topic, fact in codec.facts().items() if topic != "empty answer"}
 
 
 def texts_of(codec: Codec) -> dict[str, str | None]:
-    """The example, the answer where there is nothing, and the grammar, by their titles."""
+    """Return the example, the answer where there is nothing, and the grammar, by their titles."""
     rows = np.array(EXAMPLE, dtype=np.float64)
     boxes = np.column_stack([rows[:, 1:5], np.radians(rows[:, 5])])
     labels = np.zeros(len(rows), dtype=np.int64) if codec.one_class else rows[:, 0].astype(np.int64)
@@ -302,7 +302,7 @@ def texts_of(codec: Codec) -> dict[str, str | None]:
 
 
 def shortened(grammar: str) -> str:
-    """A grammar: the expressions of numbers that it repeats have names, and repeated pieces are counted."""
+    """Return a grammar: the expressions of numbers that it repeats have names, and repeated pieces are counted."""
     found = re.findall(r"\(\?:[^()]*\[[^()]*\)", grammar)
     numbers = [number for number in dict.fromkeys(found) if found.count(number) > 1]
     for i, number in enumerate(numbers, 1):
@@ -312,14 +312,14 @@ def shortened(grammar: str) -> str:
 
 
 def cut(expression: str, most: int = 200) -> str:
-    """Its beginning, where it is long."""
+    """Return the beginning of a text, if it is long."""
     if len(expression) <= most:
         return expression
     return f"{expression[:most]}... ({len(expression):,} characters)"
 
 
 def page(rows: list[Row]) -> str:
-    """The whole page, of the figures of the table."""
+    """Return the whole page, from the numbers of the table."""
     by_codec = groupby(VARIANTS, key=lambda variant: variant.codec.name)
     sections = (line for _, variants in by_codec for line in section(list(variants)))
     lines = [INTRO, *overview(rows)[1:], *costs(rows), BOXES, *example_boxes()[1:], *sections]
@@ -332,7 +332,7 @@ def page(rows: list[Row]) -> str:
 def main(check: bool, docs: Path) -> None:
     """Write the page of the text formats, or check that it is what the code makes.
 
-    The check makes the page anew from the committed figures, and measures those of 1024 x 1024 px images.
+    The check makes the page again from the committed numbers, and measures those of 1024 x 1024 px images.
     """
     if not check:
         rows = list(measure())

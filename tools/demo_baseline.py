@@ -4,7 +4,7 @@
 
 It draws scenes, trains a Rotated RetinaNet with a ResNet-18 on them from random weights, and scores it on held-out
 scenes. Beside it stands the small Florence-2 that comes with lmm-detector, trained on other scenes: it detects on the
-same held-out ones, and is scored by the same report. A stopped run goes on when the command is given again.
+same held-out ones, and is scored by the same report. A stopped run is resumed when the command is given again.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main(out: Path, multimodal: str, scenes: int, held_out: int, epochs: int) ->
 
 
 def require_same_run(out: Path, settings: dict[str, int]) -> None:
-    """A folder belongs to one run: what it holds is gone on with."""
+    """Return a folder belongs to one run: what it holds is gone on with."""
     path = out / "settings.json"
     if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != settings:
         raise click.BadParameter(f"expected a folder of the same settings, got {path.read_text()}", param_hint="--out")
@@ -85,7 +85,7 @@ def require_same_run(out: Path, settings: dict[str, int]) -> None:
 
 
 def retinanet(data: Path, truth: Dataset, out: Path, epochs: int) -> Path:
-    """Trains it, and writes what it detects on the held-out scenes."""
+    """Train the model, and write what it detects on the held-out scenes."""
     from rbox_baselines import Data, Detector, predict, train
 
     last = train(
@@ -124,7 +124,7 @@ def retinanet(data: Path, truth: Dataset, out: Path, epochs: int) -> Path:
 
 
 def florence2(model: str, truth: Dataset, out: Path) -> Path:
-    """Writes what the multimodal model detects on the held-out scenes."""
+    """Write what the multimodal model detects on the held-out scenes."""
     from lmm_detector import Detector, Generation, predict
 
     detector = Detector.from_pretrained(model)
@@ -133,12 +133,12 @@ def florence2(model: str, truth: Dataset, out: Path) -> Path:
 
 
 def best_threshold(report: Report) -> float:
-    """The score from which detections have the best F1."""
+    """Return the score from which detections have the best F1."""
     return float(report.to_dict()["sweep"]["best"]["f1_micro"]["threshold"])
 
 
 def table(reports: dict[str, Report], held_out: int) -> object:
-    """A row for each model: mAP by its scores, then mAP_nc and F1 of all that scores at least what suits them best."""
+    """Return a row for each model: mAP by its scores, then mAP_nc and F1 at the score threshold that suits it best."""
     from rich.table import Table
 
     found = Table(title=f"{held_out} held-out scenes, IoU 0.5, percent")
@@ -154,7 +154,7 @@ def table(reports: dict[str, Report], held_out: int) -> object:
 
 
 def draw_sheet(truth: Dataset, files: dict[str, Path], reports: dict[str, Report], path: Path) -> None:
-    """Truth, and beside it each model's detections from its best score on, scene by scene."""
+    """Draw the ground truth, and beside it each model's detections from its best score on, scene by scene."""
     found = {
         name: {
             record.image_id: record.select(record.scores >= best_threshold(reports[name]))

@@ -26,7 +26,7 @@ _SHOWN = 3  # leaks of a target that are printed
 
 
 def main() -> int:
-    """Runs the targets, and prints a table."""
+    """Run the targets, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="the beginnings of targets' names; none: all")
     parser.add_argument("--count", type=int, default=300, help="inputs of a quick target; slow ones get a share")

@@ -66,7 +66,7 @@ def _is_private(module: str) -> bool:
 
 
 def _rooms(inside: networkx.DiGraph, package: str) -> networkx.DiGraph:
-    """The arrows between what stands directly in the package; its own `__init__` is none of them."""
+    """Return the arrows between what stands directly in the package; its own `__init__` is none of them."""
     room: dict[str, str] = {name: name.split(".")[1] for name in inside.nodes if name != package}
     between: dict[str, set[str]] = defaultdict(set)
     for one, other in inside.edges:
@@ -76,7 +76,7 @@ def _rooms(inside: networkx.DiGraph, package: str) -> networkx.DiGraph:
 
 
 def _floors(rooms: networkx.DiGraph) -> int:
-    """How many rooms the longest way down passes; those of a circle as one."""
+    """Return how many rooms the longest way down passes; those of a circle as one."""
     return networkx.dag_longest_path_length(networkx.condensation(rooms)) + 1
 
 

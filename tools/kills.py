@@ -1,4 +1,4 @@
-"""Kill commands at random instants, give them again, and compare what they wrote with that of a run nobody killed.
+"""Kill commands at random instants, give them again, and compare what they wrote with a run that was not killed.
 
     hatch run kills                           # 30 kills of each command
     hatch run kills --count 3 convert split   # of some
@@ -54,7 +54,7 @@ class Kill(NamedTuple):
 
     Attributes:
         instant: When, in seconds after the start.
-        left: Files that were there when the process was dead, but for its lock.
+        left: Files that were there when the process was dead, except its lock.
         different: Files, hidden ones too, that are not as in the unbroken run; none where all is well.
         error: What the command said when it was given again and failed.
     """
@@ -66,7 +66,7 @@ class Kill(NamedTuple):
 
 
 def start(command: Writing, folder: Path) -> subprocess.Popen[str]:
-    """Begins a command in a process group of its own; what it says is in `folder/said`, which is not compared."""
+    """Start a command in a process group of its own; its output is in `folder/said`, which is not compared."""
     with (folder.parent / f"{folder.name}.said").open("w") as said:
         return subprocess.Popen(
             [sys.executable, "-m", command.module, *command.words[1:]],
@@ -81,7 +81,7 @@ def start(command: Writing, folder: Path) -> subprocess.Popen[str]:
 
 
 def new_folder(base: Path, name: str) -> Path:
-    """A folder for a command to run in."""
+    """Return a folder for a command to run in."""
     folder = base / name
     folder.mkdir()
     (folder / "in").symlink_to(base / "in")
@@ -89,7 +89,7 @@ def new_folder(base: Path, name: str) -> Path:
 
 
 class Whole(NamedTuple):
-    """A run that nobody killed.
+    """A run that was not killed.
 
     Attributes:
         tree: What it left.
@@ -105,7 +105,7 @@ class Whole(NamedTuple):
 
 
 def unbroken(command: Writing, base: Path) -> Whole:
-    """Runs a command to its end."""
+    """Run a command to its end."""
     folder = new_folder(base, "whole")
     begun = time.monotonic()
     process = start(command, folder)
@@ -121,7 +121,7 @@ def unbroken(command: Writing, base: Path) -> Whole:
 
 
 def kill(command: Writing, base: Path, whole: Whole, random_: random.Random) -> Kill:
-    """Kills a command once, and gives it again."""
+    """Kill a command once, and give it again."""
     first, last = 0.9 * whole.first, whole.ended
     for _ in range(_TRIES):
         folder = new_folder(base, "killed")
@@ -132,7 +132,7 @@ def kill(command: Writing, base: Path, whole: Whole, random_: random.Random) -> 
             process.kill()
         elif process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-        # Nobody gives a command again that has said that all is there.
+        # A command that has said that all is there is not given again.
         if process.wait() == -signal.SIGKILL and whole.last not in said(folder):
             break
         # Too late: other work has left the cores since the unbroken run.
@@ -155,12 +155,12 @@ def kill(command: Writing, base: Path, whole: Whole, random_: random.Random) -> 
 
 
 def said(folder: Path) -> str:
-    """What a command said."""
+    """Return what a command said."""
     return (folder.parent / f"{folder.name}.said").read_text(errors="replace")
 
 
 def remove(folder: Path) -> None:
-    """Removes the folder of a run; its workers may be about to end."""
+    """Remove the folder of a run; its workers may be about to end."""
     for _ in range(50):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
@@ -169,7 +169,7 @@ def remove(folder: Path) -> None:
 
 
 def tree(folder: Path) -> Tree:
-    """All files, links and folders below a folder but its inputs, and what is in them."""
+    """Return all files, links and folders below a folder but its inputs, and what is in them."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
@@ -188,12 +188,13 @@ _TIME = re.compile(r"\d{8}_\d{6}")
 
 
 def is_of_a_time(name: str) -> bool:
-    """Whether a file only says when a run was, and how long it took: mmengine's logs."""
+    """Return whether a file only says when a run was, and how long it took: mmengine's logs."""
     return bool(_TIME.search(name))
 
 
 def checkpoint(path: Path) -> bytes:
-    """What mmengine's checkpoints hold but for times, names and texts: weights, optimiser, schedules, place."""
+    """Return the content of mmengine's checkpoints without times, names and texts: weights, optimiser, schedules,
+    place."""
     import torch
 
     held = torch.load(path, map_location="cpu", weights_only=False)  # which we have just written
@@ -205,13 +206,13 @@ def checkpoint(path: Path) -> bytes:
 
 
 def config(path: Path) -> bytes:
-    """A config but for the run's name, and for what a resumed run has in another way."""
+    """Return a config without the run's name and without what differs in a resumed run."""
     text = re.sub(r"run-[0-9a-f]{8}", "run", path.read_text())
     return "".join(line for line in text.splitlines(True) if not line.startswith(("resume =", "load_from ="))).encode()
 
 
 def name_in(path: Path) -> bytes:
-    """The file that a file names, without the folder of the run."""
+    """Return the file that a file names, without the folder of the run."""
     return Path(path.read_text()).name.encode()
 
 

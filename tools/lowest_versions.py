@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def lowest(root: Path) -> dict[str, Version]:
-    """Each distribution that a package needs, or has an extra for, and the lowest version that all of them take.
+    """Return each distribution that a package needs, or has an extra for, and its lowest allowed version.
 
     Args:
         root: The workspace.

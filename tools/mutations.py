@@ -1,13 +1,13 @@
 """Measures how much the tests notice: changes one place of the packages' sources at a time, and runs the tests of it.
 
     python tools/mutations.py --map                          # once for each state of the sources: what covers what
-    python tools/mutations.py --out before.json              # 80 mutations; a stopped run goes on with the same command
+    python tools/mutations.py --out before.json              # 80 mutations; the same command resumes a stopped run
     python tools/mutations.py --like before.json --out after.json      # the same ones, where sources have moved since
     python tools/mutations.py --out before.json --again survivors --marker slow --limit 1800
 
 It needs the environment of the workspace, and in it coverage (7.10 or newer), which only this script uses:
 `pip install coverage`. Everything runs in copies of the workspace in the folder for temporary files, which come first
-on PYTHONPATH: the sources here stay as they are, whenever it is stopped. What was measured is kept in `.mutations`.
+on PYTHONPATH: the sources here stay unchanged, whenever it is stopped. What was measured is kept in `.mutations`.
 
 Tests that fail without a mutation catch nothing: those that caught something are run again at the end on unchanged
 sources. A caught mutation names the first test that failed; "timeout" says that the limit was reached.
@@ -53,7 +53,7 @@ SHARE = 1 / 3
 @click.option("--map", "only_map", is_flag=True, help="Measure which tests run which lines, and no more.")
 @click.option("--marker", default="not slow", show_default=True, help="Of tests, as for pytest's -m.")
 @click.option("--again", type=click.Choice(["survivors"]), help="Run these mutations of the result again.")
-@click.option("--tests", "most", default=150, show_default=True, help="At most so many for a mutation.")
+@click.option("--tests", "most", default=150, show_default=True, help="The limit on tests for a mutation.")
 @click.option("--limit", default=300.0, show_default=True, help="Seconds for a mutation.")
 @click.option("--jobs", default=1, show_default=True, help="Processes of pytest at a time.")
 def main(
@@ -105,7 +105,7 @@ class Settings:
 
 
 def copy_workspace(tree: Path) -> None:
-    """What git has or would take, with the times of the files."""
+    """Return what git has or would take, with the times of the files."""
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True)
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file() and not name.startswith(".mutations/"):
@@ -116,7 +116,7 @@ def copy_workspace(tree: Path) -> None:
 def pytest(
     tree: Path, work: Path, arguments: Sequence[str], limit: float | None = None, **variables: str
 ) -> tuple[int | None, list[dict], str]:
-    """Runs it in a copy: its exit code, None where time ran out; what the plugin noted; what it wrote."""
+    """Run it in a copy: its exit code, None where time ran out; what the plugin noted; what it wrote."""
     shutil.rmtree(work, ignore_errors=True)
     (work / "probe").mkdir(parents=True)
     shutil.copy2(Path(__file__).with_name(f"{PROBE}.py"), work / "probe")
@@ -156,7 +156,7 @@ def pytest(
 
 
 def kill(process: subprocess.Popen) -> None:
-    """Ends it and all that it started."""
+    """End it and all that it started."""
     with suppress(psutil.NoSuchProcess):
         parent = psutil.Process(process.pid)
         for each in [*parent.children(recursive=True), parent]:
@@ -169,7 +169,7 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def make_map(work: Path, marker: str, jobs: int) -> None:
-    """Runs the suite under coverage, a folder of tests at a time, and keeps the copy for what Numba has compiled."""
+    """Run the suite under coverage, a folder of tests at a time, and keep the copy for what Numba has compiled."""
     tree, coverage = work / "tree", work / "coverage"
     copy_workspace(tree)
     coverage.mkdir()
@@ -222,7 +222,7 @@ def load_map() -> Map:
 
 
 def load_result(out: Path, count: int, seed: int, like: Path | None) -> dict:
-    """That of an earlier run of the same command, or a new one."""
+    """Load the result of an earlier run of the same command, or make a new one."""
     if out.is_file():
         result = json.loads(out.read_text(encoding="utf-8"))
         if result["digest"] != digest(ROOT):
@@ -241,7 +241,7 @@ def load_result(out: Path, count: int, seed: int, like: Path | None) -> dict:
 
 
 def look_up(result: dict, found: Sequence[Mutant]) -> list[Mutant]:
-    """The mutations of an earlier result as they are now, and others in the place of those that are gone."""
+    """Return the mutations of an earlier result in the present sources, and others for those that are gone."""
     earlier = result["mutations"]
     here = {mutant.identity: mutant for mutant in found}
     by_text: dict[tuple, list[Mutant]] = defaultdict(list)
@@ -284,7 +284,7 @@ def caught_by(record: dict) -> str | None:
 
 
 def run_all(result: dict, out: Path, settings: Settings, chooser: Chooser, work: Path, again: bool) -> None:
-    """Runs what has not been run, or, again, the survivors of other settings."""
+    """Run what has not been run, or, again, the survivors of other settings."""
     here = {mutant.identity: mutant for mutant in candidates(ROOT)}
     asked = {"marker": settings.marker, "most": settings.most, "limit": settings.limit}
 
@@ -322,7 +322,7 @@ def run_all(result: dict, out: Path, settings: Settings, chooser: Chooser, work:
 
 
 def run_one(mutant: Mutant, settings: Settings, chooser: Chooser, place: Path, unreliable: set[str]) -> dict:
-    """Runs the tests of a mutation, and says what came of it."""
+    """Run the tests of a mutation, and say what came of it."""
     tests, covering, how = chooser.choose(mutant, settings.most, settings.limit * SHARE)
     tests = [test for test in tests if test not in unreliable]
     arguments = tests
@@ -363,7 +363,7 @@ def run_one(mutant: Mutant, settings: Settings, chooser: Chooser, place: Path, u
 
 
 def fresh_tree(place: Path) -> Path:
-    """A copy of the copy in which the map was made, with what Numba has compiled there."""
+    """Return a copy of the copy in which the map was made, with what Numba has compiled there."""
     tree = place / "tree"
     shutil.rmtree(tree, ignore_errors=True)
     shutil.copytree(CACHE / "tree", tree, symlinks=True)
@@ -371,7 +371,7 @@ def fresh_tree(place: Path) -> Path:
 
 
 def drop_unreliable(result: dict, out: Path, work: Path) -> bool:
-    """Runs on unchanged sources what has caught something; what fails there has caught nothing, and runs no more."""
+    """Run on unchanged sources what has caught something; what fails there has caught nothing, and run no more."""
     runs = [run for record in result["mutations"] for run in record["runs"]]
     new = [run for run in runs if run["caught_by"] and not run.get("confirmed")]
     tests = sorted(
@@ -399,7 +399,7 @@ def drop_unreliable(result: dict, out: Path, work: Path) -> bool:
 
 
 def show(result: dict, seconds: float) -> None:
-    """The summary."""
+    """Return the summary."""
     records = [record for record in result["mutations"] if record["runs"]]
     survivors = [record for record in records if not caught_by(record)]
     for number, record in enumerate(survivors, 1):

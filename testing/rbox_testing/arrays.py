@@ -10,7 +10,7 @@ import torch
 
 
 def between(array: np.ndarray) -> np.ndarray:
-    """Every other row and column of a larger array."""
+    """Return every other row and column of a larger array."""
     large = np.full([2 * side for side in array.shape], 77, dtype=array.dtype)
     view = large[tuple(slice(None, None, 2) for _ in array.shape)]
     view[...] = array
@@ -18,7 +18,7 @@ def between(array: np.ndarray) -> np.ndarray:
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """A copy that cannot be written to."""
+    """Return a copy that cannot be written to."""
     array = array.copy()
     array.flags.writeable = False
     return array

@@ -132,7 +132,7 @@ WRITING = {
 
 
 def make_inputs(folder: Path, kinds: Sequence[str] = ("data",), *, scenes: int = 3) -> Path:
-    """Writes the inputs of commands.
+    """Write the inputs of commands.
 
     Args:
         folder: Where to, which the commands know as `in`.
@@ -186,7 +186,7 @@ def make_inputs(folder: Path, kinds: Sequence[str] = ("data",), *, scenes: int =
 
 
 def _save_results(truth: Any, path: Path) -> None:
-    """Detections as MMRotate 1.x's tools/test.py --out writes them, in plain arrays."""
+    """Write detections as MMRotate 1.x's tools/test.py --out writes them, in plain arrays."""
     import numpy as np
 
     found = []
@@ -197,7 +197,7 @@ def _save_results(truth: Any, path: Path) -> None:
 
 
 def _shifted(boxes: Any) -> Any:
-    """Boxes beside their objects, the first of an image too far."""
+    """Return boxes beside their objects, the first ones of an image too far away."""
     shifted = boxes.copy()
     shifted[:, 0] += 2
     shifted[:1, 0] += 30

@@ -71,7 +71,7 @@ STRAYS = [
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """A file's content with one to three things wrong: a number, a text, a sign, some bytes, a line, its end."""
+    """Return a file's content with one to three things wrong: a number, a text, a sign, some bytes, a line, its end."""
     for _ in range(chance.randint(1, 3)):
         tokens = list(TOKEN.finditer(content))
         kind = chance.random()

@@ -27,7 +27,7 @@ _IMAGES = (".png", ".jpg", ".bmp")
 
 
 def records(names: ClassNames = NAMES, scored: bool = False) -> list[ImageRecord]:
-    """Two images with three objects each."""
+    """Return two images with three objects each."""
     found = []
     for number in range(2):
         rng = np.random.default_rng(number)
@@ -47,7 +47,7 @@ SCORES = np.array([0.9, 0.5, 0.25])
 
 
 def write_dataset(name: str, folder: Path) -> list[Path]:
-    """Writes a dataset of two images in a format; gives the files that are not images."""
+    """Write a dataset of two images in a format; give the files that are not images."""
     entry = FORMATS[name]
     names = entry.class_names or NAMES
     place = entry.images(folder, None) if entry.images else folder
@@ -72,7 +72,7 @@ def _read_dataset(name: str, folder: Path) -> None:
 
 
 def _geopackage(folder: Path) -> list[Path]:
-    """A layer beside an image with a world file."""
+    """Return a layer beside an image with a world file."""
     write_dataset("geojson-map", folder)
     for path in folder.glob("*.geojson"):
         path.unlink()
@@ -84,7 +84,7 @@ def _geopackage(folder: Path) -> list[Path]:
 
 
 def _variants() -> dict[str, Codec]:
-    """Every codec, with every form of text that its options choose."""
+    """Return every codec, with every form of text that its options choose."""
     options: list[tuple[str, dict[str, Any]]] = [
         *((name, {}) for name in CODECS),
         *(("florence2", {"version": version}) for version in (1, 3)),
@@ -107,7 +107,7 @@ def _text(codec: Codec, folder: Path) -> list[Path]:
 
 
 def _decode(codec: Codec, folder: Path) -> None:
-    """At once, and in a stream of chunks: both find the same."""
+    """Decode a text at once, and in a stream of chunks: both find the same."""
     written = (folder / "text.txt").read_bytes().decode(errors="surrogateescape")
     found = codec.decode(written, _names_of(codec), SIZE, on_invalid="ignore", near_match=0.8)
     assert len(found.boxes) == len(found.labels) == len(found.label_spans) == len(found.number_spans)
@@ -138,7 +138,7 @@ def _go_on(folder: Path) -> None:
 
 
 def _degrees(box: Any) -> list[float]:
-    """As COCO results have it, counter-clockwise."""
+    """Write COCO results with angles in degrees, counter-clockwise."""
     return [*box[:4].tolist(), -math.degrees(box[4])]
 
 
@@ -159,7 +159,7 @@ def _task1(folder: Path) -> list[Path]:
 
 
 def _shares(folder: Path) -> list[Path]:
-    """As Ultralytics' predict save_txt save_conf has them, with pixels, which need no image."""
+    """Write label files as Ultralytics' predict save_txt save_conf does, with pixels, which need no image."""
     (folder / "found" / "labels").mkdir(parents=True)
     for record in records(scored=True):
         lines = [
@@ -185,7 +185,7 @@ def _read_found(name: str, folder: Path) -> None:
 
 
 def _pickled(folder: Path) -> list[Path]:
-    """As MMRotate 0.x has them."""
+    """Pickle results as MMRotate 0.x does."""
     by_class = [np.array([[50.0, 40, 20, 10, 0.3, 0.9]]), np.zeros((0, 6), np.float32)]
     (folder / "found.pkl").write_bytes(pickle.dumps([by_class, by_class], protocol=2))
     return [folder / "found.pkl"]
@@ -223,7 +223,7 @@ def _draw_report(folder: Path) -> None:
     from rbox_metrics.plots import figures
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # matplotlib's, of figures without anything on them
+        warnings.simplefilter("ignore")  # matplotlib's, about empty pictures
         figures({"a": read_report(folder / "report.json")})
 
 
@@ -239,7 +239,7 @@ def _image(suffix: str, folder: Path) -> list[Path]:
 
 
 def _read_image(suffix: str, folder: Path) -> None:
-    """Its size, its pixels at once and by rows: they are of one size."""
+    """Read an image's size, and its pixels at once and by rows: they have the same size."""
     path = folder / f"a{suffix}"
     width, height = images.read_size(path)
     assert images.load(path).shape == (height, width, 3)
@@ -307,7 +307,7 @@ def _load_adapters(folder: Path) -> None:
 
 @cache
 def _retinanet() -> bytes:
-    """A small Rotated RetinaNet with random weights, as mmengine saves it."""
+    """Return a small Rotated RetinaNet with random weights, as mmengine saves it."""
     import io
 
     import torch
@@ -349,7 +349,7 @@ def _stored_config(folder: Path) -> list[Path]:
 
 
 def _build_stored(folder: Path) -> None:
-    """As a checkpoint carries it: up to the model."""
+    """Build a model from a checkpoint's config, up to the model."""
     import io
 
     import torch
@@ -362,7 +362,7 @@ def _build_stored(folder: Path) -> None:
 
 
 def _log(folder: Path) -> list[Path]:
-    """As mmengine writes it."""
+    """Write a log as mmengine does."""
     steps = [
         {"lr": 0.1, "loss": 2.5 - step / 10, "time": 0.2, "epoch": 1, "iter": step, "step": step}
         for step in range(1, 6)
@@ -388,13 +388,13 @@ def _split(folder: Path) -> list[Path]:
 
 
 def _again(folder: Path) -> None:
-    """Goes on with what is there."""
+    """Resume the file."""
     settings = splitting.SplitSettings(size=64, gap=16)
     splitting.split(datasets.read("dota", folder / "in"), folder / "out", settings)
 
 
 def targets() -> dict[str, Target]:
-    """All of them, by name."""
+    """Return all of them, by name."""
     return {
         **{
             f"reader {name}": Target(partial(write_dataset, name), partial(_read_dataset, name))
@@ -407,7 +407,7 @@ def targets() -> dict[str, Target]:
             for name, codec in _variants().items()
         },
         "predictions read": Target(_jsonl, lambda folder: list(predictions.read(folder / "found.jsonl"))),
-        "predictions go on": Target(_jsonl, _go_on),
+        "predictions go on": Target(_jsonl, _go_on),  # words: go on
         "predictions join": Target(
             _jsonl,
             lambda folder: predictions.join(folder / "found.jsonl", [folder / "part.jsonl"], HEADER, ["P1", "P0"]),

@@ -32,7 +32,7 @@ class Target:
         make: Writes whole files into an empty folder; gives those that are to be damaged.
         use: Reads what is in the folder; what is odd in it may be an `RboxError`, and nothing else. What it returns is
             right, or `use` says that it is not by an AssertionError.
-        share: For one input of this target so many are tried of a quick one.
+        share: The number of inputs of a quick target that are tried for each input of this one.
     """
 
     make: Callable[[Path], list[Path]]
@@ -42,7 +42,7 @@ class Target:
 
 @dataclass
 class Outcome:
-    """What became of so many inputs.
+    """The results of some inputs.
 
     Attributes:
         read: How many were read.
@@ -61,7 +61,7 @@ class Outcome:
 
 
 def fuzz(target: Target, folder: Path, count: int, *, seed: int = 0, first: int = 0, seconds: int = 20) -> Outcome:
-    """Damages one file at a time, and has it read.
+    """Damage one file at a time, and read it.
 
     Args:
         target: What reads.
@@ -92,14 +92,14 @@ def fuzz(target: Target, folder: Path, count: int, *, seed: int = 0, first: int 
             raise
         except BaseException as error:  # a panic of Rust's is no Exception
             outcome.leaks[number] = "".join(traceback.format_exception(error)[-3:])
-        for each, content in before.items():  # some readers go on with files, or remove them
+        for each, content in before.items():  # some readers resume files, or remove them
             if not each.exists() or each == path or each.read_bytes() != content:
                 each.write_bytes(content)
     return outcome
 
 
 def damaged(content: bytes, suffix: str, chance: random.Random) -> bytes:
-    """A file with a fault or three: of tokens and bytes, or half of the time, where it holds JSON, of its values."""
+    """Return a file with one to three faults: in tokens and bytes, or, half of the time for JSON, in its values."""
     while (found := _damaged(content, suffix, chance)) == content:
         pass
     return found
@@ -115,7 +115,7 @@ def _damaged(content: bytes, suffix: str, chance: random.Random) -> bytes:
 
 
 def _with_another(value: Any, chance: random.Random) -> Any:
-    """A copy in which one value, at any depth, is another, or a key is missing or new."""
+    """Return a copy in which one value, at any depth, is another, or a key is missing or new."""
     if isinstance(value, dict | list) and value and chance.random() < 0.8:
         found = value.copy()
         key = chance.choice(sorted(found)) if isinstance(found, dict) else chance.randrange(len(found))
@@ -135,7 +135,7 @@ def _contents(folder: Path) -> dict[Path, bytes]:
 
 @contextmanager
 def _at_most(seconds: int) -> Iterator[None]:
-    """Ends a block by a TimeoutError, where signals can do that."""
+    """End a block by a TimeoutError, where signals can do that."""
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"more than {seconds} s")

@@ -10,12 +10,12 @@ from typing import Any
 
 
 def ring(points: Sequence[Any]) -> list[Any]:
-    """Corners that are clockwise on the screen as QGIS writes them: closed, counter-clockwise on the map."""
+    """Return corners that are clockwise on the screen as QGIS writes them: closed, counter-clockwise on the map."""
     return [points[0], *points[:0:-1], points[0]]
 
 
 def geopackage(path: Path, *rows: tuple[bytes | None, str | None], system: int = 32631) -> Path:
-    """Writes one by OGC 12-128r19: the tables that the standard asks for, one of features, and a view without end."""
+    """Write one by OGC 12-128r19: the tables that the standard asks for, one of features, and a view without end."""
     path.unlink(missing_ok=True)
     with sqlite3.connect(path) as database:
         database.executescript(
@@ -39,7 +39,7 @@ def geopackage(path: Path, *rows: tuple[bytes | None, str | None], system: int =
 
 
 def polygon(points: Sequence[Sequence[float]], order: str = "<", z: int = 0) -> bytes:
-    """A polygon's blob, in either byte order, with or without a height."""
+    """Return a polygon's blob, in either byte order, with or without a height."""
     closed = ring(list(points))
     numbers = [value for point in closed for value in (*point, *([7.0] * z))]
     mark = 1 if order == "<" else 0

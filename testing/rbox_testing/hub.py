@@ -1,6 +1,6 @@
 """A hub on this machine: what of the model hub's interface its own client asks for, over HTTP, with files in memory.
 
-Written against what `huggingface_hub` sends: repositories are made, files committed as they are (no large-file
+Written against what `huggingface_hub` sends: repositories are made, files committed unchanged (no large-file
 storage), listed and fetched.
 """
 
@@ -34,14 +34,14 @@ class Hub:
         self.address = ""
 
     def commit(self, name: str) -> str:
-        """What stands for the present state of a repository."""
+        """Return what stands for the present state of a repository."""
         state = sorted((path, hashlib.sha256(content).hexdigest()) for path, content in self.files[name].items())
         return hashlib.sha1(json.dumps(state).encode()).hexdigest()  # git's own
 
 
 @contextmanager
 def running() -> Iterator[Hub]:
-    """A hub that answers as long as the block lasts."""
+    """Return a hub that answers as long as the block lasts."""
     hub = Hub()
     handler = type("Handler", (_Handler,), {"hub": hub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -21,7 +21,7 @@ Broken = tuple[str, str, Any]
 def broken(
     schema: Mapping[str, Any], value: Any, root: Mapping[str, Any], own: Mapping[str, Callable[..., Iterator[Any]]]
 ) -> Iterator[Broken]:
-    """Values that break one clause each, from one that breaks none and has all that the schema speaks of.
+    """Yield values that break one clause each, from one that breaks none and has everything in the schema.
 
     Args:
         schema: The schema.
@@ -30,7 +30,7 @@ def broken(
         own: What breaks the clauses that begin with `x-`: a function of the clause's content and the value.
 
     Raises:
-        KeyError: If the schema has a clause that nobody here knows how to break.
+        KeyError: If the schema has a clause that these functions cannot break.
     """
     for name, content in schema.items():
         if name == "$ref":
@@ -49,7 +49,7 @@ def broken(
 
 _INTO: dict[str, Callable[[Any, Any], Iterator[tuple[Any, Any]]]] = {
     "properties": lambda content, value: ((key, part) for key, part in content.items()),
-    # The first and, lest only that is looked at, the last.
+    # The first and the last, in case only the first is looked at.
     "items": lambda content, value: ((place, content) for place in sorted({0, len(value) - 1})),
     "prefixItems": lambda content, value: ((place, part) for place, part in enumerate(content)),
 }
@@ -84,7 +84,7 @@ def _breaks(pattern: str, text: str) -> bool:
 
 
 def with_text(value: Any, text: str) -> Iterator[tuple[str, Any]]:
-    """The value with another text in place of one that it holds, and where: of each in turn."""
+    """Return the value with another text in place of one that it holds, and where: of each in turn."""
     for key, part in value.items() if isinstance(value, dict) else enumerate(value):
         inner = (
             [("", text)] if isinstance(part, str) else with_text(part, text) if isinstance(part, dict | list) else ()
@@ -96,7 +96,7 @@ def with_text(value: Any, text: str) -> Iterator[tuple[str, Any]]:
 
 
 def allowed(schema: Mapping[str, Any], root: Mapping[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that a schema allows; of clauses that begin with `x-` it knows nothing."""
+    """Return values that a schema allows; clauses that begin with `x-` are ignored."""
     if "$ref" in schema:
         return allowed(root["$defs"][schema["$ref"].removeprefix("#/$defs/")], root)
     if "const" in schema:

@@ -28,7 +28,7 @@ _APART = ("florence2", "paligemma", "qwen2_5_vl", "qwen3_vl_moe", "internvl", "g
 
 
 def every(model_types: Iterable[str], by_default: Collection[tuple[str, Layout]]) -> list[Any]:
-    """Each type in each layout as a parameter of a test that trains, (type, layout): marked slow but for some.
+    """Return each type in each layout as a test's parameter (type, layout), marked slow except some.
 
     Those that are alike to another are marked as variants, too, which only `hatch run test-slow` runs.
     """
@@ -42,7 +42,7 @@ def every(model_types: Iterable[str], by_default: Collection[tuple[str, Layout]]
     return found
 
 
-_ROWS = 64  # tables of embeddings have a multiple of so many on the hub
+_ROWS = 64  # on the hub, tables of embeddings have a multiple of this number of rows
 _FLAT = ("qwen2_vl", "qwen2_5_vl")  # text settings beside the others
 _SIGLIP = ("gemma3", "llava_onevision", "paligemma")  # whose vision weights had one more level
 _IDEFICS = ("idefics3", "smolvlm")
@@ -59,7 +59,7 @@ _EXPERTS = (".experts.gate_up_proj", ".experts.down_proj")
 
 
 def rewrite(folder: Path, layout: Layout) -> Path:
-    """Rewrites a checkpoint of `tiny_families.save_tiny` in its folder, and gives the folder back."""
+    """Rewrite a checkpoint of `tiny_families.save_tiny` in its folder, and return the folder."""
     config = _read(folder / "config.json")
     weights = load_file(folder / "model.safetensors")
     weights = _under_new_names(folder) if layout == "new" else _as_published(folder, weights, config)
@@ -68,7 +68,7 @@ def rewrite(folder: Path, layout: Layout) -> Path:
 
 
 def _under_new_names(folder: Path) -> dict[str, torch.Tensor]:
-    """Weights under the names that the model itself has for them; a head that is a table of embeddings is not there."""
+    """Return weights under the names that the model itself has for them, without a head that is a tied table."""
     from transformers import AutoModelForImageTextToText
 
     own = AutoModelForImageTextToText.from_pretrained(folder, dtype="float32").state_dict()
@@ -125,13 +125,13 @@ def _as_published(folder: Path, weights: dict[str, torch.Tensor], config: dict[s
 
 
 def _padded(table: torch.Tensor, rows: int) -> torch.Tensor:
-    """A table with more rows, drawn as those of tokens that nothing was trained on."""
+    """Return a table with more rows, drawn as those of tokens that nothing was trained on."""
     more = 0.02 * torch.randn(rows - len(table), table.shape[1], generator=torch.Generator().manual_seed(0))
     return torch.cat([table, more.to(table.dtype)])
 
 
 def _processor_as_published(folder: Path, model_type: str) -> None:
-    """The image processor in `preprocessor_config.json`; a chat template in `chat_template.json`."""
+    """Return the image processor in `preprocessor_config.json`; a chat template in `chat_template.json`."""
     path = folder / "processor_config.json"
     processor = _read(path)
     images = processor.pop("image_processor")
@@ -156,7 +156,7 @@ def _processor_as_published(folder: Path, model_type: str) -> None:
 
 
 def _generation_as_published(folder: Path) -> None:
-    """In the manner of Qwen2.5-VL's: draws, and two ends."""
+    """Write generation settings like those of Qwen2.5-VL: sampling, and two end tokens."""
     path = folder / "generation_config.json"
     own = _read(path)
     ends = [own["eos_token_id"], own["pad_token_id"]]

@@ -24,7 +24,7 @@ SMALL: dict[str, Any] = {
 
 
 def save(path: Path, scenes: Path, class_names: tuple[str, ...]) -> Path:
-    """Writes the model as mmengine saves it, with random weights.
+    """Write the model as mmengine saves it, with random weights.
 
     Args:
         path: The checkpoint.

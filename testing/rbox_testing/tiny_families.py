@@ -34,7 +34,7 @@ _Saved = tuple[Any, Any]  # model and processor
 def save_tiny(
     model_type: str, folder: str | Path, class_names: ClassNames, codec: Codec, *, tied: bool = True, seed: int = 0
 ) -> Path:
-    """Writes a tiny, randomly initialised model of a type with its processor.
+    """Write a tiny, randomly initialised model of a type with its processor.
 
     Args:
         model_type: One of `lmm_detector._families.FAMILIES`.
@@ -81,7 +81,7 @@ _QWEN: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "qwen3_vl": ("Qwen3VL", _QWEN3_VISION, {"head_dim": WIDTH // 2}),
-    # The first layer is of the experts, of which a token takes two; as published, no side of theirs is twice another.
+    # The first layer has experts, and a token uses two; as published, no side of an expert is twice another.
     "qwen3_vl_moe": (
         "Qwen3VLMoe",
         _QWEN3_VISION,
@@ -179,7 +179,7 @@ def _llava_onevision(texts: Sequence[str], tied: bool) -> _Saved:
 
 
 def _paligemma(texts: Sequence[str], tied: bool) -> _Saved:
-    """PaliGemma 2: with Gemma 2's bounded logits and its sliding windows."""
+    """Make a PaliGemma 2, with Gemma 2's bounded logits and its sliding windows."""
     from transformers import PaliGemmaConfig, PaliGemmaForConditionalGeneration, PaliGemmaProcessor
     from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
@@ -394,7 +394,7 @@ def _byte_level(
     end: str = "<|im_end|>",
     pad: str = "<|endoftext|>",
 ) -> Any:
-    """A byte-level BPE tokenizer in Qwen's manner: no start, a turn's end as end-of-text."""
+    """Return a byte-level BPE tokenizer in Qwen's manner: no start, a turn's end as end-of-text."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -417,7 +417,7 @@ def _byte_level(
 
 
 def _pieces(texts: Sequence[str], more: Sequence[str] = (), named: dict[str, str] | None = None) -> Any:
-    """A BPE tokenizer of pieces with bytes to fall back on, in Gemma's manner."""
+    """Return a BPE tokenizer of pieces with bytes to fall back on, in Gemma's manner."""
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -24,7 +24,7 @@ def save_tiny_florence2(
     max_tokens: int = 512,
     seed: int = 0,
 ) -> Path:
-    """Writes a tiny, randomly initialised Florence-2 with its processor.
+    """Write a tiny, randomly initialised Florence-2 with its processor.
 
     Args:
         folder: Where to.
@@ -87,7 +87,7 @@ def save_tiny_florence2(
 
 
 def _tokenizer(class_names: ClassNames, codec: Codec) -> Any:
-    """One that knows the prompt, the names and the codec's tokens."""
+    """Make a tokenizer that knows the prompt, the names and the codec's tokens."""
     names = [name.replace("-", " ").lower() for name in class_names]
     tokenizer = byte_level([codec.question(ClassNames(names)), *names], size=512)
     tokenizer.add_tokens(list(codec.added_tokens), special_tokens=True)
@@ -95,7 +95,7 @@ def _tokenizer(class_names: ClassNames, codec: Codec) -> Any:
 
 
 def byte_level(texts: Iterable[str], *, size: int) -> Any:
-    """A byte-level BPE tokenizer in BART's manner, trained on some texts, of so many tokens at most."""
+    """Train a byte-level BPE tokenizer like BART's on some texts, with at most this number of tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 def calls(function: Callable[[], Any]) -> int:
-    """The number of functions, Python's and C's, that are called while one runs.
+    """Return the number of functions, Python's and C's, that are called while one runs.
 
     It runs twice and the second time counts: the first compiles patterns and imports modules, thousands of calls.
     """

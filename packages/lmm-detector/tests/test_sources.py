@@ -73,7 +73,7 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     assert [(record.image_id, record.file, record.size) for record in records] == [
         ("P1", elsewhere / "P1.png", (33, 44))
     ]
-    with pytest.raises(DatasetError, match=r"expected images beside the annotations, got none(.|\n)*--image-folder"):
+    with pytest.raises(DatasetError, match=r"annotations has an image file(.|\n)*--image-folder"):
         open_sources([Source(str(root))])
     with pytest.raises(DatasetError, match="nowhere: expected a folder with images, found none"):
         open_sources([Source(str(root), image_folder=str(tmp_path / "nowhere"))])

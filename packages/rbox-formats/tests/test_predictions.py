@@ -86,7 +86,7 @@ def test_a_torn_file_is_not_read_as_a_whole_one(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     write(path, record("a"))
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(PredictionsError, match=r"torn last one\n.*goes on from here"):
+    with pytest.raises(PredictionsError, match=r"torn last one\n.*to resume it"):
         predictions.read(path)
 
 

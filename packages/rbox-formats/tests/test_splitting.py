@@ -208,7 +208,7 @@ def test_annotations_without_images(data: Path, tmp_path: Path) -> None:
     summary = split(data, tmp_path / "out")
     assert (summary.images, summary.without_image) == (2, 1)
     shutil.rmtree(data / "images")
-    with pytest.raises(DatasetError, match="expected images to split, got none for any of 3 annotations"):
+    with pytest.raises(DatasetError, match="nothing to split: none of the 3 annotations has an image"):
         split(data, tmp_path / "other")
 
 

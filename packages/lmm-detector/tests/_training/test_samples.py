@@ -164,7 +164,7 @@ def test_only_records_with_whole_images_are_trained_on(tmp_path: Path) -> None:
     for name in ("P1", "P2"):
         (tmp_path / "labelTxt" / f"{name}.txt").write_text("1 1 5 1 5 5 1 5 ship 0\n")
     dataset = datasets.read("dota", tmp_path)
-    with pytest.raises(DatasetError, match="got none for any of 2 label files"):
+    with pytest.raises(DatasetError, match="none of the 2 annotations has an image file"):
         with_images(dataset)
     pixels = np.random.default_rng(0).integers(0, 255, (99, 99, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "images" / "P2.png")

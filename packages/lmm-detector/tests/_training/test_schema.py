@@ -39,7 +39,12 @@ def test_presets_are_valid(name: str) -> None:
 
 
 def test_what_a_run_writes_is_valid() -> None:
-    config = TrainConfig(**NEEDED, split=["train"], augmentation={"scale_range": [0.5, 1.5]}, codec_options={"version": 3})
+    config = TrainConfig(
+        **NEEDED,
+        split=["train"],
+        augmentation={"scale_range": [0.5, 1.5]},
+        codec_options={"version": 3},
+    )
     VALIDATOR.validate(yaml.safe_load(_config.to_yaml(config)))
 
 

@@ -185,7 +185,7 @@ def test_images_without_a_file_are_evaluated_on_as_by_the_command(
     ]
     shutil.rmtree(gone.parent)
     gone.parent.mkdir()
-    with pytest.raises(DatasetError, match="expected images beside the annotations"):
+    with pytest.raises(DatasetError, match="annotations has an image file"):
         held_out(config, class_names)
 
 

@@ -42,7 +42,7 @@ from rbox_formats.errors import RboxError
 if TYPE_CHECKING:
     from rbox_formats import codecs, datasets, predictions, tiling
 else:
-    # Whoever wants a rotated box need not wait for twenty text formats and as many dataset formats.
+    # Loaded when first used: to import all text formats and dataset formats takes a while.
     __getattr__, __dir__ = lazy.attach(__name__, {}, ("codecs", "datasets", "predictions", "tiling"))
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
-"""Ctrl-C while one of our commands still loads, and when its work is done: the process ends at once, with one line.
+"""Handle Ctrl-C while one of our commands loads, and after its work is done: the process ends at once, with one line.
 
-Between the two `rbox_formats.cli` sees to it. This module is the first that `rbox_formats` imports, and so one of the
-first that any of the commands does: loading them takes a second where other work has the cores. Where the process is
-not one of our commands, nothing is changed by importing it.
+While the command works, `rbox_formats.cli` handles it. This module is the first that `rbox_formats` imports, and so one
+of the first that any of the commands imports: loading the rest can take a second on a busy machine. In a process that
+is not one of our commands, importing this module changes nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _COMMANDS = ("rbox-formats", "rbox-metrics", "lmm-detector", "rbox-baselines")
 
 
 def say() -> None:
-    """Tells the user that the command was stopped; of the processes of one run, the first does."""
+    """Tell the user that the command was stopped; among the processes of one run, only the first does."""
     if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0":
         os.write(2, b"Stopped by Ctrl-C.\n")
 
 
 def end(_signal: int, _frame: FrameType | None) -> None:
-    """Ends the process, as the handler of a signal."""
+    """End the process, as the handler of a signal."""
     try:
         say()
     finally:
@@ -34,10 +34,10 @@ def end(_signal: int, _frame: FrameType | None) -> None:
 
 
 def is_command() -> bool:
-    """Whether this process is one of our commands: its script, or `python -m` and its package."""
+    """Return whether this process is one of our commands: its script, or `python -m` and its package."""
     words = sys.orig_argv[1:]
     while words and words[0].startswith("-") and words[0] != "-m":
-        del words[0]  # an option of Python's, such as -u from torchrun
+        del words[0]  # an option of Python itself, such as -u from torchrun
     name = "".join(words[1:2]).replace("_", "-") if words[:1] == ["-m"] else Path("".join(words[:1])).stem
     return name in _COMMANDS
 

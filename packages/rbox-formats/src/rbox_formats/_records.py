@@ -42,14 +42,14 @@ class ClassNames(tuple[str, ...]):
     (1, None)
 
     Raises:
-        ClassNameError: If a name is empty or no text, two of them differ only in what lookup disregards, or they are
-            one text.
+        ClassNameError: If a name is empty or not a text, if two names are equal to lookup, or if a single text is
+            given.
     """
 
     _index: dict[str, int]
 
     def __new__(cls, names: Iterable[str]) -> ClassNames:
-        if isinstance(names, str):  # whose letters are no classes
+        if isinstance(names, str):  # its letters would become classes
             raise ClassNameError(f"expected a list of class names, got the text {quoted(names)}")
         try:
             self = super().__new__(cls, names)
@@ -73,7 +73,7 @@ class ClassNames(tuple[str, ...]):
         return (tuple(self),)
 
     def find(self, name: str) -> int | None:
-        """The label of a name, or None where there is none."""
+        """Return the label of a name, or None if there is no such class."""
         label = self._index.get(name)
         return self._index.get(_normalised(name)) if label is None else label
 
@@ -82,23 +82,28 @@ class ClassNames(tuple[str, ...]):
 class ImageRecord:
     """One image and the boxes on it, in pixels of the image.
 
-    Columns are what `rbox_formats.arrays` says, and arrays of the type below once they are in the record.
+    Columns are given as anything that `rbox_formats.arrays` accepts; the record holds arrays of the types below.
+
+    >>> from rbox_formats import ImageRecord
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[1])
+    >>> len(record), record.corners[0].tolist()
+    (1, [[35.0, 35.0], [65.0, 35.0], [65.0, 45.0], [35.0, 45.0]])
 
     Attributes:
-        image_id: What names the image within its dataset.
+        image_id: The image's name within its dataset.
         boxes: (N, 5) float64 as (cx, cy, w, h, angle), `le90`, radians, clockwise positive.
         labels: (N,) int64, indices into the dataset's class names.
         quads: (N, 4, 2) float64 as annotated, or None where the format has boxes only.
-        difficult: (N,) bool.
+        difficult: (N,) bool. Default: all False.
         scores: (N,) float64, or None for annotations and for detectors that give none.
-        path: The image's file, or None where a label file stands without it.
-        width: In pixels, or None where the file is not there to tell.
-        height: In pixels, or None.
-        metadata: What the format says of the image and the record has no name for; writers give it back.
-        stated_size: (width, height) that the annotation itself says of its image, where it does. The file's is what
-            counts; `inspect` compares the two.
-        passed_over: What the annotation says that the record does not, with how often: shapes without an area,
-            attributes that look like an angle. `inspect` and `convert` name it; no writer gives it back.
+        path: The image's file, or None if there is a label file without an image.
+        width: The image's width in pixels, or None if it is unknown because there is no image file.
+        height: The image's height in pixels, or None if it is unknown because there is no image file.
+        metadata: What the annotation holds about the image beyond the other fields; writers write it again.
+        stated_size: The (width, height) in the annotation itself, or None if it has none. The size of the image file
+            is the one that counts; `inspect` compares the two.
+        passed_over: What the annotation holds and the record does not, with its number of occurrences: shapes without
+            an area, attributes that look like an angle. `inspect` and `convert` report it; writers do not write it.
 
     Raises:
         FormatsError: If a column is of another shape, not of numbers, or not as long as the boxes.
@@ -108,7 +113,7 @@ class ImageRecord:
     boxes: BoxesN
     labels: LabelsN
     quads: QuadsN | None = None
-    difficult: FlagsN = None  # type: ignore[assignment]  # none are, where nobody says: filled in below
+    difficult: FlagsN = None  # type: ignore[assignment]  # default: all False, filled in below
     scores: ScoresN | None = None
     path: Path | None = None
     width: int | None = None
@@ -147,7 +152,7 @@ class ImageRecord:
                 raise FormatsError(f"expected as many {name} as boxes ({n}) on {quoted(self.image_id)}, got {found}")
 
     def _take(self, name: str, dtype: np.dtype, shape: Any) -> np.ndarray:
-        """A column as an array of its type and of rows of its shape, whatever it was given as."""
+        """Return a column as an array of its dtype, with rows of its shape, whatever it was given as."""
         given = getattr(self, name)
         if type(given) is np.ndarray and given.dtype is dtype and given.shape[1:] == shape and given.ndim:
             return given
@@ -165,7 +170,12 @@ class ImageRecord:
 
     @classmethod
     def from_quads(cls, image_id: str, quads: ArrayLike, labels: ArrayLike, **fields: Any) -> ImageRecord:
-        """A record of annotated quads (N, 4, 2), with the minimum-area rectangle of each as its box."""
+        """Make a record from annotated quads (N, 4, 2), with the minimum-area rectangle of each as its box.
+
+        >>> record = ImageRecord.from_quads("harbour", [[[0, 0], [4, 0], [4, 2], [0, 2]]], labels=[0])
+        >>> record.boxes.tolist()
+        [[2.0, 1.0, 4.0, 2.0, 0.0]]
+        """
         quads = as_shapes(to_numpy(quads, "quads"), "quads")
         return cls(image_id=image_id, boxes=quad_to_rbox(quads), quads=quads, labels=labels, **fields)
 
@@ -174,10 +184,10 @@ class ImageRecord:
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels, for what cannot do without.
+        """(width, height) in pixels, for code that needs it.
 
         Raises:
-            FormatsError: If the image is not there to tell.
+            FormatsError: If it is unknown, because there is no image file.
         """
         if self.width is None or self.height is None:
             raise FormatsError(f"expected an image for {quoted(self.image_id)}, whose size matters here; found none")
@@ -185,10 +195,10 @@ class ImageRecord:
 
     @property
     def file(self) -> Path:
-        """The image's file, for what cannot do without.
+        """The image's file, for code that needs it.
 
         Raises:
-            FormatsError: If there is none.
+            FormatsError: If there is no image file.
         """
         if self.path is None:
             raise FormatsError(f"expected an image file for {quoted(self.image_id)}, found none")
@@ -205,7 +215,12 @@ class ImageRecord:
         return rbox_to_quad(self.boxes) if self.quads is None else self.quads
 
     def select(self: Record, which: Any) -> Record:
-        """The record with only some of its objects: a mask (N,) or indices, in their order."""
+        """Return the record with only some of its objects: a mask (N,), or indices in the order wanted.
+
+        >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0], [9, 9, 4, 2, 0]], labels=[1, 0])
+        >>> record.select(record.labels == 0).boxes.tolist()
+        [[9.0, 9.0, 4.0, 2.0, 0.0]]
+        """
 
         def pick(column: Any) -> Any:
             return None if column is None else column[which]
@@ -226,14 +241,14 @@ def _as_it_is(record: ImageRecord) -> ImageRecord:
 
 @dataclass(frozen=True)
 class Unmatched:
-    """The images and the annotation files of a dataset that do not find each other by their names.
+    """The images without an annotation file of their name, and the annotation files without an image.
 
     Attributes:
-        images: Image files that no annotation file claims.
-        labels: Annotation files whose image is not there.
-        as_empty: Whether such images are in the dataset, as images without objects, or are no part of it.
-        image_count: How many images there are in all.
-        label_count: How many annotation files.
+        images: Image files without an annotation file.
+        labels: Annotation files without an image.
+        as_empty: Whether images without an annotation file are in the dataset, as images without objects.
+        image_count: The number of all images.
+        label_count: The number of all annotation files.
     """
 
     images: tuple[Path, ...] = ()
@@ -243,7 +258,7 @@ class Unmatched:
     label_count: int = 0
 
     def lines(self, show: int = 3) -> list[str]:
-        """What is to be said of it, with the names of the first few; nothing where there are no images at all."""
+        """Describe it, with the names of the first few; an empty list where the dataset has no images at all."""
         if not self.image_count:
             return []
         found = []
@@ -264,13 +279,18 @@ def _some(paths: Sequence[Path], show: int) -> str:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset's images one after the other, each read when it is asked for.
+    """A sequence of the records of a dataset, each read when it is asked for.
+
+    >>> from rbox_formats import Dataset, ImageRecord
+    >>> dataset = Dataset(["plane", "ship"], [ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[1])])
+    >>> [dataset.class_names[label] for record in dataset for label in record.labels]
+    ['ship']
 
     Attributes:
-        class_names: What the labels index; a list of names becomes `ClassNames`.
-        sources: What `load` takes, one per image: small, such as a path.
-        load: Reads one image's record. Default: the sources are the records.
-        unmatched: Which images and annotation files do not find each other, where the format has one of each.
+        class_names: The class names that labels index; a list of names becomes `ClassNames`.
+        sources: The arguments of `load`, one per image: small, such as a path.
+        load: The function that reads one image's record. Default: the sources are the records themselves.
+        unmatched: Images and annotation files without a partner, in formats with one annotation file per image.
     """
 
     class_names: ClassNames
@@ -292,7 +312,7 @@ class Dataset:
         return map(self.load, self.sources)
 
     def labelled(self) -> Dataset:
-        """The dataset without images that no annotation file claims, where these count as images without objects."""
+        """Return the dataset without images that have no annotation file, where such images count as empty ones."""
         if not self.unmatched.as_empty:
             return self
         without = set(self.unmatched.images)

@@ -1,7 +1,7 @@
-"""Zip archives from outside: opened and read with limits, and one kind of error for all that is wrong with them.
+"""Zip archives from outside: opened and read with limits, and with one kind of error for every fault.
 
 Nothing of an archive is written to disk. Python's zipfile and its decompressors raise a dozen kinds of errors for
-broken archives; here each becomes the error that the caller names, with the archive and the member.
+broken archives; here each becomes the error class that the caller names, with the archive and the member.
 """
 
 from __future__ import annotations
@@ -16,24 +16,36 @@ from rbox_formats.errors import DatasetError, RboxError, quoted, said
 __all__ = ["LARGEST", "MOST_RATIO", "SMALL", "check", "is_archive", "opened", "read", "require_reasonable"]
 
 LARGEST = 4 * 2**30
-"""What an archive's members may come to unpacked, in bytes: 10 million detections in Task1 form are about 1 GB."""
+"""The limit on the unpacked size of all members together, in bytes: 10 million Task1 detections are about 1 GB."""
 
 MOST_RATIO = 100
-"""How many times as large as it is packed a member may be, and all of them as the archive: texts of detections come to
-10 times, deflate makes up to 1,032 of zeros."""
+"""The limit on the ratio of unpacked to packed size, of each member and of the whole archive.
+
+Texts of detections have a ratio of 10; deflate reaches 1,032 on zeros.
+"""
 
 SMALL = 2**20
-"""What comes to no more than this unpacked, in bytes, is not asked for its ratio."""
+"""The unpacked size in bytes up to which the ratio is not checked."""
 
 _AT_ONCE = 2**20
 
-# zipfile bounds what it unpacks at once of these. Of bzip2, of which 4 kB can make 4 GB, of LZMA and others it does
-# not, and nobody packs results so.
+# zipfile limits how much it unpacks at once for these methods. It does not for bzip2 (4 kB can become 4 GB), LZMA and
+# others, which are not used for results.
 _METHODS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip, whatever it is called."""
+    """Return whether a file is a zip, whatever its name.
+
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(Path(folder) / "results", "w") as archive:
+    ...         archive.writestr("Task1_ship.txt", "P0001 0.9 1 1 9 1 9 5 1 5")
+    ...     print(is_archive(Path(folder) / "results"))
+    True
+    """
     try:
         return path.is_file() and zipfile.is_zipfile(path)
     except Exception:  # zipfile looks for the directory, and raises what it does where one is broken
@@ -42,16 +54,29 @@ def is_archive(path: Path) -> bool:
 
 @contextmanager
 def opened(path: Path, error: type[RboxError] = DatasetError) -> Iterator[zipfile.ZipFile]:
-    """Opens a zip.
+    """Open a zip.
+
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "results.zip"
+    ...     with zipfile.ZipFile(path, "w") as archive:
+    ...         archive.writestr("Task1_ship.txt", "P0001 0.9 1 1 9 1 9 5 1 5")
+    ...     with opened(path) as archive:
+    ...         require_reasonable(archive.infolist(), path)
+    ...         for member in archive.infolist():
+    ...             print(member.filename, read(archive, member, path))
+    Task1_ship.txt b'P0001 0.9 1 1 9 1 9 5 1 5'
 
     Args:
         path: The file.
-        error: What to raise.
+        error: The class of the error to raise.
 
     Raises:
-        RboxError: Of the given kind, if it is none, or its directory is broken.
+        RboxError: Of the given class, if the file is not a zip, or its directory is broken.
     """
-    # Not in a list: which errors there are changes with Python's versions and with what it was built with.
+    # Every error, since the possible ones change with Python's version and the libraries that it was built with.
     try:
         archive = zipfile.ZipFile(path)
     except Exception as reason:
@@ -61,13 +86,21 @@ def opened(path: Path, error: type[RboxError] = DatasetError) -> Iterator[zipfil
 
 
 def check(path: Path, error: type[RboxError] = DatasetError) -> None:
-    """Makes sure that a zip that someone else unpacks, as torch does its checkpoints, is no bomb.
+    """Check that a zip which another library unpacks, such as torch its checkpoints, is no zip bomb.
 
-    Other files are well, and broken archives are for who unpacks them. `LARGEST` is no matter: weights are as large as
-    they are, and stored as they are.
+    Files that are not zips pass, and broken archives are left to the library that unpacks them. `LARGEST` does not
+    apply: weights may be of any size, and are stored without compression.
+
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(Path(folder) / "epoch_12.pth", "w") as archive:
+    ...         archive.writestr("weights", b"1234")
+    ...     check(Path(folder) / "epoch_12.pth")
 
     Raises:
-        RboxError: Of the given kind, if the members come to more than `MOST_RATIO` times the archive.
+        RboxError: Of the given class, if the members come to more than `MOST_RATIO` times the archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -78,10 +111,20 @@ def check(path: Path, error: type[RboxError] = DatasetError) -> None:
 
 
 def require_reasonable(members: Iterable[zipfile.ZipInfo], path: Path, error: type[RboxError] = DatasetError) -> None:
-    """Makes sure, by an archive's directory, that some members can be unpacked: `read` gives none more than it says.
+    """Check by an archive's directory that members can be unpacked; `read` never returns more than it says.
+
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "results.zip"
+    ...     with zipfile.ZipFile(path, "w") as archive:
+    ...         archive.writestr("Task1_ship.txt", "P0001 0.9 1 1 9 1 9 5 1 5")
+    ...     with opened(path) as archive:
+    ...         require_reasonable(archive.infolist(), path)
 
     Raises:
-        RboxError: Of the given kind, if one has a password or is packed in another way, or they come to more than
+        RboxError: Of the given class, if a member has a password or another compression method, or the members exceed
             `LARGEST` or `MOST_RATIO`.
     """
     members = list(members)
@@ -102,7 +145,7 @@ def require_reasonable(members: Iterable[zipfile.ZipInfo], path: Path, error: ty
 
 
 def _require_ratio(members: list[zipfile.ZipInfo], path: Path, error: type[RboxError]) -> None:
-    """Of each member, and of all: members may share what is packed."""
+    """Check the ratio of each member, and of all together: members may share the same packed bytes."""
     parts = [(info.file_size, info.compress_size, quoted(info.filename)) for info in members]
     parts.append((sum(info.file_size for info in members), path.stat().st_size, "all of it"))
     for size, packed, name in parts:
@@ -115,14 +158,25 @@ def _require_ratio(members: list[zipfile.ZipInfo], path: Path, error: type[RboxE
 
 
 def read(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path, error: type[RboxError] = DatasetError) -> bytes:
-    """The content of a member, unpacked piece by piece: never more than the directory says.
+    """Read the content of a member piece by piece: never more than the directory says.
+
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "results.zip"
+    ...     with zipfile.ZipFile(path, "w") as archive:
+    ...         archive.writestr("Task1_ship.txt", "P0001 0.9 1 1 9 1 9 5 1 5")
+    ...     with opened(path) as archive:
+    ...         print(read(archive, archive.infolist()[0], path))
+    b'P0001 0.9 1 1 9 1 9 5 1 5'
 
     Raises:
-        RboxError: Of the given kind, if it is broken, or of another size or sum than the directory says.
+        RboxError: Of the given class, if the member is broken, or its size or checksum differs from the directory.
     """
     pieces: list[bytes] = []
     try:
-        # With a size: `read()` unpacks all that there is before it looks how much there should be.
+        # With a size, since `read()` without one unpacks everything before it compares the size.
         with archive.open(info) as file:
             while piece := file.read(_AT_ONCE):
                 pieces.append(piece)

@@ -1,13 +1,13 @@
-"""What functions of this package and of rbox-metrics take as an array of boxes, corners, labels or scores.
+"""The arrays that functions of this package and of rbox-metrics accept as boxes, corners, labels or scores.
 
-- Taken are arrays of numpy and torch, of any device, strides and byte order, read-only ones and those with a gradient;
-  lists of numbers; and what else numpy makes an array of. Nothing that is given is written to.
-- Integers and booleans of any width are float64 where coordinates are meant. float16 and bfloat16 are float32, which is
-  also what is given back: above 2,048 half precision holds no odd number of pixels. float32 and float64 stay.
-- Geometry gives back the kind of array that it got, on its device; lists give numpy.
-- Complex numbers, dates, texts, objects, lists of unequal lengths, sparse, nested and quantised tensors and other
-  shapes are refused with an `RboxError` that says what was expected and what was found; so are tensors of the device
-  "meta", which hold no values, but where geometry alone is asked for.
+- Accepted are arrays of numpy and torch (any device, strides and byte order; read-only; with a gradient), lists of
+  numbers, and everything else that numpy converts to an array. Inputs are never written to.
+- As coordinates, integers and booleans of any width become float64. float16 and bfloat16 become float32, also in the
+  result, since half precision cannot hold odd numbers of pixels above 2,048. float32 and float64 stay.
+- Geometry returns the kind of array that it got, on its device; lists give numpy.
+- Complex numbers, dates, texts, objects, lists of unequal lengths, sparse, nested and quantised tensors and wrong
+  shapes raise an `RboxError` that says what was expected and what was found. So do tensors of the device "meta", which
+  hold no values, except in geometry.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ _NUMBERS = frozenset("biuf")
 
 
 def to_numpy(values: Any, name: str = "values") -> np.ndarray:
-    """Numbers that any library holds, as a numpy array in main memory.
+    """Convert numbers that any library holds to a numpy array in main memory.
 
     >>> to_numpy([[1, 2], [3, 4]]).shape
     (2, 2)
 
     Args:
-        values: An array of numpy or torch, a list of numbers or of arrays, or what else numpy takes.
-        name: What to call it in an error.
+        values: An array of numpy or torch, a list of numbers or of arrays, or anything else that numpy converts.
+        name: The name of the values in an error message.
 
     Returns:
-        An array of integers, booleans or floats as they were, but for half precision, which comes as float32. It shares
-        memory with what was given where it can: do not write to it.
+        An array of the same dtype, except that half precision becomes float32. It may share memory with `values`: do
+        not write to it.
 
     Raises:
-        FormatsError: If they are not numbers, complex, or lists of unequal lengths.
+        FormatsError: If the values are not numbers, are complex, or are lists of unequal lengths.
     """
     array = values if type(values) is np.ndarray else _array_of(values, name)
     if array.dtype is _FLOAT64:
         return array
-    if array.dtype.name == "bfloat16":  # of ml_dtypes; to numpy it is nothing that it knows
+    if array.dtype.name == "bfloat16":  # of ml_dtypes; numpy itself does not know it
         return array.astype(np.float32)
     if array.dtype.kind not in _NUMBERS:
         what = "complex ones" if array.dtype.kind == "c" else f"{type(values).__name__} of {array.dtype}"
@@ -56,10 +56,13 @@ def to_numpy(values: Any, name: str = "values") -> np.ndarray:
 
 
 def require_dense(values: Any, name: str = "values") -> None:
-    """Makes sure that a tensor holds its numbers one by one, as a numpy array does; anything else is left to others.
+    """Check that a tensor holds its numbers one by one, as a numpy array does; ignore everything else.
+
+    >>> import numpy as np
+    >>> require_dense(np.zeros((2, 5)))
 
     Raises:
-        FormatsError: If it is sparse, nested or quantised.
+        FormatsError: If the tensor is sparse, nested or quantised.
     """
     if not hasattr(values, "detach"):
         return

@@ -1,4 +1,4 @@
-"""What can go wrong, as classes: `RboxError` is the root of every error that the four packages raise on purpose."""
+"""The errors of rbox_formats; `RboxError` is the root of every error that the four packages raise on purpose."""
 
 from __future__ import annotations
 
@@ -28,11 +28,16 @@ _LONGEST_PATH = 400
 
 
 class RboxError(ValueError):
-    """Something that the user gave is not what was expected.
+    """An input of the user is wrong.
+
+    >>> from rbox_formats import RboxError
+    >>> print(RboxError("expected a number, got 'x'", path="P0001.txt", line=3, remedy="Correct the line."))
+    P0001.txt:3: expected a number, got 'x'
+    Correct the line.
 
     Args:
-        message: "expected <what>, got <what>".
-        path: The file that it is about.
+        message: What is wrong, often as "expected <what>, got <what>".
+        path: The file with the fault.
         line: The line in that file, from 1.
         remedy: What to do about it, as a sentence.
     """
@@ -41,14 +46,14 @@ class RboxError(ValueError):
         self, message: str, *, path: str | Path | None = None, line: int | None = None, remedy: str | None = None
     ) -> None:
         file = "" if path is None else str(path)
-        if len(file) > _LONGEST_PATH:  # nobody's own: what another file says of one
+        if len(file) > _LONGEST_PATH:  # no real path, but one that another file names
             file = quoted(file, len(file), marks=False)
         where = "" if path is None else f"{file}: " if line is None else f"{file}:{line}: "
         super().__init__(f"{where}{message}" + (f"\n{remedy}" if remedy else ""))
 
 
 class FormatsError(RboxError):
-    """The root of what rbox_formats raises."""
+    """The root of the errors of rbox_formats."""
 
 
 class BusyError(FormatsError):
@@ -56,7 +61,7 @@ class BusyError(FormatsError):
 
 
 class DatasetError(FormatsError):
-    """A dataset's folder or one of its annotations is not as its format says."""
+    """A dataset's folder or one of its annotations breaks the rules of its format."""
 
 
 class ImageError(FormatsError):
@@ -76,15 +81,15 @@ class PredictionsError(FormatsError):
 
 
 def quoted(value: Any, place: int = 0, *, marks: bool = True) -> str:
-    """What a file or a caller gave, as a message repeats it: at most 80 characters, dots where there are more.
+    """Return what a file or a caller gave, as a message repeats it: at most 80 characters, dots where there are more.
 
     >>> quoted("ship"), quoted("a" * 50 + "!" + "b" * 50, 50)[:12], quoted([1, 2])
     ("'ship'", "...'aaaaaaaa", '[1, 2]')
 
     Args:
-        value: A text, or anything else, which is shown as Python does.
-        place: The character that matters: what is shown is around it.
-        marks: Whether a text stands in quotation marks, with what cannot be printed escaped.
+        value: A text, or anything else, which is shown by its repr.
+        place: The index of the character that matters: the part around it is shown.
+        marks: Whether a text is put in quotation marks, with unprintable characters escaped.
     """
     marks = marks and isinstance(value, str)
     text = value if isinstance(value, str) else repr(value)
@@ -98,19 +103,31 @@ def quoted(value: Any, place: int = 0, *, marks: bool = True) -> str:
 
 
 def differing(name: str, old: Any, new: Any) -> str:
-    """A setting that has another value than it had, as a message says it: where the two begin to differ."""
+    """Return how two values of a setting differ, as a message says it: from the first difference on.
+
+    >>> differing("codec", "florence2", "plain")
+    "codec 'florence2', not 'plain'"
+    """
     before, now = repr(old), repr(new)
     place = next((i for i, (a, b) in enumerate(zip(before, now, strict=False)) if a != b), min(len(before), len(now)))
     return f"{name} {quoted(before, place, marks=False)}, not {quoted(now, place, marks=False)}"
 
 
 def said(error: BaseException) -> str:
-    """What another library says of an error, on one line, as far as a message has room for it."""
+    r"""Return the message of another library's error, on one line and shortened.
+
+    >>> said(OSError("first line\nsecond line"))
+    'first line second line'
+    """
     return " ".join(str(error).split())[:_SAID] or type(error).__name__
 
 
 def listed(names: Iterable[Any]) -> str:
-    """Names with commas between, as a message lists them: as many as fit into 430 characters, and how many more."""
+    """Return names with commas between, shortened to 430 characters and the number of further names.
+
+    >>> listed(["plane", "ship"])
+    'plane, ship'
+    """
     names = list(names)
     shown: list[str] = []
     room = _LISTED

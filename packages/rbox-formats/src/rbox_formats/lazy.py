@@ -1,8 +1,8 @@
-"""Public names of a package that load what they need when they are first asked for (PEP 562).
+"""Public names of a package that are loaded when they are first used (PEP 562).
 
-The four packages hold their names this way, so that `import` and `--help` answer at once. A package's `__init__` lists
-each name twice: in an import for type checkers, which sees no `__getattr__` and so tells of misspelt names, and in a
-table for the program that runs.
+The four packages define their names this way, so that `import` and `--help` answer at once. A package's `__init__`
+lists each name twice: in an import for type checkers, which see no `__getattr__` and so report misspelt names, and in a
+table for the running program.
 
     if TYPE_CHECKING:
         from package._engine import train
@@ -23,21 +23,25 @@ __all__ = ["attach"]
 def attach(
     package: str, homes: Mapping[str, str], submodules: Iterable[str] = ()
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Makes the functions `__getattr__` and `__dir__` of a package.
+    """Make the functions `__getattr__` and `__dir__` of a package.
+
+    >>> load, names = attach("rbox_formats", {"Codec": "rbox_formats.codecs"})
+    >>> load("Codec").__name__
+    'Codec'
 
     Args:
         package: The package's `__name__`.
-        homes: Of each name the module that holds it, or "module:name" where it is called otherwise there.
-        submodules: The modules of the package that are names of it too.
+        homes: For each name, the module that holds it, or "module:name" if the module calls it by another name.
+        submodules: The modules of the package that are public names, too.
 
     Returns:
-        What gives a name when it is first asked for, and keeps it in the package; and what lists all names of the
-        package, those that are not loaded yet too.
+        A function that loads a name when it is first used and keeps it in the package, and a function that lists all
+        names of the package, loaded or not.
     """
     modules = frozenset(submodules)
 
     def load(name: str) -> Any:
-        """Loads a name of the package when it is first asked for."""
+        """Load a name of the package when it is first used."""
         if name in modules:
             return import_module(f"{package}.{name}")
         if name not in homes:
@@ -48,7 +52,7 @@ def attach(
         return value
 
     def names() -> list[str]:
-        """Lists the names of the package, those that are not loaded yet too."""
+        """List the names of the package, loaded or not."""
         return sorted({*vars(sys.modules[package]), *homes, *modules})
 
     return load, names

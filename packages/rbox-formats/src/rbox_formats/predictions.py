@@ -3,8 +3,8 @@
 The first line is the header: schema version, class names, the fingerprint of the checkpoint, codec and its options,
 generation settings, dataset. Each further line is an image: its id and size, boxes, quads or null, labels, scores or
 null; from a detector that writes text also a status, and for each window its raw text, what decoding rejected and why.
-Coordinates are the original image's, after windows are merged. Lines are appended as they are produced; a killed run's
-last line may be torn, and is redone. docs/predictions.schema.json is its JSON Schema.
+Coordinates are those of the original image, after windows are merged. Lines are appended one by one; the last line of a
+killed run may be torn, and is written again. docs/predictions.schema.json is its JSON Schema.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _Whole = Annotated[int, Meta(ge=-int(LARGEST), le=int(LARGEST))] | _Number
 _Count = Annotated[int, Meta(ge=0, le=int(LARGEST))] | _Side
 _Pixels = Annotated[int, Meta(ge=1, le=int(LARGEST))] | Annotated[float, Meta(ge=1, le=LARGEST)]
 _Status = Literal["boxes", "empty", "truncated", "repeated", "failed"]
-# A name of which something is left when lookup has passed over what it disregards.
+# A name with at least one character that lookup does not ignore.
 _Name = Annotated[str, Meta(pattern=r"[^\s_-]")]
 
 
@@ -56,7 +56,7 @@ class _FirstLine(Struct, forbid_unknown_fields=True):
 
 
 class _Version(Struct):
-    """What is read of a header first: the other keys are another version's."""
+    """The part of a header that is read first, since another version may have other keys."""
 
     schema_version: int | float
 
@@ -89,20 +89,35 @@ _decode = msgspec.json.Decoder(_Line).decode
 _decode_header = msgspec.json.Decoder(_FirstLine).decode
 _decode_version = msgspec.json.Decoder(_Version).decode
 
-# What a decoder raises for a line that is not as its types say, or that is no JSON.
+# The errors of a decoder for a line of other types, or one that is not JSON.
 _NOT_AS_SAID = (ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a predictions file says of itself. Two runs whose headers differ never share a file.
+    """The first line of a predictions file. Two runs whose headers differ never share a file.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import ImageRecord, predictions
+    >>> header = predictions.Header(["plane", "ship"], fingerprint="my-detector-v1")
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[1], scores=[0.9])
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "val.jsonl"
+    ...     with predictions.Writer(path, header) as writer:
+    ...         writer.write(record)
+    ...     print(sorted(predictions.held(path, header)))
+    ...     found = predictions.read(path)
+    ['harbour']
+    >>> found.header.class_names, found[0].scores.tolist()
+    (('plane', 'ship'), [0.9])
 
     Attributes:
-        class_names: What the labels index; a list of names becomes `ClassNames`.
-        fingerprint: Names the checkpoint's contents, such as a hash of its weights.
+        class_names: The class names that labels index; a list of names becomes `ClassNames`.
+        fingerprint: A name for the checkpoint's contents, such as a hash of its weights.
         codec: The codec's name and options, or None for detectors without text.
-        generation: The settings that the texts, or boxes, were made with.
-        dataset: What was predicted on.
+        generation: The settings of the prediction.
+        dataset: The dataset of the prediction.
     """
 
     class_names: ClassNames
@@ -116,15 +131,15 @@ class Header:
             object.__setattr__(self, "class_names", ClassNames(self.class_names))
 
     def to_dict(self) -> dict[str, Any]:
-        """As the file's first line."""
+        """Return the header as the file's first line holds it."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self), "class_names": list(self.class_names)}
 
     @classmethod
     def from_line(cls, line: str | bytes, path: Path) -> Header:
-        """Reads the first line of a file; `path` is for the error's text.
+        """Read the first line of a file; `path` is for the error's text.
 
         Raises:
-            PredictionsError: If it is not as the schema says, or of another version.
+            PredictionsError: If the line breaks the schema, or is of another version.
         """
         try:
             version = _decode_version(line).schema_version
@@ -153,28 +168,38 @@ class PredictionFile(Dataset):
 
 
 def read(path: str | Path) -> PredictionFile:
-    """Reads a predictions file.
+    """Read a predictions file.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import predictions
+    >>> with TemporaryDirectory() as folder:
+    ...     with predictions.Writer(Path(folder) / "val.jsonl", predictions.Header(["ship"], "my-detector-v1")):
+    ...         pass
+    ...     found = predictions.read(Path(folder) / "val.jsonl")
+    >>> found.header.fingerprint, len(found)
+    ('my-detector-v1', 0)
 
     Raises:
-        PredictionsError: If there is no such file, it is of another version, an image comes twice, a line does not
-            hold what the schema says (with its number), or the last one is torn, as a killed run leaves it.
+        PredictionsError: If there is no such file, it is of another version, an image occurs twice, a line breaks the
+            schema (with its number), or the last line is torn, as a killed run leaves it.
     """
     path = files.as_path(path, PredictionsError)
     content = _parse(path)
     if content.torn:
-        remedy = "The run that wrote it was stopped: give its command again, it goes on from here."
+        remedy = "The run that wrote it was stopped: give its command again to resume it."
         raise PredictionsError("expected whole lines, got a torn last one", path=path, remedy=remedy)
     return PredictionFile(content.header.class_names, list(content.records.values()), header=content.header)
 
 
 class _Content(NamedTuple):
-    """What stands in a file.
+    """The content of a file.
 
     Attributes:
-        header: Its first line.
+        header: The first line.
         records: The images by their ids.
-        spans: Where the line of each begins and ends, in bytes.
-        torn: How many bytes of a torn last line stand at the end.
+        spans: The start and end of the line of each image, in bytes.
+        torn: The number of bytes of a torn last line.
     """
 
     header: Header
@@ -207,7 +232,7 @@ def _parse(path: Path) -> _Content:
 
 @contextmanager
 def _reaching(path: Path) -> Iterator[None]:
-    """Says of a path that cannot be read or written what the system says; that nothing is there passes as it is."""
+    """Report what the system says of a path that cannot be read or written; a missing file is left to the caller."""
     try:
         yield
     except FileNotFoundError:
@@ -234,7 +259,7 @@ def _refusal(expected: str, line: str | bytes, error: Exception, path: Path, num
 
 
 def _record(values: _Line, classes: int) -> ImageRecord:
-    """The record of a line, once what types cannot say is as the schema has it: whole numbers, labels, lengths."""
+    """Return the record of a line, after checks that types cannot express: whole numbers, labels, lengths."""
     count = len(values.boxes)
     for name in ("quads", "labels", "scores"):
         column = getattr(values, name)
@@ -297,7 +322,7 @@ def _to_line(record: ImageRecord) -> str:
 
 
 class Writer:
-    """Appends images to a predictions file, which it begins or goes on with.
+    """A writer that appends images to a predictions file; it begins the file or resumes it.
 
     >>> with Writer(path, header) as writer:  # doctest: +SKIP
     ...     for image in images:
@@ -308,12 +333,12 @@ class Writer:
         done: The ids of the images that the file holds.
 
     Args:
-        path: The file. One that a killed run left is gone on with; its torn last line, if any, is cut off.
-        header: What the run says of itself.
+        path: The file. The file of a killed run is resumed; its torn last line, if any, is cut off.
+        header: The header of the run.
 
     Raises:
-        PredictionsError: If the file exists with another header: it names what differs; or with lines that are not as
-            the schema says; or the header is none that could be read back.
+        PredictionsError: If the file exists with another header (the message names what differs) or with lines that
+            break the schema, or the header could not be read back.
     """
 
     def __init__(self, path: str | Path, header: Header) -> None:
@@ -335,11 +360,11 @@ class Writer:
             self._append(first)
 
     def write(self, record: ImageRecord) -> None:
-        """Appends one image; it is in the file when this returns.
+        """Append one image; it is in the file when this returns.
 
         Raises:
-            PredictionsError: If the file already holds the image, or it could not be read back: a number of it is not
-                finite, say, or a label names no class.
+            PredictionsError: If the file already holds the image, or the line could not be read back, for example
+                because a number is not finite or a label is out of range.
         """
         name = repr(record.image_id)[:_SHOWN]
         try:
@@ -367,30 +392,49 @@ class Writer:
 
 
 def held(path: str | Path, header: Header) -> set[str]:
-    """The ids of the images that a file of a run holds so far; none where it is not there, or just begun.
+    """Return the ids of the images that a run's file holds so far; empty where the file is missing or just begun.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import predictions
+    >>> with TemporaryDirectory() as folder:
+    ...     print(predictions.held(Path(folder) / "val.jsonl", predictions.Header(["ship"], "my-detector-v1")))
+    set()
 
     Raises:
-        PredictionsError: If the file exists with another header: it names what differs; or with lines that are not as
-            the schema says.
+        PredictionsError: If the file exists with another header (the message names what differs), or with lines that
+            break the schema.
     """
     found = _held(files.as_path(path, PredictionsError), header)
     return set() if found is None else set(found.records)
 
 
 def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: Iterable[str]) -> None:
-    """Puts the images of several files of one run, written by processes of their own, into one file.
+    """Join the files that several processes of one run wrote into one file.
 
-    The file is replaced as a whole, and the parts are removed after that: what is stopped in between can be done again.
+    The file is replaced as a whole, and then the parts are removed, so that a stopped call can be repeated.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import ImageRecord, predictions
+    >>> header = predictions.Header(["ship"], "my-detector-v1")
+    >>> with TemporaryDirectory() as folder:
+    ...     whole, *parts = (Path(folder) / name for name in ("val.jsonl", "part0.jsonl", "part1.jsonl"))
+    ...     for part, image_id in zip(parts, ("P0001", "P0002")):
+    ...         with predictions.Writer(part, header) as writer:
+    ...             writer.write(ImageRecord(image_id, boxes=[], labels=[]))
+    ...     predictions.join(whole, parts, header, order=["P0002", "P0001"])
+    ...     print([record.image_id for record in predictions.read(whole)])
+    ['P0002', 'P0001']
 
     Args:
-        path: The file; images that it holds already stay in it.
-        parts: The others. An image that is in two of them is taken once.
-        header: What the run says of itself.
-        order: The ids in the order of the file; images that it does not name stand behind them.
+        path: The joined file; images that it already holds stay in it.
+        parts: The files to join. An image that is in several of them is taken once.
+        header: The header of the run.
+        order: The ids in the order of the file; images that are not among them come last.
 
     Raises:
-        PredictionsError: If a file is of another run, or a line of it is not as the schema says. Then all files are
-            as they were.
+        PredictionsError: If a file belongs to another run, or a line breaks the schema. All files are then unchanged.
     """
     path = files.as_path(path, PredictionsError)
     others = [files.as_path(part, PredictionsError) for part in parts]
@@ -413,7 +457,7 @@ def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: I
 
 
 def _first_line(header: Header, path: Path) -> bytes:
-    """The header as it is written, once it is sure that it can be read back."""
+    """Return the header's line, after checking that it can be read back."""
     try:
         line = json.dumps(header.to_dict(), ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
@@ -423,7 +467,7 @@ def _first_line(header: Header, path: Path) -> bytes:
 
 
 def _held(path: Path, header: Header) -> _Content | None:
-    """What a file of the run holds; None where it is yet to begin."""
+    """Return what a file of the run holds; None where it is yet to begin."""
     first = _first_line(header, path)
     with _reaching(path):
         # Where it begins as the first line does and ends in it, or is not there.
@@ -435,7 +479,7 @@ def _held(path: Path, header: Header) -> _Content | None:
 
 
 def _require_same(found: Header, wanted: Header, path: Path) -> None:
-    """Both as read from a line: a file cannot tell tuples from lists."""
+    """Check that two headers are equal, both as read from a line: a file cannot tell tuples from lists."""
     old, new = found.to_dict(), wanted.to_dict()
     different = [differing(key, old[key], new[key]) for key in new if old[key] != new[key]]
     if different:

@@ -1,7 +1,7 @@
-"""Progress bars on standard error, for whoever asks for them.
+"""Progress bars on standard error, shown only on request.
 
-A library function that takes long has a parameter `progress=False` and runs its work within `showing(progress)`; a
-command runs within `showing()`. Outside of such a block `track` and `progress_bar` draw nothing.
+A library function that takes long has a parameter `progress=False` and runs its work inside `showing(progress)`; a
+command runs inside `showing()`. Outside of such a block, `track` and `progress_bar` draw nothing.
 """
 
 from __future__ import annotations
@@ -20,34 +20,44 @@ T_co = TypeVar("T_co", covariant=True)
 
 @runtime_checkable
 class SizedIterable(Protocol[T_co]):
-    """What can be gone through and knows how many there are: lists, datasets."""
+    """An iterable with a length, such as a list or a dataset."""
 
     def __len__(self) -> int:
-        """How many."""
+        """Return how many items there are."""
 
     def __iter__(self) -> Iterator[T_co]:
-        """One after the other."""
+        """Yield one item after the other."""
 
 
 @runtime_checkable
 class Advance(Protocol):
-    """Moves a progress bar."""
+    """A function that moves a progress bar."""
 
     def __call__(self, step: int, note: str = "") -> None:
-        """By so many steps; the note stands at its end."""
+        """Move it by some steps, and show a note at its end."""
 
 
 def is_first_process() -> bool:
-    """Whether this is the only process, or the first of those that torchrun or SLURM started: the one that speaks."""
+    """Return whether this is the only process, or the first of those that torchrun or SLURM started.
+
+    >>> from rbox_formats.progress import is_first_process
+    >>> is_first_process()
+    True
+    """
     return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def track(items: SizedIterable[T], description: str) -> Iterator[T]:
-    """Yields the items, and moves a progress bar on after each.
+    """Yield the items, and move a progress bar on after each.
+
+    >>> from rbox_formats.progress import showing, track
+    >>> with showing(False):
+    ...     print([item * 2 for item in track([1, 2, 3], "doubling")])
+    [2, 4, 6]
 
     Args:
-        items: What to go through.
-        description: What is being done, for the bar's left.
+        items: The items to go through.
+        description: The text at the left of the bar.
     """
     with progress_bar(description, len(items)) as advance:
         for item in items:
@@ -55,36 +65,46 @@ def track(items: SizedIterable[T], description: str) -> Iterator[T]:
             advance(1)
 
 
-# Whether anyone has asked for bars.
+# Whether bars are wanted.
 _asked_for: ContextVar[bool] = ContextVar("_asked_for", default=False)
 
 
 @contextmanager
 def showing(wanted: bool = True) -> Iterator[None]:
-    """Shows the progress bars of the block.
+    """Show the progress bars of the block.
+
+    >>> from rbox_formats.progress import showing, track
+    >>> with showing(False):
+    ...     print(sum(track([1, 2, 3], "adding")))
+    6
 
     Args:
-        wanted: False changes nothing: bars that someone farther out has asked for are still shown.
+        wanted: Whether to show them. False changes nothing: bars that an outer block shows are still shown.
     """
     before = _asked_for.get()
     _asked_for.set(before or wanted)
     try:
         yield
     finally:
-        _asked_for.set(before)  # not by a token, which is of one context: a generator may be closed from another
+        _asked_for.set(before)  # not by a token, which belongs to one context: a generator may be closed in another
 
 
-# The bars that are shown: one inside another stands below it.
+# The bars that are shown; an inner bar stands below its outer one.
 _shown: ContextVar[Any] = ContextVar("_shown", default=None)
 
 
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Advance]:
-    """Shows a progress bar; yields the function that moves it on by so many, with a note at its end.
+    """Show a progress bar; yield the function that moves it on by some steps, with a note at its end.
+
+    >>> from rbox_formats.progress import progress_bar
+    >>> with progress_bar("reading", total=2) as advance:
+    ...     advance(1)
+    ...     advance(1, note="done")
 
     Args:
-        description: What is being done, for the bar's left.
-        total: How many steps there are.
+        description: The text at the left of the bar.
+        total: The number of steps.
     """
     if not _asked_for.get():
         yield lambda step, note="": None
@@ -105,7 +125,7 @@ def progress_bar(description: str, total: int) -> Iterator[Advance]:
 
 @contextmanager
 def _bars() -> Iterator[Any]:
-    """Those that are shown already, or new ones."""
+    """Yield the bars that are shown already, or new ones."""
     from rich import progress as rich_progress
     from rich.console import Console
 

@@ -1,4 +1,4 @@
-"""Shapes and kinds of the arrays that the package passes around.
+"""Names for the shapes and dtypes of the arrays that the package passes around.
 
 jaxtyping takes longer to import than the rest of the package, so only type checkers load it, and the tests, which set
 `RBOX_CHECK_SHAPES` to have every annotated call checked as it runs.
@@ -37,7 +37,7 @@ if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
     import numpy as np
     from jaxtyping import Bool, Float, Int, Shaped
 
-    # `Any` stands for numpy arrays and torch tensors alike.
+    # `Any` stands for numpy arrays and torch tensors.
     Boxes = Float[Any, "*n 5"]
     HBoxes = Float[Any, "*n 4"]
     Quads = Float[Any, "*n 4 2"]
@@ -64,7 +64,7 @@ if TYPE_CHECKING or "RBOX_CHECK_SHAPES" in os.environ:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Whatever a shape is called, it is `Any` while the program runs."""
+        """Return `Any` for every name of a shape while the program runs."""
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return Any

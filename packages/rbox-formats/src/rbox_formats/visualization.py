@@ -30,14 +30,28 @@ def visualize(
     progress: bool = False,
     sheet: Sheet | None = None,
 ) -> list[Path]:
-    """Draws each image twice, with its annotations and with its predictions, and the first of them on one sheet.
+    """Draw each image twice, with its annotations and with its predictions, and the first ones on one sheet.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, predictions, synthetic, visualization
+    >>> config = synthetic.SceneConfig(size=128)
+    >>> with TemporaryDirectory() as folder:
+    ...     scenes = synthetic.write_scenes(folder, None, [0], config)
+    ...     path = Path(folder) / "predictions.jsonl"
+    ...     with predictions.Writer(path, predictions.Header(config.class_names, "my-detector")) as writer:
+    ...         writer.write(scenes[0])
+    ...     dataset = datasets.read("dota", folder, class_names=config.class_names)
+    ...     drawn = visualization.visualize(dataset, path, Path(folder) / "pictures")
+    ...     print([path.name for path in drawn])
+    ['scene_0000.png', 'sheet.png']
 
     Args:
         truth: The dataset, read with the class names of the predictions.
         predictions_path: The file.
         out: The folder for the pictures: `<image_id>.png`, and `sheet.png` of the first 16.
-        limit: Draw the first so many images only.
-        progress: Shows progress bars on standard error.
+        limit: The number of images to draw, from the first on. None: all.
+        progress: Whether to show progress bars on standard error.
         sheet: Draws the sheet of the first 16, of annotations, predictions and class names, such as
             `rbox_metrics.plots.judged_sheet`, which tells right from wrong. None: the pictures on one.
 

@@ -132,7 +132,7 @@ BAD = [
     (
         image('<box label="ship" xtl="5" ytl="2" xbr="3" ybr="9"/>'),
         6,
-        r"expected <box> with sides that are not negative",
+        r"expected <box> with sides of 0 or more, got negative ones",
     ),
     (image('<polygon label="ship" points="1,2;3,4"/>'), 6, r"expected 3 to 20,000 points of a polygon, got 2"),
     (image('<polygon label="ship" points="1,2;3,4;5"/>'), 6, r"expected x,y in <polygon points>, got '5'"),

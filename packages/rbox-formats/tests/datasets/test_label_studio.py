@@ -188,7 +188,7 @@ BAD: list[tuple[Any, str]] = [
     ([task(region("tram"))], r"rectanglelabels\[0\]: expected a class among ship, got a string \"tram\""),
     ([task(region(value={**PLACE, "rectanglelabels": ["a", "b"]}))], r"rectanglelabels: expected one label, got an"),
     ([task(region(place={**PLACE, "x": 2000}))], r"value\.x: expected percents of the image's size"),
-    ([task(region(place={**PLACE, "width": -1}))], r"value\.width: expected percents .* sides that are not negative"),
+    ([task(region(place={**PLACE, "width": -1}))], r"value\.width: expected percents .* sides of 0 or more"),
     ([task(region(place={"points": [[1, 2], [3, 4]]}))], r"value\.points: expected at least 3 points"),
     ([task(region(place={"points": [[1, 2], [3, 4], [5, 6000]]}))], r"points\[2\]: expected percents"),
     ([task(region(image_rotation=90))], r"image_rotation: expected 0: .*\nTurn the image back"),

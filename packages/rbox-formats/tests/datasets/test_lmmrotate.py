@@ -115,7 +115,7 @@ def test_another_codec(tmp_path: Path) -> None:
     path = lmmrotate.write([record], tmp_path, None, names, codec=codec)
     (again,) = lmmrotate.read(path, None, names, codec=codec)
     np.testing.assert_allclose(again.boxes[:, :2], [[20.5, 30.5]])
-    with pytest.raises(DatasetError, match="expected class names, which texts of 'allseeing' do not tell"):
+    with pytest.raises(DatasetError, match="expected class names, since texts of 'allseeing' do not contain them"):
         lmmrotate.read(path, None, None, codec=codec)
 
 

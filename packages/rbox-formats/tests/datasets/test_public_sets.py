@@ -235,7 +235,7 @@ def test_yolov5_obb(tmp_path: Path) -> None:
             r"expected a class, 4 shares and an angle, got 9 fields\nA line reads: class",
         ),
         ("0 0.5 0.5 0.2 0.1 200", "expected an angle from 0 to 180 degrees, got '200'"),
-        ("0 50 50 20 10 30", "expected shares of the image's size, sides not negative, got '50 50 20 10'"),
+        ("0 50 50 20 10 30", "expected shares of the image's size, with sides of 0 or more, got '50 50 20 10'"),
         ("3 0.5 0.5 0.2 0.1 30", "expected a class from 0 to 1, got 3"),
     ],
 )

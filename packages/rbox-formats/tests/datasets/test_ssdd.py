@@ -75,7 +75,7 @@ def test_corners_of_some_objects_or_some_corners(tmp_path: Path) -> None:
     with pytest.raises(DatasetError) as error:
         list(datasets.read("ssdd", tmp_path))
     path = tmp_path / "Annotations" / "000002.xml"
-    assert str(error.value) == f"{path}:21: expected boxes of one kind in a file, got another"
+    assert str(error.value) == f"{path}:21: expected one kind of boxes in a file, got a second one"
     path.write_text(path.read_text().replace("<y4>169</y4>", ""))
     with pytest.raises(DatasetError, match=r":5: expected <y4> in <rotated_bndbox>, found none"):
         list(datasets.read("ssdd", tmp_path))

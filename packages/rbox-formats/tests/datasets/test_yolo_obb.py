@@ -287,7 +287,7 @@ def test_confidences_are_scores(tmp_path: Path) -> None:
     assert [len(line.split()) for line in (tmp_path / "out" / "labels" / "P1.txt").read_text().splitlines()] == [9, 9]
     (tmp_path / "labels" / "P1.txt").write_text("0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3 5\n")
     with pytest.raises(
-        DatasetError, match=r"P1\.txt:1: expected a confidence from 0 to 1 behind 8 coordinates, got '5'"
+        DatasetError, match=r"P1\.txt:1: expected a confidence from 0 to 1 after 8 coordinates, got '5'"
     ):
         list(datasets.read("yolo-obb", tmp_path))
     (tmp_path / "labels" / "P1.txt").write_text("0 0.1 0.1 0.3 0.1 30\n")

@@ -63,7 +63,8 @@ def test_the_second_says_who_is_the_first(tmp_path: Path, start: Hold) -> None:
         pass
     first, remedy = str(error.value).splitlines()
     assert (
-        f"{out}: expected nobody else to write here, found process {holder.pid} on {socket.gethostname()} (-c " in first
+        f"{out}: expected no other process to write here, found process {holder.pid} on {socket.gethostname()} (-c "
+        in first
     )
     assert "--wait" in remedy
     assert (tmp_path / ".out.json.lock").read_bytes() == before  # what the holder wrote is still there

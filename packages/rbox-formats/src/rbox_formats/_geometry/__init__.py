@@ -1,4 +1,4 @@
-"""Boxes and quads as numbers: conventions, conversions, transformations, clipping. Knows no file and no class."""
+"""Boxes and quads as numbers: conventions, conversions, transformations, clipping. No files and no classes."""
 
 from rbox_formats._geometry._clipping import area_inside, clip_to_rbox, intersection_over_foreground
 from rbox_formats._geometry._conventions import CONVENTIONS, LE90, LE135, OC, OC_OLD, Convention, convert

@@ -1,10 +1,10 @@
-"""What of a quad lies inside an upright window: its area, its share, and the rectangle around it.
+"""The part of a quad inside an upright window: its area, its share, and the rectangle around it.
 
-The area of a quad is that of its signed outline (`quad_area`), for concave quads too; the two halves of a
-self-crossing one count against each other, within a window as without. That is what Sutherland and Hodgman's clipping
-and the shoelace formula give, here by an integral without a loop over boxes.
+The area of a quad is that of its signed outline (`quad_area`), also for concave quads; the two halves of a
+self-crossing quad have opposite signs, with and without a window. Sutherland and Hodgman's clipping and the shoelace
+formula give the same; here it is an integral without a loop over boxes.
 
-Quads and windows are what `rbox_formats.arrays` says; anything else is a `FormatsError`.
+Quads and windows are given as `rbox_formats.arrays` describes; anything else raises a `FormatsError`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,21 @@ from rbox_formats._geometry._minimum_rectangle import around_points, in_blocks
 from rbox_formats._geometry._shapes import quad_area, quad_to_rbox
 from rbox_formats.typing import AnyBoxes, AnyQuads, AnyValues, Windows
 
-# Cut quads of which rectangles are sought at a time: 66 directions times 12 points each.
+# How many cut quads are handled at a time; each has 66 directions times 12 points.
 _BLOCK = 512
 
 
 @takes("quads")
 def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
-    """The area of quads inside upright windows.
+    """Return the area of quads inside upright windows.
 
     With P the quad's outline, the area inside [x0, x1] x [y0, y1] is the integral along P of min(max(y, y0), y1) - y0
     over the part of dx that lies within [x0, x1]: Green's theorem for the outline pressed into the window. Each side
     adds at most three pieces: above the window, below it (nothing), and a trapezium.
+
+    >>> from rbox_formats import area_inside
+    >>> area_inside([[[0, 0], [4, 0], [4, 2], [0, 2]]], (1, 0, 10, 10)).tolist()
+    [6.0]
 
     Args:
         quads: (..., 4, 2).
@@ -37,11 +41,11 @@ def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
             quads (N, 1, 4, 2) and windows (M, 4) give (N, M).
 
     Returns:
-        (...,), never negative; to the last bit `quad_area` for a quad that lies inside.
+        (...,), never negative. For a quad that lies inside, it equals `quad_area` to the last bit.
     """
     xp = array_namespace(quads)
     windows = as_windows(windows, quads, xp)
-    # Relative to the first corner, so that far-off coordinates do not eat the digits of small shapes.
+    # Relative to the first corner, so that small shapes at large coordinates keep their precision.
     origin = quads[..., 0, :]
     low, high = windows[..., :2] - origin, windows[..., 2:] - origin
     x0, y0, x1, y1 = (value[..., None] for value in (low[..., 0], low[..., 1], high[..., 0], high[..., 1]))
@@ -68,16 +72,21 @@ def area_inside(quads: AnyQuads, windows: Windows) -> AnyValues:
 
 @takes("quads")
 def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues:
-    """The share of quads' area that lies inside upright windows.
+    """Return the share of quads' area that lies inside upright windows.
+
+    >>> from rbox_formats import intersection_over_foreground
+    >>> intersection_over_foreground([[[0, 0], [4, 0], [4, 2], [0, 2]]], (1, 0, 10, 10)).tolist()
+    [0.75]
 
     Args:
         quads: (..., 4, 2).
         windows: (..., 4) as (x_min, y_min, x_max, y_max), or four numbers; leading shapes broadcast.
 
     Returns:
-        (...,) in [0, 1]. Of a quad without area (a line, a point, a crossing one whose halves are equal) 1 where the
-        mean of its corners lies inside, the right and lower border excluded, and 0 elsewhere: of windows that tile a
-        plane one has it. Of a crossing quad a window may hold more than is left of the halves' areas: that is 1.
+        (...,) in [0, 1]. For a quad without area (a line, a point, a self-crossing quad with equal halves) it is 1 if
+        the mean of its corners lies inside, the right and lower border excluded, and else 0, so that exactly one of
+        several windows that tile the plane holds the quad. For a self-crossing quad, a window may hold more area than
+        the halves' difference: the share is then 1.
     """
     xp = array_namespace(quads)
     windows = as_windows(windows, quads, xp)
@@ -92,16 +101,20 @@ def intersection_over_foreground(quads: AnyQuads, windows: Windows) -> AnyValues
 
 @takes("quads")
 def clip_to_rbox(quads: AnyQuads, windows: Windows) -> AnyBoxes:
-    """The rotated rectangles of least area around what of quads lies inside upright windows.
+    """Return the rotated rectangles of least area around the parts of quads inside upright windows.
+
+    >>> from rbox_formats import clip_to_rbox
+    >>> clip_to_rbox([[[0, 0], [4, 0], [4, 2], [0, 2]]], (1, 0, 10, 10)).tolist()
+    [[2.5, 1.0, 3.0, 2.0, 0.0]]
 
     Args:
         quads: (..., 4, 2).
         windows: (..., 4) as (x_min, y_min, x_max, y_max), or four numbers; leading shapes broadcast.
 
     Returns:
-        (..., 5) in `le90`. It may reach out of the window where a slanted object is cut. `quad_to_rbox` of a quad that
-        lies inside. Of a self-crossing quad both halves count. Of a quad that lies outside, a box of size zero at the
-        window's nearest place: the share inside (`intersection_over_foreground`) tells it apart.
+        (..., 5) in `le90`. A box may reach beyond the window where a slanted object is cut. For a quad that lies inside
+        it equals `quad_to_rbox`. For a self-crossing quad, it holds both halves. For a quad that lies outside, it is a
+        box of size zero at the nearest point of the window; `intersection_over_foreground` is 0 for such a quad.
     """
     xp = array_namespace(quads)
     windows = as_windows(windows, quads, xp)
@@ -114,7 +127,7 @@ def clip_to_rbox(quads: AnyQuads, windows: Windows) -> AnyBoxes:
 
 
 def _speck(values: Any, xp: Any) -> float:
-    """A length that is none, and by which an image's size can still be divided."""
+    """Return a length that counts as zero, and by which an image's size can still be divided."""
     return precision(values.dtype, xp).smallest ** 0.5
 
 
@@ -128,10 +141,11 @@ def _is_inside(quads: Any, windows: Any, xp: Any) -> Any:
 
 
 def _points_inside(rows: Any, xp: Any) -> Any:
-    """Twelve points (n, 12, 2) that span what of quads lies inside windows, from rows (n, 12) of a quad and a window.
+    """Return twelve points (n, 12, 2) that span the part of quads inside windows, from rows (n, 12).
 
-    The ends of the part of each side that is inside (8), and the window's corners inside the quad (4): all corners of
-    the clipped polygon are among them. Those that there are none of stand at one that there is.
+    Each row is a quad (8 numbers) and a window (4). The points are the ends of the part of each side that is inside (8)
+    and the window's corners inside the quad (4): all corners of the clipped polygon are among them. A point that does
+    not exist is replaced by one that does.
     """
     count = rows.shape[0]
     starts = xp.reshape(rows[:, :8], (count, 4, 2))
@@ -165,7 +179,7 @@ def _points_inside(rows: Any, xp: Any) -> Any:
 
 
 def _holds(starts: Any, ends: Any, points: Any, xp: Any) -> Any:
-    """Whether outlines of sides (n, 4, 2) go around points (n, k, 2): their winding number there is not zero."""
+    """Return whether outlines of sides (n, 4, 2) enclose points (n, k, 2): their winding number there is not zero."""
     starts, ends, points = starts[:, None, :, :], ends[:, None, :, :], points[:, :, None, :]
     y = points[..., 1]
     way, to = ends - starts, points - starts

@@ -1,8 +1,8 @@
-"""The ways in which the field writes a rotated box's angle, and the way from each to each.
+"""The conventions for a rotated box's angle, and the conversion between any two of them.
 
-Within the package a box is (cx, cy, w, h, angle) in `LE90`; every other convention is converted where it enters or
-leaves. The four are those of MMRotate's documentation (`docs/en/intro.md` @0120705), which measures the angle in
-radians and clockwise on the screen; each is to be had in degrees and counter-clockwise too:
+Within the package a box is (cx, cy, w, h, angle) in `LE90`; every other convention is converted on input and output.
+The four are those of MMRotate's documentation (`docs/en/intro.md` @0120705), which measures the angle in radians and
+clockwise on the screen; each is also available in degrees and counter-clockwise:
 
     convert(boxes, OC.degrees, LE90)
     convert(boxes, LE90, LE135.degrees.counter_clockwise)
@@ -26,20 +26,26 @@ _QUARTER_TURN = {"rad": math.pi / 2, "deg": 90.0}
 
 @dataclass(frozen=True)
 class Convention:
-    """How an angle is measured, and which of a rectangle's equal descriptions is taken.
+    """How an angle is measured, and which of the equivalent parametrisations of a rectangle is used.
 
-    A rectangle is the same when its sides are exchanged and its angle is changed by a quarter turn. A convention takes
-    one of its descriptions: by the longer side (the angle has a range of half a turn) or by the angle alone (the range
-    is a quarter turn, w and h fall as they may).
+    Exchanging the sides of a rectangle and changing its angle by a quarter turn gives the same rectangle. A convention
+    picks one parametrisation: either w is the longer side (the angle has a range of half a turn), or the angle lies in
+    a range of a quarter turn (w and h may be in any order).
+
+    >>> from rbox_formats import LE90, OC
+    >>> LE90.range
+    (-1.5707963267948966, 1.5707963267948966)
+    >>> OC.degrees.range, OC.closed, OC.long_side
+    ((0.0, 90.0), 'high', False)
 
     Attributes:
-        name: What the field calls it.
-        low: The lower end of the range in degrees, whatever the unit.
-        closed: Which end belongs to the range.
+        name: The name that the field uses.
+        low: The lower end of the range in degrees, also where the unit is radians.
+        closed: The end that belongs to the range.
         long_side: Whether w >= h. Squares, which have no longer side, then have their angle in [-45, 45) degrees.
-        unit: Of the angle, "rad" or "deg".
-        clockwise: Whether a positive angle turns clockwise on the screen (x to the right, y down), so that it takes the
-            x axis towards the y axis.
+        unit: The unit of the angle, "rad" or "deg".
+        clockwise: Whether a positive angle turns clockwise on the screen (x to the right, y down): from the x axis
+            towards the y axis.
     """
 
     name: str
@@ -58,7 +64,7 @@ class Convention:
 
     @property
     def degrees(self) -> Convention:
-        """The same with the angle in degrees."""
+        """The same convention with the angle in degrees."""
         return replace(self, unit="deg")
 
     @property
@@ -68,21 +74,21 @@ class Convention:
 
 
 LE90 = Convention("le90", low=-90, closed="low", long_side=True)
-"""The long side's angle in [-90, 90) degrees, w >= h: this package's own. Not OpenCV's in any version."""
+"""The long side's angle in [-90, 90) degrees, w >= h: this package's own convention. No version of OpenCV uses it."""
 
 LE135 = Convention("le135", low=-45, closed="low", long_side=True)
-"""The long side's angle in [-45, 135) degrees, w >= h. Not OpenCV's in any version."""
+"""The long side's angle in [-45, 135) degrees, w >= h. No version of OpenCV uses it."""
 
 OC = Convention("oc", low=0, closed="high", long_side=False)
-"""(0, 90] degrees: what `cv2.minAreaRect` of OpenCV 4.5.1 to 4.12 gives (and of 3.4.13 on in the 3.4 series).
+"""(0, 90] degrees: the result of `cv2.minAreaRect` in OpenCV 4.5.1 to 4.12, and from 3.4.13 on in the 3.4 series.
 
-MMRotate's D_oc'. For flat quads those versions may give angles beyond the range (-90, 180).
+MMRotate calls it D_oc'. For flat quads those versions may return angles outside of the range (-90, 180).
 """
 
 OC_OLD = Convention("oc_old", low=-90, closed="low", long_side=False)
-"""[-90, 0) degrees: what `cv2.minAreaRect` gives before OpenCV 4.5.1, and again from 4.13 on, 5.0 included.
+"""[-90, 0) degrees: the result of `cv2.minAreaRect` before OpenCV 4.5.1, and again from 4.13 on, including 5.0.
 
-MMRotate's D_oc. OpenCV went back to it with pull request 28051.
+MMRotate calls it D_oc. OpenCV returned to it with pull request 28051.
 """
 
 CONVENTIONS = {convention.name: convention for convention in (LE90, LE135, OC, OC_OLD)}
@@ -91,22 +97,28 @@ CONVENTIONS = {convention.name: convention for convention in (LE90, LE135, OC, O
 
 @takes("boxes")
 def convert(boxes: Boxes, source: Convention | str, target: Convention | str) -> Boxes:
-    """The same rectangles in another convention.
+    """Convert boxes from one angle convention to another.
+
+    >>> import math
+    >>> from rbox_formats import LE90, OC, convert
+    >>> box = convert([[50, 40, 30, 10, math.radians(-30)]], LE90, OC.degrees)
+    >>> box.round(6).tolist()
+    [[50.0, 40.0, 10.0, 30.0, 60.0]]
 
     Args:
         boxes: (..., 5) as (cx, cy, w, h, angle), the angle in the source's unit and direction. Any finite angle and any
-            order of sides is understood, also outside the source's range.
+            order of sides is accepted, also outside of the source's range.
         source: The convention of the boxes, or its name in `CONVENTIONS`.
-        target: The convention that is wanted, or its name.
+        target: The convention of the result, or its name in `CONVENTIONS`.
 
     Returns:
-        (..., 5) in the target's range, which holds exactly in the array's dtype: an angle that reaches the open end by
-        rounding is put at the closed one. A description that is in the range already is left as it is. Where the target
-        goes by the longer side, sides that differ by rounding only (by less than 1e-9 of them in float64, 2e-5 in
-        float32) are a square's. A box of size zero is a square, one with h = 0 a line along its angle.
+        (..., 5) in the target's range, which holds exactly in the array's dtype: an angle that would reach the open end
+        by rounding is set to the closed end. A box that is in the range already is unchanged. In conventions with
+        `long_side`, sides that differ only by rounding (relatively by less than 1e-9 in float64, 2e-5 in float32) count
+        as those of a square. A box of size zero counts as a square, and one with h = 0 as a line along its angle.
 
     Raises:
-        FormatsError: If a name is not known, or the boxes are no array of numbers (..., 5).
+        FormatsError: If a name is not known, or the boxes are not an array of numbers (..., 5).
     """
     source, target = _named(source), _named(target)
     xp = array_namespace(boxes)
@@ -129,7 +141,7 @@ def _named(convention: Convention | str) -> Convention:
 
 
 class Precision(NamedTuple):
-    """Of a floating dtype."""
+    """The constants of a floating dtype."""
 
     eps: float
     smallest: float
@@ -137,7 +149,7 @@ class Precision(NamedTuple):
 
 @cache
 def precision(dtype: Any, xp: Any) -> Precision:
-    """What `finfo` says, which takes longer to ask than it takes to turn a hundred boxes."""
+    """Return the constants of a floating dtype; asking `finfo` takes longer than turning a hundred boxes."""
     info = xp.finfo(dtype)
     return Precision(float(info.eps), float(info.smallest_normal))
 
@@ -145,20 +157,21 @@ def precision(dtype: Any, xp: Any) -> Precision:
 def in_convention(
     w: Any, h: Any, angle: Any, convention: Convention, xp: Any, *, slack: float = 0.0
 ) -> tuple[Any, Any, Any]:
-    """Sides and angles (...,) of the same rectangles in a convention whose unit and direction they have already.
+    """Bring sides and angles (...,) into a convention whose unit and direction they already have.
 
-    An angle that is moved, and lands within `slack` times its way of an end of the range, is put at the closed one.
+    An angle that is moved by some distance, and arrives within `slack` times that distance of an end of the range, is
+    set to the closed end.
     """
     quarter = _QUARTER_TURN[convention.unit]
     middle = convention.low / 90 * quarter + (quarter if convention.long_side else quarter / 2)
     if not convention.long_side:
-        # A range that is closed above is, seen from the other side, one that is closed below.
+        # A range that is closed above is, with the sign reversed, a range that is closed below.
         sign = 1 if convention.closed == "low" else -1
         periods = xp.zeros_like(angle) + quarter
         angle, turns, at_high = _folded(sign * angle, sign * middle, periods, slack, xp)
         odd = (xp.remainder(turns, 2) == 1) != at_high
         return xp.where(odd, h, w), xp.where(odd, w, h), sign * angle
-    # Sums of products with 0 and 1 where a choice by `where` would do: several times faster in numpy.
+    # Sums of products with 0 and 1 instead of `where`: several times faster in numpy.
     angle = angle + xp.astype(h > w, angle.dtype) * quarter
     long, short = xp.maximum(w, h), xp.minimum(w, h)
     is_square = xp.astype(short >= long * (1 - math.sqrt(precision(angle.dtype, xp).eps) / 16), angle.dtype)
@@ -168,12 +181,12 @@ def in_convention(
 
 
 def _folded(angle: Any, middle: Any, period: Any, slack: float, xp: Any) -> tuple[Any, Any, Any]:
-    """The angle in [middle - period / 2, middle + period / 2) and how many periods were taken off.
+    """Return the angle in [middle - period / 2, middle + period / 2) and the number of periods subtracted.
 
-    The third value is where one period more was taken off, for what reached the upper end. What is in the range already
-    is left as it is, to the last bit.
+    The third value marks angles from which one more period was subtracted, since they reached the upper end. An angle
+    that is in the range already is unchanged, to the last bit.
     """
-    turns = xp.round((angle - middle) / period)  # a half goes to the even side, so that both ends have none
+    turns = xp.round((angle - middle) / period)  # a half is rounded to even, so that both ends give zero
     folded = angle - turns * period
     low = middle - period / 2
     high = low + period

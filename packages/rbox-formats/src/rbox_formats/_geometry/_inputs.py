@@ -1,4 +1,4 @@
-"""What the geometry is given, as arrays that it can work on: the policy of `rbox_formats.arrays`, in one place."""
+"""Convert the inputs of the geometry to arrays, by the rules of `rbox_formats.arrays`, in one place."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _LAYOUTS = {"boxes": "(..., 5)", "quads": "(..., 4, 2)", "hboxes": "(..., 4)"}
 
 
 def takes(*kinds: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Makes a function take as its first argument whatever can be boxes, quads or upright boxes.
+    """Make a function accept, as its first argument, whatever can be boxes, quads or upright boxes.
 
     Args:
-        *kinds: "boxes", "quads" or "hboxes", or several of which one is given.
+        *kinds: "boxes", "quads" or "hboxes"; several if the function accepts each of them.
     """
     last = tuple(_LAST[kind] for kind in kinds)
 
@@ -38,7 +38,7 @@ def takes(*kinds: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         @wraps(function)
         def taking(*args: P.args, **kwargs: P.kwargs) -> R:
             if args:
-                given = args[0]  # of most calls it is what is wanted, and the check of that costs little
+                given = args[0]  # mostly of the right kind already, which is cheap to check
                 if type(given) is np.ndarray and given.dtype is _FLOAT64 and given.shape[axes:] == end:
                     return function(*args, **kwargs)
                 return function(_as_shapes(args[0], last, kinds), *args[1:], **kwargs)  # type: ignore[arg-type]
@@ -52,7 +52,7 @@ def takes(*kinds: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def as_shapes(values: Any, *kinds: str) -> Any:
-    """Boxes, quads or upright boxes as an array of floats, of the library and on the device that they are on.
+    """Return boxes, quads or upright boxes as an array of floats, of the same library and on the same device.
 
     Raises:
         FormatsError: If they are not numbers, or of another shape.
@@ -61,7 +61,7 @@ def as_shapes(values: Any, *kinds: str) -> Any:
 
 
 def _as_shapes(values: Any, last: Any, kinds: Any) -> Any:
-    """As `as_shapes`, with the last axes of each kind."""
+    """Do the work of `as_shapes`, given the last axes of each kind."""
     array = values
     if type(values) is not np.ndarray or values.dtype is not _FLOAT64:
         array = as_floats(values, " or ".join(kinds))
@@ -76,7 +76,7 @@ def _as_shapes(values: Any, last: Any, kinds: Any) -> Any:
 
 
 def as_floats(values: Any, name: str) -> Any:
-    """Numbers as an array of float32 or float64, of the library and on the device that they are on.
+    """Return numbers as an array of float32 or float64, of the same library and on the same device.
 
     Raises:
         FormatsError: If they are not numbers.
@@ -96,7 +96,7 @@ def as_floats(values: Any, name: str) -> Any:
 
 
 def as_windows(windows: Any, like: Any, xp: Any) -> Any:
-    """Windows (..., 4) as an array of the library, dtype and device of another.
+    """Return windows (..., 4) as an array with the library, dtype and device of another.
 
     Raises:
         FormatsError: If they are not numbers, or of another shape.
@@ -107,12 +107,12 @@ def as_windows(windows: Any, like: Any, xp: Any) -> Any:
         raise FormatsError(f"expected windows (..., 4), got an array of shape {tuple(windows.shape)}")
     if same:
         return to_device(xp.astype(windows, like.dtype, copy=False), device(like))
-    # A copy of what is read-only, of which torch warns, and of what runs backwards, which torch refuses.
+    # A copy of read-only arrays, about which torch warns, and of negative strides, which torch refuses.
     return xp.asarray(np.require(windows, requirements=["C", "W"]), dtype=like.dtype, device=device(like))
 
 
 def pair(values: Any, name: str) -> tuple[float, float]:
-    """Two numbers as they are.
+    """Check and return two finite numbers.
 
     Raises:
         FormatsError: If they are something else.
@@ -125,7 +125,7 @@ def pair(values: Any, name: str) -> tuple[float, float]:
 
 
 def number(value: Any, name: str) -> float:
-    """A finite number as it is.
+    """Check and return a finite number.
 
     Raises:
         FormatsError: If it is something else.
@@ -139,7 +139,7 @@ def number(value: Any, name: str) -> float:
 
 
 def whole_number(value: Any, name: str) -> int:
-    """A whole number as an int.
+    """Check and return a whole number, as an int.
 
     Raises:
         FormatsError: If it is something else.
@@ -151,7 +151,7 @@ def whole_number(value: Any, name: str) -> int:
 
 
 def check_choice(value: Any, choices: Collection[str], name: str) -> None:
-    """Raises a `FormatsError` that names the choices, unless the value is one of them."""
+    """Raise a `FormatsError` that names the choices, unless the value is one of them."""
     if not (isinstance(value, str) and value in choices):
         *first, last = map(repr, choices)
         raise FormatsError(f"expected {name} {', '.join(first)} or {last}, got {value!r}")

@@ -1,4 +1,4 @@
-"""Outlines of any number of corners as quads: the corners of the least rectangle around them; quads that cross."""
+"""Convert outlines of any number of corners to quads, and find quads that cross themselves."""
 
 from __future__ import annotations
 
@@ -17,22 +17,27 @@ from rbox_formats.typing import Flags, Quads
 
 
 def quad_around(corners: ArrayLike) -> list[float]:
-    """An outline as a quad: itself where it has four corners, else the corners of the least rectangle around it.
+    """Return an outline as a quad: four corners unchanged, else the corners of the smallest rectangle around it.
 
-    A side of that rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Along the hull the edges'
-    directions only turn one way, so that the farthest corner in a direction is found by halving: O(n log n) in all.
+    A side of that rectangle lies on an edge of the convex hull (Freeman and Shapira, 1975). Along the hull, the edges'
+    directions turn one way only, so that bisection finds the farthest corner in a direction: O(n log n) in all.
 
-    An outline is closed whether or not it ends where it began: of five corners or more a last one that is the first
-    again is left out. Four are a quad as they stand, also where two of them are the same.
+    Every outline is closed. If it has five corners or more and the last one repeats the first, the last one is left
+    out. Four corners are taken as the quad, also if two of them are the same.
+
+    >>> from rbox_formats import quad_around
+    >>> quad_around([0, 0, 4, 0, 4, 2, 2, 2, 0, 2])
+    [0.0, 0.0, 4.0, 0.0, 4.0, 2.0, 0.0, 2.0]
 
     Args:
         corners: x1, y1, x2, y2, ... of at least one corner; also as rows (n, 2), and as an array.
 
     Returns:
-        Eight numbers. Of two corners or a line, a rectangle without height; of one, that point four times.
+        Eight numbers. For two corners, or corners on a line, a rectangle of height zero; for one corner, that point
+        four times.
 
     Raises:
-        FormatsError: If they are not numbers, none, or not as many x as y.
+        FormatsError: If the corners are not numbers, there are none, or their count is odd.
     """
     numbers: Any = corners
     if type(numbers) is not list or not {*map(type, numbers)} <= {int, float}:
@@ -53,8 +58,8 @@ def quad_around(corners: ArrayLike) -> list[float]:
     turned = np.mod(np.arctan2(edges[:, 1], edges[:, 0]) - math.atan2(edges[0, 1], edges[0, 0]), 2 * math.pi)
 
     def farthest(directions: np.ndarray, turn: float) -> np.ndarray:
-        """How far the hull reaches in each direction; they are the edges', turned."""
-        # It is farthest where the edges pass the direction's perpendicular: there, or beside it as angles round.
+        """Return how far the hull reaches in each direction; the directions are those of the edges, turned."""
+        # The farthest corner is where the edges pass the direction's perpendicular, or beside it because of rounding.
         at = np.searchsorted(turned, np.mod(turned + turn + math.pi / 2, 2 * math.pi))
         near = points[(at[:, None] + np.array([-1, 0, 1])) % len(points)]
         return np.sum(near * directions[:, None], axis=-1).max(axis=1)
@@ -69,13 +74,13 @@ def quad_around(corners: ArrayLike) -> list[float]:
 
 
 def upright_quad(x0: float, y0: float, x1: float, y1: float) -> list[float]:
-    """The corners of an upright box, clockwise on the screen from its upper left one: eight numbers."""
+    """Return the corners of an upright box, clockwise on the screen from the upper left one: eight numbers."""
     return [x0, y0, x1, y0, x1, y1, x0, y1]
 
 
 @takes("quads")
 def crosses_itself(quads: Quads) -> Flags:
-    """Tells which quads cross themselves: two opposite sides have a point inside both, their corners are out of order.
+    """Return which quads cross themselves: two opposite sides cross between their ends.
 
     >>> crosses_itself([[[0, 0], [4, 0], [4, 2], [0, 2]], [[0, 0], [4, 2], [4, 0], [0, 2]]]).tolist()
     [False, True]
@@ -84,17 +89,17 @@ def crosses_itself(quads: Quads) -> Flags:
         quads: (..., 4, 2).
 
     Returns:
-        (...) bool. A quad whose corners lie on a line, or of which two are the same, does not.
+        (...) bool. False for a quad whose corners lie on a line, or with two equal corners.
 
     Raises:
-        FormatsError: If they are no numbers of that shape.
+        FormatsError: If the quads are not numbers of that shape.
     """
     a, b, c, d = (quads[..., i, :] for i in range(4))
     return _cross(a, b, c, d) | _cross(b, c, d, a)
 
 
 def _cross(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """Which lines from a to b and from c to d, (..., 2) each, cross between their ends."""
+    """Return which lines from a to b and from c to d, (..., 2) each, cross between their ends."""
 
     def side(p: Any, q: Any, r: Any) -> Any:
         u, v = q - p, r - p
@@ -104,7 +109,7 @@ def _cross(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 
 def _hull(corners: Sequence[float]) -> np.ndarray:
-    """The corners (N, 2) of the convex hull, from x towards y (Andrew's monotone chain)."""
+    """Return the corners (N, 2) of the convex hull, from x towards y (Andrew's monotone chain)."""
     ordered = sorted(set(zip(corners[0::2], corners[1::2], strict=True)))
     if len(ordered) < 3:
         return np.array(ordered, dtype=np.float64)

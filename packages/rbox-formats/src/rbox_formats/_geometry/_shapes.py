@@ -1,9 +1,9 @@
-"""Rotated boxes, quads and upright boxes, from one to the other.
+"""Convert between rotated boxes, quads and upright boxes.
 
 A box is (cx, cy, w, h, angle): pixels, radians, x to the right, y down, angle positive clockwise on the screen, in
-`le90`: w >= h and the angle in [-pi/2, pi/2); a square's in [-pi/4, pi/4). Every function keeps leading shapes, takes
-what `rbox_formats.arrays` says, works on it through the array API, and gives back the kind that it got; what has
-another shape or is no array of numbers is a `FormatsError`.
+`le90`: w >= h and the angle in [-pi/2, pi/2); for a square in [-pi/4, pi/4). Every function keeps leading shapes,
+accepts what `rbox_formats.arrays` describes, works on it through the array API, and returns the kind of array that it
+got. Another shape, or an input that is not an array of numbers, raises a `FormatsError`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from rbox_formats._geometry._inputs import check_choice, takes
 from rbox_formats._geometry._minimum_rectangle import around_quads, in_blocks
 from rbox_formats.typing import Boxes, HBoxes, Quads, Values
 
-# Quads that numpy works on at a time: what each step leaves behind is still in the processor's cache at the next.
+# How many quads numpy works on at a time, so that the result of each step is still in the processor's cache.
 _BLOCK = 4096
 
 
-# Of the corner that a quad may begin with: which coordinate is least, and which decides among equals.
+# For the corner that a quad begins with: the coordinate that is smallest, and the one that decides between equals.
 _STARTS = {"topmost": (1, 0), "leftmost": (0, 1)}
 
 
@@ -31,7 +31,11 @@ def _unstack(array: Any) -> tuple[Any, ...]:
 
 @takes("boxes")
 def canonical_le90(boxes: Boxes) -> Boxes:
-    """The same rectangles in the `le90` range.
+    """Convert boxes to the `le90` range.
+
+    >>> from rbox_formats import canonical_le90
+    >>> canonical_le90([[50, 40, 10, 30, 0]]).round(4).tolist()
+    [[50.0, 40.0, 30.0, 10.0, -1.5708]]
 
     Args:
         boxes: (..., 5), any finite angle, sides in any order.
@@ -45,14 +49,18 @@ def canonical_le90(boxes: Boxes) -> Boxes:
 
 @takes("boxes")
 def rbox_to_quad(boxes: Boxes) -> Quads:
-    """The corners of rotated boxes.
+    """Return the corners of rotated boxes.
+
+    >>> from rbox_formats import rbox_to_quad
+    >>> rbox_to_quad([[50, 40, 30, 10, 0]]).tolist()
+    [[[35.0, 35.0], [65.0, 35.0], [65.0, 45.0], [35.0, 45.0]]]
 
     Args:
         boxes: (..., 5) as (cx, cy, w, h, angle).
 
     Returns:
-        (..., 4, 2): the corners (-w,-h), (w,-h), (w,h), (-w,h) over two, turned by the angle, around the centre; that
-        is clockwise on the screen. Differentiable.
+        (..., 4, 2): the corners (-w,-h), (w,-h), (w,h), (-w,h) over two, turned by the angle, around the centre:
+        clockwise on the screen. Differentiable.
     """
     xp = array_namespace(boxes)
     cx, cy, w, h, angle = _unstack(boxes)
@@ -65,15 +73,19 @@ def rbox_to_quad(boxes: Boxes) -> Quads:
 
 @takes("quads")
 def quad_to_rbox(quads: Quads) -> Boxes:
-    """The rotated rectangle of least area around each quad.
+    """Return the rotated rectangle of least area around each quad.
 
-    It depends on the corners and not on their order: clockwise, counter-clockwise, concave and self-crossing quads are
-    held by the rectangle around their convex hull. Of several of the same area (those around an acute triangle, which a
-    concave quad's hull is) it is one of them. Corners on a line give a box of height zero along it, four equal corners
-    one of size zero at angle zero.
+    It depends on the corners and not on their order: the rectangle is around the convex hull, also for concave and
+    self-crossing quads. If several rectangles have the same area (around an acute triangle, which the hull of a concave
+    quad is), one of them is returned. Corners on a line give a box of height zero along it, and four equal corners a
+    box of size zero at angle zero.
 
-    One side of it lies along a side or a diagonal of the quad (Freeman and Shapira, 1975); each of the six is tried. In
-    numpy it holds a few megabytes beside its result, whatever N.
+    One side of the rectangle lies along a side or a diagonal of the quad (Freeman and Shapira, 1975); each of the six
+    is tried. In numpy it needs a few megabytes beside its result, for any N.
+
+    >>> from rbox_formats import quad_to_rbox
+    >>> quad_to_rbox([[[35, 35], [65, 35], [65, 45], [35, 45]]]).tolist()
+    [[50.0, 40.0, 30.0, 10.0, 0.0]]
 
     Args:
         quads: (..., 4, 2), finite.
@@ -88,7 +100,12 @@ def quad_to_rbox(quads: Quads) -> Boxes:
 
 @takes("boxes")
 def rbox_to_hbox(boxes: Boxes) -> HBoxes:
-    """The upright boxes around rotated ones.
+    """Return the upright boxes around rotated boxes.
+
+    >>> import math
+    >>> from rbox_formats import rbox_to_hbox
+    >>> rbox_to_hbox([[50, 40, 30, 10, -math.pi / 2]]).round(6).tolist()
+    [[45.0, 25.0, 55.0, 55.0]]
 
     Args:
         boxes: (..., 5) as (cx, cy, w, h, angle).
@@ -105,7 +122,11 @@ def rbox_to_hbox(boxes: Boxes) -> HBoxes:
 
 @takes("quads")
 def quad_to_hbox(quads: Quads) -> HBoxes:
-    """The upright boxes around quads.
+    """Return the upright boxes around quads.
+
+    >>> from rbox_formats import quad_to_hbox
+    >>> quad_to_hbox([[[2, 0], [4, 2], [2, 4], [0, 2]]]).tolist()
+    [[0.0, 0.0, 4.0, 4.0]]
 
     Args:
         quads: (..., 4, 2).
@@ -119,13 +140,17 @@ def quad_to_hbox(quads: Quads) -> HBoxes:
 
 @takes("hboxes")
 def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
-    """Upright boxes as rotated ones.
+    """Convert upright boxes to rotated ones.
+
+    >>> from rbox_formats import hbox_to_rbox
+    >>> hbox_to_rbox([[35, 35, 65, 45]]).tolist()
+    [[50.0, 40.0, 30.0, 10.0, 0.0]]
 
     Args:
         hboxes: (..., 4) as (x_min, y_min, x_max, y_max).
 
     Returns:
-        (..., 5) in `le90`: a box taller than wide lies at -pi/2.
+        (..., 5) in `le90`: a box taller than wide has the angle -pi/2.
     """
     xp = array_namespace(hboxes)
     x0, y0, x1, y1 = _unstack(hboxes)
@@ -134,23 +159,31 @@ def hbox_to_rbox(hboxes: HBoxes) -> Boxes:
 
 @takes("boxes")
 def rbox_area(boxes: Boxes) -> Values:
-    """The area (...,) of rotated boxes (..., 5)."""
+    """Return the area (...,) of rotated boxes (..., 5).
+
+    >>> from rbox_formats import rbox_area
+    >>> rbox_area([[50, 40, 30, 10, 0.3]]).tolist()
+    [300.0]
+    """
     return boxes[..., 2] * boxes[..., 3]
 
 
 @takes("quads")
 def quad_area(quads: Quads) -> Values:
-    """The area inside quads by the shoelace formula.
+    """Return the area inside quads, by the shoelace formula.
+
+    >>> from rbox_formats import quad_area
+    >>> quad_area([[[0, 0], [4, 0], [4, 2], [0, 2]]]).tolist()
+    [8.0]
 
     Args:
-        quads: (..., 4, 2), clockwise or counter-clockwise. The two halves of a self-crossing one count against each
-            other.
+        quads: (..., 4, 2), clockwise or counter-clockwise. The two halves of a self-crossing quad have opposite signs.
 
     Returns:
         (...,), never negative.
     """
     xp = array_namespace(quads)
-    # The diagonals' cross product over two is the shoelace sum of four corners, free of far-off coordinates.
+    # Half of the diagonals' cross product is the shoelace sum of four corners, without loss at large coordinates.
     p, q = quads[..., 2, :] - quads[..., 0, :], quads[..., 3, :] - quads[..., 1, :]
     return xp.abs(p[..., 0] * q[..., 1] - p[..., 1] * q[..., 0]) / 2
 
@@ -159,24 +192,28 @@ def quad_area(quads: Quads) -> Values:
 def canonical_quad(
     quads: Quads, *, clockwise: bool = True, start: Literal["topmost", "leftmost", "first"] = "topmost"
 ) -> Quads:
-    """Quads with their corners in a defined order.
+    """Put the corners of quads into a defined order.
 
     The corners are sorted by their angle around their mean, as LMMRotate does (`normalize_polygon` in
     `playground/convert_dota_for_sft.py`, Li-Qingyun/mllm-mmrotate @f0e3706): a convex quad keeps its outline, a
     self-crossing one loses its crossing, and a concave one may get another outline with the same corners. Corners at
     the same angle keep their order.
 
+    >>> from rbox_formats import canonical_quad
+    >>> canonical_quad([[[4, 2], [0, 2], [0, 0], [4, 0]]]).tolist()
+    [[[0.0, 0.0], [4.0, 0.0], [4.0, 2.0], [0.0, 2.0]]]
+
     Args:
         quads: (..., 4, 2), finite.
         clockwise: The winding on the screen (x right, y down); LMMRotate's texts are counter-clockwise.
-        start: The corner that comes first: the "topmost" (least y, of equals the leftmost), the "leftmost" (least x, of
-            equals the topmost), or the "first" as given.
+        start: The corner that comes first: "topmost" (smallest y, then smallest x), "leftmost" (smallest x, then
+            smallest y), or "first" (the first one as given).
 
     Returns:
         (..., 4, 2): the same corners.
 
     Raises:
-        FormatsError: If the start is not one of the three.
+        FormatsError: If `start` is not one of the three.
     """
     check_choice(start, ("first", *_STARTS), "the start of a quad as")
     xp = array_namespace(quads)
@@ -191,7 +228,7 @@ def canonical_quad(
         major, minor = _STARTS[start]
         values, others = ordered[..., major], ordered[..., minor]
         is_least = values == xp.min(values, axis=1, keepdims=True)
-        # Those that are out of it stand behind all others.
+        # Corners that are out of the choice are sorted after all others.
         others = xp.where(is_least, others, xp.max(others, axis=1, keepdims=True) + 1)
         is_start = is_least & (others == xp.min(others, axis=1, keepdims=True))
     first = xp.argmax(xp.astype(is_start, order.dtype), axis=1, keepdims=True)
@@ -201,11 +238,11 @@ def canonical_quad(
 
 
 def _take_corners(quads: Any, order: Any, xp: Any) -> Any:
-    """The corners (n, 4, 2) in the order (n, 4)."""
+    """Return the corners (n, 4, 2) in the order (n, 4)."""
     return xp.reshape(xp.take(xp.reshape(quads, (-1, 2)), _flat(order, xp), axis=0), quads.shape)
 
 
 def _flat(order: Any, xp: Any) -> Any:
-    """Places within rows of four (n, 4) as places in all of them (4 n,)."""
+    """Convert places within rows of four (n, 4) to places in all rows together (4 n,)."""
     rows = xp.arange(order.shape[0], device=device(order))
     return xp.reshape(rows[:, None] * 4 + order, (-1,))

@@ -1,14 +1,14 @@
-"""Boxes and quads as an image is flipped, turned, scaled and moved.
+"""Flip, turn, scale and move boxes and quads together with their image.
 
 Coordinates are those of pixel edges: an image of width W spans [0, W], the middle of its first pixel lies at 0.5, and a
-flip takes x to W - x. (Where pixels' middles are whole numbers a flip takes x to W - 1 - x: add half a pixel before and
-take it off after.) An image whose pixels are turned by `numpy.rot90(image, -turns)` has its boxes turned by
-`rotate90(boxes, size, turns)`.
+flip maps x to W - x. (If your coordinates count pixel centres as whole numbers, a flip maps x to W - 1 - x: add half a
+pixel before the flip and subtract it after.) If the pixels of an image are turned by `numpy.rot90(image, -turns)`, its
+boxes are turned by `rotate90(boxes, size, turns)`.
 
-Every function takes boxes (..., 5) in `le90` or quads (..., 4, 2), of whatever `rbox_formats.arrays` says, and gives
-back what it got; what is neither, and a wrong choice or number, is a `FormatsError`. The corners of a quad keep their
-order, so that the first one stays the object's first; a flip turns a clockwise quad into a counter-clockwise one
-(`canonical_quad` defines it anew).
+Every function accepts boxes (..., 5) in `le90` or quads (..., 4, 2), as `rbox_formats.arrays` describes, and returns
+the same kind; anything else, and a wrong choice or number, raises a `FormatsError`. The corners of a quad keep their
+order, so that the first one stays the object's first; a flip makes a clockwise quad counter-clockwise (`canonical_quad`
+restores a defined order).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rbox_formats.typing import BoxesOrQuads
 
 _Matrix: TypeAlias = tuple[float, float, float, float]
 
-# What x and y are multiplied by.
+# The factors of x and y.
 _FLIPS = {
     "horizontal": (-1.0, 1.0),
     "vertical": (1.0, -1.0),
@@ -41,7 +41,11 @@ _QUARTERS = ((1.0, 0.0), (0.0, 1.0), (-1.0, 0.0), (0.0, -1.0))
 def flip(
     shapes: BoxesOrQuads, image_size: tuple[float, float], direction: Literal["horizontal", "vertical", "diagonal"]
 ) -> BoxesOrQuads:
-    """Shapes of the mirrored image.
+    """Mirror shapes together with their image.
+
+    >>> from rbox_formats import flip
+    >>> flip([[30, 40, 30, 10, 0.5]], image_size=(100, 80), direction="horizontal").tolist()
+    [[70.0, 40.0, 30.0, 10.0, -0.5]]
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
@@ -63,12 +67,17 @@ def flip(
 def rotate90(
     shapes: BoxesOrQuads, image_size: tuple[float, float], turns: int = 1
 ) -> tuple[BoxesOrQuads, tuple[float, float]]:
-    """Shapes of the image turned by quarter turns.
+    """Turn shapes together with their image, by quarter turns.
+
+    >>> from rbox_formats import rotate90
+    >>> boxes, size = rotate90([[30, 40, 30, 10, 0]], image_size=(100, 80))
+    >>> boxes.round(4).tolist(), size
+    ([[40.0, 30.0, 30.0, 10.0, -1.5708]], (80, 100))
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
         image_size: (width, height) in pixels.
-        turns: How many, clockwise on the screen; any whole number, negative ones are counter-clockwise.
+        turns: The number of quarter turns, clockwise on the screen; a negative number is counter-clockwise.
 
     Returns:
         The shapes, and the turned image's (width, height).
@@ -83,12 +92,16 @@ def rotate90(
 
 @takes("boxes", "quads")
 def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> BoxesOrQuads:
-    """Shapes turned around a point.
+    """Turn shapes around a point.
+
+    >>> from rbox_formats import rotate
+    >>> rotate([[30, 40, 30, 10, 0]], angle=0.5, centre=(30, 40)).tolist()
+    [[30.0, 40.0, 30.0, 10.0, 0.5]]
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
         angle: In radians, positive = clockwise on the screen.
-        centre: (x, y) of what stays in its place, in pixels.
+        centre: (x, y) of the point to turn around, in pixels.
 
     Returns:
         Of the shape and kind of what was given.
@@ -100,16 +113,19 @@ def rotate(shapes: BoxesOrQuads, angle: float, centre: tuple[float, float]) -> B
 
 @takes("boxes", "quads")
 def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOrQuads:
-    """Shapes of the resized image.
+    """Resize shapes together with their image.
+
+    >>> from rbox_formats import scale
+    >>> scale([[30, 40, 30, 10, 0.5]], 2).tolist()
+    [[60.0, 80.0, 60.0, 20.0, 0.5]]
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
-        factors: New size by old one, one factor or those of x and y.
+        factors: New size divided by old size: one factor, or (x factor, y factor).
 
     Returns:
-        Of the shape and kind of what was given. By unequal factors a turned box becomes a parallelogram; what is given
-        back is the rectangle of least area around it, which is larger: scaling back does not undo it. Quads lose
-        nothing.
+        Of the shape and kind of what was given. Unequal factors make a parallelogram of a turned box; the result is the
+        rectangle of least area around it, which is larger, so that scaling back does not undo it. Quads are exact.
 
     Raises:
         FormatsError: If a factor is not positive and finite.
@@ -124,7 +140,11 @@ def scale(shapes: BoxesOrQuads, factors: float | tuple[float, float]) -> BoxesOr
 
 @takes("boxes", "quads")
 def translate(shapes: BoxesOrQuads, offset: tuple[float, float]) -> BoxesOrQuads:
-    """Shapes moved by an offset.
+    """Move shapes by an offset.
+
+    >>> from rbox_formats import translate
+    >>> translate([[30, 40, 30, 10, 0.5]], (-20, 5)).tolist()
+    [[10.0, 45.0, 30.0, 10.0, 0.5]]
 
     Args:
         shapes: Boxes (..., 5) or quads (..., 4, 2).
@@ -153,16 +173,16 @@ def _placed(
     turn: float = 0.0,
     size: float = 1.0,
 ) -> Any:
-    """Shapes with their places multiplied by a matrix about `source`, which comes to lie at `target`.
+    """Multiply the places of shapes by a matrix about `source`, which moves to `target`.
 
     Args:
         shapes: Boxes or quads.
-        matrix: (xx, xy, yx, yy): a similarity if they are boxes.
+        matrix: (xx, xy, yx, yy): for boxes, a similarity.
         source: (x, y) of a point.
-        target: Where it goes.
-        mirrored: Whether the matrix turns left into right; of boxes, as the next two.
-        turn: The angle by which it turns, after mirroring.
-        size: The factor by which lengths grow.
+        target: (x, y) to which the matrix moves the point `source`.
+        mirrored: Whether the matrix mirrors; used for boxes.
+        turn: The angle by which the matrix turns after mirroring; used for boxes.
+        size: The factor by which the matrix scales lengths; used for boxes.
     """
     xp = array_namespace(shapes)
     xx, xy, yx, yy = matrix

@@ -75,13 +75,13 @@ CODECS: dict[str, type[Codec]] = {codec.name: codec for codec in _CLASSES}
 
 
 def get(name: str, /, **options: Any) -> Codec:
-    """The codec of a name.
+    """Return the codec of this name, with the given options.
 
     >>> get("florence2", version=3).to_dict()
     {'name': 'florence2', 'version': 3}
 
     Raises:
-        CodecError: If there is none of that name, or it has no such option.
+        CodecError: If there is no codec of that name, or it has no such option.
     """
     if not isinstance(name, str) or name not in CODECS:
         raise CodecError(f"expected a codec among {', '.join(CODECS)}, got {quoted(name)}")
@@ -93,13 +93,13 @@ def get(name: str, /, **options: Any) -> Codec:
 
 
 def from_dict(values: Mapping[str, Any]) -> Codec:
-    """The codec that `Codec.to_dict` described, as a checkpoint carries it.
+    """Return the codec that `Codec.to_dict` described, for example in a checkpoint.
 
     >>> from_dict({"name": "florence2", "version": 3}).empty_answer
     'There are none.'
 
     Raises:
-        CodecError: If it describes none.
+        CodecError: If `values` does not describe a codec.
     """
     options = dict(values)
     return get(options.pop("name", ""), **options)

@@ -1,4 +1,4 @@
-"""What callers give to a codec, once it is sure what it is: lists become arrays, and what cannot be is named."""
+"""Check the arguments of a codec: lists become arrays, and an error names what is wrong."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rbox_formats.typing import BoxesOrQuadsN, LabelsN
 
 
 def as_class_names(names: Iterable[str]) -> ClassNames:
-    """The names of the classes.
+    """Check and return the names of the classes.
 
     Raises:
-        CodecError: If it is a single text.
-        ClassNameError: If two of them are alike.
+        CodecError: If `names` is a single text.
+        ClassNameError: If two names are equal to lookup.
     """
     if isinstance(names, str):
         raise CodecError(f"expected a list of class names, got the text {quoted(names)}")
@@ -27,10 +27,10 @@ def as_class_names(names: Iterable[str]) -> ClassNames:
 
 
 def as_shapes(boxes: Any) -> BoxesOrQuadsN:
-    """Boxes (N, 5) or quads (N, 4, 2), all finite, float64.
+    """Check and return boxes (N, 5) or quads (N, 4, 2), all finite, as float64.
 
     Raises:
-        CodecError: If they are neither.
+        CodecError: If `boxes` is neither.
     """
     shapes = _to_numpy(boxes, "boxes (N, 5) or quads (N, 4, 2)").astype(np.float64, copy=False)
     if shapes.shape == (0,):
@@ -51,10 +51,10 @@ def _to_numpy(values: Any, name: str) -> np.ndarray:
 
 
 def as_order(order: Any, boxes: int) -> LabelsN:
-    """Indices of boxes (K,), int64.
+    """Check and return indices of boxes (K,), as int64.
 
     Raises:
-        CodecError: If they are not whole numbers, or not of boxes that there are.
+        CodecError: If the indices are not whole numbers, or out of range.
     """
     found = _to_numpy(order, "order")
     if found.ndim != 1 or (len(found) and found.dtype.kind not in "iu"):
@@ -65,10 +65,10 @@ def as_order(order: Any, boxes: int) -> LabelsN:
 
 
 def as_labels(labels: Any, boxes: int, classes: int) -> LabelsN:
-    """A label (N,) for each box, int64.
+    """Check and return a label (N,) for each box, as int64.
 
     Raises:
-        CodecError: If they are not whole numbers, not as many as boxes, or beyond the classes.
+        CodecError: If the labels are not whole numbers, out of range, or not as many as the boxes.
     """
     found = _to_numpy(labels, "labels")
     if found.shape != (boxes,) or (boxes and found.dtype.kind not in "iu"):
@@ -79,7 +79,7 @@ def as_labels(labels: Any, boxes: int, classes: int) -> LabelsN:
 
 
 def check_sizes(image_size: Size, input_size: Size | None) -> None:
-    """Raises a `CodecError` unless both, where given, are (width, height) above zero."""
+    """Raise a `CodecError` unless both, where given, are (width, height) above zero."""
     for name, size in (("image_size", image_size), ("input_size", input_size)):
         if size is not None and not _is_size(size):
             raise CodecError(f"expected {name} as (width, height) in pixels, got {quoted(size)}")

@@ -1,4 +1,4 @@
-"""What every codec offers: it is a `Syntax`, some `Coordinates`, and what its source says of both."""
+"""The base class of all codecs: a codec has a `Syntax`, `Coordinates`, and a few methods of its own."""
 
 from __future__ import annotations
 
@@ -27,13 +27,21 @@ from rbox_formats.typing import BoxesOrQuadsN, LabelsN, NumbersN, ScoresN
 
 _ON_INVALID = get_args(OnInvalid)
 
-# Answers that every format takes for "no objects", without their spaces.
+# Answers that mean "no objects" in every format, without spaces.
 _NONE = ("[]", "therearenone.", "therearenone")
 
 
 @dataclass(frozen=True)
 class Codec(ABC):
-    """A text format of boxes. Frozen: a checkpoint carries it by `to_dict`, and `codecs.from_dict` makes it again."""
+    """A text format of boxes. A checkpoint stores it by `to_dict`, and `codecs.from_dict` restores it.
+
+    >>> from rbox_formats import codecs
+    >>> codec = codecs.get("plain")
+    >>> codec.encode([[50, 40, 30, 10, 0]], [0], ["ship"], image_size=(100, 80))
+    'ship[500,400,300,100,0]'
+    >>> codec.decode("ship[500,400,300,100,0]", ["ship"], image_size=(100, 80)).boxes.tolist()
+    [[50.0, 40.0, 30.0, 10.0, 0.0]]
+    """
 
     name: ClassVar[str]
 
@@ -55,21 +63,21 @@ class Codec(ABC):
 
     @property
     def empty_answer(self) -> str | None:
-        """The text for an image without objects, or None where the format has none: such images are not trained on."""
+        """The text for an image without objects, or None if the format has none: training then skips such images."""
         return None
 
     @property
     def holds_rotation(self) -> bool:
-        """Whether a turned box comes back as one; if not, the upright box around it is written."""
+        """Whether decoding returns turned boxes; if not, the upright box around an object is written."""
         return self.coordinates.holds_rotation
 
     @property
     def one_class(self) -> bool:
-        """Whether the prompt names the class and the text does not: `class_names` then holds that one name."""
+        """Whether the class is in the prompt and not in the text: `class_names` then holds that one name."""
         return self.syntax.names == "prompt"
 
     def facts(self) -> dict[str, str]:
-        """What a reader of the format must know, by topic: scale, rounding, clamp, axes, corners, angle, and so on."""
+        """Return what a reader of the format must know, by topic: scale, rounding, clamp, axes, corners, angle."""
         where = {"before": "before its boxes", "after": "after its box", "prompt": "in the prompt only"}
         return {
             **self.coordinates.facts(),
@@ -80,7 +88,7 @@ class Codec(ABC):
         }
 
     def question(self, class_names: Iterable[str]) -> str:
-        """The prompt for an image in which these classes are looked for."""
+        """Return the prompt that asks for objects of these classes."""
         return self.prompt.replace("{classes}", ", ".join(class_names))
 
     def encode(
@@ -93,19 +101,20 @@ class Codec(ABC):
         *,
         order: ArrayLike | None = None,
     ) -> str:
-        """Writes boxes as text.
+        """Write boxes as text.
 
         Args:
             boxes: (N, 5) in `le90`, or quads (N, 4, 2) as annotated; pixels of the image.
             labels: (N,) indices into `class_names`.
             class_names: The names to write.
             image_size: (width, height) of the image in pixels.
-            input_size: (width, height) of what the model sees, for formats in its pixels; None: the image's.
-            order: Indices of the boxes to write, one after the other. None: all, as `order` gives them.
+            input_size: (width, height) of the resized image that the model sees, for formats that count its pixels.
+                None: that of the image.
+            order: Indices of the boxes to write, in this order. None: all, in the order of the method `order`.
 
         Raises:
-            CodecError: If a box is not finite or far outside the image, a name cannot be written, or the format cannot
-                hold so many classes.
+            CodecError: If a box is not finite or far outside the image, a name cannot be written, or the format takes
+                one class and several are given.
         """
         classes, shapes, whose = self._given(boxes, labels, class_names, image_size, input_size)
         names = self._spelled(classes)
@@ -126,7 +135,7 @@ class Codec(ABC):
         *,
         by: Literal["category", "position"] = "category",
     ) -> np.ndarray:
-        """The order in which `encode` writes the boxes: indices (N,), fewer where the format leaves some out.
+        """Return the order in which `encode` writes the boxes: indices (N,), fewer where the format leaves some out.
 
         Args:
             boxes: As in `encode`.
@@ -134,11 +143,11 @@ class Codec(ABC):
             class_names: As in `encode`.
             image_size: As in `encode`.
             input_size: As in `encode`.
-            by: "category": the format's own, by class and within each by position. "position": by that alone, so that
-                a class that comes again is named again.
+            by: "category": the format's own order, by class and within each class by position. "position": by position
+                alone, so that the name of a class can occur several times.
 
         Raises:
-            CodecError: As `encode`, and if `by` is neither.
+            CodecError: For the reasons of `encode`, and if `by` is neither.
         """
         if by not in ("category", "position"):
             raise CodecError(f"expected an order by 'category' or 'position', got {quoted(by)}")
@@ -158,20 +167,21 @@ class Codec(ABC):
         on_invalid: OnInvalid = "warn",
         near_match: float | None = None,
     ) -> Decoded:
-        """Reads boxes from text, in time linear in its length.
+        """Read boxes from text, in time linear in its length.
 
         Args:
-            text: What the model wrote, special tokens included or not.
-            class_names: The names that count.
+            text: The model's answer, with or without its special tokens.
+            class_names: The class names that are accepted.
             image_size: (width, height) of the image in pixels.
-            input_size: (width, height) of what the model saw, for formats in its pixels; None: the image's.
-            on_invalid: What to do where pieces of the text give no box: "warn" (a `DecodeWarning`), "ignore", or
-                "raise". The pieces are in `rejected` with the first two.
-            near_match: Take an unknown name for the class that it resembles most, if the similarity (Levenshtein's,
-                normalised to 0..1) is at least this; each such piece is warned of. None: unknown names are rejected.
+            input_size: (width, height) of the resized image that the model saw, for formats that count its pixels.
+                None: that of the image.
+            on_invalid: What to do if pieces of the text give no box: "warn" (a `DecodeWarning`), "ignore", or "raise".
+                With "warn" and "ignore", the pieces are in `rejected`.
+            near_match: The similarity (Levenshtein's, normalised to 0..1) from which an unknown name is read as the
+                class that it resembles most; a warning lists such names. None: unknown names are rejected.
 
         Raises:
-            CodecError: With "raise", at the first piece that gives no box; names its position.
+            CodecError: With "raise", at the first piece that gives no box; the message has its position.
         """
         if on_invalid not in _ON_INVALID:
             raise CodecError(f"expected on_invalid among {', '.join(_ON_INVALID)}, got {quoted(on_invalid)}")
@@ -200,7 +210,7 @@ class Codec(ABC):
         *,
         near_match: float | None = None,
     ) -> StreamDecoder:
-        """A decoder for a text that arrives in pieces; see `decode` for the arguments."""
+        """Return a decoder for a text that arrives in pieces; see `decode` for the arguments."""
         check_sizes(image_size, input_size)
         return StreamDecoder(
             self.parser(class_names, near_match),
@@ -209,18 +219,18 @@ class Codec(ABC):
         )
 
     def grammar(self, class_names: Iterable[str], *, at_least_one: bool = False) -> str:
-        """One regular expression, without anchors, that matches every text that `encode` can write.
+        """Return one regular expression, without anchors, that matches every text that `encode` can write.
 
-        Of a text that it matches in full, `decode` rejects nothing. It uses only what regular expressions of automata
-        have (classes, groups, counts), so that engines for guided generation compile it.
+        `decode` rejects nothing of a text that it matches in full. It uses only classes, groups and counts, which
+        automata can express, so that engines for guided generation can compile it.
 
         Args:
             class_names: The names that may be written.
-            at_least_one: Leave out the answer for an image without objects, for engines that stop where a text could
-                end, as outlines-core 0.2 does: of a grammar that takes the empty text they would write just that.
+            at_least_one: Leave out the answer for an image without objects. Engines that stop as soon as a text may
+                end, such as outlines-core 0.2, would otherwise write an empty text wherever the grammar allows it.
 
         Raises:
-            CodecError: If a class name cannot be written, or there is none.
+            CodecError: If a class name cannot be written, or there are no class names.
         """
         names = self._checked(class_names)
         if not names:
@@ -231,19 +241,19 @@ class Codec(ABC):
         return f"(?:{boxes})?" if self.empty_answer is None else f"(?:{boxes}|{escape(self.empty_answer)})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Name and options, for JSON; `codecs.from_dict` takes it back."""
+        """Return the name and the options, for JSON; `codecs.from_dict` reads it."""
         return {"name": self.name, **dataclasses.asdict(self)}
 
-    # The steps behind these.
+    # The steps of these methods.
 
     def parser(self, class_names: Iterable[str], near_match: float | None) -> Parser:
-        """Reads one text."""
+        """Return a parser for one text."""
         if near_match is not None and not 0 <= near_match <= 1:
             raise CodecError(f"expected near_match as a similarity from 0 to 1, got {quoted(near_match)}")
         return Parser(self.syntax, self.coordinates.limits, self._checked(class_names), near_match)
 
     def decoded(self, found: Found, parser: Parser, text: str, image_size: Size, input_size: Size | None) -> Decoded:
-        """The result, once the whole text is read."""
+        """Return the result, once the whole text is read."""
         rejected = parser.rejected
         status: Status = "boxes"
         of_each_none = parser.says_none and not parser.rejected and not parser.is_cut
@@ -308,7 +318,7 @@ class Codec(ABC):
         return names
 
     def _numbers(self, boxes: BoxesOrQuadsN, image_size: Size, input_size: Size | None) -> NumbersN:
-        """The numbers of all boxes, each within what the format can hold."""
+        """Return the numbers of all boxes, each within the range of the format."""
         numbers = self.coordinates.to_numbers(boxes, image_size, input_size) + 0.0  # no negative zeros
         low, high = np.array(self.coordinates.limits).T
         inside = ((low <= numbers) & (numbers <= high)).all(axis=1)
@@ -320,18 +330,18 @@ class Codec(ABC):
         return numbers
 
     def _arranged(self, boxes: BoxesOrQuadsN, labels: LabelsN, class_names: ClassNames, numbers: NumbersN) -> LabelsN:
-        """The format's own order of writing."""
+        """Return the indices of the boxes in the format's own order."""
         by_name = sorted(range(len(class_names)), key=lambda label: self.rank(class_names[label]))
         ranks = np.empty(len(class_names), dtype=np.int64)
         ranks[by_name] = np.arange(len(class_names))
         return np.lexsort((*self.places(boxes, numbers), ranks[labels]))
 
     def rank(self, name: str) -> Any:
-        """What classes are sorted by."""
+        """Return the key by which classes are sorted."""
         return name.replace("-", " ").lower()
 
     def places(self, shapes: BoxesOrQuadsN, numbers: NumbersN) -> tuple[ScoresN, ...]:
-        """What boxes of a class are sorted by, the last first: here the upper, then the left end of the upright box."""
+        """Return the keys by which boxes of a class are sorted, the last key first: upper end, then left end."""
         corners = rbox_to_hbox(shapes)[:, :2] if shapes.ndim == 2 else shapes.min(axis=1)
         return corners[:, 0], corners[:, 1]
 

@@ -1,4 +1,4 @@
-"""Boxes as the numbers that a format writes, and back: scale, rounding, clamp, order of axes and corners, angle."""
+"""Convert boxes to the numbers of a format and back: scale, rounding, clamp, order of axes and corners, angle."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Rounding: TypeAlias = Literal["floor", "truncation", "nearest", "none"]
 
 _ROUNDING: dict[Rounding, Callable[[np.ndarray], np.ndarray]] = {
     "floor": np.floor,
-    "truncation": lambda values: np.trunc(np.round(values, 6)),  # 28.9999999 is a 29 that was computed
+    "truncation": lambda values: np.trunc(np.round(values, 6)),  # 28.9999999 is a 29 with a rounding error
     "nearest": np.rint,
-    "none": np.asarray,  # the text's own decimals round
+    "none": np.asarray,  # the number of decimals in the text rounds
 }
 
-#: Of a number that a format does not clamp: any place in or around an image.
+#: The limits of a number that a format does not clamp: any place in or around an image.
 FREE: Limits = (-99_999, 99_999)
 
 _SHAPES: dict[Shape, str] = {
@@ -61,38 +61,39 @@ class Coordinates(ABC):
     @property
     @abstractmethod
     def holds_rotation(self) -> bool:
-        """Whether a turned box comes back as one; if not, the upright box around it does."""
+        """Whether decoding returns turned boxes; if not, the upright boxes around them."""
 
     @abstractmethod
     def facts(self) -> dict[str, str]:
-        """What a reader of the format must know, by topic."""
+        """Return what a reader of the format must know, by topic."""
 
     @abstractmethod
     def to_numbers(self, shapes: BoxesOrQuadsN, image_size: Size, input_size: Size | None) -> NumbersN:
-        """(N, K) of boxes (N, 5) or quads (N, 4, 2) in pixels of the image."""
+        """Return the numbers (N, K) of boxes (N, 5) or quads (N, 4, 2) in pixels of the image."""
 
     @abstractmethod
     def to_shapes(self, numbers: NumbersN, image_size: Size, input_size: Size | None) -> BoxesOrQuadsN:
-        """Boxes (N, 5) in `le90`, or quads (N, 4, 2) where the format writes those; pixels of the image."""
+        """Return boxes (N, 5) in `le90`, or quads (N, 4, 2) where the format writes quads; in pixels of the image."""
 
 
 @dataclass(frozen=True)
 class Scaled(Coordinates):
-    """Coordinates that are multiples of a step along each axis, which is what all formats but Kosmos-2's have.
+    """Coordinates that are multiples of a step along each axis, as in all formats except Kosmos-2's.
 
     Attributes:
-        shape: Which numbers describe a box.
-        frame: What the scale is relative to.
-        scale: What a whole side, or a pixel of the input, counts.
-        rounding: Of a coordinate, after it is scaled.
-        clamp: The values that a coordinate is kept within, one by one; None: as they come.
-        clamp_sides: The same of w and h, where they may be longer than the image.
-        clamp_to_input: Whether a coordinate is kept within the input instead, from 0 to its last pixel.
-        centre: What is added to a number before it is scaled back; 0.5 takes a bin for its centre.
-        y_first: Whether y stands before x.
-        clockwise: The winding of a quad's corners, on the screen. They begin with the topmost, of equals the leftmost.
-        angle: The convention of the angle, where there is one; it is written in whole degrees.
-        angle_rounding: Of the angle.
+        shape: The numbers that describe a box.
+        frame: The length that the scale refers to.
+        scale: The number of units in a whole side, or in a pixel of the input.
+        rounding: How a scaled coordinate is rounded.
+        clamp: The range to which each coordinate is clamped; None: not clamped.
+        clamp_sides: The range to which w and h are clamped, if they may exceed that of the coordinates.
+        clamp_to_input: Whether a coordinate is clamped to the pixels of the input instead, from 0 to the last one.
+        centre: The number that is added before scaling back; 0.5 reads a bin as its centre.
+        y_first: Whether y comes before x.
+        clockwise: The winding of a quad's corners on the screen. The first one is the topmost; among equals, the
+            leftmost.
+        angle: The convention of the angle, if there is one; it is written in whole degrees.
+        angle_rounding: How the angle is rounded.
     """
 
     shape: Shape
@@ -110,7 +111,7 @@ class Scaled(Coordinates):
 
     @property
     def limits(self) -> tuple[Limits, ...]:
-        """Of the coordinates as clamped, of the angle its range."""
+        """The range of the clamped coordinates, and that of the angle."""
         limit = self.clamp or ((0, FREE[1]) if self.clamp_to_input else FREE)
         if not self._has_angle:
             return (limit,) * (8 if self.shape == "quad" else 4)
@@ -166,7 +167,7 @@ class Scaled(Coordinates):
             places = np.concatenate([centres, sides], axis=1)
         else:
             places = np.concatenate([centres - sides / 2, centres + sides / 2], axis=1)
-        # Centres and sides are scaled along the axes, the angle is the one in pixels: nothing is sheared.
+        # Centres and sides are scaled along the axes; the angle stays that in pixels, so that no box is sheared.
         scaled = places if self.frame == "input pixels" else self._scaled(places, image_size, input_size)
         numbers = self._whole(scaled, image_size, input_size).reshape(-1, 4)
         return np.column_stack([numbers, boxes[:, 4]])
@@ -192,13 +193,13 @@ class Scaled(Coordinates):
         return quad_to_rbox(rbox_to_quad(boxes) * step) if self.frame == "input pixels" else boxes
 
     def _with_whole_angles(self, boxes: BoxesN) -> BoxesN:
-        """In the format's convention. An angle rounded out of its range names the box from the other end: put back."""
+        """Convert boxes to the format's convention, and bring angles back that rounding put out of range."""
         boxes = convert(boxes, LE90, self.angle.degrees)
         whole = np.column_stack([boxes[:, :4], _ROUNDING[self.angle_rounding](boxes[:, 4])])
         return convert(whole, self.angle.degrees, self.angle.degrees)
 
     def _whole(self, places: np.ndarray, image_size: Size, input_size: Size | None) -> np.ndarray:
-        """Places (N, M, 2) rounded, clamped, and with their axes in the format's order."""
+        """Return places (N, M, 2) rounded, clamped, and with their axes in the format's order."""
         rounded = _ROUNDING[self.rounding](places)
         if self.clamp_sides is not None:
             rounded[:, 1] = np.clip(rounded[:, 1], *self.clamp_sides)
@@ -218,16 +219,16 @@ class Scaled(Coordinates):
         return f"{self.clamp[0]:g} to {self.clamp[1]:g}, number by number{sides}"
 
     def _scaled(self, places: np.ndarray, image_size: Size, input_size: Size | None) -> np.ndarray:
-        """Places (N, M, 2) in the format's units.
+        """Return places (N, M, 2) in the format's units.
 
-        What is floored is divided by the size of a bin, as LMMRotate does it. Else the product comes first: where the
-        number is a whole one, so is the quotient, and the far border of an image gets the last number.
+        With `floor`, places are divided by the size of a bin, as LMMRotate does. Otherwise they are first multiplied
+        and then divided, so that exact results stay exact, and the far border of an image gets the last number.
         """
         size, count = self._sides(image_size, input_size)
         return places / (size / count) if self.rounding == "floor" else places * count / size
 
     def _sides(self, image_size: Size, input_size: Size | None) -> tuple[np.ndarray, np.ndarray]:
-        """What the scale is relative to along x and y, in pixels of the image and in the format's units."""
+        """Return what x and y are divided by: in pixels of the image, and in the format's units."""
         size = np.array(image_size, dtype=np.float64)
         if self.frame == "input pixels":
             return size, np.array(input_size or image_size, dtype=np.float64) * self.scale
@@ -247,7 +248,7 @@ def _as_boxes(shapes: BoxesOrQuadsN) -> BoxesN:
 
 
 def as_hboxes(shapes: BoxesOrQuadsN) -> HBoxesN:
-    """The upright boxes around boxes or quads."""
+    """Return the upright boxes around boxes or quads."""
     if shapes.ndim == 2:
         return rbox_to_hbox(shapes)
     return np.concatenate([shapes.min(axis=1), shapes.max(axis=1)], axis=-1)

@@ -1,4 +1,4 @@
-"""What decoding a text gives."""
+"""The result of decoding a text."""
 
 from __future__ import annotations
 
@@ -15,23 +15,34 @@ OnInvalid: TypeAlias = Literal["warn", "ignore", "raise"]
 
 
 def joined_status(statuses: Iterable[str]) -> Status:
-    """The status of an image whose answer is several texts: the one that a reader must know of."""
+    """Return one status for an image whose answer is several texts: the first in the order below.
+
+    >>> joined_status(["boxes", "empty", "truncated"])
+    'truncated'
+    >>> joined_status(["boxes", "empty"])
+    'boxes'
+    """
     found = set(statuses)
     order: tuple[Status, ...] = ("truncated", "repeated", "failed", "boxes")
     return next((status for status in order if status in found), "empty")
 
 
 class DecodeWarning(UserWarning):
-    """Part of a text did not hold boxes and was left out."""
+    """Warn that part of a text did not hold boxes and was left out."""
 
 
 class Rejected(NamedTuple):
     """A piece of a text that gave no box.
 
+    >>> from rbox_formats import codecs
+    >>> decoded = codecs.get("plain").decode("tram[1,2,3,4,5]", ["ship"], image_size=(100, 80), on_invalid="ignore")
+    >>> decoded.rejected[0].start, decoded.rejected[0].end
+    (4, 15)
+
     Attributes:
-        start: Its first character.
-        end: One past its last.
-        reason: Why.
+        start: The index of its first character.
+        end: The index after its last character.
+        reason: Why it gave no box.
     """
 
     start: int
@@ -41,19 +52,26 @@ class Rejected(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """What a text says.
+    """The boxes that a text holds, and what else was found in it.
+
+    >>> from rbox_formats import codecs
+    >>> text = "ship[500,400,300,100,0][20"
+    >>> decoded = codecs.get("plain").decode(text, ["ship"], image_size=(100, 80), on_invalid="ignore")
+    >>> decoded.status, decoded.labels.tolist(), [text[piece.start : piece.end] for piece in decoded.rejected]
+    ('truncated', [0], ['[20'])
 
     Attributes:
-        shapes: Quads (N, 4, 2) float64 as written, or boxes (N, 5) for formats that write those; pixels of the image.
+        shapes: Quads (N, 4, 2) float64 as written, or boxes (N, 5) for formats that write boxes; in image pixels.
         labels: (N,) int64.
-        status: "boxes": at least one, and the text came to its end. "empty": it says that there are none.
-            "truncated": it stops in the middle; the complete boxes before are here. "failed": it says something, but
-            no box. ("repeated" is what a detector says of an answer that it stopped: no text alone tells that.)
-        rejected: The pieces left out, in the order of the text.
-        near_matches: (as written, as taken) for each name that is not a class, but near enough to one.
-        label_spans: (N, 2) int64, first character and one past the last of each box's label; both 0 in formats that
-            leave the class to the prompt.
-        number_spans: (N, K, 2) int64, the same of each of its coordinates, as a token where the format has tokens.
+        status: "boxes": the text is complete and has at least one box. "empty": the text says that there are no boxes.
+            "truncated": the text stops in the middle; the complete boxes before that are kept. "failed": the text has
+            content, but no box. "repeated" is set by a detector that stopped a repeating answer, never by `decode`.
+        rejected: The pieces that were left out, in the order of the text.
+        near_matches: (name as written, class name) for each name that is not a class but similar enough to one.
+        label_spans: (N, 2) int64: start and end (exclusive) of each box's label in the text; both 0 in formats whose
+            class is in the prompt.
+        number_spans: (N, K, 2) int64: start and end (exclusive) of each coordinate of each box; of its whole token in
+            formats that write coordinates as tokens.
     """
 
     shapes: BoxesOrQuadsN
@@ -66,7 +84,7 @@ class Decoded:
 
     @cached_property
     def boxes(self) -> BoxesN:
-        """(N, 5) float64, `le90`, pixels of the image: of quads, their minimum-area rectangles."""
+        """(N, 5) float64, `le90`, pixels of the image: for quads, their minimum-area rectangles."""
         return self.shapes if self.shapes.ndim == 2 else quad_to_rbox(self.shapes)
 
     @property

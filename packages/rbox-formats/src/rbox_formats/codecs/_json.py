@@ -10,13 +10,13 @@ from functools import cached_property
 from rbox_formats.codecs._syntax import Span, Syntax
 from rbox_formats.codecs._template import READ_ANY, reading
 
-#: What stands around and between the objects of a fenced list with an object a line, and such a list with none.
+#: The text around and between the objects of a fenced list with one object per line, and a fenced empty list.
 FENCE = ("```json\n[\n\t", "\n]\n```", ",\n\t")
 FENCED_NONE = "```json\n[]\n```"
 
 
 def spelled(name: str) -> str:
-    """A class name inside a JSON string."""
+    """Return a class name as written inside a JSON string."""
     return json.dumps(name, ensure_ascii=False)[1:-1]
 
 
@@ -24,26 +24,26 @@ def spelled(name: str) -> str:
 class JsonSyntax(Syntax):
     r"""A list of objects; `json_syntax` makes one.
 
-    An object is read whatever the order of its keys and whatever others it has, so long as it has the two; a fence of
-    three backticks around the list may be there or not.
+    An object is read if it has the two keys, in any order and among others. A fence of three backticks around the list
+    is optional.
     """
 
     key: str = ""
 
     @cached_property
     def box_expression(self) -> str:
-        """An object with both keys in it: looked up ahead, each at most once per object."""
+        """An expression for an object with both keys, each found by a lookahead at most once per object."""
         numbers = reading(self.box[self.box.index("[") :], self.number)
         label = r'[^{}]*?"label"\s*+:\s*+"(?P<name>(?:[^"\\{}\n]|\\[^\n{}])*+)"'
         return rf'\{{(?=[^{{}}]*?"{self.key}"\s*+:\s*+{numbers})(?={label})[^{{}}]*+\}}'
 
     @cached_property
     def junk(self) -> str:
-        """Words outside of objects."""
+        """An expression for words outside of objects."""
         return r"<[^<>]*+>?|[^\s<{}\[\],`][^<{}\[\],`]*+|."
 
     def named(self, match: re.Match[str]) -> tuple[str, Span]:
-        """The label, its JSON escapes undone."""
+        """Return the label with its JSON escapes resolved, and its place."""
         written, span = super().named(match)
         try:
             return json.loads(f'"{written}"'), span
@@ -51,16 +51,16 @@ class JsonSyntax(Syntax):
             return written, span
 
     def coordinates(self, broken: str) -> str | None:
-        """The list under the key: a key or a label may hold digits too."""
+        """Return the list under the key, because a key or a label may hold digits too."""
         found = re.search(rf'"{self.key}"\s*+:\s*+\[([^\]]*+)', broken)
         return found[1] if found else None
 
     def bare(self, text: str) -> str:
-        """Without the fence as well, cut short or not."""
+        """Return the text without its code fence too, complete or cut short."""
         return super().bare(text).replace("```json", "").replace("`", "")
 
     def is_cut(self, rest: str, *, begun: bool, opening: str) -> bool:
-        """See `Syntax.is_cut`; objects without a list around them need none to be closed."""
+        """Return whether the text stops in the middle; objects without a list around them need no closing bracket."""
         bare = self.bare(rest)
         if begun and (bare.lstrip(",").startswith("]") or (not bare and "[" not in self.bare(opening)[:1])):
             return False
@@ -70,14 +70,14 @@ class JsonSyntax(Syntax):
 
 
 def json_syntax(key: str, count: int, before: str, after: str, between: str) -> JsonSyntax:
-    """The syntax of a list of objects.
+    """Return the syntax of a JSON list of objects.
 
     Args:
-        key: The name of the numbers.
-        count: How many there are.
-        before: What opens the list.
-        after: What closes it.
-        between: What stands between two objects.
+        key: The key of the list of numbers.
+        count: The number of numbers in that list.
+        before: The text that opens the list of objects.
+        after: The text that closes the list of objects.
+        between: The text between two objects.
     """
     return JsonSyntax(
         box=f'{{"{key}": [{", ".join(["%d"] * count)}]',

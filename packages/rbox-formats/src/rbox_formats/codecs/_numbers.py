@@ -1,4 +1,4 @@
-"""The numbers of many boxes at once, with their places in the text."""
+"""Parse the numbers of many boxes at once, with their places in the text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rbox_formats.typing import NumbersN, NumberSpansN
 
 
 def any_numbers(boxes: Sequence[re.Match[str]], count: int) -> tuple[NumbersN, NumberSpansN]:
-    """Of matches whose groups 1 to `count` are numbers: their values (N, K) and places (N, K, 2)."""
+    """Return the values (N, K) and places (N, K, 2) of the numbers in matches, groups 1 to `count` of each."""
     written = chain.from_iterable(match.groups()[:count] for match in boxes)
     numbers = np.fromiter(map(float, written), dtype=np.float64).reshape(-1, count)
     spans = np.array([match.regs[1 : count + 1] for match in boxes], dtype=np.int64)
@@ -20,10 +20,10 @@ def any_numbers(boxes: Sequence[re.Match[str]], count: int) -> tuple[NumbersN, N
 
 
 def whole_numbers(boxes: Sequence[re.Match[str]], count: int, text: str) -> tuple[NumbersN, NumberSpansN]:
-    """The same of matches in which the only digits are those of `count` whole numbers, up to nine each.
+    """Return the same for matches whose only digits are `count` whole numbers of at most nine digits each.
 
-    Three times as fast: all runs of digits in the text are found at once, and each box takes the first ones from its
-    start on.
+    It is three times as fast: all runs of digits in the text are found at once, and each box takes the first `count`
+    runs from its start on.
     """
     starts = np.array([match.start() for match in boxes], dtype=np.int64)
     # A space at either end, so that each run begins and ends within the text.

@@ -1,4 +1,4 @@
-"""Checking a codec's options when it is made."""
+"""Check a codec's options when it is made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rbox_formats.errors import CodecError, quoted
 
 
 def one_of(codec: Any, option: str, choices: Collection[Any]) -> None:
-    """Raises a `CodecError` unless the codec's option is one of the choices, of their type: True is not 1."""
+    """Raise a `CodecError` unless a codec's option is one of the choices, and of their type: True is not 1."""
     value = getattr(codec, option)
     if not any(type(value) is type(choice) and value == choice for choice in choices):
         listed = ", ".join(map(repr, choices))

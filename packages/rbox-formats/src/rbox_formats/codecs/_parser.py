@@ -1,4 +1,4 @@
-"""Reading a text, whole or as it arrives: one pass over its units, which remembers the name that boxes belong to."""
+"""Read a text, whole or as it arrives: one pass over its units, which remembers the name that boxes belong to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rbox_formats.codecs._syntax import Span, Syntax, end_of, may_be_token, star
 from rbox_formats.errors import quoted
 from rbox_formats.typing import LabelsN, NumbersN, NumberSpansN, SpansN
 
-# So many characters of a text's beginning tell whether a list was opened.
+# How many characters at a text's beginning show whether a list was opened.
 _OPENING = 32
 
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?")
@@ -24,10 +24,10 @@ class Found(NamedTuple):
     """Boxes as read, in the order of the text.
 
     Attributes:
-        numbers: (N, K) as written.
-        labels: (N,).
-        label_spans: (N, 2) in the whole text.
-        number_spans: (N, K, 2) in the whole text.
+        numbers: (N, K), as written.
+        labels: (N,), indices into the class names.
+        label_spans: (N, 2), start and end of each label in the whole text.
+        number_spans: (N, K, 2), start and end of each number in the whole text.
     """
 
     numbers: NumbersN
@@ -44,7 +44,7 @@ class _Name(NamedTuple):
 
 
 class _Owner(NamedTuple):
-    """The name and label of the boxes of one scan from the `start`th on."""
+    """A name and its label, which hold for the boxes of one scan from index `start` on."""
 
     start: int
     label: int | None
@@ -55,11 +55,11 @@ class Parser:
     """The state between two pieces of one text.
 
     Attributes:
-        rejected: What gave no box, in the order in which that was known.
-        near_matches: Names that were taken for a class's: as written, as taken.
-        ended: Whether a token that ends the text has come.
-        says_none: Whether the word for a class without boxes has come.
-        is_cut: Whether the text stops in the middle; known once it is at its end.
+        rejected: The pieces that gave no box, in the order in which they were found.
+        near_matches: Names that were read as the most similar class: (as written, class name).
+        ended: Whether a token that ends the text was read.
+        says_none: Whether the word for a class without boxes was read.
+        is_cut: Whether the text stops in the middle; known at its end.
     """
 
     def __init__(
@@ -68,15 +68,15 @@ class Parser:
         self._syntax = syntax
         self._low, self._high = np.array(limits, dtype=np.float64).T
         if len(limits) == 5:
-            self._low[4], self._high[4] = -np.inf, np.inf  # an angle beyond its range names a box all the same
+            self._low[4], self._high[4] = -np.inf, np.inf  # an angle out of its range still describes a box
         self._class_names = class_names
         self._near_match = near_match
         self._labels: dict[str, int | None] = {}  # of the names seen so far
-        self._near: set[str] = set()  # those of them that are no class's own
-        # The name in force, and whether anything came of it.
+        self._near: set[str] = set()  # those of them that are not a class name
+        # The name that the next boxes belong to, and whether it had any.
         self._name, self._name_is_used = _Name(), True
         self._label: int | None = 0 if syntax.names == "prompt" else None
-        self._started = False  # whether anything but tokens that begin a text has come
+        self._started = False  # whether anything except opening tokens was read
         self._begun, self._opening = False, ""
         self.rejected: list[Rejected] = []
         self.near_matches: dict[str, str] = {}
@@ -85,16 +85,16 @@ class Parser:
         self.is_cut = False
 
     def scan(self, text: str, offset: int = 0, *, final: bool) -> tuple[Found, int]:
-        """Reads on.
+        """Read on from where the last call stopped.
 
         Args:
-            text: What has come and was not read yet.
-            offset: Where it stands in the whole text.
-            final: Whether nothing more will come. If something may, reading stops behind the last complete box: no
-                beginning of a box holds a complete one, so what comes cannot change what was read up to there.
+            text: The part of the text that has arrived and was not read yet.
+            offset: The index of its first character in the whole text.
+            final: Whether the text is complete. If not, reading stops after the last complete box. This is safe: no
+                beginning of a box contains a complete box, so later text cannot change what was read up to there.
 
         Returns:
-            The boxes, and how many characters were read.
+            The boxes, and the number of characters that were read.
         """
         start = 0 if self._started else start_of(text)
         if not self._started and not final and may_be_token(text[start:]):
@@ -114,8 +114,8 @@ class Parser:
         boxes: list[re.Match[str]] = []
         owners = [_Owner(0, self._label, self._name)]
         last: re.Match[str] | None = None  # box, or the word for none
-        broken: tuple[int, ...] = ()  # where the last broken one behind it begins and ends
-        open_name = False  # whether the text ends in a name that could go on
+        broken: tuple[int, ...] = ()  # where the last broken box after it begins and ends
+        open_name = False  # whether the text ends in a name that could continue
         for match in matches:
             kind = kinds.get(match.lastindex)
             if kind == "box":
@@ -145,7 +145,7 @@ class Parser:
             elif kind == "junk":
                 self._reject(match, offset, _why_junk(match[0]))
         self._begun |= last is not None
-        # A box's match may have taken the separator behind it along, which tells whether a text was cut.
+        # A box's match may include the separator after it, which shows whether a text was cut.
         rest = syntax.end_of_box(last) if last else start
         self._opening = (self._opening + text[start : None if final else rest]).lstrip()[:_OPENING]
         if final:
@@ -154,7 +154,7 @@ class Parser:
         return self._found(boxes, owners, text, offset), rest
 
     def _is_cut(self, text: str, rest: int, broken: tuple[int, ...], *, open_name: bool) -> bool:
-        """Whether what stands behind the last box, or from the last broken one on, is the beginning of more."""
+        """Return whether the text after the last box, or from the last broken one on, begins another box."""
         if open_name:
             return self._begins_a_class(self._name.written)
         starts = [(rest, self._begun), *((place, True) for place in broken)]
@@ -163,7 +163,7 @@ class Parser:
     def _found(self, boxes: list[re.Match[str]], owners: list[_Owner], text: str, offset: int) -> Found:
         numbers, number_spans = self._syntax.numbers(boxes, text)
         counts = np.diff([*(owner.start for owner in owners), len(boxes)])
-        # A name that is no class has no boxes here, whatever stands for its label.
+        # A name that is not a class has no boxes here, whatever its label is.
         labels = np.array([-1 if owner.label is None else owner.label for owner in owners], dtype=np.int64)
         spans = np.array([owner.name.span for owner in owners], dtype=np.int64)
         found = Found(
@@ -186,7 +186,7 @@ class Parser:
         return found
 
     def _note_near(self, owners: list[_Owner], counts: np.ndarray, kept: np.ndarray) -> None:
-        """Notes the names that were taken for a class's, where a box came of it."""
+        """Note the names that were read as the class nearest to them, if a box came of it."""
         for owner, start, count in zip(owners, np.cumsum(counts) - counts, counts, strict=True):
             if owner.label is not None and owner.name.written in self._near and kept[start : start + count].any():
                 self.near_matches[owner.name.written] = self._class_names[owner.label]
@@ -240,13 +240,13 @@ def _why_junk(text: str) -> str:
 
 
 def _nearest(written: str, class_names: ClassNames, similarity: float) -> int | None:
-    """The label of the name most like the one written, from a similarity in 0..1 on (Levenshtein's, normalised)."""
+    """Return the label most like the written name, if it is similar enough (Levenshtein, normalised to 0..1)."""
     from rapidfuzz import process
     from rapidfuzz.distance import Levenshtein
 
     def plain(text: str) -> str:
         return text.replace("-", " ").replace("_", " ").casefold().strip()
 
-    # Not by rapidfuzz's own cut-off, which rounding puts above a similarity that is reached exactly.
+    # Not by rapidfuzz's own cut-off, which by rounding can exceed a similarity that is reached exactly.
     best = process.extractOne(written, class_names, processor=plain, scorer=Levenshtein.normalized_similarity)
     return None if best is None or best[1] < similarity - 1e-9 else int(best[2])

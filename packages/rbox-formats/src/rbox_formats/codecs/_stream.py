@@ -1,4 +1,4 @@
-"""Boxes while a text arrives, piece by piece."""
+"""Decode boxes while a text arrives, piece by piece."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ from rbox_formats.codecs._decoded import Decoded
 from rbox_formats.codecs._parser import Found, Parser
 from rbox_formats.typing import BoxesOrQuadsN, NumbersN
 
-# Once so many characters have come without a box, the next attempt waits until there are an eighth more of them: the
-# time stays linear in the length, whatever the text is.
+# After this many characters without a box, the next attempt waits until there are an eighth more of them, so that the
+# time stays linear in the length of any text.
 _PATIENCE = 256
 
 
 class StreamedBox(NamedTuple):
     """One box, as soon as its text is complete.
 
+    >>> from rbox_formats import codecs
+    >>> [found] = codecs.get("plain").stream(["ship"], image_size=(100, 80)).feed("ship[500,400,300,100,0];")
+    >>> found.box.tolist(), found.label
+    ([50.0, 40.0, 30.0, 10.0, 0.0], 0)
+
     Attributes:
         box: (5,) `le90`, pixels of the image.
         quad: (4, 2) as written, or None for formats that write boxes.
         label: An index into the class names.
-        label_span: First character and one past the last of its label, in the whole text.
-        number_spans: (K, 2), the same of each of its coordinates.
+        label_span: Start and end (exclusive) of its label in the whole text.
+        number_spans: (K, 2), start and end (exclusive) of each coordinate in the whole text.
     """
 
     box: np.ndarray
@@ -36,7 +41,7 @@ class StreamedBox(NamedTuple):
 
 
 class StreamDecoder:
-    """Takes a text as it arrives and gives each box once, as soon as it is complete; `Codec.stream` makes one.
+    """A decoder that takes a text as it arrives and returns each box once, when it is complete; see `Codec.stream`.
 
     >>> from rbox_formats import ClassNames, codecs
     >>> decoder = codecs.get("florence2").stream(ClassNames(["ship"]), image_size=(1000, 1000))
@@ -54,7 +59,13 @@ class StreamDecoder:
         to_shapes: Callable[[NumbersN], BoxesOrQuadsN],
         finish: Callable[[Found, Parser, str], Decoded],
     ) -> None:
-        """Args: what reads the text; numbers to boxes or quads of the image; the result of what was found in a text."""
+        """Make a decoder.
+
+        Args:
+            parser: The parser of the text.
+            to_shapes: Converts numbers (N, K) to boxes or quads of the image.
+            finish: Makes the result from what was found in the whole text.
+        """
         self._parser, self._to_shapes, self._finish = parser, to_shapes, finish
         self._chunks: list[str] = []
         self._pending: list[str] = []
@@ -65,7 +76,7 @@ class StreamDecoder:
         self._closed = False
 
     def feed(self, chunk: str) -> list[StreamedBox]:
-        """Takes the next piece of the text, of any length; returns the boxes that it completes."""
+        """Take the next piece of the text, of any length, and return the boxes that it completes."""
         if self._parser.ended or self._closed:
             return []
         self._chunks.append(chunk)
@@ -74,7 +85,7 @@ class StreamDecoder:
         return self._scan(final=False) if self._pending_length >= self._next_attempt else []
 
     def close(self) -> Decoded:
-        """The whole text's result, as `Codec.decode` gives it (without warnings); boxes not given before are in it."""
+        """Return the result of the whole text, as `Codec.decode` does (without warnings), with all boxes."""
         if not (self._parser.ended or self._closed):
             self._scan(final=True)
         self._closed = True

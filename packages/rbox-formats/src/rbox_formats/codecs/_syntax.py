@@ -1,4 +1,4 @@
-"""How a format strings boxes and names together: a table of literals, from which come writer, reader and grammar.
+"""How a format joins boxes and names: a table of literals, from which writer, reader and grammar are made.
 
 names before boxes     before_name ship after_name before_boxes BOX between_boxes BOX after_boxes between_groups ...
 names after boxes      before_boxes BOX before_name ship after_name between_boxes ... after_boxes
@@ -31,7 +31,7 @@ from rbox_formats.typing import NumbersN, NumberSpansN
 Span: TypeAlias = tuple[int, int]
 Unit: TypeAlias = Literal["box", "name", "broken", "none", "junk"]
 
-#: What ends an answer, and what stands around it, in the tokenizers of the models that write these formats.
+#: The tokens that end an answer, and those around it, in the tokenizers of the models that write these formats.
 END = (
     "</s>",
     "<|im_end|>",
@@ -46,31 +46,31 @@ END = (
 IGNORED = ("<s>", "<pad>", "<bos>")
 
 
-# One of them is in each of those; looked for first, since they are rare where "<" is not.
+# Each of those tokens has one of these strings, which are searched first, since they are rarer than "<".
 _END_MARKS = ("/", "|", "eos", "end_of")
 _LEADING = re.compile("(?:" + "|".join([r"\s++", *map(re.escape, (*END, *IGNORED))]) + ")*+")
 
 
 def start_of(text: str) -> int:
-    """Where a text begins: behind the tokens that only begin it. Florence-2's answers start with `</s>`."""
+    """Return where a text begins: after its opening tokens. Florence-2's answers start with `</s>`."""
     match = _LEADING.match(text)
     return match.end() if match else 0
 
 
 def end_of(text: str, start: int = 0) -> int:
-    """Where the first token that ends a text stands, from `start` on; its length if there is none."""
+    """Return where the first token that ends a text stands, from `start` on, or the text's length if there is none."""
     if not any(mark in text for mark in _END_MARKS):
         return len(text)
     return min((at for token in END if (at := text.find(token, start)) >= 0), default=len(text))
 
 
 def may_be_token(text: str) -> bool:
-    """Whether more characters could make a token of a text, one that begins or ends another."""
+    """Return whether more characters could complete a token that begins or ends a text."""
     return any(token.startswith(text) for token in (*END, *IGNORED))
 
 
 def as_given(name: str) -> str:
-    """A class name as it is in the list."""
+    """Return a class name unchanged."""
     return name
 
 
@@ -80,15 +80,15 @@ class Syntax:
 
     Attributes:
         box: The template of a box; see `_template`.
-        broken: An expression for what begins like a box, to be tried where `box` does not match.
-        names: Where the class name stands.
-        spell: How a class name is written.
-        stop: Characters that no name holds, as they end it.
-        number: The expression of a number when a text is read.
-        token: How much of the token around a number belongs to its span: characters before it, and after it.
-        boundary: What must follow a box whose template does not end by itself; an expression.
-        ignored: More pieces that carry nothing.
-        none: What stands in the place of a class's boxes where it has none; read, never written.
+        broken: An expression for text that begins like a box, tried where `box` does not match.
+        names: Where the class name is: before the boxes, after them, or in the prompt.
+        spell: The function that spells a class name.
+        stop: Characters that end a name, and so cannot be in one.
+        number: The expression for a number in reading.
+        token: The numbers of characters before and after a number that belong to its token, and so to its span.
+        boundary: An expression for what must follow a box whose template has no end of its own.
+        ignored: More pieces of text that carry no content.
+        none: The word in place of the boxes of a class that has none; it is read, but never written.
     """
 
     box: str
@@ -108,18 +108,18 @@ class Syntax:
     ignored: tuple[str, ...] = ()
     none: str = ""
 
-    #: How many characters of a name are read at most.
+    #: The length of a name up to which it is read, in characters.
     longest_name: ClassVar[float] = float("inf")
 
     @cached_property
     def count(self) -> int:
-        """K, the numbers of a box."""
+        """K, the number of numbers in a box."""
         return len(literals(self.box)) - 1
 
     # Writing.
 
     def write(self, boxes: Sequence[tuple[float, ...]], names: Sequence[str]) -> str:
-        """The text of boxes and their names as spelled, in their order; at least one."""
+        """Return the text of boxes and their names as spelled, in their order; at least one."""
         written = [self.box % numbers for numbers in boxes]
         if self.names == "after":
             items = [box + self.before_name + name + self.after_name for box, name in zip(written, names, strict=True)]
@@ -144,9 +144,9 @@ class Syntax:
     # The grammar.
 
     def grammar(self, names: Sequence[str], limits: Sequence[tuple[float, float]]) -> str:
-        """An expression for the texts of one box or more, of names as spelled.
+        """Return an expression for the texts of one box or more, given the names as spelled.
 
-        A box stands in it twice and no more: engines make states of each copy.
+        It contains the expression of a box only twice, since engines make states for each copy.
         """
         box = strict(self.box, limits)
         name = f"(?:{'|'.join(escape(name) for name in names)})"
@@ -165,9 +165,9 @@ class Syntax:
 
     @cached_property
     def units(self) -> re.Pattern[str]:
-        """What a text is made of, one unit after the other; each character belongs to one, in one way only.
+        """An expression for one unit of a text; each character belongs to exactly one unit.
 
-        A box has groups 1 to K, its numbers; a name has the group `name`, within the box where that holds it.
+        A box has its numbers as groups 1 to K; a name is the group `name`, inside the box if the box contains it.
         """
         between = rf"(?:\s*+{escape(self.between_boxes)})?" if self.between_boxes.strip() else ""
         kinds = [self.box_expression + between, f"(?P<broken>{self.broken})", rf"\s++|{'|'.join(self._skipped)}"]
@@ -179,7 +179,7 @@ class Syntax:
 
     @cached_property
     def kinds(self) -> dict[int | None, Unit]:
-        """What a match of `units` is, by its `lastindex`; pieces that carry nothing have none."""
+        """The kind of a match of `units`, by its `lastindex`; pieces without content have no kind."""
         index = self.units.groupindex
         kinds: dict[int | None, Unit] = {self.count: "box", index["broken"]: "broken", index["junk"]: "junk"}
         if self.names != "prompt":
@@ -190,7 +190,7 @@ class Syntax:
 
     @property
     def box_may_grow(self) -> bool:
-        """Whether a box at the end of what has come may turn out to have more letters in its name."""
+        """Whether the name of a box at the end of the text so far may still get more letters."""
         return self.names == "after" and self.name_may_grow
 
     @property
@@ -200,7 +200,7 @@ class Syntax:
 
     @cached_property
     def box_expression(self) -> str:
-        """A box, with its name where that stands behind it."""
+        """An expression for a box, with its name if that comes after it."""
         box = reading(self.box, self.number) + self.boundary
         return rf"{box}\s*+{self._spaced(self.before_name)}{self.name_expression}" if self.names == "after" else box
 
@@ -209,7 +209,7 @@ class Syntax:
         return re.compile(self.box_expression, re.DOTALL)
 
     def end_of_box(self, match: re.Match[str]) -> int:
-        """Where the box of a match ends, without the separator behind it."""
+        """Return where the box of a match ends, without the separator after it."""
         box = self._box_alone.match(match.string, match.start())
         return box.end() if box else match.end()
 
@@ -218,18 +218,18 @@ class Syntax:
         return self.number == READ_WHOLE and not any(map(str.isdigit, "".join(literals(self.box))))
 
     def numbers(self, boxes: Sequence[re.Match[str]], text: str) -> tuple[NumbersN, NumberSpansN]:
-        """The numbers of matches in a text: values (N, K), and places (N, K, 2), as tokens."""
+        """Return the numbers of matches in a text: values (N, K), and places (N, K, 2), as tokens."""
         whole = self._has_whole_numbers_only
         numbers, spans = whole_numbers(boxes, self.count, text) if whole else any_numbers(boxes, self.count)
         before, behind = self.token
         return numbers, spans + np.array([-before, behind])
 
     def coordinates(self, broken: str) -> str | None:
-        """The part of a broken box that holds its numbers, None where it has no such part."""
+        """Return the part of a broken box that holds its numbers, or None where it has no such part."""
         return broken
 
     def named(self, match: re.Match[str]) -> tuple[str, Span]:
-        """The name in a match, without the spaces around it, and its place."""
+        """Return the name in a match, without the spaces around it, and its place."""
         name, start = match["name"], match.start("name")
         words = name.strip()
         start += len(name) - len(name.lstrip())
@@ -237,7 +237,7 @@ class Syntax:
 
     @cached_property
     def name_expression(self) -> str:
-        """A name, with what stands around it where that is more than space."""
+        """An expression for a name, with the literals around it unless those are only spaces."""
         stop = re.escape(self.stop)
         if self.name_may_grow:
             return rf"(?P<name>[^{stop}\s][^{stop}]*+)"
@@ -246,12 +246,12 @@ class Syntax:
 
     @cached_property
     def junk(self) -> str:
-        """What is nothing else: a tag, cut short or not, or words up to what may begin something."""
+        """An expression for anything else: a tag, complete or cut short, or words up to what may begin a unit."""
         return rf"<[^<>]*+>?|[^\s<\[{{(][^<\[{{({re.escape(self.stop)}]*+|."
 
     @cached_property
     def _skipped(self) -> list[str]:
-        """Tags and punctuation that only hold a text together, the longest first."""
+        """Tags and punctuation that have no content of their own, the longest first."""
         around = (self.before_boxes, self.between_boxes, self.after_boxes, self.between_groups, self.after_name)
         found = {piece for literal in around for piece in re.findall(r"<[^<>]*>|[^\w\s<]", literal)}
         by_length = sorted({*found, *self.ignored, *IGNORED}, key=lambda piece: (-len(piece), piece))
@@ -261,22 +261,22 @@ class Syntax:
     def _spaced(literal: str) -> str:
         return "".join(rf"{escape(word)}\s*+" for word in literal.split())
 
-    # Telling a text that was cut short.
+    # Detecting a text that was cut short.
 
     def bare(self, text: str) -> str:
-        """A text without its spaces and the tokens that say nothing."""
+        """Return a text without spaces and without the tokens that carry no box."""
         text = "".join(text.split())
         for token in IGNORED:
             text = text.replace(token, "")
         return text
 
     def is_cut(self, rest: str, *, begun: bool, opening: str) -> bool:
-        """Whether a text stops in the middle.
+        """Return whether a text stops in the middle.
 
         Args:
-            rest: What stands behind its last box, or all of it where there is none.
-            begun: Whether there is one.
-            opening: The text's first characters.
+            rest: The text after its last box, or all of it if there is no box.
+            begun: Whether there is a box.
+            opening: The first characters of the text.
         """
         bare = self.bare(rest)
         if begun and bare == self.bare(self.after_boxes):
@@ -307,7 +307,7 @@ class Syntax:
 
     @cached_property
     def _groups(self) -> list[list[str]]:
-        """How a group of boxes may begin, where a name stands before it."""
+        """The ways in which a group of boxes may begin, in formats with the name before the boxes."""
         head = [*self._name, self.before_boxes]
         bodies = [pieces(self.box), *([[self.none]] if self.none else [])]
         return [[*head, *body] for body in bodies] if self.names == "before" else []

@@ -1,8 +1,8 @@
-"""One template of a box, such as "[%d, %d, %d, %d]", as three regular expressions.
+"""Make regular expressions from the template of a box, such as "[%d, %d, %d, %d]".
 
-A template has a slot for each number in printf's way: `%d`, `%04d` (padded with zeros), `%.2f` (decimals). From it
-come the expression that reads a box, the one that a grammar holds, and the one of all its beginnings, which tells a
-text that was cut short.
+A template has a slot for each number, as in printf: `%d`, `%04d` (padded with zeros), `%.2f` (decimals). From it come
+the expression that reads a box, the one for a grammar, and one for all its beginnings, which detects a text that was
+cut short.
 """
 
 from __future__ import annotations
@@ -12,32 +12,32 @@ from collections.abc import Sequence
 
 _SLOT = re.compile(r"%(?:0([0-9])|\.([0-9]))?[df]")
 
-# No run of digits is longer: int() and float() stay fast, and a number that long is no coordinate.
+# The longest run of digits that is read, since no coordinate is longer, and int() and float() stay fast.
 READ_WHOLE = r"[0-9]{1,9}"
 READ_ANY = r"-?[0-9]{1,9}(?:\.[0-9]{0,9})?"
 
 
 def escape(literal: str) -> str:
-    """The literal in a regular expression; only what needs it is escaped, in the way that all engines share."""
+    """Return a literal for a regular expression, escaping only what every engine escapes alike."""
     return re.sub(r"([\\.^$*+?{}\[\]|()])", r"\\\1", literal)
 
 
 def literals(template: str) -> list[str]:
-    """The K + 1 pieces of text around a template's K slots."""
+    """Return the K + 1 pieces of text around a template's K slots."""
     return _SLOT.split(template)[::3]
 
 
 def slots(template: str) -> list[str]:
-    """The slots themselves."""
+    """Return the K slots of a template."""
     return [match[0] for match in _SLOT.finditer(template)]
 
 
 def reading(template: str, number: str) -> str:
-    """An expression that finds a box, with a group for each number and any space between the pieces.
+    """Return an expression that finds a box, with a group for each number and any space between the pieces.
 
     Args:
-        template: The box.
-        number: The expression of a number.
+        template: The template of the box.
+        number: The expression for a number.
     """
     expression = rf"({number})".join(_spaced(piece) for piece in literals(template))
     return expression.removesuffix(_SPACE)
@@ -48,7 +48,7 @@ _SPACE = r"\s*+"
 
 
 def _spaced(literal: str) -> str:
-    """With any space around what brackets and separates numbers, and none inside a token such as <loc_12>."""
+    """Allow any space around brackets and separators of numbers, but none inside a token such as <loc_12>."""
     expression = ""
     for character in literal:
         if character in ",;|)]}" and not expression.endswith(_SPACE):
@@ -60,14 +60,14 @@ def _spaced(literal: str) -> str:
 
 
 def strict(template: str, limits: Sequence[tuple[float, float]]) -> str:
-    """An expression that matches exactly what the template writes of numbers within their limits."""
+    """Return an expression that matches exactly what the template writes for numbers within their limits."""
     pieces = [escape(piece) for piece in literals(template)]
     numbers = [number_within(slot, *limit) for slot, limit in zip(slots(template), limits, strict=True)]
     return pieces[0] + "".join(number + piece for number, piece in zip(numbers, pieces[1:], strict=True))
 
 
 def number_within(slot: str, low: float, high: float) -> str:
-    r"""An expression for the numbers from `low` to `high` as a slot writes them.
+    r"""Return an expression for the numbers from `low` to `high` as a slot writes them.
 
     >>> number_within("%d", 0, 999)
     '(?:[0-9]|[1-9][0-9]|[1-9][0-9]{2})'
@@ -91,14 +91,14 @@ def number_within(slot: str, low: float, high: float) -> str:
 
 
 def _whole_below(bound: int, width: int) -> list[str]:
-    """Expressions that together match 0 to `bound - 1`, with the leading zeros that `width` asks for."""
+    """Return expressions that together match 0 to `bound - 1`, with the leading zeros that `width` asks for."""
     if width and bound >= 10**width:
         return [_digits(width)]
     digits = str(bound).zfill(width)
     lengths = () if width else range(1, len(digits))
     choices = ["[0-9]" if length == 1 else f"[1-9]{_digits(length - 1)}" for length in lengths]
     for place, digit in enumerate(digits):
-        # Equal up to this place, less at it, anything behind it.
+        # Equal up to this digit, less at it, anything after it.
         least = 1 if place == 0 and len(digits) > 1 and not width else 0
         most = int(digit) - 1
         if most >= least:
@@ -112,23 +112,23 @@ def _digits(count: int) -> str:
 
 
 class Pattern(str):
-    """A regular expression where a literal could stand."""
+    """A regular expression in place of a literal."""
 
 
 NUMBER = Pattern("[-0-9.]+")
 
 
 def pieces(template: str) -> list[str]:
-    """A template's literals with `NUMBER` in the place of its slots."""
+    """Return a template's literals with `NUMBER` in place of its slots."""
     first, *rest = literals(template)
     return [first, *(piece for literal in rest for piece in (NUMBER, literal))]
 
 
 def beginnings(parts: Sequence[str]) -> str:
-    """An expression that matches every beginning of a text without its spaces, the empty and the whole one included.
+    """Return an expression for every beginning of a text without spaces, from the empty to the whole text.
 
     Args:
-        parts: Literals and `Pattern`s in their order.
+        parts: Literals and `Pattern`s, in order.
     """
     expression = ""
     for part in reversed(parts):

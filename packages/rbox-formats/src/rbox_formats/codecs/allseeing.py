@@ -2,7 +2,7 @@
 
     <ref>bridge</ref><box>[[512, 90, 490, 300, 512, 310, 530, 101], [...]]</box><ref>ship</ref><box>[[...]]</box>
 
-Source: Li-Qingyun/mllm-mmrotate @f0e3706, which makes it out of its florence2 text: the same bins (floor, 0..999, read
+Source: Li-Qingyun/mllm-mmrotate @f0e3706, which makes it from its florence2 text: the same bins (floor, 0..999, read
 back as their centres), corners, order and names. All-Seeing-v2's own application multiplies by 999 instead.
 
 `decode` differs from the source: a text that stops inside its last class keeps that class's complete boxes.
@@ -54,13 +54,13 @@ class AllSeeing(Codec):
 
     @property
     def empty_answer(self) -> str | None:
-        """LMMRotate's, by option."""
+        """LMMRotate's answer, if the option `empty` is set."""
         return "There are none." if self.empty else None
 
     def rank(self, name: str) -> str:
-        """As in florence2."""
+        """Return the sort key of a class, as in florence2."""
         return name.replace("-", " ")
 
     def places(self, shapes: BoxesOrQuadsN, numbers: NumbersN) -> tuple[ScoresN, ...]:
-        """By the first corner's bins."""
+        """Return the sort keys of boxes: the first corner's bins."""
         return numbers[:, 0], numbers[:, 1]

@@ -1,4 +1,4 @@
-"""CogVLM's and CogAgent's text: upright boxes in thousandths, padded to three digits, behind each phrase.
+"""CogVLM's and CogAgent's text: upright boxes in thousandths, padded to three digits, after each phrase.
 
     ship [[086,540,400,760;512,030,610,125]] plane [[...]]
 
@@ -22,7 +22,7 @@ from rbox_formats.codecs._syntax import Syntax
 
 __all__ = ["CogVLM"]
 
-#: A name has brackets behind it. What is closed, goes on with another box, or holds digits only, is none.
+#: A name has brackets after it. Text that is closed, continues with another box, or has only digits, is not a name.
 BROKEN = r"[^\[\];<\s][^\[\];<]*+(?=[;\]])|[-.]?[0-9][-0-9.,\s]*+(?=<|\Z)"
 
 

@@ -7,9 +7,9 @@ Source: TianHuiLab/Falcon, README.md, inference.py, eval/src/detection_obb.py.
 - Scale: whole numbers 0..1000 along each axis (1000 occurs in its README), each number a tag of its own; how they are
   rounded is not in the code: to the nearest here, read back as `v / 1000 * size`.
 - Corners: x before y. The README's example is counter-clockwise on the screen and begins with the right lower corner;
-  here they begin with the topmost, of equals the leftmost, since a reader cannot tell and a model needs one rule.
+  here they begin with the topmost (the leftmost of equals), since the source states no rule and a model needs one.
 - Several objects follow one another, each in its own `<quad>`.
-- The class stands in the prompt: encode and decode one class at a time. No empty answer of its own.
+- The class is in the prompt: encode and decode one class at a time. No empty answer of its own.
 """
 
 from __future__ import annotations

@@ -7,8 +7,8 @@ Source: Li-Qingyun/mllm-mmrotate @f0e3706 and VisionXLab/mllm-mmrotate @73ad654
 
 - Scale: 1,000 bins an axis, x over the width and y over the height; `bin = floor(v / (size / 1000))`, clamped to
   0..999 corner by corner, so that a box cut by the border is no longer a rectangle; back to the bin's centre, `v =
-  (bin + 0.5) * size / 1000`: half a bin of error at most, but for clamped corners.
-- Corners: x before y, counter-clockwise on the screen, from the topmost (of equals, the leftmost).
+  (bin + 0.5) * size / 1000`: an error of at most half a bin, except for clamped corners.
+- Corners: x before y, counter-clockwise on the screen, from the topmost (the leftmost of equals).
 - Order: by class (names with '-' as ' ', sorted by code point), then by the first corner's bins, y before x.
 - Names: lower case, '-' as ' '.
 - Versions: 1 writes the quads of a class one after the other, 2 puts `<sep>` between them, 3 answers "There are
@@ -35,13 +35,18 @@ __all__ = ["Florence2"]
 
 
 def spelled(name: str) -> str:
-    """As LMMRotate writes a class's name."""
+    """Return a class's name as LMMRotate writes it."""
     return name.replace("-", " ").lower()
 
 
 @dataclass(frozen=True)
 class Florence2(Codec):
     """Florence-2 quads in LMMRotate's versions 1, 2 and 3; see the module's text.
+
+    >>> from rbox_formats import codecs
+    >>> codec = codecs.get("florence2")
+    >>> codec.encode([[50, 40, 30, 10, 0]], [0], ["ship"], image_size=(100, 80))
+    'ship<loc_350><loc_437><loc_350><loc_562><loc_650><loc_562><loc_650><loc_437>'
 
     Attributes:
         version: 1, 2 or 3; 2 is that of LMMRotate's paper and published checkpoints.
@@ -59,7 +64,7 @@ class Florence2(Codec):
 
     @cached_property
     def syntax(self) -> Syntax:
-        """A name and the quads behind it."""
+        """A name and the quads after it."""
         return Syntax(
             box="<loc_%d>" * 8,
             broken=r"(?:<loc_[0-9]{1,9}>\s*+)++",
@@ -75,9 +80,9 @@ class Florence2(Codec):
         return "There are none." if self.version == 3 else None
 
     def rank(self, name: str) -> str:
-        """By code point, with '-' as ' '."""
+        """Return the sort key of a class: its code points, with '-' as ' '."""
         return name.replace("-", " ")
 
     def places(self, shapes: BoxesOrQuadsN, numbers: NumbersN) -> tuple[ScoresN, ...]:
-        """By the first corner's bins."""
+        """Return the sort keys of boxes: the first corner's bins."""
         return numbers[:, 0], numbers[:, 1]

@@ -10,7 +10,7 @@ Source: mbzuai-oryx/GeoChat, geochat_demo.py and geochat/serve/cli.py; GeoChat s
 - x_min, y_min, x_max, y_max of the box before it is turned around its centre, then whole degrees in (0, 90].
 - **The angle's sign is ambiguous in the source.** `rotate_bbox`, which draws, turns counter-clockwise on the screen
   (cv2.getRotationMatrix2D); `bbox_and_angle_to_polygon` in the same file turns clockwise. EarthDial's evaluation of
-  the same texts agrees with the former, the default; `clockwise=True` is the latter.
+  the same texts agrees with counter-clockwise, the default; `clockwise=True` is the other.
 - Digits are ordinary text: no added tokens. No empty answer of its own.
 
 `decode` reads boxes with four numbers and no angle as broken; the source drops the last of the four.
@@ -35,7 +35,7 @@ BOX, BROKEN = "{<%d><%d><%d><%d>|<%d>}", r"\{[^{}]*+\}?"
 
 
 def turned(*, clockwise: bool) -> Scaled:
-    """The coordinates that GeoChat and those who follow it write."""
+    """Return the coordinates that GeoChat and the models that follow it write."""
     angle = OC if clockwise else OC.counter_clockwise
     return Scaled("hbox before turning", scale=100, angle=angle)
 
@@ -69,5 +69,5 @@ class GeoChat(Codec):
 
     @cached_property
     def coordinates(self) -> Scaled:
-        """Hundredths and degrees."""
+        """Coordinates in hundredths, and an angle in degrees."""
         return turned(clockwise=self.clockwise)

@@ -1,11 +1,11 @@
-"""InternVL's text (1.x to 3): upright boxes as digits behind each class.
+"""InternVL's text (1.x to 3): upright boxes as digits after each class.
 
     <ref>ship</ref><box>[[120, 30, 480, 250], [...]]</box>
 
 Source: OpenGVLab/InternVL, internvl/train/constants.py, eval/refcoco/evaluate_grounding.py, streamlit_demo/app.py.
 
 - Scale: thousandths along each axis, read back as `v / 1000 * size`; encoded as `round(v / size * 1000)`, clamped to
-  0..1000: the repository has the reader only.
+  0..1000: the repository has only the reader.
 - Left upper corner, then right lower one, x before y.
 - No rotation: the upright box around the object. No empty answer of its own.
 - `<ref>`, `</ref>`, `<box>`, `</box>`, `<quad>`, `</quad>` are tokens that InternVL adds.

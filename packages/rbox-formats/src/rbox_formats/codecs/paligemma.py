@@ -1,4 +1,4 @@
-"""PaliGemma's text: four location tokens, y before x, and the class behind them.
+"""PaliGemma's text: four location tokens, y before x, and the class after them.
 
     <loc0123><loc0456><loc0789><loc1000> ship ; <loc....><loc....><loc....><loc....> small vehicle
 
@@ -25,7 +25,7 @@ __all__ = ["PaliGemma"]
 
 @dataclass(frozen=True)
 class PaliGemma(Codec):
-    """Upright boxes in 1,023rds, y first, the class behind; see the module's text."""
+    """Upright boxes in 1,023rds, y first, the class after them; see the module's text."""
 
     name: ClassVar[str] = "paligemma"
     prompt: ClassVar[str] = "detect {classes}"
@@ -42,5 +42,5 @@ class PaliGemma(Codec):
     )
 
     def question(self, class_names: Iterable[str]) -> str:
-        """The names with ' ; ' between them."""
+        """Return the names with ' ; ' between them."""
         return self.prompt.replace("{classes}", " ; ".join(class_names))

@@ -30,7 +30,7 @@ class Plain(Codec):
     """Centre, sides and angle as digits; see the module's text.
 
     Attributes:
-        decimals: Of the coordinates: 0 or 1.
+        decimals: The number of decimals of the coordinates: 0 or 1.
     """
 
     decimals: Literal[0, 1] = 0
@@ -43,13 +43,13 @@ class Plain(Codec):
 
     @cached_property
     def coordinates(self) -> Scaled:
-        """Thousandths of the longer side."""
+        """Coordinates in thousandths of the longer side."""
         rounding: Literal["none", "nearest"] = "none" if self.decimals else "nearest"
         return Scaled("rbox", frame="longer side", rounding=rounding, clamp=(0, 1000), clamp_sides=(0, 1415))
 
     @cached_property
     def syntax(self) -> Syntax:
-        """A name and the boxes behind it."""
+        """A name and the boxes after it."""
         number = "%.1f" if self.decimals else "%d"
         return Syntax(
             box=f"[{','.join([number] * 4)},%d]",

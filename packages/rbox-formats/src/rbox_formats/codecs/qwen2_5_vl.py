@@ -1,4 +1,4 @@
-"""Qwen2.5-VL's text: a JSON list of upright boxes in pixels of what the model sees.
+"""Qwen2.5-VL's text: a JSON list of upright boxes in pixels of the resized image that the model sees.
 
     ```json
     [

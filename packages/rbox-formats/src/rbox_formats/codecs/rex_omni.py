@@ -1,4 +1,4 @@
-"""Rex-Omni's text: upright boxes as coordinate tokens behind each class.
+"""Rex-Omni's text: upright boxes as coordinate tokens after each class.
 
     <|object_ref_start|>person<|object_ref_end|><|box_start|><0><35><980><987>, <646><0><999><940><|box_end|>
 
@@ -8,11 +8,11 @@ Source: IDEA-Research/Rex-Omni, rex_omni/parser.py and finetuning/dataset/task_f
   divides by 1000).
 - Left upper corner, then right lower one, x before y. Boxes of a class are sorted by their left end; ", " stands
   between boxes of a class, and between classes.
-- A class that is absent has `None` in the place of its boxes: read as such. Classes that are absent are not written,
-  and an image without objects is answered by `None`.
+- An absent class has `None` in place of its boxes: this is read, but not written. The answer for an image without
+  objects is `None`.
 - No rotation: the upright box around the object. `<0>` to `<999>` are tokens of the model.
 
-`decode` takes the last group without its `<|box_end|>`, as the source does, and calls such a text truncated.
+`decode` reads the last group without its `<|box_end|>`, as the source does, and reports such a text as truncated.
 """
 
 from __future__ import annotations
@@ -52,5 +52,5 @@ class RexOmni(Codec):
     empty_answer: ClassVar[str] = "None"
 
     def places(self, shapes: BoxesOrQuadsN, numbers: NumbersN) -> tuple[ScoresN, ...]:
-        """By the left end, then the upper one."""
+        """Return the sort keys of boxes: the left end, then the upper one."""
         return numbers[:, 1], numbers[:, 0]

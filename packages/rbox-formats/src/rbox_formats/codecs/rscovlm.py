@@ -10,12 +10,12 @@
 Source: VisionXLab/RSCoVLM, rscovlm/training/data/dense_det_dataset.py and rscovlm/eval/metric/dense_det.py.
 
 - Scale: pixels of the image as the model sees it (`input_size`: after Qwen2.5-VL's smart_resize, sides multiples of
-  28), cut off to whole numbers (towards zero); read back as `v * size / input_size`, nothing added. The codec moves
-  nothing inside the image: corners outside stay outside.
-- Quads: x before y, clockwise on the screen as in dense_det_dataset.py (`clockwise=False` gives refgeo_dataset.py's
-  order, whose prompt says clockwise all the same), from the topmost corner, of equals the leftmost.
+  28), truncated to whole numbers (towards zero); read back as `v * size / input_size`, nothing added. Corners outside
+  of the image stay outside.
+- Quads: x before y, clockwise on the screen as in dense_det_dataset.py (`clockwise=False` gives the order of
+  refgeo_dataset.py, although its prompt says clockwise), from the topmost corner (the leftmost of equals).
 - Oriented boxes: x, y, w, h, a, the minimum-area rectangle in pixels of the input, w >= h, whole degrees in [-90,
-  90), clockwise positive (from cv2.minAreaRect). All five are cut off.
+  90), clockwise positive (from cv2.minAreaRect). All five are truncated.
 - Order: by class, then the upper, then the left end of the upright box.
 - An image without objects: "There are none."
 
@@ -69,12 +69,12 @@ class RSCoVLM(Codec):
 
     @property
     def empty_answer(self) -> str:
-        """As LMMRotate's version 3."""
+        """The answer of LMMRotate's version 3."""
         return "There are none."
 
     @cached_property
     def coordinates(self) -> Scaled:
-        """Pixels of the input, cut off."""
+        """Coordinates in pixels of the input, truncated."""
         return Scaled(
             _SHAPES[self.shape][0],
             frame="input pixels",
@@ -86,7 +86,7 @@ class RSCoVLM(Codec):
 
     @cached_property
     def syntax(self) -> Syntax:
-        """JSON or lines."""
+        """A JSON list, or a line per object."""
         _, key, count = _SHAPES[self.shape]
         if self.style == "json":
             return json_syntax(key, count, *FENCE)

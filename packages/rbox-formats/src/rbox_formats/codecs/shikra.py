@@ -1,4 +1,4 @@
-"""Shikra's text: upright boxes as shares of the sides with three decimals, behind each phrase.
+"""Shikra's text: upright boxes as shares of the sides with three decimals, after each phrase.
 
     ship[0.100,0.100,0.500,0.500;0.200,0.300,0.250,0.310] plane[...]
 

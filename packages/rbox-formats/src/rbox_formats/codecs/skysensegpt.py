@@ -8,9 +8,9 @@ Source: Luo-Z13/SkySenseGPT, Tools/process_data_RS_Object_Detection.py.
   and height here), two decimals, not clamped.
 - The angle is OpenCV's (`oc`, OpenCV 4.5.1 to 4.12): whole degrees in (0, 90], clockwise on the screen.
 - One class for each question: encode and decode one class at a time. Names are lower case with '_', and have an 's'
-  behind them whatever their number.
-- At most 20 boxes: of more, the first 20 are written, the number is that of all, and a sentence says that the rest are
-  left out.
+  after them for any number.
+- At most 20 boxes: if there are more, the first 20 are written, the number is that of all, and a sentence says that the
+  rest are left out.
 - An image without objects: "I'm sorry, I cannot answer as the given image does not contain any given objects."
 - `<rbox>` is ordinary text: no added tokens.
 """
@@ -40,35 +40,35 @@ _REST = ", and due to the context length, the remaining objects are not listed."
 
 @dataclass(frozen=True)
 class Sentence(Syntax):
-    """A sentence with the number of boxes and the class, the boxes, and what is said of those beyond the most."""
+    """A sentence with the number of boxes and the class, the boxes, and a sentence about those beyond the limit."""
 
     longest_name: ClassVar[float] = 99
 
     def write(self, boxes: Sequence[tuple[float, ...]], names: Sequence[str]) -> str:
-        """The first 20 boxes."""
+        """Return the text of the first 20 boxes."""
         head = f"There are {len(boxes)} {names[0]}s in the image:{self.before_boxes}"
         listed = self.between_boxes.join(self.box % numbers for numbers in boxes[:_MOST])
         return head + listed + self.after_boxes + (_REST if len(boxes) > _MOST else "")
 
     def grammar(self, names: Sequence[str], limits: Sequence[tuple[float, float]]) -> str:
-        """See `Syntax.grammar`; of any number of boxes, since a count would be a state for each."""
+        """Return the grammar for any number of boxes, since a count needs a state for each; see `Syntax.grammar`."""
         box, name = strict(self.box, limits), "|".join(escape(name) for name in names)
         head = f"There are [1-9][0-9]{{0,4}} (?:{name})s in the image:{escape(self.before_boxes)}"
         return f"{head}{box}(?:, {box})*{escape(self.after_boxes)}(?:{escape(_REST)})?"
 
     @cached_property
     def name_expression(self) -> str:
-        """The whole sentence; the length is bounded so that no other text costs more than its own."""
+        """An expression for the whole sentence, of bounded length so that any text is read in linear time."""
         name = rf"(?P<name>[^<>:{{}}]{{0,{self.longest_name}}}?)s"
         return rf"There\s++(?:is|are)\s++[0-9]{{1,9}}\s++{name}\s++in\s++the\s++image\s*+:"
 
     @cached_property
     def junk(self) -> str:
-        """Words before the sentence do not take it along."""
+        """An expression for words before the sentence, without the sentence itself."""
         return r"<[^<>]*+>?|[^\s<\[{(](?:(?!There\s)[^<\[{(])*+|."
 
     def bare(self, text: str) -> str:
-        """Without what is said of the rest."""
+        """Return a text without the sentence about the remaining boxes."""
         return super().bare(text).replace("".join(_REST.split()), "")
 
     @cached_property
@@ -81,7 +81,7 @@ class Sentence(Syntax):
 
 
 def spelled(name: str) -> str:
-    """As FIT-RS writes a class's name."""
+    """Return a class's name as FIT-RS writes it."""
     return name.replace("-", "_").lower()
 
 
@@ -122,5 +122,5 @@ class SkySenseGPT(Codec):
         *,
         by: Literal["category", "position"] = "category",
     ) -> np.ndarray:
-        """The first 20; see `Codec.order`."""
+        """Return the order of the first 20 boxes; see `Codec.order`."""
         return super().order(boxes, labels, class_names, image_size, input_size, by=by)[:_MOST]

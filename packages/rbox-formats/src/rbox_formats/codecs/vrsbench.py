@@ -7,7 +7,7 @@
 Source: lx709/VRSBench, prepare_eval_all.ipynb and eval_fianl/compute_metrics.ipynb; its fourth notation,
 `obj_corner`, is eight floats from 0 to 1 and no text of a model.
 
-- Scale: hundredths along each axis, cut off (`int(x * 100)`), not clamped.
+- Scale: hundredths along each axis, truncated (`int(x * 100)`), not clamped.
 - The angle is that of BboxToolkit's obb, rounded to whole degrees: w >= h, [-90, 90), positive counter-clockwise on
   the screen. It can be negative; the source's own evaluation loses the sign (it looks for digits only).
 - The class stands in the prompt: encode and decode one class at a time. Digits are ordinary text. No empty answer.
@@ -49,11 +49,11 @@ class VRSBench(Codec):
 
     @cached_property
     def coordinates(self) -> Scaled:
-        """Hundredths, cut off."""
+        """Coordinates in hundredths, truncated."""
         return Scaled(_SHAPES[self.version], scale=100, rounding="truncation", angle=LE90.counter_clockwise)
 
     @cached_property
     def syntax(self) -> Syntax:
-        """Braces and angle brackets."""
+        """Braces and angle brackets around the numbers."""
         box = "{<%d><%d><%d><%d>}" if self.version == "hbb" else BOX
         return Syntax(box=box, broken=BROKEN, names="prompt", number=READ_ANY)

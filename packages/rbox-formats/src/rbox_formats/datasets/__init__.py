@@ -96,10 +96,14 @@ FORMATS: dict[str, Format] = {
 
 
 def get(name: str) -> Format:
-    """The format of a name in `FORMATS`.
+    """Return the format of a name in `FORMATS`.
+
+    >>> from rbox_formats import datasets
+    >>> len(datasets.get("dota").class_names)
+    15
 
     Raises:
-        DatasetError: If there is none.
+        DatasetError: If there is no format of that name.
     """
     if not isinstance(name, str) or name not in FORMATS:
         raise DatasetError(f"expected a dataset format among {', '.join(FORMATS)}, got {quoted(name)}")
@@ -107,7 +111,14 @@ def get(name: str) -> Format:
 
 
 def guess(root: str | Path, split: str | None = None) -> Guess | None:
-    """The format that a folder or a file looks like, by trying them; None where it is none that is known.
+    """Return the format that a folder or a file looks like, by trying all; None where none fits.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = synthetic.write_scenes(folder, "val", [0], synthetic.SceneConfig(size=128))
+    ...     print(datasets.guess(folder))
+    Guess(format='dota', split='val', needs_names=False)
 
     Args:
         root: A dataset's folder, or its file.
@@ -116,7 +127,7 @@ def guess(root: str | Path, split: str | None = None) -> Guess | None:
     return _guess.guess(files.as_path(root), {name: FORMATS[name] for name in _ORDER + tuple(FORMATS)}, split)
 
 
-# Formats that read the files of others too come behind these: roLabelImg's takes VOC's, RSDD-SAR's roLabelImg's.
+# A format that can also read the files of another comes after it: roLabelImg after VOC, RSDD-SAR after roLabelImg.
 _ORDER = ("coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg")
 
 
@@ -129,23 +140,32 @@ def read(
     labels: str | None = None,
     image_folder: str | Path | None = None,
 ) -> Dataset:
-    """Opens a dataset; its files are read one image at a time, when asked for.
+    """Open a dataset; its files are read one image at a time, when asked for.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     scenes = synthetic.write_scenes(folder, "val", [0], synthetic.SceneConfig(size=128))
+    ...     dataset = datasets.read("dota", folder, "val", class_names=synthetic.SceneConfig().class_names)
+    ...     print([(record.image_id, record.size) for record in dataset])
+    [('scene_0000', (128, 128))]
 
     Args:
         format: A name in `FORMATS`.
         root: The dataset's folder, or the file of formats that have one for all images.
-        split: A part of it, such as "train"; what that means on disk is the format's. None: `root` has no parts.
-        class_names: The classes, in the order of their labels. None: the format's own list, and where it has none,
-            the names that the files themselves use.
-        labels: The folder of the label files in the place of the format's own, such as "labelTxt-v1.5", for formats
-            that have one (`Format.label_folder`); relative to the split's folder, with '/' between folders.
-        image_folder: Looks for the images there, by the records' ids. None: where the format has them.
+        split: A part of the dataset, such as "train"; each format says where it is on disk. None: `root` has no parts.
+        class_names: The classes, in the order of their labels. None: the format's own list; if it has none, the names
+            in the files.
+        labels: The folder of the label files instead of the format's own, such as "labelTxt-v1.5", for formats that
+            have one (`Format.label_folder`); relative to the split's folder, with '/' between folders.
+        image_folder: The folder in which images are found by the records' ids. None: that of the format.
 
     Raises:
-        DatasetError: If the format is unknown or only written, the folder missing or empty; while iterating, if an
-            annotation is not as the format says (with file and line).
+        DatasetError: If the format is unknown or cannot be read, or the folder is missing or empty; while iterating,
+            if an annotation is wrong (with file and line).
 
-    Images and annotation files that do not find each other are named in the log, and in `Dataset.unmatched`.
+    Images without an annotation file, and annotation files without an image, are named in the log and in
+    `Dataset.unmatched`.
     """
     chosen = get(format)
     if chosen.read is None:
@@ -177,16 +197,26 @@ def read(
 def write(
     format: str, records: Iterable[ImageRecord], root: str | Path, split: str | None, class_names: ClassNames
 ) -> Path:
-    """Writes records' annotations in a format; images are the caller's.
+    """Write records' annotations in a format; images are not copied.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import ImageRecord, datasets
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[1])
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = datasets.write("dota", [record], folder, None, ["plane", "ship"])
+    ...     print((Path(folder) / "labelTxt" / "harbour.txt").read_text().strip())
+    35 35 65 35 65 45 35 45 ship 0
 
     Args:
         format: A name in `FORMATS`.
-        records: Annotated quads are written as they are, boxes of records without them as their corners.
-        root: The dataset's folder, made where it is missing.
-        split: As in `read`.
-        class_names: What the records' labels index.
+        records: The images and their objects. Annotated quads are written unchanged; for records without quads, the
+            corners of the boxes are written.
+        root: The dataset's folder, made if it is missing.
+        split: A part of the dataset, as in `read`.
+        class_names: The class names that the records' labels index.
 
     Returns:
-        The folder that the annotations are in.
+        The folder of the annotations, or their file.
     """
     return get(format).write(records, files.as_path(root), split, class_names)

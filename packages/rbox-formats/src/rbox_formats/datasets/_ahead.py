@@ -1,4 +1,4 @@
-"""Datasets of quads, read some images ahead: numpy takes as long for one image's boxes as for those of sixteen."""
+"""Datasets of quads that read some images ahead, since numpy needs as long for sixteen images' boxes as for one's."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord, Unmatched
 from rbox_formats.errors import RboxError
 
 AHEAD = 16
-"""How many images are read before the first of them is handed out."""
+"""How many images are read before the first of them is returned."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuadDataset(Dataset):
     """A dataset whose boxes are the minimum-area rectangles of its quads.
 
-    One image asked for by its number is read alone; while iterating `AHEAD` of them are held, and an error comes after
-    the images before it, as if they were read one by one.
+    An image that is asked for by its index is read alone. While iterating, `AHEAD` images are held; an error is raised
+    after the images before it, as if they were read one by one.
 
     Attributes:
-        parse: Reads one image's fields, those of `ImageRecord.from_quads`.
+        parse: The function that reads the fields of one image, the arguments of `ImageRecord.from_quads`.
     """
 
     parse: Callable[[Any], dict[str, Any]]
@@ -38,7 +38,7 @@ class QuadDataset(Dataset):
         parse: Callable[[Any], dict[str, Any]],
         unmatched: Unmatched,
     ) -> QuadDataset:
-        """A dataset, by how its sources are parsed."""
+        """Make a dataset from the function that parses its sources."""
         return cls(class_names, sources, partial(_load, parse=parse), unmatched, parse=parse)
 
     def __iter__(self) -> Iterator[ImageRecord]:

@@ -1,4 +1,4 @@
-"""Finding a dataset's files: the folder of a split, its annotations, the images beside them."""
+"""Find a dataset's files: the folder of a split, its annotations, the images beside them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rbox_formats.errors import DatasetError, listed, quoted
 
 
 def split_folder(root: Path, split: str | None) -> Path:
-    """The folder of a split, `root` itself where None is asked for.
+    """Return the folder of a split, or `root` itself for None.
 
     Raises:
-        DatasetError: If it is not there.
+        DatasetError: If there is no such folder.
     """
     base = root / files.safe_name(split, root) if split else root
     if not base.is_dir():
@@ -27,15 +27,15 @@ def split_folder(root: Path, split: str | None) -> Path:
 
 
 def images_by_split(root: Path, split: str | None) -> Path:
-    """Where DOTA and its like have a split's images: `<root>[/<split>]/images`."""
+    """Return where DOTA and similar formats keep a split's images: `<root>[/<split>]/images`."""
     return (root / files.safe_name(split, root) if split else root) / "images"
 
 
 def annotation_folder(base: Path, names: Sequence[str]) -> Path:
-    """The first of several folders that is in `base`.
+    """Return the first of several folders that is in `base`.
 
     Raises:
-        DatasetError: If none is; it names the splits that have one.
+        DatasetError: If none of them is; the message names the splits that have one.
     """
     for name in names:
         if (base / name).is_dir():
@@ -61,7 +61,7 @@ def annotation_folder(base: Path, names: Sequence[str]) -> Path:
 
 
 def id_in(path: Path, folder: Path) -> str:
-    """What a file's image is called: its path in the folder, with '/' between folders and without suffix."""
+    """Return the id of a file's image: its path in the folder, with '/' between folders and without suffix."""
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
@@ -69,7 +69,7 @@ _OF_FILES = (".txt", ".xml", ".json")
 
 
 def below(folder: Path, nested: bool) -> list[Path]:
-    """What is in a folder, and in the folders in it where they count too, in order of the names."""
+    """Return the content of a folder, and of the folders in it where they count too, in order of the names."""
     found: list[Path] = []
     for path in files.visible(folder):
         inner = nested and path.is_dir() and not path.is_symlink() and path.suffix.lower() not in _OF_FILES
@@ -78,10 +78,10 @@ def below(folder: Path, nested: bool) -> list[Path]:
 
 
 def annotation_files(folder: Path, suffix: str, *, nested: bool = False) -> list[Path]:
-    """The annotation files in a folder, by name; with `nested` those in its folders too.
+    """Return the annotation files in a folder, by name; with `nested` those in its folders too.
 
     Raises:
-        DatasetError: If there is none.
+        DatasetError: If there are no such files.
     """
     found = [path for path in below(folder, nested) if path.suffix.lower() == suffix]
     if not found:
@@ -96,12 +96,12 @@ def annotation_files(folder: Path, suffix: str, *, nested: bool = False) -> list
 
 
 def image_index(folders: Iterable[Path], *, nested: bool = False) -> dict[str, Path]:
-    """The image files in some folders, by their names without suffix; folders that are not there have none.
+    """Return the image files in folders, by their names without suffix; a missing folder has none.
 
-    With `nested` those in folders in them too, by their paths without suffix.
+    With `nested`, images in their subfolders are included, by their paths without suffix.
 
     Raises:
-        DatasetError: If two images have one name.
+        DatasetError: If two images have the same name.
     """
     found: dict[str, Path] = {}
     for folder in folders:
@@ -122,13 +122,13 @@ def unmatched(
     as_empty: bool = False,
     ids: Mapping[Path, str] | None = None,
 ) -> Unmatched:
-    """Which annotation files and images of one name each there are without the other.
+    """Return the annotation files and the images of a folder that have no partner of the same name.
 
     Args:
         labels: The annotation files.
-        image_files: As `image_index` has them.
-        as_empty: Whether images without an annotation file are images without objects.
-        ids: What each annotation file's image is called. None: as the file.
+        image_files: The images, as from `image_index`.
+        as_empty: Whether images without an annotation file count as images without objects.
+        ids: The image id of each annotation file. None: the file's name.
     """
     labels = list(labels)
     called = {path: path.stem for path in labels} if ids is None else ids
@@ -143,7 +143,7 @@ def unmatched(
 
 
 class ImageFile(NamedTuple):
-    """An image's file and its size in pixels; all None where the annotation stands alone."""
+    """An image's file and its size in pixels; all None for an annotation without an image."""
 
     path: Path | None = None
     width: int | None = None
@@ -151,6 +151,6 @@ class ImageFile(NamedTuple):
 
 
 def image_file(index: dict[str, Path], image_id: str) -> ImageFile:
-    """An image's file and its size, from the file's header."""
+    """Return an image's file and its size, from the file's header."""
     path = index.get(image_id)
     return ImageFile() if path is None else ImageFile(path, *images.read_size(path))

@@ -1,4 +1,4 @@
-"""What a dataset format is: two functions and, where its makers fixed one, a list of classes."""
+"""The description of a dataset format: two functions and, if its makers fixed one, a list of classes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypeAlias
 
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 
-# (root, split, class names) to a dataset whose annotations are read when they are asked for; None as class names means
-# those that the files themselves use.
+# From (root, split, class names) to a dataset whose annotations are read when they are asked for; None as class names
+# means those in the files.
 Read: TypeAlias = Callable[..., Dataset]
 
-# (root, split) to the folder that the images belong in.
+# From (root, split) to the folder of the images.
 Images: TypeAlias = Callable[[Path, str | None], Path]
 
-# (records, root, split, class names) to the folder or file written; records go by one at a time.
+# From (records, root, split, class names) to the folder or file written; one record at a time is held.
 Write: TypeAlias = Callable[[Iterable[ImageRecord], Path, str | None, ClassNames], Path]
 
 
@@ -24,13 +24,17 @@ Write: TypeAlias = Callable[[Iterable[ImageRecord], Path, str | None, ClassNames
 class Format:
     """A dataset format.
 
+    >>> from rbox_formats import datasets
+    >>> datasets.get("dior-r").class_names[:3]
+    ('airplane', 'airport', 'baseballfield')
+
     Attributes:
-        read: None for a format that is only written.
-        write: See `rbox_formats.datasets.write`.
-        class_names: The list of its makers; None where each dataset has its own.
-        images: Where a dataset that was written has its images; None where the format does not say.
-        drops_outside: Whether who reads the format leaves out a whole image of which an object has a corner outside.
-        label_folder: Whether `read` takes `label_folders`, names to look for in the place of the format's own.
+        read: The function that `rbox_formats.datasets.read` calls; None for a format that is only written.
+        write: The function that `rbox_formats.datasets.write` calls.
+        class_names: The list of its makers; None if each dataset has its own.
+        images: A function that gives the images' folder of a written dataset; None if the format has none.
+        drops_outside: Whether other readers of the format drop an image if an object has a corner outside of it.
+        label_folder: Whether `read` accepts `label_folders`, names to look for instead of the format's own.
     """
 
     read: Read | None

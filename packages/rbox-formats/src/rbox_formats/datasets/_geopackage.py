@@ -1,9 +1,9 @@
-"""GeoPackage: the polygons in its tables, and what stands beside them.
+"""Read GeoPackages: the polygons in their tables, and their other columns.
 
 It is a SQLite database. `gpkg_geometry_columns` names the tables of features, `gpkg_spatial_ref_sys` their systems, and
 a geometry is a blob: "GP", a version, flags, the number of the system, an envelope whose length the flags say, and then
 well-known binary. A database may hold statements of its own (views, virtual tables): only plain tables are read, and a
-query that goes on for long is ended.
+query that takes too long is ended.
 
 Source: OGC 12-128r19, GeoPackage Encoding Standard 1.4, clauses 2.1.2 to 2.1.5; OGC 06-103r4, 8.2 (well-known binary).
 """
@@ -23,8 +23,8 @@ from rbox_formats.parsing.lines import MOST_CORNERS
 
 _ENVELOPES = {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}  # bytes, by three bits of the flags
 _POLYGON, _MULTIPOLYGON = 3, 6
-_HAS_Z, _HAS_M, _HAS_SRID = 0x80000000, 0x40000000, 0x20000000  # how PostGIS marks further dimensions
-_STEPS, _MOST_STEPS = 1_000_000, 5_000  # of SQLite's machine, between two looks; and how many looks
+_HAS_Z, _HAS_M, _HAS_SRID = 0x80000000, 0x40000000, 0x20000000  # PostGIS' marks of further dimensions
+_STEPS, _MOST_STEPS = 1_000_000, 5_000  # SQLite instructions between two checks of the time, and the number of checks
 _HEADER = b"SQLite format 3\0"
 
 
@@ -34,7 +34,7 @@ class Row(NamedTuple):
     Attributes:
         outlines: The exterior rings of its polygons, each as x1, y1, x2, y2, ...; None for a geometry of another kind.
         properties: The other columns by their names.
-        crs: Such as "EPSG:32631", or None where the file does not say.
+        crs: The coordinate reference system, such as "EPSG:32631", or None if the file has none.
         where: The table and the row, for errors.
     """
 
@@ -45,10 +45,10 @@ class Row(NamedTuple):
 
 
 def read(path: Path) -> list[Row]:
-    """The features of all tables.
+    """Return the features of all tables.
 
     Raises:
-        DatasetError: If it is no GeoPackage, or a geometry is broken.
+        DatasetError: If the file is not a GeoPackage, or a geometry is broken.
     """
     try:
         with path.open("rb") as file:
@@ -120,7 +120,7 @@ def _outlines(blob: Any, where: str, path: Path) -> list[list[float]] | None:
 
 
 def _geometry(blob: bytes, start: int, outlines: list[list[float]], *, within: bool = False) -> int:
-    """Appends the exterior rings of a polygon or several; gives where what follows begins."""
+    """Append the exterior rings of a polygon or multipolygon, and return the position after it."""
     order = {0: ">", 1: "<"}[blob[start]]
     (kind,) = struct.unpack_from(f"{order}I", blob, start + 1)
     start += 5 + (4 if kind & _HAS_SRID else 0)

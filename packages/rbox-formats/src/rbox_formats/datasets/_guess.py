@@ -1,4 +1,4 @@
-"""Which format a folder looks like: the first that reads its first objects."""
+"""Guess the format of a folder: the first format that reads its first objects."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from rbox_formats.errors import RboxError
 # How many images are read to find an object, and how many parts of a dataset are tried.
 _IMAGES, _PARTS = 20, 8
 
-# What a reader says where a format fits, and its list of classes does not.
+# The beginning of a reader's message where a format fits, and its list of classes does not.
 _NAMES = "--class-names"
-_OPEN = ("dota", "yolo-obb")  # whose classes are anybody's
+_OPEN = ("dota", "yolo-obb")  # formats for any classes
 
 
 class Guess(NamedTuple):
     """A format that a folder looks like.
 
+    >>> Guess("hrsc2016", split="val", needs_names=False).options
+    '--format hrsc2016 --split val'
+
     Attributes:
-        format: Its name.
+        format: The name of the format.
         split: The part of the dataset that was read, or None.
-        needs_names: Whether the classes are to be named: they are none of the format's own.
+        needs_names: Whether the class names must be given, since the format's own list does not fit.
     """
 
     format: str
@@ -34,17 +37,17 @@ class Guess(NamedTuple):
 
     @property
     def options(self) -> str:
-        """What to type."""
+        """The options of a command that read this format."""
         split = "" if self.split is None else f" --split {self.split}"
         return f"--format {self.format}{split}{' --class-names ...' if self.needs_names else ''}"
 
 
 def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -> Guess | None:
-    """Tries one format after the other; None where none fits.
+    """Try one format after the other, and return the first that fits, or None.
 
     Args:
         root: A dataset's folder or file.
-        formats: Those to try, in this order.
+        formats: The formats to try, in this order.
         split: The part that is tried first.
     """
     if not root.exists():
@@ -64,7 +67,7 @@ def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -
 
 
 def _parts(root: Path) -> Iterator[str]:
-    """What may be names of splits: folders, and files of annotations."""
+    """Yield what may be names of splits: folders, and annotation files."""
     if not root.is_dir():
         return
     for folder in (root, root / "images", root / "ImageSets" / "Main", root / "ImageSets"):
@@ -79,7 +82,7 @@ def _parts(root: Path) -> Iterator[str]:
 
 
 def _fits(entry: Format, root: Path, split: str | None) -> bool | None:
-    """Whether a format reads an object of a dataset; None where only its classes are wanting."""
+    """Return whether a format reads an object of a dataset; None where only the class names are missing."""
     assert entry.read is not None
     try:
         dataset = entry.read(root, split, entry.class_names)

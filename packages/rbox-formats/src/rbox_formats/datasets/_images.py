@@ -1,4 +1,4 @@
-"""Images that an annotation names: found in the folders where they may be, and nowhere else."""
+"""Find images that an annotation names, only in the folders where they may be."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from rbox_formats.parsing.json_values import Value
 
 
 def inside(name: str, root: Path, base: Path) -> Path:
-    """The path that a name in an annotation file stands for, once it is sure that it is inside the dataset's folder.
+    """Return the path of a name in an annotation file, after checking that it is inside the dataset's folder.
 
     Args:
-        name: Relative to `base`; with '/' or Windows' backslash between folders, of which two are as one; '..' as long
-            as it stays inside.
+        name: A path relative to `base`, with '/' or Windows' backslash between folders, single or doubled; '..' is
+            accepted if the path stays inside.
         root: The dataset's folder.
         base: A folder in it.
 
@@ -41,21 +41,21 @@ def inside(name: str, root: Path, base: Path) -> Path:
 
 
 def find_image(name: str, root: Path, folders: Iterable[Path]) -> ImageFile:
-    """An image that is named relative to one of some folders, and its size from its header; all None where none is.
+    """Find an image by its name relative to several folders; all fields are None where there is none.
 
     Raises:
         DatasetError: If the name leaves the dataset's folder.
     """
     for folder in folders:
         path = inside(name, root, folder)
-        # Unlike `Path.is_file`, this says no where a name is too long for the file system.
+        # Unlike `Path.is_file`, this returns False for a name that is too long for the file system.
         if os.path.isfile(path):  # noqa: PTH113
             return ImageFile(path, *images.read_size(path))
     return ImageFile()
 
 
 def find_first(names: Iterable[str], root: Path, folders: Iterable[Path]) -> ImageFile:
-    """`find_image` of the first of several names that is there; names that lead out, or that no file has, are none."""
+    """Return `find_image` of the first of several names that exists inside the dataset."""
     folders = list(folders)
     for name in names:
         try:
@@ -68,13 +68,13 @@ def find_first(names: Iterable[str], root: Path, folders: Iterable[Path]) -> Ima
 
 
 def find_named(name: Value, root: Path, folders: Iterable[Path]) -> ImageFile:
-    """`find_image` of a name in a JSON file.
+    """Return `find_image` of a name in a JSON file.
 
-    Of a name that leads out of the dataset, as another machine's paths do (absolute, with a drive, from `..`), the last
-    part alone is looked for.
+    If the name leaves the dataset, like a path of another machine (absolute, with a drive, from `..`), only its last
+    part is looked for.
 
     Raises:
-        DatasetError: If it is the name of no file, with its place in the file.
+        DatasetError: If it is not the name of a file; with its place in the JSON file.
     """
     text = name.text()
     folders = list(folders)
@@ -91,5 +91,5 @@ def find_named(name: Value, root: Path, folders: Iterable[Path]) -> ImageFile:
 
 
 def image_name(record: ImageRecord) -> str:
-    """What a record's image is called in a new dataset: after the record, with the suffix of its file, or as a PNG."""
+    """Return the name of a record's image in a new dataset: its id, with the suffix of its file or `.png`."""
     return f"{record.image_id}{record.path.suffix if record.path else '.png'}"

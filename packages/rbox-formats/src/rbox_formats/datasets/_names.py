@@ -1,6 +1,6 @@
-"""Class names that stand beside a dataset: a key of a YAML file, or a text file of one name a line.
+"""Read class names from a file beside a dataset: a key of a YAML file, or a text file with one name per line.
 
-Of YAML only what such files use is read: the key at the start of a line, and behind it a list or a mapping from 0, 1, 2
+Only the part of YAML that such files use is read: the key at the start of a line, then a list or a mapping from 0, 1, 2
 ..., in brackets or one entry a line, the names plain or in quotes. The rest of the file is passed over.
 """
 
@@ -28,10 +28,10 @@ _REMEDY = "Write it as `{key}: [ship, plane]`, or give the names (--class-names,
 
 
 def from_lines(path: Path) -> ClassNames:
-    """The names in a text file, one a line.
+    """Read class names from a text file, one a line.
 
     Raises:
-        DatasetError: If there are none, or two are the same.
+        DatasetError: If there are no names, or two are the same.
     """
     names = [line.strip() for line in split_lines(read_text(path)) if line.strip()]
     if not names:
@@ -40,10 +40,10 @@ def from_lines(path: Path) -> ClassNames:
 
 
 def from_yaml(path: Path, key: str) -> ClassNames | None:
-    """The names under a key of a YAML file; None where it has no such key.
+    """Read the names under a key of a YAML file; return None where it has no such key.
 
     Raises:
-        DatasetError: If what is there is no list of names.
+        DatasetError: If the value of the key is not a list of names.
     """
     lines = split_lines(read_text(path))
     starts = [number for number, line in enumerate(lines) if re.match(rf"{key}\s*:(\s|$)", line)]
@@ -75,7 +75,7 @@ def from_yaml(path: Path, key: str) -> ClassNames | None:
 
 
 def to_yaml(class_names: ClassNames, key: str, *, numbered: bool = True) -> str:
-    """Names as a YAML mapping from their numbers, or as a list; JSON's strings are YAML's."""
+    """Return names as a YAML mapping from their numbers, or as a list; JSON's strings are YAML's."""
     lines = [json.dumps(name, ensure_ascii=False) for name in class_names]
     return f"{key}:\n" + "".join(
         f"  {label}: {line}\n" if numbered else f"- {line}\n" for label, line in enumerate(lines)
@@ -83,7 +83,7 @@ def to_yaml(class_names: ClassNames, key: str, *, numbered: bool = True) -> str:
 
 
 def used(names: Iterable[str]) -> ClassNames:
-    """The names that a dataset's objects have, sorted; of names that lookup takes for equal, the first."""
+    """Return the names that a dataset's objects have, sorted; of names that lookup takes for equal, the first."""
     distinct: dict[str, str] = {}
     for name in sorted(names):
         if key := _normalised(name):
@@ -92,7 +92,7 @@ def used(names: Iterable[str]) -> ClassNames:
 
 
 def checked(names: list[str], path: Path) -> ClassNames:
-    """Names as class names.
+    """Check and return names as class names.
 
     Raises:
         DatasetError: If two are the same, or one is empty; with the file.
@@ -104,7 +104,7 @@ def checked(names: list[str], path: Path) -> ClassNames:
 
 
 def _in_brackets(text: str) -> list[tuple[str | None, str]] | None:
-    """The entries of `[...]` or `{...}`, over as many lines as they take; None for anything else."""
+    """Return the entries of `[...]` or `{...}`, over as many lines as they take; None for anything else."""
     opening = _OPENING.match(text)
     if opening is None:
         return None

@@ -1,4 +1,4 @@
-"""Datasets whose annotations are in one JSON file: which file that is."""
+"""Find the JSON file of a dataset that has all its annotations in one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rbox_formats.errors import DatasetError
 
 
 class Layout(NamedTuple):
-    """Where the file may be, relative to the dataset's folder; the first of each is where it is written.
+    """Where the file may be, relative to the dataset's folder; it is written to the first place of each.
 
     Attributes:
-        by_split: With "{split}" for the split's name.
-        whole: Without a split.
+        by_split: The places for a split, with "{split}" for its name.
+        whole: The places without a split.
     """
 
     by_split: tuple[str, ...]
@@ -22,16 +22,16 @@ class Layout(NamedTuple):
 
 
 def annotation_file(root: Path, split: str | None, layout: Layout) -> tuple[Path, Path]:
-    """A dataset's file and its folder.
+    """Return a dataset's file and its folder.
 
     Args:
-        root: The folder, or the file itself; its own folder is the dataset's then, and the one above where it is called
-            "annotations".
+        root: The folder, or the file itself. The dataset's folder is then that of the file, or the one above it if it
+            is named "annotations".
         split: A part of the dataset.
-        layout: Where to look.
+        layout: The places where the file may be.
 
     Raises:
-        DatasetError: If there is none, or without a split more than one that it may be.
+        DatasetError: If there is no such file, or, without a split, more than one candidate.
     """
     if root.is_file():
         return root, root.parent.parent if root.parent.name.lower() == "annotations" else root.parent
@@ -60,7 +60,7 @@ def annotation_file(root: Path, split: str | None, layout: Layout) -> tuple[Path
 
 
 def written_file(root: Path, split: str | None, layout: Layout) -> Path:
-    """The file to write."""
+    """Return the file to write."""
     if root.suffix == ".json":
         return root
     return root / (layout.by_split[0].format(split=files.safe_name(split, root)) if split else layout.whole[0])

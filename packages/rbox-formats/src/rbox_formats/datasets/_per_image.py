@@ -1,4 +1,4 @@
-"""What datasets of one XML file per image share: the files of a split, and the way from a file to a record and back."""
+"""Read and write datasets of one XML file per image: the files of a split, and records from files and back."""
 
 from __future__ import annotations
 
@@ -31,10 +31,14 @@ from rbox_formats.typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
 
 
 class Annotation(NamedTuple):
-    """What an annotation file says: an `ImageRecord` before its image is found.
+    """The content of an annotation file: an `ImageRecord` before its image is found.
+
+    >>> annotation = Annotation.from_lists([0], quads=[[0, 0, 4, 0, 4, 2, 0, 2]], metadata={})
+    >>> annotation.boxes.tolist()
+    [[2.0, 1.0, 4.0, 2.0, 0.0]]
 
     Attributes:
-        file_name: The image's name in the file, to find it by where it is not named like the annotation.
+        file_name: The image's name in the file, to find an image that is not named like the annotation.
     """
 
     boxes: BoxesN
@@ -59,7 +63,7 @@ class Annotation(NamedTuple):
         scores: Sequence[float] | None = None,
         **fields: Any,
     ) -> Annotation:
-        """From one entry per object; quads of eight numbers; without boxes the quads' minimum-area rectangles."""
+        """Make an annotation from one entry per object; without boxes, these are the quads' minimum-area rectangles."""
         corners = None if quads is None else np.array(quads, dtype=np.float64).reshape(-1, 4, 2)
         if boxes is not None:
             rectangles = np.array(boxes, dtype=np.float64).reshape(-1, 5)
@@ -75,7 +79,7 @@ class Annotation(NamedTuple):
         )
 
 
-# From a file's root element to what it says.
+# From a file's root element to its content.
 Parse: TypeAlias = Callable[[Element, ClassNames], Annotation]
 
 
@@ -83,8 +87,8 @@ class Layout(NamedTuple):
     """Where a dataset keeps its files, relative to its folder.
 
     Attributes:
-        annotations: Folders of annotation files; the first that is there counts, the first is written.
-        lists: Folders of split lists, text files `<split>.txt` of one image name a line; as `annotations`.
+        annotations: Folders of annotation files; the first one that exists is read, the first of all is written.
+        lists: Folders of split lists, text files `<split>.txt` with one image name per line; chosen in the same way.
     """
 
     annotations: tuple[str, ...]
@@ -92,9 +96,9 @@ class Layout(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A split's folder, its annotation files, whether these are all there are or those in a list, and their folder.
+    """A split's folder, its annotation files, whether these are all or those in a list, and their folder.
 
-    Without a folder images are called as the files, else by the files' paths in it.
+    Without a folder, image ids are the files' names; with one, they are the files' paths in it.
     """
 
     base: Path
@@ -103,15 +107,15 @@ class Found(NamedTuple):
     folder: Path | None = None
 
     def image_id(self, path: Path) -> str:
-        """What the image of an annotation file is called."""
+        """Return the image id of an annotation file."""
         return path.stem if self.folder is None else id_in(path, self.folder)
 
 
 def find(root: Path, split: str | None, layout: Layout) -> Found:
-    """The annotation files of a split: those in its list, or else in a folder of its name; all without a split.
+    """Find the annotation files of a split: in its list, or in a folder of its name; without a split, all of them.
 
     Raises:
-        DatasetError: If there are none, or a list names a file that is not there.
+        DatasetError: If there are no such files, or a list names a file that does not exist.
     """
     if split is None:
         return _all_files(root, layout)
@@ -140,12 +144,12 @@ def _all_files(base: Path, layout: Layout) -> Found:
             remedy=f"Give the folder that has {' or '.join(map(repr, layout.annotations))} in it.",
         )
     folder = annotation_folder(base, layout.annotations)
-    # Not of all that is beside images: other datasets may be there.
+    # Not all files beside images, which may belong to other datasets.
     return Found(base, annotation_files(folder, ".xml", nested=folder != base), folder=folder)
 
 
 def _listed(path: Path, folder: Path) -> list[Path]:
-    """The annotation files that a split's list names, in its order."""
+    """Return the annotation files that a split's list names, in its order."""
     there = {path.relative_to(folder).as_posix() for path in below(folder, nested=True)}
     found: dict[Path, int] = {}
     for number, line in enumerate(split_lines(read_text(path)), start=1):
@@ -168,15 +172,15 @@ def _listed(path: Path, folder: Path) -> list[Path]:
 
 
 def dataset(found: Found, image_files: dict[str, Path], class_names: ClassNames, parse: Parse) -> Dataset:
-    """A dataset of annotation files, each read when it is asked for."""
+    """Make a dataset of annotation files, each read when it is asked for."""
     read_one = partial(load, image_files=image_files, class_names=class_names, parse=parse, image_id=found.image_id)
     return Dataset(class_names, found.files, read_one, _unmatched(found, image_files))
 
 
 def _unmatched(found: Found, image_files: dict[str, Path]) -> Unmatched:
-    """Which images and annotations do not find each other, by the annotations' names or by what they say.
+    """Return images and annotations without a partner, by the annotations' names or by the image that they name.
 
-    Of the images beside a list's annotations nothing is said: others' are among them.
+    Images beside the annotations of a list are not reported, since they may belong to other lists.
     """
     apart = unmatched(found.files, image_files, ids={path: found.image_id(path) for path in found.files})
     if not (apart.images and apart.labels):
@@ -186,7 +190,7 @@ def _unmatched(found: Found, image_files: dict[str, Path]) -> Unmatched:
     for path in apart.labels:
         try:
             said = xml_elements.read(path, lambda root: {xml_elements.text_of(element) for element in root.iter()})
-        except DatasetError:  # said when it is read
+        except DatasetError:  # reported when it is read
             said = set()
         named = {name for text in said for name in (text, Path(text).stem) if name in image_files}
         claimed |= named
@@ -202,10 +206,10 @@ def load(
     parse: Parse,
     image_id: Callable[[Path], str] = lambda path: path.stem,
 ) -> ImageRecord:
-    """The record of one annotation file.
+    """Read the record of one annotation file.
 
-    Its image is the one of the same name, or else the one that it names. The image's size is that of the image file,
-    and without one the size that the annotation says.
+    Its image is the one of the same name, or else the one that it names. The image's size is that of the image file, or
+    without a file the size in the annotation.
     """
     annotation = xml_elements.read(path, lambda root: parse(root, class_names))
     called = image_id(path)
@@ -236,15 +240,15 @@ def write(
     *,
     nested: bool = True,
 ) -> Path:
-    """Writes an annotation file per record, and the split's list once all are there.
+    """Write an annotation file per record, and the split's list once all are there.
 
     Args:
         records: The records.
         root: The dataset's folder.
         split: The split.
         layout: Where its files are.
-        write_record: Writes one.
-        nested: Whether images may be in folders of their own, as `read` finds them.
+        write_record: The function that writes one record into a file.
+        nested: Whether images may be in subfolders, which `read` then finds.
 
     Returns:
         The folder of the annotation files.
@@ -281,21 +285,21 @@ def _list_writer(path: Path | None) -> Iterator[Callable[[str], None]]:
 
 
 def image_name(record: ImageRecord, suffix: str) -> str:
-    """What to call a record's image in its annotation: as its file, or after the record with the dataset's suffix."""
+    """Return the name of a record's image in its annotation: its file's, or its id with the dataset's suffix."""
     return f"{record.image_id}{suffix}" if record.path is None else record.path.name
 
 
 def texts(metadata: Mapping[str, Any], keys: Iterable[str]) -> dict[str, str]:
-    """Some of a record's metadata as texts, without what is missing and what is neither text nor number."""
+    """Return some of a record's metadata as texts, without what is missing or neither text nor number."""
     return {key: str(metadata[key]) for key in keys if isinstance(metadata.get(key), str | int | float)}
 
 
 def size_texts(record: ImageRecord, width: str, height: str) -> dict[str, str]:
-    """The image's sides as texts under two keys, where they are known."""
+    """Return the image's sides as texts under two keys, where they are known."""
     sides = {width: record.width, height: record.height}
     return {key: str(side) for key, side in sides.items() if side is not None}
 
 
 def first_images(base: Path, folders: Iterable[str]) -> dict[str, Path]:
-    """The images of the first folder that has any, by their names; none where none has."""
+    """Return the images of the first folder that has any, by their names; empty where no folder has."""
     return next((index for folder in folders if (index := image_index([base / folder], nested=folder != "."))), {})

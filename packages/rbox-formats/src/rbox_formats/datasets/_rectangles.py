@@ -1,4 +1,4 @@
-"""Quads that are rectangles, for formats in which an annotation tool turns boxes by a handle."""
+"""Recognise quads that are rectangles, for formats of annotation tools that turn boxes by a handle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["Rectangle", "as_rectangle", "corners_of"]
 
-# How far a corner of a rectangle may be off, as a share of its diagonal: what is left of rounding, not of drawing.
+# How far a corner may be from that of a rectangle, as a share of the diagonal: enough for rounding, not for drawing.
 _ROUNDING = 1e-9
 
 
@@ -17,10 +17,10 @@ class Rectangle(NamedTuple):
     """A rectangle by its first corner.
 
     Attributes:
-        x: Of the first corner.
-        y: Of the first corner.
-        w: From the first to the second corner.
-        h: From the second to the third corner.
+        x: The x of the first corner.
+        y: The y of the first corner.
+        w: The distance from the first to the second corner.
+        h: The distance from the second to the third corner.
         angle: The direction from the first to the second corner, radians, clockwise on the screen, in (-pi, pi].
     """
 
@@ -32,7 +32,7 @@ class Rectangle(NamedTuple):
 
 
 def as_rectangle(quad: np.ndarray) -> Rectangle | None:
-    """A quad (4, 2) as a rectangle, if its corners are those of one, clockwise on the screen; else None."""
+    """Return a quad (4, 2) as a rectangle if its corners form one, clockwise on the screen; else None."""
     first, second, third, fourth = (complex(x, y) for x, y in quad.tolist())
     across, down = second - first, third - second
     w, h = abs(across), abs(down)
@@ -45,7 +45,7 @@ def as_rectangle(quad: np.ndarray) -> Rectangle | None:
 
 
 def corners_of(rectangle: Rectangle) -> list[float]:
-    """Its corners as eight numbers, the first one first, clockwise on the screen."""
+    """Return its corners as eight numbers, the first one first, clockwise on the screen."""
     x, y, w, h, angle = rectangle
     cos, sin = math.cos(angle), math.sin(angle)
     across, down = (w * cos, w * sin), (-h * sin, h * cos)

@@ -1,12 +1,12 @@
-"""Pascal VOC's annotation files, in which several datasets put rotated boxes: all but the box itself.
+"""Pascal VOC's annotation files, which several datasets use for rotated boxes: everything except the box itself.
 
     <annotation>
       <folder> <filename> <path> <source><database>... <size><width><height><depth> <segmented>
       <object> <type> <name> <pose> <truncated> <difficult> and the box, in elements of the dataset's own
 
 `FIELDS`, where a file has them, are a record's metadata by their paths of tags, and written back. `difficult` is 0
-where it is left out. Nothing is kept of an object's `pose` and `truncated`: they are written as annotation tools do
-where nobody said ("Unspecified", 0).
+if it is missing. An object's `pose` and `truncated` are not kept: they are written with annotation tools' defaults
+("Unspecified", 0).
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def parse(
     has_quads: bool = False,
     kept: Callable[[Element], bool] = lambda element: True,
 ) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Args:
-        root: Its root element.
-        class_names: What the objects' names are looked up in.
-        shape: Reads an object's box.
-        has_quads: Whether an image without objects has an empty array of quads, or none.
-        kept: Which objects count.
+        root: The root element of the file.
+        class_names: The class names in which the objects' names are looked up.
+        shape: The function that reads an object's box.
+        has_quads: Whether an image without objects has an empty array of quads instead of None.
+        kept: The function that decides which objects count.
     """
     xml_elements.expect_root(root, "annotation")
     if (objects := root.find("objects")) is not None:
@@ -80,16 +80,16 @@ def parse(
 
 
 def _column(objects: Sequence[Element], shapes: Sequence[Sequence[float] | None]) -> list[Sequence[float]] | None:
-    """The shapes of all objects; None where they have none of the kind."""
+    """Return the shapes of all objects, or None where they have none of this kind."""
     given = [shape for shape in shapes if shape is not None]
     if given and len(given) < len(shapes):
         element = next(element for element, shape in zip(objects, shapes, strict=True) if shape is None)
-        raise ElementError("expected boxes of one kind in a file, got another", element)
+        raise ElementError("expected one kind of boxes in a file, got a second one", element)
     return given or None
 
 
 def class_names_in(paths: Iterable[Path]) -> ClassNames:
-    """The names that files use for their objects, sorted; of names that differ only in case, '-', '_' or space, one."""
+    """Return the names in the files, sorted; one of those that differ only in case, '-', '_' or space."""
     used: set[str] = set()
     for path in paths:
         used |= xml_elements.read(
@@ -109,17 +109,17 @@ def write(
     type_name: str | None = None,
     attributes: Sequence[str] = (),
 ) -> Path:
-    """Writes a file per record.
+    """Write a file per record.
 
     Args:
-        records: What to write.
+        records: The records to write.
         root: The dataset's folder.
-        split: As in `rbox_formats.datasets.write`.
-        class_names: What the labels index.
+        split: A part of the dataset, as in `rbox_formats.datasets.write`.
+        class_names: The class names that the labels index.
         layout: Where to write.
-        shapes: A record's boxes as nodes, one per object.
-        type_name: What to write as the objects' type, for datasets that note it.
-        attributes: What of the metadata to write as attributes of the root element.
+        shapes: The function that gives a record's boxes as nodes, one per object.
+        type_name: The type of the objects, for datasets that note it.
+        attributes: The keys of the metadata that are written as attributes of the root element.
     """
 
     def write_record(path: Path, record: ImageRecord) -> None:
@@ -138,12 +138,12 @@ def write(
 
 
 def box_node(tag: str, tags: Sequence[str], values: Sequence[float]) -> Node:
-    """A box as a node: one number per tag."""
+    """Return a box as a node: one number per tag."""
     return tag, [(inner, shortest(float(value))) for inner, value in zip(tags, values, strict=True)]
 
 
 def upright_box(element: Element) -> list[float]:
-    """A `bndbox` as a rotated box, not yet in `le90`.
+    """Return a `bndbox` as a rotated box, not yet in `le90`.
 
     Raises:
         ElementError: If a number is missing, or the box ends before it begins.
@@ -155,10 +155,10 @@ def upright_box(element: Element) -> list[float]:
 
 
 def rotated_box(element: Element, tags: Sequence[str]) -> list[float]:
-    """A box from elements of five names, centre, sides and angle, as they stand.
+    """Return a box from elements of five names: centre, sides and angle, unchanged.
 
     Raises:
-        ElementError: If one is missing or no number, or a side is negative.
+        ElementError: If an element is missing or not a number, or a side is negative.
     """
     cx, cy, w, h, angle = tags
     centre = [xml_elements.number(element, tag) for tag in (cx, cy)]

@@ -1,4 +1,4 @@
-"""A dataset's records that have an image, for what learns from pixels."""
+"""Select the records of a dataset that have an image, for training and prediction."""
 
 from __future__ import annotations
 
@@ -18,15 +18,19 @@ _logger = logging.getLogger("rbox_formats")
 def with_images(
     dataset: Dataset, image_folder: str | Path | None = None, *, progress: bool = False
 ) -> list[ImageRecord]:
-    """The dataset's records whose image is there.
+    """Return the dataset's records whose image exists.
+
+    >>> from rbox_formats import Dataset, ImageRecord
+    >>> with_images(Dataset(["ship"], [ImageRecord("harbour", boxes=[], labels=[], path="harbour.png")]))[0].image_id
+    'harbour'
 
     Args:
         dataset: The dataset.
-        image_folder: Looks for the images there, by the records' ids. None: where the dataset has them.
-        progress: Shows progress bars on standard error.
+        image_folder: The folder in which images are found by the records' ids. None: the dataset's own.
+        progress: Whether to show progress bars on standard error.
 
     Raises:
-        DatasetError: If there is none.
+        DatasetError: If no record has an image.
     """
     with showing(progress):
         records = list(track(dataset, "reading annotations"))
@@ -38,7 +42,7 @@ def with_images(
     found = [record for record in records if record.path is not None]
     if not found:
         raise DatasetError(
-            f"expected images beside the annotations, got none for any of {len(records)} label files",
+            f"none of the {len(records)} annotations has an image file",
             path=image_folder,
             remedy="Images are looked for where the format has them (DOTA: in the folder 'images'), under the names of "
             "the label files; --image-folder names another place.",
@@ -49,7 +53,7 @@ def with_images(
 
 
 def with_image_folder(dataset: Dataset, folder: str | Path) -> Dataset:
-    """The dataset with its images in a folder, by the records' ids; those that it lacks are not there.
+    """Look up the dataset's images in a folder by their ids; a record whose image is not there has none.
 
     Raises:
         DatasetError: If there is no such folder.
@@ -63,7 +67,7 @@ def with_image_folder(dataset: Dataset, folder: str | Path) -> Dataset:
 def _load_at(index: int, dataset: Dataset, found: dict[str, Path]) -> ImageRecord:
     record = dataset[index]
     path = found.get(record.image_id)
-    # Without its image, a record has the size that its annotation says.
+    # Without its image, a record has the size in its annotation.
     return replace(record, path=None) if path is None else _at(record, path)
 
 

@@ -11,10 +11,10 @@ An object's place, in pixels of the image, is read from
   end) is the annotated quad, as MMRotate and LMMRotate write it; of any other number of corners, or of several
   outlines, the least rectangle around them is taken.
 - `bbox` of five numbers, [cx, cy, w, h, angle]: a rotated box, the angle in degrees, positive counter-clockwise on the
-  screen, of any range. This is detectron2's convention (`RotatedBoxes`, `BoxMode.XYWHA_ABS`); COCO itself has none, and
-  files with radians or clockwise angles are to be converted before. Where there is a segmentation as well, that is the
-  quad, and this the box.
-- `rbbox`, [cx, cy, w, h, angle]: a rotated box, the angle in radians, clockwise: SKU110K-R's. Where there is a
+  screen, of any range. This is detectron2's convention (`RotatedBoxes`, `BoxMode.XYWHA_ABS`). COCO itself has none, and
+  files with radians or clockwise angles must be converted first. If there is a segmentation as well, that is the quad,
+  and this the box.
+- `rbbox`, [cx, cy, w, h, angle]: a rotated box, the angle in radians, clockwise, as in SKU110K-R. If there is a
   segmentation as well, that is the quad, and this the box.
 - `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else. A mask in
   run lengths (an object as `segmentation`) is not read. Where `attributes` has a `rotation` of more than zero, as CVAT
@@ -35,8 +35,8 @@ On disk, read: the file itself as `root`, or for a split `annotations/instances_
 `annotations/<split>.json`, `Annotations/<split>.json`, `<split>.json`, `<split>/_annotations.coco.json` (Roboflow) or
 `<split>/<split>.json`; without one `annotations.json`, `_annotations.coco.json` or the only JSON file in `root` or in
 `annotations`. A `file_name` is looked for in `images/<split>`, `<split>/images`, `<split>`, `images` and `root`; it may
-have folders, and never leads out of the dataset's: of one that would (absolute, with a drive, from `..`) the last part
-is looked for. An image is called by its file's name without suffix, and by its path where two names are equal. Written:
+have folders, but never leaves the dataset's: of a path that would (absolute, with a drive, from `..`), only the last
+part is looked for. An image's id is its file's name without suffix, or its path if two names are equal. Written:
 `annotations/instances_<split>.json`, without a split `annotations.json`, or `root` itself where it ends in .json.
 
 The whole file is parsed when the dataset is opened, and held: about ten times its size. Writing holds one record at a
@@ -89,17 +89,17 @@ _LAYOUT = Layout(
 )
 
 
-# What of an annotation has a meaning here, or is none of an angle's.
+# The keys of an annotation that are read here, or cannot be an angle.
 _READ = frozenset(["area", "attributes", "bbox", "category_id", "id", "ignore", "image_id", "iscrowd", "score"])
 _SAME_CORNER = 0.01
-# So many rotated boxes with an angle, all of them small, are no chance.
+# With at least this number of rotated boxes, it is no chance that all angles are small.
 _SOME = 5
 
 _logger = logging.getLogger("rbox_formats")
 
 
 class _Source(NamedTuple):
-    """An image's entry, those of its annotations, and what it is called."""
+    """An image's entry, those of its annotations, and its id."""
 
     image: Value
     annotations: list[Value]
@@ -121,16 +121,16 @@ class _Shape(NamedTuple):
 
 
 def file_of(root: Path, split: str | None = None) -> Path:
-    """The dataset's JSON file, which COCO results need for what their numbers mean.
+    """Return the dataset's JSON file, which is needed to read COCO results.
 
     Raises:
-        DatasetError: If there is none, or without a split more than one that it may be.
+        DatasetError: If there is no such file, or, without a split, more than one candidate.
     """
     return annotation_file(root, split, _LAYOUT)[0]
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a COCO file; see `rbox_formats.datasets.read`."""
+    """Open a COCO file; see `rbox_formats.datasets.read`."""
     path, folder = annotation_file(root, split, _LAYOUT)
     document = json_values.read(path)
     by_id = categories_of(document)
@@ -150,7 +150,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def _say_if_radians(sources: Iterable[_Source], path: Path) -> None:
-    """Says in the log that angles may be radians, where no rotated box of several has one beyond pi."""
+    """Log a warning where angles may be radians: no rotated box of several has one beyond pi."""
     angles: list[float] = []
     for source in sources:
         for annotation in source.annotations:
@@ -168,13 +168,13 @@ def _say_if_radians(sources: Iterable[_Source], path: Path) -> None:
 
 
 def categories_of(document: Value) -> dict[int, str]:
-    """The names of a file's categories by their ids, without those that only head others.
+    """Return the names of a file's categories by their ids, without those that only group others.
 
-    A category that no annotation has, and that another one names as its supercategory, is no class: Roboflow writes
-    such a root, which may bear the name of a class.
+    A category without annotations that another one names as its supercategory is not a class: Roboflow writes such a
+    root, which may have the name of a class.
 
     Raises:
-        DatasetError: If two have one id.
+        DatasetError: If two categories have the same id.
     """
     names: dict[int, str] = {}
     above: dict[int, Any] = {}
@@ -194,12 +194,12 @@ def categories_of(document: Value) -> dict[int, str]:
 
 
 def image_ids_of(document: Value) -> dict[int, str]:
-    """What a file's images are called, by their ids: by their files' names without folders and suffix.
+    """Return the record ids of a file's images, by their COCO ids: file names without folders and suffix.
 
-    Where two of a file would be called alike, all are called by their paths without suffix, such as "cam1/0001".
+    If two images of a file have the same name, the ids of all are their paths without suffix, such as "cam1/0001".
 
     Raises:
-        DatasetError: If two have one id, or one path up to its suffix.
+        DatasetError: If two images have the same id, or the same path without suffix.
     """
     entries = list(document["images"].items())
     names = [entry["file_name"].text() for entry in entries]
@@ -220,7 +220,7 @@ def image_ids_of(document: Value) -> dict[int, str]:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     root = root.parent if root.suffix == ".json" else root
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
@@ -257,7 +257,7 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
 
 
 def _unread_angles(annotation: Value) -> Iterable[str]:
-    """What an annotation has that looks like an angle and is not read."""
+    """Return what an annotation has that looks like an angle and is not read."""
     said = {key: value for key, value in annotation.value.items() if key not in _READ}
     attributes = annotation.value.get("attributes")
     if isinstance(attributes, dict):
@@ -282,13 +282,13 @@ def _shape(annotation: Value) -> _Shape:
     if annotation.has("rbbox"):
         numbers = annotation["rbbox"].numbers()
         if len(numbers) != 5 or min(numbers[2:4]) < 0:
-            raise annotation["rbbox"].error("5 numbers (cx, cy, w, h, radians), sides that are not negative")
+            raise annotation["rbbox"].error("5 numbers (cx, cy, w, h, radians), with sides of 0 or more")
         return _Shape(quad, numbers)
     box = annotation["bbox"].numbers() if annotation.has("bbox") else []
     if len(box) not in (0, 4, 5):
         raise annotation["bbox"].error("4 numbers (x, y, w, h) or 5 (cx, cy, w, h, degrees)")
     if box and min(box[2:4]) < 0:
-        raise annotation["bbox"].error("a width and a height that are not negative")
+        raise annotation["bbox"].error("a width and a height of 0 or more")
     if len(box) == 5:
         return _Shape(quad, [*box[:4], -float(np.radians(box[4]))])
     # A tool that writes the unturned box may write its corners as well.
@@ -301,7 +301,7 @@ def _shape(annotation: Value) -> _Shape:
 
 
 def _rotation(annotation: Value) -> float:
-    """By how many degrees CVAT says that the box is turned, clockwise."""
+    """Return the clockwise angle in degrees by which CVAT says that the box is turned."""
     if not annotation.has("attributes") or not isinstance(annotation["attributes"].value, dict):
         return 0.0
     attributes = annotation["attributes"]
@@ -309,7 +309,7 @@ def _rotation(annotation: Value) -> float:
 
 
 def _are_corners(quad: Sequence[float], box: Sequence[float]) -> bool:
-    """Whether a quad is the corners of an upright box [x, y, w, h], in whatever order, to a hundredth of a pixel."""
+    """Return whether a quad is the corners of an upright box [x, y, w, h], in any order, within 0.01 px."""
     x, y, w, h = box
     wanted = sorted([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])
     found = sorted(zip(quad[0::2], quad[1::2], strict=True))
@@ -317,7 +317,7 @@ def _are_corners(quad: Sequence[float], box: Sequence[float]) -> bool:
 
 
 def _outline(segmentation: Value) -> list[float] | None:
-    """The quad of a list of outlines; None for an empty one and for a mask in run lengths."""
+    """Return the quad of a list of outlines; None for an empty list and for a run-length mask."""
     if isinstance(segmentation.value, dict):
         return None
     outlines = [(outline, outline.numbers()) for outline in segmentation.items()]
@@ -330,7 +330,7 @@ def _outline(segmentation: Value) -> list[float] | None:
 
 
 def _arrays(shapes: Sequence[_Shape]) -> tuple[Any, Any]:
-    """The boxes (N, 5) and the quads (N, 4, 2) or None of an image's objects."""
+    """Return the boxes (N, 5) and the quads (N, 4, 2), or None, of an image's objects."""
     boxes = canonical_le90(np.array([box or [0.0] * 5 for _, box in shapes], dtype=np.float64).reshape(-1, 5))
     if shapes and all(quad is None for quad, _ in shapes):
         return boxes, None
@@ -351,14 +351,14 @@ def write(
     *,
     rotated: bool = False,
 ) -> Path:
-    """Writes one COCO file; see `rbox_formats.datasets.write`.
+    """Write one COCO file; see `rbox_formats.datasets.write`.
 
     Args:
-        records: Written as they come.
+        records: The records, written one at a time.
         root: The dataset's folder, or the file.
-        split: As in the module's text.
-        class_names: The categories, their ids from 1.
-        rotated: Whether `bbox` has five numbers, detectron2's rotated box, and not COCO's four.
+        split: A part of the dataset, as in the module's text.
+        class_names: The categories, with ids from 1.
+        rotated: Whether `bbox` has five numbers, detectron2's rotated box, instead of COCO's four.
 
     Returns:
         The file.
@@ -370,7 +370,7 @@ def write(
     with (
         files.replacing(path) as temporary,
         temporary.open("w", encoding="utf-8", newline="") as stream,
-        # Annotations come with their images, and stand behind all of them: they wait beside.
+        # Annotations are written to a temporary file first, since in the file they come after all images.
         tempfile.TemporaryFile("w+", dir=path.parent, encoding="utf-8", newline="") as waiting,
     ):
         stream.write('{"images": [')
@@ -389,7 +389,7 @@ def write(
 
 
 def _image_id(record: ImageRecord, used: set[int], free: Iterable[int]) -> int:
-    """The image's number: the one that it came with, unless another has it by now."""
+    """Return the image's number: the one that it came with, unless another image already has it."""
     number = record.metadata.get("id")
     if not isinstance(number, int) or isinstance(number, bool) or number in used:
         number = next(candidate for candidate in free if candidate not in used)

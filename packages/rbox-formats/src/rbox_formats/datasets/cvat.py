@@ -22,17 +22,17 @@ video" writes, is refused. The tags of an image, which have no place on it, are 
 back.
 
 An object is difficult where its attribute `difficult` is "true"; `score` is read where each object of the image has
-one. They are written so, and come back in CVAT where its labels have attributes of these names, which are left out
-otherwise. Quads that are rectangles are written as boxes, others as polygons; a detector's findings so go into a task
-by "Upload annotations", whose images are found by their names. `occluded`, `z_order`, groups and other attributes are
-not kept.
+one. They are written in the same way; CVAT reads them if its labels have attributes of these names, and drops them
+otherwise. Quads that are rectangles are written as boxes, others as polygons. This is how a detector's predictions get
+into a task, by "Upload annotations", which finds the images by their names. `occluded`, `z_order`, groups and other
+attributes are not kept.
 
 On disk: the file itself as `root`, or `<root>[/<split>]/annotations.xml`, or the only XML file there; images in
 `images`, in `images/<subset>` or beside the file. A project's images have a `subset`: it is the split where no folder
 has that name. An image's id is its name without folders and suffix; a name with folders is kept in the metadata
 (`name`).
 
-Without a list of classes they are the labels of the task, but for those of tags, in its order. The file is parsed when
+Without a list of classes they are the labels of the task, except those of tags, in its order. The file is parsed when
 the dataset is opened; writing holds one record at a time.
 
 Source: docs.cvat.ai, "XML annotation format"; cvat-ai/cvat, cvat/apps/dataset_manager/formats/cvat.py
@@ -76,7 +76,7 @@ _logger = logging.getLogger("rbox_formats")
 
 
 class _Image(NamedTuple):
-    """An image's name in the file, its subset, and what is said of it."""
+    """An image's name in the file, its subset, and its metadata."""
 
     name: str
     subset: str | None
@@ -84,7 +84,7 @@ class _Image(NamedTuple):
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens an export of CVAT; see `rbox_formats.datasets.read`."""
+    """Open an export of CVAT; see `rbox_formats.datasets.read`."""
     path, subset = _file(root, split)
     left_out: Counter[str] = Counter()
 
@@ -105,13 +105,13 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     root = root.parent if root.suffix == ".xml" else root
     return (root / files.safe_name(split, root) if split else root) / "images"
 
 
 def _file(root: Path, split: str | None) -> tuple[Path, str | None]:
-    """The file, and the subset of its images that is meant."""
+    """Return the file, and the subset of its images that is meant."""
     if root.is_file():
         if archives.is_archive(root):
             raise DatasetError("expected an XML file or a folder, got a zip", path=root, remedy="Unpack it first.")
@@ -144,7 +144,7 @@ def _require_images(root: Element) -> None:
 
 
 def _names_in(root: Element) -> ClassNames:
-    """The labels of shapes: those of the task in its order, and what else is used."""
+    """Return the labels of shapes: those of the task in its order, then others that are used."""
     declared = [
         name
         for label in root.iterfind("meta//labels/label")
@@ -242,7 +242,7 @@ def _quad(shape: Element) -> list[float]:
         cx, cy, rx, ry = (_number(shape, key) for key in ("cx", "cy", "rx", "ry"))
         sides, upright = (rx, ry), upright_quad(cx - rx, cy - ry, cx + rx, cy + ry)
     if min(sides) < 0:
-        raise ElementError(f"expected <{shape.tag}> with sides that are not negative, got others", shape)
+        raise ElementError(f"expected <{shape.tag}> with sides of 0 or more, got negative ones", shape)
     degrees = _number(shape, "rotation") if shape.get("rotation") else 0.0
     if not degrees:
         return upright
@@ -288,7 +288,7 @@ def _load(image: _Image, root: Path) -> ImageRecord:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes one file; see `rbox_formats.datasets.write`."""
+    """Write one file; see `rbox_formats.datasets.write`."""
     path = root if root.suffix == ".xml" else images(root, split).parent / _FILE
     tag = partial(xml_elements.start_tag, path=path)
     labels = [f"<label>{tag('name', {}, content=name)}<attributes></attributes></label>" for name in class_names]
@@ -302,10 +302,10 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 
 def _lines(record: ImageRecord, number: int, class_names: ClassNames, path: Path) -> Iterator[str]:
-    """An image's element, by lines."""
+    """Yield the lines of an image's element."""
     name = files.safe_name(image_name(record), path.parent)
     given = record.metadata.get("name")
-    if isinstance(given, str) and stem_of(given) == record.image_id:  # a window of the image has another id
+    if isinstance(given, str) and stem_of(given) == record.image_id:  # a window of the image has a different id
         name = given
     sizes = {"width": record.width, "height": record.height}
     sides = {key: str(side) for key, side in sizes.items() if side is not None}
@@ -327,7 +327,7 @@ def _lines(record: ImageRecord, number: int, class_names: ClassNames, path: Path
 
 
 def _place(corners: Sequence[Sequence[float]], rectangle: Rectangle | None) -> tuple[str, dict[str, str]]:
-    """The tag of a shape, and its place as attributes."""
+    """Return the tag of a shape, and its place as attributes."""
     if rectangle is None:
         return "polygon", {"points": ";".join(",".join(map(shortest, corner)) for corner in corners)}
     cx, cy = ((corners[0][axis] + corners[2][axis]) / 2 for axis in (0, 1))

@@ -11,7 +11,7 @@ their border cuts: read as difficult, and written as 1. Lines end in LF or CRLF.
 On disk: `<root>[/<split>]/labelTxt/<image_id>.txt` and `<root>[/<split>]/images/<image_id>.png`; MMRotate's windows
 have `annfiles` in place of `labelTxt`. A label file may stand without its image; an image without a label file has no
 objects, as in the other formats (`Dataset.labelled` leaves such out). Both header lines are kept in
-`ImageRecord.metadata` as they are written, and written back; there is nothing else that a record has no name for.
+`ImageRecord.metadata` unchanged, and written back.
 
 Label files and images in folders within are called by their paths: `labelTxt/cam1/0001.txt` is that of
 `images/cam1/0001.png`, the image "cam1/0001".
@@ -90,7 +90,7 @@ LABEL_FOLDERS = ("labelTxt", "annfiles")  # DOTA's own name, and MMRotate's for 
 _HEADERS = ("imagesource", "gsd")
 _LINE = "A line reads: x1 y1 x2 y2 x3 y3 x4 y4 class [difficult]"
 
-# What the last field may be. 2 is what DOTA_devkit's ImgSplit gives to objects that a window cuts.
+# The values of the last field. DOTA_devkit's ImgSplit gives 2 to objects that a window cuts.
 _DIFFICULT: Mapping[str, bool] = {"0": False, "1": True, "2": True}
 
 
@@ -127,15 +127,15 @@ def read(
     version: str = "1.0",
     label_folders: tuple[str, ...] | None = None,
 ) -> Dataset:
-    """Opens a dataset in DOTA's layout, or in that of its downloads; see `rbox_formats.datasets.read`.
+    """Open a dataset in DOTA's layout, or in that of its downloads; see `rbox_formats.datasets.read`.
 
     Args:
         root: The dataset's folder.
-        split: A part of it.
+        split: A part of the dataset.
         class_names: The classes; None: those of v1.0.
-        version: Whose labels are read where the downloads of several stand side by side.
-        label_folders: The names of the folder of labels, the first that is there. None: the format's own, or the
-            downloads'.
+        version: The version whose labels are read, if the downloads of several are in the folder.
+        label_folders: Names of the folder of labels; the first one that exists is read. None: the format's own names,
+            or those of the downloads.
     """
     names = V1_0 if class_names is None else class_names
     if label_folders is not None:
@@ -149,10 +149,10 @@ def read(
 
 
 def _as_downloaded(base: Path, version: str) -> tuple[Path, list[Path]] | None:
-    """The folders of labels and images in the layout of DOTA's own downloads; None for another layout.
+    """Return the folders of labels and images in the layout of DOTA's downloads; None for another layout.
 
     Raises:
-        DatasetError: If only another version's labels are there, or there are several folders of this one's.
+        DatasetError: If there are only labels of another version, or several folders of this version.
     """
     if any((base / name).is_dir() for name in LABEL_FOLDERS):
         return None
@@ -174,7 +174,7 @@ def _as_downloaded(base: Path, version: str) -> tuple[Path, list[Path]] | None:
 
 
 def _has_labels(folder: Path) -> bool:
-    """Whether a folder has label files of rotated boxes; the downloads have upright ones beside, in folders '..hbb'."""
+    """Return whether a folder has label files of rotated boxes; folders '..hbb' have upright ones."""
     if "hbb" in folder.name.lower():
         return False
     return folder.is_dir() and any(path.suffix.lower() == ".txt" for path in files.visible(folder))
@@ -187,7 +187,7 @@ def open_folders(
     label_folders: tuple[str, ...],
     parse: Callable[[Path, ClassNames], Objects],
 ) -> Dataset:
-    """Opens a folder of label files and a folder of images beside it, each label file read by `parse`."""
+    """Open a folder of label files and a folder of images beside it, each label file read by `parse`."""
     base = split_folder(root, split)
     return _open(annotation_folder(base, label_folders), [base / "images"], class_names, parse)
 
@@ -222,22 +222,22 @@ def _fields(
     without: frozenset[Path],
     ids: Mapping[Path, str],
 ) -> dict[str, Any]:
-    """What `ImageRecord.from_quads` takes, of a label file or of an image that has none."""
+    """Return the arguments of `ImageRecord.from_quads` for a label file, or for an image that has none."""
     image_id = ids[path]
     objects = _NO_OBJECTS if path in without else parse(path, class_names)
     return {"image_id": image_id, **objects._asdict(), **image_file(image_files, image_id)._asdict()}
 
 
 def parse(path: Path, class_names: ClassNames, difficult: Mapping[str, bool] = _DIFFICULT) -> Objects:
-    """Reads a label file.
+    """Read a label file.
 
     Args:
         path: The file.
-        class_names: What its classes are looked up in.
-        difficult: What the last field may be, and what it means.
+        class_names: The class names in which its classes are looked up.
+        difficult: The values that the last field may have, and whether they mean difficult.
 
     Raises:
-        DatasetError: If a line is not as the format says.
+        DatasetError: If a line breaks the rules of the format.
     """
     text = read_text(path)
     objects = _parse_at_once(text, class_names, difficult)
@@ -245,10 +245,10 @@ def parse(path: Path, class_names: ClassNames, difficult: Mapping[str, bool] = _
 
 
 def _parse_at_once(text: str, class_names: ClassNames, difficult: Mapping[str, bool]) -> Objects | None:
-    """Reads a file as nearly all are: headers, then ten fields a line with one space between; None for all else.
+    """Read a file in the usual form (headers, ten fields a line, one space between); None for any other.
 
-    A few passes over the whole file instead of some over each line: three times as fast. It takes nothing that the
-    parser by line would not take, or would take in another way; what is wrong with a line is that parser's to say.
+    A few passes over the whole file are three times as fast as some over each line. It reads only files that the parser
+    by line reads in the same way; faults in a line are reported by that parser.
     """
     text = text.replace("\r\n", "\n")
     metadata: dict[str, str] = {}
@@ -259,7 +259,7 @@ def _parse_at_once(text: str, class_names: ClassNames, difficult: Mapping[str, b
     body = text[start:].strip("\n")
     fields = body.replace("\n", " \n ").split(" ") if body else []
     ends, names, flags = fields[10::11], fields[8::11], fields[9::11]
-    # Every eleventh field is a line's end, and none stands elsewhere: it is no number, no class and no difficulty.
+    # Every eleventh field is a line's end, and no other field is, since it is not a number, a class or a difficulty.
     if len(fields) != 10 * len(flags) + len(ends) or ends != ["\n"] * max(0, len(flags) - 1):
         return None
     labels = _labels(class_names)
@@ -270,11 +270,11 @@ def _parse_at_once(text: str, class_names: ClassNames, difficult: Mapping[str, b
     if not plain_digits(body) and not plain_digits("".join(fields)):  # the second only where a name may be to blame
         return None
     try:
-        # By way of typed arrays: numpy takes its time over lists, where each element may be of another kind.
+        # By way of typed arrays, since numpy is slow on lists, whose elements may be of different types.
         numbers = np.frombuffer(array("d", list(map(float, fields))))
         found = np.frombuffer(array("q", list(map(labels.__getitem__, names))), dtype=np.int64)
         hard = np.frombuffer(bytearray(map(difficult.__getitem__, flags)), dtype=bool)
-    except (ValueError, KeyError):  # a word for a number; an unknown class or flag
+    except (ValueError, KeyError):  # a word instead of a number; an unknown class or flag
         return None
     if fields and not max(numbers.max(), -numbers.min()) <= LARGEST:  # nor is nan
         return None
@@ -313,7 +313,7 @@ def _object(fields: list[str], class_names: ClassNames, difficult: Mapping[str, 
         raise LineError(message, _likely(fields))
     corners = parse_numbers(fields[:8], "8 coordinates", _LINE)
     if _is_number(fields[8]) and class_names.find(fields[8]) is None:
-        remedy = f"{_LINE}. A number first, and shares of the image behind it, is YOLO's line: --format yolo-obb"
+        remedy = f"{_LINE}. A number followed by shares of the image is a line of YOLO: --format yolo-obb"
         raise LineError(f"expected a class among {listed(class_names)}, got {quoted(fields[8])}", remedy)
     label = find_class(fields[8], class_names)
     flag = fields[9] if len(fields) == 10 else "0"
@@ -323,7 +323,7 @@ def _object(fields: list[str], class_names: ClassNames, difficult: Mapping[str, 
 
 
 def _likely(fields: list[str]) -> str:
-    """What a line of another number of fields is likely to be."""
+    """Return what a line with another number of fields is likely to be."""
     if any("," in field for field in fields):
         return f"{NO_COMMAS} {_LINE}"
     if len(fields) in (5, 6) and all(map(_is_number, fields[:4])) and not _is_number(fields[4]):
@@ -340,14 +340,14 @@ def _is_number(field: str) -> bool:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a label file per record, headers included; see `rbox_formats.datasets.write`."""
+    """Write a label file per record, headers included; see `rbox_formats.datasets.write`."""
     return write_folder(records, root, split, class_names, LABEL_FOLDERS[0])
 
 
 def write_folder(
     records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames, label_folder: str
 ) -> Path:
-    """Writes a label file per record into a folder of that name."""
+    """Write a label file per record into a folder of that name."""
     folder = (root / files.safe_name(split, root) if split else root) / label_folder
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:

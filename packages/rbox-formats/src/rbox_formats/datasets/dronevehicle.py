@@ -6,7 +6,7 @@
         <polygon> <x1>421</x1> <y1>280</y1> <x2> <y2> <x3> <y3> <x4> <y4> </polygon>
       </object>
 
-Pixels of the image as it is distributed, with its white border of 100 px. Few objects have an upright `bndbox`, which
+Pixels of the image as distributed, with its white border of 100 px. Few objects have an upright `bndbox`, which
 is read as its corners; those with a `point` alone or the name "*" are left out. Names that are misspelt in the files
 are read as what they mean: "feright car", "feright_car", "feright" and "freight_car" as "freight-car", "truvk" as
 "truck".
@@ -48,7 +48,7 @@ _SPLITS = ("train", "val", "test")
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None, *, infrared: bool = False) -> Dataset:
-    """Opens a dataset in DroneVehicle's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in DroneVehicle's layout; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split)
     names = CLASS_NAMES if class_names is None else class_names
     kind = "r" if infrared else ""
@@ -60,10 +60,10 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, infra
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     for element in root.iterfind("object/name"):
         element.text = _MISSPELT.get(_normalised(element.text or ""), element.text)
@@ -86,7 +86,7 @@ def _shape(element: Element) -> Shape:
 
 
 def images(root: Path, split: str | None, *, infrared: bool = False) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return (root / files.safe_name(split, root) if split else root) / f"{split or ''}img{'r' if infrared else ''}"
 
 
@@ -98,7 +98,7 @@ def write(
     *,
     infrared: bool = False,
 ) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`."""
+    """Write a file per record; see `rbox_formats.datasets.write`."""
     base = images(root, split).parent
     layout = Layout((f"{split or ''}label{'r' if infrared else ''}",), ())
     return _voc.write(records, base, None, class_names, layout, _nodes)

@@ -14,7 +14,7 @@
 Five points, the last one the first again (four are read as well), in pixels: they are a record's quads, unchanged; its
 boxes are their minimum-area rectangles. Coordinates of another kind than "pixel" are an error. Of several possible
 results the first one counts. `probability` is only in results: read as scores where every object has one, written where
-a record has scores. So a folder written from detections is a submission, but for the archive that it is sent in.
+a record has scores. A folder written from detections is therefore a submission, once it is packed as a zip.
 
 `FIELDS` are a record's metadata by their paths of tags, and written back. The format has no place for `difficult`: none
 is when read, and it is not written. `description` is not kept.
@@ -102,7 +102,7 @@ def read(
     *,
     label_folders: tuple[str, ...] = _LABEL_FOLDERS,
 ) -> Dataset:
-    """Opens a dataset in FAIR1M's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in FAIR1M's layout; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split)
     parts = [base]
     if not any((base / folder).is_dir() for folder in label_folders):
@@ -121,10 +121,10 @@ def read(
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     xml_elements.expect_root(root, "annotation")
     found = xml_elements.child(root, "objects").findall("object")
@@ -164,7 +164,7 @@ def _point(element: Element) -> list[float]:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record, with scores where it has them; see `rbox_formats.datasets.write`."""
+    """Write a file per record, with scores where it has them; see `rbox_formats.datasets.write`."""
     base = root / files.safe_name(split, root) if split else root
     write_record = partial(_write_record, class_names=class_names)
     return _per_image.write(records, base, None, _WRITTEN, write_record, nested=False)

@@ -15,9 +15,8 @@ Pixels; `mbox_ang` in radians, from the x axis to the side `mbox_w`, clockwise o
 angle is read. `box_...` is an upright box that was drawn by itself (not the one around the rotated box, which is
 written), and `header_...` the ship's bow.
 
-Of the image, `FIELDS` are a record's metadata, and written back. Of an object, what the record has no name for is not
-kept: its numbers, `truncated`, `segmented` and the bow. Written are running numbers, 0, and the centre in place of the
-bow, since readers ask for one.
+`FIELDS` of the image are a record's metadata, and written back. An object's numbers, `truncated`, `segmented` and the
+bow are not kept; in their place, running numbers, 0 and the centre are written, since readers need them.
 
 Classes: `Class_ID` stands in a tree of three layers (`TYPES`), and an object has the most specific one of its classes
 that `class_names` has. So the one class "ship" takes every object (format "hrsc2016", the usual benchmark). With the
@@ -132,17 +131,17 @@ _UPRIGHT_TAGS = ("box_xmin", "box_ymin", "box_xmax", "box_ymax")
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in HRSC2016's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in HRSC2016's layout; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
     image_files = _per_image.first_images(found.base, _IMAGES)
     return _per_image.dataset(found, image_files, SHIP if class_names is None else class_names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     xml_elements.expect_root(root, "HRSC_Image")
     found = root.findall("HRSC_Objects/HRSC_Object")
@@ -174,15 +173,15 @@ def _label(element: Element, class_names: ClassNames) -> int:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / _IMAGES[0]
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`.
+    """Write a file per record; see `rbox_formats.datasets.write`.
 
     Raises:
-        DatasetError: If a class is none of the dataset's.
+        DatasetError: If a class is not one of the dataset's.
     """
     class_ids = [_class_id(name) for name in class_names]
     return _per_image.write(records, root, split, _LAYOUT, partial(_write_record, class_ids=class_ids))

@@ -87,7 +87,7 @@ _SIZES = ("original_width", "original_height")
 _FARTHEST = 1000.0  # percents of the image's sides that a region may reach beyond it
 _UPLOADED = re.compile(r"[0-9a-f]{4,8}-(?=.)")  # eight digits of a random number
 _WORD = "difficult"
-# What JSON-MIN puts beside the task's own data and the regions.
+# The keys that JSON-MIN adds to the task's own data and the regions.
 _MIN_KEYS = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement")
 _EXPORT = 'Choose "JSON" or "JSON-MIN" as the export of the project.'
 
@@ -95,7 +95,7 @@ _logger = logging.getLogger("rbox_formats")
 
 
 class _Region(NamedTuple):
-    """An object: its place, what else is said of it (JSON-MIN: the same), its label, and a score where there is one."""
+    """An object: its place, its other entries (in JSON-MIN the same entry), its label, and a score or None."""
 
     place: Value
     about: Value
@@ -104,7 +104,7 @@ class _Region(NamedTuple):
 
 
 class _Task(NamedTuple):
-    """An image: what names it, its id, its objects, and the rest of what is said of it."""
+    """An image: the entry that names it, its id, its objects, and its other data."""
 
     image: Value
     image_id: str
@@ -113,7 +113,7 @@ class _Task(NamedTuple):
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens an export of Label Studio; see `rbox_formats.datasets.read`."""
+    """Open an export of Label Studio; see `rbox_formats.datasets.read`."""
     path, folder = annotation_file(root, split, _LAYOUT)
     document = json_values.read(path)
     left_out: Counter[str] = Counter()
@@ -134,7 +134,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     root = root.parent if root.suffix == ".json" else root
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
@@ -172,7 +172,7 @@ def _tasks(entries: Sequence[Value], left_out: Counter[str]) -> list[_Task]:
 
 
 def _chosen(entry: Value, key: str) -> Value | None:
-    """The annotation that counts of those under a key: the ground truth, else the one changed last."""
+    """Return the annotation that counts among those under a key: the ground truth, else the one changed last."""
     given = list(entry[key].items()) if entry.has(key) else []
     given = [
         one for one in given if not any(one.has(flag) and one[flag].flag() for flag in ("was_cancelled", "skipped"))
@@ -182,13 +182,13 @@ def _chosen(entry: Value, key: str) -> Value | None:
 
 
 def _time(annotation: Value) -> str:
-    """When it was changed, so that texts compare as times do: ISO's form, or seconds in old exports."""
+    """Return when it was changed, as a text that sorts by time: ISO format, or seconds in old exports."""
     value = next((annotation.value[key] for key in ("updated_at", "created_at") if annotation.has(key)), "")
     return f"{value:020.3f}" if isinstance(value, int | float) else str(value)
 
 
 def _flat_tasks(entries: Sequence[Value], left_out: Counter[str]) -> list[_Task]:
-    """JSON-MIN: an entry per annotation."""
+    """Read the tasks of JSON-MIN, an entry per annotation."""
     by_id: dict[Any, Value] = {}
     for number, entry in enumerate(entries):
         if not entry.has("annotation_id"):
@@ -209,7 +209,7 @@ def _flat_tasks(entries: Sequence[Value], left_out: Counter[str]) -> list[_Task]
 
 
 def _regions(places: Sequence[tuple[Value, Value]], score: float | None, left_out: Counter[str]) -> list[_Region]:
-    """The objects among results, which also hold choices, texts and the like, each with the region that it is about."""
+    """Return the objects among results, which also hold choices and texts, each with its region."""
     regions, unlabelled, seen = [], [], set()
     for place, about in places:
         key = next((name for name in _LABELS if place.has(name) and place.value[name] != []), None)
@@ -227,14 +227,14 @@ def _regions(places: Sequence[tuple[Value, Value]], score: float | None, left_ou
             own = about["score"].number() if about is not place and about.has("score") else score
             regions.append(_Region(place, about, labels[0], own))
             seen.add(_geometry(place, shape))
-    # Where shapes and labels are two tags of the tool, each region comes with and without its label.
+    # If shapes and labels are two tags of the tool, each region occurs twice: with its label and without it.
     if missing := sum(geometry not in seen for geometry in unlabelled):
         left_out["regions without a label"] += missing
     return regions
 
 
 def _shape_of(place: Value) -> tuple[str, ...] | None:
-    """The keys that a region is given by; None for brushes and keypoints."""
+    """Return the keys that define a region's shape; None for brushes and keypoints."""
     return next((keys for keys in (_RECTANGLE, _ELLIPSE, ("points",)) if all(map(place.has, keys))), None)
 
 
@@ -246,7 +246,7 @@ def _geometry(place: Value, keys: tuple[str, ...]) -> str:
 
 
 def _image_in(holder: Value, data: Mapping[str, Any]) -> Value:
-    """What of a task's data names its image: "image", else the first text that ends as image files do."""
+    """Return the entry of a task's data that names its image: "image", else the first text with an image suffix."""
     keys = [key for key, value in data.items() if isinstance(value, str) and _parts(value)[-1:]]
     keys = [key for key in keys if _parts(data[key])[-1].lower().endswith(SUFFIXES)] or keys
     if not keys:
@@ -255,11 +255,11 @@ def _image_in(holder: Value, data: Mapping[str, Any]) -> Value:
 
 
 def _parts(url: str) -> list[str]:
-    """The names of the folders and the file that a task's data means."""
+    """Return the names of the folders and the file that a task's data means."""
     try:
         split = urlsplit(url.replace("\\", "/"))
         query = parse_qs(split.query)
-    except ValueError:  # what looks like an address of a computer and is none
+    except ValueError:  # looks like a network address, but is not one
         return []
     if split.scheme == "data":  # the image's content
         return []
@@ -275,7 +275,7 @@ def _parts(url: str) -> list[str]:
 
 
 def _id_of(image: Value) -> str:
-    """An image's id: its name without suffix and without what the tool puts before an uploaded file's."""
+    """Return an image's id: its name without suffix and without the prefix of an uploaded file."""
     name = _parts(image.text())[-1]
     return stem_of(_UPLOADED.sub("", name, count=1) if "/upload/" in image.text() else name)
 
@@ -343,7 +343,7 @@ def _is_difficult(about: Value) -> bool:
 def _quad(region: _Region, size: tuple[int, int]) -> list[float]:
     place, about = region.place, region.about
     if about.has("image_rotation") and about["image_rotation"].number() % 360:
-        remedy = "Turn the image back in the tool, or turn its file, and export anew."
+        remedy = "Turn the image back in the tool, or turn its file, and export again."
         raise about["image_rotation"].error("0: places on an image that was turned while drawing are not read", remedy)
     degrees = place["rotation"].number() if place.has("rotation") else 0.0
     width, height = size[0] / 100, size[1] / 100
@@ -374,7 +374,7 @@ def _percents(place: Value, keys: Sequence[str]) -> Iterator[float]:
     for key in keys:
         number = place[key].number()
         if abs(number) > _FARTHEST + 100 or (key not in ("x", "y") and number < 0):
-            raise place[key].error("percents of the image's size, and sides that are not negative")
+            raise place[key].error("percents of the image's size, and sides of 0 or more")
         yield number
 
 
@@ -382,10 +382,10 @@ def _percents(place: Value, keys: Sequence[str]) -> Iterator[float]:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes one file of tasks; see `rbox_formats.datasets.write`.
+    """Write one file of tasks; see `rbox_formats.datasets.write`.
 
     Raises:
-        FormatsError: If a record's image is not there to tell its size.
+        FormatsError: If the size of a record's image is unknown.
     """
     path = written_file(root, split, _LAYOUT)
     folder = f"images/{split}" if split else "images"
@@ -409,7 +409,7 @@ def _data(record: ImageRecord, folder: str) -> dict[str, Any]:
     name = files.safe_name(image_name(record), Path(folder))
     given = others.pop("image", None)
     own = isinstance(given, str) and _parts(given) and _id_of(Value(given, Path(folder))) == record.image_id
-    # Only where it still means this image: windows of an image have its metadata as well.
+    # Only if it still means this image, since windows of an image have its metadata as well.
     return {"image": given if own else f"/data/local-files/?d={quote(f'{folder}/{name}')}", **others}
 
 

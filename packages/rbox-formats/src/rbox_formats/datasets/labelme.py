@@ -7,15 +7,15 @@
 
 Points are in pixels. By `shape_type`, an object's quad is
 
-- "polygon" (also where it is left out, as old versions do): its four points; of any other number from three the corners
-  of the least rectangle around them;
+- "polygon" (also the default, in files of old versions): its four points; for any other number of at least three
+  points, the corners of the least rectangle around them;
 - "rectangle": of two opposite points the upright rectangle between them; of four, as X-AnyLabeling writes it, these;
 - "rotation" (X-AnyLabeling) and "oriented_rectangle" (LabelMe 5.6): its four points;
 - "circle", the centre and a point on it: the upright square around it;
 - "mask", a pixel mask and two opposite points: the upright rectangle between these.
 
-"point", "points", "line" and "linestrip" have no area, and are left out: `inspect` and `convert` count them. A JSON
-file without shapes, such as a list of classes beside, is no annotation: it is passed over, and named in the log.
+"point", "points", "line" and "linestrip" have no area, and are skipped; `inspect` and `convert` count them. A JSON
+file without shapes, such as a list of classes, is not an annotation: it is skipped, and named in the log.
 
 `imagePath` is relative to the JSON file, with '/' or Windows' backslash between folders; it may lead out of the file's
 folder, but not out of the dataset's. Where no image is there, the one beside the JSON file with its name is taken, and
@@ -64,7 +64,7 @@ _logger = logging.getLogger("rbox_formats")
 
 _VERSION = "5.5.0"
 
-# Which numbers of points each type may have; a polygon has three or more.
+# The numbers of points that each type may have; a polygon has three or more.
 _POINTS: dict[str, tuple[int, ...]] = {
     "polygon": (),
     "rectangle": (2, 4),
@@ -78,7 +78,7 @@ _KNOWN = ("shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a folder of LabelMe's files; see `rbox_formats.datasets.read`."""
+    """Open a folder of LabelMe's files; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split)
     found = _annotations(annotation_files(base, ".json"))
     names = _labels_in(found) if class_names is None else class_names
@@ -88,10 +88,10 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def _unmatched(found: Sequence[Path], beside: dict[str, Path]) -> Unmatched:
-    """Which images beside the files no file claims, by its name or as its `imagePath`."""
+    """Return the images beside the files that no file claims, by its name or by its `imagePath`."""
     apart = unmatched(found, beside)
     if not apart.images:
-        return replace(apart, labels=())  # an image elsewhere may be theirs
+        return replace(apart, labels=())  # their images may be elsewhere
     claimed = set()
     for path in apart.labels:
         document = json_values.read(path).value
@@ -101,15 +101,15 @@ def _unmatched(found: Sequence[Path], beside: dict[str, Path]) -> Unmatched:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / files.safe_name(split, root) if split else root
 
 
 def _annotations(paths: Sequence[Path]) -> list[Path]:
-    """Those of some JSON files that are annotations; the others are named in the log.
+    """Return the JSON files that are annotations; the others are named in the log.
 
     Raises:
-        DatasetError: If none is.
+        DatasetError: If none of them is.
     """
     found: list[Path] = []
     others: list[Path] = []
@@ -126,7 +126,7 @@ def _annotations(paths: Sequence[Path]) -> list[Path]:
 
 
 def _may_be_annotation(path: Path) -> bool:
-    """Whether a JSON file is an annotation, or cannot be read, which its reader says."""
+    """Return whether a JSON file is an annotation, or is unreadable, which its reader reports."""
     try:
         document = json_values.read(path).value
     except DatasetError:
@@ -140,7 +140,7 @@ def _labels_in(found: Iterable[Path]) -> ClassNames:
 
 
 def _without_area(shape: Value) -> str | None:
-    """The type of a shape that has no area; None for others."""
+    """Return the type of a shape that has no area; None for others."""
     kind = shape["shape_type"].value if shape.has("shape_type") else None
     return kind if isinstance(kind, str) and kind in _WITHOUT_AREA else None
 
@@ -217,7 +217,7 @@ def _quad(shape: Value) -> list[float]:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record, each object as a polygon; see `rbox_formats.datasets.write`."""
+    """Write a file per record, each object as a polygon; see `rbox_formats.datasets.write`."""
     folder = images(root, split)
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:

@@ -55,13 +55,13 @@ V3 = codecs.get("florence2", version=3)
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None, *, codec: Codec = V2) -> Dataset:
-    """Opens a training file; see `rbox_formats.datasets.read`.
+    """Open a training file; see `rbox_formats.datasets.read`.
 
     Args:
         root: The file, or its folder.
-        split: As in the module's text.
-        class_names: The names that responses may have.
-        codec: What the responses are texts of.
+        split: A part of the dataset, as in the module's text.
+        class_names: The class names that responses may have.
+        codec: The codec of the responses.
     """
     path, folder = annotation_file(root, split, _LAYOUT)
     entries = list(json_values.read(path).items())
@@ -76,17 +76,17 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, codec
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     root = root.parent if root.suffix == ".json" else root
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
 
 def _names_in(entries: Iterable[Value], codec: Codec, path: Path) -> ClassNames:
-    """The names in florence2 texts: what stands between a tag and a first coordinate."""
+    """Return the names in florence2 texts: what stands between a tag and a first coordinate."""
     if codec.name != "florence2":
         remedy = "Give them (class_names=)."
         raise DatasetError(
-            f"expected class names, which texts of {quoted(codec.name)} do not tell", path=path, remedy=remedy
+            f"expected class names, since texts of {quoted(codec.name)} do not contain them", path=path, remedy=remedy
         )
     used: set[str] = set()
     for entry in entries:
@@ -134,14 +134,14 @@ def write(
     *,
     codec: Codec = V2,
 ) -> Path:
-    """Writes one training file; see `rbox_formats.datasets.write`.
+    """Write one training file; see `rbox_formats.datasets.write`.
 
     Args:
-        records: Written as they come; each needs its image's size.
+        records: The records, written one at a time; each needs its image's size.
         root: The dataset's folder, or the file.
-        split: As in the module's text.
-        class_names: What the records' labels index.
-        codec: What to write the responses in.
+        split: A part of the dataset, as in the module's text.
+        class_names: The class names that the records' labels index.
+        codec: The codec of the responses.
 
     Returns:
         The file.

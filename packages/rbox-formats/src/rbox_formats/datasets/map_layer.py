@@ -93,12 +93,12 @@ class _Source(NamedTuple):
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return (root / files.safe_name(split, root) if split else root) / "images"
 
 
 def read_pixels(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a folder of GeoJSON files in pixels; see `rbox_formats.datasets.read`."""
+    """Open a folder of GeoJSON files in pixels; see `rbox_formats.datasets.read`."""
     base, paths = _layer_files(root, split, _GEOJSON)
     image_files = _images_of(base)
     sources, left_out = [], Counter[str]()
@@ -113,7 +113,7 @@ def read_pixels(root: Path, split: str | None, class_names: ClassNames | None) -
 
 
 def read_map(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens layers in map coordinates; see `rbox_formats.datasets.read`."""
+    """Open layers in map coordinates; see `rbox_formats.datasets.read`."""
     base, paths = _layer_files(root, split, (*_GEOJSON, _GEOPACKAGE))
     image_files = _images_of(base)
     if not image_files:
@@ -142,7 +142,7 @@ def read_map(root: Path, split: str | None, class_names: ClassNames | None) -> D
             unnamed = "a system that it does not name"
             first = geojson.placement_of(next(iter(image_files.values()))).crs or unnamed
             remedy = (
-                f"The layer is in {anywhere[0].crs or unnamed}, the first image in {first}: save the layer anew in the "
+                f"The layer is in {anywhere[0].crs or unnamed}, the first image in {first}: save the layer in the "
                 "images' system, or with its system named."
             )
             message = f"expected polygons on the images, got {missed} that lie on none"
@@ -202,7 +202,7 @@ def _layer(path: Path, left_out: Counter[str]) -> _Layer:
 
 
 def _crs_of(document: Value) -> str | None:
-    """The system of coordinates of GeoJSON: the member `crs` of 2008, else that of RFC 7946."""
+    """Return the system of coordinates of GeoJSON: the member `crs` of 2008, else that of RFC 7946."""
     if not document.has("crs"):
         return _WGS84
     crs = document["crs"]
@@ -245,7 +245,7 @@ def _checked(corners: list[float], where: str, path: Path) -> list[float]:
 
 
 def _on_image(features: Sequence[_Feature], placement: Placement, image: Path) -> QuadsN:
-    """The quads (N, 4, 2) of polygons, in pixels of an image."""
+    """Return the quads (N, 4, 2) of polygons, in pixels of an image."""
     quads = np.zeros((len(features), 4, 2))
     if not features:
         return quads
@@ -312,7 +312,7 @@ def _dataset(sources: Sequence[_Source], class_names: ClassNames | None, left_ou
 
 
 def _class_keys(features: Sequence[_Feature]) -> dict[Path, str | None]:
-    """Which property is the class, for each file."""
+    """Return which property is the class, for each file."""
     held: dict[Path, dict[str, str]] = {}
     for feature in features:
         named = held.setdefault(feature.path, {})

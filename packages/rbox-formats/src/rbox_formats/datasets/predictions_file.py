@@ -29,7 +29,7 @@ _FINGERPRINT = "converted"
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a predictions file; see `rbox_formats.datasets.read`."""
+    """Open a predictions file; see `rbox_formats.datasets.read`."""
     from rbox_formats import predictions  # msgspec loads with it
 
     if not root.exists():
@@ -49,7 +49,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     folder = _file(root, split).parent / "images"
     return folder / files.safe_name(split, root) if split else folder
 
@@ -72,7 +72,7 @@ def _load(record: ImageRecord, image_files: dict[str, Path], labels: np.ndarray)
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes one file; see `rbox_formats.datasets.write`."""
+    """Write one file; see `rbox_formats.datasets.write`."""
     from rbox_formats import predictions
 
     path = _file(root, split)

@@ -53,7 +53,7 @@ _A_TURN = 2 * math.pi + 1e-6
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a folder of roLabelImg's files; see `rbox_formats.datasets.read`."""
+    """Open a folder of roLabelImg's files; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
     image_files = _per_image.first_images(found.base, _IMAGES)
     names = _voc.class_names_in(found.files) if class_names is None else class_names
@@ -61,10 +61,10 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     annotation = _voc.parse(root, class_names, _shape)
     verified = {"verified": root.attrib["verified"]} if "verified" in root.attrib else {}
@@ -85,12 +85,12 @@ def _shape(element: Element) -> Shape:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / files.safe_name(split, root) if split else root
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record, to lie beside its image; see `rbox_formats.datasets.write`."""
+    """Write a file per record, to lie beside its image; see `rbox_formats.datasets.write`."""
     base = images(root, split)
     return _voc.write(
         records, base, None, class_names, _WRITTEN, _nodes, type_name="robndbox", attributes=("verified",)

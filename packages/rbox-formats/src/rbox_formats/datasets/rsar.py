@@ -2,9 +2,9 @@
 
     x1 y1 x2 y2 x3 y3 x4 y4 class difficult
 
-The corners are in pixels; there are no header lines. `difficult` is a whole number, 0 for an object that is not: the
-makers' reader compares it with a threshold (100, so that nothing is left out), and any other number is read here as
-difficult. It may be left out; it is written as 0 or 1.
+The corners are in pixels; there are no header lines. `difficult` is a whole number, 0 for an object that is not
+difficult. The makers' reader compares it with a threshold (100, so that nothing is left out); here any other number is
+read as difficult. It may be missing; it is written as 0 or 1.
 
 On disk: `<root>/<split>/annfiles/<image_id>.txt` and `<root>/<split>/images/<image_id>.png` (or .jpg, as it comes),
 with the splits train, val and test.
@@ -37,13 +37,13 @@ def read(
     *,
     label_folders: tuple[str, ...] = _LABEL_FOLDERS,
 ) -> Dataset:
-    """Opens a dataset in RSAR's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in RSAR's layout; see `rbox_formats.datasets.read`."""
     names = CLASS_NAMES if class_names is None else class_names
     return dota.open_folders(root, split, names, label_folders, partial(dota.parse, difficult=_DIFFICULT))
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a label file per record; see `rbox_formats.datasets.write`."""
+    """Write a label file per record; see `rbox_formats.datasets.write`."""
     return dota.write_folder(_without_headers(records), root, split, class_names, _LABEL_FOLDERS[0])
 
 

@@ -48,17 +48,17 @@ _TAGS = ("cx", "cy", "h", "w", "angle")  # the long side first
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in RSDD-SAR's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in RSDD-SAR's layout; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
     image_files = image_index((found.base / folder for folder in _IMAGES), nested=True)
     return _per_image.dataset(found, image_files, CLASS_NAMES if class_names is None else class_names, parse)
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     annotation = _voc.parse(root, class_names, _shape)
     return annotation._replace(boxes=canonical_le90(annotation.boxes))
@@ -70,12 +70,12 @@ def _shape(element: Element) -> Shape:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / _IMAGES[0]
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`."""
+    """Write a file per record; see `rbox_formats.datasets.write`."""
     return _voc.write(records, root, split, class_names, _LAYOUT, _nodes, type_name="robndbox")
 
 

@@ -55,7 +55,7 @@ _ANNOTATIONS, _IMAGES = "Annotations", "Images"
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in SODA-A's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in SODA-A's layout; see `rbox_formats.datasets.read`."""
     names = CLASS_NAMES if class_names is None else class_names
     if split is None:
         folder, places = annotation_folder(split_folder(root, None), (_ANNOTATIONS,)), [root / _IMAGES]
@@ -73,7 +73,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / _IMAGES / files.safe_name(split, root) if split else root / _IMAGES
 
 
@@ -104,14 +104,14 @@ def _load(path: Path, image_files: dict[str, Path], class_names: ClassNames) -> 
 
 
 def _categories(document: Value) -> dict[int, str]:
-    """The names of the classes by their numbers."""
+    """Return the names of the classes by their numbers."""
     if document.has("categories"):
         return {entry["id"].integer(): entry["name"].text() for entry in document["categories"].items()}
     return dict(enumerate([*CLASS_NAMES, _IGNORE]))
 
 
 def _label(annotation: Value, by_id: dict[int, str], class_names: ClassNames) -> int | None:
-    """The label of an object; None for one to be left out."""
+    """Return the label of an object; None for one to be left out."""
     key = "category_id" if annotation.has("category_id") else "cat_id"
     name = by_id.get(annotation[key].integer())
     if name is None:
@@ -132,7 +132,7 @@ def _quad(outline: Value) -> list[float]:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`."""
+    """Write a file per record; see `rbox_formats.datasets.write`."""
     folder = root / _ANNOTATIONS / files.safe_name(split, root) if split else root / _ANNOTATIONS
     folder.mkdir(parents=True, exist_ok=True)
     categories = [{"id": label, "name": name} for label, name in enumerate(class_names)]

@@ -4,8 +4,8 @@
     gsd:...
     x1 y1 x2 y2 x3 y3 x4 y4 class difficult
 
-Two header lines, the corners in pixels, and `difficult` 0 or 1 (`rbox_formats.datasets.dota` says all of it). Quads and
-headers come back as they are read.
+Two header lines, the corners in pixels, and `difficult` 0 or 1 (described in `rbox_formats.datasets.dota`). Quads and
+headers are written back unchanged.
 
 On disk: `<root>/<split>/labels/<image_id>.txt` and `<root>/<split>/images/<image_id>.png`, with the splits train and
 test. Also read: `labelTxt` and `annfiles` in place of `labels`.
@@ -37,11 +37,11 @@ def read(
     *,
     label_folders: tuple[str, ...] = _LABEL_FOLDERS,
 ) -> Dataset:
-    """Opens a dataset in SRSDD's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in SRSDD's layout; see `rbox_formats.datasets.read`."""
     names = CLASS_NAMES if class_names is None else class_names
     return dota.open_folders(root, split, names, label_folders, dota.parse)
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a label file per record; see `rbox_formats.datasets.write`."""
+    """Write a label file per record; see `rbox_formats.datasets.write`."""
     return dota.write_folder(records, root, split, class_names, _LABEL_FOLDERS[0])

@@ -54,7 +54,7 @@ _CORNERS = [f"{axis}{corner}" for corner in range(1, 5) for axis in "xy"]
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in RBox-SSDD's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in RBox-SSDD's layout; see `rbox_formats.datasets.read`."""
     of_split = [] if split is None else [f"_{files.safe_name(split, root)}"]
     by_split = [suffix for suffix in of_split if (root / f"Annotations{suffix}").is_dir()]
     layout = _LAYOUT._replace(annotations=tuple(f"Annotations{suffix}" for suffix in (*by_split, "")))
@@ -65,10 +65,10 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     annotation = _voc.parse(root, class_names, _shape, has_quads=True)
     return annotation._replace(boxes=convert(annotation.boxes, OC.degrees, LE90))
@@ -81,12 +81,12 @@ def _shape(element: Element) -> Shape:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / "JPEGImages"
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`."""
+    """Write a file per record; see `rbox_formats.datasets.write`."""
     return _voc.write(records, root, split, class_names, _LAYOUT, _nodes)
 
 

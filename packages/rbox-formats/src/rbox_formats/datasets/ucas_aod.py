@@ -1,6 +1,6 @@
 """UCAS-AOD: cars and airplanes on Google Earth images, a text file beside each image.
 
-As it is distributed, a line of 13 numbers between tabs, such as 2.763971e+02, and the class by the folder:
+As distributed, a line has 13 numbers between tabs, such as 2.763971e+02, and the folder gives the class:
 
     x1 y1 x2 y2 x3 y3 x4 y4 theta x y w h
 
@@ -51,7 +51,7 @@ __all__ = ["CLASS_NAMES", "images", "read", "write"]
 
 CLASS_NAMES = ClassNames(["car", "airplane"])
 
-# The folders as distributed, and what is in them, by the names that a list of classes may have for it.
+# The folders as distributed, and the names that a list of classes may have for the class in each.
 _FOLDERS = {"CAR": ("car",), "PLANE": ("airplane", "plane")}
 _LABEL_FOLDERS = ("labelTxt", "Annotations")
 _IMAGE_FOLDER = "AllImages"
@@ -59,7 +59,7 @@ _LINE = "A line reads: {name}x1 y1 x2 y2 x3 y3 x4 y4 [theta x y w h]"
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens the dataset in either layout; see `rbox_formats.datasets.read`."""
+    """Open the dataset in either layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
         remedy = f"Give the folder that has {' or '.join(map(repr, (*_LABEL_FOLDERS, *_FOLDERS)))} in it."
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=remedy)
@@ -91,12 +91,12 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where the images belong; see `Format.images`."""
+    """Return where the images belong; see `Format.images`."""
     return root / _IMAGE_FOLDER
 
 
 def _listed(root: Path, split: str, folder: Path) -> list[Path]:
-    """The label files that a split's list names, in its order."""
+    """Return the label files that a split's list names, in its order."""
     path = root / "ImageSets" / files.safe_name(f"{split}.txt", root)
     if not path.is_file():
         lists = [found.stem for found in files.visible(path.parent) if found.suffix == ".txt"]
@@ -158,14 +158,14 @@ def _record(
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a label file per record and the split's list; see `rbox_formats.datasets.write`."""
+    """Write a label file per record and the split's list; see `rbox_formats.datasets.write`."""
     folder = root / _LABEL_FOLDERS[0]
     folder.mkdir(parents=True, exist_ok=True)
     if split is None:
         for record in records:
             _write_record(record, folder, class_names)
         return folder
-    # Streamed: a list of a million names is not held.
+    # Written one by one, since a list may have a million names.
     list_file = root / "ImageSets" / files.safe_name(f"{split}.txt", root)
     with files.replacing(list_file) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         for record in records:
@@ -187,7 +187,7 @@ def _write_record(record: ImageRecord, folder: Path, class_names: ClassNames) ->
 
 
 def _rest(quad: list[float]) -> list[float]:
-    """theta, x, y, w, h of a quad; the upright box is the one around its corners."""
+    """Return theta, x, y, w, h of a quad; the upright box is the one around its corners."""
     theta = math.degrees(math.atan2(quad[3] - quad[1], quad[2] - quad[0])) % 180
     x0, y0 = min(quad[0::2]), min(quad[1::2])
     return [theta, x0, y0, max(quad[0::2]) - x0, max(quad[1::2]) - y0]

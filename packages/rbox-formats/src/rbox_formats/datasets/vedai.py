@@ -62,14 +62,15 @@ CLASS_NAMES = ClassNames(NUMBERS.values())
 
 _ANNOTATIONS = ("Annotations1024", "Annotations512", "Annotations", "labelTxt")
 _IMAGES = ("Vehicules1024", "Vehicules512", "images")
-_SUFFIXES = ("", "_co", "_ir")  # of an image's name, behind the id
+_SUFFIXES = ("", "_co", "_ir")  # of an image's name, after the id
 _LINE = "A line reads: x_centre y_centre orientation class contained occluded x1 x2 x3 x4 y1 y2 y3 y4"
 _FIELDS = 14
-_CENTRE = 0.5  # how far the middle of the corners may be from the centre, of the object's diagonal; and 2 px
+# How far the middle of the corners may be from the centre, as a share of the object's diagonal, plus 2 px.
+_CENTRE = 0.5
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in VEDAI's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in VEDAI's layout; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split if split and (root / files.safe_name(split, root)).is_dir() else None)
     folder = annotation_folder(base, _ANNOTATIONS)
     found = [path for path in annotation_files(folder, ".txt") if not _is_list(path)]
@@ -83,12 +84,12 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where the images belong; see `Format.images`."""
+    """Return where the images belong; see `Format.images`."""
     return root / _IMAGES[0]
 
 
 def _is_list(path: Path) -> bool:
-    """Whether a file is one of the lists, or the one of all images."""
+    """Return whether a file is one of the lists, or the one of all images."""
     return path.stem.startswith(("fold", "annotation"))
 
 
@@ -123,7 +124,7 @@ def _load(path: Path, image_files: dict[str, Path], class_names: ClassNames) -> 
 
 
 def _object(line: str, class_names: ClassNames) -> tuple[list[list[float]], int]:
-    """A line's quad and label."""
+    """Return a line's quad and label."""
     fields = line.split()
     if len(fields) != _FIELDS:
         raise LineError(f"expected {_FIELDS} numbers, got {len(fields)} fields", _LINE)
@@ -143,10 +144,10 @@ def _off_centre(centre: Sequence[float], places: Sequence[float]) -> float:
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record, and the split's list; see `rbox_formats.datasets.write`.
+    """Write a file per record, and the split's list; see `rbox_formats.datasets.write`.
 
     Raises:
-        DatasetError: If a class is none of VEDAI's, or an image's name is that of a list.
+        DatasetError: If a class is not one of VEDAI's, or an image has the name of a list.
     """
     numbers = {label: number for number, name in NUMBERS.items() if (label := class_names.find(name)) is not None}
     if unknown := [name for label, name in enumerate(class_names) if label not in numbers]:
@@ -157,7 +158,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     for record in records:
         path = folder / files.safe_name(f"{record.image_id}.txt", folder)
         if _is_list(path) or record.image_id.strip() != record.image_id or len(record.image_id.splitlines()) != 1:
-            raise DatasetError(f"expected an image's name that is no list's, got {quoted(record.image_id)}")
+            raise DatasetError(f"expected an image name that is not the name of a list, got {quoted(record.image_id)}")
         lines = [
             " ".join(
                 [*map(shortest, _centre(quad)), str(numbers[label]), "1", "0", *map(shortest, quad.T.ravel().tolist())]
@@ -172,6 +173,6 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 
 def _centre(quad: np.ndarray) -> list[float]:
-    """Centre and orientation."""
+    """Return centre and orientation."""
     x, y = quad[1] - quad[0]
     return [*quad.mean(axis=0).tolist(), math.atan2(y, x)]

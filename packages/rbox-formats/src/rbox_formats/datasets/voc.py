@@ -4,16 +4,16 @@
       <folder> <filename> <path> <source><database>... <size><width><height><depth> <segmented>
       <object> <type> <name> <pose> <truncated> <difficult> and the box, in elements of the dataset's own
 
-What stands beside the objects is a record's metadata by its path of tags, and written back. `difficult` is 0 where it
-is left out. Nothing is kept of an object's `pose` and `truncated`: they are written as annotation tools do where nobody
-said ("Unspecified", 0). The box of this format:
+The elements beside the objects are a record's metadata by their paths of tags, and written back. `difficult` is 0 if it
+is missing. An object's `pose` and `truncated` are not kept: they are written with annotation tools' defaults
+("Unspecified", 0). The box of this format:
 
     <object> <name>ship</name> <pose> <truncated> <difficult>0</difficult>
       <bndbox> <xmin>48</xmin> <ymin>240</ymin> <xmax>195</xmax> <ymax>371</ymax> </bndbox>
     </object>
 
-The numbers are taken as pixel coordinates as they stand. VOC's own files count pixels from 1 and include the last one,
-those of labelImg and others do not, and nothing in a file tells: the shift of a pixel is left to who knows.
+The numbers are taken as pixel coordinates, unchanged. VOC's own files count pixels from 1 and include the last one, and
+those of labelImg and others do not. A file does not show which it is, so that no shift is applied.
 
 CVAT's export writes the box of a turned rectangle unturned, and its angle beside: it is read, in degrees, clockwise
 about the box's centre.
@@ -63,7 +63,7 @@ _IMAGES = ("JPEGImages", "images", ".")
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens a dataset in Pascal VOC's layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in Pascal VOC's layout; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
     of_dior = image_index((found.base / folder for folder in _DIOR_IMAGES), nested=True)
     image_files = of_dior or _per_image.first_images(found.base, _IMAGES)
@@ -72,10 +72,10 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def parse(root: Element, class_names: ClassNames) -> Annotation:
-    """What a file says.
+    """Read the objects of an annotation file.
 
     Raises:
-        ElementError: If it is not as the format says.
+        ElementError: If the file breaks the rules of the format.
     """
     annotation = _voc.parse(root, class_names, lambda element: Shape(_box(element)))
     unread = Counter(name for element in root.findall("object") for name in _unread_angles(element))
@@ -83,7 +83,7 @@ def parse(root: Element, class_names: ClassNames) -> Annotation:
 
 
 def _box(element: Element) -> list[float]:
-    """An object's box, turned as CVAT says."""
+    """Return an object's box, turned as CVAT says."""
     box = _voc.upright_box(xml_elements.child(element, "bndbox"))
     for attribute in element.findall("attributes/attribute"):
         if attribute.findtext("name") == ROTATION:
@@ -92,7 +92,7 @@ def _box(element: Element) -> list[float]:
 
 
 def _unread_angles(element: Element) -> Iterable[str]:
-    """What an object has that looks like an angle and is not read."""
+    """Return what an object has that looks like an angle and is not read."""
     places = (element, element.find("bndbox"))
     said = [(inner.tag, xml_elements.text_of(inner)) for place in places if place is not None for inner in place]
     attributes = element.findall("attributes/attribute")
@@ -102,12 +102,12 @@ def _unread_angles(element: Element) -> Iterable[str]:
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / _IMAGES[0]
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`."""
+    """Write a file per record; see `rbox_formats.datasets.write`."""
     return _voc.write(records, root, split, class_names, _WRITTEN, _nodes)
 
 

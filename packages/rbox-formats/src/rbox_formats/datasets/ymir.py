@@ -9,15 +9,15 @@ and an annotation file a line per object,
     class_id, xmin, ymin, xmax, ymax, quality, rotate_angle
 
 The five first are whole numbers, in pixels; the box is upright and is turned around its centre by `rotate_angle`, in
-radians. The quality of the annotation, -1.0 where nobody said, is not kept, and is written as -1.0. Quality and angle
-may be left out, as older versions do: the angle is 0 then.
+radians. The quality of the annotation (default: -1.0) is not kept, and is written as -1.0. Older versions leave out
+quality and angle: the angle is then 0.
 
 - The last pixel counts: the platform writes xmax = xmin + width - 1, so that a width is xmax - xmin + 1 here, and the
   centre xmin + width / 2. (Source: IndustryEssentials/ymir, ymir/command/mir/tools/exporter.py. Some of its consumers,
   ymir-mmrotate among them, take xmax - xmin: half a pixel.)
 - The angle's unit: radians (source: dataset-format.md of modelai/ymir-executor-fork). Its sign: positive is clockwise
-  on the screen, since modelai/ymir-mmrotate hands it to MMRotate's `rbox2qbox` as it is; nothing of the platform itself
-  that would say so was found. Its range: any on reading; `le90`, [-pi/2, pi/2), on writing.
+  on the screen, since modelai/ymir-mmrotate passes it to MMRotate's `rbox2qbox` unchanged; no statement of the platform
+  itself was found. Its range: any on reading; `le90`, [-pi/2, pi/2), on writing.
 
 On disk: `<root>` is what the platform mounts as `/in`; paths that begin with `/in/` and paths relative to `<root>` are
 inside it, all others are refused. An asset may be missing: the annotation stands without its image then. The id of an
@@ -73,7 +73,7 @@ class _Source(NamedTuple):
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
-    """Opens what YMIR exported; see `rbox_formats.datasets.read`."""
+    """Open what YMIR exported; see `rbox_formats.datasets.read`."""
     index = _index_file(root, split)
     sources = parse_lines(split_lines(read_text(index)), partial(_source, root=root), index)
     ids: dict[str, str] = {}
@@ -93,7 +93,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
 
 
 def images(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / "assets" / files.safe_name(split, root) if split else root / "assets"
 
 
@@ -167,7 +167,7 @@ def _object(line: str, class_names: ClassNames, written: ClassNames) -> tuple[li
 
 
 def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
-    """Writes an annotation file per record, the index and the names; see `rbox_formats.datasets.write`.
+    """Write an annotation file per record, the index and the names; see `rbox_formats.datasets.write`.
 
     Raises:
         DatasetError: If there is a config.yaml with other names.

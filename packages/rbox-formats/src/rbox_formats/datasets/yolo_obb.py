@@ -2,12 +2,12 @@
 
     class x1 y1 x2 y2 x3 y3 x4 y4
 
-`class` is a number from 0; x is divided by the image's width, y by its height. What is read besides: five fields are an
-upright box, `class cx cy w h`; more corners than four an outline, of which the least rectangle around it is taken; ten
-fields end in a confidence, as `predict save_txt save_conf` writes them: the image has scores where each line has one.
-Corners outside 0 to 1 are beyond the image's border; they are read and written as they are, but Ultralytics itself
-leaves out images that have them: `rbox-formats convert` counts them, and `--clip` brings them inside.
-Corners more than `FARTHEST` image sizes away are refused: they are pixels, not shares.
+`class` is a number from 0; x is divided by the image's width, y by its height. Other lines are read, too: five fields
+are an upright box, `class cx cy w h`; more than four corners are an outline, which becomes the smallest rectangle
+around it; ten fields end in a confidence, as `predict save_txt save_conf` writes them. The image has scores if each
+line has a confidence. Corners outside 0 to 1 are beyond the image's border; they are read and written unchanged, but
+Ultralytics itself leaves out images that have them: `rbox-formats convert` counts them, and `--clip` brings them
+inside. Corners more than `FARTHEST` image sizes away are refused: they are pixels, not shares.
 
 On disk: `<root>/images/<split>/<image_id>.jpg` and `<root>/labels/<split>/<image_id>.txt`, without a split the two
 folders themselves; also read is `<root>/<split>/images` and `<root>/<split>/labels`, as Roboflow writes it. Images
@@ -65,14 +65,14 @@ from rbox_formats.parsing.lines import (
 __all__ = ["FARTHEST", "images_folder", "names_beside", "read", "write"]
 
 FARTHEST = 10.0
-"""How many image sizes a corner may be outside."""
+"""How many image sizes a corner may be outside of the image."""
 
 _LINE = "A line reads: class x1 y1 x2 y2 x3 y3 x4 y4, divided by the image's size."
 _LONGSIDE = "A line reads: class cx cy longside shortside theta, shares of the image's size and degrees."
 _SIX = "Six fields are yolov5_obb's (the format yolov5-obb), or what a detector of upright boxes found."
 _SCORED = 10  # fields of a line with a confidence
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
-# Folders of such names are splits, and no folders of images of one.
+# Folders of such names are splits, not folders of images inside a split.
 _SPLITS = ("train", "val", "valid", "validation", "test", "trainval")
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
 _NAME_FILES = ("classes.txt", "labels/classes.txt")
@@ -83,8 +83,8 @@ class _Classes:
     """The classes of a dataset.
 
     Attributes:
-        names: What the records' labels index.
-        written: What the numbers in the label files index.
+        names: The class names that the records' labels index.
+        written: The class names that the numbers in the label files index.
     """
 
     names: ClassNames
@@ -92,7 +92,7 @@ class _Classes:
 
 
 def read(root: Path, split: str | None, class_names: ClassNames | None, *, longside: bool = False) -> Dataset:
-    """Opens a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
+    """Open a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
     label_folder, image_folder = _split_folders(root, split)
@@ -120,10 +120,10 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, longs
 
 
 def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Path, nested: bool) -> dict[str, Path]:
-    """The label files by their images' names.
+    """Return the label files by their images' names.
 
     Raises:
-        DatasetError: If there are none, one has no image, or two are of one image.
+        DatasetError: If there are no label files, one has no image, or two belong to the same image.
     """
     there = [path for path in below(folder, nested) if path.suffix.lower() == ".txt" and path.name != "classes.txt"]
     if not there:
@@ -143,7 +143,7 @@ def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Pa
         if image_id not in image_files:
             remedy = "Coordinates are relative to the image's size: put the image there, or take the label file away."
             if image_id in names:
-                remedy = f"Name the label file as the image is named but for its suffix: {names[image_id]}.txt."
+                remedy = f"Name the label file like the image, except for the suffix: {names[image_id]}.txt."
             raise DatasetError(
                 f"expected an image {quoted(image_id)} in {image_folder}, found none", path=path, remedy=remedy
             )
@@ -156,12 +156,12 @@ def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Pa
 
 
 def images_folder(root: Path, split: str | None) -> Path:
-    """Where a split's images belong; see `Format.images`."""
+    """Return where a split's images belong; see `Format.images`."""
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
 
 def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
-    """The folders of a split's labels and images."""
+    """Return the folders of a split's labels and images."""
     if split is None:
         candidates = [(root / "labels", root / "images")]
     else:
@@ -179,7 +179,7 @@ def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
 
 
 def names_beside(root: Path) -> ClassNames | None:
-    """The names in `data.yaml` or `classes.txt` in a folder, or None."""
+    """Return the names in `data.yaml` or `classes.txt` of a folder, or None."""
     path = _yaml_file(root)
     names = None if path is None else _names.from_yaml(path, "names")
     for file in _NAME_FILES:
@@ -218,13 +218,13 @@ def _load(
 
 
 def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int, float | None]:
-    """A line's quad in pixels, its label, and its confidence."""
+    """Return a line's quad in pixels, its label, and its confidence."""
     fields = line.split()
     score = None
     if len(fields) == _SCORED:
         (score,) = parse_numbers(fields[-1:], "a confidence", _LINE)
         if not 0 <= score <= 1:
-            raise LineError(f"expected a confidence from 0 to 1 behind 8 coordinates, got {quoted(fields[-1])}", _LINE)
+            raise LineError(f"expected a confidence from 0 to 1 after 8 coordinates, got {quoted(fields[-1])}", _LINE)
         fields = fields[:-1]
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
         remedy = f"{NO_COMMAS} {_LINE}" if "," in line else f"{_LINE}\n{_SIX}" if len(fields) == 6 else _LINE
@@ -242,7 +242,7 @@ def _object(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[f
     if len(numbers) == 4:
         cx, cy, w, h = numbers
         numbers = upright_quad(cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-    # First to pixels: a rectangle in shares of two different sides is a parallelogram on the image.
+    # First to pixels, since a rectangle in shares of two different sides is a parallelogram on the image.
     width, height = size
     return quad_around([share * (height if i % 2 else width) for i, share in enumerate(numbers)]), label, score
 
@@ -254,7 +254,7 @@ def _label(number: int, classes: _Classes) -> int:
 
 
 def _longside(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list[float], int, float | None]:
-    """As `_object`, of yolov5_obb's lines."""
+    """Do the work of `_object` for yolov5_obb's lines."""
     fields = line.split()
     if len(fields) != 6:
         raise LineError(f"expected a class, 4 shares and an angle, got {len(fields)} fields", _LONGSIDE)
@@ -262,7 +262,7 @@ def _longside(line: str, classes: _Classes, size: tuple[int, int]) -> tuple[list
     cx, cy, w, h, degrees = parse_numbers(fields[1:], "5 numbers", _LONGSIDE)
     if not -FARTHEST <= min(cx, cy) <= max(cx, cy, w, h) <= 1 + FARTHEST or min(w, h) < 0:
         found = quoted(" ".join(fields[1:5]))
-        raise LineError(f"expected shares of the image's size, sides not negative, got {found}", _LONGSIDE)
+        raise LineError(f"expected shares of the image's size, with sides of 0 or more, got {found}", _LONGSIDE)
     if not -180 <= degrees <= 180:
         raise LineError(f"expected an angle from 0 to 180 degrees, got {quoted(fields[5])}", _LONGSIDE)
     shares = rbox_to_quad(np.array([cx, cy, w, h, math.radians(degrees)]))
@@ -277,10 +277,10 @@ def write(
     *,
     longside: bool = False,
 ) -> Path:
-    """Writes a label file per record, and data.yaml; see `rbox_formats.datasets.write`.
+    """Write a label file per record, and data.yaml; see `rbox_formats.datasets.write`.
 
     Raises:
-        FormatsError: If a record's image is not there to tell its size.
+        FormatsError: If the size of a record's image is unknown.
         DatasetError: If there is a data.yaml with other names.
     """
     folder = root / "labels" / files.safe_name(split, root) if split else root / "labels"

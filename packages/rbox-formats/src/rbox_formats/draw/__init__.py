@@ -41,6 +41,16 @@ __all__ = [
 
 
 def save(image: Image.Image, path: str | Path) -> None:
-    """Writes a PNG, whole or not at all; folders that are missing are made."""
+    """Write a PNG, whole or not at all; folders that are missing are made.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import draw
+    >>> with TemporaryDirectory() as folder:
+    ...     draw.save(Image.new("RGB", (100, 80)), Path(folder) / "new" / "picture.png")
+    ...     print([path.name for path in Path(folder).glob("*/*")])
+    ['picture.png']
+    """
     with replacing(path) as temporary:
         image.save(temporary, format="PNG")

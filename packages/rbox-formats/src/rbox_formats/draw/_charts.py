@@ -1,4 +1,4 @@
-"""Bars: across, one for each name, and upright, as a histogram."""
+"""Draw bar charts: horizontal bars, one for each name, and histograms."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ PLAIN: Colour = (74, 110, 168)
 def bar_chart(
     title: str, values: Mapping[str, int], colours: Sequence[Colour], width: int, *, log: bool = False
 ) -> Image.Image:
-    """A bar for each name, from the left, with its value behind it.
+    """Draw a bar for each name, from the left, with its value after it.
+
+    >>> from rbox_formats import draw
+    >>> draw.bar_chart("Objects", {"plane": 3, "ship": 12}, [draw.class_colour(0), draw.class_colour(1)], 400).size
+    (400, 71)
 
     Args:
-        title: Above the bars.
-        values: What is drawn, 0 or more.
-        colours: One for each.
-        width: Of the result, px; its height follows from the number of bars.
-        log: Lengths go by the logarithm of the value plus one, so that rare classes beside frequent ones are seen.
+        title: The text above the bars.
+        values: The values by their names, 0 or more.
+        colours: The colour of each bar.
+        width: The width of the result, px; its height follows from the number of bars.
+        log: Whether lengths show the logarithm of the value plus one, so that rare classes are visible beside frequent
+            ones.
     """
     font = load_font(_TEXT)
     names = [shortened(name, font, width // 3) for name in values]
@@ -57,14 +62,18 @@ def histogram(
     *,
     colour: Colour = PLAIN,
 ) -> Image.Image:
-    """Upright bars side by side, with a scale on the left.
+    """Draw upright bars side by side, with a scale on the left.
+
+    >>> from rbox_formats import draw
+    >>> draw.histogram("Angles", [1, 4, 2], {0: "-90", 3: "90"}, (300, 200)).size
+    (300, 200)
 
     Args:
-        title: Above the bars, with what is counted and its unit.
-        counts: One for each bar, 0 or more.
-        ticks: What is written below, by its place in bars from the left: 0 is the first bar's left, 1 its right.
-        size: Width and height of the result, px.
-        colour: Of the bars.
+        title: The text above the bars, with what is counted and its unit.
+        counts: The value of each bar, 0 or more.
+        ticks: The texts below, by their places in bars from the left: 0 is the left side of the first bar, 1 its right.
+        size: The width and height of the result, px.
+        colour: The colour of the bars.
     """
     width, height = size
     chart, top = _page(title, width, height - _head())
@@ -98,7 +107,7 @@ def _head() -> int:
 
 
 def _page(title: str, width: int, height: int) -> tuple[Image.Image, int]:
-    """An empty chart under its title, and where it begins."""
+    """Return an empty chart under its title, and the position where it begins."""
     font = load_font(_TITLE)
     page = Image.new("RGB", (width, height + _head()), PAPER)
     ImageDraw.Draw(page).text((0, _TITLE), shortened(title, font, width), INK, font, anchor="ls")
@@ -106,7 +115,7 @@ def _page(title: str, width: int, height: int) -> tuple[Image.Image, int]:
 
 
 def _round_step(highest: int) -> int:
-    """1, 2 or 5 times a power of ten, so that about four of it reach the highest value."""
+    """Return 1, 2 or 5 times a power of ten, so that about four steps reach the highest value."""
     wanted = max(highest / 4, 1)
     power = 10 ** math.floor(math.log10(wanted))
     return min((factor * power for factor in (1, 2, 5, 10) if factor * power >= wanted), default=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 Colour = tuple[int, int, int]
 
 # Chosen by farthest-point search over the sRGB cube, bright colours only (they have a dark halo): the least OKLab
-# distance to the colours before, as seen with normal vision (times 0.55), with deuteranopia and with protanopia
+# distance to the earlier colours, as seen with normal vision (times 0.55), with deuteranopia and with protanopia
 # (Machado, Oliveira and Fernandes, 2009). No forty colours are safe for everyone: the first ten are 0.09 apart, and
 # what comes later is ever closer. The names beside the boxes tell the rest apart.
 _PALETTE = (
@@ -22,12 +22,17 @@ FAINT_INK: Colour = (98, 104, 112)
 
 
 def class_colour(label: int) -> Colour:
-    """The colour of a class, red, green and blue from 0 to 255; after forty classes they come again."""
+    """Return the colour of a class, red, green and blue from 0 to 255; forty classes have distinct colours.
+
+    >>> from rbox_formats import draw
+    >>> draw.class_colour(0) == draw.class_colour(40)
+    True
+    """
     value = _PALETTE[label % len(_PALETTE)]
     return value >> 16, value >> 8 & 255, value & 255
 
 
 def text_colour(ground: Colour) -> Colour:
-    """Black or white, whichever stands out more: at a relative luminance of 0.18 both do alike (WCAG 2)."""
+    """Return black or white, whichever stands out more: they are equal at a relative luminance of 0.18 (WCAG 2)."""
     r, g, b = ((value / 255) ** 2.2 for value in ground)
     return (0, 0, 0) if 0.2126 * r + 0.7152 * g + 0.0722 * b > 0.18 else (255, 255, 255)

@@ -1,4 +1,4 @@
-"""Image files for pictures: the large ones made smaller as they are read."""
+"""Read image files for pictures, large ones at a smaller size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rbox_formats import images
 from rbox_formats._records import ImageRecord
 from rbox_formats.typing import Image as ImageArray
 
-# Images up to so many pixels are read as they are.
+# The number of pixels up to which images are read at full size.
 LARGE = 2**25
 
 _ROWS = 256
@@ -20,18 +20,28 @@ _ROWS = 256
 def fitted(
     path: str | Path, *records: ImageRecord, max_side: int | None = None
 ) -> tuple[ImageArray, tuple[ImageRecord, ...]]:
-    """An image file and records of it, for a picture of the image.
+    """Read an image file and fit it and its records into a picture's size.
 
     An image of more than 2**25 pixels is read part by part, at a whole fraction of its size, in bounded memory.
 
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import draw
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     pixels, records = draw.fitted(Path(folder) / "harbour.png", max_side=640)
+    ...     print(pixels.shape)
+    (80, 100, 3)
+
     Args:
         path: The file.
-        *records: Boxes in its pixels.
-        max_side: As large as the picture will be, px: a large image keeps at least this size, where it has it. None: a
-            large image comes as large as it can be with up to 2**25 pixels.
+        *records: Records of boxes in its pixels.
+        max_side: The longer side of the picture, px; a large image is not made smaller than that. None: a large image
+            is read as large as possible with up to 2**25 pixels.
 
     Returns:
-        (height, width, 3) uint8, and the records in the pixels of that.
+        The image (height, width, 3) uint8, and the records in its pixels.
 
     Raises:
         ImageError: If the file is not a whole image, or too large (`images.open_rows`).
@@ -46,7 +56,7 @@ def fitted(
 
 
 def _reduced(path: str | Path, step: int) -> ImageArray:
-    """An image file at a whole fraction of its size: each pixel the mean of step x step; what is left over is cut."""
+    """Read an image file at a whole fraction of its size: each pixel is the mean of step x step; the rest is cut."""
     with images.open_rows(path) as rows:
         width, height = rows.width // step, rows.height // step
         small = np.empty((height, width, 3), dtype=np.uint8)
@@ -59,7 +69,7 @@ def _reduced(path: str | Path, step: int) -> ImageArray:
 
 
 def _scaled(record: ImageRecord, small: ImageArray, step: int) -> ImageRecord:
-    """The record on an image made smaller."""
+    """Scale a record to an image made smaller."""
     return ImageRecord(
         image_id=record.image_id,
         boxes=np.concatenate([record.boxes[:, :4] / step, record.boxes[:, 4:]], axis=1),

@@ -24,11 +24,22 @@ _FARTHEST = 6
 
 
 def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font of all pictures, at a size in px.
+
+    >>> from rbox_formats import draw
+    >>> draw.load_font(12).getlength("ship") > 0
+    True
+    """
     return ImageFont.load_default(size=size)
 
 
 def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The text, cut off to an ellipsis where it is wider than this many px."""
+    """The text, cut off to an ellipsis where it is wider than this many px.
+
+    >>> from rbox_formats import draw
+    >>> draw.shortened("a very long image name", draw.load_font(12), 60).endswith("...")
+    True
+    """
     if font.getlength(text) <= width:
         return text
     kept = len(text)

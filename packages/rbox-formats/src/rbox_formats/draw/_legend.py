@@ -16,6 +16,10 @@ _SIZE, _GAP = 13, 18
 def draw_legend(width: int, texts: Mapping[int, str], *, size: int = _SIZE) -> Image.Image | None:
     """A text for each label, beside its colour; None where there are none.
 
+    >>> from rbox_formats import draw
+    >>> draw.draw_legend(200, {0: "plane", 1: "ship"}).width
+    200
+
     Args:
         width: How wide it may be, px.
         texts: By label, in order.

@@ -32,11 +32,17 @@ def marked_page(
     min_side: int = 384,
     max_side: int | None = 2048,
 ) -> Image.Image:
-    """A page: the image's name and number of objects, the image with its boxes, the classes' colours with counts.
+    """Draw a page: the image's name and number of objects, the image with its boxes, a legend with counts.
 
     Objects with a mark stand in a white frame. The first thirty have a number there, with a line to it where the room
     at the frame is taken, and their marks are listed below by these numbers. No ticks show the boxes' angles: without a
     word about them they would look as if they said where an object's front is.
+
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, ImageRecord, draw
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0])
+    >>> draw.marked_page(np.zeros((80, 100, 3), np.uint8), record, ClassNames(["ship"])).mode
+    'RGB'
 
     Args:
         image: (height, width, 3) uint8, or a Pillow image.

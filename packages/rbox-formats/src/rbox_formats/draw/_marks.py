@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from rbox_formats.draw._colours import Colour
 from rbox_formats.draw._labels import load_font
 
-# No class has black or white, which stand out on any ground when they lie side by side.
+# No class has black or white, which together are visible on any ground.
 _MARK: Colour = (255, 255, 255)
 _EDGE: Colour = (0, 0, 0)
 _FONT_SIZE, _PADDING, _HEIGHT = 13, 8, 18
@@ -20,7 +20,7 @@ _FARTHEST = 30  # how far a number may be moved, in steps of its height
 
 
 class _Rectangle(NamedTuple):
-    """In px of the canvas; both ends are inside, as in Pillow."""
+    """A rectangle in px of the canvas; both ends are inside, as in Pillow."""
 
     x0: int
     y0: int
@@ -32,7 +32,7 @@ class _Rectangle(NamedTuple):
 
 
 def draw_marks(canvas: Image.Image, quads: np.ndarray, numbered: int) -> None:
-    """Draws an upright frame around each quad (N, 4, 2), in px of the canvas, and numbers at the first, from 1.
+    """Draw an upright frame around each quad (N, 4, 2), in px of the canvas, and numbers at the first, from 1.
 
     A number stands at its frame's upper left corner or, where another number or frame is, at another place near; a line
     joins it to the frame where it is away from it. Frames and numbers are kept on the canvas.
@@ -73,7 +73,7 @@ def _place(
     badges: list[_Rectangle],
     frames: list[_Rectangle],
 ) -> _Rectangle:
-    """Where a frame's number goes: the first place that meets nothing, or else no other number, or else the first."""
+    """Return where a frame's number goes: the first place that meets nothing, else no other number, else the first."""
     width, height = badge
     free: _Rectangle | None = None
     first: _Rectangle | None = None
@@ -88,13 +88,14 @@ def _place(
             free = free or place
             if not any(place.meets(other) for other in frames):
                 return place
-        if free is not None and step >= 3:  # far away from its frame a number is harder to find than on another's
+        # A number far away from its frame is harder to find than one on another frame.
+        if free is not None and step >= 3:
             return free
     return free or first or _Rectangle(0, 0, width - 1, height - 1)
 
 
 def _corners(frame: _Rectangle, badge: tuple[int, int], away: int) -> list[tuple[int, int]]:
-    """Places so many px away from a frame: above and below at both ends, then beside it, last along its inside."""
+    """Return places at a distance from a frame: above and below at both ends, then beside it, then inside."""
     width, height = badge
     left, right = frame.x0 - 1, frame.x1 + 2 - width
     above, below = frame.y0 - height - away, frame.y1 + 1 + away

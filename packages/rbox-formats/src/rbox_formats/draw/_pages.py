@@ -30,7 +30,13 @@ def side_by_side(
     min_side: int = 384,
     max_side: int = 2048,
 ) -> Image.Image:
-    """Truth on the left, predictions on the right, captions with counts above and the classes' colours below.
+    """Draw the ground truth on the left, predictions on the right, captions with counts above, a legend below.
+
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, ImageRecord, draw
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0])
+    >>> draw.side_by_side(np.zeros((80, 100, 3), np.uint8), record, record, ClassNames(["ship"])).mode
+    'RGB'
 
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
@@ -56,7 +62,14 @@ def panels(
     min_side: int = 384,
     max_side: int = 2048,
 ) -> Image.Image:
-    """One image several times, from left to right, each with its own boxes, such as truth and several detectors.
+    """Draw one image several times, from left to right, each with its own boxes, such as truth and several detectors.
+
+    >>> import numpy as np
+    >>> from rbox_formats import ClassNames, ImageRecord, draw
+    >>> pixels, names = np.zeros((80, 100, 3), np.uint8), ClassNames(["ship"])
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0])
+    >>> draw.panels(pixels, {"truth": record, "first": record, "second": record}, names).mode
+    'RGB'
 
     Args:
         image: (height, width, 3) uint8, or a Pillow image.
@@ -104,13 +117,18 @@ def contact_sheet(
     background: Colour = PAPER,
     max_cell: int | None = 1024,
 ) -> Image.Image:
-    """Pictures in a grid, row by row, each in the middle of a cell that the largest just fills.
+    """Arrange pictures in a grid, row by row, each in the middle of a cell that the largest just fills.
+
+    >>> from PIL import Image
+    >>> from rbox_formats import draw
+    >>> draw.contact_sheet([Image.new("RGB", (100, 80))] * 4, columns=2).mode
+    'RGB'
 
     Args:
         pictures: At least one.
-        columns: How many beside each other; when not given the sheet is nearly one and a half times as wide as high.
-        background: What shows between them.
-        max_cell: Pictures with a longer side than this are made smaller, px; None leaves them as they are.
+        columns: The number of pictures in a row. Default: the sheet is nearly one and a half times as wide as high.
+        background: The colour between the pictures.
+        max_cell: The longest side of a picture, px; larger pictures are made smaller. None: no limit.
 
     Raises:
         FormatsError: If there are no pictures, or less than one column is asked for.

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, that one run at a time writes, and whose names stay inside their folder."""
+"""Write files whole or not at all, by one run at a time, and under names that stay inside their folder."""
 
 from __future__ import annotations
 
@@ -27,10 +27,17 @@ __all__ = [
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a whole text file (UTF-8, line ends as given) or none.
+    r"""Write a whole text file (UTF-8, line ends as given) or none.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     files.write_text(Path(folder) / "classes.txt", "plane\nship\n")
+    ...     print((Path(folder) / "classes.txt").read_text().split())
+    ['plane', 'ship']
 
     Raises:
-        DatasetError: If it has half surrogate pairs, which UTF-8 cannot hold, or the path cannot be written to.
+        DatasetError: If the text has half surrogate pairs, which UTF-8 cannot hold, or the path cannot be written to.
     """
     content = encoded(text)
     if content is None:
@@ -40,10 +47,14 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
-    """The path of a file to write, once it is sure that it takes the place of none that is read.
+    """Check and return the path of a file to write, which must not replace a file that is read.
+
+    >>> from rbox_formats import files
+    >>> files.not_an_input("runs/merged.jsonl", Path("runs/a.jsonl"), Path("runs/b.jsonl")).name
+    'merged.jsonl'
 
     Raises:
-        DatasetError: If it is one of the inputs.
+        DatasetError: If the path is one of the inputs.
     """
     path = as_path(path)
     if any(source is not None and Path(path).resolve() == source.resolve() for source in inputs):
@@ -54,10 +65,15 @@ def not_an_input(path: str | Path, *inputs: Path | None) -> Path:
 
 
 def require_writable(folder: str | Path) -> None:
-    """Makes sure, before any long work, that a folder is there and can be written to, or that it can be made.
+    """Check, before any long work, that a folder exists and can be written to, or that it can be made.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     files.require_writable(Path(folder) / "runs" / "dota")
 
     Raises:
-        RboxError: If not.
+        RboxError: If the folder can be neither written to nor made.
     """
     folder = as_path(folder)
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -67,10 +83,15 @@ def require_writable(folder: str | Path) -> None:
 
 
 def require_writable_file(path: str | Path) -> None:
-    """Makes sure, before any long work, that a file can be written, as `require_writable` does of a folder.
+    """Check, before any long work, that a file can be written, as `require_writable` does for a folder.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     files.require_writable_file(Path(folder) / "val.jsonl")
 
     Raises:
-        RboxError: If not, or if a folder is in its place.
+        RboxError: If the file cannot be written, or the path is a folder.
     """
     path = as_path(path)
     require_writable(path.parent)
@@ -79,8 +100,16 @@ def require_writable_file(path: str | Path) -> None:
 
 
 def visible(folder: Path) -> list[Path]:
-    """What is in a folder, in order of the names; none where there is no folder.
+    """Return the content of a folder, in order of the names; empty where there is no folder.
 
-    Names that begin with a dot are left out: among them are files that a killed process left half written.
+    Names that begin with a dot are skipped: they may be half-written files of a killed process.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("b.png", "a.png", ".cache"):
+    ...         (Path(folder) / name).touch()
+    ...     print([path.name for path in files.visible(Path(folder))])
+    ['a.png', 'b.png']
     """
     return sorted(path for path in folder.glob("*") if not path.name.startswith("."))

@@ -1,12 +1,12 @@
-"""One writer at a time: a lock beside what is written.
+"""Let one process at a time write to a place, by a lock file beside it.
 
-The lock is the kernel's (by filelock; on Unix it is flock's), on the file `.<name>.lock` beside the output: it is gone
-with the process that holds it, however that ends, and what a killed process leaves is a file that blocks nobody. The
-holder writes into it who it is. filelock opens the file without emptying it, so whoever comes second can read that.
+The lock is a lock of the kernel (by filelock; on Unix, flock) on the file `.<name>.lock` beside the output. It ends
+with the process that holds it, however that ends, so that the file of a killed process blocks no other. The holder
+writes into the file who it is. filelock opens the file without emptying it, so that a second process can read it.
 
-The file is removed before the lock is given back. That is no race, as with plain locks, where one process removes the
-file that another has just opened, and a third makes a new one: filelock looks, once it has a lock, whether its file
-still has a name, and otherwise begins again.
+The file is removed before the lock is released. With plain locks that would be a race: one process removes the file
+that another has just opened, and a third makes a new one. filelock avoids it: after it has a lock, it checks that the
+file still has its name, and otherwise begins again.
 """
 
 from __future__ import annotations
@@ -29,32 +29,38 @@ from typing import Any
 from rbox_formats.errors import BusyError, RboxError
 from rbox_formats.files._temporaries import sweep
 
-_LONGEST_NAME = 200  # in bytes, below a file system's 255 with what is around it
+_LONGEST_NAME = 200  # in bytes; with prefix and suffix it stays below a file system's 255
 _LONGEST_COMMAND = 200
-_LONGEST_SIGNATURE = 10_000  # in bytes, of what a holder writes of itself
+_LONGEST_SIGNATURE = 10_000  # in bytes, of the holder's entry in a lock file
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)
 
-# How long a lock that says nothing of its holder is looked at again: it may just be taken, or given back.
+# How often, and after how many seconds, a lock without an entry is read again: it may be just taken or just released.
 _TRIES, _PAUSE = 10, 0.1
 
 
 @contextmanager
 def locked(*paths: str | Path, wait: bool = False) -> Iterator[None]:
-    """Makes sure, for the time of the block, that no other process that asks so writes to the same files or folders.
+    """Hold a lock on files or folders during the block, so that no other process that asks for it writes to them.
 
-    Folders that are missing on the way are made; those that are still empty at the end are removed. What killed
-    processes left beside the outputs, and in those that are folders, is removed.
+    Missing parent folders are made, and removed if they are still empty at the end. Files that killed processes left
+    beside the outputs, or in outputs that are folders, are removed.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder, files.locked(Path(folder) / "val.jsonl"):
+    ...     print("no other process writes here")
+    no other process writes here
 
     Args:
-        paths: The files or folders that are written. Relative, or by a symbolic link: it is the place that counts.
-        wait: Waits until the others are done.
+        paths: The files or folders that are written. Relative paths and symbolic links are resolved.
+        wait: Whether to wait until other processes release the locks.
 
     Raises:
-        BusyError: If another process has one of them, and `wait` is off: it says which.
-        RboxError: If nothing can be written there.
+        BusyError: If another process holds one of the locks and `wait` is False; the message names it.
+        RboxError: If a place cannot be written to.
     """
     with ExitStack() as stack:
-        # In one order for all: else two that wait for several would wait for each other.
+        # Always in the same order, or two processes that wait for several locks could wait for each other.
         for place in sorted({Path(os.path.realpath(path)) for path in paths}):
             stack.enter_context(_held(place, wait))
         yield
@@ -62,7 +68,7 @@ def locked(*paths: str | Path, wait: bool = False) -> Iterator[None]:
 
 @contextmanager
 def _held(place: Path, wait: bool) -> Iterator[None]:
-    """Holds the lock of one file or folder."""
+    """Hold the lock of one file or folder."""
     folder = _folder_of_lock(place)
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     lock = None
@@ -85,7 +91,7 @@ def _held(place: Path, wait: bool) -> Iterator[None]:
 
 
 def _folder_of_lock(place: Path) -> Path:
-    """Beside what is written; in it, where it is a folder in one that cannot be written to."""
+    """Return the folder of the lock file: beside the output, or in it where its parent cannot be written to."""
     beside = place.parent
     return place if place.is_dir() and not os.access(beside, os.W_OK) else beside
 
@@ -96,7 +102,7 @@ def _lock_name(place: Path) -> str:
 
 
 def _taken(place: Path, path: Path, wait: bool) -> Any:
-    """The lock, held; None on a file system that has no locks."""
+    """Take and return the lock; None on a file system that has no locks."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, blocking=False, on_acquired=_sign)
@@ -111,7 +117,7 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
             if tries >= _TRIES and not path.exists():
                 _require_file(place, path)
             if not wait and (holder is not None or tries == _TRIES):
-                message = f"expected nobody else to write here, found {holder or 'another process'} at it"
+                message = f"expected no other process to write here, found {holder or 'another process'}"
                 remedy = "Wait for it to end (--wait does), or choose another place to write to."
                 raise BusyError(message, path=place, remedy=remedy) from None
         except FileNotFoundError as error:  # another process has removed the folder, which it had made
@@ -124,7 +130,7 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
         except OSError as error:
             if error.errno in _WITHOUT_LOCKS:
                 warnings.warn(
-                    f"{path.parent}: this file system has no locks; see yourself to it that no other run writes there",
+                    f"{path.parent}: this file system has no locks; make sure that no other run writes there",
                     stacklevel=2,
                 )
                 return None
@@ -141,9 +147,9 @@ def _taken(place: Path, path: Path, wait: bool) -> Any:
 
 
 def _require_file(place: Path, path: Path) -> None:
-    """Makes sure that a file is made where a lock is not there: in /proc it is not, and filelock does not say so.
+    """Check that the lock file was made: in /proc it is not, and filelock does not report it.
 
-    Where others take turns, one has just removed it: that is no reason to give up.
+    It may also be missing because another process has just removed it; then taking the lock is tried again.
     """
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o666))
@@ -158,7 +164,7 @@ def _cannot_write(place: Path, why: str) -> RboxError:
 
 
 def _sign(handle: int) -> None:
-    """Writes into a lock that was taken who holds it."""
+    """Write into a taken lock who holds it."""
     values = {
         "pid": os.getpid(),
         "host": socket.gethostname(),
@@ -171,7 +177,7 @@ def _sign(handle: int) -> None:
 
 
 def _command() -> str:
-    """What was typed to start this process, or its beginning."""
+    """Return the command line of this process, or its beginning."""
     program, *arguments = sys.argv or ["python"]
     path = Path(program)
     words = ["python", "-m", path.parent.name] if path.name == "__main__.py" else [path.name or "python"]
@@ -180,9 +186,9 @@ def _command() -> str:
 
 
 def _holder(path: Path) -> str | None:
-    """Who holds a lock, as it says itself; None where it does not say, or names a process that is dead.
+    """Return who holds a lock, as the file says; None where it does not, or names a dead process.
 
-    Such a name is what a killed process left, and the one that has the lock now is about to write its own.
+    A dead process is one that was killed; the current holder is about to write its own entry.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Paths as a file system can hold them, and what it says of them as errors of ours."""
+"""Check paths, and turn the file system's errors into those of this package."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ _LONGEST_NAME, _LONGEST = 255, 4_095  # bytes: of Linux and macOS
 
 
 def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
-    """A path that a file system can hold, whether or not there is anything.
+    """Return a path that a file system can hold, whether or not a file exists there.
+
+    >>> as_path("runs/val.jsonl").name
+    'val.jsonl'
 
     Args:
         path: A text or a path.
-        error: What to raise.
+        error: The class of the error to raise.
 
     Raises:
-        RboxError: Of the class `error`, if it is no path, has a null character, or is too long, as a whole or in one of
-            its names.
+        RboxError: Of the class `error`, if `path` is not a path, has a null character, or is too long, as a whole or in
+            one of its names.
     """
     try:
         found = Path(path)
@@ -37,7 +40,11 @@ def as_path(path: Any, error: type[RboxError] = DatasetError) -> Path:
 
 @contextmanager
 def reaching(path: Path, expected: str) -> Iterator[None]:
-    """Says what the system says of a path, such as that it may not be read, by an error of ours.
+    """Turn what the system says of a path, such as that it may not be read, into an error of ours.
+
+    >>> with reaching(Path("P0001.txt"), "an annotation file"):
+    ...     print("read it here")
+    read it here
 
     Args:
         path: The path.
@@ -53,11 +60,14 @@ def reaching(path: Path, expected: str) -> Iterator[None]:
 
 
 def safe_name(name: str, folder: Path) -> str:
-    """A file name from outside, once it is sure that it names something directly inside the folder.
+    """Check and return a file name from outside, which must name something directly inside the folder.
+
+    >>> safe_name("P0001.png", Path("images"))
+    'P0001.png'
 
     Raises:
-        DatasetError: If it has a separator or a Windows drive, is a dot name, is empty, or is no text that UTF-8 can
-            hold (Python reads file names in another encoding so, with half surrogate pairs for their bytes).
+        DatasetError: If the name has a separator or a Windows drive, is a dot name, is empty, or cannot be written in
+            UTF-8 (Python reads file names in another encoding with half surrogate pairs for their bytes).
     """
     apart = any(character in name for character in "/\\\0") or bool(PureWindowsPath(name).drive)
     if not name or name in {".", ".."} or apart:
@@ -69,10 +79,13 @@ def safe_name(name: str, folder: Path) -> str:
 
 
 def safe_path(name: str, folder: Path) -> str:
-    """A path from outside with '/' between folders, once it is sure that it names something inside the folder.
+    """Check and return a path from outside with '/' between folders, which must stay inside the folder.
+
+    >>> safe_path("harbour/P0001.png", Path("images"))
+    'harbour/P0001.png'
 
     Raises:
-        DatasetError: If one of its parts is none that `safe_name` takes.
+        DatasetError: If one of its parts is refused by `safe_name`.
     """
     for part in name.split("/"):
         safe_name(part, folder)
@@ -80,7 +93,7 @@ def safe_path(name: str, folder: Path) -> str:
 
 
 def encoded(text: str) -> bytes | None:
-    """A text in UTF-8; None for one with half surrogate pairs."""
+    """Return a text in UTF-8; None for one with half surrogate pairs."""
     try:
         return text.encode()
     except UnicodeEncodeError:

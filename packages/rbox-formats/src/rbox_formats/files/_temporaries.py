@@ -1,8 +1,8 @@
-"""Temporary files and folders whose owner is known, so that what a killed process left is removed by the next one.
+"""Temporary files and folders whose owner is known, so that the next process removes those of a killed one.
 
-An owner keeps a lock of the kernel's on its temporary file, or on a file in its temporary folder, for as long as it
-lives: the kernel frees it when the process dies, however it dies. Whoever gets that lock knows that the owner is gone.
-Nothing is asked about process numbers, which come back, and differ between containers.
+The owner holds a lock of the kernel on its temporary file, or on a file in its temporary folder. The kernel releases it
+when the process ends, however it ends, so that a process that gets the lock knows that the owner is gone. Process
+numbers are not used: they are reused, and differ between containers.
 """
 
 from __future__ import annotations
@@ -26,18 +26,26 @@ _PREFIX = ".rbox-tmp-"
 _OURS = re.compile(re.escape(_PREFIX) + r"[a-z0-9_]{8}(\.[^/]*)?")  # as `tempfile` fills it up
 _OWNER = "owner"  # the file in a temporary folder that its owner keeps a lock on
 
-_LONGEST_SUFFIX = 32  # in bytes, of a temporary file; with what is before it far below a file system's 255
+_LONGEST_SUFFIX = 32  # in bytes, of a temporary file; with its name it stays far below a file system's 255
 
 _swept: set[str] = set()
-"""The folders that this process has looked through: a writer of many files looks once."""
+"""The folders that this process has swept, so that a writer of many files sweeps once."""
 
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yields the path of a temporary file that takes the place of `path` when the block ends without an error.
+    """Yield the path of a temporary file that takes the place of `path` when the block ends without an error.
 
-    Readers see the old file or the new one, never half of it, also when the process is killed. What a killed process
-    left in the folder in this way is removed.
+    Readers see the old file or the new one, never a half-written one, even if the process is killed. Temporary files of
+    killed processes in the folder are removed.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as folder:
+    ...     with files.replacing(Path(folder) / "report.json") as temporary:
+    ...         _ = temporary.write_text("{}")
+    ...     print([path.name for path in Path(folder).iterdir()])
+    ['report.json']
 
     Raises:
         DatasetError: If the path cannot be written to.
@@ -52,7 +60,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     with reaching(path, "a place to write to"):
         handle, temporary = _new_file(path.parent, suffix)
     try:
-        # mkstemp's files are for their owner alone; what is written here is as readable as any new file.
+        # mkstemp's files are readable by their owner alone; this one gets the permissions of any new file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -67,10 +75,18 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(parent: str | Path) -> Iterator[Path]:
-    """Yields a new hidden folder in a folder that is there; it is removed at the end of the block.
+    """Yield a new hidden folder in a folder that is there; it is removed at the end of the block.
 
-    What a killed process left in `parent` in this way is removed at the beginning. The name of the file `owner` in it
-    is taken.
+    Temporary folders of killed processes in `parent` are removed first. A file named `owner` in the new folder is used
+    for its lock.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import files
+    >>> with TemporaryDirectory() as parent:
+    ...     with files.temporary_folder(parent) as folder:
+    ...         _ = (folder / "part.bin").write_bytes(b"1")
+    ...     print(folder.exists())
+    False
     """
     parent = Path(parent)
     _sweep_once(parent)
@@ -83,7 +99,7 @@ def temporary_folder(parent: str | Path) -> Iterator[Path]:
 
 
 def sweep(folder: str | Path) -> None:
-    """Removes the temporary files and folders, directly in a folder, whose owners are dead."""
+    """Remove the temporary files and folders, directly in a folder, whose owners are dead."""
     _swept.add(str(Path(folder).absolute()))
     if fcntl is None:
         return
@@ -101,7 +117,7 @@ def _sweep_once(folder: Path) -> None:
 
 
 def _new_file(folder: Path, suffix: str) -> tuple[int | None, Path]:
-    """A new temporary file, and the open file that its lock is kept by; None where there are no such locks."""
+    """Return a new temporary file, and the open file that holds its lock; None where there are no such locks."""
     while True:
         handle, name = tempfile.mkstemp(dir=folder, prefix=_PREFIX, suffix=suffix)
         if fcntl is None:
@@ -113,7 +129,7 @@ def _new_file(folder: Path, suffix: str) -> tuple[int | None, Path]:
 
 
 def _new_folder(parent: Path) -> tuple[int, Path]:
-    """A new temporary folder, and the open file that its lock is kept by."""
+    """Return a new temporary folder, and the open file that holds its lock."""
     while True:
         folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
         try:
@@ -126,12 +142,12 @@ def _new_folder(parent: Path) -> tuple[int, Path]:
 
 
 def _owns(handle: int) -> bool:
-    """Takes the lock on a file that is new; False where another process has it, or has removed the file."""
+    """Take the lock on a new file; return False where another process has it, or has removed the file."""
     return _lock(handle) is not False and os.fstat(handle).st_nlink > 0
 
 
 def _lock(handle: int) -> bool | None:
-    """Takes the lock on an open file, if nobody has it; None where the file system has no locks."""
+    """Take the lock on an open file unless another process has it; None where the file system has no locks."""
     if fcntl is None:
         return None
     try:
@@ -144,7 +160,7 @@ def _lock(handle: int) -> bool | None:
 
 
 def _remove_abandoned(path: Path, *, is_folder: bool) -> None:
-    """Removes a temporary file or folder if its lock can be had."""
+    """Remove a temporary file or folder if its lock can be had."""
     try:
         # Neither through a link nor waiting for a pipe: it may have come in its place meanwhile.
         handle = os.open(path / _OWNER if is_folder else path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -164,7 +180,7 @@ def _remove_abandoned(path: Path, *, is_folder: bool) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Removes a temporary folder: last what says whose it is, so that one that is cut short can be done again."""
+    """Remove a temporary folder, its lock file last, so that an interrupted removal can be done again."""
     with suppress(OSError):
         for path in folder.iterdir():
             if path.is_dir() and not path.is_symlink():

@@ -1,16 +1,16 @@
-"""Images of more than 8 bits a band, or of other bands than red, green and blue: made RGB by a rule that is stated.
+"""Convert images of more than 8 bits per band, or of bands other than red, green and blue, to RGB.
 
-Of an image of 16 or 32 bits, whole numbers or floats, each band that is shown goes from the range between its 2nd and
-its 98th percentile to 0 to 255, what is beyond cut off, rounded: the image's own percentiles, over the pixels that are
-finite and not what the file says is no data. Those of a large image are of every k-th row and column, a million pixels
-or so. Bands of 8 bits stay as they are. The first three bands are red, green and blue; of fewer, the first is grey.
+In an image of 16 or 32 bits, integers or floats, the range between the 2nd and the 98th percentile of each band is
+mapped to 0 to 255, clipped and rounded. The percentiles are those of the image's own finite pixels, without the file's
+no-data value; for a large image, those of every k-th row and column, about a million pixels. Bands of 8 bits stay
+unchanged. The first three bands become red, green and blue; if there are fewer, the first becomes grey.
 
-Two settings change that, for a process and those that it starts: environment variables, which the commands' options
-`--bands` and `--stretch` set.
+Two environment variables change that for a process and the processes that it starts. The commands set them by the
+options `--bands` and `--stretch`.
 
 - `RBOX_BANDS`: one number or three, from 1: "1", or "4,3,2".
-- `RBOX_STRETCH`: percentiles, such as "1%,99%"; a range of values, the same for all images, such as "0,10000"; or
-  "none", which takes the values as they are, 0 to 255. A range or percentiles hold for bands of 8 bits too.
+- `RBOX_STRETCH`: percentiles, such as "1%,99%"; a range of values for all images, such as "0,10000"; or "none", which
+  takes values of 0 to 255 unchanged. A range or percentiles are also applied to bands of 8 bits.
 
 A file that Pillow does not read, such as a TIFF of five bands, is read by rasterio (the extra `geo`), as a whole.
 """
@@ -36,7 +36,7 @@ else:
 
 BANDS_VARIABLE, STRETCH_VARIABLE = "RBOX_BANDS", "RBOX_STRETCH"
 
-# Of Pillow's modes those of one band of numbers.
+# Pillow's modes of one band of numbers.
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 _SAMPLES = 2**20
@@ -48,10 +48,11 @@ class Shown(NamedTuple):
     """How an image's values become colours.
 
     Attributes:
-        bands: Which are red, green and blue, or the one that is grey, from 1; None: the first three, or the first.
-        percentiles: The ends of the range, of each image and band; None: what is in `limits`.
-        limits: The ends of the range as values; None with no percentiles: values are taken as they are.
-        asked: Whether someone has said what the range is, which then holds for 8 bits too.
+        bands: The bands that become red, green and blue, or the one that becomes grey, counted from 1; None: the first
+            three, or the first.
+        percentiles: The percentiles of each image and band that are the ends of the range; None: `limits`.
+        limits: The values that are the ends of the range; if both are None, values are unchanged.
+        asked: Whether the range was set explicitly; it is then applied to 8 bits, too.
     """
 
     bands: tuple[int, ...] | None = None
@@ -61,19 +62,19 @@ class Shown(NamedTuple):
 
 
 def shown() -> Shown:
-    """What the environment variables say.
+    """Return the settings in the environment variables.
 
     Raises:
-        ImageError: If they say something else.
+        ImageError: If a variable has another form.
     """
     bands, stretch = (os.environ.get(name, "").strip() for name in (BANDS_VARIABLE, STRETCH_VARIABLE))
     return Shown(parse_bands(bands) if bands else None)._replace(**(parse_stretch(stretch) if stretch else {}))
 
 
 def shown_by() -> dict[str, str]:
-    """How images are shown, as `--bands` and `--stretch` say it; what nobody has said is left out.
+    """Return the values of `--bands` and `--stretch` that are set, by their names.
 
-    For the headers of files that depend on it.
+    The headers of files that depend on these options store them.
 
     >>> shown_by()
     {}
@@ -83,15 +84,22 @@ def shown_by() -> dict[str, str]:
 
 
 def is_default() -> bool:
-    """Whether nobody has said how images are shown."""
+    """Return whether images are shown in the default way.
+
+    >>> is_default()
+    True
+    """
     return shown() == Shown()
 
 
 def parse_bands(text: str) -> tuple[int, ...]:
-    """The bands that a text names.
+    """Parse the bands that a text names.
+
+    >>> parse_bands("3,2,1")
+    (3, 2, 1)
 
     Raises:
-        ImageError: If it does not name one or three.
+        ImageError: If the text does not name one band or three.
     """
     parts = [part.strip() for part in text.split(",")]
     if len(parts) not in (1, 3) or not all(p.isascii() and p.isdigit() and 0 < int(p) < 10_000 for p in parts):
@@ -100,10 +108,13 @@ def parse_bands(text: str) -> tuple[int, ...]:
 
 
 def parse_stretch(text: str) -> dict[str, Any]:
-    """The fields of `Shown` that a text gives.
+    """Parse the fields of `Shown` that a text gives.
+
+    >>> parse_stretch("2%,98%")["percentiles"], parse_stretch("0,3000")["limits"]
+    ((2.0, 98.0), (0.0, 3000.0))
 
     Raises:
-        ImageError: If it is none of what the module's text says.
+        ImageError: If the text has none of the forms of `RBOX_STRETCH`.
     """
     if text == "none":
         return {"percentiles": None, "limits": None, "asked": True}
@@ -125,7 +136,7 @@ def parse_stretch(text: str) -> dict[str, Any]:
 
 
 class TiffHead(NamedTuple):
-    """What the header of a TIFF says that Pillow does not read: its size as stored, and how it is to be turned."""
+    """The header of a TIFF that Pillow does not read: the stored size, and how the pixels are to be turned."""
 
     width: int
     height: int
@@ -133,7 +144,7 @@ class TiffHead(NamedTuple):
 
 
 def tiff_head(path: Path) -> TiffHead | None:
-    """The header of a TIFF; None for a file that is none, or whose header is broken."""
+    """Return the header of a TIFF; None for another file, or a broken header."""
     from PIL import TiffImagePlugin
 
     try:
@@ -148,7 +159,7 @@ def tiff_head(path: Path) -> TiffHead | None:
             directory.load(file)
             width, height = int(directory[256]), int(directory[257])
             orientation = directory.get(_ORIENTATION, 1)
-    # Whatever Pillow raises on a broken header: the file is none that it, or GDAL, could read.
+    # Any error of Pillow on a broken header, in a file that neither it nor GDAL could read.
     except Exception:
         return None
     if min(width, height) < 1:
@@ -157,15 +168,15 @@ def tiff_head(path: Path) -> TiffHead | None:
 
 
 def of_pillow(image: PillowImage, path: Path) -> ImageArray:
-    """The pixels of an image of one band of numbers that Pillow opened: (height, width, 3) uint8."""
+    """Return the pixels of an image of one band of numbers that Pillow opened: (height, width, 3) uint8."""
     return _coloured([np.asarray(upright(image))], None, path, shown())
 
 
 def of_gdal(path: Path, head: TiffHead) -> ImageArray:
-    """The pixels of a TIFF that Pillow does not read, or of chosen bands: (height, width, 3) uint8.
+    """Return the pixels of a TIFF that Pillow does not read, or of chosen bands: (height, width, 3) uint8.
 
     Raises:
-        ImageError: If rasterio is not there, a band is not, or the file is broken.
+        ImageError: If rasterio is not installed, a band does not exist, or the file is broken.
     """
     settings = shown()
     with _source(path) as source:
@@ -179,7 +190,7 @@ def of_gdal(path: Path, head: TiffHead) -> ImageArray:
 
 
 def of_bands(image: PillowImage, path: Path) -> ImageArray:
-    """The chosen bands of an image of 8 bits that Pillow opened: (height, width, 3) uint8."""
+    """Return the chosen bands of an 8-bit image that Pillow opened: (height, width, 3) uint8."""
     settings = shown()
     turned = upright(image)
     pixels = np.asarray(turned.convert("RGB") if turned.mode in ("1", "P", "PA", "CMYK", "YCbCr") else turned)
@@ -221,7 +232,7 @@ def _source(path: Path) -> Iterator[Any]:
 
 
 def _coloured(bands: list[np.ndarray], nodata: float | None, path: Path, settings: Shown) -> ImageArray:
-    """One band or three (height, width) as RGB: (height, width, 3) uint8."""
+    """Return one band or three (height, width) as RGB: (height, width, 3) uint8."""
     if any(np.iscomplexobj(band) for band in bands):
         raise ImageError("expected real numbers as pixels, got complex ones", path=path)
     layers = [_stretched(band, nodata, settings) for band in bands]
@@ -229,7 +240,7 @@ def _coloured(bands: list[np.ndarray], nodata: float | None, path: Path, setting
 
 
 def _stretched(band: np.ndarray, nodata: float | None, settings: Shown) -> np.ndarray:
-    """A band as 0 to 255, uint8; what is no number is 0."""
+    """Scale a band to 0 to 255, uint8; NaN becomes 0."""
     if band.dtype == np.uint8 and not settings.asked:
         return band
     limits = settings.limits

@@ -38,14 +38,33 @@ _JPEG_END, _JPEG_TAIL_BYTES = b"\xff\xd9", 65536
 
 
 def find(folder: Path) -> list[Path]:
-    """The image files in a folder, by their suffix, in order of their names; none where there is no folder."""
+    """Return the image files in a folder, by their suffix, in order of their names; empty where there is no folder.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     print([path.name for path in images.find(Path(folder))])
+    ['harbour.png']
+    """
     return [path for path in files.visible(folder) if path.suffix.lower() in SUFFIXES]
 
 
 def read_size(path: str | Path) -> tuple[int, int]:
-    """The (width, height) of an image file in pixels, from its header alone.
+    """Read the (width, height) of an image file in pixels, from its header alone.
 
-    It is that of the image turned as the file notes, and of the pixels that `load` gives.
+    It is the size after turning as the file notes, that of the pixels that `load` returns.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     print(images.read_size(Path(folder) / "harbour.png"))
+    (100, 80)
 
     Raises:
         ImageError: If there is no such file, or it is not an image.
@@ -59,9 +78,18 @@ def read_size(path: str | Path) -> tuple[int, int]:
 
 
 def read_orientation(path: str | Path) -> int:
-    """How the stored pixels of an image file are to be turned, from its header alone: EXIF's number, 1 to 8.
+    """Read how the stored pixels of an image file are to be turned, from its header: EXIF's number, 1 to 8.
 
-    1 where it says nothing. Every other function here has turned them already.
+    It is 1 if the header has no orientation. The other functions turn the pixels themselves.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     print(images.read_orientation(Path(folder) / "harbour.png"))
+    1
 
     Raises:
         ImageError: If there is no such file, or it is not an image.
@@ -74,17 +102,27 @@ def read_orientation(path: str | Path) -> int:
 
 
 def load(path: str | Path) -> ImageArray:
-    """The pixels of an image file.
+    """Read the pixels of an image file.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     print(images.load(Path(folder) / "harbour.png").shape)
+    (80, 100, 3)
 
     Returns:
-        (height, width, 3) uint8, RGB; grey images repeat their one channel, transparency is dropped, and the image is
-        turned as the file notes (EXIF's orientation, TIFF's tag), as viewers and annotation tools show it. Of more than
-        8 bits each band goes from its 2nd to its 98th percentile to 0 to 255, and the first three bands are red, green
-        and blue, unless the environment variables `RBOX_STRETCH` and `RBOX_BANDS` say otherwise.
+        (height, width, 3) uint8, RGB. Grey images repeat their one channel, transparency is dropped, and the image is
+        turned as the file notes (EXIF's orientation, TIFF's tag), as viewers and annotation tools show it. For images
+        of more than 8 bits, the range from the 2nd to the 98th percentile of each band is mapped to 0 to 255, and the
+        first three bands are red, green and blue, unless the environment variables `RBOX_STRETCH` and `RBOX_BANDS` say
+        otherwise.
 
     Raises:
-        ImageError: If there is no such file, or it is not an image, cut short, of more pixels than `LARGEST_WHOLE`, or
-            of bands that rasterio alone reads, and it is not there.
+        ImageError: If there is no such file, it is not an image, is cut short, has more pixels than `LARGEST_WHOLE`, or
+            needs rasterio, which is not installed.
     """
     path = files.as_path(path, ImageError)
     try:
@@ -120,21 +158,37 @@ def _load(path: Path) -> ImageArray:
 
 
 def as_rgb(image: PillowImage) -> ImageArray:
-    """The pixels of an image that Pillow holds or has opened, turned as it notes: (height, width, 3) uint8, RGB."""
+    """Return the pixels of an image that Pillow holds, turned as it notes: (height, width, 3) uint8, RGB.
+
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> images.as_rgb(Image.new("L", (100, 80))).shape
+    (80, 100, 3)
+    """
     turned = _orientation.upright(image)
     return np.array(turned if turned.mode == "RGB" else turned.convert("RGB"))  # a copy: Pillow's own are read-only
 
 
 @contextmanager
 def open_rows(path: str | Path) -> Iterator[Rows]:
-    """Opens an image file to read it a few rows at a time, with the pixels that `load` gives.
+    """Open an image file to read it a few rows at a time, with the pixels that `load` gives.
 
-    A large image is read in bounded memory by rasterio (the extra `geo`). Where that is not there, where the image is
-    small, or where rasterio's pixels would not be `load`'s (JPEG), it is decoded as a whole, up to `LARGEST_WHOLE`
-    pixels; JPEG beyond that comes from rasterio as well, whose decoder may round colours otherwise.
+    A large image is read in bounded memory by rasterio (the extra `geo`). Without rasterio, or if the image is small,
+    or if rasterio's pixels would differ from those of `load` (JPEG), it is decoded as a whole, up to `LARGEST_WHOLE`
+    pixels. Larger JPEGs are read by rasterio, too, whose decoder may round colours differently.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     with images.open_rows(Path(folder) / "harbour.png") as rows:
+    ...         print(rows.width, rows.height, rows.read(0, 10).shape)
+    100 80 (10, 100, 3)
 
     Yields:
-        Its `width`, `height` and `read(start, stop)`, which gives rows (stop - start, width, 3).
+        An object with `width`, `height` and `read(start, stop)`, which returns rows (stop - start, width, 3).
 
     Raises:
         ImageError: If there is no such file, it is not an image of 8 bits a channel, cut short, or too large without
@@ -159,20 +213,28 @@ def open_rows(path: str | Path) -> Iterator[Rows]:
             with naming(path):
                 return rows.read(start, stop)
 
-        # What goes wrong in the block that uses the rows, such as a full disk, is not the image's.
+        # An error in the block that uses the rows, such as a full disk, is not an error of the image.
         yield rows._replace(read=read)
 
 
 def _array_rows(pixels: ImageArray) -> Rows:
-    """Rows of an image that is in memory: its values are scaled by all of it."""
+    """Return rows of an image that is in memory, whose values are scaled by the whole image."""
     return Rows(pixels.shape[1], pixels.shape[0], lambda start, stop: pixels[start:stop].copy())
 
 
 def check(path: str | Path) -> None:
-    """Looks for a broken file without decoding its pixels: fast enough for a whole dataset before a long run.
+    """Check a file for damage without decoding its pixels: fast enough for a whole dataset before a long run.
 
     A PNG's chunks are read and their checksums compared; a JPEG must have its end marker; of other formats only the
     header is read.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.png")
+    ...     images.check(Path(folder) / "harbour.png")
 
     Raises:
         ImageError: If there is no such file, or it is not an image, or cut short.

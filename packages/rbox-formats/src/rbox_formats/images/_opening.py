@@ -1,4 +1,4 @@
-"""Opening image files with Pillow: which formats, how large, and what errors say."""
+"""Open image files with Pillow: which formats, how large, and with which errors."""
 
 from __future__ import annotations
 
@@ -19,29 +19,33 @@ else:
     PillowImage = Any  # Pillow is imported where an image is opened
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "JPEG2000")
-"""Pillow's names of the formats that are read, whatever a file's ending says; JPEG's reader reads MPO as well. No other
-one is tried: some start programs (EPS: Ghostscript) or refer to other files."""
+"""Pillow's names of the formats that are read, for any suffix of the file; JPEG's reader reads MPO as well. Others are
+not tried, since some start programs (EPS: Ghostscript) or refer to other files."""
 
 LARGEST_WHOLE = 2**28
-"""The most pixels that are decoded at once, 1.1 GB as Pillow holds RGB. DOTA-v1.0's largest images are within it,
-DOTA-v2.0's are not, and are read part by part. The environment variable `RBOX_MAX_PIXELS` sets another limit."""
+"""The limit on the pixels that are decoded at once, 1.1 GB as Pillow holds RGB. DOTA-v1.0's
+largest images are below it; DOTA-v2.0's are not, and are read part by part. The environment variable `RBOX_MAX_PIXELS`
+sets another limit."""
 
 LIMIT_VARIABLE = "RBOX_MAX_PIXELS"
 
-# What becomes RGB without loss of meaning; of other modes `_deep` says how.
+# The modes that become RGB without loss; `_deep` handles others.
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 _TIFF_WIDTH, _TIFF_HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
 
-# How many blocks in this process are reading images of any size; see `any_size`.
+# The number of blocks in this process that are reading images of any size; see `any_size`.
 _readers, _lock, _pillows_limit = 0, threading.Lock(), None
 
 
 def largest_whole() -> int:
-    """The most pixels that are decoded at once.
+    """Return the most pixels that are decoded at once.
+
+    >>> largest_whole() > 8192 * 8192
+    True
 
     Raises:
-        ImageError: If the environment variable is no whole number.
+        ImageError: If the environment variable is not a whole number.
     """
     given = os.environ.get(LIMIT_VARIABLE, "").strip()
     if not given:
@@ -53,10 +57,10 @@ def largest_whole() -> int:
 
 @contextmanager
 def any_size() -> Iterator[None]:
-    """Keeps Pillow's own guard against large images out, which has one limit for opening and decoding.
+    """Switch off Pillow's own guard against large images, which has one limit for opening and decoding.
 
-    Aerial images are large by nature, and opening one decodes nothing. It is the process's: the first of several
-    threads takes it away and the last puts it back.
+    Aerial images are large, and opening one decodes nothing. The guard is global to the process: the first of several
+    threads switches it off, and the last restores it.
     """
     from PIL import Image
 
@@ -76,7 +80,7 @@ def any_size() -> Iterator[None]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Turns what Pillow and rasterio raise into an error that names the file and says what to do."""
+    """Turn errors of Pillow and rasterio into one that names the file and says what to do."""
     import struct
 
     from PIL import Image, UnidentifiedImageError
@@ -91,8 +95,8 @@ def naming(path: Path) -> Iterator[None]:
         message = f"expected a whole image, got: none of the formats {', '.join(FORMATS)}"
         remedy = "Fetch the file again, convert it to one of them, or take it out of the dataset."
         raise ImageError(message, path=path, remedy=remedy) from error
-    # Their own words for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError, and others where
-    # a header says what cannot be.
+    # Their errors for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError, and others for an
+    # impossible header.
     except (
         OSError,
         SyntaxError,
@@ -104,7 +108,7 @@ def naming(path: Path) -> Iterator[None]:
         EOFError,
         struct.error,
         Image.DecompressionBombError,
-        Warning,  # where Python is told to take them for errors
+        Warning,  # where Python's settings turn warnings into errors
     ) as error:
         remedy = "Fetch the file again, or take it out of the dataset."
         raise ImageError(f"expected a whole image, got: {said(error)}", path=path, remedy=remedy) from error
@@ -112,10 +116,10 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
-    """An image file of a mode that can become RGB (or of any), its header read; raises what Pillow does.
+    """Open an image file of a mode that can become RGB (or of any), its header read; raise what Pillow does.
 
     Raises:
-        UnreadTiffError: If it is a TIFF whose header is whole, of bands that Pillow does not read.
+        UnreadTiffError: If the file is a TIFF with a complete header, of bands that Pillow does not read.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -135,7 +139,7 @@ def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
 
 
 class UnreadTiffError(ImageError):
-    """A TIFF of bands that Pillow does not read, with what its header says."""
+    """The file is a TIFF of bands that Pillow does not read; the error holds its header."""
 
     def __init__(self, head: TiffHead, path: Path) -> None:
         super().__init__("expected an image of bands that Pillow reads, got a TIFF of others", path=path)
@@ -144,31 +148,31 @@ class UnreadTiffError(ImageError):
 
 @contextmanager
 def open_named(path: Path) -> Iterator[PillowImage]:
-    """`opened`; an error in the block that uses it names the file as well."""
+    """Open as `opened` does; an error in the block that uses it names the file as well."""
     with naming(path), opened(path) as image:
         yield image
 
 
 def stored_size(image: PillowImage) -> tuple[int, int]:
-    """The (width, height) of an opened file's pixels as they are stored; Pillow's own is of a turned TIFF."""
+    """Return the (width, height) of an opened file's stored pixels; Pillow gives that of a turned TIFF."""
     tags = getattr(image, "tag_v2", None)
     return image.size if tags is None else (int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT]))
 
 
 def shown_size(image: PillowImage, path: Path) -> tuple[int, int]:
-    """The (width, height) of an opened file's image once it is turned as it notes."""
+    """Return the (width, height) of an opened file's image after it is turned as it notes."""
     return TURNS[noted(image, path)].size(*stored_size(image))
 
 
 def is_tiled(image: PillowImage) -> bool:
-    """Whether an opened file is a TIFF in tiles."""
+    """Return whether an opened file is a TIFF in tiles."""
     return _TILE_WIDTH in getattr(image, "tag_v2", ())
 
 
 def decoded_size(image: PillowImage) -> tuple[int, int]:
-    """The (width, height) that decoding an opened file at once would take.
+    """Return the (width, height) that decoding an opened file at once would take.
 
-    It is that of the image, or of a TIFF's tile, which is decoded as a whole however little of it belongs to the image.
+    It is that of the image, or of a TIFF's tile if that is larger, since a tile is always decoded as a whole.
     """
     size = stored_size(image)
     if not is_tiled(image):
@@ -178,7 +182,7 @@ def decoded_size(image: PillowImage) -> tuple[int, int]:
 
 
 def too_large(image: PillowImage) -> str | None:
-    """Why an opened file is too large to be decoded at once; None where it is not."""
+    """Return why an opened file is too large to be decoded at once; None where it is not."""
     limit, (width, height) = largest_whole(), decoded_size(image)
     if width * height <= limit:
         return None

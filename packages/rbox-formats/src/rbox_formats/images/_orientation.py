@@ -1,8 +1,9 @@
-"""Orientation: how the pixels of a file are to be turned before anyone looks at them.
+"""Turn the pixels of a file as it notes.
 
-Cameras and scanners store pixels as they come, and note beside them how to turn them: in the EXIF data of a JPEG, PNG
-or WebP file, in a tag of a TIFF. Viewers and annotation tools turn them, and so does every function of this package:
-boxes, sizes and windows are those of the turned image. Pillow's `ImageOps.exif_transpose` does the same.
+Cameras and scanners store pixels in the order in which they read them, and note how to turn them for viewing: in the
+EXIF data of a JPEG, PNG or WebP file, in a tag of a TIFF. Viewers and annotation tools turn them, and so does every
+function of this package: boxes, sizes and windows are those of the turned image. Pillow's `ImageOps.exif_transpose`
+does the same.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ UPRIGHT = 1
 _TAG = 0x112
 
 _PNG_SIGNATURE, _PNG_EXIF, _PNG_END = b"\x89PNG\r\n\x1a\n", b"eXIf", b"IEND"
-_LONGEST_EXIF = 2**16  # as in a JPEG; a longer one is passed over
+_LONGEST_EXIF = 2**16  # as in a JPEG; a longer one is ignored
 # Where Pillow keeps what a file notes.
 _NOTES = ("exif", "Raw profile type exif", "xmp", "XML:com.adobe.xmp")
 _METHODS = {
@@ -39,7 +40,7 @@ _METHODS = {
 
 
 class Turn(NamedTuple):
-    """From the pixels as stored to those that are shown: first rows become columns, then rows and columns are mirrored.
+    """How stored pixels are turned for viewing: first rows become columns, then rows and columns are mirrored.
 
     Attributes:
         transposes: Whether rows become columns.
@@ -52,16 +53,16 @@ class Turn(NamedTuple):
     mirrors_columns: bool
 
     def size(self, width: int, height: int) -> tuple[int, int]:
-        """The size of the turned image, from that as stored; and back."""
+        """Return the size of the turned image from the stored size, and the reverse."""
         return (height, width) if self.transposes else (width, height)
 
     def pixels(self, stored: ImageArray) -> ImageArray:
-        """The turned pixels of an image, or of whole rows of it (of whole columns, where they become rows)."""
+        """Turn the pixels of an image, or of whole rows of it (of whole columns, where they become rows)."""
         found = stored.swapaxes(0, 1) if self.transposes else stored
         return found[:: -1 if self.mirrors_rows else 1, :: -1 if self.mirrors_columns else 1]
 
 
-# By the number that files note: where the first row and the first column of what is stored belong.
+# By the number in the file, which says where the first stored row and column belong.
 TURNS = {
     1: Turn(False, False, False),
     2: Turn(False, False, True),
@@ -75,17 +76,17 @@ TURNS = {
 
 
 def noted(image: PillowImage, path: Path | None = None) -> int:
-    """The orientation that an image file notes, from 1 to 8, without decoding it; 1 where it notes none.
+    """Return the orientation that an image file notes, from 1 to 8, without decoding it; 1 where it notes none.
 
     Args:
-        image: As Pillow opened it.
-        path: The file; for a PNG's note that stands behind its pixels, which Pillow decodes them to find.
+        image: The image as opened by Pillow.
+        path: The file, to find a PNG's note after its pixels, for which Pillow would decode all of them.
     """
     try:
         if image.format == "PNG" and path is not None and "exif" not in image.info:
             return _valid(_in_png(image, path))
         return _valid(image.getexif().get(_TAG))
-    # Whatever Pillow raises on EXIF data that is broken: nobody can tell an orientation from it, and no viewer does.
+    # Any error of Pillow on broken EXIF data, which has no readable orientation; viewers ignore it, too.
     except Exception:
         return UPRIGHT
 
@@ -95,7 +96,7 @@ def _valid(value: object) -> int:
 
 
 def _in_png(image: PillowImage, path: Path) -> object:
-    """What the file says wherever it stands; `image.getexif()` of a PNG decodes the pixels to come to the end."""
+    """Return the orientation wherever the file notes it; `image.getexif()` of a PNG decodes all pixels first."""
     from PIL import Image
 
     if (content := _png_exif(path)) is None:
@@ -106,7 +107,7 @@ def _in_png(image: PillowImage, path: Path) -> object:
 
 
 def _png_exif(path: Path) -> bytes | None:
-    """The EXIF data of a PNG; chunks of pixels are skipped."""
+    """Return the EXIF data of a PNG; chunks of pixels are skipped."""
     with path.open("rb") as file:
         if file.read(len(_PNG_SIGNATURE)) != _PNG_SIGNATURE:
             return None
@@ -121,10 +122,15 @@ def _png_exif(path: Path) -> bytes | None:
 
 
 def upright(image: PillowImage) -> PillowImage:
-    """An image that Pillow opened, with its pixels turned as it notes; the image itself where it notes nothing.
+    """Turn the pixels of an image that Pillow opened as it notes; return the image itself where it notes nothing.
 
-    What Pillow made of an image (resized, cut out) keeps the note: turn it before, by `ImageOps.exif_transpose`, which
-    takes the note away.
+    An image that Pillow resized or cropped keeps the note. Turn such an image before, by `ImageOps.exif_transpose`,
+    which removes the note.
+
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> images.upright(Image.new("RGB", (100, 80))).size
+    (100, 80)
     """
     from PIL import Image
 
@@ -139,7 +145,7 @@ def upright(image: PillowImage) -> PillowImage:
 
 
 def _decode(image: PillowImage) -> None:
-    """Decodes an opened file.
+    """Decode an opened file.
 
     Pillow (13.0) maps a TIFF of one uncompressed strip into memory by the size of the turned image, so that its rows
     are torn: it does so where it knows the file's name.
@@ -156,9 +162,14 @@ def _decode(image: PillowImage) -> None:
 
 
 def as_stored(shown: tuple[int, int], orientation: int) -> np.ndarray:
-    """The transform (2, 3) from a place on the turned image, of a size (width, height), to that as it is stored."""
+    """Return the transform (2, 3) from a place on the turned image of size (width, height) to the stored one.
+
+    >>> from rbox_formats import images
+    >>> images.as_stored((80, 100), orientation=6).tolist()
+    [[0.0, 1.0, 0.0], [-1.0, 0.0, 80.0]]
+    """
     turn, (width, height) = TURNS[orientation], shown
-    # Each mirroring undone, then rows and columns changed back.
+    # Undo each mirroring, then exchange rows and columns again.
     x = [-1.0, 0.0, width] if turn.mirrors_columns else [1.0, 0.0, 0.0]
     y = [0.0, -1.0, height] if turn.mirrors_rows else [0.0, 1.0, 0.0]
     return np.array([y, x] if turn.transposes else [x, y])

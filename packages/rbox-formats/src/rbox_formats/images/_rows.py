@@ -1,9 +1,10 @@
-"""Rows of an image file in bounded memory, by GDAL, for images too large to decode at once; see `images.open_rows`.
+"""Read rows of an image file in bounded memory by GDAL, for images too large to decode at once; see `images.open_rows`.
 
-GDAL (through rasterio, in the extra `geo`) reads PNG, BMP and TIFF a few rows at a time and gives the pixels that
-Pillow gives. Of JPEG, in a file of its own or inside a TIFF, the standard leaves the last digits to the decoder, so
-such files go through Pillow for as long as it can hold them, and have the same pixels whether rasterio is there or not.
-GDAL turns no image as its file notes: that is done here.
+GDAL (through rasterio, in the extra `geo`) reads PNG, BMP and TIFF a few rows at a time and gives the same pixels as
+Pillow. For JPEG, in a file of its own or inside a TIFF, the standard leaves rounding to the decoder. So JPEGs are read
+by Pillow up to its limit, and have the same pixels with and without rasterio. GDAL does not turn images as their files
+note:
+that is done here.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ if TYPE_CHECKING:
 else:
     PillowImage = Any  # Pillow is imported where an image is opened
 
-# From this many pixels on GDAL is asked, where it is there: 134 MB as Pillow holds RGB (4 bytes a pixel).
+# From this many pixels on, GDAL is used if it is installed: 134 MB as Pillow holds RGB (4 bytes a pixel).
 LARGE = 2**25
-# An image too large to be decoded as a whole that has more pixels for each byte of its file is no scene, but made to
-# cost time. Deflate packs up to 1,032 bytes into one: blank images of 8 bits come to that, and real ones to far less.
+# The limit on pixels per byte of a file too large to be decoded as a whole, against files made to cost time. Deflate
+# packs up to 1,032 bytes into one: blank 8-bit images reach that, real ones are far below.
 MOST_PIXELS_A_BYTE = 4096
 
-# GDAL's name of each of Pillow's formats. A named driver keeps GDAL from taking the file for one of the formats that
+# GDAL's name for each of Pillow's formats. With a named driver, GDAL cannot read the file as one of the formats that
 # refer to other files or to the network.
 _DRIVERS = {"PNG": "PNG", "BMP": "BMP", "TIFF": "GTiff", "JPEG": "JPEG", "MPO": "JPEG", "JPEG2000": "JP2OpenJPEG"}
-# Of the other modes GDAL makes RGB in ways of its own.
+# GDAL converts other modes to RGB in its own way.
 _MODES = ("1", "L", "LA", "P", "RGB", "RGBA")
 
 _CACHE_BYTES = 2**26
-# Blocks are decoded as a whole, and a row of them serves one row of pixels: a few that are huge bound no memory.
+# Blocks are decoded as a whole, a row of blocks at a time, so that the limit is on the bytes of such a row.
 _BLOCK_ROW_BYTES = 2**28
 
 
@@ -47,10 +48,10 @@ class Rows(NamedTuple):
     """An opened image file that gives its rows.
 
     Attributes:
-        width: In pixels.
-        height: In pixels.
-        read: (start, stop) to the rows from `start` to before `stop`, (stop - start, width, 3) uint8, RGB as
-            `images.load` has it. Cheap where each call goes on from the last one.
+        width: The width of the image in pixels.
+        height: The height of the image in pixels.
+        read: A function of (start, stop) that returns the rows from `start` to before `stop`, (stop - start, width, 3)
+            uint8, RGB as from `images.load`. It is fast if each call continues after the last one.
     """
 
     width: int
@@ -59,7 +60,7 @@ class Rows(NamedTuple):
 
 
 def whole_rows(image: PillowImage, size: tuple[int, int]) -> Rows:
-    """Rows of an image that Pillow decodes as a whole once it is read; `size`: (width, height) of it turned."""
+    """Return rows of an image that Pillow decodes as a whole when first read; `size`: (width, height) after turning."""
     turned: list[PillowImage] = []
 
     def read(start: int, stop: int) -> ImageArray:
@@ -72,10 +73,10 @@ def whole_rows(image: PillowImage, size: tuple[int, int]) -> Rows:
 
 
 def wants_gdal(image: PillowImage, path: Path) -> bool:
-    """Whether an image, of which only the header is read, is for GDAL.
+    """Return whether an image, only its header read, is to be read by GDAL.
 
     Raises:
-        ImageError: If it is too large for Pillow, and GDAL is not there or reads it otherwise.
+        ImageError: If the image is too large for Pillow, and GDAL is not installed or would give other pixels.
     """
     width, height = decoded_size(image)
     reason = too_large(image)
@@ -106,13 +107,13 @@ _LOSSY, _ON_ITS_SIDE = "lossy", "noted to be turned by a quarter, and not in til
 
 
 def _unlike_pillow(image: PillowImage, path: Path) -> str | None:
-    """Why GDAL's pixels may differ from Pillow's, or not come in bounded memory; None where all is well."""
+    """Return why GDAL's pixels may differ from Pillow's, or need unbounded memory; None where neither holds."""
     if image.format not in _DRIVERS:
         return f"a file in the format {image.format}"
     if image.mode not in _MODES:
         return f"of Pillow's mode {image.mode!r}"
     if TURNS[noted(image, path)].transposes and not is_tiled(image):
-        return _ON_ITS_SIDE  # a row of the image is a column of each strip
+        return _ON_ITS_SIDE  # a row of the turned image is a column of each strip
     compression = str(image.info.get("compression", ""))
     if _DRIVERS[image.format] == "JPEG" or "jpeg" in compression or "webp" in compression:
         return _LOSSY
@@ -127,10 +128,10 @@ def _has_rasterio() -> bool:
 
 @contextmanager
 def gdal_rows(path: Path, image: PillowImage) -> Iterator[Rows]:
-    """Rows of an image read by GDAL; `image` is the same file as Pillow opened it, header only.
+    """Yield rows of an image read by GDAL; `image` is the same file as opened by Pillow, header only.
 
     Raises:
-        OSError: Of rasterio, if a part cannot be read.
+        OSError: An error of rasterio, if a part cannot be read.
         ImageError: If the file's strips or tiles are too high to be read in bounded memory.
     """
     import warnings
@@ -161,9 +162,9 @@ def gdal_rows(path: Path, image: PillowImage) -> Iterator[Rows]:
                 message = (
                     f"expected an image stored in low strips or tiles, got blocks of {shape[0]} rows, {shape[1]} wide"
                 )
-                remedy = "Store it anew with smaller ones: gdal_translate -co TILED=YES IN.tif OUT.tif"
+                remedy = "Store it again with smaller ones: gdal_translate -co TILED=YES IN.tif OUT.tif"
                 raise ImageError(message, path=path, remedy=remedy)
-            # Rows that end within a row of blocks are followed by others of the same blocks, which are kept so long.
+            # If the rows end inside a row of blocks, the next ones need the same blocks, which are kept.
             with rasterio.Env(GDAL_CACHEMAX=max(_CACHE_BYTES, 2 * block_row)):
                 yield Rows(*turn.size(width, height), _reader(source, turn))
 
@@ -172,8 +173,9 @@ class MapPlace(NamedTuple):
     """Where the pixels of an image lie on a map, as its file says.
 
     Attributes:
-        transform: a to f in x = a column + b row + c, y = d column + e row + f, from the upper left corner.
-        crs: Such as "EPSG:32631", or None where the file does not say, or its system has no such number.
+        transform: The numbers a to f in x = a column + b row + c, y = d column + e row + f, from the upper left corner.
+        crs: The coordinate reference system, such as "EPSG:32631"; None if the file has none, or one without such a
+            number.
     """
 
     transform: tuple[float, float, float, float, float, float]
@@ -181,11 +183,20 @@ class MapPlace(NamedTuple):
 
 
 def read_map_place(path: str | Path) -> MapPlace | None:
-    """What a GeoTIFF or a JPEG 2000 says of its place, of its pixels as they are stored; None if it says nothing.
+    """Return the map position in a GeoTIFF or JPEG 2000, for its stored pixels; None if there is none.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     Image.new("RGB", (100, 80)).save(Path(folder) / "harbour.tif")
+    ...     print(images.read_map_place(Path(folder) / "harbour.tif"))
+    None
 
     Raises:
-        ImportError: If rasterio is not there.
-        ImageError: If it is no TIFF or JPEG 2000 that GDAL reads.
+        ImportError: If rasterio is not installed.
+        ImageError: If the file is not a TIFF or JPEG 2000 that GDAL reads.
     """
     import warnings
 
@@ -228,7 +239,7 @@ def _reader(source: Any, turn: Turn) -> Callable[[int, int], ImageArray]:
 
 
 def _table(source: Any) -> Any:
-    """The RGB of each value of a file with one band of colour, (256, 3) uint8: its palette, or a range of grey."""
+    """Return the RGB of each value of a one-band file, (256, 3) uint8: its palette, or a range of grey."""
     if source.colorinterp[0].name == "palette":
         table = np.zeros((256, 3), dtype=np.uint8)
         for value, colour in source.colormap(1).items():

@@ -15,16 +15,28 @@ _LIST_SUFFIX = ".txt"
 
 
 def find_images(sources: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Image files by their names.
+    """Find image files by their names.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from PIL import Image
+    >>> from rbox_formats import images
+    >>> with TemporaryDirectory() as folder:
+    ...     for name in ("b.png", "a.png"):
+    ...         Image.new("RGB", (10, 8)).save(Path(folder) / name)
+    ...     print([path.name for path in images.find_images(folder)])
+    ...     print([path.name for path in images.find_images(f"{folder}/b*.png")])
+    ['a.png', 'b.png']
+    ['b.png']
 
     Args:
-        sources: Each is a file; a folder, whose images are taken by their suffix and in order of their names, without
-            its subfolders; a pattern such as "scenes/*.tif" or "scenes/**/*.png" (`**`: all subfolders), likewise; or a
-            list of files, "list.txt" or "@list", in UTF-8 with a path on each line, relative to the list's own folder.
-            Empty lines and lines that begin with # are passed over.
+        sources: One or several of these: a file; a folder (its images, by suffix, in order of their names, without
+            subfolders); a pattern such as "scenes/*.tif" or "scenes/**/*.png" (`**`: all subfolders; in order of the
+            names); a list of files, "list.txt" or "@list", in UTF-8 with one path per line, relative to the folder of
+            the list. Empty lines and lines that begin with # are skipped.
 
     Returns:
-        The files in this order, each once.
+        The files in the order of the sources, each once.
 
     Raises:
         DatasetError: If a source, or a line of a list, names no image.
@@ -50,13 +62,13 @@ def _named(source: str) -> Iterator[Path]:
     elif source.startswith("@"):
         yield from _listed(Path(source[1:]))
     elif glob.has_magic(source):
-        # Path.glob takes no absolute patterns.
+        # Path.glob does not accept absolute patterns.
         matches = (Path(name) for name in sorted(glob.glob(source, recursive=True)))  # noqa: PTH207
         yield from (match for match in matches if match.suffix.lower() in SUFFIXES and match.is_file())
 
 
 def _listed(path: Path) -> Iterator[Path]:
-    """The files that a list names."""
+    """Yield the files that a list names."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError as error:
@@ -66,7 +78,7 @@ def _listed(path: Path) -> Iterator[Path]:
     for number, line in enumerate(map(str.strip, lines), start=1):
         if line and not line.startswith("#"):
             file = path.parent / line
-            # Unlike `Path.is_file`, this says no where a name is too long for the file system.
+            # Unlike `Path.is_file`, this returns False for a name that is too long for the file system.
             if not os.path.isfile(file):  # noqa: PTH113
                 remedy = f"Paths are relative to {path.parent.resolve()}, or absolute."
                 raise DatasetError(
@@ -76,12 +88,21 @@ def _listed(path: Path) -> Iterator[Path]:
 
 
 def stem_of(name: str) -> str:
-    """What an image is called that a file names: without folders, between '/' or Windows' backslash, and suffix."""
+    r"""Return the image id in a file's path: no folders, separated by '/' or Windows' backslash, and no suffix.
+
+    >>> from rbox_formats import images
+    >>> images.stem_of("scenes/P0001.v2.png"), images.stem_of("C:\\scenes\\P0002.tif")
+    ('P0001.v2', 'P0002')
+    """
     return PurePosixPath(name.replace("\\", "/")).stem
 
 
 def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
-    """The files by their images' ids, which are their names without suffix; a file that comes twice once.
+    """Return the files by their images' ids, which are their names without suffix; a repeated file counts once.
+
+    >>> from rbox_formats import images
+    >>> sorted(images.by_id(["a/P0001.png", "b/P0002.png"]))
+    ['P0001', 'P0002']
 
     Raises:
         DatasetError: If two files have the same name.
@@ -96,7 +117,10 @@ def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
 
 
 def refuse(broken: Sequence[str]) -> None:
-    """Says that images are broken, all of them.
+    """Raise an error that names all broken images.
+
+    >>> from rbox_formats import images
+    >>> images.refuse([])
 
     Raises:
         ImageError: If there are any.

@@ -1,4 +1,4 @@
-"""What a dataset holds, and what is odd about it."""
+"""Inspect a dataset: what it holds, and what is suspicious in it."""
 
 from __future__ import annotations
 

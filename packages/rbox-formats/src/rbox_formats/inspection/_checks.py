@@ -1,4 +1,4 @@
-"""What makes an annotated object suspicious: a table of checks, each with its threshold.
+"""Check annotated objects for suspicious ones: a table of checks, each with its threshold.
 
 The thresholds were set on the 682 objects of five DOTA-v1.0 label files, drawn by hand: none of them is flagged. There
 a quad fills at least 0.767 of its smallest rectangle (0.957 in the median), an object is at most 38.3 times as long as
@@ -18,21 +18,22 @@ from rbox_formats._records import ImageRecord
 from rbox_formats.typing import BoxesN, FlagsN, LabelsN, QuadsN, ScoresN
 
 ZERO_WIDTH = 0.01
-"""An object has no area where its smallest rectangle is less wide than this, px: corners on a line, up to rounding."""
+"""The width of its smallest rectangle, px, below which an object has no area: corners on a line, up to rounding."""
 
 THIN_WIDTH, THIN_RATIO = 1.0, 80.0
-"""An object is thin where it is less wide than this, px, or so many times as long as wide."""
+"""An object is thin if it is narrower than the first, px, or longer than the second times its width."""
 
 RECTANGULAR = 0.7
-"""A quad is not rectangular where it fills less than this share of its smallest rectangle; that share is their IoU, for
-the quad lies inside. A triangle fills half, a trapezoid whose top is half as long as its base three quarters."""
+"""A quad is not rectangular if it fills less than this share of its smallest rectangle. The share is their IoU, since
+the quad lies inside. A triangle fills half, a trapezoid with a top half as long as its base three quarters."""
 
 DUPLICATE_SHARE, DUPLICATE_PX = 0.1, 0.5
-"""Two objects of a class are duplicates where each corner of one is as near to one of the other: this share of the
-narrower one's width, or so many px where that is more. Corners may begin anywhere and run either way around."""
+"""Two objects of a class are duplicates if each corner of one is near a corner of the other: within this share of the
+narrower one's width, or within this number of px if that is more. Corners may be in any order around the object."""
 
 BORDER = 1.0
-"""What reaches less than this beyond the image is not said to, px: DOTA's corners lie on its border, or next to it."""
+"""How far an object may reach beyond the image without a report, px: DOTA's corners lie on its border, or next to
+it."""
 
 THRESHOLDS: Mapping[str, float] = {
     "zero_width_px": ZERO_WIDTH,
@@ -43,15 +44,15 @@ THRESHOLDS: Mapping[str, float] = {
     "duplicate_px": DUPLICATE_PX,
     "border_px": BORDER,
 }
-"""All of them, as a report gives them."""
+"""All checks, in the order of a report."""
 
-# Diagonals are sides of the hull where a quad is concave.
+# If a quad is concave, a diagonal is a side of the hull.
 _CORNER_PAIRS = ((0, 1), (1, 2), (2, 3), (3, 0), (0, 2), (1, 3))
 
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of one image, and what several checks ask of them."""
+    """The objects of one image, and values that several checks use."""
 
     quads: QuadsN
     boxes: BoxesN
@@ -61,7 +62,7 @@ class Objects:
 
     @classmethod
     def of(cls, record: ImageRecord) -> Objects:
-        """The objects of a record."""
+        """Return the objects of a record."""
         known = record.width is not None and record.height is not None
         return cls(
             quads=rbox_to_quad(record.boxes) if record.quads is None else record.quads,
@@ -83,17 +84,17 @@ class Objects:
 
     @cached_property
     def flat(self) -> FlagsN:
-        """Which have no area."""
+        """Which objects have no area (N,)."""
         return np.asarray(self.boxes[:, 3] < ZERO_WIDTH)
 
     @cached_property
     def crossing(self) -> FlagsN:
-        """Which cross themselves: two opposite sides have a point inside both."""
+        """Which objects cross themselves (N,): two opposite sides cross between their ends."""
         return crosses_itself(self.quads)
 
     @cached_property
     def outside(self) -> FlagsN:
-        """Which have no point inside the image."""
+        """Which objects have no point inside the image (N,)."""
         found = np.zeros(len(self.quads), dtype=bool)
         if self.size is None:
             return found
@@ -106,7 +107,7 @@ class Objects:
 
 
 def _apart(quads: QuadsN, size: tuple[int, int]) -> FlagsN:
-    """Which quads' hulls lie apart from the image: by the separating axis theorem, along the normals of their sides."""
+    """Return which quads' hulls lie apart from the image (separating axis theorem, along their sides' normals)."""
     sides = np.stack([quads[:, j] - quads[:, i] for i, j in _CORNER_PAIRS], axis=1)
     normals = np.stack([-sides[..., 1], sides[..., 0]], axis=-1)
     width, height = size
@@ -117,14 +118,14 @@ def _apart(quads: QuadsN, size: tuple[int, int]) -> FlagsN:
 
 
 def reaches_outside(objects: Objects) -> FlagsN:
-    """Which objects are partly on the image and reach more than `BORDER` beyond it: what a window cuts does."""
+    """Return which objects are partly on the image and reach more than `BORDER` beyond it."""
     if objects.size is None:
         return np.zeros(len(objects.quads), dtype=bool)
     beyond = (objects.low < -BORDER) | (objects.high > np.array(objects.size) + BORDER)
     return np.asarray(beyond.any(axis=1) & ~objects.outside)
 
 
-# A check gives a reason for each object, by index, that it finds something in.
+# A check gives a reason for each suspicious object, by its index.
 Findings = dict[int, str]
 
 
@@ -179,7 +180,7 @@ def _thin(objects: Objects) -> Findings:
 
 
 def _duplicate(objects: Objects) -> Findings:
-    """Each object that repeats an earlier one."""
+    """Find each object that repeats an earlier one."""
     n = len(objects.quads)
     tolerances = np.maximum(DUPLICATE_SHARE * objects.boxes[:, 3], DUPLICATE_PX)
     # Corners that are near have means that are as near: in order of class and x, only what follows within the tolerance
@@ -205,7 +206,7 @@ def _duplicate(objects: Objects) -> Findings:
 
 
 def corner_distance(first: QuadsN, second: QuadsN) -> ScoresN:
-    """The largest distance between corners of two quads (N, 4, 2), matched from any corner on, either way around."""
+    """Return the largest distance between matched corners of quads (N, 4, 2), from any corner, either way."""
     ways = [np.roll(second[:, ::turn], shift, axis=1) for turn in (1, -1) for shift in range(4)]
     apart = np.stack([first - way for way in ways], axis=1)
     return np.asarray(np.sqrt((apart**2).sum(axis=-1)).max(axis=-1).min(axis=1))

@@ -1,4 +1,4 @@
-"""Going through a dataset once: counts, sizes, angles, suspicious objects, and files that cannot be read."""
+"""Go through a dataset once: counts, sizes, angles, suspicious objects, and files that cannot be read."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from rbox_formats.progress import showing, track
 
 SMALL, MEDIUM = 32.0**2, 96.0**2
 """COCO's bounds on an object's area, px²: small below the first, large from the second on. Here the area is that of the
-rotated box, where COCO's own is that of the object's mask."""
+rotated box; in COCO it is that of the object's mask."""
 
 ANGLE_STEP = 5
-"""Angles are counted around multiples of so many degrees."""
+"""The width of the bins in which angles are counted, in degrees; a bin is around a multiple of it."""
 
 LONG_SIDES = tuple(2.0 ** (k / 2) for k in range(1, 28))
-"""Long sides are counted between these, px: half an octave each; the first count is of those below, the last of those
-from the last on."""
+"""The borders of the bins in which long sides are counted, px, half an octave each. The first bin is below the first
+border, the last one from the last border on."""
 
 
 _LISTS = ("classes", "suspicious", "broken", "turned", "on_its_side")
@@ -50,17 +50,17 @@ class ClassSummary(NamedTuple):
 
 
 class Suspicion(NamedTuple):
-    """One object that something is odd about.
+    """One suspicious object.
 
     Attributes:
         kind: A name in `CHECKS`.
         image_id: The image that it is on.
-        image_index: Which of the dataset's images that is, from 0: `dataset[image_index]` reads it again.
-        object_index: Which object of the image it is, from 0, in the order of the annotation.
+        image_index: The index of the image in the dataset, from 0: `dataset[image_index]` reads it again.
+        object_index: The index of the object on the image, from 0, in the order of the annotation.
         class_name: Its class.
-        reason: What was found.
+        reason: What is suspicious.
         centre: The mean of its corners, px.
-        file: The annotation file, where it is known.
+        file: The annotation file, or None if it is unknown.
     """
 
     kind: str
@@ -74,7 +74,7 @@ class Suspicion(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A file that could not be read, or an annotation that is not as its format says: the first fault in it."""
+    """A file that could not be read, or an annotation that breaks the rules of its format: the first fault in it."""
 
     file: str
     error: str
@@ -95,12 +95,12 @@ class Turned(NamedTuple):
 
 
 class OnItsSide(NamedTuple):
-    """An annotation whose own size is that of its image on its side: it may be of the pixels as they are stored.
+    """An annotation with the width and height of its image exchanged: it may mean the pixels as stored.
 
     Attributes:
         image_id: The image.
-        file: The annotation file, where it is known.
-        stated: (width, height) that the annotation says.
+        file: The annotation file, or None if it is unknown.
+        stated: (width, height) in the annotation.
         size: (width, height) of the image.
     """
 
@@ -113,6 +113,12 @@ class OnItsSide(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """What a dataset holds.
+
+    >>> from rbox_formats import Dataset, ImageRecord, inspection
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0], width=100, height=80)
+    >>> found = inspection.inspect(Dataset(["ship"], [record]))
+    >>> found.objects_per_image, found.smallest_image, found.classes[0].median_long_side
+    (array([1]), (100, 80), 30.0)
 
     Attributes:
         class_names: What the dataset's labels index.
@@ -165,7 +171,7 @@ class Inspection:
         return {kind: counts[kind] for kind in CHECKS}
 
     def to_dict(self) -> dict[str, Any]:
-        """As what JSON can hold."""
+        """Return all of it as plain values for JSON."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         named = {name: [each._asdict() for each in values[name]] for name in _LISTS}
         arrays = {name: value.tolist() for name, value in values.items() if isinstance(value, np.ndarray)}
@@ -176,6 +182,12 @@ class Inspection:
 
 class Inspector:
     """Counts records as they go by; keeps a few numbers of each object, and no record.
+
+    >>> from rbox_formats import ClassNames, ImageRecord, inspection
+    >>> inspector = inspection.Inspector(ClassNames(["ship"]))
+    >>> inspector.add(ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0]), 0)
+    >>> inspector.result().classes[0].objects
+    1
 
     Args:
         class_names: What the records' labels index.
@@ -197,7 +209,7 @@ class Inspector:
         self._passed_over: Counter[str] = Counter()
 
     def add(self, record: ImageRecord, index: int, file: Path | None = None) -> None:
-        """Counts one image.
+        """Count one image.
 
         Args:
             record: The image.
@@ -261,11 +273,11 @@ class Inspector:
             self._on_its_side.append(OnItsSide(record.image_id, where, stated, record.size))
 
     def add_broken(self, file: Path | str, error: Exception) -> None:
-        """Notes a file that could not be read."""
+        """Note a file that could not be read."""
         self._broken.append(Broken(str(file), str(error)))
 
     def result(self) -> Inspection:
-        """What went by so far."""
+        """Return the inspection of what was added so far."""
         labels = np.asarray(self._labels)
         columns = np.asarray(self._long), np.asarray(self._short), np.asarray(self._difficult)
         order = np.argsort(labels, kind="stable")
@@ -319,9 +331,18 @@ def _summary(name: str, long: Any, short: Any, difficult: Any, images: int) -> C
 
 
 def inspect(dataset: Dataset, *, progress: bool = False) -> Inspection:
-    """Goes through a dataset once, one image at a time.
+    """Go through a dataset once, one image at a time.
 
     A file that cannot be read does not end it: it is listed, with the first fault in it, and the next one is read.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, inspection, synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     scenes = synthetic.write_scenes(folder, None, [0, 1], synthetic.SceneConfig(size=128))
+    ...     dataset = datasets.read("dota", folder, class_names=synthetic.SceneConfig().class_names)
+    ...     found = inspection.inspect(dataset)
+    >>> len(found.objects_per_image), len(found.suspicious), len(found.broken)
+    (2, 0, 0)
 
     Args:
         dataset: Opened by `datasets.read`.
@@ -346,7 +367,11 @@ def inspect(dataset: Dataset, *, progress: bool = False) -> Inspection:
 
 
 def file_of(source: Any) -> Path | None:
-    """The annotation's file, from what a dataset's `load` takes: a path, what has one, or the first that does."""
+    """Return the annotation's file from a source of a dataset: a path, what has one, or the first that does.
+
+    >>> file_of(Path("labelTxt/P0001.txt")).name
+    'P0001.txt'
+    """
     if isinstance(source, tuple):
         return next((file for file in map(file_of, source) if file is not None), None)
     path = source if isinstance(source, Path) else getattr(source, "path", None)

@@ -19,7 +19,12 @@ _COLUMN, _HISTOGRAM = 700, 230
 
 
 def summary_picture(inspection: Inspection, title: str) -> PillowImage:
-    """Objects per class and suspicions on the left; angles, sizes and objects per image on the right.
+    """Draw objects per class and suspicions on the left; angles, sizes and objects per image on the right.
+
+    >>> from rbox_formats import Dataset, ImageRecord, inspection
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0], width=100, height=80)
+    >>> inspection.summary_picture(inspection.inspect(Dataset(["ship"], [record])), title="harbour").mode
+    'RGB'
 
     Args:
         inspection: What was found.
@@ -58,7 +63,13 @@ def summary_picture(inspection: Inspection, title: str) -> PillowImage:
 
 
 def headline(inspection: Inspection) -> str:
-    """How much there is, as a sentence."""
+    """Return the counts as a sentence.
+
+    >>> from rbox_formats import Dataset, ImageRecord, inspection
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0]], labels=[0], width=100, height=80)
+    >>> inspection.headline(inspection.inspect(Dataset(["ship"], [record])))
+    '1 object on 1 image, 1 of them without their file.'
+    """
     images, broken = len(inspection.objects_per_image), len(inspection.broken)
     parts = [f"{inspection.objects:,} {_plural(inspection.objects, 'object')} on {images:,} {_plural(images, 'image')}"]
     if inspection.without_file:

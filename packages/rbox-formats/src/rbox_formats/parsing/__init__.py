@@ -1,1 +1,1 @@
-"""What readers of files from outside share: lines, JSON values and XML elements whose errors name their place."""
+"""Parse files from outside: lines, JSON values and XML elements, with errors that name their place."""

@@ -1,4 +1,4 @@
-"""What annotation tools say of an object beside its box: attributes, of which one may be the box's angle."""
+"""Attributes that annotation tools store with an object; one of them may be the angle of its box."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Source: cvat-ai/cvat, cvat/apps/dataset_manager/bindings.py (attribute of rectan
 (`attributes`) and Pascal VOC (`<attributes>`).
 """
 
-# Words of a name that say that its value may be a box's angle.
+# Words in a name that mean that its value may be a box's angle.
 _TURNED = ("angle", "angles", "orientation", "rot", "rotate", "rotation", "theta", "yaw")
 _WORDS = frozenset([*_TURNED, "azimuth", "degree", "degrees", "direction", "heading", "radians"])
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
 
 
 def looks_like_angle(name: str, value: Any) -> bool:
-    """Whether what is said of an object may be its angle: a name that says so, and a number that is not zero.
+    """Return whether an attribute may be an object's angle: its name says so, and its number is not zero.
 
     >>> looks_like_angle("boxAngle", 30.0), looks_like_angle("rotation", "0.0"), looks_like_angle("rectangle", 4)
     (True, False, False)
@@ -39,5 +39,5 @@ def looks_like_angle(name: str, value: Any) -> bool:
 
 
 def angle_named(name: str) -> str:
-    """What `ImageRecord.passed_over` calls such an attribute."""
+    """Return how `ImageRecord.passed_over` names such an attribute."""
     return f"attribute {name!r} that looks like an angle"

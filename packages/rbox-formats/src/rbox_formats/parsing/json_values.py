@@ -41,7 +41,7 @@ class Value:
     where: str = ""
 
     def error(self, expected: str, remedy: str | None = None) -> DatasetError:
-        """The error to raise where the value is not what was expected."""
+        """Return the error to raise where the value is not what was expected."""
         text = json.dumps(self.value)
         found = _KINDS[type(self.value)]
         if self.value is None or isinstance(self.value, bool):
@@ -57,11 +57,11 @@ class Value:
         return self.value
 
     def has(self, key: str) -> bool:
-        """Whether an object has something under a key; null is nothing."""
+        """Return whether an object has a value under a key; null counts as none."""
         return self._checked(dict).get(key) is not None
 
     def __getitem__(self, key: str) -> Value:
-        """What an object has under a key.
+        """Return the value of an object under a key.
 
         Raises:
             DatasetError: If it is no object, or has no such key.
@@ -74,12 +74,12 @@ class Value:
         return Value(values[key], self.path, f"{self.where}.{key}" if self.where else key)
 
     def items(self) -> Iterator[Value]:
-        """The elements of an array."""
+        """Return the elements of an array."""
         for index, value in enumerate(self._checked(list)):
             yield Value(value, self.path, f"{self.where}[{index}]")
 
     def text(self) -> str:
-        """A string."""
+        """Return a string."""
         text: str = self._checked(str)
         try:
             text.encode()
@@ -88,7 +88,7 @@ class Value:
         return text
 
     def integer(self) -> int:
-        """A whole number of any size, as ids are, whether it is written with a point or without."""
+        """Return a whole number of any size, such as an id, written with or without a decimal point."""
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             raise self.error("a number")
         if isinstance(self.value, float) and not self.value.is_integer():  # nor are nan and the infinite
@@ -96,14 +96,14 @@ class Value:
         return int(self.value)
 
     def side(self) -> int:
-        """A side of an image in pixels: a whole number from 1 on."""
+        """Return a side of an image in pixels: a whole number of at least 1."""
         number = self.number()
         if not number.is_integer() or number < 1:
             raise self.error("a whole number from 1 on")
         return int(number)
 
     def number(self) -> float:
-        """A finite number that can be a place in an image."""
+        """Return a finite number that can be a place in an image."""
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             raise self.error("a number")
         if not abs(self.value) <= LARGEST:  # nor is nan
@@ -111,25 +111,25 @@ class Value:
         return float(self.value)
 
     def numbers(self) -> list[float]:
-        """An array of numbers."""
+        """Return an array of numbers."""
         values = self._checked(list)
-        # At once where all is well: an array is long, and a `Value` for each element takes its time.
+        # All at once if all are numbers, since a `Value` for each element of a long array is slow.
         if all(type(value) in (int, float) and abs(value) <= LARGEST for value in values):
             return [float(value) for value in values]
         return [value.number() for value in self.items()]
 
     def flag(self) -> bool:
-        """True or false, as such or as 1 and 0."""
+        """Return true or false, also when written as 1 or 0."""
         if not (isinstance(self.value, int) and self.value in (0, 1)):
             raise self.error("0, 1, true or false")
         return bool(self.value)
 
 
 def read(path: Path) -> Value:
-    """A JSON file, whole.
+    """Read a whole JSON file.
 
     Raises:
-        DatasetError: If it cannot be read, is not UTF-8 or not JSON, with the line.
+        DatasetError: If the file cannot be read, is not UTF-8 or not JSON; the message has the line.
     """
     text = read_text(path)
     try:
@@ -142,16 +142,16 @@ def read(path: Path) -> Value:
             remedy="The file is broken or cut short: fetch or write it again.",
         ) from error
     except RecursionError as error:
-        raise DatasetError("expected JSON, got brackets within brackets without end", path=path) from error
+        raise DatasetError("expected JSON, got too many nested brackets", path=path) from error
     except ValueError as error:  # Python's limit on the digits of a number
         raise DatasetError(f"expected JSON, got {said(error)}", path=path) from error
 
 
 def require_few_corners(outline: Value, count: int) -> None:
-    """Makes sure that an outline, or several together, have no more corners than anyone draws.
+    """Check that an outline, or several together, have no more corners than anyone draws.
 
     Raises:
-        DatasetError: If they have.
+        DatasetError: If there are more.
     """
     if count > MOST_CORNERS:
         message = f"{outline.where}: expected outlines of at most {MOST_CORNERS:,} corners, got {count:,}"
@@ -159,21 +159,21 @@ def require_few_corners(outline: Value, count: int) -> None:
 
 
 def dump(value: Any) -> str:
-    """A value as JSON in one line.
+    """Return a value as JSON in one line.
 
     Raises:
         DatasetError: If JSON cannot hold it.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        text.encode()  # half a surrogate pair is no text that a file can hold
+        text.encode()  # half a surrogate pair cannot be written in UTF-8
         return text
     except (TypeError, ValueError) as error:
         raise DatasetError(f"expected values that JSON can hold, got {said(error)}") from error
 
 
 def holdable(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an image's metadata JSON can hold."""
+    """Return the part of an image's metadata that JSON can hold."""
     kept = {}
     for key, value in metadata.items():
         try:
@@ -185,5 +185,5 @@ def holdable(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(numbers: list[float]) -> list[float | int]:
-    """Numbers as JSON's tools write them: whole ones without a point, which read back the same."""
+    """Return numbers as JSON tools write them: whole ones without a point, which read back the same."""
     return [int(value) if value.is_integer() and math.copysign(1, value) > 0 else value for value in numbers]

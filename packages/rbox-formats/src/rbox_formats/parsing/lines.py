@@ -1,4 +1,4 @@
-"""What the text formats share: reading by line, numbers and class names in a line, errors that name the line."""
+"""Parse text formats: lines, numbers and class names in a line, and errors that name the line."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ __all__ = [
 
 T = TypeVar("T")
 
-# No image is so large. What lies farther out is a broken number, and squares of it would leave the range of floats.
+# No image is as large. Larger coordinates are broken numbers, whose squares would leave the range of floats.
 LARGEST = 1e9
 
-# An outline that is drawn by hand, or around a mask, has hundreds of corners; the smallest rectangle around a million
-# takes many seconds.
+# An outline drawn by hand or around a mask has hundreds of corners; the smallest rectangle around a million takes many
+# seconds.
 MOST_CORNERS = 20_000
 
 NO_COMMAS = "Fields are separated by spaces, not by commas."
@@ -44,7 +44,7 @@ CORRECT_OR_NAME = "Correct the line, or name the dataset's classes (--class-name
 
 
 class LineError(ValueError):
-    """What is wrong with a line, before anyone has said which."""
+    """A line is wrong; the file and the number of the line are added later."""
 
     def __init__(self, message: str, remedy: str = CORRECT_OR_REMOVE) -> None:
         super().__init__(message)
@@ -52,10 +52,10 @@ class LineError(ValueError):
 
 
 def read_text(path: Path) -> str:
-    """A text file as it is, but for a byte order mark; UTF-8.
+    """Read a UTF-8 text file, without its byte order mark.
 
     Raises:
-        DatasetError: If it cannot be read, or is not UTF-8.
+        DatasetError: If the file cannot be read, or is not UTF-8.
     """
     try:
         with path.open("rb", buffering=0) as file:
@@ -68,7 +68,7 @@ def read_text(path: Path) -> str:
 
 
 def not_utf8(content: bytes, error: UnicodeDecodeError, path: Path) -> DatasetError:
-    """The error to raise for a text in another encoding, with the one that it is likely to be in."""
+    """Return the error to raise for a text in another encoding, with the one that it is likely to be in."""
     likely = None
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         likely = "UTF-16"
@@ -87,15 +87,15 @@ def not_utf8(content: bytes, error: UnicodeDecodeError, path: Path) -> DatasetEr
 
 
 def split_lines(text: str) -> list[str]:
-    """The lines of a text, whichever of LF, CRLF and CR ends them: numbered as editors number them."""
+    """Split a text at LF, CRLF and CR: lines are numbered as in editors."""
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def parse_lines(lines: Iterable[str], parse: Callable[[str], T], path: Path) -> list[T]:
-    """What `parse` makes of each line that is not blank.
+    """Return the result of `parse` for each line that is not blank.
 
     Raises:
-        DatasetError: Where it raises a `LineError`, with file and line.
+        DatasetError: If `parse` raises a `LineError`; with file and line.
     """
     parsed = []
     for number, line in enumerate(lines, start=1):
@@ -108,12 +108,12 @@ def parse_lines(lines: Iterable[str], parse: Callable[[str], T], path: Path) -> 
 
 
 def plain_digits(text: str) -> bool:
-    """Whether a text has nothing that Python alone takes for part of a number: 1_0, full-width digits and the like."""
+    """Return whether a text has no characters that only Python reads as part of a number, such as in 1_0."""
     return text.isascii() and "_" not in text
 
 
 def parse_numbers(fields: list[str], what: str, remedy: str = CORRECT_OR_REMOVE) -> list[float]:
-    """Fields as finite numbers.
+    """Parse fields as finite numbers.
 
     Raises:
         LineError: If one is not a number, or not finite, or too large to be a place in an image.
@@ -138,10 +138,10 @@ def parse_numbers(fields: list[str], what: str, remedy: str = CORRECT_OR_REMOVE)
 
 
 def parse_index(field: str, what: str) -> int:
-    """A field as a whole number, not negative.
+    """Parse a field as a whole number of at least zero.
 
     Raises:
-        LineError: If it is none.
+        LineError: If the field is something else.
     """
     if not (field.isascii() and field.isdigit() and len(field) < 10):
         raise LineError(f"expected {what} as a whole number from 0, got {quoted(field)}")
@@ -149,7 +149,7 @@ def parse_index(field: str, what: str) -> int:
 
 
 def find_class(name: str, class_names: ClassNames) -> int:
-    """The label of a class.
+    """Return the label of a class.
 
     Raises:
         LineError: If it is not among the class names.
@@ -161,10 +161,10 @@ def find_class(name: str, class_names: ClassNames) -> int:
 
 
 def shortest(value: float) -> str:
-    """The shortest text that reads back as the same number; whole numbers without a point, as DOTA writes them."""
+    """Return the shortest text that reads back as the same number; whole numbers without a point, as in DOTA."""
     return repr(value).removesuffix(".0")
 
 
 def one_field(name: str) -> str:
-    """A class name without white space, which separates fields: '-' stands for it, and lookup takes them for equal."""
+    """Return a class name without white space, which separates fields: it becomes '-', which lookup treats the same."""
     return "-".join(name.split())

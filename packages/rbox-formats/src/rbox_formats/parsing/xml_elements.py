@@ -1,7 +1,7 @@
 """XML annotation files: reading values with errors that name the line, and writing.
 
-A file is parsed by the standard library's expat, which fetches nothing. Entities, the one way for a small document to
-grow large or to name other files, can only be declared in a document type, and a file that has one is refused.
+A file is parsed by the standard library's expat, which fetches nothing. Only entities can make a small document large
+or name other files. They can only be declared in a document type, and a file that has one is refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rbox_formats.parsing.lines import CORRECT_OR_NAME, LARGEST, plain_digits
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element as Element  # the others import it from here
-else:  # the parser is imported where a file is read, so that importing the package stays quick
+else:  # the parser is imported when a file is read, so that importing the package stays quick
     Element: TypeAlias = Any
 
 __all__ = [
@@ -49,22 +49,22 @@ __all__ = [
 
 Result = TypeVar("Result")
 
-# An element to write: its tag and either its text or what is in it.
+# An element to write: its tag, and its text or the elements in it.
 Node: TypeAlias = "tuple[str, str | Sequence[Node]]"
 
 # How a file begins.
 DECLARATION = '<?xml version="1.0" encoding="UTF-8"?>'
 
-# The ampersand first, since the others bring some. A reader takes a bare "\r" for a "\n".
+# The ampersand first, since the other replacements contain it. A reader takes a bare "\r" for a "\n".
 _ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("\r", "&#13;"))
 
 
 class ElementError(ValueError):
-    """What is wrong with an element, before anyone has said in which file and line.
+    """An element is wrong; the file and the line are added later.
 
     Args:
-        message: "expected <what>, got <what>".
-        element: Where.
+        message: What is wrong, often as "expected <what>, got <what>".
+        element: The element with the fault.
         remedy: What to do about it, as a sentence.
     """
 
@@ -75,11 +75,11 @@ class ElementError(ValueError):
 
 
 def read(path: Path, convert: Callable[[Element], Result]) -> Result:
-    """What `convert` makes of a file's root element.
+    """Return what `convert` makes of a file's root element.
 
     Raises:
         DatasetError: If there is no such file, it is not XML, has a document type, or `convert` raises `ElementError`;
-            it names the line.
+            the message has the line.
     """
     try:
         data = path.read_bytes()
@@ -91,7 +91,7 @@ def read(path: Path, convert: Callable[[Element], Result]) -> Result:
     try:
         return convert(root)
     except ElementError as error:
-        # Lines are counted only now: a parser that notes each is several times slower.
+        # Lines are counted only for an error, since a parser that notes each line is several times slower.
         position = next(i for i, element in enumerate(root.iter()) if element is error.element)
         line = _element_lines(data)[position]
         raise DatasetError(str(error), path=path, line=line, remedy=error.remedy) from error
@@ -121,7 +121,7 @@ def _parse(data: bytes, path: Path) -> Element:
             line=error.position[0],
             remedy="Correct the file, or fetch it again.",
         ) from error
-    except (ValueError, LookupError) as error:  # an encoding that is declared and that nobody knows, or not in bytes
+    except (ValueError, LookupError) as error:  # a declared encoding that is unknown, or not one of bytes
         raise DatasetError(f"expected XML in UTF-8, got: {said(error)}", path=path) from error
 
 
@@ -130,10 +130,10 @@ class _StopError(Exception):
 
 
 def _document_type_line(data: bytes) -> int:
-    """The line of the document type, 0 where there is none.
+    """Return the line of the document type, 0 where there is none.
 
-    It can only stand before the root element, so that little is read here. The parser of the whole file is asked for
-    no more than a tree: one that also reports document types is half as fast.
+    It can only be before the root element, so that little is read here. The parser of the whole file only makes a tree,
+    since one that also reports document types is half as fast.
     """
     from xml.parsers import expat
 
@@ -150,13 +150,13 @@ def _document_type_line(data: bytes) -> int:
 
     parser.StartDoctypeDeclHandler = document_type
     parser.StartElementHandler = root_element
-    with suppress(_StopError, expat.ExpatError):  # what is wrong with the file is said by who reads all of it
+    with suppress(_StopError, expat.ExpatError):  # the reader of the whole file reports what is wrong with it
         parser.Parse(data, True)
     return line
 
 
 def _element_lines(data: bytes) -> list[int]:
-    """The line that each element begins in, in document order."""
+    """Return the line that each element begins in, in document order."""
     from xml.parsers import expat
 
     lines: list[int] = []
@@ -167,10 +167,10 @@ def _element_lines(data: bytes) -> list[int]:
 
 
 def expect_root(root: Element, tag: str) -> None:
-    """Makes sure of the root element's name.
+    """Check the name of the root element.
 
     Raises:
-        ElementError: If it has another.
+        ElementError: If it has another name.
     """
     if root.tag != tag:
         found = f"got <{quoted(root.tag, marks=False)}>"
@@ -178,7 +178,7 @@ def expect_root(root: Element, tag: str) -> None:
 
 
 def child(element: Element, path: str) -> Element:
-    """The first element at a path of tags.
+    """Return the first element at a path of tags.
 
     Raises:
         ElementError: If there is none.
@@ -190,12 +190,12 @@ def child(element: Element, path: str) -> Element:
 
 
 def text_of(element: Element) -> str:
-    """An element's text without the space around it."""
+    """Return an element's text without the space around it."""
     return (element.text or "").strip()
 
 
 def text(element: Element, path: str) -> str:
-    """The text at a path of tags.
+    """Return the text at a path of tags.
 
     Raises:
         ElementError: If there is no such element, or nothing in it.
@@ -207,7 +207,7 @@ def text(element: Element, path: str) -> str:
 
 
 def number(element: Element, path: str, at_least: float = -LARGEST) -> float:
-    """The number at a path of tags.
+    """Return the number at a path of tags.
 
     Raises:
         ElementError: If there is none, or it is not finite, too small, or too large for a coordinate.
@@ -219,7 +219,7 @@ def number(element: Element, path: str, at_least: float = -LARGEST) -> float:
 
 
 def to_number(value: str, element: Element, what: str, at_least: float = -LARGEST) -> float:
-    """A text as a number; see `number`."""
+    """Parse a text as a number; see `number`."""
     try:
         result = float(value)
     except ValueError:
@@ -234,7 +234,7 @@ def to_number(value: str, element: Element, what: str, at_least: float = -LARGES
 
 
 def flag(element: Element, path: str) -> bool:
-    """Whether the text at a path of tags is 1 rather than 0; False where there is no such element.
+    """Return whether the text at a path of tags is 1 rather than 0; False where there is no such element.
 
     Raises:
         ElementError: If it is something else.
@@ -248,7 +248,7 @@ def flag(element: Element, path: str) -> bool:
 
 
 def pixels(element: Element, path: str) -> int | None:
-    """A side of the image; None where there is no such element, or it is empty or 0, as tools write that do not know.
+    """Return a side of the image; None where the element is missing, empty or 0, which tools write for unknown.
 
     Raises:
         ElementError: If it is not a whole number.
@@ -263,7 +263,7 @@ def pixels(element: Element, path: str) -> int | None:
 
 
 def file_name(element: Element, path: str) -> str | None:
-    """A name of an image file; None where there is no such element, or it is empty.
+    """Return the name of an image file; None where the element is missing or empty.
 
     Raises:
         ElementError: If it is a path, or no name.
@@ -282,7 +282,7 @@ def file_name(element: Element, path: str) -> str | None:
 
 
 def label(element: Element, path: str, class_names: ClassNames) -> int:
-    """The label of the class named at a path of tags.
+    """Return the label of the class named at a path of tags.
 
     Raises:
         ElementError: If there is no name, or not among the classes.
@@ -295,18 +295,18 @@ def label(element: Element, path: str, class_names: ClassNames) -> int:
 
 
 def unknown_class(name: str, element: Element, class_names: ClassNames) -> ElementError:
-    """What to raise for a class that is not among those of the dataset."""
+    """Return the error to raise for a class that is not among those of the dataset."""
     return ElementError(f"expected a class among {listed(class_names)}, got {quoted(name)}", element, CORRECT_OR_NAME)
 
 
 def fields(root: Element, paths: Sequence[str]) -> dict[str, str]:
-    """The texts at some paths of tags, without those that are missing or empty."""
+    """Return the texts at some paths of tags, without those that are missing or empty."""
     texts = {path: text_of(found) for path in paths if (found := root.find(path)) is not None}
     return {path: value for path, value in texts.items() if value}
 
 
 def nested(values: Sequence[tuple[str, str]]) -> list[Node]:
-    """Texts by their paths of tags, of at most two, as nodes: neighbours under one tag share it."""
+    """Return texts by their paths of tags, at most two deep, as nodes: neighbours under one tag share it."""
     nodes: list[tuple[str, Any]] = []
     for path, value in values:
         tag, _, inner = path.partition("/")
@@ -320,12 +320,12 @@ def nested(values: Sequence[tuple[str, str]]) -> list[Node]:
 
 
 def write(path: Path, root: Node, attributes: dict[str, str] | None = None) -> None:
-    """Writes a whole XML file or none, in UTF-8, indented, with what needs it escaped.
+    """Write a whole XML file or none, in UTF-8, indented, with what needs it escaped.
 
     Args:
         path: The file.
         root: The root element.
-        attributes: Of the root element.
+        attributes: The attributes of the root element.
 
     Raises:
         DatasetError: If a text has characters that XML cannot hold, such as control characters.
@@ -336,10 +336,10 @@ def write(path: Path, root: Node, attributes: dict[str, str] | None = None) -> N
 
 
 def start_tag(tag: str, attributes: Mapping[str, str], path: Path, content: str | None = "") -> str:
-    """The beginning of an element with attributes, or all of it where it has a text or, for None, nothing in it.
+    """Return the start tag of an element with attributes, or the whole element if it has a text or (None) is empty.
 
     Raises:
-        DatasetError: If a value has characters that XML cannot hold; it names `path`, the file that it is for.
+        DatasetError: If a value has characters that XML cannot hold; it names `path`, the file to be written.
     """
     start = tag + "".join(f' {key}="{_escaped(value, path)}"' for key, value in attributes.items())
     if content is None:
@@ -362,7 +362,7 @@ def _lines(nodes: str | Sequence[Node], indent: str, path: Path) -> Iterator[str
 
 @cache
 def _unwritable() -> re.Pattern[str]:
-    """What XML 1.0 cannot hold, not even escaped (section 2.2, Char). Slow to compile, so not before it is needed."""
+    """Return a pattern for what XML 1.0 cannot hold, not even escaped (section 2.2, Char); compiled when needed."""
     return re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

@@ -1,16 +1,16 @@
-"""A dataset into windows: their images, and their annotations in any format that is written.
+"""Cut a dataset into windows: their images, and their annotations in any format that can be written.
 
     <out>                       the dataset of windows, in its format's own layout
-    <out>/.split/<split>        settings, and while it runs what is done
+    <out>/.split/<split>        the settings, and during the run the images that are done
 
-Each image is one piece of work, in one of several processes. The images of its windows are written whole or not at all,
-then a note of its annotations; when all have theirs, the annotations are written in the format that was asked for, as a
-stream. So a run that is killed at any instant goes on where it was when it is started again, with the same files in
-the end as one that was not.
+Each image is one task, in one of several processes. The images of its windows are written whole or not at all, then a
+note of its annotations; when all images have one, the annotations are written in the chosen format, one at a time. So a
+run that is killed at any instant resumes when it is started again, and ends with the same files as one that was not
+killed.
 
-Windows are named as MMRotate names them (`tiling.window_name`), and `tiling.parse_window_name` reads such a name. What
-was detected on a window goes back to its image by `tiling.to_image`, and `rbox_metrics.merge_windows` joins what
-several windows saw.
+Windows are named as in MMRotate (`tiling.window_name`), and `tiling.parse_window_name` reads such a name.
+`tiling.to_image` converts detections of a window to its image, and `rbox_metrics.merge_windows` merges those of several
+windows.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from rbox_formats.splitting._settings import SplitSettings
 
 __all__ = ["SplitSettings", "Summary", "split", "split_image"]
 
-# Failures that a message names one by one.
+# The number of failures that a message lists.
 _NAMED = 10
 
 
 class Summary(NamedTuple):
-    """What a split made.
+    """The counts of a split.
 
     Attributes:
-        images: How many were split.
-        without_image: How many annotations were left out, whose image is not there.
-        windows: How many were stored.
-        objects: How many the images have.
-        unseen: How many of them are in no window, or below the threshold in each.
+        images: The number of images that were split.
+        without_image: The number of annotations that were left out, since they have no image.
+        windows: The number of windows that were stored.
+        objects: The number of objects on the images.
+        unseen: The number of objects that are in no window, or below the threshold in each.
     """
 
     images: int
@@ -66,25 +66,35 @@ def split(
     workers: int = 1,
     progress: bool = False,
 ) -> Summary:
-    """Cuts the images of a dataset into windows, and writes these as a dataset of its own.
+    """Cut the images of a dataset into windows, and write these as a dataset of its own.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, splitting, synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     scenes = synthetic.write_scenes(Path(folder) / "data", None, [0], synthetic.SceneConfig(size=256))
+    ...     dataset = datasets.read("dota", Path(folder) / "data", class_names=synthetic.SceneConfig().class_names)
+    ...     done = splitting.split(dataset, Path(folder) / "windows", splitting.SplitSettings(size=128, gap=0))
+    >>> done.images, done.windows
+    (1, 4)
 
     Args:
-        dataset: Images that are not there are left out.
-        out: A folder that is empty, or in which such a run, or one for another part, ended or was stopped.
-        settings: How.
-        format: Of the annotations written, a name in `datasets.FORMATS`.
+        dataset: The dataset; records without an image are left out.
+        out: The folder of the new dataset: empty, or with the same split, finished or stopped, or with other parts.
+        settings: How images are cut, and what is stored of each window.
+        format: The format of the annotations, a name in `datasets.FORMATS`.
         part: The split to write, such as "train"; None: the dataset has no parts.
-        workers: How many processes. They are spawned: a script that asks for more than one guards its own beginning by
+        workers: The number of processes. They are spawned: a script that uses more than one guards its own beginning by
             `if __name__ == "__main__"`.
-        progress: Shows a progress bar on standard error.
+        progress: Whether to show a progress bar on standard error.
 
     Returns:
-        What is there now.
+        The counts of the whole split.
 
     Raises:
         FormatsError: If a worker was killed.
-        DatasetError: If `out` holds something else or a split with other settings, no image is there, or, after
-            everything else is done, images or annotations cannot be read: it names them.
+        DatasetError: If `out` holds something else or a split with other settings, or no record has an image. If some
+            images or annotations cannot be read, it is raised at the end, and names them.
     """
     if workers < 1:
         raise FormatsError(f"expected one worker or more, got {workers}")
@@ -93,7 +103,7 @@ def split(
     failures: list[str] = []
     found, without_image = _survey(dataset, failures)
     if not found and not failures:
-        raise DatasetError(f"expected images to split, got none for any of {len(dataset)} annotations")
+        raise DatasetError(f"nothing to split: none of the {len(dataset)} annotations has an image")
     values = {"format": format, "class_names": list(dataset.class_names), **asdict(settings), "gap": settings.overlap}
     folder = Folder(out, part, images, values)
     whole = hashlib.sha256("".join(source.fingerprint for source in found.values()).encode()).hexdigest()
@@ -110,14 +120,14 @@ def split(
 
 
 class _Source(NamedTuple):
-    """Where an image is in its dataset, and what its windows are made of."""
+    """An image's index in its dataset, and the hash of what its windows are made of."""
 
     place: int
     fingerprint: str
 
 
 def _survey(dataset: Dataset, failures: list[str]) -> tuple[dict[str, _Source], int]:
-    """The images by their ids, and how many annotations have none; what cannot be read is added to the failures."""
+    """Return the images by their ids, and how many annotations have none; unreadable ones are added to the failures."""
     found: dict[str, _Source] = {}
     without_image = 0
     for index in range(len(dataset)):
@@ -144,7 +154,7 @@ def _run(
     failures: list[str],
     advance: Advance,
 ) -> Done:
-    """Splits the images that are not yet done.
+    """Split the images that are not yet done.
 
     Raises:
         DatasetError: At the end, if there are failures.
@@ -171,7 +181,7 @@ def _run(
 
 
 def _split_one(record: ImageRecord, source: str, settings: SplitSettings, folder: Folder) -> Done | str:
-    """One image, in a worker process; in place of what was done the reason why it could not be."""
+    """Split one image, in a worker process; return what was done, or the reason why it could not be."""
     try:
         windows, unseen = split_image(record, settings, folder.images, folder.temporary, _workers.check_stop)
         folder.write(record.image_id, source, windows, len(record), unseen)

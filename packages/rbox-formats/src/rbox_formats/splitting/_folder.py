@@ -1,4 +1,4 @@
-"""The folder in which a split keeps what it needs to go on: its settings, and what is done, image by image."""
+"""The folder in which a split keeps what it needs to resume: its settings, and the images that are done."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ class Done(NamedTuple):
     """One image that is split.
 
     Attributes:
-        windows: How many were stored.
-        objects: How many the image has.
-        unseen: How many of them are in no window.
+        windows: The number of windows that were stored.
+        objects: The number of objects on the image.
+        unseen: The number of objects that are in no window.
     """
 
     windows: int
@@ -72,14 +72,14 @@ class Folder:
     """`<out>/.split/<split>`: `settings.json`, `done.json` once all is done, and before that `records/<image id>.json`.
 
     Attributes:
-        images: Where the windows' images go.
-        temporary: Where they are written first.
+        images: The folder of the windows' images.
+        temporary: The folder in which they are written first.
 
     Args:
         out: The folder of the dataset that is written.
-        split: The part of it that is written.
-        images: Where that has its images.
-        settings: What the split is made with.
+        split: The part of the dataset that is written.
+        images: The folder of that part's images.
+        settings: The settings of the split.
 
     Raises:
         DatasetError: If `out` holds something else, or a split with other settings.
@@ -103,13 +103,13 @@ class Folder:
         self.images.mkdir(parents=True, exist_ok=True)
 
     def begin(self) -> None:
-        """Makes room for a run, and removes what one that was killed left half written."""
+        """Prepare the folder for a run, and remove the half-written files of one that was killed."""
         shutil.rmtree(self.temporary, ignore_errors=True)
         self.temporary.mkdir(parents=True)
         self._records.mkdir(exist_ok=True)
 
     def done(self, image_id: str, fingerprint: str) -> Done | None:
-        """What was done of an image; None if nothing, or if the image is another now: its old windows are removed."""
+        """Return the result of an image; None if there is none, or if the image changed, whose old windows go."""
         path = self._record(image_id)
         if not path.is_file():
             return None
@@ -122,7 +122,7 @@ class Folder:
         return None
 
     def write(self, image_id: str, fingerprint: str, windows: Sequence[ImageRecord], objects: int, unseen: int) -> None:
-        """Notes that an image is done, after its windows' images are there."""
+        """Note that an image is done, after its windows' images are there."""
         values = {
             "fingerprint": fingerprint,
             "objects": objects,
@@ -135,16 +135,16 @@ class Folder:
         temporary.replace(self._record(image_id))
 
     def read(self, image_ids: Sequence[str]) -> Iterator[ImageRecord]:
-        """The windows of all images, one image's at a time."""
+        """Yield the windows of all images, one image's at a time."""
         for image_id in image_ids:
             for window in _read(self._record(image_id), _Image).windows:
                 yield _to_record(window, self.images)
 
     def finished(self, fingerprint: str) -> Done | None:
-        """What a run that came to its end did; None if none did.
+        """Return the result of a run that was completed; None if none was.
 
         Raises:
-            DatasetError: If it was another dataset.
+            DatasetError: If it was a run on another dataset.
         """
         path = self._base / "done.json"
         if not path.is_file():
@@ -160,7 +160,7 @@ class Folder:
         return Done(*noted.done)
 
     def finish(self, fingerprint: str, done: Done) -> None:
-        """Notes that all is done, and removes what only a run needs."""
+        """Note that all is done, and remove what only a run needs."""
         files.write_text(self._base / "done.json", json.dumps({"fingerprint": fingerprint, "done": done}) + "\n")
         self._clear()
 
@@ -173,7 +173,7 @@ class Folder:
 
 
 def fingerprint(record: ImageRecord) -> str:
-    """A hash of what an image's windows are made of: its objects, and its file's name and size."""
+    """Return a hash of an image's objects, and its file's name and size."""
     values = _to_dict(record) | {"bytes": record.file.stat().st_size}
     if not images.is_default():
         values["shown"] = [os.environ.get(name) for name in (images.BANDS_VARIABLE, images.STRETCH_VARIABLE)]
@@ -211,10 +211,10 @@ def _to_record(window: _Window, images: Path) -> ImageRecord:
 
 
 def _read(path: Path, kind: type[T]) -> T:
-    """What a run noted in a file.
+    """Read what a run noted in a file.
 
     Raises:
-        DatasetError: If something else is in it.
+        DatasetError: If the file holds something else.
     """
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
@@ -227,7 +227,7 @@ def _read(path: Path, kind: type[T]) -> T:
 
 
 def _require_same(old: Mapping[str, Any], new: Mapping[str, Any], path: Path, out: Path) -> None:
-    # Through JSON, which does not tell tuples and lists apart.
+    # Through JSON, which makes lists of tuples.
     wanted = json.loads(json.dumps(new))
     different = [differing(key, old.get(key), wanted[key]) for key in wanted if old.get(key) != wanted[key]]
     if different:

@@ -1,4 +1,4 @@
-"""One image into windows."""
+"""Cut one image into windows."""
 
 from __future__ import annotations
 
@@ -27,21 +27,33 @@ def split_image(
     temporary: Path,
     between: Callable[[], None] = lambda: None,
 ) -> tuple[list[ImageRecord], int]:
-    """Writes the windows of one image.
+    """Write the windows of one image.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import datasets, splitting, synthetic
+    >>> config = synthetic.SceneConfig(size=128)
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = synthetic.write_scenes(folder, None, [0], config)
+    ...     record = datasets.read("dota", folder, class_names=config.class_names)[0]
+    ...     settings = splitting.SplitSettings(size=64, gap=0)
+    ...     windows, unseen = splitting.split_image(record, settings, Path(folder), Path(folder))
+    >>> [window.image_id for window in windows][:2], unseen
+    (['scene_0000__64__0___0', 'scene_0000__64__64___0'], 1)
 
     Args:
         record: The image and its objects.
-        settings: How.
-        folder: Where the windows' images go, each whole or not at all.
-        temporary: A folder of the same file system, where they are written first.
-        between: Called before each window; may raise to stop.
+        settings: How the image is cut, and what is stored of each window.
+        folder: The folder of the windows' images, each written whole or not at all.
+        temporary: A folder on the same file system, in which they are written first.
+        between: A function that is called before each window; it may raise an error to stop.
 
     Returns:
-        A record per window stored, row by row, and how many objects are in none.
+        A record per stored window, row by row, and the number of objects that are in no window.
 
     Raises:
         ImageError: If the image's file cannot be read.
-        DatasetError: If the image's id is no file name.
+        DatasetError: If the image's id cannot be a file name.
     """
     parts: dict[Window, ImageRecord] = {}
     unseen = np.ones(len(record), dtype=bool)
@@ -71,7 +83,7 @@ def split_image(
             height=pixels.shape[0],
             width=pixels.shape[1],
             stated_size=None,
-            # Not the image's own: what it says, such as a resolution, need not be true of a part.
+            # Not the image's own metadata, which need not be true of a part, such as a resolution.
             metadata={"source": record.image_id, "window": list(window)},
         )
     return list(parts.values()), int(unseen.sum())

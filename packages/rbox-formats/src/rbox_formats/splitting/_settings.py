@@ -1,4 +1,4 @@
-"""What a split is made with."""
+"""The settings of a split."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from rbox_formats.tiling import Below, Border, default_gap, windows
 class SplitSettings:
     """How images are cut into windows, and what is stored of each.
 
+    >>> from rbox_formats.splitting import SplitSettings
+    >>> SplitSettings(size=512).overlap
+    100
+
     Attributes:
-        size: Side of the windows as they are seen, in pixels.
-        gap: How far neighbours overlap, in the same pixels; None: `tiling.default_gap`. DOTA's recipe at several scales
-            takes 500 at 1024.
-        scales: See `tiling.windows`.
-        iof_threshold: The least share of an object inside a window that it belongs to.
-        border: What becomes of outlines that a window cuts; see `tiling.clip_to_window`.
-        below: What becomes of objects below the threshold.
-        min_image_share: See `tiling.windows`.
+        size: The side of the shown windows, in their own pixels.
+        gap: The overlap of neighbouring windows, in pixels of the shown windows; None: `tiling.default_gap`. DOTA's
+            recipe at several scales uses 500 at 1024.
+        scales: The scales at which the images are shown; see `tiling.windows`.
+        iof_threshold: The share of an object that must be inside a window; see `tiling.clip_to_window`.
+        border: What to do with outlines that a window cuts; see `tiling.clip_to_window`.
+        below: What to do with objects below the threshold; see `tiling.clip_to_window`.
+        min_image_share: The share of a window that must be on the image; see `tiling.windows`.
         padding: Whether windows that reach beyond the image are filled up to their size, or stored smaller.
         resize: Whether windows of scales other than 1 are stored at `size`, or with the image's own pixels, as
             MMRotate stores them, to be resized when they are loaded.
         keep_empty: Whether windows without objects are stored, as MMRotate does.
         image_format: "png", which keeps every pixel, or "jpg".
-        quality: Of JPEG, 1 to 100.
+        quality: The quality of JPEG, 1 to 100.
 
     Raises:
         FormatsError: If a value is not in its range.
@@ -59,5 +63,5 @@ class SplitSettings:
 
     @property
     def overlap(self) -> int:
-        """The gap, also where none was given."""
+        """The gap, or its default."""
         return default_gap(self.size) if self.gap is None else self.gap

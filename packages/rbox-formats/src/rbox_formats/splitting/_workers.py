@@ -1,4 +1,4 @@
-"""Running a function over many items in processes that end when they are told to, or when their parent is gone."""
+"""Run a function over many items in processes that end when they are asked to, or when their parent is gone."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from rbox_formats.errors import FormatsError
 
 T = TypeVar("T")
 
-_stop: Event | None = None  # in a worker process: set when it shall end
+_stop: Event | None = None  # in a worker process: set when it must end
 
 
 class StoppedError(Exception):
-    """A worker was told to end."""
+    """A worker was asked to end."""
 
 
 def check_stop() -> None:
-    """Ends what a worker process does, if it was told to.
+    """End the work of a worker process, if it was asked to stop.
 
     Raises:
-        StoppedError: If so.
+        StoppedError: If it was asked to stop.
     """
     if _stop is not None and _stop.is_set():
         raise StoppedError
 
 
 def run(function: Callable[..., T], items: Iterable[tuple[Any, ...]], workers: int) -> Generator[T, None, None]:
-    """The function's result for each tuple of arguments, as they come; in this process where `workers` is 1.
+    """Yield the function's result for each tuple of arguments, as they come; in this process where `workers` is 1.
 
-    Function, arguments and results are pickled. Processes are spawned, so a script that asks for more than one has to
-    guard its own beginning by `if __name__ == "__main__"`. An error in the function, an interrupt here, or a caller
-    that stops early ends all workers at their next `check_stop`.
+    Function, arguments and results are pickled. Processes are spawned, so that a script that uses more than one must
+    guard its own beginning by `if __name__ == "__main__"`. An error in the function, an interrupt, or a caller that
+    stops early ends all workers at their next `check_stop`.
 
     Raises:
         FormatsError: If a process was killed.
@@ -53,16 +53,16 @@ def run(function: Callable[..., T], items: Iterable[tuple[Any, ...]], workers: i
     try:
         for item in items:
             with _uninterrupted():
-                pending.add(pool.submit(function, *item))  # which starts processes
-            if len(pending) >= 2 * workers:  # so many that none has to wait, however many there are to come
+                pending.add(pool.submit(function, *item))  # this starts the processes
+            if len(pending) >= 2 * workers:  # enough that no worker waits, while few items are held
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
         while pending:
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
             yield from (future.result() for future in done)
     except BrokenProcessPool as error:
-        remedy = "Give the command again with fewer --workers: it goes on from here. The system's log may say more."
-        raise FormatsError("a worker process was killed, perhaps for want of memory", remedy=remedy) from error
+        remedy = "Give the command again with fewer --workers to resume it. The system's log may say more."
+        raise FormatsError("a worker process was killed, perhaps because the memory was full", remedy=remedy) from error
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
@@ -70,9 +70,9 @@ def run(function: Callable[..., T], items: Iterable[tuple[Any, ...]], workers: i
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Puts Ctrl-C off to the end of the block, and for processes that are started in it until they say otherwise.
+    """Delay Ctrl-C to the end of the block, and for processes started in it until they allow it.
 
-    They would answer it with a traceback while they start, before `_begin` can have it ignored.
+    While they start, before `_begin` lets them ignore it, they would print a traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
@@ -85,12 +85,12 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _begin(stop: Event) -> None:
-    """In a new worker process."""
+    """Set up a new worker process."""
     import threading
 
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C reaches every process: the parent says what to do
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process, and the parent handles it
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -100,4 +100,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)  # nobody is left to take the result, and another run may be about to begin
+        os._exit(1)  # no process is left to take the result, and another run may be about to begin

@@ -36,12 +36,12 @@ WINTER = replace(VARIED, season="winter", class_names=ClassNames([*CLASS_NAMES, 
 
 
 def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = None) -> tuple[Image, ImageRecord]:
-    """One scene and its annotations; the same seed and configuration give the same bytes.
+    """Draw one scene and its annotations; the same seed and configuration give the same bytes.
 
     Args:
         seed: At least 0.
-        config: What is drawn.
-        image_id: The record's name, `scene_<seed>` with four digits when not given.
+        config: The settings of the scene.
+        image_id: The record's name. Default: `scene_<seed>`, with four digits.
 
     Returns:
         The image (size, size, 3) uint8, and its record with boxes, quads, labels (indices into `config.class_names`)
@@ -80,20 +80,26 @@ def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = N
 def write_scenes(
     root: str | Path, split: str | None, seeds: Iterable[int], config: SceneConfig = _DEFAULT, *, format: str = "dota"
 ) -> list[ImageRecord]:
-    """Draws scenes into a dataset: images as PNG, each whole or not there, and annotations that follow them.
+    """Draw scenes into a dataset: images as PNG, each written whole or not at all, with their annotations.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from rbox_formats import synthetic
+    >>> with TemporaryDirectory() as folder:
+    ...     print(len(synthetic.write_scenes(folder, "train", [0, 1], synthetic.SceneConfig(size=128))))
+    2
 
     Args:
-        root: The dataset's folder, made where it is missing; images and annotations of the same names are replaced.
-        split: The part of it, where the format has parts.
-        seeds: Of the scenes, one each.
-        config: What is drawn.
+        root: The dataset's folder, made if it is missing; images and annotations of the same names are replaced.
+        split: The part of the dataset, or None.
+        seeds: One seed per scene.
+        config: The settings of the scenes.
         format: A name in `datasets.FORMATS`.
 
     Returns:
-        The scenes' records, their labels those of `config.class_names`.
+        The scenes' records, with labels that index `config.class_names`.
 
     Raises:
-        FormatsError: If a seed is negative, or the format does not say where images are.
+        FormatsError: If a seed is negative, or the format has no place for images.
     """
     images = datasets.get(format).images
     if images is None:

@@ -1,4 +1,4 @@
-"""What a scene is asked to hold."""
+"""The settings of synthetic scenes."""
 
 from __future__ import annotations
 
@@ -14,24 +14,30 @@ Season = Literal["summer", "winter"]
 
 @dataclass(frozen=True)
 class SceneConfig:
-    """What is drawn. The defaults suit 256 px; `TINY` is a scene for a tiny model.
+    """The settings of a scene. The defaults suit 256 px; `TINY` is a scene for a tiny model.
+
+    >>> from rbox_formats import synthetic
+    >>> image, record = synthetic.scene(0, synthetic.SceneConfig(size=128))
+    >>> image.shape, record.size
+    ((128, 128, 3), (128, 128))
 
     Attributes:
-        size: Side of the square image, px.
-        min_objects: Least number of objects; fewer are drawn only where no room is left.
-        max_objects: Greatest number of objects.
-        min_scale: Least length of an object as a fraction of the side.
-        max_scale: Greatest length; vehicles take the lower part of the range, planes and ships the upper.
-        touching: Probability that an object (any but the first) lies side by side with an earlier one of its class,
-            their boxes sharing a line. Where none has room beside it the object is placed on its own.
-        cut: Probability that an object is cut by the border. Its centre is inside the image, and its box is the whole
-            object's all the same. All other objects are wholly inside.
-        zooms: By how much lengths are multiplied, one of these for each scene: the scales at which it is seen.
-        clutter: Greatest number of things that are no objects: houses, trees, pads, crates, rocks, buoys, wakes. They
-            touch no object.
+        size: The side of the square image, px.
+        min_objects: The smallest number of objects; there are fewer only if no room is left.
+        max_objects: The largest number of objects.
+        min_scale: The smallest length of an object, as a fraction of the side.
+        max_scale: The largest length of an object, as a fraction of the side. Vehicles use the lower part of the range
+            from `min_scale` on, planes and ships the upper part.
+        touching: The probability that an object (except the first) is side by side with an earlier one of its class, so
+            that their boxes share a line. If none has room beside it, the object is placed on its own.
+        cut: The probability that an object is cut by the border. Its centre is inside the image, and its box is still
+            that of the whole object. All other objects are wholly inside.
+        zooms: The factors of all lengths; each scene uses one of them.
+        clutter: The largest number of things that are not objects: houses, trees, pads, crates, rocks, buoys, wakes.
+            They touch no object.
         variety: From 0 to 1, how far scenes differ in light, colour, haze, blur and noise.
         season: "summer", or "winter": snow, ice and low light.
-        class_names: The classes that are drawn, among `CLASS_NAMES` and "large-vehicle"; labels count in their order.
+        class_names: The classes that are drawn, among `CLASS_NAMES` and "large-vehicle"; labels index them.
     """
 
     size: int = 256

@@ -15,7 +15,7 @@ from rbox_formats.synthetic._objects import pick, scaled
 
 @dataclass(frozen=True)
 class Ground:
-    """What the objects stand on, where it is water, and where its light comes from."""
+    """The ground under the objects, where it is water, and the direction of its light."""
 
     pixels: np.ndarray  # (size, size, 3) uint8
     water: np.ndarray  # (size, size) bool
@@ -28,14 +28,14 @@ def _smoothstep(low: float, high: float, values: np.ndarray) -> np.ndarray:
 
 
 def _noise(rng: np.random.Generator, size: int, feature: float, octaves: int = 4) -> np.ndarray:
-    """Smooth noise (size, size) of variance about 1: grids of normal values, each twice as fine and half as strong."""
+    """Return smooth noise (size, size) of variance about 1: normal values on grids, each finer and weaker."""
     total = np.zeros((size, size), np.float32)
     for octave in range(octaves):
         cells = round(size / feature * 2**octave) + 2
         if octave and cells > size:
             break
         grid = Image.fromarray(rng.standard_normal((cells, cells), dtype=np.float32))
-        # A random part of a cell is cut off, so that the grids of the octaves do not line up.
+        # A random part of a cell is cut off, so that the grids of the octaves are not aligned.
         x, y = rng.uniform(0, 0.9, 2)
         inner = (x, y, x + cells - 1, y + cells - 1)
         total += np.asarray(grid.resize((size, size), Image.Resampling.BICUBIC, box=inner)) / 2**octave
@@ -43,7 +43,7 @@ def _noise(rng: np.random.Generator, size: int, feature: float, octaves: int = 4
 
 
 def _axes(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (size, size) along and across a random direction, px from a random point near the middle."""
+    """Return coordinates (size, size) along and across a random direction, px from a random point near the middle."""
     angle = rng.uniform(0, 2 * np.pi)
     x0, y0 = rng.uniform(0.35, 0.65, 2) * size
     x, y = np.arange(size, dtype=np.float32)[None, :] - x0, np.arange(size, dtype=np.float32)[:, None] - y0
@@ -119,12 +119,12 @@ def _tarmac(rng: np.random.Generator, size: int, unit: float) -> np.ndarray:
 
 
 def _stripe(distance: np.ndarray, width: float) -> np.ndarray:
-    """How much of each pixel a line of this width covers, at these distances from its middle."""
+    """Return how much of each pixel a line of this width covers, at these distances from its middle."""
     return np.clip(width / 2 + 0.5 - np.abs(distance), 0, 1)
 
 
 def _parking(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndarray:
-    """White lines of parking bays, in pairs of rows with lanes between them."""
+    """Draw white lines of parking bays, in pairs of rows with lanes between them."""
     along, across = _axes(rng, len(pixels))
     bay, row, line = 0.6 * unit, 1.15 * unit, max(1.0, 0.035 * unit)
     place = np.mod(across, 4 * row)
@@ -134,7 +134,7 @@ def _parking(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.nd
 
 
 def _road(rng: np.random.Generator, pixels: np.ndarray, unit: float) -> np.ndarray:
-    """A road or taxiway across the ground."""
+    """Draw a road or taxiway across the ground."""
     along, across = _axes(rng, len(pixels))
     half, line = rng.uniform(0.5, 0.9) * unit, max(1.0, 0.045 * unit)
     paved = np.clip(half + 0.5 - np.abs(across), 0, 1)
@@ -156,7 +156,7 @@ def _land(rng: np.random.Generator, size: int, unit: float, light: np.ndarray) -
 
 
 def draw_ground(rng: np.random.Generator, config: SceneConfig) -> Ground:
-    """Open water, land, or a shore: a beach or a quay."""
+    """Draw open water, land, or a shore: a beach or a quay."""
     size, unit = config.size, config.size * math.sqrt(config.min_scale * config.max_scale)
     angle = rng.uniform(0, 2 * np.pi)
     light = np.array([math.cos(angle), math.sin(angle)])
@@ -180,7 +180,7 @@ def draw_ground(rng: np.random.Generator, config: SceneConfig) -> Ground:
 def _winter(
     rng: np.random.Generator, pixels: np.ndarray, water: np.ndarray, unit: float, light: np.ndarray
 ) -> np.ndarray:
-    """The ground in the cold: land under patches of snow, dark water with floes of ice."""
+    """Draw the ground in the cold: land under patches of snow, dark water with floes of ice."""
     size = len(pixels)
     drifts = _noise(rng, size, 1.4 * unit)
     snow = _tinted((222.0, 229.0, 238.0), 0.25 * _relief(drifts, light) + 0.02 * _noise(rng, size, 3.0, 2))

@@ -1,4 +1,4 @@
-"""Where the objects of a scene stand."""
+"""Place the objects of a scene."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LATTICE = np.stack(np.meshgrid(np.linspace(-1.05, 1.05, 7), np.linspace(-1.05, 
 
 
 def place_objects(rng: np.random.Generator, config: SceneConfig, water: np.ndarray) -> list[Object]:
-    """Objects that do not overlap: ships where there is water (size, size), everything else on land."""
+    """Place objects that do not overlap: ships where there is water (size, size), all others on land."""
     objects: list[Object] = []
     labels = [KNOWN_CLASSES.index(name) for name in config.class_names]
     margin = _margin(config)
@@ -38,7 +38,7 @@ def place_objects(rng: np.random.Generator, config: SceneConfig, water: np.ndarr
 def place_clutter(
     rng: np.random.Generator, config: SceneConfig, water: np.ndarray, objects: Sequence[Object]
 ) -> list[Object]:
-    """Up to `config.clutter` things that are no objects, apart from the objects and from each other."""
+    """Place up to `config.clutter` things that are no objects, apart from the objects and from each other."""
     placed: list[Object] = []
     labels = range(len(KNOWN_CLASSES), len(KINDS))
     for _ in range(rng.integers(config.clutter + 1)):
@@ -50,12 +50,12 @@ def place_clutter(
 
 
 def _margin(config: SceneConfig) -> float:
-    """How far apart things stand that do not touch, px."""
+    """Return how far apart things stand that do not touch, px."""
     return max(2.0, 0.008 * config.size)
 
 
 def _beside(rng: np.random.Generator, config: SceneConfig, objects: Sequence[Object]) -> Iterator[Object]:
-    """Objects like each of those given, on each side of it, sharing a line with its box; they are wholly inside."""
+    """Yield objects like each of those given, on each side of it, sharing a line with its box; wholly inside."""
     for i in rng.permutation(len(objects)):
         other = objects[i]
         longest, shortest = config.size * config.max_scale, config.size * config.min_scale
@@ -74,7 +74,7 @@ def _beside(rng: np.random.Generator, config: SceneConfig, objects: Sequence[Obj
 def _on_its_own(
     rng: np.random.Generator, config: SceneConfig, labels: Sequence[int], water: np.ndarray, cut: bool
 ) -> Iterator[Object]:
-    """Objects of some kinds anywhere, each wholly inside or, where asked, cut by one side of the image."""
+    """Yield objects of some kinds anywhere, each wholly inside or, where asked, cut by one side of the image."""
     wanted = {bool(water.all()), bool(water.any())}
     for label in rng.permutation([i for i in labels if KINDS[i].afloat in wanted]).tolist():
         kind = KINDS[label]
@@ -108,13 +108,13 @@ def _first_fitting(
 
 
 def _stands(item: Object, water: np.ndarray) -> bool:
-    """Whether a ship has water under all of it, and anything else land."""
+    """Return whether a ship has water under all of it, and anything else land."""
     x, y = item.to_image(_LATTICE).astype(int).clip(0, len(water) - 1).T
     return bool((water[y, x] == KINDS[item.label].afloat).all())
 
 
 def _gaps(quad: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The greatest gap between a rectangle (4, 2) and each other (N, 4, 2) along any side's direction: (N,) px.
+    """Return the greatest gap between a rectangle (4, 2) and each other (N, 4, 2) along any side's direction: (N,) px.
 
     Negative where they overlap, by the depth: two convex shapes are apart exactly if some side of either separates them
     (separating axis theorem).

@@ -11,12 +11,12 @@ _HAZE = (196.0, 204.0, 212.0)
 
 
 def seen(image: ImageArray, rng: np.random.Generator, variety: float) -> ImageArray:
-    """The scene (size, size, 3) as one of many cameras sees it in one of many lights; no pixel moves.
+    """Return the scene (size, size, 3) as one of many cameras sees it in one of many lights; no pixel moves.
 
     Args:
-        image: As painted.
-        rng: What decides.
-        variety: From 0, the scene as it was, to 1.
+        image: The painted scene.
+        rng: The random generator.
+        variety: How strongly the look changes, from 0 (unchanged) to 1.
     """
     if variety == 0:
         return image

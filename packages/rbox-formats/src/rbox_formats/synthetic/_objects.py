@@ -21,14 +21,14 @@ from rbox_formats._records import ClassNames
 
 CLASS_NAMES = ClassNames(["plane", "ship", "small-vehicle", "storage-tank"])
 
-#: What any season can hold; a scene's own classes are some of these.
+#: The classes of all seasons; a scene's own classes are some of these.
 KNOWN_CLASSES = (*CLASS_NAMES, "large-vehicle")
 
 Colour = tuple[float, float, float]
 
 
 class Part(NamedTuple):
-    """A polygon (K, 2) of the unit frame, its colour (0 to 255), and which way its face leans from level."""
+    """A polygon (K, 2) of the unit frame, its colour (0 to 255), and the direction in which its face leans."""
 
     points: np.ndarray
     colour: Colour
@@ -55,19 +55,19 @@ class Object:
         return self.to_image(np.array([(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]))
 
     def to_image(self, points: np.ndarray, shrink: float = 0.0) -> np.ndarray:
-        """Points (..., 2) of the unit frame in pixels; `shrink` px are taken off each side."""
+        """Convert points (..., 2) of the unit frame to pixels; each side is made shorter by `shrink` px."""
         half = np.array([self.length, self.width]) / 2 - shrink
         return self.centre + turn(points * half, self.heading)
 
 
 def turn(points: np.ndarray, angle: float) -> np.ndarray:
-    """Points (..., 2) turned about the origin, radians, clockwise on screen."""
+    """Turn points (..., 2) about the origin, radians, clockwise on screen."""
     cos, sin = math.cos(angle), math.sin(angle)
     return points @ np.array([[cos, sin], [-sin, cos]])
 
 
 def scaled(colour: Sequence[float], factor: float) -> Colour:
-    """A colour made brighter, or darker where the factor is below 1; no channel above 255."""
+    """Make a colour brighter, or darker where the factor is below 1; no channel goes above 255."""
     r, g, b = (min(255.0, value * factor) for value in colour)
     return r, g, b
 
@@ -86,7 +86,7 @@ def _both_sides(points: Sequence[tuple[float, float]], colour: Colour, lean: flo
 
 
 def _tube(profile: Sequence[tuple[float, float]], colour: Colour, bulge: float = 0.9) -> list[Part]:
-    """A body of half width r at x, (x, r) from tail to nose, in strips that lean outwards by up to `bulge`."""
+    """Draw a body of half width r at x, (x, r) from tail to nose, in strips that lean outwards by up to `bulge`."""
     x, r = np.array(profile).T
     bounds = np.linspace(-1.0, 1.0, 7)
     parts = []
@@ -101,7 +101,7 @@ _CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
 
 
 def _ring(radius: float, colour: Colour, lean: float, inner: float = 0.0) -> list[Part]:
-    """A disc, or the ring outside `inner`, in sectors that lean outwards (inwards where negative)."""
+    """Draw a disc, or the ring outside `inner`, in sectors that lean outwards (inwards where negative)."""
     middles = ((_CIRCLE[:-1] + _CIRCLE[1:]) / 2 * lean).tolist()
     here, there = _CIRCLE[:-1], _CIRCLE[1:]
     sectors = np.stack([here * inner, here * radius, there * radius, there * inner], axis=1)
@@ -199,7 +199,7 @@ def _tank(rng: np.random.Generator) -> list[Part]:
 
 
 def _truck(rng: np.random.Generator) -> list[Part]:
-    """A tractor and its trailer, seen from above: a short cab, a gap, a long box."""
+    """Draw a tractor and its trailer, seen from above: a short cab, a gap, a long box."""
     paint, load, glass = pick(rng, _PAINTS), pick(rng, _LOADS), (30.0, 36.0, 46.0)
     parts = [Part(_rectangle(-0.9, 0.9, -0.3, 0.3), (58.0, 58.0, 60.0))]  # the frame, which shows in the gap
     parts += _tube([(-1.0, 1.0), (0.5, 1.0)], load, 0.35)
@@ -211,7 +211,7 @@ def _truck(rng: np.random.Generator) -> list[Part]:
 
 
 def _house(rng: np.random.Generator) -> list[Part]:
-    """A roof of two slopes, with a chimney."""
+    """Draw a roof of two slopes, with a chimney."""
     roof = pick(rng, ((148.0, 84.0, 66.0), (112.0, 106.0, 104.0), (132.0, 118.0, 98.0), (84.0, 90.0, 100.0)))
     parts = _both_sides([(-1.0, 0.0), (1.0, 0.0), (1.0, 1.0), (-1.0, 1.0)], roof, 1.0)
     x, y = rng.uniform(-0.7, 0.5), rng.uniform(-0.6, 0.4)
@@ -220,7 +220,7 @@ def _house(rng: np.random.Generator) -> list[Part]:
 
 
 def _blob(rng: np.random.Generator, colour: Colour, lean: float, rough: float) -> list[Part]:
-    """A disc with an uneven rim, in sectors that lean outwards, brought to the sides of the unit square."""
+    """Draw a disc with an uneven rim, in sectors that lean outwards, stretched to the sides of the unit square."""
     angles = np.linspace(0, 2 * np.pi, 15)[:-1]
     radii = rng.uniform(1 - rough, 1, len(angles))
     rim = np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1)
@@ -241,7 +241,7 @@ def _rock(rng: np.random.Generator) -> list[Part]:
 
 
 def _pad(rng: np.random.Generator) -> list[Part]:
-    """A painted disc on the ground, round as a tank is, but flat and without a shadow."""
+    """Draw a painted disc on the ground, round as a tank is, but flat and without a shadow."""
     paint = pick(rng, ((196.0, 194.0, 186.0), (120.0, 122.0, 124.0), (170.0, 120.0, 92.0)))
     parts = _ring(1.0, scaled(paint, 1.15), 0.0, 0.88) + _ring(0.88, paint, 0.0)
     parts += _both_sides([(-0.45, 0.3), (0.45, 0.3), (0.45, 0.42), (-0.45, 0.42)], (226.0, 226.0, 220.0))
@@ -254,14 +254,14 @@ def _crate(rng: np.random.Generator) -> list[Part]:
 
 
 def _pontoon(rng: np.random.Generator) -> list[Part]:
-    """Planks in a row."""
+    """Draw planks in a row."""
     wood = pick(rng, ((146.0, 128.0, 104.0), (168.0, 166.0, 160.0)))
     bounds = np.linspace(-1, 1, 9).tolist()
     return [Part(_rectangle(a, b, -1, 1), scaled(wood, rng.uniform(0.88, 1.08))) for a, b in pairwise(bounds)]
 
 
 class Kind(NamedTuple):
-    """How objects of one class are drawn, in the order of `KNOWN_CLASSES`, clutter behind them."""
+    """How objects of one class are drawn, in the order of `KNOWN_CLASSES`, with clutter after them."""
 
     parts: Callable[[np.random.Generator], list[Part]]
     aspect: tuple[float, float]  # width over length

@@ -1,4 +1,4 @@
-"""Bodies and shadows of the objects on the ground."""
+"""Paint bodies and shadows of the objects on the ground."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIGHTING = 0.3  # how much brighter a face turned to the light is than a level 
 def paint(
     ground: Ground, casting: Sequence[Object], standing: Sequence[Object], rng: np.random.Generator
 ) -> ImageArray:
-    """The ground with the shadows of the objects `casting` one and the bodies of those `standing` on it, and grain."""
+    """Paint the shadows of `casting` objects and the bodies of `standing` objects on the ground, and add grain."""
     canvas = Image.fromarray(ground.pixels)
     for item in casting:
         shade, corner = _shadow(item, ground.light)
@@ -35,18 +35,18 @@ def paint(
 
 
 def _patch(item: Object, margin: float) -> tuple[tuple[int, int], int]:
-    """The upper left pixel and the side of a square that holds the object at any heading."""
+    """Return the upper left pixel and the side of a square that holds the object at any heading."""
     reach = math.hypot(item.length, item.width) / 2 + margin
     x, y = (math.floor(value - reach) for value in item.centre)
     return (x, y), math.ceil(2 * reach) + 1
 
 
 def _body(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, int]]:
-    """The object (RGBA) and where its upper left pixel goes."""
+    """Return the object (RGBA) and where its upper left pixel goes."""
     corner, side = _patch(item, 1.0)
     large = Image.new("RGBA", (side * _SUPERSAMPLE, side * _SUPERSAMPLE))
     draw = ImageDraw.Draw(large)
-    # The light as the object sees it, so that each side of it is lit as its heading has it.
+    # The light in the object's own frame, so that its heading decides which sides are lit.
     along, across = turn(light, -item.heading)
     outlines = _outlines(item, corner, _SUPERSAMPLE, shrink=0.5 / _SUPERSAMPLE)
     for part, outline in zip(item.parts, outlines, strict=True):
@@ -57,7 +57,7 @@ def _body(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, int]
 
 
 def _shadow(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, int]]:
-    """How dark the object's shadow is (L) and where its upper left pixel goes: the object swept away from the light."""
+    """Return the darkness of the object's shadow (L), swept from the light, and where its upper left pixel goes."""
     length = KINDS[item.label].shadow * item.width
     corner, side = _patch(item, 2 * length + 3)
     large = Image.new("L", (side * _SHADOW_SUPERSAMPLE, side * _SHADOW_SUPERSAMPLE))
@@ -75,7 +75,7 @@ def _shadow(item: Object, light: np.ndarray) -> tuple[Image.Image, tuple[int, in
 def _outlines(
     item: Object, corner: tuple[int, int], supersample: int, shrink: float = 0.0
 ) -> list[list[tuple[int, int]]]:
-    """The samples at the corners of each of the object's parts, on a canvas whose upper left pixel is `corner`."""
+    """Return the samples at the corners of the object's parts, on a canvas whose upper left pixel is `corner`."""
     # Pillow takes whole samples and fills the ones on the outline too: half a sample too far on every side, which
     # `shrink` takes off where it matters. All parts go through the map at once: one by one takes five times as long.
     points = item.to_image(np.concatenate([part.points for part in item.parts]), shrink) - corner

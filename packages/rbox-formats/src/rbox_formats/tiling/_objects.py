@@ -1,4 +1,4 @@
-"""Which of an image's objects a window holds, and the way to and from its pixels."""
+"""Find the objects that a window holds, and convert between the pixels of a window and those of its image."""
 
 from __future__ import annotations
 
@@ -17,13 +17,19 @@ from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, QuadsN, ScoresN
 Border: TypeAlias = Literal["keep", "clip"]
 Below: TypeAlias = Literal["drop", "difficult"]
 
-# Shares of an object's area that differ by less are the same number, rounded otherwise, and one below is none: areas
-# inside a large window are sums of far larger numbers.
+# Shares of an object's area that differ by less count as equal, and a smaller one as zero, since areas inside a large
+# window are sums of far larger numbers, with rounding errors.
 _ROUNDING = 1e-9
 
 
 def belonging(record: ImageRecord, window: Window, iof_threshold: float = 0.7) -> FlagsN:
-    """Which of an image's objects belong to a window (N,); see `clip_to_window`."""
+    """Return which of an image's objects belong to a window (N,); see `clip_to_window`.
+
+    >>> from rbox_formats import ImageRecord, tiling
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0], [150, 40, 30, 10, 0]], labels=[0, 0])
+    >>> tiling.belonging(record, tiling.Window(0, 0, 100)).tolist()
+    [True, False]
+    """
     share, by_centre = _shares(record.corners, record, window)
     return by_centre | _is_enough(share, iof_threshold)
 
@@ -36,24 +42,28 @@ def clip_to_window(
     border: Border = "keep",
     below: Below = "drop",
 ) -> ImageRecord:
-    """What of an image's objects belongs to a window, in the pixels of the window as it is seen.
+    """Return the image's objects that belong to a window, in the pixels of the shown window.
+
+    >>> from rbox_formats import ImageRecord, tiling
+    >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0], [150, 40, 30, 10, 0]], labels=[0, 0])
+    >>> tiling.clip_to_window(record, tiling.Window(100, 0, 100)).boxes.tolist()
+    [[50.0, 40.0, 30.0, 10.0, 0.0]]
 
     Args:
         record: The image.
         window: The window.
-        iof_threshold: The least share of an object's area on the image that lies inside the window; an object without
-            area there counts by its centre.
-        border: What becomes of an outline that the window's border cuts: "keep" leaves it whole, also beyond the
-            border; "clip" takes the minimum-area rectangle of the part that is inside the window and on the image,
-            as box and as quad.
-        below: What becomes of objects that are inside with less than the threshold: "drop" leaves them out,
-            "difficult" takes them as difficult.
+        iof_threshold: The share of an object's area on the image that must lie inside the window; for an object without
+            area on the image, its centre must.
+        border: What to do with an outline that the window's border cuts: "keep" keeps the whole outline; "clip" takes
+            the minimum-area rectangle of the part inside the window and on the image, as box and as quad.
+        below: What to do with objects that are inside, but with less than the threshold: "drop" leaves them out,
+            "difficult" marks them as difficult.
 
     Returns:
         A record of width and height `window.output_size`.
 
     Raises:
-        FormatsError: If the threshold is not in [0, 1], or `border` or `below` is none of their values.
+        FormatsError: If the threshold is not in [0, 1], or `border` or `below` has another value.
     """
     check_choice(border, get_args(Border), "border as")
     check_choice(below, get_args(Below), "below as")
@@ -80,10 +90,14 @@ def clip_to_window(
 
 
 def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN:
-    """Boxes (N, 5) or quads (N, 4, 2) of a window as it is seen, in the image's coordinates.
+    """Convert boxes (N, 5) or quads (N, 4, 2) from the pixels of a window to those of its image.
+
+    >>> from rbox_formats import tiling
+    >>> tiling.to_image([[50.0, 40, 30, 10, 0]], tiling.Window(100, 0, 100)).tolist()
+    [[150.0, 40.0, 30.0, 10.0, 0.0]]
 
     Raises:
-        FormatsError: If they are neither.
+        FormatsError: If `shapes` is neither.
     """
     given = as_shapes(to_numpy(shapes, "boxes or quads"), "boxes", "quads")
     corner = np.array([window.x, window.y], dtype=np.float64)
@@ -94,7 +108,7 @@ def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN:
 
 
 def _moved(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
-    """The other way round: from the image to the window as it is seen."""
+    """Convert the other way round: from the image to the shown window."""
     corner = np.array([window.x, window.y], dtype=np.float64)
     if shapes.ndim == 3:
         return (shapes - corner) * window.scale
@@ -103,14 +117,14 @@ def _moved(shapes: BoxesOrQuadsN, window: Window) -> BoxesOrQuadsN:
 
 
 def _is_enough(share: ScoresN, iof_threshold: float) -> FlagsN:
-    """Which shares reach a threshold; one of zero asks for something."""
+    """Return which shares reach a threshold; a threshold of zero is reached by any share above zero."""
     if not 0 <= iof_threshold <= 1:
         raise FormatsError(f"expected a share of an object as threshold, from 0 to 1, got {iof_threshold}")
     return share >= max(iof_threshold * (1 - _ROUNDING), _ROUNDING)
 
 
 def _seen(record: ImageRecord, window: Window) -> Any:
-    """The window's part on the image as (x0, y0, x1, y1), and the whole window where the image's size is unknown."""
+    """Return the window's part on the image as (x0, y0, x1, y1), or the whole window for an image of unknown size."""
     low, high = np.array(window.corners, dtype=np.float64).reshape(2, 2)
     if record.width is not None and record.height is not None:
         low = np.maximum(low, 0)
@@ -119,7 +133,7 @@ def _seen(record: ImageRecord, window: Window) -> Any:
 
 
 def _shares(quads: QuadsN, record: ImageRecord, window: Window) -> tuple[ScoresN, FlagsN]:
-    """The share of each object's area on the image that is inside (N,), and which are inside by their centre (N,)."""
+    """Return the share of each object's area on the image that is inside (N,), and whether its centre is (N,)."""
     inside, whole = area_inside(quads, _seen(record, window)), quad_area(quads)
     on_image = whole
     if record.width is not None and record.height is not None:
@@ -133,9 +147,9 @@ def _shares(quads: QuadsN, record: ImageRecord, window: Window) -> tuple[ScoresN
 def _clipped(
     part: ImageRecord, quads: QuadsN, has_area: FlagsN, window: Window, image: ImageRecord
 ) -> tuple[BoxesN, QuadsN | None]:
-    """Boxes and quads of which those that the border cuts are the minimum-area rectangles of what is left."""
+    """Return boxes and quads; those that the border cuts become the minimum-area rectangles of what is left."""
     seen = _seen(image, window)
-    # A line or a point, which counts by its centre, stays as it is.
+    # A line or a point, which is inside by its centre, stays unchanged.
     cut = np.flatnonzero(has_area & ((quads < seen[:2]) | (quads > seen[2:])).any(axis=(1, 2)))
     boxes, own_quads = part.boxes.copy(), None if part.quads is None else part.quads.copy()
     boxes[cut] = clip_to_rbox(quads[cut], seen)

@@ -1,4 +1,4 @@
-"""Windows over an image: where they lie at one or more scales, and their names."""
+"""Windows over an image: their places at one or more scales, and their names."""
 
 from __future__ import annotations
 
@@ -10,33 +10,38 @@ from typing import NamedTuple
 from rbox_formats import files
 from rbox_formats.errors import FormatsError, quoted
 
-# Shares of image in windows that differ by less count as one, where no window has the share asked for (MMRotate's).
+# Shares of image in windows that differ by less count as equal, if no window has the required share (MMRotate's value).
 _SHARE_TOLERANCE = 0.01
 
-# An id, which may hold underscores of its own, then side, x and y; nine digits hold every image that can be.
+# An id, which may contain underscores, then side, x and y; nine digits are enough for any image.
 _NAME = re.compile(r"(?P<image_id>.+)__(?P<size>[0-9]{1,9})__(?P<x>[0-9]{1,9})___(?P<y>[0-9]{1,9})", re.DOTALL)
 
 
-# The kit's: the scale in place of the side.
+# The names of DOTA's kit: the scale in place of the side.
 _SCALED = re.compile(
     r"(?P<image_id>.+)__(?P<scale>[0-9]{1,9}(?:\.[0-9]{1,9})?)__(?P<x>[0-9]{1,9})___(?P<y>[0-9]{1,9})", re.DOTALL
 )
 
 SMALLEST_NAMED = 16
-"""No window has a shorter side, px: a smaller whole number in a name is DOTA's kit's scale, as is one with a point."""
+"""The shortest side of a window, px. In a name, a smaller whole number, or a decimal, is a scale of DOTA's kit."""
 
 KIT_SIZE = 1024
-"""The side of the kit's windows as they are seen, where nobody says another: its own default."""
+"""The side of the kit's windows after scaling, px: the kit's default."""
 
 
 class Window(NamedTuple):
-    """A square piece of an image, and how large it is seen. It may reach beyond the image's border.
+    """A square part of an image, and the scale at which it is shown. It may reach beyond the image's border.
+
+    >>> from rbox_formats import tiling
+    >>> window = tiling.Window(x=512, y=0, size=1024, scale=0.5)
+    >>> window.corners, window.output_size
+    ((512, 0, 1536, 1024), 512)
 
     Attributes:
         x: Of its left upper corner, in pixels of the image.
         y: Of its left upper corner, in pixels of the image.
         size: Its side, in pixels of the image.
-        scale: Pixels of the window as it is seen to one pixel of the image.
+        scale: The number of pixels of the shown window per pixel of the image.
     """
 
     x: int
@@ -46,7 +51,7 @@ class Window(NamedTuple):
 
     @property
     def output_size(self) -> int:
-        """Its side as it is seen, in pixels of its own."""
+        """The side of the shown window, in its own pixels."""
         return max(round(self.size * self.scale), 1)
 
     @property
@@ -56,7 +61,12 @@ class Window(NamedTuple):
 
 
 def default_gap(size: int) -> int:
-    """How far windows of this side overlap where nobody says: DOTA's 200 px at 1024, and in proportion."""
+    """Return how far windows of this side overlap by default: DOTA's 200 px at 1024, and in proportion.
+
+    >>> from rbox_formats import tiling
+    >>> tiling.default_gap(1024), tiling.default_gap(512)
+    (200, 100)
+    """
     return round(size * 200 / 1024)
 
 
@@ -69,27 +79,31 @@ def windows(
     scales: Sequence[float] = (1.0,),
     min_image_share: float = 0.6,
 ) -> list[Window]:
-    """The windows that cover an image, scale by scale, row by row.
+    """Return the windows that cover an image, scale by scale, row by row.
 
-    At a scale r the image is seen at r times its size, through windows of int(size / r) of its pixels that overlap by
-    int(gap / r): MMRotate's rule. DOTA's recipes are size 1024 and gap 200 at scale 1, and gap 500 at 0.5, 1 and 1.5.
+    At a scale r the image is shown at r times its size, in windows of int(size / r) image pixels that overlap by
+    int(gap / r), as in MMRotate. DOTA's recipes are size 1024 and gap 200 at scale 1, and gap 500 at 0.5, 1 and 1.5.
+
+    >>> from rbox_formats import tiling
+    >>> [window.corners for window in tiling.windows(1500, 1000, size=1024, gap=200)]
+    [(0, 0, 1024, 1024), (476, 0, 1500, 1024)]
 
     Args:
-        width: The image's, in pixels.
-        height: The image's, in pixels.
-        size: The windows' side as they are seen, in pixels.
-        gap: How far neighbours overlap, in the same pixels.
-        scales: One or more.
-        min_image_share: Windows of which no more than this share lies on the image are left out (MMRotate's
-            `img_rate_thr`): of several scales those at which an image is small. Where none has more, those that have
-            the most stay, so that every pixel is covered whatever the value.
+        width: The width of the image in pixels.
+        height: The height of the image in pixels.
+        size: The side of the shown windows, in their own pixels.
+        gap: The overlap of neighbouring windows, in pixels of the shown windows.
+        scales: One or more scales.
+        min_image_share: Windows with at most this share of their area on the image are left out (MMRotate's
+            `img_rate_thr`), for example at scales at which the image is small. If no window has more, those with the
+            largest share stay, so that every pixel is covered for any value.
 
     Returns:
-        At least one; in an image that is smaller than its side a window reaches beyond the border.
+        At least one window; if the image is smaller than a window, the window reaches beyond the border.
 
     Raises:
         FormatsError: If the gap is not in [0, size), a size or scale is not positive, a share not in [0, 1], or two
-            scales have windows of one side.
+            scales have windows of the same side.
     """
     if min(width, height, size) < 1:
         raise FormatsError(f"expected positive sizes, got an image of {width}x{height} and windows of {size}")
@@ -111,7 +125,7 @@ def windows(
 
 
 def _sides(size: int, gap: int, scales: Sequence[float]) -> list[tuple[int, int]]:
-    """Side and overlap of the windows of each scale, in pixels of the image."""
+    """Return the side and overlap of the windows of each scale, in pixels of the image."""
     sides: dict[int, int] = {}
     for scale in scales:
         if not 0 < scale < float("inf"):
@@ -134,12 +148,12 @@ def _starts(length: int, size: int, gap: int) -> list[int]:
 
 
 def window_name(image_id: str, window: Window) -> str:
-    """What a window's image is called: `<image_id>__<size>__<x>___<y>`, as MMRotate's img_split.py has it.
+    """Return the name of a window's image: `<image_id>__<size>__<x>___<y>`, as MMRotate's img_split.py has it.
 
-    All three numbers are in pixels of the image. MMRotate adds x and y to what was detected in the window, after it has
-    undone its own resizing: at scales other than 1 that is right where windows were stored with the image's own pixels.
-    DOTA_devkit's names have the scale in the place of the size, and x and y in pixels of the scaled image: `locate`
-    reads both.
+    All three numbers are in pixels of the image. MMRotate adds x and y to detections in the window after undoing its
+    own resizing; at scales other than 1, this is correct only for windows stored with the image's own pixels.
+    DOTA_devkit's names have the scale instead of the size, and x and y in pixels of the scaled image; `locate` reads
+    both.
 
     >>> window_name("P0706", Window(87, 158, 1024))
     'P0706__1024__87___158'
@@ -148,17 +162,21 @@ def window_name(image_id: str, window: Window) -> str:
 
 
 def parse_window_name(name: str, output_size: int | None = None) -> tuple[str, Window]:
-    """The image and the window that a name stands for.
+    """Return the image id and the window that a name means.
+
+    >>> from rbox_formats import tiling
+    >>> tiling.parse_window_name("P0001__1024__824___0")
+    ('P0001', Window(x=824, y=0, size=1024, scale=1.0))
 
     Args:
-        name: As `window_name` gives it: without a suffix, from whatever source.
-        output_size: The side to which windows were resized. None: they were not.
+        name: A name as from `window_name`, without a suffix.
+        output_size: The side to which windows were resized. None: they were not resized.
 
     Returns:
-        The image's id, and the window; `to_image` takes what was detected in it to the image.
+        The image's id, and the window; `to_image` converts detections in it to the image.
 
     Raises:
-        FormatsError: If it is no such name, its image id would lead out of a folder, or a size is zero.
+        FormatsError: If `name` is not such a name, its image id leaves the folder, or a size is zero.
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -171,15 +189,19 @@ def parse_window_name(name: str, output_size: int | None = None) -> tuple[str, W
 
 
 class NamedWindow(NamedTuple):
-    """A window as its name places it; of the kit's, the corner need not be whole pixels of the image.
+    """A window by its name; the corner of a window of DOTA's kit may be between pixels of the image.
+
+    >>> from rbox_formats import tiling
+    >>> tiling.locate("P0001__1__824___0").image_id
+    'P0001'
 
     Attributes:
-        image_id: The image's.
-        x: Of its left upper corner, in pixels of the image.
-        y: Of its left upper corner, in pixels of the image.
+        image_id: The id of the image.
+        x: The x of its left upper corner, in pixels of the image.
+        y: The y of its left upper corner, in pixels of the image.
         size: Its side, in pixels of the image.
-        scale: Pixels of the window as it is seen to one pixel of the image.
-        by_scale: Whether the name is DOTA's kit's, with a scale, and not one with a size.
+        scale: The number of pixels of the shown window per pixel of the image.
+        by_scale: Whether the name has a scale, as in DOTA's kit, instead of a size.
     """
 
     image_id: str
@@ -196,7 +218,7 @@ class NamedWindow(NamedTuple):
 
 
 def locate(name: str, output_size: int | None = None, seen: int | None = None) -> NamedWindow:
-    """Places a window by its name, as MMRotate's and Ultralytics' scripts write it or as DOTA's development kit does.
+    """Find a window's place by its name, as written by MMRotate, Ultralytics or DOTA's development kit.
 
     "P0706__1024__87___158" has the side and the corner in pixels of the image. The kit's "P0706__0.5__200___100" has
     the scale at which the image was cut, and the corner in pixels of the scaled image. A number with a point, or below
@@ -206,15 +228,16 @@ def locate(name: str, output_size: int | None = None, seen: int | None = None) -
     NamedWindow(image_id='P0706', x=400.0, y=200.0, size=2048.0, scale=0.5, by_scale=True)
 
     Args:
-        name: Without a suffix, from whatever source.
-        output_size: The side to which windows were resized, in pixels. None: they were not; the kit's never are.
-        seen: The side of a window named by its scale as it is seen, where it is known.
+        name: A window's name, without a suffix.
+        output_size: The side to which windows were resized, in pixels. None: they were not resized; those of the kit
+            never are.
+        seen: The side of the shown window, in its own pixels, if the name has a scale. None: `KIT_SIZE`.
 
     Returns:
-        The window; `to_image` takes what was detected in it to the image.
+        The window; `to_image` converts detections in it to the image.
 
     Raises:
-        FormatsError: If it is no such name, its image id would lead out of a folder, or a size or scale is zero.
+        FormatsError: If `name` is not such a name, its image id leaves the folder, or a size or scale is zero.
 
     Source: CAPTAIN-WHU/DOTA_devkit, ImgSplit_multi_process.py, ResultMerge.py.
     """
