@@ -88,6 +88,7 @@ def test_words_in_markdown_are_found_outside_of_code_and_links(tmp_path: Path) -
         ("a.py", '"""Text.\n\nA figure.\n"""  # words: figure\n'),
         ("a.md", "A figure. <!-- words: figure -->\n"),
         ("a.py", "# A figure of matplotlib's.\n"),
+        ("a.md", "The option --anew runs it again: A figure. <!-- words: figure -->\n"),
     ],
 )
 def test_a_word_that_is_meant_is_allowed(name: str, text: str, tmp_path: Path) -> None:
