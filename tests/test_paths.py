@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import lmm_detector
@@ -61,6 +63,14 @@ def write_predictions(path: Any) -> None:
         writer.write(RECORD)
 
 
+def split(path: Any) -> None:
+    """With an image: without one there is nothing to split, wherever to."""
+    with TemporaryDirectory() as folder:
+        image = Path(folder) / "a.png"
+        Image.new("RGB", RECORD.size).save(image)
+        splitting.split(Dataset(NAMES, [dataclasses.replace(RECORD, path=image)]), path)
+
+
 def evaluate(module: Any) -> Callable[[Any], Any]:
     return lambda path: module.evaluate_file(TRUTH, path)
 
@@ -105,7 +115,7 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.Prediction.save": lambda path: PREDICTION.save(path),
     "rbox_formats.detection.write_geojson": lambda path: detection.write_geojson(PREDICTION, path),
     "rbox_formats.visualization.draw_predictions": lambda path: draw_predictions([PREDICTION], path),
-    "rbox_formats.splitting.split": lambda path: splitting.split(TRUTH, path),
+    "rbox_formats.splitting.split": split,
     "rbox_formats.synthetic.write_scenes": lambda path: write_scenes(path, "train", range(1)),
     "rbox_metrics.Report.save": lambda path: rbox_metrics.evaluate(TRUTH, TRUTH, NAMES).save(path),
     "rbox_metrics.write_dota_submission": lambda path: rbox_metrics.write_dota_submission(path, [RECORD], NAMES),

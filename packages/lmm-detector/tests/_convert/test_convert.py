@@ -697,5 +697,5 @@ def test_the_command(source: Path, tmp_path: Path) -> None:
     result = run(tmp_path / "microsoft/Florence-2-large", tmp_path / "c")
     assert result.exit_code == 1
     assert "expected a checkpoint's folder, found none\nFetch a model of the hub first: hf download" in result.output
-    assert run(source, tmp_path / "c", "--dtype", "int8").exit_code == 1
+    assert run(source, tmp_path / "c", "--dtype", "int8").exit_code == 2
     assert not (tmp_path / "c").exists()
