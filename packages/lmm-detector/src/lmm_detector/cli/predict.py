@@ -25,7 +25,7 @@ from lmm_detector.cli._common import generation_options, set_up_output
 
 @command(
     "lmm-detector predict --model demo --out found.jsonl --pictures pictures scenes/*.png",
-    "lmm-detector predict --model runs/dota --data DOTA --split val --out val.jsonl",
+    "lmm-detector predict --model runs/dota/model --data DOTA --split val --out val.jsonl",
 )
 @click.argument("images", nargs=-1, type=PATH_TEXT)
 @option(
