@@ -16,7 +16,7 @@ from lmm_detector._training._dense_head import DenseHead, Objects, cells_of
 from torch import Tensor, nn
 from torch.nn import functional
 
-RANKS = 8  # places in the answer that are told apart; later objects count as the last
+RANKS = 8  # places in the answer with a number of their own; later objects count as the last of them
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Answered(Objects):
 
 
 class Numbers:
-    """The tokens of the codec "plain" in which a number with the sign behind it is one token, and their soft targets.
+    """The tokens of the codec "plain", in which a number and the sign after it are one token, and their soft targets.
 
     Args:
         numbers: Ids of the tokens of 0, 1, ... thousandths of the side.
@@ -166,7 +166,7 @@ class Pointing:
 
 
 def whereabouts(labels: Tensor, is_last: Tensor, objects: Answered, places: Tensor) -> Tensor:
-    """Which object's place each token of the answers is about: (B, T), -1 behind the last object.
+    """Return the place of the object that each token of the answers is about: (B, T), -1 after the last object.
 
     Args:
         labels: (B, T) ids, negative where there is none.

@@ -11,9 +11,9 @@ It draws scenes of `rbox_formats.synthetic.VARIED`, and teaches in two stages:
 Then it is scored on 500 scenes that neither stage has seen, and `model/` is written: a detector for
 `Detector.from_pretrained`, in half precision, with its card. `log.jsonl` has a line for each evaluation on the way.
 
-It can be stopped at any instant, and goes on when the command is given again, with more or fewer steps if wanted: each
+It can be stopped at any instant, and resumes when the command is given again, with more or fewer steps if wanted: each
 step's scenes are drawn from the seed and its number, and the learning rate is a function of step and steps.
-`--finish` writes `model/` from the newest checkpoint as it is.
+`--finish` writes `model/` from the newest checkpoint, without further training.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from safetensors.torch import load_file, save_file
 
 LOOK = synthetic.VARIED
 CHUNK = 500  # scenes in a file
-FIRST_TRAIN, FIRST_HELD_OUT, FIRST_TEST = 0, 10_000_000, 20_000_000  # seeds; those of training go on as far as asked
+FIRST_TRAIN, FIRST_HELD_OUT, FIRST_TEST = 0, 10_000_000, 20_000_000  # the first seed of each
 HELD_OUT, TEST = 200, 500
 _TIMED = 20  # scenes
 CODEC = codecs.get("plain")
@@ -241,7 +241,7 @@ class Learner:
 
     @contextmanager
     def at_their_average(self) -> Iterator[None]:
-        """The model as it is with averaged weights, not in training."""
+        """Put the averaged weights into the model, in evaluation mode, and restore its own weights at the end."""
         kept = {name: value.detach().clone() for name, value in self.weights().items()}
         modules = (self.family.model, self.head)
         self._put(self.averaged)
@@ -354,11 +354,11 @@ class Learner:
 @click.option("--threads", default=1, show_default=True, help="Of PyTorch: more of them wait for each other.")
 @click.option("--eval-every", default=400, show_default=True, help="Steps between evaluations.")
 @click.option("--save-every", default=50, show_default=True, help="Steps between checkpoints.")
-@click.option("--seed", default=0, show_default=True, help="Of weights and steps.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the first weights and of the scenes of each step.")
 @click.option(
-    "--stop-after", type=float, default=None, help="Minutes; the command goes on from there when given again."
+    "--stop-after", type=float, default=None, help="Minutes after which training stops; the same command resumes it."
 )
-@click.option("--finish", is_flag=True, help="Write the detector from the newest checkpoint as it is.")
+@click.option("--finish", is_flag=True, help="Write the detector from the newest checkpoint, without further training.")
 def main(
     out: Path,
     scenes: int,
@@ -396,7 +396,7 @@ def fit(
     save_every: int,
     stop_after: float | None,
 ) -> None:
-    """Goes on to the last step."""
+    """Train from the newest checkpoint to the last step."""
     folder = out / "scenes"
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()

@@ -407,7 +407,7 @@ def targets() -> dict[str, Target]:
             for name, codec in _variants().items()
         },
         "predictions read": Target(_jsonl, lambda folder: list(predictions.read(folder / "found.jsonl"))),
-        "predictions go on": Target(_jsonl, _go_on),
+        "predictions go on": Target(_jsonl, _go_on),  # words: go on
         "predictions join": Target(
             _jsonl,
             lambda folder: predictions.join(folder / "found.jsonl", [folder / "part.jsonl"], HEADER, ["P1", "P0"]),

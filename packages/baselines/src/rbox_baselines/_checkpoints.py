@@ -53,7 +53,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: If there is no such file, it is no checkpoint, or it asks for anything but tensors, arrays and
-            plain values: the name that it asks for is told, and nothing of it is run.
+            plain values. The message names what it asks for; none of it is run.
     """
     import torch
 

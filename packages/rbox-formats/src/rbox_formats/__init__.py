@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from rbox_formats import codecs, datasets, detection, predictions, tiling
     from rbox_formats.detection import Detector, Prediction, load_detector
 else:
-    # Whoever wants a rotated box need not wait for twenty text formats and as many dataset formats.
+    # Programs that need only boxes do not load twenty text formats and twenty dataset formats.
     __getattr__, __dir__ = lazy.attach(
         __name__,
         {

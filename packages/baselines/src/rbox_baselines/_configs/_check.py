@@ -1,4 +1,4 @@
-"""Whether every class that a config names is there, told before anything is built."""
+"""Check that every class that a config names exists, before anything is built."""
 
 from __future__ import annotations
 

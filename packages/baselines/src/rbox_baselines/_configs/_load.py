@@ -209,7 +209,7 @@ def _class_names(data: Data, class_names: Sequence[str] | None) -> tuple[str, ..
 
 
 def _set_data(config: Config, data: Data, class_names: tuple[str, ...]) -> None:
-    """Puts the dataset in the place of the config's own, for so many classes."""
+    """Replace the config's own dataset, and fit the model's heads and the pipelines to its classes."""
     before = class_names_of(config)
     read_quads(config)
     splits = {"train": data.train_split, "val": data.val_split, "test": data.val_split}

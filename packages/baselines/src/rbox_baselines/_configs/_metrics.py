@@ -1,4 +1,4 @@
-"""The metric that scores a model while it is trained, in the place of the config's own, whose names it serves too."""
+"""The metric that scores a model during training. It replaces the config's own, and reports under their names too."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 
 def replace_evaluators(config: Config) -> None:
-    """Put our metric in the place of the config's own; it reports under their names as well.
+    """Replace the config's own metrics by ours, which reports under their names as well.
 
-    MMRotate's DOTAMetric takes minutes where ours takes seconds, and its figures differ from those of `evaluate`.
+    MMRotate's DOTAMetric takes minutes where ours takes seconds, and its mAP differs from that of `evaluate`.
     """
     for kind in ("val", "test"):
         if config.get(f"{kind}_dataloader") is not None:

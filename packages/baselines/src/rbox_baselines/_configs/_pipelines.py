@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 # Transforms with sizes of their own, which `resize` does not know how to change.
 _SIZED = ("RandomResize", "RandomChoiceResize", "RandomCrop", "CachedMosaic", "CachedMixUp", "Mosaic", "MixUp")
 
-# mmcv's names for pixels in colour, turned by OpenCV or as they are stored; all are turned here.
+# mmcv's names for pixels in colour: turned by OpenCV as the file notes, or not turned. Here both are turned.
 _COLOUR = ("color", "color_ignore_orientation")
 
 
@@ -54,7 +54,7 @@ def resize(config: Config, side: int, *, pad: bool = False) -> None:
         if sized:
             raise ConfigError(
                 f"expected a config whose images are resized by Resize alone, got one with {', '.join(sized)}",
-                remedy="Leave the image size as it is, or set each by --cfg-options.",
+                remedy="Do not set an image size, or set the size of each of these steps by --cfg-options.",
             )
         for place, step in reversed(list(enumerate(pipeline))):
             if kind_of(step) == "Pad" and step.get("size"):

@@ -1,7 +1,7 @@
 """The baselines of LMMRotate's paper (Li et al., 2025), as a table: a model of MMRotate's zoo, a dataset, a schedule.
 
-What differs between them is what LMMRotate's own configs say (VisionXLab/mllm-mmrotate, `playground/mmrotate_configs`,
-at 7d6a1b8), but for what is scored: there DOTA's trainval and FAIR1M's train are scored on the training images.
+The settings are those of LMMRotate's own configs (VisionXLab/mllm-mmrotate, `playground/mmrotate_configs`, at 7d6a1b8).
+Only the images that are scored differ: LMMRotate scores DOTA's trainval and FAIR1M's train on the training images.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def load_stored(text: str) -> Config:
 
 
 def _pipeline(loader: Any, name: str) -> list[dict[str, Any]]:
-    """The transforms of a data loader. Those that read are left out: images come from elsewhere."""
+    """Return the transforms of a data loader without those that read files: images come from elsewhere."""
     place = f"{name}.dataset.pipeline"
     steps = _innermost(loader, name).get("pipeline")
     if not isinstance(steps, list | tuple):

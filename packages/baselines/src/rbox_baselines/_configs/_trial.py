@@ -77,7 +77,7 @@ def trial(config: Config, *, size: int = 256, device: str = "cpu", seed: int = 0
 
 
 def _steps(config: Config, size: int, device: str, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each step that is passed, with what is told of it."""
+    """Yield each step once it has passed: its name, and what the step found."""
     import torch
     from mmrotate.registry import MODELS
 

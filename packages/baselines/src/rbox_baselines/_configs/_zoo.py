@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to a config that does not work as it is.
+    """What is changed in a config that does not work unchanged.
 
     Attributes:
         why: What is wrong with it, and what takes its place.

@@ -42,8 +42,8 @@ def working(values: Tensor) -> Tensor:
 def outside_autocast(operator: Callable[..., Any]) -> Callable[..., Any]:
     """Have an operator compute in the precision that it chooses itself, whatever autocast is around it.
 
-    mmcv's compiled operators are not seen by autocast; in the products that these here are made of it would put half
-    precision in the place of float32.
+    Autocast does not change mmcv's compiled operators. The operators here are made of torch's matrix products, which
+    autocast would compute in half precision instead of float32.
     """
 
     @wraps(operator)

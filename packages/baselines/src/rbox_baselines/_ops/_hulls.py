@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Edges that lie on each other are told apart from those that cross within this share of the shapes' extent.
+# Edges that are closer than this share of the shapes' extent are taken to lie on each other, not to cross.
 _SHARE = 1e-10
 
 
@@ -75,7 +75,7 @@ def common_area(polygons: Tensor, quads: Tensor) -> Tensor:
     Returns:
         (N,).
     """
-    # A quad is the sum of two triangles, one of which counts as less than nothing where it is not convex.
+    # A quad is the sum of two triangles. Where the quad is not convex, the area of one of them is negative.
     parts = torch.stack([quads[:, :3], quads[:, [0, 2, 3]]], dim=1)
     turned = area(parts)
     parts = torch.where((turned < 0)[..., None, None], parts.flip(2), parts)

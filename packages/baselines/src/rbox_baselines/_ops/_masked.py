@@ -42,7 +42,7 @@ def masked_im2col_forward(
 def masked_col2im_forward(
     col: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, im: Tensor, height: int, width: int, channels: int
 ) -> None:
-    """Write outputs (C, K) into their pixels of `im`, (1, C, height, width); the others stay as they are.
+    """Write outputs (C, K) into their pixels of `im`, (1, C, height, width); other pixels are not changed.
 
     Args:
         col: The outputs.

@@ -126,7 +126,7 @@ def _orientation(rois: Tensor, orientations: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def _shifted(pooled: Tensor, by: Tensor) -> Tensor:
-    """(R, C, A, h, w) with channel o - by in the place of o."""
+    """Return (R, C, A, h, w) with channel o - by at the position of channel o."""
     orientations = pooled.shape[2]
     source = (torch.arange(orientations, device=by.device) - by[:, None]) % orientations
     return pooled.gather(2, source[:, None, :, None, None].expand_as(pooled))
@@ -184,7 +184,7 @@ def _box_taps(boxes: Tensor, features: Tensor, scale: float, points: int) -> tup
     values = boxes.detach().to(features.dtype).reshape(-1, 5)
     y, x, box_w, box_h = (values[:, :4] * scale).unbind(1)
     cos, sin = values[:, 4].cos(), values[:, 4].sin()
-    # The centre, then the corners: so many half sides along each.
+    # The centre, then the corners, each as a multiple (0, 1 or -1) of half the width and of half the height.
     along, across = values.new_tensor([[0, 1, -1, -1, 1], [0, 1, 1, -1, -1]])[:, :points] / 2
     along, across = along * box_w[:, None], across * box_h[:, None]
     place_x = x[:, None] + cos[:, None] * along - sin[:, None] * across

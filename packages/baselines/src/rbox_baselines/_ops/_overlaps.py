@@ -63,7 +63,7 @@ def box_iou_rotated(boxes1: Tensor, boxes2: Tensor, ious: Tensor, mode_flag: int
 def box_iou_quadri(boxes1: Tensor, boxes2: Tensor, ious: Tensor, mode_flag: int = 0, aligned: bool = False) -> None:
     """Write the overlaps of quads (N, 8) and (M, 8) into `ious`; a ninth column is passed over.
 
-    They are the true ones: mmcv's own err by up to 0.22 for some pairs of convex quads (1.0 in the place of 7/9).
+    They are exact: mmcv's own are wrong by up to 0.22 for some pairs of convex quads (1.0 instead of 7/9).
     """
     first, second = (sound_quads(_without_scores(quads, 8), "box_iou_quadri") for quads in (boxes1, boxes2))
     _write(rbox_metrics.quad_iou, first, second, ious, mode_flag, aligned, "box_iou_quadri")

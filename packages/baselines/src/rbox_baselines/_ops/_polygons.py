@@ -57,9 +57,9 @@ def convex_iou(pointsets: Tensor, polygons: Tensor, ious: Tensor) -> None:
 
 
 def convex_giou(pointsets: Tensor, polygons: Tensor, output: Tensor) -> None:
-    """Writes the generalised overlaps of the hulls and polygons in pairs, and their gradients to the points.
+    """Write the generalised overlaps of the hulls and polygons in pairs, and their gradients to the points.
 
-    GIoU: Rezatofighi et al., CVPR 2019, with the hull of both in the place of the box around them.
+    GIoU: Rezatofighi et al., CVPR 2019, with the convex hull of both shapes instead of the box around them.
 
     Args:
         pointsets: (N, 18), nine points as (x, y).
@@ -159,15 +159,16 @@ def points_in_polygons_forward(points: Tensor, polygons: Tensor, output: Tensor)
 
 
 def diff_iou_rotated_sort_vertices_forward(vertices: Tensor, mask: Tensor, num_valid: Tensor) -> Tensor:
-    """The corners of what two boxes have in common, in order.
+    """Return the corners of what two boxes have in common, in order.
 
-    mmcv's caller finds 24 candidates, the 8 corners of both and 16 crossings of edges, and takes their order to sum an
-    area. Which of them are valid it decides in float32, where boxes that share an edge have too many or too few. So the
-    common polygon is found anew, in float64 from the 8 corners, and each of its corners is the candidate next to it.
+    mmcv's caller finds 24 candidates, the 8 corners of both and 16 crossings of edges, and needs their order to sum an
+    area. It decides in float32 which of them are valid, and finds too many or too few where boxes share an edge. So the
+    common polygon is computed again here, in float64 from the 8 corners; each of its corners stands for the candidate
+    next to it.
 
     Args:
         vertices: (B, N, 24, 2), from any origin.
-        mask: (B, N, 24) which are valid; those that are not hold nothing, but for the corners.
+        mask: (B, N, 24) which candidates are valid. Of those that are not, only the corners have coordinates.
         num_valid: (B, N) how many; unused.
 
     Returns:

@@ -26,7 +26,7 @@ def roi_pool_forward(
 
     Args:
         input: (N, C, H, W) features.
-        rois: (R, 5) as (image, x1, y1, x2, y2), in pixels of the image, the last of which belongs to the RoI.
+        rois: (R, 5) as (image, x1, y1, x2, y2), in pixels of the image. Column x2 and row y2 belong to the RoI.
         output: (R, C, pooled_height, pooled_width).
         argmax: The same shape, whole numbers, written: y * W + x of that pixel, -1 where a bin has none.
         pooled_height: Bins down.

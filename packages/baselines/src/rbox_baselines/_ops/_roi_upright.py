@@ -35,8 +35,10 @@ def roi_align_forward(
         input: (N, C, H, W) features.
         rois: (R, 5) as (image, x1, y1, x2, y2), in pixels of the image.
         output: (R, C, aligned_height, aligned_width).
-        argmax_y: The same shape, written where `pool_mode` is 0: where in the features the greatest sample lies.
-        argmax_x: Likewise.
+        argmax_y: (R, C, aligned_height, aligned_width), written where `pool_mode` is 0: the row of the greatest
+            sample, in pixels of the features.
+        argmax_x: (R, C, aligned_height, aligned_width), written where `pool_mode` is 0: the column of the greatest
+            sample, in pixels of the features.
         aligned_height: Bins down.
         aligned_width: Bins across.
         spatial_scale: Pixels of the features to one of the image.

@@ -32,7 +32,7 @@ def clamped_taps(y: Tensor, x: Tensor, height: int, width: int) -> tuple[Tensor,
 
     Args:
         y: (...) places in pixels, 0 at the centre of the first row.
-        x: (...) likewise.
+        x: (...) places in pixels, 0 at the centre of the first column.
         height: Of the map.
         width: Of the map.
 

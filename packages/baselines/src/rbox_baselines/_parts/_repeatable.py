@@ -20,7 +20,7 @@ from mmrotate.registry import HOOKS
 
 @HOOKS.register_module()
 class RepeatableHook(Hook):
-    """Draws the random numbers of each epoch anew, and scores the epoch that a resumed run begins with again."""
+    """Seeds the random numbers of each epoch separately, and scores the epoch with which a resumed run begins again."""
 
     priority = "VERY_LOW"  # after the hooks that keep the best checkpoint, and distribute the images, are ready
 

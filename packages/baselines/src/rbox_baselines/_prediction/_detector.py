@@ -123,7 +123,7 @@ class Detector:
 
     @cached_property
     def _steps(self) -> list[Any]:
-        """The transforms of the test pipeline, but for what reads files and annotations."""
+        """Return the transforms of the test pipeline, except those that read files and annotations."""
         loader = self.config.get("test_dataloader") or self.config.get("val_dataloader")
         if loader is None:
             raise ConfigError("expected a test_dataloader in the config, found none")
@@ -188,8 +188,8 @@ class Detector:
 
         Args:
             images: One image: a path, a Pillow image, an array (height, width, 3) uint8, or a tensor. Or many: a
-                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`), of which
-                files are opened as they are needed.
+                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`). Files are opened
+                one after the other, when they are needed.
             views: How images are looked at.
             window: Side of the windows in pixels; 0: whole images. None: as `views` says.
             gap: Overlap of neighbouring windows in pixels. None: as `views` says.
@@ -224,7 +224,7 @@ class Detector:
         Args:
             crops: (height, width, 3) uint8, RGB.
             flip: Detects on the mirrored images: one of `FLIPS`. The boxes are those of the images as given.
-            scale: Detects on images that are so many times as large.
+            scale: Factor by which the images are resized before they are looked at.
             score_threshold: Leaves out what scores less.
 
         Returns:
@@ -272,7 +272,7 @@ def _built(config: Config, is_stored: bool) -> Any:
         raise
     except Exception as error:  # of any class: it is the model's own code that stumbles
         raise ConfigError(
-            f"expected a config of which a model can be made, got {type(error).__name__}: {said(error)}",
+            f"expected a config from which a model can be built, got {type(error).__name__}: {said(error)}",
             path=config.filename,
             remedy="Name the config that it was trained with: --config.",
         ) from error

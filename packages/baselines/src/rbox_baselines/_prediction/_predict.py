@@ -1,4 +1,4 @@
-"""Prediction: a detector over many images, into a file that a stopped run goes on with."""
+"""Prediction: a detector over many images, into a file from which a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def predict(
     skip_broken: bool = False,
     progress: bool = False,
 ) -> Path:
-    """Writes the detections on image files to a predictions file, or goes on with one.
+    """Write the detections on image files to a predictions file, or resume one that a stopped run has left.
 
     What several windows saw of one object, or several views of one window, is one box: that with the best score, as
     `rbox_metrics.merge_windows` and, among the views of a window, `nms_rotated` choose it.
@@ -86,5 +86,6 @@ def predict(
                     writer.write(found)
                     advance(sizes[found.image_id])
         if messages:
-            logger.warning("%d broken images were left out:\n%s", len(messages), "\n".join(messages))
+            text = "%d broken images were left out:\n%s"  # words: left out:
+            logger.warning(text, len(messages), "\n".join(messages))
         return out

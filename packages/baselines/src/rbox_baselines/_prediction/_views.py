@@ -15,11 +15,11 @@ from rbox_metrics import merge_windows, nms_rotated
 
 from rbox_baselines.errors import ConfigError
 
-#: Windows at a time, unless somebody says otherwise.
+#: Windows at a time, by default.
 BATCH_SIZE = 4
 FLIPS = ("horizontal", "vertical", "diagonal")
 
-# An image that is more than so many times as large as what the model sees is looked at in windows.
+# An image whose longer side is more than this many times what the model sees is looked at in windows.
 _SHRUNK = 2
 # DOTA's windows overlap by 200 of their 1,024 px.
 _GAP, _OF = 200, 1024
@@ -159,12 +159,11 @@ class _Broken(NamedTuple):
 
 
 def _windows(chosen: Sequence[Sequence[Scene]]) -> Iterator[_Window | _Broken]:
-    """All windows of all images; a broken image's come to an end with what is wrong."""
+    """Yield all windows of all images; those of a broken image end with what is wrong with it."""
     for number, block in enumerate(chosen):
         for scene in block:
             try:
-                # A whole image stays as it is; a window at the border is filled up to a square, as `rbox-formats split`
-                # does.
+                # A whole image is not padded; a window at the border is padded to a square, as by `rbox-formats split`.
                 for place, crop in scene.crops(padding=not scene.is_whole):
                     yield _Window(number, scene, scene.windows[place], crop)
             except ImageError as error:

@@ -64,7 +64,7 @@ NOISE: tuple[Noise, ...] = (
     ),
     Noise("The 'warn' method is deprecated", DeprecationWarning, "mmdet's Swin, an older name of logging's."),
     Noise("This overload of addmm is deprecated", UserWarning, "mmcv's masked convolution; it means what is done."),
-    Noise("indexing with dtype torch.uint8", UserWarning, "e2cnn, of which ReDet is made; it means what is done."),
+    Noise("indexing with dtype torch.uint8", UserWarning, "e2cnn, which ReDet is built on; it means what is done."),
     Noise(
         "Default grid_sample and affine_grid", UserWarning, "Oriented RepPoints, written for what is the default now."
     ),
@@ -259,10 +259,10 @@ def _staying(tensor: Any) -> AbstractContextManager[None]:
 
 
 def score_in_this_process() -> None:
-    """Lets MMRotate's `DOTAMetric` score without processes of its own.
+    """Let MMRotate's `DOTAMetric` score without processes of its own.
 
-    These import mmrotate anew, where our operators are not, fail, and are waited for without end. A compiled mmcv is
-    there in them, and keeps them.
+    New processes import mmrotate without our operators and fail, and the metric waits for them without end. Where
+    mmcv is compiled, new processes have its operators, and the metric is not changed.
     """
     from mmrotate.evaluation.functional import mean_ap
 

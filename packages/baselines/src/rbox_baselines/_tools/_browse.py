@@ -32,8 +32,8 @@ def browse(
     Args:
         config: As `load_config` gives it.
         out: The folder for the pictures: `<image id>.png`, and `sheet.png` of the first 16.
-        limit: Draws the first so many images.
-        seed: Of what the pipeline does by chance.
+        limit: How many images are drawn, from the first.
+        seed: Seed of the pipeline's random numbers.
         every_step: Draws the image after each transform too, as `<image id>-<number>-<transform>.png`.
         progress: Shows progress bars on standard error.
 

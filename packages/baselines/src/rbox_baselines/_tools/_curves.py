@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rbox_metrics.tables import Cell
 
 _HEIGHT = 2.6  # of a panel, inches
-_PERCENT = ("map", "ap", "f1", "precision", "recall")  # how the names of figures from 0 to 1 begin
+_PERCENT = ("map", "ap", "f1", "precision", "recall")  # how the names of metrics from 0 to 1 begin
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:

@@ -246,7 +246,7 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def _status(name: str) -> int:
-    """A figure of this process, in bytes."""
+    """Return one of the sizes in this process's status file, in bytes."""
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024
 

@@ -90,7 +90,7 @@ def read_log(path: str | Path, name: str | None = None) -> Log:
         name: What to call the run. None: the name of the directory.
 
     Raises:
-        LogError: If there is no log, or a line is no JSON (but for the last, which a killed run leaves torn).
+        LogError: If there is no log, or a line is not JSON. The last line may be cut short, as a killed run leaves it.
     """
     path = Path(path)
     train: dict[int, Values] = {}
@@ -133,11 +133,11 @@ def timing(log: Log) -> Timing:
 
 
 def choose(logs: Sequence[Log], keys: Sequence[str]) -> list[str]:
-    """What of the logs is meant by some keys.
+    """Return the names in the logs that some keys stand for.
 
     Args:
         logs: The runs.
-        keys: Names, without regard to case, of which a prefix may be left out ("mAP" for "dota/mAP"), and patterns
+        keys: Names in upper or lower case, with or without their prefix ("mAP" for "dota/mAP"), and patterns
             ("loss*"). None: the loss, and the mAP where it was logged.
 
     Returns:

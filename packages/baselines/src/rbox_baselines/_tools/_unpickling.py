@@ -104,7 +104,7 @@ class _Named:
         return self._function(*args)
 
     def __setstate__(self, state: object) -> None:
-        raise _RefusedError("expected a function that stays as it is, got a pickle that changes it")
+        raise _RefusedError("expected a function that is not changed, got a pickle that changes it")
 
 
 class _Dtype:
@@ -117,7 +117,7 @@ class _Dtype:
         self.order: _Order = "="
 
     def __setstate__(self, state: Any) -> None:
-        # version, byte order, subarray, names, fields, size, alignment, flags: but for the order, those of a number.
+        # version, byte order, subarray, names, fields, size, alignment, flags: all but the order as a number has them.
         if not isinstance(state, tuple) or state[2:] != (None, None, None, -1, -1, 0) or state[1] not in "<>|=":
             raise _RefusedError("expected an array of numbers, got one of structures or objects")
         self.order = state[1]

@@ -65,12 +65,12 @@ def train(
         data: The dataset, where it is not the config's own.
         class_names: What the labels index; see `Data`.
         image_size: The longer side to which images are resized, in pixels. None: the config's own.
-        options: What is set in the config last, by dotted names. What the config or an option says of checkpoints,
-            `resume`, `load_from` and `randomness` holds; arguments given here go before them.
+        options: Settings that replace the config's, by dotted names. What the config or an option says of checkpoints,
+            `resume`, `load_from` and `randomness` is used, unless an argument of this function overrides it.
         backbone: A file with the backbone's weights, or "none" for random ones. None: what the config names, which for
             most is fetched from torchvision's site.
         load_from: A checkpoint to begin with; its classes must be the dataset's.
-        resume: Goes on with the last checkpoint of `work_dir`; begins where there is none.
+        resume: Resume from the last checkpoint of `work_dir`; where there is none, begin from the start.
         amp: Half precision where it is safe, on a GPU.
         auto_scale_lr: Scales the learning rate with the number of images in a step, of all processes.
         tensorboard: Writes TensorBoard's files as well.
@@ -114,7 +114,7 @@ def train(
     if found.resume:
         logger.info("resuming from %s", begins_with)
     if begins_with is not None:
-        # mmengine would go on with the file that `last_checkpoint` names, which may be older, or half written.
+        # mmengine would resume from the file that `last_checkpoint` names, which may be older, or half written.
         found.load_from = str(begins_with)
     _set_precision(found, amp)
     _set_up_logging(found, tensorboard)

@@ -16,8 +16,8 @@ Two formats differ in their coordinates:
 - "geojson": pixels of the image, x to the right, y down.
 - "geojson-map": map coordinates, by the transform of the image's GeoTIFF, else of the world file beside it. A pixel's
   coordinates count from the upper left corner of the image, as everywhere in this package and as GeoTIFF's transform
-  does; a world file says where the centre of the first pixel is, and is shifted by half a pixel. Both mean the pixels
-  as they are stored, as GDAL does: where the file notes an orientation, that is reckoned in.
+  does; a world file says where the centre of the first pixel is, and is shifted by half a pixel. Both mean the stored
+  pixels, as GDAL does: where the file notes an orientation, the transform is turned with the image.
 
 RFC 7946 knows only longitude and latitude in WGS 84. Coordinates are left in the image's own system, and where a
 GeoTIFF names one that has an EPSG code, and it is not 4326, that is said in the member `crs` of GeoJSON 2008, which
@@ -70,7 +70,7 @@ class Placement(NamedTuple):
 
     Attributes:
         a: To `f`: the transform, in the order of rasterio's `Affine`.
-        crs: Such as "EPSG:32631", or None where nobody says.
+        crs: The system of coordinates, such as "EPSG:32631". None: neither the image nor its world file names one.
     """
 
     a: float
@@ -256,7 +256,7 @@ def world_file_of(image: Path) -> Path | None:
 
 
 def _turned(stored: Placement, image: Path) -> Placement:
-    """The place of an image that is turned as its file notes: maps and GDAL mean its pixels as they are stored."""
+    """Return the place of an image that is turned as its file notes: maps and GDAL mean the stored pixels."""
     try:
         orientation = images.read_orientation(image)
         size = images.read_size(image) if orientation != 1 else (0, 0)

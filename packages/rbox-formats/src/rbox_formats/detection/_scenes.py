@@ -48,7 +48,7 @@ class Scene:
 
     @classmethod
     def of(cls, image: ImageLike, windows: Windows, name: str = "image") -> Scene:
-        """Make a scene of a file, of which only the header is read, or of pixels.
+        """Make a scene from a file or from pixels. Of a file, only the header is read.
 
         Args:
             image: A path, a Pillow image, an array or a tensor.

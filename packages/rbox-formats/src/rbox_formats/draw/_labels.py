@@ -14,12 +14,12 @@ from rbox_formats.draw._outlines import directions_of, extents_of, sides_of
 
 # A label is left out beside a box whose longer side is less than this part of the label's width.
 _LEAST_BOX_TO_LABEL = 0.3
-# More objects than this are not numbered: nobody looks up so many lines.
+# At most this many objects get a number and a line in the legend: a longer legend would not be read.
 _MOST_NUMBERS = 40
-# A crowd: so many others of the class with centres within so many times the root of the box's area. There a label
-# stands for its neighbours too, and the next of the class is at least this many label heights away.
+# An object is in a crowd if at least 3 others of its class have their centres within 2 times the root of its box's
+# area. There a label stands for its neighbours too, and the next of the class is at least 12 label heights away.
 _CROWD, _CROWD_REACH, _CROWD_SPACING = 3, 2.0, 12
-# A label that stands away from its object is at most so many of its heights off.
+# A label that stands away from its object is at most this many label heights off.
 _FARTHEST = 6
 
 
@@ -133,7 +133,7 @@ def draw_labels(
 
 
 class _Obstacles:
-    """What labels must not cover: the objects' quads and, behind them, the labels that already stand."""
+    """What labels must not cover: the objects' quads, followed by the labels that are already placed."""
 
     def __init__(self, quads: np.ndarray) -> None:
         self.count = len(quads)

@@ -19,7 +19,7 @@ _ROUND = 1.15  # a longer side over the shorter one, below which an object count
 
 
 def directions_of(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (..., 2) at length 1; those of no length stay as they are."""
+    """Return vectors (..., 2) scaled to length 1; vectors of zeros are returned unchanged."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-9))
 

@@ -41,8 +41,8 @@ def draw_record(
 
     The outline is the annotated quad where the record has quads, else the box; a tick points where the box's angle
     does, except on boxes that are nearly square. Names (and scores, where there are any) stand next to their objects,
-    where they cover neither a label nor an object. They are left out where there is no room, where the object is small
-    against the text, and in a crowd of one class but for a few.
+    where they cover neither a label nor an object. They are left out where there is no room and where the object is
+    small against the text. In a crowd of one class, only a few are drawn.
 
     >>> import numpy as np
     >>> from rbox_formats import ClassNames, ImageRecord, draw
