@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Change:
-    """What is changed in a config that does not work unchanged.
+    """What is changed in a config that would not work otherwise.
 
     Attributes:
         why: What is wrong with it, and what takes its place.

@@ -188,8 +188,8 @@ class Detector:
 
         Args:
             images: One image: a path, a Pillow image, an array (height, width, 3) uint8, or a tensor. Or many: a
-                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`). Files are opened
-                one after the other, when they are needed.
+                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`). Files are
+                opened one after the other, when they are needed.
             views: How images are looked at.
             window: Side of the windows in pixels; 0: whole images. None: as `views` says.
             gap: Overlap of neighbouring windows in pixels. None: as `views` says.
