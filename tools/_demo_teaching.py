@@ -30,7 +30,7 @@ class Answered(Objects):
     ranks: Tensor
 
     def places(self, cells: int, side: int) -> Tensor:
-        """The number (N,) of each object's place, row by row."""
+        """Return the number (N,) of each object's place, row by row."""
         column, row = cells_of(self.boxes, cells, side).T
         return row * cells + column
 
@@ -60,16 +60,16 @@ class Numbers:
         self.soft = SoftTargets([Axis(numbers, number_deviation), Axis(angles, angle_deviation, is_circle=True)])
 
     def tokens_of(self, boxes: Tensor, side: int) -> Tensor:
-        """The tokens (N, 5) of boxes' numbers, as the codec "plain" writes them."""
+        """Return the tokens (N, 5) of boxes' numbers, as the codec "plain" writes them."""
         degrees = (boxes[:, 4] * (180 / math.pi)).round().long() + 90
         return torch.cat([self.token_of(boxes[:, :4] / side), self.angles[degrees % len(self.angles)][:, None]], dim=1)
 
     def token_of(self, shares: Tensor) -> Tensor:
-        """The tokens of shares of the side, of the same shape."""
+        """Return the tokens of numbers, given as shares of the image's side, in the same shape."""
         return self.numbers[(shares * 1000).round().clamp(0, len(self.numbers) - 1).long()]
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean cross entropy of the targets (N,), of logits (N, vocabulary)."""
+        """Return the mean cross entropy of the targets (N,), of logits (N, vocabulary)."""
         return self.soft.cross_entropy(logits.float(), targets) / max(1, len(targets))
 
 
@@ -92,7 +92,7 @@ class AnswerHead(DenseHead):
         self.ranks, self.numbers = nn.Linear(width, RANKS), nn.Linear(width, 6 * width)
 
     def losses(self, features: Tensor, objects: Answered, numbers: Numbers, table: Tensor) -> dict[str, Tensor]:
-        """The losses by what they are of, of features (B, P, width)."""
+        """Return the losses for features (B, P, width), by name."""
         losses = self.loss(features.unflatten(1, (self.cells, self.cells)), objects, self.side)
         if not len(objects):
             return {"there": losses["there"]}
@@ -107,7 +107,7 @@ class AnswerHead(DenseHead):
         return losses
 
     def detect(self, features: Tensor, threshold: float = 0.4) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Of each image the boxes (N, 5), labels (N,) and scores (N,), the highest first, of features (B, P, width)."""
+        """Return each image's boxes (N, 5), labels (N,), scores (N,), highest first, of features (B, P, width)."""
         there, classes, boxes = self(features)
         cell, found = self.side / self.cells, []
         for scores, kinds, values in zip(torch.sigmoid(there), classes, boxes, strict=True):
@@ -149,7 +149,7 @@ class Pointing:
             hook.remove()
 
     def loss(self, where: Tensor) -> Tensor:
-        """The mean cross-entropy of the first head's attention.
+        """Return the mean cross-entropy of the first head's attention.
 
         Args:
             where: (B, T) the encoder's token that each of the answer's is about, negative where it is about none.
@@ -182,7 +182,7 @@ def whereabouts(labels: Tensor, is_last: Tensor, objects: Answered, places: Tens
 
 
 def encoded(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """What the text model's encoder makes of image and prompt: (B, tokens, width); the image's come first."""
+    """Return what the text model's encoder makes of image and prompt: (B, tokens, width); the image's come first."""
     inner = model.model
     rows = inner.get_input_embeddings()(inputs["input_ids"])
     image = inner.get_image_features(inputs["pixel_values"]).pooler_output.to(rows.dtype)

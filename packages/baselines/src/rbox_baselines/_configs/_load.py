@@ -66,7 +66,7 @@ def load(
     image_size: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Reads a config, and makes it ready for these data.
+    """Read a config, and make it ready for these data.
 
     Args:
         name: A preset, the name of a config of MMRotate's zoo, or a config file (.py, .json, .yaml).
@@ -98,7 +98,7 @@ def load(
 
 
 def load_model(name: str | Path) -> Config:
-    """As `load`, for a model that is not trained: a preset needs no data, and has the classes of its format.
+    """Read a config for a model that is not trained. A preset needs no data then, and has its format's classes.
 
     Raises:
         ConfigError: If there is no such config, or it cannot be read.
@@ -113,7 +113,7 @@ def load_model(name: str | Path) -> Config:
 
 
 def ready(config: Config) -> Config:
-    """A config whose parts mmengine's registries know."""
+    """Return a config whose parts mmengine's registries know."""
     set_up()
     config.default_scope = "mmrotate"
     if config.get("train_dataloader"):  # what its learning rate is for, on one device: `--auto-scale-lr`
@@ -129,7 +129,7 @@ def ready(config: Config) -> Config:
 
 
 def set_up() -> None:
-    """Makes mmcv's operators, and the classes of MMRotate and ours, known. Doing it again changes nothing."""
+    """Make mmcv's operators, and the classes of MMRotate and ours, known. Doing it again changes nothing."""
     from mmengine.registry import init_default_scope
 
     from rbox_baselines._parts import register
@@ -141,7 +141,7 @@ def set_up() -> None:
 
 
 def class_names_of(config: Config) -> tuple[str, ...] | None:
-    """The classes that a config's own datasets are made with; None where only opening them would tell."""
+    """Return the classes that a config's own datasets are made with; None where only the opened datasets have them."""
     dataset = innermost((config.get("train_dataloader") or {}).get("dataset", {}))
     classes = dict(dataset.get("metainfo") or {}).get("classes")
     if classes is None:
@@ -153,7 +153,7 @@ def class_names_of(config: Config) -> tuple[str, ...] | None:
 
 
 def _read(name: str | Path) -> Config:
-    """A preset, a config of the zoo, or a file."""
+    """Read the config that a name stands for: a preset, a config of the zoo, or a file."""
     from mmengine.config import Config
 
     from rbox_baselines._configs import _zoo
@@ -187,7 +187,7 @@ def _unknown(name: str, known: Sequence[str]) -> ConfigError:
 
 
 def _apply_preset(config: Config, preset: Preset) -> None:
-    """Image size, padding and schedule."""
+    """Set a config's image size, padding and schedule."""
     resize(config, preset.image_size, pad=preset.pad)
     config.train_cfg.max_epochs = preset.epochs
     for scheduler in config.param_scheduler:

@@ -77,14 +77,14 @@ def reported(evaluators: Iterable[Mapping[str, Any]]) -> list[str] | None:
 
 
 def _listed(evaluators: Any) -> list[Mapping[str, Any]]:
-    """One or many evaluators as a list."""
+    """Return one or many evaluators as a list."""
     if evaluators is None:
         return []
     return list(evaluators) if isinstance(evaluators, Sequence) else [evaluators]
 
 
 def _served(evaluator: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How a metric of MMRotate is computed by rbox_metrics, and which of our numbers has which of its names.
+    """Return how rbox_metrics computes a metric of MMRotate, and which of our numbers is reported under which name.
 
     MMRotate's `DOTAMetric` has "dota/mAP" and "dota/AP50", its `RotatedCocoMetric` "r_coco/bbox_mAP", "_50" and "_75".
     """

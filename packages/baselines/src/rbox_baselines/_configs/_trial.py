@@ -46,7 +46,7 @@ class Outcome:
 
 
 def trial(config: Config, *, size: int = 256, device: str = "cpu", seed: int = 0) -> Outcome:
-    """Builds a config's model with random weights, and has it learn from an image and predict on it.
+    """Build a config's model with random weights, train it on one image and predict on that image.
 
     Scores of 0 count in prediction, so that suppression has something to do, and at most 40 boxes of a level and 100 of
     the image come to it.
@@ -131,7 +131,7 @@ def _check_finite(name: str, values: Tensor) -> None:
 
 
 def _small(config: Config, size: int) -> Config:
-    """A config for one image of that size."""
+    """Return a config for one image of that size."""
     small = without_pretrained(config)
     _set_everywhere(small.model.get("test_cfg"), {"score_thr": 0.0, "nms_pre": 40, "max_per_img": 100})
     # H2RBox learns from a window in the middle of the image, larger than this one.
@@ -140,7 +140,7 @@ def _small(config: Config, size: int) -> Config:
 
 
 def _set_everywhere(config: Any, values: Mapping[str, Any]) -> None:
-    """Gives settings new values wherever they are in a config."""
+    """Give settings new values wherever they are in a config."""
     if isinstance(config, dict):
         for name, value in config.items():
             if name in values:
@@ -153,7 +153,7 @@ def _set_everywhere(config: Any, values: Mapping[str, Any]) -> None:
 
 
 def _batch(config: Config, size: int, seed: int) -> dict[str, list[Any]]:
-    """One image with three to six objects, all of the first class, as the config's training pipeline gives it."""
+    """Return one image with three to six objects of the first class, as the config's training pipeline gives it."""
     import torch
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
@@ -176,7 +176,7 @@ def _batch(config: Config, size: int, seed: int) -> dict[str, list[Any]]:
 
 
 def _conversions(config: Config) -> Iterator[dict[str, Any]]:
-    """The steps of the training pipeline that give boxes another form: all begin with quads."""
+    """Yield the steps of the training pipeline that give boxes another form: all begin with quads."""
     dataset = config.train_dataloader.dataset
     while "pipeline" not in dataset:  # wrapped, or several joined
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]

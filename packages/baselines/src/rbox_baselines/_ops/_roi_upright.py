@@ -29,7 +29,7 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Writes the mean or the greatest of each bin's samples into `output`; 0 where a bin has none.
+    """Write the mean or the greatest of each bin's samples into `output`; 0 where a bin has none.
 
     Args:
         input: (N, C, H, W) features.
@@ -71,7 +71,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Writes the gradient to the features into `grad_input` (N, C, H, W)."""
+    """Write the gradient to the features into `grad_input` (N, C, H, W)."""
     check_rois(grad_input, rois, 5, "roi_align_backward")
     expect(pool_mode in (_MAX, _MEAN), "roi_align_backward", "pool_mode 0 or 1", pool_mode)
     grad = working(grad_output)
@@ -84,7 +84,7 @@ def roi_align_backward(
 
 
 def _pool_max(features: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-    """The greatest sample of each bin and channel, and its y and x: each (bins of all RoIs, C)."""
+    """Return the greatest sample of each bin and channel, and its y and x: each (bins of all RoIs, C)."""
     rows = as_rows(features)
     channels = rows.shape[1]
     count = len(grid.image) * grid.bins[0] * grid.bins[1]
@@ -113,7 +113,7 @@ def _pool_max(features: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _spread_max(grad: Tensor, y: Tensor, x: Tensor, image: Tensor, shape: torch.Size) -> Tensor:
-    """The gradient of each bin and channel, (R, C, down, across), to the pixels about its greatest sample."""
+    """Spread the gradient of each bin and channel, (R, C, down, across), over the pixels about its greatest sample."""
     _, channels, height, width = shape
     pixels, weights = clamped_taps(y, x, height, width)
     plane = image[:, None] * channels + torch.arange(channels, device=image.device)

@@ -99,7 +99,7 @@ class ConvNeXt(BaseModule):
             self.add_module(f"norm{index}", _ChannelNorm(channels[index]))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Features (N, C, H / 4, W / 4), (N, 2C, H / 8, W / 8), ... of images (N, 3, H, W)."""
+        """Return features (N, C, H / 4, W / 4), (N, 2C, H / 8, W / 8), ... of images (N, 3, H, W)."""
         features, given = images, []
         for index, (halving, stage) in enumerate(zip(self.downsample_layers, self.stages, strict=True)):
             features = stage(halving(features))

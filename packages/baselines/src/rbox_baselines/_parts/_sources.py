@@ -12,7 +12,7 @@ from rbox_formats import ClassNames, Dataset, ImageRecord, datasets
 def read(
     format: str, root: str | Path, split: str | None, class_names: Sequence[str], left_out: Sequence[str] = ()
 ) -> Dataset:
-    """Opens a dataset, and passes over the objects of some classes.
+    """Open a dataset, and leave out the objects of some classes.
 
     Args:
         format: A name in `rbox_formats.datasets.FORMATS`.

@@ -66,7 +66,7 @@ class Detector:
     def from_checkpoint(
         cls, checkpoint: str | Path, config: str | Path | None = None, *, device: str | None = None
     ) -> Detector:
-        """Loads what `train` wrote, or a checkpoint that MMRotate published.
+        """Load what `train` wrote, or a checkpoint that MMRotate published.
 
         Args:
             checkpoint: The file; nothing in it is run.
@@ -219,7 +219,7 @@ class Detector:
     def detect(
         self, crops: Sequence[Image], *, flip: str | None = None, scale: float = 1.0, score_threshold: float = 0.0
     ) -> list[ImageRecord]:
-        """The objects on images.
+        """Detect the objects on images.
 
         Args:
             crops: (height, width, 3) uint8, RGB.
@@ -258,7 +258,7 @@ class Detector:
 
 
 def _built(config: Config, is_stored: bool) -> Any:
-    """The module.
+    """Build the model of a config.
 
     Raises:
         ConfigError: If the config's parts do not take what it says.
@@ -296,7 +296,7 @@ def _flipped(record: ImageRecord, flip: Any) -> ImageRecord:
 
 
 def _resize(steps: Sequence[Any]) -> Any:
-    """The transform that makes images as large as the model sees them."""
+    """Return the transform that makes images as large as the model sees them."""
     for step in steps:
         if kind_of(step) == "Resize" and isinstance(step.get("scale"), tuple | list):
             return step
@@ -304,7 +304,7 @@ def _resize(steps: Sequence[Any]) -> Any:
 
 
 def _nms_threshold(test_cfg: Any) -> float | None:
-    """The first `iou_threshold` of rotated boxes in a model's test_cfg: that of its last stage."""
+    """Return the first `iou_threshold` of rotated boxes in a model's test_cfg: that of its last stage."""
     if not test_cfg:
         return None
     for name in ("rcnn", "nms"):
@@ -314,7 +314,7 @@ def _nms_threshold(test_cfg: Any) -> float | None:
 
 
 def _load_weights(model: Any, weights: Any, path: Path) -> None:
-    """Fills a model with weights, all of them.
+    """Fill a model with weights, all of them.
 
     Raises:
         CheckpointError: If weights are missing or of other shapes.

@@ -171,7 +171,7 @@ def _windows(chosen: Sequence[Sequence[Scene]]) -> Iterator[_Window | _Broken]:
 
 
 def _batches(items: Iterable[_Window | _Broken], size: int) -> Iterator[list[_Window] | _Broken]:
-    """Windows of one block and one size together; a broken image's first windows are never among them."""
+    """Yield batches of windows of one block and one size. A broken image's waiting windows are dropped."""
     batch: list[_Window] = []
     for item in items:
         if isinstance(item, _Broken):
@@ -189,7 +189,7 @@ def _batches(items: Iterable[_Window | _Broken], size: int) -> Iterator[list[_Wi
 
 
 def _prediction(detector: Seeing, scene: Scene, parts: Sequence[tuple[tiling.Window, ImageRecord]]) -> Prediction:
-    """What the windows of an image show of it."""
+    """Return what the windows of an image show of it."""
     width, height = scene.size
     found = replace(_merged(parts, detector.nms_threshold), image_id=scene.image_id, width=width, height=height)
     record = replace(found, path=scene.path, metadata={"status": "boxes"})
@@ -197,7 +197,7 @@ def _prediction(detector: Seeing, scene: Scene, parts: Sequence[tuple[tiling.Win
 
 
 def _seen(detector: Seeing, crops: Sequence[Image], views: Views) -> Iterator[ImageRecord]:
-    """What is on each of some crops, from all views of it."""
+    """Yield what is on each of some crops, from all views of it."""
     found = [
         detector.detect(crops, flip=flip, scale=scale, score_threshold=views.score_threshold)
         for scale in views.scales
@@ -212,7 +212,7 @@ def _seen(detector: Seeing, crops: Sequence[Image], views: Views) -> Iterator[Im
 
 
 def _merged(parts: Sequence[tuple[tiling.Window, ImageRecord]], iou_threshold: float) -> ImageRecord:
-    """The record of an image from those of its windows."""
+    """Return the record of an image from those of its windows."""
     moved = [
         replace(
             record,

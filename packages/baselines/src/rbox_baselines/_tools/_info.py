@@ -59,7 +59,7 @@ class Info:
         return 2 * self.multiply_adds
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the values for JSON."""
         return {
             "parameters": self.parameters,
             "trainable_parameters": self.trainable,
@@ -80,7 +80,7 @@ class Info:
         }
 
     def rows(self) -> list[list[str]]:
-        """Names and values for a table."""
+        """Return names and values for a table."""
         speed = self.to_dict()["images_per_second"]
         return [
             ["parameters", f"{self.parameters / 1e6:.2f} M"],
@@ -109,7 +109,7 @@ def measure(
     device: str | None = None,
     rounds: int = 10,
 ) -> Info:
-    """Builds a model and runs it on an image of noise.
+    """Build a model and run it on an image of noise.
 
     Args:
         config: A preset, a config of MMRotate's zoo, or a config file.
@@ -156,7 +156,7 @@ def measure(
 
 
 def multiply_adds(run: Callable[[], object]) -> int:
-    """The multiply-adds of convolutions, matrix products and attention while a function runs.
+    """Count the multiply-adds of convolutions, matrix products and attention while a function runs.
 
     torch's counter sees the operators that are run, with their shapes, whatever the model's code is; mmengine's
     `get_model_complexity_info` traces the model, which fails where steps depend on the boxes that are found.
@@ -169,7 +169,7 @@ def multiply_adds(run: Callable[[], object]) -> int:
 
 
 def peak_memory(run: Callable[[], object], device: str) -> tuple[int | None, str]:
-    """The most memory that was taken while a function ran, in bytes, and what that is of.
+    """Measure the most memory used while a function runs: return the bytes, and what they were measured of.
 
     On a GPU what tensors took, those from before included. On a CPU the growth of the process: by the system's own
     peak, which Linux resets when asked; elsewhere an earlier, higher peak hides it, and there may be none to ask for.
@@ -197,7 +197,7 @@ def peak_memory(run: Callable[[], object], device: str) -> tuple[int | None, str
 
 
 def image_size(config: Config) -> tuple[int, int]:
-    """(width, height) to which a config resizes images; 1024 px where it does not say."""
+    """Return (width, height) to which a config resizes images; 1024 px where it does not say."""
     from rbox_baselines._configs._pipelines import pipelines
 
     for pipeline in pipelines(config):
@@ -210,7 +210,7 @@ def image_size(config: Config) -> tuple[int, int]:
 
 
 def _load(name: str, checkpoint: str | Path | None, device: str) -> tuple[Any, Config]:
-    """A model on a device, and its config; a preset's with the classes of its dataset, which need not be there."""
+    """Return a model on a device, and its config. A preset has its dataset's classes; the dataset is not needed."""
     from rbox_baselines._configs import _check, _load, _quiet, _weights
 
     config = _load.load_model(name)
@@ -229,7 +229,7 @@ def _load(name: str, checkpoint: str | Path | None, device: str) -> tuple[Any, C
 
 
 def _batch(size: tuple[int, int]) -> dict[str, list[Any]]:
-    """An image of noise, always the same."""
+    """Return an image of noise, always the same."""
     import torch
     from mmdet.structures import DetDataSample
 
@@ -252,7 +252,7 @@ def _status(name: str) -> int:
 
 
 def _highest() -> int:
-    """The most memory that this process has ever had, in bytes."""
+    """Return the most memory that this process has ever had, in bytes."""
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

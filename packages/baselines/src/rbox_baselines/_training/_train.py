@@ -55,7 +55,7 @@ def train(
     seed: int | None = None,
     progress: bool = False,
 ) -> Path:
-    """Trains a model of MMRotate; scores it on the validation split after each epoch.
+    """Train a model of MMRotate, and score it on the validation split after each epoch.
 
     Everything that can be wrong with config, classes, checkpoint and images is looked for before the first step.
 
@@ -172,7 +172,7 @@ def _run(config: Config) -> Path:
             return logger
 
         def load_checkpoint(self, filename: str, *arguments: Any, **settings: Any) -> Any:
-            """`resume` would run the text of the config that an older checkpoint carries, to compare devices."""
+            """Load a checkpoint without its config, whose text `resume` would run, to compare devices."""
             found = super().load_checkpoint(filename, *arguments, **settings)
             found.get("meta", {}).pop("config", None)
             return found
@@ -190,7 +190,7 @@ def _run(config: Config) -> Path:
 
 
 def _check_data(config: Config) -> None:
-    """Opens the datasets, and looks at each image."""
+    """Open the datasets, and look at each image."""
     from rbox_baselines._parts._dataset import opened
 
     seen: dict[Path, None] = {}
@@ -206,7 +206,7 @@ def _check_data(config: Config) -> None:
 
 
 def _check_checkpoint(config: Config, path: str | Path | None) -> None:
-    """The checkpoint that a run begins with has the dataset's classes."""
+    """Check that the checkpoint that a run begins with has the dataset's classes."""
     if path is None:
         return
     from rbox_baselines._checkpoints import check_classes, read_checkpoint
@@ -217,13 +217,13 @@ def _check_checkpoint(config: Config, path: str | Path | None) -> None:
 
 
 def _last(work_dir: Path) -> Path | None:
-    """The newest checkpoint of a run. Each is whole (`_mends.write_whole_files`)."""
+    """Return the newest checkpoint of a run. Each is whole (`_mends.write_whole_files`)."""
     found = [path for path in work_dir.glob("*.pth") if re.fullmatch(r"(epoch|iter)_\d+\.pth|last\.pth", path.name)]
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
 def _with_backbone(config: Config, backbone: str | Path) -> Config:
-    """The config with other weights to begin with in its backbone.
+    """Return the config with other weights to begin with in its backbone.
 
     Raises:
         RboxError: If there is no such file, or its weights are of another backbone.
@@ -256,7 +256,7 @@ def _without(names: set[str], prefix: str) -> set[str]:
 
 
 def _check_weights(model: Any) -> None:
-    """The files of weights that a model begins with are there; what is fetched is not looked for."""
+    """Check that the files of weights that a model begins with exist; weights that are fetched are not looked for."""
     if isinstance(model, list | tuple):
         for value in model:
             _check_weights(value)
@@ -271,7 +271,7 @@ def _check_weights(model: Any) -> None:
 
 
 def _set_precision(config: Config, amp: bool) -> None:
-    """Half precision where it was asked for; where only the config did, a CPU takes whole precision."""
+    """Set half precision if it was asked for; if only the config asks for it, a CPU trains in float32."""
     import torch
 
     on_gpu = torch.cuda.is_available()
@@ -292,7 +292,7 @@ def _set_precision(config: Config, amp: bool) -> None:
 
 
 def _set_up_logging(config: Config, tensorboard: bool) -> None:
-    """A progress bar, the best checkpoint kept, TensorBoard where it was asked for."""
+    """Set up the progress bar, the best checkpoint, and TensorBoard where it was asked for."""
     hooks = config.default_hooks
     if not (hooks.get("visualization") or {}).get("draw"):
         hooks.pop("visualization", None)

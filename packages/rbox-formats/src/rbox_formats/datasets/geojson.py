@@ -82,7 +82,7 @@ class Placement(NamedTuple):
     crs: str | None = None
 
     def apply(self, quads: QuadsN) -> QuadsN:
-        """Pixels (N, 4, 2) as map coordinates (N, 4, 2)."""
+        """Convert pixels (N, 4, 2) to map coordinates (N, 4, 2)."""
         x, y = quads[..., 0], quads[..., 1]
         return np.stack([self.a * x + self.b * y + self.c, self.d * x + self.e * y + self.f], axis=-1)
 
@@ -146,7 +146,7 @@ def write(
     *,
     on_map: bool = False,
 ) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`.
+    """Write a file per record; see `rbox_formats.datasets.write`.
 
     Args:
         records: With their image files, for map coordinates.
@@ -170,7 +170,7 @@ def write(
 def collection(
     record: ImageRecord, class_names: ClassNames, placement: Placement | Projection | None = None
 ) -> dict[str, Any]:
-    """A record as a feature collection: what `write` puts into its file.
+    """Return a record as a feature collection: what `write` puts into its file.
 
     Args:
         record: The image and its objects.
@@ -206,7 +206,7 @@ def collection(
 
 
 def _ring(corners: list[list[float]]) -> list[list[float]]:
-    """A closed ring, counter-clockwise where y points up, from the first corner."""
+    """Return a closed ring, counter-clockwise where y points up, from the first corner."""
     (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
     if (x2 - x0) * (y3 - y1) - (y2 - y0) * (x3 - x1) < 0:
         corners = [corners[0], *corners[:0:-1]]
@@ -214,7 +214,7 @@ def _ring(corners: list[list[float]]) -> list[list[float]]:
 
 
 def placement_of(image: Path) -> Placement:
-    """Where an image lies on the map: what its GeoTIFF says, else the world file beside it.
+    """Return where an image lies on the map: what its GeoTIFF says, else the world file beside it.
 
     Raises:
         DatasetError: If neither says it, or a GeoTIFF cannot be read for want of rasterio.
@@ -228,7 +228,7 @@ def placement_of(image: Path) -> Placement:
 
 
 def find_placement(image: Path) -> Placement | None:
-    """As `placement_of`; None where neither says it.
+    """Return what `placement_of` does; None where neither file gives a place.
 
     Raises:
         DatasetError: If a GeoTIFF or a world file is broken.
@@ -240,13 +240,13 @@ def find_placement(image: Path) -> Placement | None:
 
 
 def _beside(image: Path) -> Placement | None:
-    """What a world file beside an image says."""
+    """Return what a world file beside an image says."""
     path = world_file_of(image)
     return None if path is None else world_file(path)
 
 
 def world_file_of(image: Path) -> Path | None:
-    """The world file beside an image, if there is one."""
+    """Return the world file beside an image, if there is one."""
     suffix = image.suffix
     for ending in (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w", ".wld"):
         for path in (image.with_suffix(ending), image.with_suffix(ending.upper())):
@@ -275,7 +275,7 @@ def _has_rasterio() -> bool:
 
 
 def _geotiff(image: Path) -> Placement | None:
-    """What a GeoTIFF says of its place; None if it says nothing, or rasterio is not there to ask."""
+    """Return what a GeoTIFF says of its place; None if it says nothing, or rasterio is not installed."""
     if not _has_rasterio():
         return None
     try:
@@ -286,7 +286,7 @@ def _geotiff(image: Path) -> Placement | None:
 
 
 def world_file(path: Path) -> Placement:
-    """What a world file says.
+    """Return what a world file says.
 
     Raises:
         DatasetError: If it is not six lines of a finite number each, or puts all pixels on a line.

@@ -131,7 +131,7 @@ def scenes_of(source: ImageLike, windows: Windows) -> tuple[list[Scene], bool]:
 
 
 def _named(source: str | Path) -> list[Path]:
-    """The files that a path stands for."""
+    """Return the files that a path stands for."""
     _refuse_address(source)
     path = files.as_path(source, ImageError)
     text = str(source)
@@ -169,7 +169,7 @@ def _is_one(source: ImageLike) -> bool:
 
 
 def _as_pixels(image: ImageLike) -> Image:
-    """The pixels of an image in memory: (height, width, 3) uint8, a Pillow image turned as it notes.
+    """Return the pixels of an image in memory: (height, width, 3) uint8, a Pillow image turned as it notes.
 
     Raises:
         ImageError: If it is no such image.

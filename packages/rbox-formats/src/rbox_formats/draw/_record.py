@@ -129,7 +129,7 @@ class _Options:
 def _drawn(
     image: ImageArray | Image.Image, record: ImageRecord, class_names: ClassNames, options: _Options, *, numbers: bool
 ) -> tuple[Image.Image, list[tuple[int, int | None]]]:
-    """The picture, and which objects belong into a legend, with their numbers."""
+    """Return the picture, and which objects belong into a legend, with their numbers."""
     picture = as_picture(image)
     scale = options.scale
     _check(picture, record, class_names, scale)
