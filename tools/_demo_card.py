@@ -84,7 +84,7 @@ def overall(truth: Sequence[ImageRecord], found: Sequence[ImageRecord], class_na
     if len(placement.iou):
         rows.append(["median error of the angle", f"{np.degrees(np.median(placement.angle_error)):.1f}°"])
         rows.append(["mean IoU of what was found", f"{placement.iou.mean():.3f}"])
-    return markdown_table(["figure", "value"], rows)
+    return markdown_table(["metric", "value"], rows)
 
 
 def by_class(
