@@ -40,10 +40,10 @@ class Numbers:
 
     Args:
         numbers: Ids of the tokens of 0, 1, ... thousandths of the side.
-        angles: Ids of those of -90, -89, ... degrees.
+        angles: Ids of the tokens of -90, -89, ... degrees.
         vocabulary: How many tokens there are.
-        number_deviation: Of a target's distribution, in thousandths.
-        angle_deviation: In degrees.
+        number_deviation: Standard deviation of a target's distribution, in thousandths of the side.
+        angle_deviation: Standard deviation of an angle's distribution, in degrees.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class AnswerHead(DenseHead):
     its upper end, by which objects are put in order.
 
     Args:
-        width: Of the features.
-        classes: How many there are.
+        width: Length of a feature vector.
+        classes: Number of classes.
         cells: Places along a side.
-        side: Of the image, px.
+        side: Side of the image in pixels.
     """
 
     def __init__(self, width: int, classes: int, cells: int, side: int) -> None:
@@ -124,12 +124,12 @@ class AnswerHead(DenseHead):
 class Pointing:
     """Shows the decoder where to look: one head of each of its last layers, at the place of the object that it writes.
 
-    Which of the image's tokens an answer is about is otherwise found out last of all: until it is, nothing else of the
-    answer can be learnt. What the attention computes is not changed.
+    Without this, the model learns last which of the image's tokens an answer is about, and until then it can learn
+    nothing else of the answer. The result of the attention is not changed.
 
     Args:
-        decoder: Of BART's kind.
-        layers: How many of its last layers are shown it.
+        decoder: A decoder of BART's kind.
+        layers: How many of the decoder's last layers are taught.
     """
 
     def __init__(self, decoder: Any, layers: int = 2) -> None:
@@ -171,8 +171,8 @@ def whereabouts(labels: Tensor, is_last: Tensor, objects: Answered, places: Tens
     Args:
         labels: (B, T) ids, negative where there is none.
         is_last: (vocabulary,) whether a token ends an object.
-        objects: The batch's.
-        places: (N,) where each has its centre.
+        objects: The objects of the batch.
+        places: (N,) the place of each object's centre.
     """
     ends = is_last[labels.clamp(min=0)] & (labels >= 0)
     number = ends.cumsum(dim=1) - ends.long()  # of objects that were finished before this token

@@ -59,14 +59,14 @@ class Plan:
     """How long each stage is, and how fast it learns.
 
     Attributes:
-        vision_steps: Of the first stage.
-        text_steps: Of the second.
+        vision_steps: Number of steps of the first stage.
+        text_steps: Number of steps of the second stage.
         batch: Scenes to a step.
         vision_rate: AdamW's learning rate of the first stage.
-        text_rate: That of the second.
-        dense_weight: Of the dense head's losses in the second stage.
-        point_weight: Of the loss of where the decoder looks.
-        seed: Of the weights and of what each step sees.
+        text_rate: AdamW's learning rate of the second stage.
+        dense_weight: Weight of the dense head's losses in the second stage.
+        point_weight: Weight of the loss of where the decoder looks.
+        seed: Seed of the first weights and of the scenes of each step.
     """
 
     vision_steps: int
@@ -135,7 +135,7 @@ class Scenes:
     """The scenes that have been drawn, in memory.
 
     Args:
-        folder: Of the chunks.
+        folder: The folder of the chunks.
         drawing: The processes that draw them.
     """
 

@@ -126,7 +126,7 @@ def check_classes(checkpoint: Mapping[str, Any], class_names: Sequence[str], *, 
     rows of the layer that tells classes apart. A checkpoint that has neither, such as a backbone's, fits all.
 
     Args:
-        checkpoint: As `read_checkpoint` gives it.
+        checkpoint: The contents of a checkpoint, from `read_checkpoint`.
         class_names: The dataset's.
         path: The checkpoint's file, for the error's text.
 

@@ -44,8 +44,8 @@ class Data:
     """The dataset of a run.
 
     Attributes:
-        root: Its folder or file.
-        format: Its format, of rbox_formats.
+        root: The dataset's folder or file.
+        format: The name of the dataset's format, in rbox_formats.
         train_split: What a model learns from, where the dataset has parts.
         val_split: What it is scored on after each epoch. None: nothing.
         left_out: Classes of the annotations whose objects count as background.

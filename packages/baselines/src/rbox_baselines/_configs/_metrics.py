@@ -62,7 +62,7 @@ def reported(evaluators: Iterable[Mapping[str, Any]]) -> list[str] | None:
     """Return the names under which evaluators report; None where one is not ours, and may report anything.
 
     Args:
-        evaluators: As in a config.
+        evaluators: The evaluators of a config, a dict each.
     """
     found: list[str] = []
     for each in evaluators:

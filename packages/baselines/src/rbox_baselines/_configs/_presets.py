@@ -14,11 +14,11 @@ class Preset:
     """A model, and how it is trained.
 
     Attributes:
-        model: Its name in MMRotate's zoo.
+        model: The model's name in MMRotate's zoo.
         format: The dataset's format, of rbox_formats; its class names are the model's.
         train_split: What it learns from.
         val_split: What it is scored on after each epoch. None: nothing.
-        image_size: To which the longer side is resized, in pixels.
+        image_size: The length to which the longer side of images is resized, in pixels.
         pad: Whether images are padded to a square of that side.
         epochs: 12 is what is called 1x.
         milestones: The epochs after which the learning rate falls to a tenth.

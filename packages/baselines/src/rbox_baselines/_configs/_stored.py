@@ -25,7 +25,7 @@ class _Room(NamedTuple):
     """Where classes of a kind may be.
 
     Attributes:
-        registries: By their names in mmengine.
+        registries: The names, in mmengine, of the registries to look into.
         modules: Those in which such classes, and no others, are defined.
     """
 

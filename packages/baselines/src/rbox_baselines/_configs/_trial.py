@@ -52,10 +52,10 @@ def trial(config: Config, *, size: int = 256, device: str = "cpu", seed: int = 0
     the image come to it.
 
     Args:
-        config: As `load_zoo` gives it.
-        size: Of the image, in pixels a side; a multiple of 32.
-        device: As torch names it.
-        seed: Of weights and image.
+        config: A config from `load_zoo`.
+        size: Side of the square image in pixels, a multiple of 32.
+        device: The device to run on, as torch names it.
+        seed: Seed of the random weights and of the image.
 
     Returns:
         What came of it. No exception of the model's is raised: it is the reason.

@@ -27,8 +27,8 @@ class Shape:
         stride: Pixels from one output to the next.
         padding: Zeros around the input.
         dilation: Pixels from one position to the next.
-        groups: Of input and output channels that belong together.
-        offset_groups: Of input channels that share offsets.
+        groups: Number of groups of input and output channels that belong together.
+        offset_groups: Number of groups of input channels that share offsets.
     """
 
     kernel: tuple[int, int]

@@ -46,12 +46,12 @@ def masked_col2im_forward(
 
     Args:
         col: The outputs.
-        mask_h_idx: (K,) their rows.
-        mask_w_idx: (K,) their columns.
-        im: Written.
-        height: Of `im`.
-        width: Of `im`.
-        channels: Of `im`.
+        mask_h_idx: (K,) rows of the outputs.
+        mask_w_idx: (K,) columns of the outputs.
+        im: (1, C, height, width), written to.
+        height: Height of `im`.
+        width: Width of `im`.
+        channels: Channels of `im`.
     """
     wanted = (channels, height, width)
     fits = tuple(im.shape[1:]) == wanted

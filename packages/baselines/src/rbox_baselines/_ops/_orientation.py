@@ -78,7 +78,7 @@ def riroi_align_rotated_forward(
         pooled_height: Bins down.
         pooled_width: Bins across.
         spatial_scale: Pixels of the features to one of the image.
-        num_samples: As `sampling_ratio` of `roi_align_rotated_forward`.
+        num_samples: Samples along each side of a bin, as `sampling_ratio` of `roi_align_rotated_forward`.
         num_orientations: A.
         clockwise: Which way angles turn on the screen; the channels' shift does not depend on it.
     """

@@ -35,7 +35,7 @@ class Grid:
         bin_size: (R, 2) height and width of a bin.
         turn: (R, 2) cosine and sine; None where upright.
         samples: (R, 2) down and across each bin, int64.
-        bins: Down and across.
+        bins: Number of bins down and across.
     """
 
     image: Tensor

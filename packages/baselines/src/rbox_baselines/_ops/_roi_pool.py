@@ -28,7 +28,8 @@ def roi_pool_forward(
         input: (N, C, H, W) features.
         rois: (R, 5) as (image, x1, y1, x2, y2), in pixels of the image. Column x2 and row y2 belong to the RoI.
         output: (R, C, pooled_height, pooled_width).
-        argmax: The same shape, whole numbers, written: y * W + x of that pixel, -1 where a bin has none.
+        argmax: (R, C, pooled_height, pooled_width) whole numbers, written to: y * W + x of the greatest pixel, -1 where
+            a bin has none.
         pooled_height: Bins down.
         pooled_width: Bins across.
         spatial_scale: Pixels of the features to one of the image.

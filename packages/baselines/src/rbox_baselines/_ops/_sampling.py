@@ -33,8 +33,8 @@ def clamped_taps(y: Tensor, x: Tensor, height: int, width: int) -> tuple[Tensor,
     Args:
         y: (...) places in pixels, 0 at the centre of the first row.
         x: (...) places in pixels, 0 at the centre of the first column.
-        height: Of the map.
-        width: Of the map.
+        height: Height of the map in pixels.
+        width: Width of the map in pixels.
 
     Returns:
         (..., 4) y * width + x of each pixel, and (..., 4) weights, all 0 outside or where a place is not a number.
@@ -78,7 +78,7 @@ def sum_bags(rows: Tensor, index: Tensor, weights: Tensor, starts: Tensor | None
     Args:
         rows: (R, C).
         index: (B, T) the rows of each bag, or (K,) of all bags after another, where `starts` is given.
-        weights: The same shape.
+        weights: The weight of each row in its sum, in the shape of `index`.
         starts: (B,) where each bag begins in `index`.
 
     Returns:

@@ -78,7 +78,7 @@ def softnms(
         scores: (N,).
         dets: (N, 5), written to: the boxes that stay, each with its new score.
         iou_threshold: From this IoU on a box loses score (methods 0 and 1).
-        sigma: Of the Gaussian (method 2).
+        sigma: Width of the Gaussian (method 2).
         min_score: A box whose score is or falls below it goes.
         method: 0 takes all of the score, 1 the share of the overlap, 2 by a Gaussian of it.
         offset: 0, or 1 where the last pixel belongs to the box.

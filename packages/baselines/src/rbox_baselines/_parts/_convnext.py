@@ -65,7 +65,7 @@ class ConvNeXt(BaseModule):
         drop_path_rate: Probability that the last block is left out in training; it grows from 0 at the first.
         layer_scale_init_value: With what a block's output is multiplied at first.
         gap_before_final_norm: Whether features are averaged over the image, which no detector does: only False.
-        init_cfg: Of mmengine.
+        init_cfg: How mmengine initialises the weights.
     """
 
     def __init__(

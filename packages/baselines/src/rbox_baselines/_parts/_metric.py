@@ -24,7 +24,7 @@ class RBoxMetric(BaseMetric):
     MMRotate's DOTAMetric starts other processes for it, and takes minutes where this one takes seconds.
 
     Args:
-        protocol: Of rbox_metrics; "voc07" is MMRotate's own.
+        protocol: The name of a protocol of rbox_metrics; "voc07" is MMRotate's own.
         iou_thresholds: At which detections count; `rbox/map` is their mean.
         only_with_images: Leaves out images whose file is not there. Otherwise they count, as in
             `rbox_metrics.evaluate_file`, and what is on them is missed.

@@ -48,10 +48,10 @@ class Detector:
 
     Attributes:
         model: The module.
-        config: What it was made of.
-        class_names: What its labels index.
+        config: The config that the model was built from.
+        class_names: The classes that the labels are indices of.
         fingerprint: Names the weights: the SHA-256 of their file.
-        device: Where it is.
+        device: The device that the model is on.
         is_stored: Whether the config came with the checkpoint, so that it may name registered classes alone.
     """
 
@@ -72,7 +72,7 @@ class Detector:
             checkpoint: The file; nothing in it is run.
             config: A preset, a config of the zoo, or a file, which may import code of yours. None: the one that the
                 checkpoint carries, which may not: it is made of the registered parts of detectors alone.
-            device: Such as "cpu" or "cuda:0". None: the GPU, where there is one.
+            device: The device to detect on, such as "cpu" or "cuda:0". None: the GPU, where there is one.
 
         Raises:
             CheckpointError: If the file is no checkpoint, does not say its classes, is of another model, or its config

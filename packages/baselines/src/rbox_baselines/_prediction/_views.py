@@ -62,8 +62,8 @@ class Views:
         """Return the windows over an image.
 
         Args:
-            width: Of the image, px.
-            height: Of the image, px.
+            width: Width of the image in pixels.
+            height: Height of the image in pixels.
             input_side: The side of the largest square that the model sees whole, px.
         """
         side = self.window

@@ -26,12 +26,12 @@ from rbox_baselines.errors import ConfigError, StackError
 
 
 class Noise(NamedTuple):
-    """A warning of the old packages that says nothing to who uses them.
+    """A warning of the old packages that is of no use to their users.
 
     Attributes:
-        message: How it begins, as a regular expression; without a colon, which ends it in a warning filter of pytest's.
-        category: Its class.
-        reason: Where it comes from, and why nothing need be done.
+        message: A regular expression of its beginning, without a colon, which would end it in pytest's warning filters.
+        category: The class of the warning.
+        reason: Where the warning comes from, and why nothing need be done.
     """
 
     message: str

@@ -30,7 +30,7 @@ def browse(
     """Draw the images of a config's training dataset as its pipeline leaves them, with their boxes.
 
     Args:
-        config: As `load_config` gives it.
+        config: A config from `load_config`.
         out: The folder for the pictures: `<image id>.png`, and `sheet.png` of the first 16.
         limit: How many images are drawn, from the first.
         seed: Seed of the pipeline's random numbers.

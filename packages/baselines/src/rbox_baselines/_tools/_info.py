@@ -31,15 +31,16 @@ class Info:
     """What was measured of a model, for one image.
 
     Attributes:
-        parameters: How many numbers it learns or has learnt.
-        trainable: How many of them change in training; stages of the backbone may be frozen.
+        parameters: Number of the model's weights.
+        trainable: Number of weights that change in training; stages of the backbone may be frozen.
         size: (width, height) of the image in pixels.
-        multiply_adds: Of convolutions, matrix products and attention, as mmdet's `get_flops.py` counts its "FLOPs".
+        multiply_adds: Number of multiply-adds in convolutions, matrix products and attention. mmdet's `get_flops.py`
+            calls them "FLOPs".
         seconds: How long each round took, from the image in memory to boxes, suppression included; rising.
-        peak_memory: In bytes, of the first round.
-        memory_kind: What that is the peak of.
-        device: Where it ran.
-        trained: Whether it had a checkpoint's weights. With random ones hardly a box is left to suppress.
+        peak_memory: The most memory used in the first round, in bytes.
+        memory_kind: What `peak_memory` was measured of: tensors on the GPU, or the growth of the process.
+        device: The device that the model ran on.
+        trained: Whether the model had a checkpoint's weights. With random ones hardly a box is left to suppress.
     """
 
     parameters: int
@@ -113,10 +114,10 @@ def measure(
 
     Args:
         config: A preset, a config of MMRotate's zoo, or a config file.
-        checkpoint: Its weights. None: random ones; nothing is fetched.
+        checkpoint: A file with the model's weights. None: random ones; nothing is fetched.
         size: (width, height) of the image in pixels. None: that to which the config resizes.
-        device: Such as "cpu" or "cuda:0". None: the GPU, where there is one.
-        rounds: How often it is timed, after two rounds to warm up.
+        device: The device to run on, such as "cpu" or "cuda:0". None: the GPU, where there is one.
+        rounds: How often the model is timed, after two rounds to warm up.
 
     Raises:
         ConfigError: If the config cannot be read, or the model does not run.

@@ -28,7 +28,7 @@ class Published:
         path: The file.
         dropped: What the checkpoint held and the file does not.
         is_average: Whether the weights are the average over training (EMA) that was validated.
-        size: Of the file, in bytes.
+        size: Size of the file in bytes.
     """
 
     path: Path

@@ -35,8 +35,8 @@ def load_results(
     Args:
         path: The pickle.
         class_names: What the labels index, to check them. None: any label is taken.
-        image_ids: For the form of 0.x: the images in the order in which they were tested. 1.x names them itself: by
-            `img_id`, and where that is a number, as of a COCO file, by the image file's name.
+        image_ids: The images in the order in which they were tested, for results of 0.x. Results of 1.x name their
+            images: by `img_id`, or, where that is a number, as from a COCO file, by the image file's name.
 
     Returns:
         A record for each image, in the order of the file, with scores.

@@ -75,7 +75,7 @@ def train(
         auto_scale_lr: Scales the learning rate with the number of images in a step, of all processes.
         tensorboard: Writes TensorBoard's files as well.
         launcher: What started the processes of a run: "pytorch" is torchrun.
-        seed: Of weights, order and augmentation. None: the config's, or 0.
+        seed: Seed of first weights, order of images and augmentation. None: the config's, or 0.
         progress: Shows progress bars on standard error.
 
     Returns:

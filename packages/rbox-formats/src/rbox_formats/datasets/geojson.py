@@ -69,7 +69,7 @@ class Placement(NamedTuple):
     """Where an image lies on the map: x = a column + b row + c, y = d column + e row + f, from its upper left corner.
 
     Attributes:
-        a: To `f`: the transform, in the order of rasterio's `Affine`.
+        a: First of the six numbers `a` to `f` of the transform, in the order of rasterio's `Affine`.
         crs: The system of coordinates, such as "EPSG:32631". None: neither the image nor its world file names one.
     """
 
@@ -91,7 +91,7 @@ class Projection(NamedTuple):
     """Where an image lies on a map of another system of coordinates than its own.
 
     Attributes:
-        placement: Its place in its own system.
+        placement: The image's place in its own system.
         crs: The other system, such as "EPSG:4326".
         path: The image, for errors.
     """
@@ -118,7 +118,7 @@ def projected(placement: Placement | None, crs: str | None, path: Path | None) -
     """Return where an image lies in the system of coordinates that is asked for.
 
     Args:
-        placement: Its place in its own system, or None where it has none.
+        placement: The image's place in its own system, or None where it has none.
         crs: The system, such as "EPSG:4326". None: its own.
         path: The image, for errors.
 

@@ -59,8 +59,8 @@ def check_geojson(paths: Sequence[Path], out: str | Path, *, crs: str | None = N
 
     Args:
         paths: The images.
-        out: As in `write_geojson`.
-        crs: As in `write_geojson`.
+        out: The file to write, as in `write_geojson`.
+        crs: The system of coordinates to write, as in `write_geojson`.
 
     Raises:
         DatasetError: As `write_geojson`; also where one of the images would be overwritten.

@@ -88,10 +88,10 @@ def draw_with_legend(
     (160, True)
 
     Args:
-        image: As in `draw_record`.
-        record: As in `draw_record`.
-        class_names: As in `draw_record`.
-        **options: As in `draw_record`.
+        image: (height, width, 3) uint8, or a Pillow image.
+        record: The objects.
+        class_names: The classes that the record's labels are indices of.
+        **options: Other arguments of `draw_record`.
 
     Returns:
         An RGB image; where there is a legend it is as much higher.
