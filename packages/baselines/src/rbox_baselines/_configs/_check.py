@@ -55,7 +55,7 @@ SKIPPED = ("clip_grad", "metainfo", "backend_args", "file_client_args")
 
 
 class _Named(NamedTuple):
-    """A class that a config names, where, and which registries may have it; none: a function of mmcv.ops."""
+    """A class that a config names, its place, and the registries that may have it; empty for a function of mmcv.ops."""
 
     place: str
     name: str

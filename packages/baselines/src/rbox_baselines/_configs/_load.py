@@ -46,8 +46,8 @@ class Data:
     Attributes:
         root: The dataset's folder or file.
         format: The name of the dataset's format, in rbox_formats.
-        train_split: What a model learns from, where the dataset has parts.
-        val_split: What it is scored on after each epoch. None: nothing.
+        train_split: The split that a model learns from. None: the dataset has no splits.
+        val_split: The split that a model is scored on after each epoch. None: no scores.
         left_out: Classes of the annotations whose objects count as background.
     """
 
@@ -70,8 +70,9 @@ def load(
 
     Args:
         name: A preset, the name of a config of MMRotate's zoo, or a config file (.py, .json, .yaml).
-        data: Takes the place of the config's own datasets; the pipelines stay. A preset needs it.
-        class_names: What the labels index. None: the format's own list; where it has none, those of the annotations.
+        data: Replaces the config's own datasets; the pipelines stay. A preset needs it.
+        class_names: The classes that the labels are indices of. None: the format's own list; where it has none, the
+            classes of the annotations.
         image_size: The longer side to which images are resized, in pixels. None: the config's own.
         options: What is set in the config last, by dotted names such as "train_dataloader.batch_size".
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Preset:
-    """A model, and how it is trained.
+    """A model and the settings that it is trained with.
 
     Attributes:
         model: The model's name in MMRotate's zoo.

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class _Room(NamedTuple):
-    """Where classes of a kind may be.
+    """The registries and modules in which classes of a kind may be.
 
     Attributes:
         registries: The names, in mmengine, of the registries to look into.

@@ -24,7 +24,7 @@ STEPS = ("build", "loss", "gradients", "predict")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
         passed: The steps that were passed.
@@ -119,7 +119,7 @@ def _steps(config: Config, size: int, device: str, seed: int) -> Iterator[tuple[
 
 
 class _TrialError(Exception):
-    """A model ran and did not give what it should."""
+    """A model ran, and its result was wrong."""
 
 
 def _check_finite(name: str, values: Tensor) -> None:

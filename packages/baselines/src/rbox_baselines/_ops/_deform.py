@@ -20,7 +20,7 @@ from rbox_baselines._ops._sampling import as_rows, padded_taps, sum_bags
 
 @dataclass(frozen=True)
 class Shape:
-    """How a convolution walks: (down, across) each but the two numbers of groups.
+    """The geometry of a convolution: each value as (down, across), except the two numbers of groups.
 
     Attributes:
         kernel: Positions.

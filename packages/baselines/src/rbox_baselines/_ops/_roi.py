@@ -49,7 +49,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of some bins, those of one bin after those of the one before.
+    """The samples of some bins, bin after bin.
 
     Attributes:
         bags: The bins, among all of the RoIs', RoI by RoI and row by row.

@@ -57,7 +57,7 @@ class _Block(nn.Module):
 
 @MODELS.register_module()
 class ConvNeXt(BaseModule):
-    """The backbone.
+    """The backbone ConvNeXt.
 
     Args:
         arch: A name in `SIZES`.

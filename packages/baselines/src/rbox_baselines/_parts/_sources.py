@@ -18,7 +18,7 @@ def read(
         format: A name in `rbox_formats.datasets.FORMATS`.
         root: The dataset's folder or file.
         split: A part of it, where it has parts.
-        class_names: What the labels index.
+        class_names: The classes that the labels are indices of.
         left_out: The other classes that its annotations have.
 
     Raises:

@@ -183,18 +183,18 @@ class Detector:
     ) -> Prediction | Iterator[Prediction] | Any:
         """Detect the objects on one image, or on many, window by window.
 
-        What several windows saw of one object, or several views of one window, is one box: that with the best score,
-        as `rbox_metrics.merge_windows` and, among the views of a window, `nms_rotated` choose it.
+        If several windows, or several views of one window, find the same object, the box with the best score is kept:
+        among windows by `rbox_metrics.merge_windows`, among the views of a window by `nms_rotated`.
 
         Args:
             images: One image: a path, a Pillow image, an array (height, width, 3) uint8, or a tensor. Or many: a
                 folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`). Files are
                 opened one after the other, when they are needed.
-            views: How images are looked at.
+            views: Windows, flips and scales. None: the defaults of `Views`.
             window: Side of the windows in pixels; 0: whole images. None: as `views` says.
             gap: Overlap of neighbouring windows in pixels. None: as `views` says.
             score_threshold: Drops predictions of a lower score. None: as `views` says.
-            batch_size: Windows at a time, across images. None: 4.
+            batch_size: How many windows are processed together, across images. None: 4.
 
         Returns:
             A `Prediction` for one image, for many an iterator over one each, in their order. An image's id is its
@@ -224,7 +224,7 @@ class Detector:
         Args:
             crops: (height, width, 3) uint8, RGB.
             flip: Detects on the mirrored images: one of `FLIPS`. The boxes are those of the images as given.
-            scale: Factor by which the images are resized before they are looked at.
+            scale: Factor on the size to which the model's config resizes images.
             score_threshold: Leaves out what scores less.
 
         Returns:

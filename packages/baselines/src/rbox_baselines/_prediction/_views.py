@@ -27,14 +27,14 @@ _GAP, _OF = 200, 1024
 
 @dataclass(frozen=True)
 class Views:
-    """How images are looked at.
+    """How images are looked at: in which windows, and how often.
 
     Attributes:
-        window: Side of the windows in pixels. None: whole images, and windows of what the model sees of those that are
-            more than twice as large. 0: whole images, whatever their size.
-        gap: Overlap of neighbouring windows in pixels. None: 200 px of windows of 1,024 px, others in proportion.
+        window: Side of the windows in pixels. 0: whole images, whatever their size. None: whole images, except that
+            images whose longer side is more than twice the model's input are cut into windows of that size.
+        gap: Overlap of neighbouring windows in pixels. None: 200 px for windows of 1,024 px, in proportion for others.
         flips: Detects on the mirrored images as well: "horizontal", "vertical", "diagonal".
-        scales: Detects on images of these sizes, relative to what the model's config says.
+        scales: Detects once for each of these factors on the size to which the model's config resizes images.
         score_threshold: Drops predictions of a lower score.
     """
 
@@ -76,11 +76,11 @@ class Views:
 
 
 class Seeing(Protocol):
-    """What looks at windows: the detector."""
+    """What `look` needs of a detector."""
 
     @property
     def class_names(self) -> ClassNames:
-        """The classes."""
+        """The classes that the detector knows."""
         ...
 
     @property

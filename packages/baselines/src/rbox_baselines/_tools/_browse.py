@@ -65,7 +65,7 @@ def browse(
 
 
 class _Stage(NamedTuple):
-    """An image (height, width, 3) uint8 in RGB, its boxes in its pixels, and what its file's name ends in."""
+    """An image (height, width, 3) uint8 in RGB, its boxes in pixels, and the end of its file's name."""
 
     pixels: np.ndarray
     record: ImageRecord

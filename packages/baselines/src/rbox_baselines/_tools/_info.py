@@ -28,7 +28,7 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Info:
-    """What was measured of a model, for one image.
+    """Measurements of a model, for one image.
 
     Attributes:
         parameters: Number of the model's weights.

@@ -28,7 +28,7 @@ _PLACES = ("step", "epoch", "iter", "time", "data_time", "memory")
 
 @dataclass(frozen=True)
 class Log:
-    """What a training has logged.
+    """The log of a training.
 
     Attributes:
         name: The run's.

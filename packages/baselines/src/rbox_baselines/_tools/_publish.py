@@ -22,7 +22,7 @@ _HASH = 8  # hex digits, as mmdet's publish_model.py and torch.hub have
 
 @dataclass(frozen=True)
 class Published:
-    """What was written.
+    """The checkpoint that `publish` wrote.
 
     Attributes:
         path: The file.

@@ -34,7 +34,7 @@ def load_results(
 
     Args:
         path: The pickle.
-        class_names: What the labels index, to check them. None: any label is taken.
+        class_names: The classes that the labels are indices of, to check the labels. None: any label is accepted.
         image_ids: The images in the order in which they were tested, for results of 0.x. Results of 1.x name their
             images: by `img_id`, or, where that is a number, as from a COCO file, by the image file's name.
 
@@ -89,7 +89,7 @@ def write_predictions(
 
     Args:
         records: The detections.
-        class_names: What their labels index.
+        class_names: The classes that the labels are indices of.
         out: The file to write.
         source: The pickle that they are of; its hash is the fingerprint.
         dataset: What they were made on, for the header.

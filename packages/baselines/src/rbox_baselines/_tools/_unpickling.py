@@ -78,7 +78,7 @@ class Array:
 
 
 class _RefusedError(Exception):
-    """The pickle asks for what is not read."""
+    """The pickle asks for something that is refused."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -93,7 +93,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Named:
-    """What a name stands for. It can be called; its attributes stay what they are."""
+    """The function that a name in a pickle stands for. It can be called; its attributes cannot be changed."""
 
     __slots__ = ("_function",)
 

@@ -57,22 +57,23 @@ def train(
 ) -> Path:
     """Train a model of MMRotate, and score it on the validation split after each epoch.
 
-    Everything that can be wrong with config, classes, checkpoint and images is looked for before the first step.
+    Config, classes, checkpoint and all images are checked before the first step.
 
     Args:
         config: A preset, a config of MMRotate's zoo, or a config file.
         work_dir: The folder for checkpoints, logs and the whole config.
-        data: The dataset, where it is not the config's own.
-        class_names: What the labels index; see `Data`.
+        data: The dataset. None: the config's own.
+        class_names: The classes that the labels are indices of. None: those of the dataset's format, or, where it
+            names none, those of the annotations.
         image_size: The longer side to which images are resized, in pixels. None: the config's own.
         options: Settings that replace the config's, by dotted names. What the config or an option says of checkpoints,
             `resume`, `load_from` and `randomness` is used, unless an argument of this function overrides it.
-        backbone: A file with the backbone's weights, or "none" for random ones. None: what the config names, which for
-            most is fetched from torchvision's site.
+        backbone: A file with the backbone's weights, or "none" for random ones. None: the weights that the config
+            names, which most configs fetch from torchvision's site.
         load_from: A checkpoint to begin with; its classes must be the dataset's.
         resume: Resume from the last checkpoint of `work_dir`; where there is none, begin from the start.
-        amp: Half precision where it is safe, on a GPU.
-        auto_scale_lr: Scales the learning rate with the number of images in a step, of all processes.
+        amp: Computes in half precision where that is safe, on a GPU.
+        auto_scale_lr: Scales the learning rate with the number of images in a step, in all processes together.
         tensorboard: Writes TensorBoard's files as well.
         launcher: What started the processes of a run: "pytorch" is torchrun.
         seed: Seed of first weights, order of images and augmentation. None: the config's, or 0.
