@@ -50,10 +50,10 @@ def save_model(folder: Path, class_names: ClassNames, codec: Codec, *, seed: int
     """Write the model with the weights that it begins with, and its processor.
 
     Args:
-        folder: Where to.
+        folder: The folder to write to.
         class_names: The classes that are one token each.
         codec: "plain", whose numbers are one token each.
-        seed: Of the weights.
+        seed: Seed of the random weights.
     """
     from transformers import BartConfig, Florence2Config, Florence2ForConditionalGeneration, Florence2Processor
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
@@ -108,9 +108,9 @@ def waves(count: int, width: int, period: float, most: int) -> torch.Tensor:
     """Return rows (count, width), of about unit variance, of waves along random directions.
 
     Args:
-        count: Of the rows: the values 0, 1, ...
-        width: Of a row.
-        period: Of the longest wave, in values.
+        count: Number of rows, one for each of the values 0, 1, ...
+        width: Length of a row.
+        period: Period of the longest wave, in values.
         most: How many waves the shortest has within that; their height falls with the root of their number.
     """
     places = torch.arange(count, dtype=torch.float32)[:, None] * (2 * math.pi / period)

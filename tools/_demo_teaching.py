@@ -16,7 +16,7 @@ from lmm_detector._training._dense_head import DenseHead, Objects, cells_of
 from torch import Tensor, nn
 from torch.nn import functional
 
-RANKS = 8  # places in the answer that are told apart; later objects count as the last
+RANKS = 8  # places in the answer with a number of their own; later objects count as the last of them
 
 
 @dataclass(frozen=True)
@@ -30,20 +30,20 @@ class Answered(Objects):
     ranks: Tensor
 
     def places(self, cells: int, side: int) -> Tensor:
-        """The number (N,) of each object's place, row by row."""
+        """Return the number (N,) of each object's place, row by row."""
         column, row = cells_of(self.boxes, cells, side).T
         return row * cells + column
 
 
 class Numbers:
-    """The tokens of the codec "plain" in which a number with the sign behind it is one token, and their soft targets.
+    """The tokens of the codec "plain", in which a number and the sign after it are one token, and their soft targets.
 
     Args:
         numbers: Ids of the tokens of 0, 1, ... thousandths of the side.
-        angles: Ids of those of -90, -89, ... degrees.
+        angles: Ids of the tokens of -90, -89, ... degrees.
         vocabulary: How many tokens there are.
-        number_deviation: Of a target's distribution, in thousandths.
-        angle_deviation: In degrees.
+        number_deviation: Standard deviation of a target's distribution, in thousandths of the side.
+        angle_deviation: Standard deviation of an angle's distribution, in degrees.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class Numbers:
         self.soft = SoftTargets([Axis(numbers, number_deviation), Axis(angles, angle_deviation, is_circle=True)])
 
     def tokens_of(self, boxes: Tensor, side: int) -> Tensor:
-        """The tokens (N, 5) of boxes' numbers, as the codec "plain" writes them."""
+        """Return the tokens (N, 5) of boxes' numbers, as the codec "plain" writes them."""
         degrees = (boxes[:, 4] * (180 / math.pi)).round().long() + 90
         return torch.cat([self.token_of(boxes[:, :4] / side), self.angles[degrees % len(self.angles)][:, None]], dim=1)
 
     def token_of(self, shares: Tensor) -> Tensor:
-        """The tokens of shares of the side, of the same shape."""
+        """Return the tokens of numbers, given as shares of the image's side, in the same shape."""
         return self.numbers[(shares * 1000).round().clamp(0, len(self.numbers) - 1).long()]
 
     def loss(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """The mean cross entropy of the targets (N,), of logits (N, vocabulary)."""
+        """Return the mean cross entropy of the targets (N,), of logits (N, vocabulary)."""
         return self.soft.cross_entropy(logits.float(), targets) / max(1, len(targets))
 
 
@@ -80,10 +80,10 @@ class AnswerHead(DenseHead):
     its upper end, by which objects are put in order.
 
     Args:
-        width: Of the features.
-        classes: How many there are.
+        width: Length of a feature vector.
+        classes: Number of classes.
         cells: Places along a side.
-        side: Of the image, px.
+        side: Side of the image in pixels.
     """
 
     def __init__(self, width: int, classes: int, cells: int, side: int) -> None:
@@ -92,7 +92,7 @@ class AnswerHead(DenseHead):
         self.ranks, self.numbers = nn.Linear(width, RANKS), nn.Linear(width, 6 * width)
 
     def losses(self, features: Tensor, objects: Answered, numbers: Numbers, table: Tensor) -> dict[str, Tensor]:
-        """The losses by what they are of, of features (B, P, width)."""
+        """Return the losses for features (B, P, width), by name."""
         losses = self.loss(features.unflatten(1, (self.cells, self.cells)), objects, self.side)
         if not len(objects):
             return {"there": losses["there"]}
@@ -107,7 +107,7 @@ class AnswerHead(DenseHead):
         return losses
 
     def detect(self, features: Tensor, threshold: float = 0.4) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Of each image the boxes (N, 5), labels (N,) and scores (N,), the highest first, of features (B, P, width)."""
+        """Return each image's boxes (N, 5), labels (N,), scores (N,), highest first, of features (B, P, width)."""
         there, classes, boxes = self(features)
         cell, found = self.side / self.cells, []
         for scores, kinds, values in zip(torch.sigmoid(there), classes, boxes, strict=True):
@@ -124,12 +124,12 @@ class AnswerHead(DenseHead):
 class Pointing:
     """Shows the decoder where to look: one head of each of its last layers, at the place of the object that it writes.
 
-    Which of the image's tokens an answer is about is otherwise found out last of all: until it is, nothing else of the
-    answer can be learnt. What the attention computes is not changed.
+    Without this, the model learns last which of the image's tokens an answer is about, and until then it can learn
+    nothing else of the answer. The result of the attention is not changed.
 
     Args:
-        decoder: Of BART's kind.
-        layers: How many of its last layers are shown it.
+        decoder: A decoder of BART's kind.
+        layers: How many of the decoder's last layers are taught.
     """
 
     def __init__(self, decoder: Any, layers: int = 2) -> None:
@@ -149,7 +149,7 @@ class Pointing:
             hook.remove()
 
     def loss(self, where: Tensor) -> Tensor:
-        """The mean cross-entropy of the first head's attention.
+        """Return the mean cross-entropy of the first head's attention.
 
         Args:
             where: (B, T) the encoder's token that each of the answer's is about, negative where it is about none.
@@ -166,13 +166,13 @@ class Pointing:
 
 
 def whereabouts(labels: Tensor, is_last: Tensor, objects: Answered, places: Tensor) -> Tensor:
-    """Which object's place each token of the answers is about: (B, T), -1 behind the last object.
+    """Return the place of the object that each token of the answers is about: (B, T), -1 after the last object.
 
     Args:
         labels: (B, T) ids, negative where there is none.
         is_last: (vocabulary,) whether a token ends an object.
-        objects: The batch's.
-        places: (N,) where each has its centre.
+        objects: The objects of the batch.
+        places: (N,) the place of each object's centre.
     """
     ends = is_last[labels.clamp(min=0)] & (labels >= 0)
     number = ends.cumsum(dim=1) - ends.long()  # of objects that were finished before this token
@@ -182,7 +182,7 @@ def whereabouts(labels: Tensor, is_last: Tensor, objects: Answered, places: Tens
 
 
 def encoded(model: Any, inputs: dict[str, Any]) -> Tensor:
-    """What the text model's encoder makes of image and prompt: (B, tokens, width); the image's come first."""
+    """Return what the text model's encoder makes of image and prompt: (B, tokens, width); the image's come first."""
     inner = model.model
     rows = inner.get_input_embeddings()(inputs["input_ids"])
     image = inner.get_image_features(inputs["pixel_values"]).pooler_output.to(rows.dtype)

@@ -93,8 +93,8 @@ class Row(NamedTuple):
         format: The codec, and the options that change the numbers.
         input: The size at which a model sees the image, in formats where that matters.
         against: What the decoded box is compared with: the "object", or the "upright box" around it.
-        width: Of the image.
-        height: Of the image.
+        width: Width of the image in pixels.
+        height: Height of the image in pixels.
         smallest: IoU, by object size.
         median: IoU, by object size.
     """
@@ -222,7 +222,7 @@ class Group(NamedTuple):
     """Formats whose numbers are the same.
 
     Attributes:
-        label: Their names.
+        label: The formats' names.
         rows: The numbers of one of them, by image size.
     """
 

@@ -1,4 +1,4 @@
-"""Writes docs/baselines-zoo.md: each model of MMRotate's zoo tried once, on random weights and one image.
+"""Write docs/baselines-zoo.md: each model of MMRotate's zoo tried once, on random weights and one image.
 
 python tools/baselines_zoo.py            # tries the models not yet in docs/baselines-zoo/*.json; writes the page
 python tools/baselines_zoo.py --anew     # tries all of them (a quarter of an hour on 2 cores)
@@ -7,7 +7,7 @@ python tools/baselines_zoo.py --check    # exit code 1 and the differences, wher
 The results are kept after each model: a stopped run is resumed. Where mmcv is compiled, as for
 packages/rbox-metrics/tests/data/peers.py, the same command tries the models with mmcv's own operators, and keeps that
 in a file of its own: the page then shows the losses of both.
-"""
+"""  # words: anew
 
 from __future__ import annotations
 

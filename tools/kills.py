@@ -230,7 +230,7 @@ CONTENTS: dict[str, Callable[[Path], bytes]] = {
 @click.option("--seed", default=0, show_default=True, help="Of the instants.")
 @click.option("--scenes", type=click.IntRange(min=1), help="That a command works on. [default: each its own number]")
 def main(commands: tuple[str, ...], count: int, seed: int, scenes: int | None) -> None:
-    """Kills COMMANDS, or all, and says what did not come out as without a kill; the exit code is then 1."""
+    """Kill COMMANDS, or all, and say what did not come out as without a kill; the exit code is then 1."""
     failed = 0
     for name in commands or COMMANDS:
         key, own = COMMANDS[name]

@@ -11,9 +11,9 @@ It draws scenes of `rbox_formats.synthetic.VARIED`, and teaches in two stages:
 Then it is scored on 500 scenes that neither stage has seen, and `model/` is written: a detector for
 `Detector.from_pretrained`, in half precision, with its card. `log.jsonl` has a line for each evaluation on the way.
 
-It can be stopped at any instant, and goes on when the command is given again, with more or fewer steps if wanted: each
+It can be stopped at any instant, and resumes when the command is given again, with more or fewer steps if wanted: each
 step's scenes are drawn from the seed and its number, and the learning rate is a function of step and steps.
-`--finish` writes `model/` from the newest checkpoint as it is.
+`--finish` writes `model/` from the newest checkpoint, without further training.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from safetensors.torch import load_file, save_file
 
 LOOK = synthetic.VARIED
 CHUNK = 500  # scenes in a file
-FIRST_TRAIN, FIRST_HELD_OUT, FIRST_TEST = 0, 10_000_000, 20_000_000  # seeds; those of training go on as far as asked
+FIRST_TRAIN, FIRST_HELD_OUT, FIRST_TEST = 0, 10_000_000, 20_000_000  # the first seed of each
 HELD_OUT, TEST = 200, 500
 _TIMED = 20  # scenes
 CODEC = codecs.get("plain")
@@ -59,14 +59,14 @@ class Plan:
     """How long each stage is, and how fast it learns.
 
     Attributes:
-        vision_steps: Of the first stage.
-        text_steps: Of the second.
+        vision_steps: Number of steps of the first stage.
+        text_steps: Number of steps of the second stage.
         batch: Scenes to a step.
         vision_rate: AdamW's learning rate of the first stage.
-        text_rate: That of the second.
-        dense_weight: Of the dense head's losses in the second stage.
-        point_weight: Of the loss of where the decoder looks.
-        seed: Of the weights and of what each step sees.
+        text_rate: AdamW's learning rate of the second stage.
+        dense_weight: Weight of the dense head's losses in the second stage.
+        point_weight: Weight of the loss of where the decoder looks.
+        seed: Seed of the first weights and of the scenes of each step.
     """
 
     vision_steps: int
@@ -84,7 +84,7 @@ class Plan:
         return self.vision_steps + self.text_steps
 
     def rate(self, step: int) -> float:
-        """The learning rate: it rises over a few steps, stays, and falls over the last third of a stage."""
+        """Return the learning rate: it rises over a few steps, stays, and falls over the last third of a stage."""
         if step < self.vision_steps:
             done, count, top, least = step, self.vision_steps, self.vision_rate, 0.3
         else:
@@ -93,7 +93,7 @@ class Plan:
         return top * min(1.0, (done + 1) / 150) * (least + (1 - least) * falling)
 
     def averaging(self, step: int) -> float:
-        """How much of the averaged weights stays in a step."""
+        """Return the share of the old averaged weights that a step keeps."""
         done = step if step < self.vision_steps else step - self.vision_steps
         return min(0.998, (1 + done) / (20 + done))
 
@@ -102,7 +102,7 @@ class Plan:
 
 
 def draw_chunk(path: Path, first: int) -> None:
-    """Draws `CHUNK` scenes into a file."""
+    """Draw `CHUNK` scenes into a file."""
     pixels, boxes, labels, counts = [], [], [], []
     for seed in range(first, first + CHUNK):
         image, record = synthetic.scene(seed, LOOK)
@@ -120,7 +120,7 @@ def draw_chunk(path: Path, first: int) -> None:
 
 
 def draw_chunks(folder: Path, numbers: list[int]) -> None:
-    """Draws the chunks that are missing, until the process that asked for them is gone."""
+    """Draw the chunks that are missing, until the process that asked for them is gone."""
     asked_by = os.getppid()
     os.nice(1)  # training goes first
     for number in numbers:
@@ -135,7 +135,7 @@ class Scenes:
     """The scenes that have been drawn, in memory.
 
     Args:
-        folder: Of the chunks.
+        folder: The folder of the chunks.
         drawing: The processes that draw them.
     """
 
@@ -144,7 +144,7 @@ class Scenes:
         self.chunks: list[tuple[np.ndarray, list[ImageRecord]]] = []
 
     def require(self, count: int) -> None:
-        """Takes the first chunks, and waits for those that are not there yet."""
+        """Take the first chunks, and wait for those that are not there yet."""
         while len(self.chunks) < count:
             path = self.folder / f"{len(self.chunks):05d}.npz"
             while not path.is_file():
@@ -161,7 +161,7 @@ class Scenes:
                 self.chunks.append((found["pixels"], records))
 
     def draw(self, rng: np.random.Generator, limit: int) -> tuple[np.ndarray, ImageRecord]:
-        """One of the first `limit` chunks' scenes, in one of the eight symmetries of the square."""
+        """Return one of the first `limit` chunks' scenes, in one of the eight symmetries of the square."""
         pixels, records = self.chunks[rng.integers(limit)]
         number = rng.integers(CHUNK)
         change = Change(flip="horizontal" if rng.random() < 0.5 else None, turns=int(rng.integers(4)))
@@ -169,7 +169,7 @@ class Scenes:
 
 
 def seen_scenes(first: int, count: int) -> list[tuple[np.ndarray, ImageRecord]]:
-    """Scenes to be scored on, named as `Detector.predict` names images in memory."""
+    """Draw scenes to be scored on, named as `Detector.predict` names images in memory."""
     found = []
     for number in range(count):
         image, record = synthetic.scene(first + number, LOOK)
@@ -194,7 +194,7 @@ class Learner:
 
     @classmethod
     def begin(cls, start: Path, spec: DetectorSpec, seed: int) -> Learner:
-        """A learner that has learnt nothing yet."""
+        """Return a learner that has learnt nothing yet."""
         family = _families.load(str(start))
         model, tokenizer = family.model, family.tokenizer
         table = model.get_input_embeddings().weight
@@ -213,12 +213,12 @@ class Learner:
         return learner
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """The parameters of model and head by name."""
+        """Return the parameters of model and head by name."""
         modules = (("model", self.family.model), ("head", self.head))
         return {f"{name}.{own}": value for name, module in modules for own, value in module.named_parameters()}
 
     def save(self, path: Path) -> None:
-        """Writes a checkpoint, whole or not at all."""
+        """Write a checkpoint, whole or not at all."""
         state = {
             "step": self.step,
             "weights": {name: value.detach() for name, value in self.weights().items()},
@@ -229,7 +229,7 @@ class Learner:
             torch.save(state, temporary)
 
     def resume(self, path: Path) -> None:
-        """Takes a checkpoint."""
+        """Load the state that a checkpoint holds."""
         state = torch.load(path, weights_only=True)
         own = self.weights()
         with torch.no_grad():
@@ -241,7 +241,7 @@ class Learner:
 
     @contextmanager
     def at_their_average(self) -> Iterator[None]:
-        """The model as it is with averaged weights, not in training."""
+        """Put the averaged weights into the model, in evaluation mode, and restore its own weights at the end."""
         kept = {name: value.detach().clone() for name, value in self.weights().items()}
         modules = (self.family.model, self.head)
         self._put(self.averaged)
@@ -260,7 +260,7 @@ class Learner:
                 parameter.copy_(values[name])
 
     def losses(self, scenes: list[tuple[np.ndarray, ImageRecord]], *, with_text: bool) -> dict[str, torch.Tensor]:
-        """What is to become small, by name."""
+        """Return the losses on scenes, by name."""
         spec, model = self.spec, self.family.model
         samples, image, ranks = [], [], []
         for number, (pixels, record) in enumerate(scenes):
@@ -293,7 +293,7 @@ class Learner:
         return losses | {"point": point, "text": self.numbers.loss(logits, labels[kept])}
 
     def learn(self, scenes: list[tuple[np.ndarray, ImageRecord]], plan: Plan) -> dict[str, float]:
-        """One step."""
+        """Update the weights once, and return the losses."""
         with_text = self.step >= plan.vision_steps
         for group in self.optimiser.param_groups:
             group["lr"] = plan.rate(self.step)
@@ -316,7 +316,7 @@ class Learner:
         return {name: float(value.detach()) for name, value in losses.items()}
 
     def detect_densely(self, scenes: list[tuple[np.ndarray, ImageRecord]]) -> list[ImageRecord]:
-        """What the dense head finds."""
+        """Return the boxes that the dense head finds."""
         found = []
         for at in range(0, len(scenes), 50):
             part = scenes[at : at + 50]
@@ -331,7 +331,7 @@ class Learner:
         return found
 
     def detect(self, scenes: list[tuple[np.ndarray, ImageRecord]], scores: str = "none") -> list[Any]:
-        """What the texts hold, by the ordinary way of prediction."""
+        """Predict as a user does, by the texts."""
         detector = Detector(self.family, self.spec, CODEC, fingerprint=f"step {self.step}")
         generation = Generation(batch_size=50, max_new_tokens=LONGEST, scores=scores, first_tokens=0)
         return list(detector.predict([pixels for pixels, _ in scenes], generation))
@@ -354,11 +354,11 @@ class Learner:
 @click.option("--threads", default=1, show_default=True, help="Of PyTorch: more of them wait for each other.")
 @click.option("--eval-every", default=400, show_default=True, help="Steps between evaluations.")
 @click.option("--save-every", default=50, show_default=True, help="Steps between checkpoints.")
-@click.option("--seed", default=0, show_default=True, help="Of weights and steps.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the first weights and of the scenes of each step.")
 @click.option(
-    "--stop-after", type=float, default=None, help="Minutes; the command goes on from there when given again."
+    "--stop-after", type=float, default=None, help="Minutes after which training stops; the same command resumes it."
 )
-@click.option("--finish", is_flag=True, help="Write the detector from the newest checkpoint as it is.")
+@click.option("--finish", is_flag=True, help="Write the detector from the newest checkpoint, without further training.")
 def main(
     out: Path,
     scenes: int,
@@ -396,7 +396,7 @@ def fit(
     save_every: int,
     stop_after: float | None,
 ) -> None:
-    """Goes on to the last step."""
+    """Train from the newest checkpoint to the last step."""
     folder = out / "scenes"
     folder.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
@@ -441,7 +441,7 @@ def fit(
 
 
 def measured(learner: Learner, held_out: list[tuple[np.ndarray, ImageRecord]], *, with_text: bool) -> dict[str, Any]:
-    """How well the averaged weights do on scenes that they have not seen."""
+    """Score the averaged weights on scenes that they have not seen."""
     with learner.at_their_average():
         with torch.inference_mode():
             found = [learner.losses(held_out[at : at + 50], with_text=with_text) for at in range(0, len(held_out), 50)]
@@ -458,7 +458,7 @@ def measured(learner: Learner, held_out: list[tuple[np.ndarray, ImageRecord]], *
 
 
 def export(out: Path, learner: Learner, plan: Plan) -> Path:
-    """Writes the detector, scores it as anyone would load it, and puts its card beside it."""
+    """Write the detector, score it loaded as a user would load it, and put its card beside it."""
     folder = out / "model"
     with learner.at_their_average():
         model = learner.family.model.half()

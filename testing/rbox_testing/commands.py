@@ -136,7 +136,7 @@ def make_inputs(folder: Path, kinds: Sequence[str] = ("data",), *, scenes: int =
     """Write the inputs of commands.
 
     Args:
-        folder: Where to, which the commands know as `in`.
+        folder: The folder to write to, which the commands know as `in`.
         kinds: What they need: "data", with "lmm" a tiny model and a detector, with "baselines" a small checkpoint.
         scenes: How many in the validation split; twice as many in the other.
 

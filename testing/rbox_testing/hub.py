@@ -21,10 +21,10 @@ class Hub:
     """The repositories of a hub.
 
     Attributes:
-        files: By the name of a repository, its files by their paths.
-        private: Which of them not everybody may see.
+        files: The files of each repository by their paths, by the repository's name.
+        private: The names of the repositories that not everybody may see.
         asked: Every request: its method and path.
-        address: Where it is.
+        address: The URL of the hub.
     """
 
     def __init__(self) -> None:

@@ -38,12 +38,12 @@ def save_tiny(
 
     Args:
         model_type: One of `lmm_detector._families.FAMILIES`.
-        folder: Where to.
+        folder: The folder to write to.
         class_names: The names that its tokenizer learns.
         codec: The codec whose prompt, and names of classes, its tokenizer learns; its added tokens are not there, but
             in Florence-2's and PaliGemma's.
         tied: Whether the output head is the table of embeddings.
-        seed: Of the weights.
+        seed: Seed of the random weights.
 
     Returns:
         The folder.

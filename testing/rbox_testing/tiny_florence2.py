@@ -27,12 +27,12 @@ def save_tiny_florence2(
     """Write a tiny, randomly initialised Florence-2 with its processor.
 
     Args:
-        folder: Where to.
+        folder: The folder to write to.
         class_names: The names that its tokenizer learns.
         codec: The codec whose tokens and prompt its tokenizer holds.
         image_size: Side of the square that images are resized to, in pixels, a multiple of 32.
         max_tokens: The longest prompt with image, and the longest answer.
-        seed: Of the weights.
+        seed: Seed of the random weights.
 
     Returns:
         The folder.

@@ -42,7 +42,7 @@ _BOX = 5  # numbers for a box, with its angle; also where a layer of its own cla
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Reads a checkpoint onto the CPU: tensors, arrays and plain values alone.
+    """Read a checkpoint onto the CPU: tensors, arrays and plain values alone.
 
     Args:
         path: A file of mmengine's Runner, of mmcv's (MMRotate 0.x), a published one, or one of bare weights.
@@ -53,7 +53,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
     Raises:
         CheckpointError: If there is no such file, it is no checkpoint, or it asks for anything but tensors, arrays and
-            plain values: the name that it asks for is told, and nothing of it is run.
+            plain values. The message names what it asks for; none of it is run.
     """
     import torch
 
@@ -81,7 +81,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def class_names_of(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The classes that a checkpoint names, in the order of its labels, or None.
+    """Return the classes that a checkpoint names, in the order of its labels, or None.
 
     mmengine has them in `meta["dataset_meta"]["classes"]` (once "CLASSES"), mmcv in `meta["CLASSES"]`.
     """
@@ -98,7 +98,7 @@ def class_names_of(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def number_of_classes(weights: Mapping[str, Any]) -> tuple[str, int] | None:
-    """The layer of some weights that tells classes apart, and how many it knows; None where no such layer is known."""
+    """Return the layer that classifies, and its number of classes, from weights; None where no such layer is known."""
     for name in weights:
         parts = name.split(".")
         if parts[-1] != "weight":
@@ -120,13 +120,13 @@ def number_of_classes(weights: Mapping[str, Any]) -> tuple[str, int] | None:
 
 
 def check_classes(checkpoint: Mapping[str, Any], class_names: Sequence[str], *, path: str | Path | None = None) -> None:
-    """Makes sure that a checkpoint is of a dataset's classes, in their order.
+    """Make sure that a checkpoint is of a dataset's classes, in their order.
 
     The names that it has are compared, without regard to case, '-' and '_'; where it has none, their number, by the
     rows of the layer that tells classes apart. A checkpoint that has neither, such as a backbone's, fits all.
 
     Args:
-        checkpoint: As `read_checkpoint` gives it.
+        checkpoint: The contents of a checkpoint, from `read_checkpoint`.
         class_names: The dataset's.
         path: The checkpoint's file, for the error's text.
 

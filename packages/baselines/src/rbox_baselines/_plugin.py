@@ -22,7 +22,7 @@ def load_detector(path: str | Path, *, device: str | None = None) -> Detector:
 
     Args:
         path: The file.
-        device: Such as "cpu" or "cuda:0". None: the GPU, where there is one.
+        device: The device to detect on, such as "cpu" or "cuda:0". None: the GPU, where there is one.
     """
     from rbox_baselines._prediction._detector import Detector
 

@@ -277,7 +277,7 @@ def test_what_parts_make_of_their_settings_is_not_imported_either(
     config = config_from_text(read_checkpoint(checkpoint)["meta"]["cfg"])
     config.model.neck = {"type": "Smuggler", "norm": norm}
     path = changed(checkpoint, tmp_path / "changed.pth", meta=lambda meta: meta.update(cfg=config.pretty_text))
-    with pytest.raises(ConfigError, match="expected a config of which a model can be made, got"):
+    with pytest.raises(ConfigError, match="expected a config from which a model can be built, got"):
         Detector.from_checkpoint(path)
     assert [path.name for path in tmp_path.iterdir()] == ["changed.pth"]
 

@@ -1,4 +1,4 @@
-"""Whether every class that a config names is there, told before anything is built."""
+"""Check that every class that a config names exists, before anything is built."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SKIPPED = ("clip_grad", "metainfo", "backend_args", "file_client_args")
 
 
 class _Named(NamedTuple):
-    """A class that a config names, where, and which registries may have it; none: a function of mmcv.ops."""
+    """A class that a config names, its place, and the registries that may have it; empty for a function of mmcv.ops."""
 
     place: str
     name: str
@@ -63,7 +63,7 @@ class _Named(NamedTuple):
 
 
 def check_types(config: Config, *, is_stored: bool = False) -> None:
-    """Looks up every class that a config names for model, data, scores, optimiser and hooks; nothing is built.
+    """Look up every class that a config names for model, data, scores, optimiser and hooks; nothing is built.
 
     `enable_mmcv_ops` comes first. Loops (`train_cfg` and its like) are mmengine's own.
 
@@ -128,7 +128,7 @@ def _has(root: Registry, name: str) -> bool:
 
 
 def _names(root: Registry) -> Iterator[str]:
-    """What a registry and those below it have, named as in a config of the default scope."""
+    """Return the contents of a registry and those below it, named as in a config of the default scope."""
     with root.switch_scope_and_registry(None) as own:
         for registry in (root, *root.children.values()):
             prefix = "" if registry in (root, own) else f"{registry.scope}."

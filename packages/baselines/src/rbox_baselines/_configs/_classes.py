@@ -10,7 +10,7 @@ _LABELS = ("square_classes", "rotation_agnostic_classes", "rect_obj_labels")
 
 
 def set_num_classes(model: Any, count: int) -> None:
-    """Sets the number of classes of every head of a model's config."""
+    """Set the number of classes of every head of a model's config."""
     if isinstance(model, Mapping):
         for name, value in model.items():
             if name == "num_classes":
@@ -23,7 +23,7 @@ def set_num_classes(model: Any, count: int) -> None:
 
 
 def relabel(settings: Any, before: Sequence[str] | None, after: Sequence[str]) -> None:
-    """Leads lists of labels to other classes, by their names; classes that are no longer there are left out.
+    """Renumber lists of labels for other classes, by the classes' names; labels of classes that are gone are left out.
 
     Args:
         settings: A config, or a part of it.

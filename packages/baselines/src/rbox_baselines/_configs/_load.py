@@ -44,10 +44,10 @@ class Data:
     """The dataset of a run.
 
     Attributes:
-        root: Its folder or file.
-        format: Its format, of rbox_formats.
-        train_split: What a model learns from, where the dataset has parts.
-        val_split: What it is scored on after each epoch. None: nothing.
+        root: The dataset's folder or file.
+        format: The name of the dataset's format, in rbox_formats.
+        train_split: The split that a model learns from. None: the dataset has no splits.
+        val_split: The split that a model is scored on after each epoch. None: no scores.
         left_out: Classes of the annotations whose objects count as background.
     """
 
@@ -66,12 +66,13 @@ def load(
     image_size: int | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Config:
-    """Reads a config, and makes it ready for these data.
+    """Read a config, and make it ready for these data.
 
     Args:
         name: A preset, the name of a config of MMRotate's zoo, or a config file (.py, .json, .yaml).
-        data: Takes the place of the config's own datasets; the pipelines stay. A preset needs it.
-        class_names: What the labels index. None: the format's own list; where it has none, those of the annotations.
+        data: Replaces the config's own datasets; the pipelines stay. A preset needs it.
+        class_names: The classes that the labels are indices of. None: the format's own list; where it has none, the
+            classes of the annotations.
         image_size: The longer side to which images are resized, in pixels. None: the config's own.
         options: What is set in the config last, by dotted names such as "train_dataloader.batch_size".
 
@@ -98,7 +99,7 @@ def load(
 
 
 def load_model(name: str | Path) -> Config:
-    """As `load`, for a model that is not trained: a preset needs no data, and has the classes of its format.
+    """Read a config for a model that is not trained. A preset needs no data then, and has its format's classes.
 
     Raises:
         ConfigError: If there is no such config, or it cannot be read.
@@ -113,7 +114,7 @@ def load_model(name: str | Path) -> Config:
 
 
 def ready(config: Config) -> Config:
-    """A config whose parts mmengine's registries know."""
+    """Return a config whose parts mmengine's registries know."""
     set_up()
     config.default_scope = "mmrotate"
     if config.get("train_dataloader"):  # what its learning rate is for, on one device: `--auto-scale-lr`
@@ -129,7 +130,7 @@ def ready(config: Config) -> Config:
 
 
 def set_up() -> None:
-    """Makes mmcv's operators, and the classes of MMRotate and ours, known. Doing it again changes nothing."""
+    """Make mmcv's operators, and the classes of MMRotate and ours, known. Doing it again changes nothing."""
     from mmengine.registry import init_default_scope
 
     from rbox_baselines._parts import register
@@ -141,7 +142,7 @@ def set_up() -> None:
 
 
 def class_names_of(config: Config) -> tuple[str, ...] | None:
-    """The classes that a config's own datasets are made with; None where only opening them would tell."""
+    """Return the classes that a config's own datasets are made with; None where only the opened datasets have them."""
     dataset = innermost((config.get("train_dataloader") or {}).get("dataset", {}))
     classes = dict(dataset.get("metainfo") or {}).get("classes")
     if classes is None:
@@ -153,7 +154,7 @@ def class_names_of(config: Config) -> tuple[str, ...] | None:
 
 
 def _read(name: str | Path) -> Config:
-    """A preset, a config of the zoo, or a file."""
+    """Read the config that a name stands for: a preset, a config of the zoo, or a file."""
     from mmengine.config import Config
 
     from rbox_baselines._configs import _zoo
@@ -187,7 +188,7 @@ def _unknown(name: str, known: Sequence[str]) -> ConfigError:
 
 
 def _apply_preset(config: Config, preset: Preset) -> None:
-    """Image size, padding and schedule."""
+    """Set a config's image size, padding and schedule."""
     resize(config, preset.image_size, pad=preset.pad)
     config.train_cfg.max_epochs = preset.epochs
     for scheduler in config.param_scheduler:
@@ -209,7 +210,7 @@ def _class_names(data: Data, class_names: Sequence[str] | None) -> tuple[str, ..
 
 
 def _set_data(config: Config, data: Data, class_names: tuple[str, ...]) -> None:
-    """Puts the dataset in the place of the config's own, for so many classes."""
+    """Replace the config's own dataset, and fit the model's heads and the pipelines to its classes."""
     before = class_names_of(config)
     read_quads(config)
     splits = {"train": data.train_split, "val": data.val_split, "test": data.val_split}

@@ -1,4 +1,4 @@
-"""The metric that scores a model while it is trained, in the place of the config's own, whose names it serves too."""
+"""The metric that scores a model during training. It replaces the config's own, and reports under their names too."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 
 
 def replace_evaluators(config: Config) -> None:
-    """Put our metric in the place of the config's own; it reports under their names as well.
+    """Replace the config's own metrics by ours, which reports under their names as well.
 
-    MMRotate's DOTAMetric takes minutes where ours takes seconds, and its figures differ from those of `evaluate`.
+    MMRotate's DOTAMetric takes minutes where ours takes seconds, and its mAP differs from that of `evaluate`.
     """
     for kind in ("val", "test"):
         if config.get(f"{kind}_dataloader") is not None:
@@ -62,7 +62,7 @@ def reported(evaluators: Iterable[Mapping[str, Any]]) -> list[str] | None:
     """Return the names under which evaluators report; None where one is not ours, and may report anything.
 
     Args:
-        evaluators: As in a config.
+        evaluators: The evaluators of a config, a dict each.
     """
     found: list[str] = []
     for each in evaluators:
@@ -77,14 +77,14 @@ def reported(evaluators: Iterable[Mapping[str, Any]]) -> list[str] | None:
 
 
 def _listed(evaluators: Any) -> list[Mapping[str, Any]]:
-    """One or many evaluators as a list."""
+    """Return one or many evaluators as a list."""
     if evaluators is None:
         return []
     return list(evaluators) if isinstance(evaluators, Sequence) else [evaluators]
 
 
 def _served(evaluator: Mapping[str, Any]) -> dict[str, Any] | None:
-    """How a metric of MMRotate is computed by rbox_metrics, and which of our numbers has which of its names.
+    """Return how rbox_metrics computes a metric of MMRotate, and which of our numbers is reported under which name.
 
     MMRotate's `DOTAMetric` has "dota/mAP" and "dota/AP50", its `RotatedCocoMetric` "r_coco/bbox_mAP", "_50" and "_75".
     """

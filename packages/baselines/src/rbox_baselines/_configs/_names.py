@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
-    """A sentence with the known names that are nearest to an unknown one; empty where none is near.
+    """Return a sentence with the known names that are nearest to an unknown one; empty where none is near.
 
     Packages in front of a name, up to a dot, do not count.
 

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 # Transforms with sizes of their own, which `resize` does not know how to change.
 _SIZED = ("RandomResize", "RandomChoiceResize", "RandomCrop", "CachedMosaic", "CachedMixUp", "Mosaic", "MixUp")
 
-# mmcv's names for pixels in colour, turned by OpenCV or as they are stored; all are turned here.
+# mmcv's names for pixels in colour: turned by OpenCV as the file notes, or not turned. Here both are turned.
 _COLOUR = ("color", "color_ignore_orientation")
 
 
 def pipelines(config: Config) -> Iterator[list[Any]]:
-    """The transforms of the three data loaders, and those that a hook puts in their place, each list once."""
+    """Yield the transforms of the three data loaders, and those that a hook puts in their place, each list once."""
     loaders = [config.get(f"{kind}_dataloader") or {} for kind in ("train", "val", "test")]
     lists = [innermost(loader.get("dataset", {})).get("pipeline") for loader in loaders]
     lists += [hook.get("switch_pipeline") for hook in config.get("custom_hooks") or []]
@@ -26,20 +26,20 @@ def pipelines(config: Config) -> Iterator[list[Any]]:
 
 
 def innermost(dataset: Any) -> Any:
-    """What a repeated dataset repeats, and the first of several: all of one loader have one pipeline and classes."""
+    """Return the dataset inside wrappers, the first of several: all of a loader have one pipeline and classes."""
     while "dataset" in dataset or "datasets" in dataset:
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
     return dataset
 
 
 def kind_of(step: Any) -> str:
-    """The name of a transform's class, without the package that it is of."""
+    """Return the name of a transform's class, without the package that it is of."""
     kind = step["type"]
     return kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
 
 
 def resize(config: Config, side: int, *, pad: bool = False) -> None:
-    """Makes every pipeline resize images to a longer side, and pad them to a square where asked.
+    """Make every pipeline resize images to a longer side, and pad them to a square where asked.
 
     H2RBox learns from a square window in the middle of the image, which must not be larger than the image: it gets that
     side, and its images are padded.
@@ -54,7 +54,7 @@ def resize(config: Config, side: int, *, pad: bool = False) -> None:
         if sized:
             raise ConfigError(
                 f"expected a config whose images are resized by Resize alone, got one with {', '.join(sized)}",
-                remedy="Leave the image size as it is, or set each by --cfg-options.",
+                remedy="Do not set an image size, or set the size of each of these steps by --cfg-options.",
             )
         for place, step in reversed(list(enumerate(pipeline))):
             if kind_of(step) == "Pad" and step.get("size"):
@@ -66,7 +66,7 @@ def resize(config: Config, side: int, *, pad: bool = False) -> None:
 
 
 def _set_crop_size(model: Any, size: tuple[int, int]) -> bool:
-    """Sets each `crop_size` of a model; whether there is one."""
+    """Set each `crop_size` of a model, and return whether there is one."""
     inner = list(model.values()) if isinstance(model, dict) else list(model) if isinstance(model, list | tuple) else []
     found = [_set_crop_size(value, size) for value in inner]
     if isinstance(model, dict) and "crop_size" in model:
@@ -76,13 +76,13 @@ def _set_crop_size(model: Any, size: tuple[int, int]) -> bool:
 
 
 def read_quads(config: Config) -> None:
-    """Makes every pipeline read annotations that are quads, as those of `RBoxDataset` are."""
+    """Make every pipeline read annotations that are quads, as those of `RBoxDataset` are."""
     for pipeline in pipelines(config):
         pipeline[:] = [_reading_quads(step) for step in pipeline]
 
 
 def read_images(config: Config) -> None:
-    """Makes every pipeline read image files by rbox_formats, which turns them as they note, whatever their format.
+    """Make every pipeline read image files by rbox_formats, which turns them as they note, whatever their format.
 
     What reads other pixels than mmcv's default (grey ones, another decoder, another place than a file) stays.
     """

@@ -1,7 +1,7 @@
 """The baselines of LMMRotate's paper (Li et al., 2025), as a table: a model of MMRotate's zoo, a dataset, a schedule.
 
-What differs between them is what LMMRotate's own configs say (VisionXLab/mllm-mmrotate, `playground/mmrotate_configs`,
-at 7d6a1b8), but for what is scored: there DOTA's trainval and FAIR1M's train are scored on the training images.
+The settings are those of LMMRotate's own configs (VisionXLab/mllm-mmrotate, `playground/mmrotate_configs`, at 7d6a1b8).
+Only the images that are scored differ: LMMRotate scores DOTA's trainval and FAIR1M's train on the training images.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Preset:
-    """A model, and how it is trained.
+    """A model and the settings that it is trained with.
 
     Attributes:
-        model: Its name in MMRotate's zoo.
+        model: The model's name in MMRotate's zoo.
         format: The dataset's format, of rbox_formats; its class names are the model's.
         train_split: What it learns from.
         val_split: What it is scored on after each epoch. None: nothing.
-        image_size: To which the longer side is resized, in pixels.
+        image_size: The length to which the longer side of images is resized, in pixels.
         pad: Whether images are padded to a square of that side.
         epochs: 12 is what is called 1x.
         milestones: The epochs after which the learning rate falls to a tenth.

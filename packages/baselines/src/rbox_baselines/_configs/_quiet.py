@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without mmengine's lines on how each weight is drawn, or in which registry a class was found."""
+    """Silence mmengine's lines on how each weight is drawn, and in which registry a class was found."""
     from mmengine.logging import MMLogger
 
     logger = MMLogger.get_current_instance()

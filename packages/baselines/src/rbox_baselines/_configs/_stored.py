@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class _Room(NamedTuple):
-    """Where classes of a kind may be.
+    """The registries and modules in which classes of a kind may be.
 
     Attributes:
-        registries: By their names in mmengine.
+        registries: The names, in mmengine, of the registries to look into.
         modules: Those in which such classes, and no others, are defined.
     """
 
@@ -105,7 +105,7 @@ _REMEDY = "Nothing of it was run. Where you trust the checkpoint, give its confi
 
 
 def load_stored(text: str) -> Config:
-    """Reads the config that a checkpoint carries; no part of it is run, imported, fetched or written.
+    """Read the config that a checkpoint carries; no part of it is run, imported, fetched or written.
 
     Args:
         text: Python assignments of plain values, as mmengine writes them.
@@ -135,7 +135,7 @@ def load_stored(text: str) -> Config:
 
 
 def _pipeline(loader: Any, name: str) -> list[dict[str, Any]]:
-    """The transforms of a data loader. Those that read are left out: images come from elsewhere."""
+    """Return the transforms of a data loader without those that read files: images come from elsewhere."""
     place = f"{name}.dataset.pipeline"
     steps = _innermost(loader, name).get("pipeline")
     if not isinstance(steps, list | tuple):
@@ -147,7 +147,7 @@ def _pipeline(loader: Any, name: str) -> list[dict[str, Any]]:
 
 
 def _classes(stored: dict[str, Any]) -> dict[str, Any]:
-    """What says the classes: the training dataset's own names, and its kind, which may have a list of names."""
+    """Return what defines the classes: the training dataset's own names, and its kind, which may have names too."""
     if not stored.get("train_dataloader"):
         return {}
     dataset = _innermost(stored["train_dataloader"], "train_dataloader")
@@ -158,7 +158,7 @@ def _classes(stored: dict[str, Any]) -> dict[str, Any]:
 
 
 def _innermost(loader: Any, name: str) -> dict[str, Any]:
-    """As `innermost`, of a data loader that may have anything in it."""
+    """Return what `innermost` does, of a data loader that may have anything in it."""
     place = f"{name}.dataset"
     dataset = _dict(_dict(loader, name).get("dataset"), place)
     while inner := [dataset[key] for key in ("dataset", "datasets") if key in dataset]:
@@ -177,7 +177,7 @@ def _dict(value: Any, place: str) -> dict[str, Any]:
 
 
 def _look_through(value: Any, room: _Room, place: str, scope: str = "mmrotate", operators: str | None = None) -> None:
-    """Looks at every name and value; `operators` is the key of `_OPERATORS` under which they stand.
+    """Look at every name and value; `operators` is the key of `_OPERATORS` under which they stand.
 
     Raises:
         CheckpointError: At the first that is not to be taken.
@@ -211,7 +211,7 @@ def _look_at(name: Any, room: _Room, place: str, scope: str, operators: str | No
 
 
 def _registered(name: str, room: _Room, scope: str) -> Any:
-    """The class that a registry has under a name, if it is of the room; as `Registry.get` looks, without importing."""
+    """Return the class of a name in a registry, if it is of the room. As `Registry.get`, but imports nothing."""
     import mmengine.registry
 
     prefix, _, plain = name.rpartition(".")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def config_from_text(text: str) -> Config:
-    """A config as mmengine writes it into checkpoints: Python assignments of plain values, and of `dict(...)`.
+    """Return a config as mmengine writes it into checkpoints: Python assignments of plain values, and of `dict(...)`.
 
     mmengine itself runs such a text as a program. This reads it as data.
 
@@ -41,7 +41,7 @@ def _assigned(statement: ast.stmt) -> tuple[str, Any]:
 
 
 def _value(node: ast.expr) -> Any:
-    """What an expression of plain values says."""
+    """Return what an expression of plain values says."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         name, arguments = node.func.id, node.args
         if name == "dict" and all(isinstance(each, ast.Dict) for each in arguments):  # one, for names with dots

@@ -24,7 +24,7 @@ STEPS = ("build", "loss", "gradients", "predict")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a trial.
+    """The result of a trial.
 
     Attributes:
         passed: The steps that were passed.
@@ -46,16 +46,16 @@ class Outcome:
 
 
 def trial(config: Config, *, size: int = 256, device: str = "cpu", seed: int = 0) -> Outcome:
-    """Builds a config's model with random weights, and has it learn from an image and predict on it.
+    """Build a config's model with random weights, train it on one image and predict on that image.
 
     Scores of 0 count in prediction, so that suppression has something to do, and at most 40 boxes of a level and 100 of
     the image come to it.
 
     Args:
-        config: As `load_zoo` gives it.
-        size: Of the image, in pixels a side; a multiple of 32.
-        device: As torch names it.
-        seed: Of weights and image.
+        config: A config from `load_zoo`.
+        size: Side of the square image in pixels, a multiple of 32.
+        device: The device to run on, as torch names it.
+        seed: Seed of the random weights and of the image.
 
     Returns:
         What came of it. No exception of the model's is raised: it is the reason.
@@ -77,7 +77,7 @@ def trial(config: Config, *, size: int = 256, device: str = "cpu", seed: int = 0
 
 
 def _steps(config: Config, size: int, device: str, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each step that is passed, with what is told of it."""
+    """Yield each step once it has passed: its name, and what the step found."""
     import torch
     from mmrotate.registry import MODELS
 
@@ -119,7 +119,7 @@ def _steps(config: Config, size: int, device: str, seed: int) -> Iterator[tuple[
 
 
 class _TrialError(Exception):
-    """A model ran and did not give what it should."""
+    """A model ran, and its result was wrong."""
 
 
 def _check_finite(name: str, values: Tensor) -> None:
@@ -131,7 +131,7 @@ def _check_finite(name: str, values: Tensor) -> None:
 
 
 def _small(config: Config, size: int) -> Config:
-    """A config for one image of that size."""
+    """Return a config for one image of that size."""
     small = without_pretrained(config)
     _set_everywhere(small.model.get("test_cfg"), {"score_thr": 0.0, "nms_pre": 40, "max_per_img": 100})
     # H2RBox learns from a window in the middle of the image, larger than this one.
@@ -140,7 +140,7 @@ def _small(config: Config, size: int) -> Config:
 
 
 def _set_everywhere(config: Any, values: Mapping[str, Any]) -> None:
-    """Gives settings new values wherever they are in a config."""
+    """Give settings new values wherever they are in a config."""
     if isinstance(config, dict):
         for name, value in config.items():
             if name in values:
@@ -153,7 +153,7 @@ def _set_everywhere(config: Any, values: Mapping[str, Any]) -> None:
 
 
 def _batch(config: Config, size: int, seed: int) -> dict[str, list[Any]]:
-    """One image with three to six objects, all of the first class, as the config's training pipeline gives it."""
+    """Return one image with three to six objects of the first class, as the config's training pipeline gives it."""
     import torch
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
@@ -176,7 +176,7 @@ def _batch(config: Config, size: int, seed: int) -> dict[str, list[Any]]:
 
 
 def _conversions(config: Config) -> Iterator[dict[str, Any]]:
-    """The steps of the training pipeline that give boxes another form: all begin with quads."""
+    """Yield the steps of the training pipeline that give boxes another form: all begin with quads."""
     dataset = config.train_dataloader.dataset
     while "pipeline" not in dataset:  # wrapped, or several joined
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def without_pretrained(config: Config) -> Config:
-    """A copy of a config whose model begins with random weights, so that nothing is fetched when it is built.
+    """Return a copy of a config whose model begins with random weights, so that nothing is fetched when it is built.
 
     Every `init_cfg` of type "Pretrained" is left out, wherever it stands in the model; those that say how random
     weights are drawn stay. `frozen_stages` and `norm_eval` stay too: they suit a backbone that has learnt.

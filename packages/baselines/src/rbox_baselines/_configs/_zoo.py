@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Change:
-    """What is done to a config that does not work as it is.
+    """What is changed in a config that would not work otherwise.
 
     Attributes:
         why: What is wrong with it, and what takes its place.
@@ -74,7 +74,7 @@ CHANGES: dict[str, Change] = {
 
 
 def zoo() -> dict[str, Path]:
-    """The configs by their files' names without suffix, in order; none where mmrotate is not installed."""
+    """Return the configs by their files' names without suffix, in order; none where mmrotate is not installed."""
     spec = find_spec("mmrotate")
     if spec is None or spec.origin is None:
         return {}
@@ -84,12 +84,12 @@ def zoo() -> dict[str, Path]:
 
 
 def changes(name: str) -> list[Change]:
-    """What is done to a config, or to the code of its model, so that it works."""
+    """Return what is changed in a config, or in the code of its model, so that it works."""
     return [change for pattern, change in CHANGES.items() if fnmatchcase(name, pattern)]
 
 
 def load_zoo(name: str) -> Config:
-    """Reads a config of the zoo, mended.
+    """Read a config of the zoo, with the changes that it needs to work.
 
     Modules that it names in `custom_imports` are imported: `enable_mmcv_ops` comes first.
 
@@ -107,7 +107,7 @@ def load_zoo(name: str) -> Config:
 
 @functools.cache
 def distinct() -> dict[str, tuple[str, ...]]:
-    """The names of all configs, by the first that has the same model; the weights it begins with do not count."""
+    """Return the names of all configs, grouped under the first with the same model, whatever weights it begins with."""
     models: dict[str, list[str]] = {}
     for name in zoo():
         model = json.dumps(without_pretrained(_mended(name)).model.to_dict(), sort_keys=True, default=str)

@@ -1,9 +1,9 @@
 """The operators that mmcv compiles, in torch and by rbox_metrics.
 
 `OPERATORS` holds each under the name that mmcv's Python files ask of `mmcv._ext`, to be called as they call it: tensors
-in, results written into the tensors that they pass, on the CPU and on a GPU. What mmcv passes as scratch room is left
-as it is. Formulas and border rules are mmcv's (its versions 2.0.1 and 2.1.0 agree); where an operator of mmcv errs, or
-its CPU and GPU paths differ, the docstring says which is followed.
+in, results written into the tensors that they pass, on the CPU and on a GPU. Tensors that mmcv passes as scratch memory
+are not written. Formulas and border rules are mmcv's (its versions 2.0.1 and 2.1.0 agree). Where an operator of mmcv is
+wrong, or its CPU and GPU results differ, the docstring says what is done here.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def carafe_forward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """As `carafe_naive_forward`; `rfeatures` keeps the features for the way back, the others are scratch to mmcv."""
+    """Compute `carafe_naive_forward`; `rfeatures` keeps the features for the gradients, the rest is scratch to mmcv."""
     rfeatures.copy_(features)
     carafe_naive_forward(features, masks, output, kernel_size, group_size, scale_factor)
 
@@ -96,7 +96,7 @@ def carafe_backward(
     group_size: int,
     scale_factor: int,
 ) -> None:
-    """As `carafe_naive_backward`, from the features that `carafe_forward` kept."""
+    """Compute `carafe_naive_backward` from the features that `carafe_forward` kept."""
     carafe_naive_backward(top_grad, rfeatures, masks, bottom_grad, mask_grad, kernel_size, group_size, scale_factor)
 
 
@@ -112,7 +112,7 @@ def _check(features: Tensor, masks: Tensor, kernel: int, groups: int, scale: int
 
 
 def _windows(features: Tensor, kernel: int) -> Iterator[tuple[int, Tensor]]:
-    """Each position of the window, and the map moved so that every pixel has its neighbour there in its place."""
+    """Yield each position of the window, and the map shifted so that each pixel holds its neighbour there."""
     reach = (kernel - 1) // 2
     height, width = features.shape[2:]
     padded = functional.pad(features, (reach,) * 4)
@@ -126,10 +126,10 @@ def _larger(features: Tensor, scale: int) -> Tensor:
 
 
 def _in_groups(masks: Tensor, groups: int) -> Tensor:
-    """(N, G, k * k, s * H, s * W)."""
+    """Return masks as (N, G, k * k, s * H, s * W)."""
     return masks.reshape(len(masks), groups, -1, *masks.shape[2:])
 
 
 def _weights(by_group: Tensor, position: int, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """The weights of a position, for each channel: (N, C, s * H, s * W)."""
+    """Return the weights of a position, for each channel: (N, C, s * H, s * W)."""
     return by_group[:, :, position].repeat_interleave(shape[1] // by_group.shape[1], dim=1)

@@ -13,7 +13,7 @@ from rbox_baselines.errors import OperatorError
 
 
 def expect(condition: bool, operator: str, expected: str, got: object, remedy: str | None = None) -> None:
-    """Raises OperatorError where the condition does not hold."""
+    """Raise OperatorError where the condition does not hold."""
     if not condition:
         raise OperatorError(
             f"{operator}: expected {expected}, got {got}",
@@ -22,19 +22,19 @@ def expect(condition: bool, operator: str, expected: str, got: object, remedy: s
 
 
 def expect_matrix(values: Tensor, columns: int, operator: str, name: str) -> None:
-    """Raises OperatorError unless the shape is (N, columns); where N is 0, any number of columns is let through."""
+    """Raise OperatorError unless the shape is (N, columns); where N is 0, any number of columns is let through."""
     fits = values.ndim == 2 and (values.shape[1] == columns or values.shape[0] == 0)
     expect(fits, operator, f"{name} of shape (N, {columns})", tuple(values.shape))
 
 
 def expect_features(values: Tensor, operator: str) -> None:
-    """Raises OperatorError unless these are floating-point numbers of shape (N, C, H, W), H and W at least 1."""
+    """Raise OperatorError unless these are floating-point numbers of shape (N, C, H, W), H and W at least 1."""
     fits = values.ndim == 4 and values.is_floating_point() and min(values.shape[2:], default=0) > 0
     expect(fits, operator, "features of shape (N, C, H, W), floating-point", f"{tuple(values.shape)}, {values.dtype}")
 
 
 def working(values: Tensor) -> Tensor:
-    """Detached, and float32 where it was of less: half precision is what goes in and comes out, not what sums."""
+    """Return it detached, and as float32 if it was half precision: sums in half precision would be inexact."""
     values = values.detach()
     return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
@@ -42,8 +42,8 @@ def working(values: Tensor) -> Tensor:
 def outside_autocast(operator: Callable[..., Any]) -> Callable[..., Any]:
     """Have an operator compute in the precision that it chooses itself, whatever autocast is around it.
 
-    mmcv's compiled operators are not seen by autocast; in the products that these here are made of it would put half
-    precision in the place of float32.
+    Autocast does not change mmcv's compiled operators. The operators here are made of torch's matrix products, which
+    autocast would compute in half precision instead of float32.
     """
 
     @wraps(operator)

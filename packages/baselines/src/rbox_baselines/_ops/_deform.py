@@ -20,15 +20,15 @@ from rbox_baselines._ops._sampling import as_rows, padded_taps, sum_bags
 
 @dataclass(frozen=True)
 class Shape:
-    """How a convolution walks: (down, across) each but the two numbers of groups.
+    """The geometry of a convolution: each value as (down, across), except the two numbers of groups.
 
     Attributes:
         kernel: Positions.
         stride: Pixels from one output to the next.
         padding: Zeros around the input.
         dilation: Pixels from one position to the next.
-        groups: Of input and output channels that belong together.
-        offset_groups: Of input channels that share offsets.
+        groups: Number of groups of input and output channels that belong together.
+        offset_groups: Number of groups of input channels that share offsets.
     """
 
     kernel: tuple[int, int]
@@ -39,7 +39,7 @@ class Shape:
     offset_groups: int
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
-        """Down and across, of an input of that size."""
+        """Return the output's height and width, for an input of that size."""
         down, across = (
             (size + 2 * self.padding[d] - self.dilation[d] * (self.kernel[d] - 1) - 1) // self.stride[d] + 1
             for d, size in enumerate((height, width))
@@ -48,7 +48,7 @@ class Shape:
 
 
 def _columns(image: Tensor, offset: Tensor, mask: Tensor | None, shape: Shape) -> Tensor:
-    """The samples of one image (C, H, W): (P, G, K, C / G), for P output pixels and K positions of the kernel."""
+    """Sample one image (C, H, W): return (P, G, K, C / G) for P output pixels and K positions of the kernel."""
     channels, height, width = image.shape
     down, across = offset.shape[-2:]
     kernel_h, kernel_w = shape.kernel
@@ -72,25 +72,25 @@ def _columns(image: Tensor, offset: Tensor, mask: Tensor | None, shape: Shape) -
 
 
 def _by_channel(columns: Tensor, groups: int) -> Tensor:
-    """Columns as (groups, P, C / groups * K), in the order of the weights."""
+    """Return columns as (groups, P, C / groups * K), in the order of the weights."""
     pixels = columns.shape[0]
     return columns.permute(0, 1, 3, 2).reshape(pixels, groups, -1).transpose(0, 1)
 
 
 def _weights(weight: Tensor, groups: int) -> Tensor:
-    """(O, C / groups, kh, kw) as (groups, C / groups * K, O / groups)."""
+    """Return weights (O, C / groups, kh, kw) as (groups, C / groups * K, O / groups)."""
     return weight.reshape(groups, weight.shape[0] // groups, -1).transpose(1, 2)
 
 
 def _flat_weights(weight: Tensor, offset_groups: int) -> Tensor:
-    """(O, C, kh, kw) as (C * K, O), in the order of the columns: by group, position, channel."""
+    """Return weights (O, C, kh, kw) as (C * K, O), in the order of the columns: by group, position, channel."""
     outputs, channels = weight.shape[:2]
     split = weight.reshape(outputs, offset_groups, channels // offset_groups, -1)
     return split.permute(1, 3, 2, 0).reshape(-1, outputs)
 
 
 def _convolve(columns: Tensor, weight: Tensor, shape: Shape) -> Tensor:
-    """(P, O)."""
+    """Multiply columns by weights: (P, O)."""
     if shape.groups == 1:
         return columns.view(len(columns), -1) @ _flat_weights(weight, shape.offset_groups)
     found = torch.bmm(_by_channel(columns, shape.groups), _weights(weight, shape.groups))
@@ -118,7 +118,7 @@ def _backward(
     shape: Shape,
     wanted: tuple[str, ...],
 ) -> dict[str, Tensor]:
-    """The gradients that are wanted, by autograd of each image's columns: of input, offset, mask, weight."""
+    """Return the gradients that are wanted, by autograd of each image's columns: of input, offset, mask, weight."""
     totals = {"input": torch.zeros_like(features), "offset": torch.zeros_like(offset)}
     totals |= {"weight": torch.zeros_like(weight), "mask": torch.zeros_like(offset if mask is None else mask)}
     for k in range(len(features)):
@@ -142,7 +142,7 @@ def _backward(
 def _checked(
     operator: str, features: Tensor, weight: Tensor, offset: Tensor, mask: Tensor | None, shape: Shape
 ) -> tuple[Tensor, ...]:
-    """Features, weights, offsets (and mask), detached, where their shapes fit together; else OperatorError."""
+    """Return features, weights, offsets (and mask), detached; raise OperatorError if their shapes do not fit."""
     expect_features(features, operator)
     fits = features.shape[1] == weight.shape[1] * shape.groups and features.shape[1] % shape.offset_groups == 0
     expected = "as many channels as the weights have, in whole groups"
@@ -161,7 +161,7 @@ def _checked(
 
 
 def _read_flat(values: Tensor, wanted: tuple[int, ...], operator: str, name: str) -> Tensor:
-    """Offsets or a mask (N, ...) as mmcv's kernels read them: of each image the first numbers in memory.
+    """Return offsets or a mask (N, ...) as mmcv's kernels read them: of each image the first numbers in memory.
 
     mmdet's DyHead passes the offsets of a larger level with a smaller one on purpose, and mmcv lets it.
     """
@@ -202,7 +202,7 @@ def deform_conv_forward(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Writes the convolution (N, O, H', W') into `output`; `columns`, `ones` and `im2col_step` are scratch to mmcv."""
+    """Write the convolution (N, O, H', W') into `output`; `columns`, `ones` and `im2col_step` are scratch to mmcv."""
     shape = Shape((kH, kW), (dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
     features, weight, offset = _checked("deform_conv_forward", input, weight, offset, None, shape)
     output.copy_(_forward(features, weight, None, offset, None, shape))
@@ -228,7 +228,7 @@ def deform_conv_backward_input(
     deformable_group: int,
     im2col_step: int,
 ) -> None:
-    """Writes the gradients to input and offsets, from that to the output."""
+    """Write the gradients to input and offsets, from that to the output."""
     shape = Shape((kH, kW), (dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
     features, weight, offset = _checked("deform_conv_backward_input", input, weight, offset, None, shape)
     found = _backward(features, weight, offset, None, working(gradOutput), shape, ("input", "offset"))
@@ -256,7 +256,7 @@ def deform_conv_backward_parameters(
     scale: float,
     im2col_step: int,
 ) -> None:
-    """Adds the gradient to the weights, times `scale`, to `gradWeight`."""
+    """Add the gradient to the weights, times `scale`, to `gradWeight`."""
     shape = Shape((kH, kW), (dH, dW), (padH, padW), (dilationH, dilationW), group, deformable_group)
     features, weight, offset = _checked("deform_conv_backward_parameters", input, gradWeight, offset, None, shape)
     found = _backward(features, weight, offset, None, working(gradOutput), shape, ("weight",))
@@ -284,7 +284,7 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """As `deform_conv_forward`, each sample times its number in the mask (N, G * kh * kw, H', W')."""
+    """Compute `deform_conv_forward` with each sample times its number in the mask (N, G * kh * kw, H', W')."""
     walk = ((kernel_h, kernel_w), (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
     shape = Shape(*walk, group, deformable_group)
     features, weight, offset, mask = _checked("modulated_deform_conv_forward", input, weight, offset, mask, shape)
@@ -317,7 +317,7 @@ def modulated_deform_conv_backward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Writes the gradients to input, weights, bias, offsets and mask."""
+    """Write the gradients to input, weights, bias, offsets and mask."""
     walk = ((kernel_h, kernel_w), (stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
     shape = Shape(*walk, group, deformable_group)
     features, weight, offset, mask = _checked("modulated_deform_conv_backward", input, weight, offset, mask, shape)

@@ -8,17 +8,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# Edges that lie on each other are told apart from those that cross within this share of the shapes' extent.
+# Edges that are closer than this share of the shapes' extent are taken to lie on each other, not to cross.
 _SHARE = 1e-10
 
 
 def cross(a: Tensor, b: Tensor) -> Tensor:
-    """The z of the cross product of (..., 2) vectors."""
+    """Return the z of the cross product of (..., 2) vectors."""
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
 def hull(points: Tensor) -> tuple[Tensor, Tensor]:
-    """The convex hulls of sets of P points, counterclockwise in a frame whose y points up.
+    """Return the convex hulls of sets of P points, counterclockwise in a frame whose y points up.
 
     From each point the next of the hull is that with all others on its left; of several in line, the furthest. The walk
     starts at the lowest point, of several the leftmost. Of equal points only the first is of the hull.
@@ -55,18 +55,18 @@ def hull(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def corners(points: Tensor, walk: Tensor) -> Tensor:
-    """(N, P, 2) the points of the hulls, in order, the first one in the room that is left."""
+    """Return the points of the hulls in order, (N, P, 2); the first point fills the places that remain."""
     return points.gather(1, walk[..., None].expand(-1, -1, 2))
 
 
 def area(polygons: Tensor) -> Tensor:
-    """(..., P, 2) polygons' areas (...), above 0 where counterclockwise in a frame whose y points up."""
+    """Return the areas (...) of polygons (..., P, 2), above 0 where counterclockwise in a frame whose y points up."""
     polygons = polygons - polygons[..., :1, :].detach()
     return cross(polygons, polygons.roll(-1, dims=-2)).sum(dim=-1) / 2
 
 
 def common_area(polygons: Tensor, quads: Tensor) -> Tensor:
-    """The areas that convex polygons and quads, convex or not, have in common in pairs.
+    """Return the areas that convex polygons and quads, convex or not, have in common in pairs.
 
     Args:
         polygons: (N, P, 2) counterclockwise in a frame whose y points up; corners may come several times.
@@ -75,7 +75,7 @@ def common_area(polygons: Tensor, quads: Tensor) -> Tensor:
     Returns:
         (N,).
     """
-    # A quad is the sum of two triangles, one of which counts as less than nothing where it is not convex.
+    # A quad is the sum of two triangles. Where the quad is not convex, the area of one of them is negative.
     parts = torch.stack([quads[:, :3], quads[:, [0, 2, 3]]], dim=1)
     turned = area(parts)
     parts = torch.where((turned < 0)[..., None, None], parts.flip(2), parts)
@@ -84,7 +84,7 @@ def common_area(polygons: Tensor, quads: Tensor) -> Tensor:
 
 
 def _common_convex(first: Tensor, second: Tensor) -> Tensor:
-    """(..., P, 2) and (..., Q, 2) convex and counterclockwise: their common areas (...).
+    """Return the common areas (...) of convex, counterclockwise polygons (..., P, 2) and (..., Q, 2).
 
     What bounds the common area is the part of either's edges that lies within the other, by Green's theorem; no corner
     needs to be found or sorted.
@@ -97,10 +97,10 @@ def _common_convex(first: Tensor, second: Tensor) -> Tensor:
 
 
 def inner_parts(first: Tensor, second: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """From where to where each edge lies within the other polygon, in shares of the edge; 0 to 0 where nowhere.
+    """Return where each edge enters and leaves the other polygon, in shares of the edge; 0 and 0 where it is outside.
 
     Both (..., P, 2) and (..., Q, 2) are convex and counterclockwise. Where two edges lie on each other the first one's
-    counts. In and of what has no area there is nothing.
+    counts. A polygon without area has no such part, and the other has none in it.
     """
     extent = torch.maximum(*(polygon.detach().abs().amax(dim=(-2, -1)) for polygon in (first, second)))
     room = extent * _SHARE
@@ -109,7 +109,7 @@ def inner_parts(first: Tensor, second: Tensor) -> tuple[tuple[Tensor, Tensor], t
 
 
 def _inner(edges: Tensor, other: Tensor, room: Tensor, solid: Tensor) -> tuple[Tensor, Tensor]:
-    """(..., P) each: where a polygon's edges enter and leave another, `room` wider than it is, if both are `solid`."""
+    """Return where edges enter and leave another polygon, widened by `room`, if both are `solid`: (..., P) each."""
     start, along = edges, edges.roll(-1, dims=-2) - edges
     corner, side = other, other.roll(-1, dims=-2) - other
     length = side.detach().square().sum(dim=-1).sqrt()

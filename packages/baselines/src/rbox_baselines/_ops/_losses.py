@@ -23,7 +23,7 @@ def sigmoid_focal_loss_forward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Writes the loss of each class of each row.
+    """Write the loss of each class of each row.
 
     mmcv holds the logarithm above that of the least float; here it is exact, so that logits beyond 87 still count.
 
@@ -49,7 +49,7 @@ def sigmoid_focal_loss_backward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Writes the derivative of each number of `sigmoid_focal_loss_forward` by its own logit."""
+    """Write the derivative of each number of `sigmoid_focal_loss_forward` by its own logit."""
     own, log_p, log_n = _log_chances(input, target, "sigmoid_focal_loss_backward")
     p, n = log_p.exp(), log_n.exp()
     positive = -alpha * (gamma * log_n).exp() * (n - gamma * p * log_p)
@@ -58,7 +58,7 @@ def sigmoid_focal_loss_backward(
 
 
 def _log_chances(logits: Tensor, target: Tensor, operator: str) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, C) whether the class is the row's own, the logarithms of its chance, and of the chance of any other."""
+    """Return whether the class is the row's own, and the logarithms of its chance and of any other's: (N, C) each."""
     _check_targets(logits, target, operator)
     logits = working(logits)
     own = target[:, None] == torch.arange(logits.shape[1], device=logits.device)
@@ -73,7 +73,7 @@ def softmax_focal_loss_forward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Writes the loss (N,) of rows of chances (N, C), the softmax of logits; 0 where the class is below 0."""
+    """Write the loss (N,) of rows of chances (N, C), the softmax of logits; 0 where the class is below 0."""
     own, p = _own_chance(input, target, "softmax_focal_loss_forward")
     loss = -alpha * (1 - p).pow(gamma) * p.log()
     output.copy_(torch.where(own, loss, 0.0) * _row_weights(weight, target, input.shape[1], p.dtype)[:, 0])
@@ -88,7 +88,7 @@ def softmax_focal_loss_backward(
     gamma: float,
     alpha: float,
 ) -> None:
-    """Writes the gradient (N, C) to the logits whose softmax `input` is; `buff` (N,) is scratch to mmcv."""
+    """Write the gradient (N, C) to the logits whose softmax `input` is; `buff` (N,) is scratch to mmcv."""
     own, p = _own_chance(input, target, "softmax_focal_loss_backward")
     rest = (1 - p).clamp(min=torch.finfo(p.dtype).tiny)
     # p times the derivative of the loss by p.
@@ -99,7 +99,7 @@ def softmax_focal_loss_backward(
 
 
 def _own_chance(chances: Tensor, target: Tensor, operator: str) -> tuple[Tensor, Tensor]:
-    """(N,) whether the row has a class, and the chance of that, never quite 0."""
+    """Return whether each row has a class, and the chance of that class, always above 0: (N,) each."""
     _check_targets(chances, target, operator)
     values = working(chances)
     own = (target >= 0) & (target < chances.shape[1])
@@ -110,7 +110,7 @@ def _own_chance(chances: Tensor, target: Tensor, operator: str) -> tuple[Tensor,
 
 
 def _row_weights(weight: Tensor, target: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
-    """(N, 1), or (1, 1) of ones where there are no weights."""
+    """Return each row's weight (N, 1), or (1, 1) of ones where there are no weights."""
     if weight.numel() == 0:
         return torch.ones((1, 1), dtype=dtype, device=target.device)
     known = (target >= 0) & (target < classes)
@@ -126,7 +126,7 @@ def _check_targets(values: Tensor, target: Tensor, operator: str) -> None:
 def chamfer_distance_forward(
     xyz1: Tensor, xyz2: Tensor, dist1: Tensor, dist2: Tensor, idx1: Tensor, idx2: Tensor
 ) -> None:
-    """Writes, of each point, the squared distance to the nearest of the other set, and its number.
+    """Write for each point the squared distance to the nearest of the other set, and the index of that.
 
     Args:
         xyz1: (B, N, 2) points.
@@ -160,7 +160,7 @@ def chamfer_distance_backward(
     grad_xyz1: Tensor,
     grad_xyz2: Tensor,
 ) -> None:
-    """Adds the gradients to the points to `grad_xyz1` (B, N, 2) and `grad_xyz2` (B, M, 2)."""
+    """Add the gradients to the points to `grad_xyz1` (B, N, 2) and `grad_xyz2` (B, M, 2)."""
     sides = ((xyz1, xyz2, idx1, grad_dist1, grad_xyz1, grad_xyz2), (xyz2, xyz1, idx2, grad_dist2, grad_xyz2, grad_xyz1))
     for points, others, index, grad, to_points, to_others in sides:
         nearest = index.long()[..., None].expand(*index.shape, 2)

@@ -42,16 +42,16 @@ def masked_im2col_forward(
 def masked_col2im_forward(
     col: Tensor, mask_h_idx: Tensor, mask_w_idx: Tensor, im: Tensor, height: int, width: int, channels: int
 ) -> None:
-    """Write outputs (C, K) into their pixels of `im`, (1, C, height, width); the others stay as they are.
+    """Write outputs (C, K) into their pixels of `im`, (1, C, height, width); other pixels are not changed.
 
     Args:
         col: The outputs.
-        mask_h_idx: (K,) their rows.
-        mask_w_idx: (K,) their columns.
-        im: Written.
-        height: Of `im`.
-        width: Of `im`.
-        channels: Of `im`.
+        mask_h_idx: (K,) rows of the outputs.
+        mask_w_idx: (K,) columns of the outputs.
+        im: (1, C, height, width), written to.
+        height: Height of `im`.
+        width: Width of `im`.
+        channels: Channels of `im`.
     """
     wanted = (channels, height, width)
     fits = tuple(im.shape[1:]) == wanted

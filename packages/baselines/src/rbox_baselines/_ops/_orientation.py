@@ -17,7 +17,7 @@ from rbox_baselines._ops._sampling import as_features, as_rows, clamped_taps, sp
 
 
 def active_rotated_filter_forward(input: Tensor, indices: Tensor, output: Tensor) -> None:
-    """Writes each filter in all of its rotations.
+    """Write each filter in all of its rotations.
 
     Args:
         input: (O, I, A, kh, kw) filters of A orientation channels.
@@ -35,7 +35,7 @@ def active_rotated_filter_forward(input: Tensor, indices: Tensor, output: Tensor
 
 
 def active_rotated_filter_backward(grad_out: Tensor, indices: Tensor, grad_in: Tensor) -> None:
-    """Writes the gradient to the filters into `grad_in` (O, I, A, kh, kw)."""
+    """Write the gradient to the filters into `grad_in` (O, I, A, kh, kw)."""
     index = _filter_index(indices, "active_rotated_filter_backward")
     rotations, entries = index.shape
     outputs, inputs = grad_in.shape[:2]
@@ -45,7 +45,7 @@ def active_rotated_filter_backward(grad_out: Tensor, indices: Tensor, grad_in: T
 
 
 def _filter_index(indices: Tensor, operator: str) -> Tensor:
-    """(R, A * kh * kw), from 0."""
+    """Return mmcv's indices as (R, A * kh * kw), counted from 0."""
     expect(indices.ndim == 4, operator, "indices of shape (A, kh, kw, R)", tuple(indices.shape))
     return indices.flatten(0, 2).t().long() - 1
 
@@ -67,7 +67,7 @@ def riroi_align_rotated_forward(
     num_orientations: int,
     clockwise: bool,
 ) -> None:
-    """RoIAlignRotated (not aligned), whose orientation channels are then shifted by the RoI's angle.
+    """Compute RoIAlignRotated (not aligned), and shift the orientation channels by the RoI's angle.
 
     An angle between two orientations takes of both, by how near they are. mmcv has it on the GPU only.
 
@@ -78,7 +78,7 @@ def riroi_align_rotated_forward(
         pooled_height: Bins down.
         pooled_width: Bins across.
         spatial_scale: Pixels of the features to one of the image.
-        num_samples: As `sampling_ratio` of `roi_align_rotated_forward`.
+        num_samples: Samples along each side of a bin, as `sampling_ratio` of `roi_align_rotated_forward`.
         num_orientations: A.
         clockwise: Which way angles turn on the screen; the channels' shift does not depend on it.
     """
@@ -103,7 +103,7 @@ def riroi_align_rotated_backward(
     num_orientations: int,
     clockwise: bool,
 ) -> None:
-    """Writes the gradient to the features into `bottom_grad` (N, C * A, H, W)."""
+    """Write the gradient to the features into `bottom_grad` (N, C * A, H, W)."""
     _check_orientations(bottom_grad, rois, num_orientations, "riroi_align_rotated_backward")
     grad = working(top_grad)
     rois = rois.detach().to(grad.dtype)
@@ -116,7 +116,7 @@ def riroi_align_rotated_backward(
 
 
 def _orientation(rois: Tensor, orientations: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Each RoI's orientation, that from which the rest is read, and its share (R, 1, 1, 1, 1).
+    """Return each RoI's two nearest orientations, and the share of the second one (R, 1, 1, 1, 1).
 
     Output channel o reads o - near, and the share of o - near + 1.
     """
@@ -126,7 +126,7 @@ def _orientation(rois: Tensor, orientations: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def _shifted(pooled: Tensor, by: Tensor) -> Tensor:
-    """(R, C, A, h, w) with channel o - by in the place of o."""
+    """Return (R, C, A, h, w) with channel o - by at the position of channel o."""
     orientations = pooled.shape[2]
     source = (torch.arange(orientations, device=by.device) - by[:, None]) % orientations
     return pooled.gather(2, source[:, None, :, None, None].expand_as(pooled))
@@ -145,7 +145,7 @@ def rotated_feature_align_forward(
     spatial_scale: float,
     points: int,
 ) -> None:
-    """Writes the features plus their samples at each pixel's box.
+    """Write the features plus their samples at each pixel's box.
 
     Args:
         features: (N, C, H, W).
@@ -168,7 +168,7 @@ def rotated_feature_align_backward(
     spatial_scale: float,
     points: int,
 ) -> None:
-    """Writes the gradient to the features; boxes get none."""
+    """Write the gradient to the features; boxes get none."""
     _check_boxes(bottom_grad, best_bboxes, points, "rotated_feature_align_backward")
     grad = working(top_grad)
     values = as_rows(grad)
@@ -179,12 +179,12 @@ def rotated_feature_align_backward(
 
 
 def _box_taps(boxes: Tensor, features: Tensor, scale: float, points: int) -> tuple[Tensor, Tensor]:
-    """(N * H * W, 4 * points) rows and weights."""
+    """Return the rows that are read at each box, and their weights: (N * H * W, 4 * points) each."""
     count, _, height, width = features.shape
     values = boxes.detach().to(features.dtype).reshape(-1, 5)
     y, x, box_w, box_h = (values[:, :4] * scale).unbind(1)
     cos, sin = values[:, 4].cos(), values[:, 4].sin()
-    # The centre, then the corners: so many half sides along each.
+    # The centre, then the corners, each as a multiple (0, 1 or -1) of half the width and of half the height.
     along, across = values.new_tensor([[0, 1, -1, -1, 1], [0, 1, 1, -1, -1]])[:, :points] / 2
     along, across = along * box_w[:, None], across * box_h[:, None]
     place_x = x[:, None] + cos[:, None] * along - sin[:, None] * across

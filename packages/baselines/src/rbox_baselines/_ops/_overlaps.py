@@ -18,7 +18,7 @@ _MODES = {0: "iou", 1: "iof"}
 
 
 def sound_boxes(boxes: Tensor, operator: str) -> Tensor:
-    """Rotated boxes as rbox_metrics takes them: float64, sides of 0 or more, less than a full turn.
+    """Return rotated boxes as rbox_metrics takes them: float64, sides of 0 or more, less than a full turn.
 
     What a network predicts may be anything, and mmcv's operators take it: a box that is not finite, or of a side below
     0 and one above, has no area and overlaps nothing; of two negative sides it is the box turned by half a turn.
@@ -33,14 +33,14 @@ def sound_boxes(boxes: Tensor, operator: str) -> Tensor:
 
 
 def sound_quads(quads: Tensor, operator: str) -> Tensor:
-    """Quads (N, 8) as rbox_metrics takes them, (N, 4, 2) float64: one that is not finite shrinks to a point."""
+    """Return quads (N, 8) as rbox_metrics takes them, (N, 4, 2) float64: one that is not finite shrinks to a point."""
     expect_matrix(quads, 8, operator, "quads")
     values = quads.detach().reshape(-1, 8).to(torch.float64)
     return torch.where(torch.isfinite(values).all(dim=1, keepdim=True), values, 0.0).reshape(-1, 4, 2)
 
 
 def upright_boxes(boxes: Tensor, offset: int, operator: str) -> Tensor:
-    """Upright boxes (N, 4) as (x1, y1, x2, y2) as rotated ones of angle 0, float64.
+    """Return upright boxes (N, 4) as (x1, y1, x2, y2) as rotated ones of angle 0, float64.
 
     Where offset is 1 a box ends at the far side of its last pixel.
     """
@@ -63,7 +63,7 @@ def box_iou_rotated(boxes1: Tensor, boxes2: Tensor, ious: Tensor, mode_flag: int
 def box_iou_quadri(boxes1: Tensor, boxes2: Tensor, ious: Tensor, mode_flag: int = 0, aligned: bool = False) -> None:
     """Write the overlaps of quads (N, 8) and (M, 8) into `ious`; a ninth column is passed over.
 
-    They are the true ones: mmcv's own err by up to 0.22 for some pairs of convex quads (1.0 in the place of 7/9).
+    They are exact: mmcv's own are wrong by up to 0.22 for some pairs of convex quads (1.0 instead of 7/9).
     """
     first, second = (sound_quads(_without_scores(quads, 8), "box_iou_quadri") for quads in (boxes1, boxes2))
     _write(rbox_metrics.quad_iou, first, second, ious, mode_flag, aligned, "box_iou_quadri")
@@ -76,7 +76,7 @@ def _without_scores(shapes: Tensor, columns: int) -> Tensor:
 def bbox_overlaps(
     boxes1: Tensor, boxes2: Tensor, ious: Tensor, mode: int = 0, aligned: bool = False, offset: int = 0
 ) -> None:
-    """Writes the overlaps of upright boxes (N, 4) and (M, 4), as (x1, y1, x2, y2), into `ious`: 0 where both are void.
+    """Write the overlaps of upright boxes (N, 4) and (M, 4), as (x1, y1, x2, y2), into `ious`: 0 where both are void.
 
     Args:
         boxes1: (N, 4).
@@ -98,7 +98,7 @@ def bbox_overlaps(
 
 
 def backend_for(values: Tensor) -> Literal["auto", "numba"]:
-    """What rbox_metrics is to compute with: the GPU where the tensor lies there and Triton is installed."""
+    """Return the backend for rbox_metrics: the GPU where the tensor lies there and Triton is installed."""
     return "auto" if not values.is_cuda or find_spec("triton") is not None else "numba"
 
 

@@ -18,21 +18,21 @@ _AT_A_TIME = 2**12
 
 
 def _sets(points: Tensor, operator: str) -> Tensor:
-    """(N, 9, 2) float64; a point that is not finite moves to the origin."""
+    """Return point sets as (N, 9, 2) float64; a point that is not finite moves to the origin."""
     expect_matrix(points, 18, operator, "pointsets, nine points as (x, y),")
     values = points.detach().reshape(-1, 9, 2).to(torch.float64)
     return torch.where(torch.isfinite(values).all(dim=-1, keepdim=True), values, 0.0)
 
 
 def _quads(polygons: Tensor, operator: str) -> Tensor:
-    """(N, 4, 2) float64."""
+    """Return polygons as (N, 4, 2) float64; a corner that is not finite moves to the origin."""
     expect_matrix(polygons, 8, operator, "polygons, four corners as (x, y),")
     values = polygons.detach().reshape(-1, 4, 2).to(torch.float64)
     return torch.where(torch.isfinite(values).all(dim=-1, keepdim=True), values, 0.0)
 
 
 def convex_iou(pointsets: Tensor, polygons: Tensor, ious: Tensor) -> None:
-    """Writes the overlaps of the point sets' convex hulls and the polygons into `ious`: 0 where both have no area.
+    """Write the overlaps of the point sets' convex hulls and the polygons into `ious`: 0 where both have no area.
 
     Args:
         pointsets: (N, 18), nine points as (x, y).
@@ -57,9 +57,9 @@ def convex_iou(pointsets: Tensor, polygons: Tensor, ious: Tensor) -> None:
 
 
 def convex_giou(pointsets: Tensor, polygons: Tensor, output: Tensor) -> None:
-    """Writes the generalised overlaps of the hulls and polygons in pairs, and their gradients to the points.
+    """Write the generalised overlaps of the hulls and polygons in pairs, and their gradients to the points.
 
-    GIoU: Rezatofighi et al., CVPR 2019, with the hull of both in the place of the box around them.
+    GIoU: Rezatofighi et al., CVPR 2019, with the convex hull of both shapes instead of the box around them.
 
     Args:
         pointsets: (N, 18), nine points as (x, y).
@@ -93,7 +93,7 @@ def _giou(points: Tensor, quads: Tensor) -> Tensor:
 
 
 def min_area_polygons(pointsets: Tensor, polygons: Tensor) -> None:
-    """Writes the smallest rectangle around each point set.
+    """Write the smallest rectangle around each point set.
 
     One of its sides lies on an edge of the convex hull; of several as small, that of the edge which comes first from
     the lowest point on. Turned back by that edge's angle, from 0 to a quarter turn, its corners are written in the
@@ -110,7 +110,7 @@ def min_area_polygons(pointsets: Tensor, polygons: Tensor) -> None:
 
 
 def _rectangles(points: Tensor) -> Tensor:
-    """(N, 4, 2)."""
+    """Return the corners of the smallest rectangles, (N, 4, 2)."""
     walk, sizes = _hulls.hull(points)
     shapes = _hulls.corners(points, walk)
     edges = shapes.roll(-1, dims=1) - shapes
@@ -137,7 +137,7 @@ def _rectangles(points: Tensor) -> Tensor:
 
 
 def points_in_polygons_forward(points: Tensor, polygons: Tensor, output: Tensor) -> None:
-    """Writes 1 where a point lies in a polygon, else 0, by how many edges lie to its right.
+    """Write 1 where a point lies in a polygon, else 0, by how many edges lie to its right.
 
     On the boundary either may come out, as of mmcv.
 
@@ -159,15 +159,16 @@ def points_in_polygons_forward(points: Tensor, polygons: Tensor, output: Tensor)
 
 
 def diff_iou_rotated_sort_vertices_forward(vertices: Tensor, mask: Tensor, num_valid: Tensor) -> Tensor:
-    """The corners of what two boxes have in common, in order.
+    """Return the corners of what two boxes have in common, in order.
 
-    mmcv's caller finds 24 candidates, the 8 corners of both and 16 crossings of edges, and takes their order to sum an
-    area. Which of them are valid it decides in float32, where boxes that share an edge have too many or too few. So the
-    common polygon is found anew, in float64 from the 8 corners, and each of its corners is the candidate next to it.
+    mmcv's caller finds 24 candidates, the 8 corners of both and 16 crossings of edges, and needs their order to sum an
+    area. It decides in float32 which of them are valid, and finds too many or too few where boxes share an edge. So the
+    common polygon is computed again here, in float64 from the 8 corners; each of its corners stands for the candidate
+    next to it.
 
     Args:
         vertices: (B, N, 24, 2), from any origin.
-        mask: (B, N, 24) which are valid; those that are not hold nothing, but for the corners.
+        mask: (B, N, 24) which candidates are valid. Of those that are not, only the corners have coordinates.
         num_valid: (B, N) how many; unused.
 
     Returns:

@@ -35,7 +35,7 @@ class Grid:
         bin_size: (R, 2) height and width of a bin.
         turn: (R, 2) cosine and sine; None where upright.
         samples: (R, 2) down and across each bin, int64.
-        bins: Down and across.
+        bins: Number of bins down and across.
     """
 
     image: Tensor
@@ -49,7 +49,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class Samples:
-    """The samples of some bins, those of one bin after those of the one before.
+    """The samples of some bins, bin after bin.
 
     Attributes:
         bags: The bins, among all of the RoIs', RoI by RoI and row by row.
@@ -69,7 +69,7 @@ class Samples:
 
 
 def upright_grid(rois: Tensor, bins: tuple[int, int], scale: float, sampling_ratio: int, aligned: bool) -> Grid:
-    """RoIs (R, 5) as (image, x1, y1, x2, y2)."""
+    """Return the grid of samples of RoIs (R, 5) as (image, x1, y1, x2, y2)."""
     corners = rois[:, 1:] * scale - (0.5 if aligned else 0.0)
     start, stop = corners[:, [1, 0]], corners[:, [3, 2]]
     return _grid(rois, torch.zeros_like(start), start, stop - start, None, bins, sampling_ratio, aligned)
@@ -78,7 +78,10 @@ def upright_grid(rois: Tensor, bins: tuple[int, int], scale: float, sampling_rat
 def rotated_grid(
     rois: Tensor, bins: tuple[int, int], scale: float, sampling_ratio: int, aligned: bool, clockwise: bool
 ) -> Grid:
-    """RoIs (R, 6) as (image, cx, cy, w, h, angle), the angle counterclockwise on the screen unless `clockwise`."""
+    """Return the grid of samples of RoIs (R, 6) as (image, cx, cy, w, h, angle).
+
+    The angle is counterclockwise on the screen unless `clockwise`.
+    """
     centre = rois[:, [2, 1]] * scale - (0.5 if aligned else 0.0)
     sides = rois[:, [4, 3]] * scale
     sides = sides if aligned else sides.clamp(min=1)
@@ -108,7 +111,7 @@ def _grid(
 
 
 def samples_of(grid: Grid) -> Iterator[Samples]:
-    """The samples of all bins, some bins at a time."""
+    """Yield the samples of all bins, some bins at a time."""
     down, across = grid.bins
     counts = grid.samples.prod(dim=1).repeat_interleave(down * across)
     ends = counts.cumsum(0)
@@ -142,13 +145,13 @@ def _samples(grid: Grid, bags: slice, counts: Tensor) -> Samples:
 
 
 def taps_of(samples: Samples, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """(K, 4) rows and weights."""
+    """Return the rows that are read for each sample, and their weights: (K, 4) each."""
     pixels, weights = clamped_taps(samples.y, samples.x, height, width)
     return pixels + (samples.image * (height * width))[:, None].to(pixels.dtype), weights
 
 
 def pool_mean(features: Tensor, grid: Grid) -> Tensor:
-    """(R, C, down, across) means of each bin's samples; 0 where it has none."""
+    """Return the mean of each bin's samples, (R, C, down, across); 0 where a bin has none."""
     rows = as_rows(features)
     pooled = rows.new_empty((len(grid.image) * math.prod(grid.bins), rows.shape[1]))
     for samples in samples_of(grid):
@@ -160,7 +163,7 @@ def pool_mean(features: Tensor, grid: Grid) -> Tensor:
 
 
 def spread_mean(grad: Tensor, grid: Grid, shape: torch.Size) -> Tensor:
-    """The gradient of `pool_mean` to the features, as (N, C, H, W), from that to what it gave."""
+    """Return the gradient to the features of `pool_mean`, (N, C, H, W), from the gradient to its result."""
     values = as_rows(grad)
     count, channels, height, width = shape
     total = values.new_zeros((count * height * width, channels))
@@ -185,7 +188,7 @@ def roi_align_rotated_forward(
     aligned: bool,
     clockwise: bool,
 ) -> None:
-    """Writes the means of each bin's samples into `output`.
+    """Write the means of each bin's samples into `output`.
 
     Args:
         input: (N, C, H, W) features.
@@ -216,7 +219,7 @@ def roi_align_rotated_backward(
     aligned: bool,
     clockwise: bool,
 ) -> None:
-    """Writes the gradient to the features into `bottom_grad` (N, C, H, W), from `top_grad`, that to the bins."""
+    """Write the gradient to the features into `bottom_grad` (N, C, H, W), from `top_grad`, that to the bins."""
     check_rois(bottom_grad, rois, 6, "roi_align_rotated_backward")
     grad = working(top_grad)
     bins = (pooled_height, pooled_width)
@@ -225,7 +228,7 @@ def roi_align_rotated_backward(
 
 
 def check_rois(features: Tensor, rois: Tensor, columns: int, operator: str) -> None:
-    """Raises OperatorError unless the features are a batch of maps and each RoI is of one of their images."""
+    """Raise OperatorError unless the features are a batch of maps and each RoI is of one of their images."""
     expect_features(features, operator)
     expect_matrix(rois, columns, operator, "rois")
     if len(rois) == 0:

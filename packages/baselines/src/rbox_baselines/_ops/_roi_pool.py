@@ -26,9 +26,10 @@ def roi_pool_forward(
 
     Args:
         input: (N, C, H, W) features.
-        rois: (R, 5) as (image, x1, y1, x2, y2), in pixels of the image, the last of which belongs to the RoI.
+        rois: (R, 5) as (image, x1, y1, x2, y2), in pixels of the image. Column x2 and row y2 belong to the RoI.
         output: (R, C, pooled_height, pooled_width).
-        argmax: The same shape, whole numbers, written: y * W + x of that pixel, -1 where a bin has none.
+        argmax: (R, C, pooled_height, pooled_width) whole numbers, written to: y * W + x of the greatest pixel, -1 where
+            a bin has none.
         pooled_height: Bins down.
         pooled_width: Bins across.
         spatial_scale: Pixels of the features to one of the image.
@@ -55,7 +56,7 @@ def roi_pool_forward(
 
 
 def _bins(low: Tensor, high: Tensor, count: int, side: int) -> tuple[Tensor, Tensor]:
-    """Where each of a RoI's bins begins and ends, in whole pixels of the map: (R, count) each."""
+    """Return where each of a RoI's bins begins and ends, in whole pixels of the map: (R, count) each."""
     numbers = torch.arange(count + 1, device=low.device, dtype=low.dtype)
     ends = numbers * ((high - low) / count)[:, None] + low[:, None]
     first, last = ends[:, :-1].floor(), ends[:, 1:].ceil()
@@ -152,7 +153,7 @@ def _check_offset(rois: Tensor, offset: Tensor, bins: tuple[int, int], operator:
 def _pool_moved(
     features: Tensor, offset: Tensor, rois: Tensor, bins: tuple[int, int], scale: float, ratio: int, gamma: float
 ) -> Tensor:
-    """(R, C, down, across), a RoI at a time: how many samples it has is its own."""
+    """Pool one RoI after the other, as each has its own number of samples: (R, C, down, across)."""
     height, width = features.shape[2:]
     rows = as_rows(features)
     pooled = []

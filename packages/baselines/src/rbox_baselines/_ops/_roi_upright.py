@@ -29,14 +29,16 @@ def roi_align_forward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Writes the mean or the greatest of each bin's samples into `output`; 0 where a bin has none.
+    """Write the mean or the greatest of each bin's samples into `output`; 0 where a bin has none.
 
     Args:
         input: (N, C, H, W) features.
         rois: (R, 5) as (image, x1, y1, x2, y2), in pixels of the image.
         output: (R, C, aligned_height, aligned_width).
-        argmax_y: The same shape, written where `pool_mode` is 0: where in the features the greatest sample lies.
-        argmax_x: Likewise.
+        argmax_y: (R, C, aligned_height, aligned_width), written where `pool_mode` is 0: the row of the greatest
+            sample, in pixels of the features.
+        argmax_x: (R, C, aligned_height, aligned_width), written where `pool_mode` is 0: the column of the greatest
+            sample, in pixels of the features.
         aligned_height: Bins down.
         aligned_width: Bins across.
         spatial_scale: Pixels of the features to one of the image.
@@ -69,7 +71,7 @@ def roi_align_backward(
     pool_mode: int,
     aligned: bool,
 ) -> None:
-    """Writes the gradient to the features into `grad_input` (N, C, H, W)."""
+    """Write the gradient to the features into `grad_input` (N, C, H, W)."""
     check_rois(grad_input, rois, 5, "roi_align_backward")
     expect(pool_mode in (_MAX, _MEAN), "roi_align_backward", "pool_mode 0 or 1", pool_mode)
     grad = working(grad_output)
@@ -82,7 +84,7 @@ def roi_align_backward(
 
 
 def _pool_max(features: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
-    """The greatest sample of each bin and channel, and its y and x: each (bins of all RoIs, C)."""
+    """Return the greatest sample of each bin and channel, and its y and x: each (bins of all RoIs, C)."""
     rows = as_rows(features)
     channels = rows.shape[1]
     count = len(grid.image) * grid.bins[0] * grid.bins[1]
@@ -111,7 +113,7 @@ def _pool_max(features: Tensor, grid: Grid) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _spread_max(grad: Tensor, y: Tensor, x: Tensor, image: Tensor, shape: torch.Size) -> Tensor:
-    """The gradient of each bin and channel, (R, C, down, across), to the pixels about its greatest sample."""
+    """Spread the gradient of each bin and channel, (R, C, down, across), over the pixels about its greatest sample."""
     _, channels, height, width = shape
     pixels, weights = clamped_taps(y, x, height, width)
     plane = image[:, None] * channels + torch.arange(channels, device=image.device)

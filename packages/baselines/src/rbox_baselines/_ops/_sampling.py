@@ -15,26 +15,26 @@ from torch.nn import functional
 
 
 def as_rows(features: Tensor) -> Tensor:
-    """(N, C, H, W) as (N * H * W, C)."""
+    """Return features (N, C, H, W) as rows (N * H * W, C)."""
     return features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
 
 
 def as_features(rows: Tensor, shape: tuple[int, ...] | torch.Size) -> Tensor:
-    """(N * H * W, C) as a view of the shape (N, C, H, W)."""
+    """Return rows (N * H * W, C) as a view of the shape (N, C, H, W)."""
     count, channels, height, width = shape
     return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def clamped_taps(y: Tensor, x: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The four pixels about each place and their bilinear weights, where the outermost pixels reach outwards.
+    """Return the four pixels about each place and their bilinear weights, where the outermost pixels reach outwards.
 
     The rule of RoIAlign: places up to a pixel outside the map read its border, further out there is nothing.
 
     Args:
         y: (...) places in pixels, 0 at the centre of the first row.
-        x: (...) likewise.
-        height: Of the map.
-        width: Of the map.
+        x: (...) places in pixels, 0 at the centre of the first column.
+        height: Height of the map in pixels.
+        width: Width of the map in pixels.
 
     Returns:
         (..., 4) y * width + x of each pixel, and (..., 4) weights, all 0 outside or where a place is not a number.
@@ -54,7 +54,7 @@ def clamped_taps(y: Tensor, x: Tensor, height: int, width: int) -> tuple[Tensor,
 
 
 def padded_taps(y: Tensor, x: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """As `clamped_taps`, where zeros surround the map: the rule of deformable convolution.
+    """Return what `clamped_taps` does, with zeros around the map: the rule of deformable convolution.
 
     The weights carry the gradient to y and x.
     """
@@ -73,12 +73,12 @@ def padded_taps(y: Tensor, x: Tensor, height: int, width: int) -> tuple[Tensor, 
 
 
 def sum_bags(rows: Tensor, index: Tensor, weights: Tensor, starts: Tensor | None = None) -> Tensor:
-    """Weighted sums of rows.
+    """Sum the rows of each bag by their weights.
 
     Args:
         rows: (R, C).
         index: (B, T) the rows of each bag, or (K,) of all bags after another, where `starts` is given.
-        weights: The same shape.
+        weights: The weight of each row in its sum, in the shape of `index`.
         starts: (B,) where each bag begins in `index`.
 
     Returns:
@@ -91,7 +91,7 @@ def sum_bags(rows: Tensor, index: Tensor, weights: Tensor, starts: Tensor | None
 
 
 def spread_bags(values: Tensor, bag: Tensor, index: Tensor, weights: Tensor, count: int) -> Tensor:
-    """The gradient of `sum_bags` to its rows.
+    """Return the gradient of `sum_bags` to its rows.
 
     Args:
         values: (B, C) the gradient to each bag's sum.
@@ -110,7 +110,7 @@ def spread_bags(values: Tensor, bag: Tensor, index: Tensor, weights: Tensor, cou
 
 
 def _order(index: Tensor, count: int) -> Tensor:
-    """The stable order of whole numbers below `count`."""
+    """Return the stable order of whole numbers below `count`."""
     if index.is_cuda:
         return index.sort(stable=True).indices
     # In linear time, sixteen bits at a time, which torch's sort is not.

@@ -22,7 +22,7 @@ _NAIVE, _LINEAR, _GAUSSIAN = range(3)
 
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
-    """The indices (K,) of the upright boxes (N, 4) that stay, best first; an IoU equal to the threshold may stay."""
+    """Return the indices (K,) of the upright boxes (N, 4) that stay, best first. An IoU at the threshold may stay."""
     return _kept(upright_boxes(boxes, offset, "nms"), scores, iou_threshold, None).to(boxes.device)
 
 
@@ -35,7 +35,7 @@ def nms_rotated(
     iou_threshold: float,
     multi_label: bool | int,
 ) -> Tensor:
-    """The indices (K,) of the rotated boxes that stay, best first.
+    """Return the indices (K,) of the rotated boxes that stay, best first.
 
     An IoU equal to the threshold stays, as on mmcv's GPU path (its CPU path suppresses it). Where `multi_label`, boxes
     suppress those of their own label only, as mmcv documents it: its kernels, on the GPU too, do not compare labels.
@@ -56,7 +56,7 @@ def nms_rotated(
 def nms_quadri(
     dets: Tensor, scores: Tensor, order: Tensor, dets_sorted: Tensor, iou_threshold: float, multi_label: bool | int
 ) -> Tensor:
-    """The indices (K,) of the quads that stay, best first; as `nms_rotated`, with the label as a ninth column."""
+    """Return the indices (K,) of the quads that stay, best first: `nms_rotated`, with the label as a ninth column."""
     quads = sound_quads(dets[:, :8], "nms_quadri")
     return _kept(quads, scores, iou_threshold, dets[:, 8] if multi_label else None).to(dets.device)
 
@@ -71,14 +71,14 @@ def softnms(
     method: int,
     offset: int,
 ) -> Tensor:
-    """Soft suppression of upright boxes; as `rbox_metrics.soft_nms_rotated`, and the best box stays in any case.
+    """Suppress upright boxes softly, as `rbox_metrics.soft_nms_rotated` does; the best box always stays.
 
     Args:
         boxes: (N, 4).
         scores: (N,).
         dets: (N, 5), written to: the boxes that stay, each with its new score.
         iou_threshold: From this IoU on a box loses score (methods 0 and 1).
-        sigma: Of the Gaussian (method 2).
+        sigma: Width of the Gaussian (method 2).
         min_score: A box whose score is or falls below it goes.
         method: 0 takes all of the score, 1 the share of the overlap, 2 by a Gaussian of it.
         offset: 0, or 1 where the last pixel belongs to the box.
@@ -117,7 +117,7 @@ def softnms(
 
 
 def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
-    """Groups of upright boxes: those that stay, each with those that it suppresses, all by falling score.
+    """Group upright boxes: those that stay, each with those that it suppresses, all by falling score.
 
     Args:
         dets: (N, 5), boxes and scores.
@@ -142,12 +142,12 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
 
 
 def _best_first(scores: Tensor) -> Tensor:
-    """The indices by falling score, of equal ones the first in the input first; NaN before all, as torch sorts."""
+    """Return the indices by falling score, equal ones in the order of the input; NaN comes first, as torch sorts."""
     return scores.detach().sort(descending=True, stable=True).indices
 
 
 def _kept(shapes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None) -> Tensor:
-    """`rbox_metrics.nms_rotated` of boxes or quads with any scores, by their order."""
+    """Call `rbox_metrics.nms_rotated` for boxes or quads with any scores, by their order."""
     rank = torch.empty(len(shapes), dtype=torch.float64)
     rank[_best_first(scores.detach().cpu())] = torch.arange(len(shapes), 0, -1, dtype=torch.float64)
     groups = None if labels is None else labels.detach().cpu().to(torch.long)
@@ -155,5 +155,5 @@ def _kept(shapes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor |
 
 
 def _just_below(threshold: float) -> float:
-    """With it, an IoU equal to the threshold suppresses: mmcv compares in both ways."""
+    """Lower a threshold so that an IoU equal to it suppresses: mmcv compares in both ways."""
     return max(math.nextafter(float(threshold), 0.0), 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def register() -> None:
-    """Makes MMRotate's parts, and ours, known to mmengine's registries. Doing it again changes nothing."""
+    """Make MMRotate's parts, and ours, known to mmengine's registries. Doing it again changes nothing."""
     from mmdet.utils import register_all_modules as register_mmdet
     from mmrotate.utils import register_all_modules as register_mmrotate
 

@@ -57,7 +57,7 @@ class _Block(nn.Module):
 
 @MODELS.register_module()
 class ConvNeXt(BaseModule):
-    """The backbone.
+    """The backbone ConvNeXt.
 
     Args:
         arch: A name in `SIZES`.
@@ -65,7 +65,7 @@ class ConvNeXt(BaseModule):
         drop_path_rate: Probability that the last block is left out in training; it grows from 0 at the first.
         layer_scale_init_value: With what a block's output is multiplied at first.
         gap_before_final_norm: Whether features are averaged over the image, which no detector does: only False.
-        init_cfg: Of mmengine.
+        init_cfg: How mmengine initialises the weights.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class ConvNeXt(BaseModule):
             self.add_module(f"norm{index}", _ChannelNorm(channels[index]))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Features (N, C, H / 4, W / 4), (N, 2C, H / 8, W / 8), ... of images (N, 3, H, W)."""
+        """Return features (N, C, H / 4, W / 4), (N, 2C, H / 8, W / 8), ... of images (N, 3, H, W)."""
         features, given = images, []
         for index, (halving, stage) in enumerate(zip(self.downsample_layers, self.stages, strict=True)):
             features = stage(halving(features))

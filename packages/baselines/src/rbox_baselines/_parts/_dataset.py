@@ -46,7 +46,7 @@ class RBoxDataset(BaseDataset):
         super().__init__(metainfo=metainfo, **settings)
 
     def load_data_list(self) -> list[dict[str, Any]]:
-        """The images in the order of the dataset, in mmengine's form."""
+        """Return the images in the order of the dataset, in mmengine's form."""
         format, root, split = self._source
         found = _sources.read(format, root, split, self.metainfo["classes"], self._left_out)
         every = Dataset(found.class_names, list(found))
@@ -56,7 +56,7 @@ class RBoxDataset(BaseDataset):
         return [self._item(record) for record in datasets.with_images(every)]
 
     def filter_data(self) -> list[dict[str, Any]]:
-        """Leaves images without objects out of training, where `filter_cfg` says so.
+        """Leave images without objects out of training, where `filter_cfg` says so.
 
         Raises:
             DatasetError: If no image is left.
@@ -69,7 +69,7 @@ class RBoxDataset(BaseDataset):
         return kept
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        """The labels of one image, for `ClassBalancedDataset`."""
+        """Return the labels of one image, for `ClassBalancedDataset`."""
         return [instance["bbox_label"] for instance in self.get_data_info(idx)["instances"]]
 
     def _item(self, record: ImageRecord) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class RBoxDataset(BaseDataset):
 
 
 def opened(settings: Any) -> Any:
-    """A dataset of a config, with its list of images.
+    """Open a dataset of a config, and read its list of images.
 
     Raises:
         RboxError: If it is not as its format says, or, where it is a class of MMRotate's own, cannot be opened.

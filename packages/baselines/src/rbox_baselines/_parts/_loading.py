@@ -24,7 +24,7 @@ class LoadRBoxImage(BaseTransform):
         self.to_float32 = to_float32
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Adds `img` (height, width, 3), blue first, and its shapes.
+        """Add `img` (height, width, 3), blue first, and its shapes.
 
         Raises:
             ImageError: If the file is not a whole image.

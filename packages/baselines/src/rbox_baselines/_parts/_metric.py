@@ -24,7 +24,7 @@ class RBoxMetric(BaseMetric):
     MMRotate's DOTAMetric starts other processes for it, and takes minutes where this one takes seconds.
 
     Args:
-        protocol: Of rbox_metrics; "voc07" is MMRotate's own.
+        protocol: The name of a protocol of rbox_metrics; "voc07" is MMRotate's own.
         iou_thresholds: At which detections count; `rbox/map` is their mean.
         only_with_images: Leaves out images whose file is not there. Otherwise they count, as in
             `rbox_metrics.evaluate_file`, and what is on them is missed.
@@ -51,7 +51,7 @@ class RBoxMetric(BaseMetric):
         self._others: dict[str, float] = {}
 
     def process(self, data_batch: object, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Keeps the annotations and detections of a batch, in pixels of the original images."""
+        """Keep the annotations and detections of a batch, in pixels of the original images."""
         self.results += [(_truth(sample), _found(sample)) for sample in data_samples]
 
     def compute_metrics(self, results: list[tuple[ImageRecord, ImageRecord]]) -> dict[str, float]:
@@ -94,7 +94,7 @@ def _number(figures: Mapping[str, Any], name: str) -> float:
 
 
 def _truth(sample: dict[str, Any]) -> ImageRecord:
-    """The annotations: those that count, then the difficult ones, which mmdet keeps apart."""
+    """Return the annotations: those that count, then the difficult ones, which mmdet keeps apart."""
     parts = [
         to_record(str(sample["img_id"]), instances["bboxes"], instances["labels"])
         for instances in (sample["gt_instances"], sample.get("ignored_instances"))

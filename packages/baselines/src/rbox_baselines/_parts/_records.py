@@ -11,7 +11,7 @@ from rbox_formats import LE90, ImageRecord, convert, hbox_to_rbox, quad_to_rbox
 def to_record(
     image_id: str, boxes: Any, labels: Any, scores: Any = None, *, size: tuple[int, int] | None = None, **fields: Any
 ) -> ImageRecord:
-    """A record of boxes as MMRotate has them.
+    """Return a record of boxes as MMRotate has them.
 
     Args:
         image_id: What names the image.
@@ -49,6 +49,6 @@ def to_record(
 
 
 def as_numpy(values: Any) -> np.ndarray:
-    """A tensor, a box structure of mmdet (which holds one), or an array, as an array in memory."""
+    """Return a tensor, a box structure of mmdet (which holds one), or an array, as an array in memory."""
     values = getattr(values, "tensor", values)
     return values.detach().cpu().float().numpy() if hasattr(values, "detach") else np.asarray(values)

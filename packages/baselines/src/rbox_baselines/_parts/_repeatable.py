@@ -20,12 +20,12 @@ from mmrotate.registry import HOOKS
 
 @HOOKS.register_module()
 class RepeatableHook(Hook):
-    """Draws the random numbers of each epoch anew, and scores the epoch that a resumed run begins with again."""
+    """Seeds the random numbers of each epoch separately, and scores the epoch with which a resumed run begins again."""
 
     priority = "VERY_LOW"  # after the hooks that keep the best checkpoint, and distribute the images, are ready
 
     def before_train(self, runner: Any) -> None:
-        """Scores the epoch of the checkpoint: its run may have been stopped before that, or before it kept the best."""
+        """Score the epoch of the checkpoint: its run may have been stopped before that, or before it kept the best."""
         loop = runner.train_loop
         if not isinstance(loop, EpochBasedTrainLoop) or runner.val_loop is None or not runner.epoch:
             return
@@ -34,7 +34,7 @@ class RepeatableHook(Hook):
             runner.val_loop.run()
 
     def before_train_epoch(self, runner: Any) -> None:
-        """Seeds this process, and the workers that load its images, by the run's seed and the epoch."""
+        """Seed this process, and the workers that load its images, by the run's seed and the epoch."""
         import torch
 
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):

@@ -17,7 +17,7 @@ _STEPS = 1000
 
 @HOOKS.register_module()
 class RollingCheckpointHook(Hook):
-    """Keeps one checkpoint, `last.pth`, that a stopped run resumes from, and replaces it as the run goes on.
+    """Keeps one checkpoint, `last.pth`, from which a stopped run resumes, and replaces it during the run.
 
     It is written after each epoch, or at each evaluation and after 1,000 steps where the run counts in steps, unless
     the config's own hook has just written one. A finished run that has a later checkpoint of its own keeps none.

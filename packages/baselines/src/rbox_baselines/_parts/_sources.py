@@ -12,13 +12,13 @@ from rbox_formats import ClassNames, Dataset, ImageRecord, datasets
 def read(
     format: str, root: str | Path, split: str | None, class_names: Sequence[str], left_out: Sequence[str] = ()
 ) -> Dataset:
-    """Opens a dataset, and passes over the objects of some classes.
+    """Open a dataset, and leave out the objects of some classes.
 
     Args:
         format: A name in `rbox_formats.datasets.FORMATS`.
         root: The dataset's folder or file.
         split: A part of it, where it has parts.
-        class_names: What the labels index.
+        class_names: The classes that the labels are indices of.
         left_out: The other classes that its annotations have.
 
     Raises:

@@ -48,10 +48,10 @@ class Detector:
 
     Attributes:
         model: The module.
-        config: What it was made of.
-        class_names: What its labels index.
+        config: The config that the model was built from.
+        class_names: The classes that the labels are indices of.
         fingerprint: Names the weights: the SHA-256 of their file.
-        device: Where it is.
+        device: The device that the model is on.
         is_stored: Whether the config came with the checkpoint, so that it may name registered classes alone.
     """
 
@@ -66,13 +66,13 @@ class Detector:
     def from_checkpoint(
         cls, checkpoint: str | Path, config: str | Path | None = None, *, device: str | None = None
     ) -> Detector:
-        """Loads what `train` wrote, or a checkpoint that MMRotate published.
+        """Load what `train` wrote, or a checkpoint that MMRotate published.
 
         Args:
             checkpoint: The file; nothing in it is run.
             config: A preset, a config of the zoo, or a file, which may import code of yours. None: the one that the
                 checkpoint carries, which may not: it is made of the registered parts of detectors alone.
-            device: Such as "cpu" or "cuda:0". None: the GPU, where there is one.
+            device: The device to detect on, such as "cpu" or "cuda:0". None: the GPU, where there is one.
 
         Raises:
             CheckpointError: If the file is no checkpoint, does not say its classes, is of another model, or its config
@@ -123,7 +123,7 @@ class Detector:
 
     @cached_property
     def _steps(self) -> list[Any]:
-        """The transforms of the test pipeline, but for what reads files and annotations."""
+        """Return the transforms of the test pipeline, except those that read files and annotations."""
         loader = self.config.get("test_dataloader") or self.config.get("val_dataloader")
         if loader is None:
             raise ConfigError("expected a test_dataloader in the config, found none")
@@ -183,18 +183,18 @@ class Detector:
     ) -> Prediction | Iterator[Prediction] | Any:
         """Detect the objects on one image, or on many, window by window.
 
-        What several windows saw of one object, or several views of one window, is one box: that with the best score,
-        as `rbox_metrics.merge_windows` and, among the views of a window, `nms_rotated` choose it.
+        If several windows, or several views of one window, find the same object, the box with the best score is kept:
+        among windows by `rbox_metrics.merge_windows`, among the views of a window by `nms_rotated`.
 
         Args:
             images: One image: a path, a Pillow image, an array (height, width, 3) uint8, or a tensor. Or many: a
-                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`), of which
-                files are opened as they are needed.
-            views: How images are looked at.
+                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`). Files are
+                opened one after the other, when they are needed.
+            views: Windows, flips and scales. None: the defaults of `Views`.
             window: Side of the windows in pixels; 0: whole images. None: as `views` says.
             gap: Overlap of neighbouring windows in pixels. None: as `views` says.
             score_threshold: Drops predictions of a lower score. None: as `views` says.
-            batch_size: Windows at a time, across images. None: 4.
+            batch_size: How many windows are processed together, across images. None: 4.
 
         Returns:
             A `Prediction` for one image, for many an iterator over one each, in their order. An image's id is its
@@ -219,12 +219,12 @@ class Detector:
     def detect(
         self, crops: Sequence[Image], *, flip: str | None = None, scale: float = 1.0, score_threshold: float = 0.0
     ) -> list[ImageRecord]:
-        """The objects on images.
+        """Detect the objects on images.
 
         Args:
             crops: (height, width, 3) uint8, RGB.
             flip: Detects on the mirrored images: one of `FLIPS`. The boxes are those of the images as given.
-            scale: Detects on images that are so many times as large.
+            scale: Factor on the size to which the model's config resizes images.
             score_threshold: Leaves out what scores less.
 
         Returns:
@@ -258,7 +258,7 @@ class Detector:
 
 
 def _built(config: Config, is_stored: bool) -> Any:
-    """The module.
+    """Build the model of a config.
 
     Raises:
         ConfigError: If the config's parts do not take what it says.
@@ -272,7 +272,7 @@ def _built(config: Config, is_stored: bool) -> Any:
         raise
     except Exception as error:  # of any class: it is the model's own code that stumbles
         raise ConfigError(
-            f"expected a config of which a model can be made, got {type(error).__name__}: {said(error)}",
+            f"expected a config from which a model can be built, got {type(error).__name__}: {said(error)}",
             path=config.filename,
             remedy="Name the config that it was trained with: --config.",
         ) from error
@@ -296,7 +296,7 @@ def _flipped(record: ImageRecord, flip: Any) -> ImageRecord:
 
 
 def _resize(steps: Sequence[Any]) -> Any:
-    """The transform that makes images as large as the model sees them."""
+    """Return the transform that makes images as large as the model sees them."""
     for step in steps:
         if kind_of(step) == "Resize" and isinstance(step.get("scale"), tuple | list):
             return step
@@ -304,7 +304,7 @@ def _resize(steps: Sequence[Any]) -> Any:
 
 
 def _nms_threshold(test_cfg: Any) -> float | None:
-    """The first `iou_threshold` of rotated boxes in a model's test_cfg: that of its last stage."""
+    """Return the first `iou_threshold` of rotated boxes in a model's test_cfg: that of its last stage."""
     if not test_cfg:
         return None
     for name in ("rcnn", "nms"):
@@ -314,7 +314,7 @@ def _nms_threshold(test_cfg: Any) -> float | None:
 
 
 def _load_weights(model: Any, weights: Any, path: Path) -> None:
-    """Fills a model with weights, all of them.
+    """Fill a model with weights, all of them.
 
     Raises:
         CheckpointError: If weights are missing or of other shapes.

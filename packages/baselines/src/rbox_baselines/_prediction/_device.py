@@ -8,7 +8,7 @@ from rbox_baselines.errors import ConfigError
 
 
 def check_device(device: str | None) -> str:
-    """The device asked for, or the best that there is; looked for before anything is read.
+    """Return the device asked for, or the best that there is; looked for before anything is read.
 
     Raises:
         ConfigError: If it is not there, or full.

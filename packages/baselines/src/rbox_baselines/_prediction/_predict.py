@@ -1,4 +1,4 @@
-"""Prediction: a detector over many images, into a file that a stopped run goes on with."""
+"""Prediction: a detector over many images, into a file from which a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def predict(
     skip_broken: bool = False,
     progress: bool = False,
 ) -> Path:
-    """Writes the detections on image files to a predictions file, or goes on with one.
+    """Write the detections on image files to a predictions file, or resume one that a stopped run has left.
 
-    What several windows saw of one object, or several views of one window, is one box: that with the best score, as
-    `rbox_metrics.merge_windows` and, among the views of a window, `nms_rotated` choose it.
+    If several windows, or several views of one window, find the same object, the box with the best score is kept: among
+    windows by `rbox_metrics.merge_windows`, among the views of a window by `nms_rotated`.
 
     Args:
-        detector: What to detect with.
-        paths: The image files, no two of the same name; one that comes twice counts once.
+        detector: The detector.
+        paths: The image files, no two of the same name; a file that is given twice counts once.
         out: The file, such as "predictions.jsonl". Images that it holds are not predicted again.
-        views: How images are looked at.
-        batch_size: How many windows at a time, across images.
-        dataset: What the file's header says of the images.
+        views: Windows, flips and scales. None: the defaults of `Views`.
+        batch_size: How many windows are processed together, across images.
+        dataset: The entry `dataset` of the file's header: which images these are.
         skip_broken: Leaves broken files out, and lists them at the end.
         progress: Shows progress bars on standard error.
 
@@ -86,5 +86,6 @@ def predict(
                     writer.write(found)
                     advance(sizes[found.image_id])
         if messages:
-            logger.warning("%d broken images were left out:\n%s", len(messages), "\n".join(messages))
+            text = "%d broken images were left out:\n%s"  # words: left out:
+            logger.warning(text, len(messages), "\n".join(messages))
         return out

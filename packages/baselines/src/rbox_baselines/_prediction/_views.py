@@ -15,11 +15,11 @@ from rbox_metrics import merge_windows, nms_rotated
 
 from rbox_baselines.errors import ConfigError
 
-#: Windows at a time, unless somebody says otherwise.
+#: Windows at a time, by default.
 BATCH_SIZE = 4
 FLIPS = ("horizontal", "vertical", "diagonal")
 
-# An image that is more than so many times as large as what the model sees is looked at in windows.
+# An image whose longer side is more than this many times what the model sees is looked at in windows.
 _SHRUNK = 2
 # DOTA's windows overlap by 200 of their 1,024 px.
 _GAP, _OF = 200, 1024
@@ -27,14 +27,14 @@ _GAP, _OF = 200, 1024
 
 @dataclass(frozen=True)
 class Views:
-    """How images are looked at.
+    """How images are looked at: in which windows, and how often.
 
     Attributes:
-        window: Side of the windows in pixels. None: whole images, and windows of what the model sees of those that are
-            more than twice as large. 0: whole images, whatever their size.
-        gap: Overlap of neighbouring windows in pixels. None: 200 px of windows of 1,024 px, others in proportion.
+        window: Side of the windows in pixels. 0: whole images, whatever their size. None: whole images, except that
+            images whose longer side is more than twice the model's input are cut into windows of that size.
+        gap: Overlap of neighbouring windows in pixels. None: 200 px for windows of 1,024 px, in proportion for others.
         flips: Detects on the mirrored images as well: "horizontal", "vertical", "diagonal".
-        scales: Detects on images of these sizes, relative to what the model's config says.
+        scales: Detects once for each of these factors on the size to which the model's config resizes images.
         score_threshold: Drops predictions of a lower score.
     """
 
@@ -62,8 +62,8 @@ class Views:
         """Return the windows over an image.
 
         Args:
-            width: Of the image, px.
-            height: Of the image, px.
+            width: Width of the image in pixels.
+            height: Height of the image in pixels.
             input_side: The side of the largest square that the model sees whole, px.
         """
         side = self.window
@@ -76,11 +76,11 @@ class Views:
 
 
 class Seeing(Protocol):
-    """What looks at windows: the detector."""
+    """What `look` needs of a detector."""
 
     @property
     def class_names(self) -> ClassNames:
-        """The classes."""
+        """The classes that the detector knows."""
         ...
 
     @property
@@ -159,12 +159,11 @@ class _Broken(NamedTuple):
 
 
 def _windows(chosen: Sequence[Sequence[Scene]]) -> Iterator[_Window | _Broken]:
-    """All windows of all images; a broken image's come to an end with what is wrong."""
+    """Yield all windows of all images; those of a broken image end with what is wrong with it."""
     for number, block in enumerate(chosen):
         for scene in block:
             try:
-                # A whole image stays as it is; a window at the border is filled up to a square, as `rbox-formats split`
-                # does.
+                # A whole image is not padded; a window at the border is padded to a square, as by `rbox-formats split`.
                 for place, crop in scene.crops(padding=not scene.is_whole):
                     yield _Window(number, scene, scene.windows[place], crop)
             except ImageError as error:
@@ -172,7 +171,7 @@ def _windows(chosen: Sequence[Sequence[Scene]]) -> Iterator[_Window | _Broken]:
 
 
 def _batches(items: Iterable[_Window | _Broken], size: int) -> Iterator[list[_Window] | _Broken]:
-    """Windows of one block and one size together; a broken image's first windows are never among them."""
+    """Yield batches of windows of one block and one size. A broken image's waiting windows are dropped."""
     batch: list[_Window] = []
     for item in items:
         if isinstance(item, _Broken):
@@ -190,7 +189,7 @@ def _batches(items: Iterable[_Window | _Broken], size: int) -> Iterator[list[_Wi
 
 
 def _prediction(detector: Seeing, scene: Scene, parts: Sequence[tuple[tiling.Window, ImageRecord]]) -> Prediction:
-    """What the windows of an image show of it."""
+    """Return what the windows of an image show of it."""
     width, height = scene.size
     found = replace(_merged(parts, detector.nms_threshold), image_id=scene.image_id, width=width, height=height)
     record = replace(found, path=scene.path, metadata={"status": "boxes"})
@@ -198,7 +197,7 @@ def _prediction(detector: Seeing, scene: Scene, parts: Sequence[tuple[tiling.Win
 
 
 def _seen(detector: Seeing, crops: Sequence[Image], views: Views) -> Iterator[ImageRecord]:
-    """What is on each of some crops, from all views of it."""
+    """Yield what is on each of some crops, from all views of it."""
     found = [
         detector.detect(crops, flip=flip, scale=scale, score_threshold=views.score_threshold)
         for scale in views.scales
@@ -213,7 +212,7 @@ def _seen(detector: Seeing, crops: Sequence[Image], views: Views) -> Iterator[Im
 
 
 def _merged(parts: Sequence[tuple[tiling.Window, ImageRecord]], iou_threshold: float) -> ImageRecord:
-    """The record of an image from those of its windows."""
+    """Return the record of an image from those of its windows."""
     moved = [
         replace(
             record,

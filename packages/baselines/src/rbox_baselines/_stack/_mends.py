@@ -26,12 +26,12 @@ from rbox_baselines.errors import ConfigError, StackError
 
 
 class Noise(NamedTuple):
-    """A warning of the old packages that says nothing to who uses them.
+    """A warning of the old packages that is of no use to their users.
 
     Attributes:
-        message: How it begins, as a regular expression; without a colon, which ends it in a warning filter of pytest's.
-        category: Its class.
-        reason: Where it comes from, and why nothing need be done.
+        message: A regular expression of its beginning, without a colon, which would end it in pytest's warning filters.
+        category: The class of the warning.
+        reason: Where the warning comes from, and why nothing need be done.
     """
 
     message: str
@@ -64,7 +64,7 @@ NOISE: tuple[Noise, ...] = (
     ),
     Noise("The 'warn' method is deprecated", DeprecationWarning, "mmdet's Swin, an older name of logging's."),
     Noise("This overload of addmm is deprecated", UserWarning, "mmcv's masked convolution; it means what is done."),
-    Noise("indexing with dtype torch.uint8", UserWarning, "e2cnn, of which ReDet is made; it means what is done."),
+    Noise("indexing with dtype torch.uint8", UserWarning, "e2cnn, which ReDet is built on; it means what is done."),
     Noise(
         "Default grid_sample and affine_grid", UserWarning, "Oriented RepPoints, written for what is the default now."
     ),
@@ -72,7 +72,7 @@ NOISE: tuple[Noise, ...] = (
 
 
 def mend() -> None:
-    """All mends. It imports mmdet and mmrotate; doing it again changes nothing."""
+    """Apply all mends. This imports mmdet and mmrotate; calling it again changes nothing."""
     with warnings.catch_warnings():
         silence()  # some come when mmengine is imported
         look_for_points_anywhere()
@@ -87,7 +87,7 @@ def mend() -> None:
 
 
 def silence() -> None:
-    """Leaves the warnings of `NOISE` out for the rest of the process; all others are shown as before.
+    """Leave the warnings of `NOISE` out for the rest of the process; all others are shown as before.
 
     Some come when mmengine is imported: it is called before `enable_mmcv_ops`.
     """
@@ -96,7 +96,7 @@ def silence() -> None:
 
 
 def import_with_old_names() -> None:
-    """Imports mmdet and mmrotate.
+    """Import mmdet and mmrotate.
 
     `mmrotate/models/detectors/refine_single_stage.py` takes `Sequence` from `collections`, which Python 3.10 took away:
     it is there for the time of the import. mmdet 3.1.0 refuses mmcv 2.1.0, mmdet 3.3.0 refuses mmcv 2.2.0, and mmrotate
@@ -114,7 +114,7 @@ def import_with_old_names() -> None:
 
 
 def _lowered(version: str, newest: str) -> str:
-    """A version, or the newest that is accepted where it is newer."""
+    """Return a version, or the newest accepted one if the version is newer than that."""
     from mmengine.utils import digit_version
 
     return newest if digit_version(version) > digit_version(newest) else version
@@ -132,7 +132,7 @@ def _imported(name: str) -> ModuleType:
 
 
 def allow_checkpoints() -> None:
-    """Lets `torch.load` read mmengine's checkpoints.
+    """Let `torch.load` read mmengine's checkpoints.
 
     Since PyTorch 2.6 it reads tensors and plain values alone unless more is allowed by name, and mmengine keeps its
     history of losses as arrays in a class of its own, with the functions of that class that make a mean of them. Such a
@@ -154,7 +154,7 @@ def allow_checkpoints() -> None:
 
 
 def _function_of_history(owner: object, name: object) -> Any:
-    """What a checkpoint may ask of `getattr`.
+    """Return what a checkpoint may ask of `getattr`.
 
     Raises:
         UnpicklingError: If it asks for anything but a function of mmengine's HistoryBuffer.
@@ -168,7 +168,7 @@ def _function_of_history(owner: object, name: object) -> Any:
 
 
 def find_packages() -> None:
-    """Lets mmengine read configs whose `_base_` is in another package, as `mmdet::_base_/default_runtime.py`.
+    """Let mmengine read configs whose `_base_` is in another package, as `mmdet::_base_/default_runtime.py`.
 
     It looks for the package with `pkg_resources`, which setuptools took away in version 82.
     """
@@ -179,12 +179,12 @@ def find_packages() -> None:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a package of OpenMMLab's, by its name on PyPI or in Python, can be imported."""
+    """Return whether a package of OpenMMLab's, by its name on PyPI or in Python, can be imported."""
     return find_spec(_module_of(package)) is not None
 
 
 def installed_path(package: str) -> str:
-    """The folder of such a package.
+    """Return the folder of such a package.
 
     Raises:
         ConfigError: If it is not installed.
@@ -205,7 +205,7 @@ def _module_of(package: str) -> str:
 
 
 def write_whole_files() -> None:
-    """Has mmengine write checkpoints whole or not at all.
+    """Make mmengine write checkpoints whole or not at all.
 
     It opens the file and fills it, so that a run that is killed meanwhile leaves half a checkpoint under a good name.
     """
@@ -220,7 +220,7 @@ def write_whole_files() -> None:
 
 
 def find_backbones() -> None:
-    """Lets configs begin with torchvision's weights where torchvision is not installed.
+    """Let configs begin with torchvision's weights where torchvision is not installed.
 
     mmengine imports it to learn its version, and then takes the addresses from a file of its own.
     """
@@ -235,7 +235,7 @@ def find_backbones() -> None:
 
 
 def look_for_points_anywhere() -> None:
-    """Lets mmcv's `points_in_polygons` run on a CPU: it makes room for the answer on the GPU, whatever it is given.
+    """Let mmcv's `points_in_polygons` run on a CPU: it makes room for the answer on the GPU, whatever it is given.
 
     MMRotate's `SASAssigner` takes the function when it is imported, which comes later.
     """
@@ -252,17 +252,17 @@ def look_for_points_anywhere() -> None:
 
 
 def _staying(tensor: Any) -> AbstractContextManager[None]:
-    """Where a tensor is on the CPU, all have a `cuda` that leaves them where they are, as long as the block lasts."""
+    """Make `cuda` leave tensors on the CPU as long as the block lasts, if this tensor is there."""
     import torch
 
     return nullcontext() if tensor.is_cuda else _supplied(torch.Tensor, "cuda", lambda tensor: tensor)
 
 
 def score_in_this_process() -> None:
-    """Lets MMRotate's `DOTAMetric` score without processes of its own.
+    """Let MMRotate's `DOTAMetric` score without processes of its own.
 
-    These import mmrotate anew, where our operators are not, fail, and are waited for without end. A compiled mmcv is
-    there in them, and keeps them.
+    New processes import mmrotate without our operators and fail, and the metric waits for them without end. Where
+    mmcv is compiled, new processes have its operators, and the metric is not changed.
     """
     from mmrotate.evaluation.functional import mean_ap
 
@@ -287,7 +287,7 @@ class _Here:
 
 
 def run_sasm_anywhere() -> None:
-    """Lets SASM RepPoints learn on a CPU, and on images under 384 px.
+    """Let SASM RepPoints learn on a CPU, and on images under 384 px.
 
     `BCConvexGIoULoss` moves numbers to the GPU whatever the others are on. The assigner takes the 9 points nearest to
     an object from each level; where the smallest level has fewer it takes as many from each as that level has. Larger
@@ -311,7 +311,7 @@ def run_sasm_anywhere() -> None:
 
 
 def keep_gaussians_regular() -> None:
-    """Keeps `GDLoss_v1`, of Rotated FCOS with KLD, finite for predicted boxes without width or height.
+    """Keep `GDLoss_v1`, of Rotated FCOS with KLD, finite for predicted boxes without width or height.
 
     FCOS cuts sides off at 0. The loss takes the logarithm of the determinant of the box's Gaussian, which in single
     precision is then 0, or below it by rounding, or so small that the gradient overflows. A side is taken as at least a
@@ -332,7 +332,7 @@ def keep_gaussians_regular() -> None:
 
 @contextmanager
 def _supplied(place: Any, name: str, value: object) -> Iterator[None]:
-    """An attribute of a module or an object for as long as the block lasts."""
+    """Set an attribute of a module or an object for as long as the block lasts."""
     missing = object()
     before = vars(place).get(name, missing)
     setattr(place, name, value)

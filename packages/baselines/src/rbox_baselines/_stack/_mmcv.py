@@ -21,7 +21,7 @@ _INSTALL = "pip install rbox-baselines (it brings mmcv-lite, mmdet and mmrotate)
 
 
 def enable_mmcv_ops() -> None:
-    """Makes `mmcv.ops`, mmdet and mmrotate work without compiled operators.
+    """Make `mmcv.ops`, mmdet and mmrotate work without compiled operators.
 
     To be called before mmcv.ops, mmdet or mmrotate is imported. Where mmcv has its compiled module, that stays in use.
     Calling it again changes nothing. What MMRotate's models ask for is supplied; any other operator raises an
@@ -44,7 +44,7 @@ def enable_mmcv_ops() -> None:
 
 
 def is_compiled() -> bool:
-    """Whether the installed mmcv has operators of its own."""
+    """Return whether the installed mmcv has operators of its own."""
     loaded = sys.modules.get(_MODULE)
     if loaded is not None:
         return not isinstance(loaded, _Operators)
@@ -64,7 +64,7 @@ def _check_version() -> None:
 
 
 def _check_loads() -> None:
-    """Compiled operators fail on loading where they were compiled for another PyTorch."""
+    """Check that compiled operators load: they fail to if they were compiled for another PyTorch."""
     try:
         importlib.import_module(_MODULE)
     except ImportError as error:
@@ -83,7 +83,7 @@ def _installed(name: str) -> str | None:
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """Of "2.0.1" or "2.1.0rc1" the numbers before anything else."""
+    """Return the leading numbers of a version such as "2.0.1" or "2.1.0rc1"."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 

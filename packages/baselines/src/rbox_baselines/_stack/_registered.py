@@ -21,7 +21,7 @@ _alone: ContextVar[bool] = ContextVar("_alone", default=False)
 
 @contextmanager
 def registered_alone() -> Iterator[None]:
-    """Has mmengine's registries build only what is registered, in this thread, as long as the block lasts.
+    """Make mmengine's registries build only what is registered, in this thread, as long as the block lasts.
 
     A second wall: configs of others are looked through before (`_configs._stored`), but a class may make names for the
     registry of its other settings.
@@ -35,7 +35,7 @@ def registered_alone() -> Iterator[None]:
 
 
 def guard() -> None:
-    """Puts the check in place. Doing it again changes nothing."""
+    """Put the check in place. Doing it again changes nothing."""
     from mmengine.registry import registry
 
     if registry.import_module is import_module:

@@ -27,13 +27,13 @@ SHEET_SIZE = 16
 def browse(
     config: Config, out: str | Path, *, limit: int, seed: int = 0, every_step: bool = False, progress: bool = False
 ) -> list[Path]:
-    """Draws the images of a config's training dataset as its pipeline leaves them, with their boxes.
+    """Draw the images of a config's training dataset as its pipeline leaves them, with their boxes.
 
     Args:
-        config: As `load_config` gives it.
+        config: A config from `load_config`.
         out: The folder for the pictures: `<image id>.png`, and `sheet.png` of the first 16.
-        limit: Draws the first so many images.
-        seed: Of what the pipeline does by chance.
+        limit: How many images are drawn, from the first.
+        seed: Seed of the pipeline's random numbers.
         every_step: Draws the image after each transform too, as `<image id>-<number>-<transform>.png`.
         progress: Shows progress bars on standard error.
 
@@ -65,7 +65,7 @@ def browse(
 
 
 class _Stage(NamedTuple):
-    """An image (height, width, 3) uint8 in RGB, its boxes in its pixels, and what its file's name ends in."""
+    """An image (height, width, 3) uint8 in RGB, its boxes in pixels, and the end of its file's name."""
 
     pixels: np.ndarray
     record: ImageRecord
@@ -91,13 +91,13 @@ def _seed(seed: int) -> None:
 
 
 def _whole(dataset: Any, index: int) -> _Stage:
-    """An image as the model is given it."""
+    """Return an image as the model is given it."""
     with _told(dataset, index):
         return _packed(dataset[index])
 
 
 def _stages(dataset: Any, index: int) -> Iterator[_Stage]:
-    """An image after each transform that leaves one, and last as the model is given it.
+    """Yield an image after each transform that leaves one, and last as the model is given it.
 
     Of a dataset that joins others, which has no single list of transforms, the last alone.
     """
@@ -119,7 +119,7 @@ def _stages(dataset: Any, index: int) -> Iterator[_Stage]:
 
 
 def _packed(item: dict[str, Any]) -> _Stage:
-    """What PackDetInputs makes."""
+    """Return the image and boxes that PackDetInputs packs."""
     sample = item["data_samples"]
     truth = sample.gt_instances
     return _Stage(
@@ -133,7 +133,7 @@ def _record(of: Mapping[str, Any], boxes: Any, labels: Any) -> ImageRecord:
 
 @contextmanager
 def _told(dataset: Any, index: int) -> Iterator[None]:
-    """Names the image on which a pipeline fails, and says so where the file is no image."""
+    """Name the image on which a pipeline fails, and say so where the file is no image."""
     try:
         yield
     except RboxError:
@@ -146,5 +146,5 @@ def _told(dataset: Any, index: int) -> Iterator[None]:
 
 
 def _as_pixels(pixels: np.ndarray) -> np.ndarray:
-    """In RGB: cv2, with which mmcv reads, has blue first."""
+    """Return the image in RGB: cv2, with which mmcv reads, has blue first."""
     return np.ascontiguousarray(np.clip(pixels, 0, 255).astype(np.uint8)[..., ::-1])

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from rbox_metrics.tables import Cell
 
 _HEIGHT = 2.6  # of a panel, inches
-_PERCENT = ("map", "ap", "f1", "precision", "recall")  # how the names of figures from 0 to 1 begin
+_PERCENT = ("map", "ap", "f1", "precision", "recall")  # how the names of metrics from 0 to 1 begin
 
 
 def run_names(paths: Sequence[Path]) -> list[str]:
-    """What to call runs: by their folders' names, with as many above them as tell them apart."""
+    """Return names for runs: their folders', with as many parent folders as are needed to distinguish them."""
     parts = [path.resolve().parts for path in paths]
     for count in range(1, max(map(len, parts)) + 1):
         names = ["/".join(each[-count:]) for each in parts]
@@ -30,7 +30,7 @@ def run_names(paths: Sequence[Path]) -> list[str]:
 
 
 def plot(logs: Sequence[Log], names: Sequence[str]) -> Figure:
-    """Losses over iterations, and metrics over epochs beside them.
+    """Plot losses over iterations, and metrics over epochs beside them.
 
     Each run has a colour and each name its dashes; of one run alone, each name has both.
 
@@ -62,7 +62,7 @@ def _metrics(logs: Sequence[Log], names: Sequence[str]) -> list[str]:
 
 
 def _panel(axes: Axes, logs: Sequence[Log], names: Sequence[str], *, is_metric: bool) -> dict[str, Line2D]:
-    """Draws what shares an axis; gives the legend's entries."""
+    """Draw the values that share an axis, and return the legend's entries."""
     from matplotlib.ticker import MaxNLocator
     from rbox_metrics.plots import style
 
@@ -97,7 +97,7 @@ def _panel(axes: Axes, logs: Sequence[Log], names: Sequence[str], *, is_metric: 
 
 
 def rows(logs: Sequence[Log], names: Sequence[str]) -> tuple[list[str], list[list[Cell]]]:
-    """Header, and a row for each run: iterations, seconds for one, and of each metric the last and the best value.
+    """Return a header and a row for each run: iterations, seconds for one, each metric's last and best value.
 
     Args:
         logs: The runs.
@@ -129,7 +129,7 @@ def _last_and_best(log: Log, name: str) -> list[Cell]:
 
 
 def narrow(header: Sequence[str], body: Sequence[Sequence[Cell]]) -> tuple[list[str], list[list[Cell]]]:
-    """The same for the terminal: times in milliseconds with their epochs, scores in percent with theirs."""
+    """Return such a table for the terminal: times in milliseconds and scores in percent, with their epochs."""
     shown_header = ["run", "iter", "ms/iter", "slowest", "fastest"]
     shown_header += header[8::2]
     shown: list[list[Cell]] = []

@@ -28,18 +28,19 @@ _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 @dataclass(frozen=True)
 class Info:
-    """What was measured of a model, for one image.
+    """Measurements of a model, for one image.
 
     Attributes:
-        parameters: How many numbers it learns or has learnt.
-        trainable: How many of them change in training; stages of the backbone may be frozen.
+        parameters: Number of the model's weights.
+        trainable: Number of weights that change in training; stages of the backbone may be frozen.
         size: (width, height) of the image in pixels.
-        multiply_adds: Of convolutions, matrix products and attention, as mmdet's `get_flops.py` counts its "FLOPs".
+        multiply_adds: Number of multiply-adds in convolutions, matrix products and attention. mmdet's `get_flops.py`
+            calls them "FLOPs".
         seconds: How long each round took, from the image in memory to boxes, suppression included; rising.
-        peak_memory: In bytes, of the first round.
-        memory_kind: What that is the peak of.
-        device: Where it ran.
-        trained: Whether it had a checkpoint's weights. With random ones hardly a box is left to suppress.
+        peak_memory: The most memory used in the first round, in bytes.
+        memory_kind: What `peak_memory` was measured of: tensors on the GPU, or the growth of the process.
+        device: The device that the model ran on.
+        trained: Whether the model had a checkpoint's weights. With random ones hardly a box is left to suppress.
     """
 
     parameters: int
@@ -59,7 +60,7 @@ class Info:
         return 2 * self.multiply_adds
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the values for JSON."""
         return {
             "parameters": self.parameters,
             "trainable_parameters": self.trainable,
@@ -80,7 +81,7 @@ class Info:
         }
 
     def rows(self) -> list[list[str]]:
-        """Names and values for a table."""
+        """Return names and values for a table."""
         speed = self.to_dict()["images_per_second"]
         return [
             ["parameters", f"{self.parameters / 1e6:.2f} M"],
@@ -109,14 +110,14 @@ def measure(
     device: str | None = None,
     rounds: int = 10,
 ) -> Info:
-    """Builds a model and runs it on an image of noise.
+    """Build a model and run it on an image of noise.
 
     Args:
         config: A preset, a config of MMRotate's zoo, or a config file.
-        checkpoint: Its weights. None: random ones; nothing is fetched.
+        checkpoint: A file with the model's weights. None: random ones; nothing is fetched.
         size: (width, height) of the image in pixels. None: that to which the config resizes.
-        device: Such as "cpu" or "cuda:0". None: the GPU, where there is one.
-        rounds: How often it is timed, after two rounds to warm up.
+        device: The device to run on, such as "cpu" or "cuda:0". None: the GPU, where there is one.
+        rounds: How often the model is timed, after two rounds to warm up.
 
     Raises:
         ConfigError: If the config cannot be read, or the model does not run.
@@ -156,7 +157,7 @@ def measure(
 
 
 def multiply_adds(run: Callable[[], object]) -> int:
-    """The multiply-adds of convolutions, matrix products and attention while a function runs.
+    """Count the multiply-adds of convolutions, matrix products and attention while a function runs.
 
     torch's counter sees the operators that are run, with their shapes, whatever the model's code is; mmengine's
     `get_model_complexity_info` traces the model, which fails where steps depend on the boxes that are found.
@@ -169,7 +170,7 @@ def multiply_adds(run: Callable[[], object]) -> int:
 
 
 def peak_memory(run: Callable[[], object], device: str) -> tuple[int | None, str]:
-    """The most memory that was taken while a function ran, in bytes, and what that is of.
+    """Measure the most memory used while a function runs: return the bytes, and what they were measured of.
 
     On a GPU what tensors took, those from before included. On a CPU the growth of the process: by the system's own
     peak, which Linux resets when asked; elsewhere an earlier, higher peak hides it, and there may be none to ask for.
@@ -197,7 +198,7 @@ def peak_memory(run: Callable[[], object], device: str) -> tuple[int | None, str
 
 
 def image_size(config: Config) -> tuple[int, int]:
-    """(width, height) to which a config resizes images; 1024 px where it does not say."""
+    """Return (width, height) to which a config resizes images; 1024 px where it does not say."""
     from rbox_baselines._configs._pipelines import pipelines
 
     for pipeline in pipelines(config):
@@ -210,7 +211,7 @@ def image_size(config: Config) -> tuple[int, int]:
 
 
 def _load(name: str, checkpoint: str | Path | None, device: str) -> tuple[Any, Config]:
-    """A model on a device, and its config; a preset's with the classes of its dataset, which need not be there."""
+    """Return a model on a device, and its config. A preset has its dataset's classes; the dataset is not needed."""
     from rbox_baselines._configs import _check, _load, _quiet, _weights
 
     config = _load.load_model(name)
@@ -229,7 +230,7 @@ def _load(name: str, checkpoint: str | Path | None, device: str) -> tuple[Any, C
 
 
 def _batch(size: tuple[int, int]) -> dict[str, list[Any]]:
-    """An image of noise, always the same."""
+    """Return an image of noise, always the same."""
     import torch
     from mmdet.structures import DetDataSample
 
@@ -246,13 +247,13 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def _status(name: str) -> int:
-    """A figure of this process, in bytes."""
+    """Return one of the sizes in this process's status file, in bytes."""
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1024
 
 
 def _highest() -> int:
-    """The most memory that this process has ever had, in bytes."""
+    """Return the most memory that this process has ever had, in bytes."""
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

@@ -28,7 +28,7 @@ _PLACES = ("step", "epoch", "iter", "time", "data_time", "memory")
 
 @dataclass(frozen=True)
 class Log:
-    """What a training has logged.
+    """The log of a training.
 
     Attributes:
         name: The run's.
@@ -43,18 +43,18 @@ class Log:
     epochs: Mapping[int, int]
 
     def names(self) -> list[str]:
-        """What was logged: losses and learning rates, then metrics."""
+        """Return what was logged: losses and learning rates, then metrics."""
         lines = [*self.train.values(), *self.val.values()]
         return list(dict.fromkeys(name for line in lines for name in line if name not in _PLACES))
 
     def series(self, name: str) -> tuple[list[int], list[float]]:
-        """The steps, or epochs, at which something was logged, and its values."""
+        """Return the steps, or epochs, at which something was logged, and its values."""
         place = self.train if any(name in line for line in self.train.values()) else self.val
         found = {step: line[name] for step, line in place.items() if name in line}
         return list(found), list(found.values())
 
     def is_metric(self, name: str) -> bool:
-        """Whether it was logged after validations."""
+        """Return whether it was logged after validations."""
         return not any(name in line for line in self.train.values())
 
 
@@ -80,7 +80,7 @@ class Timing:
 
 
 def read_log(path: str | Path, name: str | None = None) -> Log:
-    """Reads what mmengine's LocalVisBackend wrote of a run.
+    """Read what mmengine's LocalVisBackend wrote of a run.
 
     A run that was stopped and resumed has a folder for each part, named by its time. They are joined: from the step at
     which a later part begins, the earlier one's lines count no more.
@@ -90,7 +90,7 @@ def read_log(path: str | Path, name: str | None = None) -> Log:
         name: What to call the run. None: the name of the directory.
 
     Raises:
-        LogError: If there is no log, or a line is no JSON (but for the last, which a killed run leaves torn).
+        LogError: If there is no log, or a line is not JSON. The last line may be cut short, as a killed run leaves it.
     """
     path = Path(path)
     train: dict[int, Values] = {}
@@ -119,7 +119,7 @@ def read_log(path: str | Path, name: str | None = None) -> Log:
 
 
 def timing(log: Log) -> Timing:
-    """How long an iteration of a run took."""
+    """Return how long an iteration of a run took."""
     by_epoch: dict[int | None, list[float]] = defaultdict(list)
     for step, line in log.train.items():
         if "time" in line:
@@ -133,11 +133,11 @@ def timing(log: Log) -> Timing:
 
 
 def choose(logs: Sequence[Log], keys: Sequence[str]) -> list[str]:
-    """What of the logs is meant by some keys.
+    """Return the names in the logs that some keys stand for.
 
     Args:
         logs: The runs.
-        keys: Names, without regard to case, of which a prefix may be left out ("mAP" for "dota/mAP"), and patterns
+        keys: Names in upper or lower case, with or without their prefix ("mAP" for "dota/mAP"), and patterns
             ("loss*"). None: the loss, and the mAP where it was logged.
 
     Returns:
@@ -165,7 +165,7 @@ def _means(key: str, name: str) -> bool:
 
 
 def _files(path: Path) -> list[Path]:
-    """The logs of a run's parts, in the order of their times."""
+    """Return the logs of a run's parts, in the order of their times."""
     if path.is_file():
         return [path]
     folders = [path, path / _FOLDER, *sorted(path.glob(f"*/{_FOLDER}"))]

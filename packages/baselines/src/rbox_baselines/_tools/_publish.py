@@ -1,4 +1,4 @@
-"""A checkpoint for others: the weights and what says of which classes and config they are, nothing of the training."""
+"""A checkpoint for others: the weights, their classes and their config, without the state of the training."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _HASH = 8  # hex digits, as mmdet's publish_model.py and torch.hub have
 
 @dataclass(frozen=True)
 class Published:
-    """What was written.
+    """The checkpoint that `publish` wrote.
 
     Attributes:
         path: The file.
         dropped: What the checkpoint held and the file does not.
         is_average: Whether the weights are the average over training (EMA) that was validated.
-        size: Of the file, in bytes.
+        size: Size of the file in bytes.
     """
 
     path: Path
@@ -38,11 +38,11 @@ class Published:
 
 
 def publish(checkpoint: str | Path, out: str | Path) -> Published:
-    """Writes a checkpoint's weights, classes and config, with the file's hash in its name.
+    """Write a checkpoint's weights, classes and config, with the file's hash in its name.
 
-    Of a model that was trained with an average of its weights (EMA), the average is published: mmengine's EMAHook puts
-    it into `state_dict` when it saves, and the weights that training goes on with into `ema_state_dict`; mmcv's does
-    the same with weights named `ema_...`. The other set is dropped.
+    If a model was trained with an average of its weights (EMA), the average is published: when mmengine's EMAHook
+    saves, it puts the average into `state_dict`, and the weights that training resumes from into `ema_state_dict`.
+    mmcv's does the same with weights named `ema_...`. The weights that are not the average are dropped.
 
     Args:
         checkpoint: The file.

@@ -23,7 +23,7 @@ _WIDTHS = (4, 5, 8)  # upright, rotated, quads
 def load_results(
     path: str | Path, class_names: Iterable[str] | None = None, *, image_ids: Sequence[str] | None = None
 ) -> list[ImageRecord]:
-    """Reads the detections in a pickle that MMRotate wrote, without running what is in it.
+    """Read the detections in a pickle that MMRotate wrote, without running what is in it.
 
     Two forms are known. MMRotate 1.x (mmengine's DumpResults, mmdet's DumpDetResults) has a dict for each image, with
     its id, its size and `pred_instances`. MMRotate 0.x has for each image a list with an array (N, 6) for each class,
@@ -34,9 +34,9 @@ def load_results(
 
     Args:
         path: The pickle.
-        class_names: What the labels index, to check them. None: any label is taken.
-        image_ids: For the form of 0.x: the images in the order in which they were tested. 1.x names them itself: by
-            `img_id`, and where that is a number, as of a COCO file, by the image file's name.
+        class_names: The classes that the labels are indices of, to check the labels. None: any label is accepted.
+        image_ids: The images in the order in which they were tested, for results of 0.x. Results of 1.x name their
+            images: by `img_id`, or, where that is a number, as from a COCO file, by the image file's name.
 
     Returns:
         A record for each image, in the order of the file, with scores.
@@ -59,7 +59,7 @@ def load_results(
 
 
 def check_images(records: Sequence[ImageRecord], known: Iterable[str], path: str | Path) -> None:
-    """Makes sure that detections are of a dataset.
+    """Make sure that detections are of a dataset.
 
     Args:
         records: The detections.
@@ -85,11 +85,11 @@ def check_images(records: Sequence[ImageRecord], known: Iterable[str], path: str
 def write_predictions(
     records: Iterable[ImageRecord], class_names: ClassNames, out: str | Path, *, source: Path, dataset: dict[str, Any]
 ) -> None:
-    """Writes detections as `predictions.jsonl`, whole or not at all.
+    """Write detections as `predictions.jsonl`, whole or not at all.
 
     Args:
         records: The detections.
-        class_names: What their labels index.
+        class_names: The classes that the labels are indices of.
         out: The file to write.
         source: The pickle that they are of; its hash is the fingerprint.
         dataset: What they were made on, for the header.
@@ -103,7 +103,7 @@ def write_predictions(
 
 
 def _record(image: Any, number: int, path: Path) -> ImageRecord:
-    """An image of MMRotate 1.x."""
+    """Return the record of one image, as MMRotate 1.x writes it."""
     instances = image.get("pred_instances") if isinstance(image, dict) else None
     if not isinstance(instances, dict):
         raise ResultsError(
@@ -124,7 +124,7 @@ def _column(instances: dict[str, Any], name: str, number: int, path: Path) -> np
 
 
 def _size(shape: Any, number: int, path: Path) -> tuple[int, int]:
-    """Height and width."""
+    """Return the height and width that a result states."""
     sides = list(shape[:2]) if isinstance(shape, list | tuple) else []
     if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         raise ResultsError(f"expected 'ori_shape' of image {number} as (height, width), got {quoted(shape)}", path=path)
@@ -142,7 +142,7 @@ def _image_id(image: dict[str, Any], number: int, path: Path) -> str:
 
 
 def _old_records(found: Sequence[Any], image_ids: Sequence[str] | None, path: Path) -> list[ImageRecord]:
-    """The images of MMRotate 0.x."""
+    """Return the records of all images, as MMRotate 0.x writes them."""
     if image_ids is None:
         raise ResultsError(
             f"expected results that name their images, got {len(found)} without names, as MMRotate 0.x writes them",

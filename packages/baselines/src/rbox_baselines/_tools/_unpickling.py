@@ -32,7 +32,7 @@ _Order = Literal["<", ">", "|", "="]
 
 
 def load(path: str | Path) -> Any:
-    """The contents of a pickle: lists, tuples, dicts, texts, numbers, and `Array` for each tensor and array.
+    """Read the contents of a pickle: lists, tuples, dicts, texts, numbers, and `Array` for each tensor and array.
 
     Args:
         path: The file. It is read into memory.
@@ -70,7 +70,7 @@ class Array:
         self.values = values
 
     def __setstate__(self, state: Any) -> None:
-        """Takes what `numpy.ndarray.__reduce__` gives: version, shape, dtype, whether by columns, the bytes."""
+        """Take what `numpy.ndarray.__reduce__` gives: version, shape, dtype, whether by columns, the bytes."""
         if not isinstance(state, tuple) or len(state) != 5:
             raise _RefusedError("expected the state of an array, got another")
         _, shape, dtype, by_columns, content = state
@@ -78,7 +78,7 @@ class Array:
 
 
 class _RefusedError(Exception):
-    """The pickle asks for what is not read."""
+    """The pickle asks for something that is refused."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -93,7 +93,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Named:
-    """What a name stands for. It can be called; its attributes stay what they are."""
+    """The function that a name in a pickle stands for. It can be called; its attributes cannot be changed."""
 
     __slots__ = ("_function",)
 
@@ -104,7 +104,7 @@ class _Named:
         return self._function(*args)
 
     def __setstate__(self, state: object) -> None:
-        raise _RefusedError("expected a function that stays as it is, got a pickle that changes it")
+        raise _RefusedError("expected a function that is not changed, got a pickle that changes it")
 
 
 class _Dtype:
@@ -117,14 +117,14 @@ class _Dtype:
         self.order: _Order = "="
 
     def __setstate__(self, state: Any) -> None:
-        # version, byte order, subarray, names, fields, size, alignment, flags: but for the order, those of a number.
+        # version, byte order, subarray, names, fields, size, alignment, flags: all but the order as a number has them.
         if not isinstance(state, tuple) or state[2:] != (None, None, None, -1, -1, 0) or state[1] not in "<>|=":
             raise _RefusedError("expected an array of numbers, got one of structures or objects")
         self.order = state[1]
 
 
 def _check_places(content: bytes) -> None:
-    """Refuses a pickle that puts a value at a place so far on that the table of places would fill the memory."""
+    """Refuse a pickle that puts a value at a place so far on that the table of places would fill the memory."""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(content)):
         if opcode.name in _PUTS and int(argument or 0) > count:
             raise _RefusedError(f"expected values at places up to their number, got {argument} after {count} steps")
@@ -135,7 +135,7 @@ def _is_shape(value: object) -> bool:
 
 
 def _values(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    """An array of bytes, checked against its dtype and shape."""
+    """Return an array of bytes, checked against its dtype and shape."""
     if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray) or order not in ("C", "F"):
         raise _RefusedError("expected an array of numbers, got another")
     kind = np.dtype(dtype.code).newbyteorder(dtype.order)
@@ -145,7 +145,7 @@ def _values(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
 
 
 def _bytes(text: object = "", encoding: object = "latin1") -> bytes:
-    """`_codecs.encode`, and `bytes()`: how protocol 2 writes bytes."""
+    """Stand in for `_codecs.encode` and `bytes()`, by which protocol 2 writes bytes."""
     if not isinstance(text, str) or encoding != "latin1":
         raise _RefusedError(f"expected text for bytes in latin1, got {type(text).__name__} in {quoted(encoding)}")
     return text.encode("latin1")
@@ -172,7 +172,7 @@ def _scalar(dtype: object, content: object = b"") -> Any:
 
 
 def _array(kind: object, shape: object, code: object) -> Array:
-    """`_reconstruct`: an array of no size, to which its state comes."""
+    """Stand in for `_reconstruct`: return an array of no size, which gets its state later."""
     if kind is not _NDARRAY:
         raise _RefusedError("expected an array, got a subclass of one")
     return Array()
@@ -187,7 +187,7 @@ def _not_called(*_: object) -> None:
 
 
 def _storage(content: object) -> Any:
-    """What `torch.storage._load_from_bytes` reads without a check: the numbers of a tensor, in a file within the file.
+    """Read the numbers of a tensor, a file within the file, which `torch.storage._load_from_bytes` reads unchecked.
 
     Returns:
         A flat tensor.
@@ -209,7 +209,7 @@ def _storage(content: object) -> Any:
 
 
 def _tensor(numbers: Any, offset: Any, size: Any, stride: Any, *_: object) -> Array:
-    """`_rebuild_tensor_v2`, with the same checks that torch makes, and no tensor larger than its numbers.
+    """Stand in for `_rebuild_tensor_v2`, with torch's own checks; a tensor may not be larger than its numbers.
 
     What follows (gradients, hooks, metadata) says nothing of the values.
     """

@@ -55,27 +55,28 @@ def train(
     seed: int | None = None,
     progress: bool = False,
 ) -> Path:
-    """Trains a model of MMRotate; scores it on the validation split after each epoch.
+    """Train a model of MMRotate, and score it on the validation split after each epoch.
 
-    Everything that can be wrong with config, classes, checkpoint and images is looked for before the first step.
+    Config, classes, checkpoint and all images are checked before the first step.
 
     Args:
         config: A preset, a config of MMRotate's zoo, or a config file.
         work_dir: The folder for checkpoints, logs and the whole config.
-        data: The dataset, where it is not the config's own.
-        class_names: What the labels index; see `Data`.
+        data: The dataset. None: the config's own.
+        class_names: The classes that the labels are indices of. None: those of the dataset's format, or, where it
+            names none, those of the annotations.
         image_size: The longer side to which images are resized, in pixels. None: the config's own.
-        options: What is set in the config last, by dotted names. What the config or an option says of checkpoints,
-            `resume`, `load_from` and `randomness` holds; arguments given here go before them.
-        backbone: A file with the backbone's weights, or "none" for random ones. None: what the config names, which for
-            most is fetched from torchvision's site.
+        options: Settings that replace the config's, by dotted names. What the config or an option says of checkpoints,
+            `resume`, `load_from` and `randomness` is used, unless an argument of this function overrides it.
+        backbone: A file with the backbone's weights, or "none" for random ones. None: the weights that the config
+            names, which most configs fetch from torchvision's site.
         load_from: A checkpoint to begin with; its classes must be the dataset's.
-        resume: Goes on with the last checkpoint of `work_dir`; begins where there is none.
-        amp: Half precision where it is safe, on a GPU.
-        auto_scale_lr: Scales the learning rate with the number of images in a step, of all processes.
+        resume: Resume from the last checkpoint of `work_dir`; where there is none, begin from the start.
+        amp: Computes in half precision where that is safe, on a GPU.
+        auto_scale_lr: Scales the learning rate with the number of images in a step, in all processes together.
         tensorboard: Writes TensorBoard's files as well.
         launcher: What started the processes of a run: "pytorch" is torchrun.
-        seed: Of weights, order and augmentation. None: the config's, or 0.
+        seed: Seed of first weights, order of images and augmentation. None: the config's, or 0.
         progress: Shows progress bars on standard error.
 
     Returns:
@@ -114,7 +115,7 @@ def train(
     if found.resume:
         logger.info("resuming from %s", begins_with)
     if begins_with is not None:
-        # mmengine would go on with the file that `last_checkpoint` names, which may be older, or half written.
+        # mmengine would resume from the file that `last_checkpoint` names, which may be older, or half written.
         found.load_from = str(begins_with)
     _set_precision(found, amp)
     _set_up_logging(found, tensorboard)
@@ -172,7 +173,7 @@ def _run(config: Config) -> Path:
             return logger
 
         def load_checkpoint(self, filename: str, *arguments: Any, **settings: Any) -> Any:
-            """`resume` would run the text of the config that an older checkpoint carries, to compare devices."""
+            """Load a checkpoint without its config, whose text `resume` would run, to compare devices."""
             found = super().load_checkpoint(filename, *arguments, **settings)
             found.get("meta", {}).pop("config", None)
             return found
@@ -190,7 +191,7 @@ def _run(config: Config) -> Path:
 
 
 def _check_data(config: Config) -> None:
-    """Opens the datasets, and looks at each image."""
+    """Open the datasets, and look at each image."""
     from rbox_baselines._parts._dataset import opened
 
     seen: dict[Path, None] = {}
@@ -206,7 +207,7 @@ def _check_data(config: Config) -> None:
 
 
 def _check_checkpoint(config: Config, path: str | Path | None) -> None:
-    """The checkpoint that a run begins with has the dataset's classes."""
+    """Check that the checkpoint that a run begins with has the dataset's classes."""
     if path is None:
         return
     from rbox_baselines._checkpoints import check_classes, read_checkpoint
@@ -217,13 +218,13 @@ def _check_checkpoint(config: Config, path: str | Path | None) -> None:
 
 
 def _last(work_dir: Path) -> Path | None:
-    """The newest checkpoint of a run. Each is whole (`_mends.write_whole_files`)."""
+    """Return the newest checkpoint of a run. Each is whole (`_mends.write_whole_files`)."""
     found = [path for path in work_dir.glob("*.pth") if re.fullmatch(r"(epoch|iter)_\d+\.pth|last\.pth", path.name)]
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name), default=None)
 
 
 def _with_backbone(config: Config, backbone: str | Path) -> Config:
-    """The config with other weights to begin with in its backbone.
+    """Return the config with other weights to begin with in its backbone.
 
     Raises:
         RboxError: If there is no such file, or its weights are of another backbone.
@@ -256,7 +257,7 @@ def _without(names: set[str], prefix: str) -> set[str]:
 
 
 def _check_weights(model: Any) -> None:
-    """The files of weights that a model begins with are there; what is fetched is not looked for."""
+    """Check that the files of weights that a model begins with exist; weights that are fetched are not looked for."""
     if isinstance(model, list | tuple):
         for value in model:
             _check_weights(value)
@@ -271,7 +272,7 @@ def _check_weights(model: Any) -> None:
 
 
 def _set_precision(config: Config, amp: bool) -> None:
-    """Half precision where it was asked for; where only the config did, a CPU takes whole precision."""
+    """Set half precision if it was asked for; if only the config asks for it, a CPU trains in float32."""
     import torch
 
     on_gpu = torch.cuda.is_available()
@@ -292,7 +293,7 @@ def _set_precision(config: Config, amp: bool) -> None:
 
 
 def _set_up_logging(config: Config, tensorboard: bool) -> None:
-    """A progress bar, the best checkpoint kept, TensorBoard where it was asked for."""
+    """Set up the progress bar, the best checkpoint, and TensorBoard where it was asked for."""
     hooks = config.default_hooks
     if not (hooks.get("visualization") or {}).get("draw"):
         hooks.pop("visualization", None)

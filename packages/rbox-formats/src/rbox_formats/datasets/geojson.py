@@ -16,8 +16,8 @@ Two formats differ in their coordinates:
 - "geojson": pixels of the image, x to the right, y down.
 - "geojson-map": map coordinates, by the transform of the image's GeoTIFF, else of the world file beside it. A pixel's
   coordinates count from the upper left corner of the image, as everywhere in this package and as GeoTIFF's transform
-  does; a world file says where the centre of the first pixel is, and is shifted by half a pixel. Both mean the pixels
-  as they are stored, as GDAL does: where the file notes an orientation, that is reckoned in.
+  does; a world file says where the centre of the first pixel is, and is shifted by half a pixel. Both mean the stored
+  pixels, as GDAL does: where the file notes an orientation, the transform is turned with the image.
 
 RFC 7946 knows only longitude and latitude in WGS 84. Coordinates are left in the image's own system, and where a
 GeoTIFF names one that has an EPSG code, and it is not 4326, that is said in the member `crs` of GeoJSON 2008, which
@@ -69,8 +69,8 @@ class Placement(NamedTuple):
     """Where an image lies on the map: x = a column + b row + c, y = d column + e row + f, from its upper left corner.
 
     Attributes:
-        a: To `f`: the transform, in the order of rasterio's `Affine`.
-        crs: Such as "EPSG:32631", or None where nobody says.
+        a: First of the six numbers `a` to `f` of the transform, in the order of rasterio's `Affine`.
+        crs: The system of coordinates, such as "EPSG:32631". None: neither the image nor its world file names one.
     """
 
     a: float
@@ -82,7 +82,7 @@ class Placement(NamedTuple):
     crs: str | None = None
 
     def apply(self, quads: QuadsN) -> QuadsN:
-        """Pixels (N, 4, 2) as map coordinates (N, 4, 2)."""
+        """Convert pixels (N, 4, 2) to map coordinates (N, 4, 2)."""
         x, y = quads[..., 0], quads[..., 1]
         return np.stack([self.a * x + self.b * y + self.c, self.d * x + self.e * y + self.f], axis=-1)
 
@@ -91,7 +91,7 @@ class Projection(NamedTuple):
     """Where an image lies on a map of another system of coordinates than its own.
 
     Attributes:
-        placement: Its place in its own system.
+        placement: The image's place in its own system.
         crs: The other system, such as "EPSG:4326".
         path: The image, for errors.
     """
@@ -118,7 +118,7 @@ def projected(placement: Placement | None, crs: str | None, path: Path | None) -
     """Return where an image lies in the system of coordinates that is asked for.
 
     Args:
-        placement: Its place in its own system, or None where it has none.
+        placement: The image's place in its own system, or None where it has none.
         crs: The system, such as "EPSG:4326". None: its own.
         path: The image, for errors.
 
@@ -146,7 +146,7 @@ def write(
     *,
     on_map: bool = False,
 ) -> Path:
-    """Writes a file per record; see `rbox_formats.datasets.write`.
+    """Write a file per record; see `rbox_formats.datasets.write`.
 
     Args:
         records: With their image files, for map coordinates.
@@ -170,7 +170,7 @@ def write(
 def collection(
     record: ImageRecord, class_names: ClassNames, placement: Placement | Projection | None = None
 ) -> dict[str, Any]:
-    """A record as a feature collection: what `write` puts into its file.
+    """Return a record as a feature collection: what `write` puts into its file.
 
     Args:
         record: The image and its objects.
@@ -206,7 +206,7 @@ def collection(
 
 
 def _ring(corners: list[list[float]]) -> list[list[float]]:
-    """A closed ring, counter-clockwise where y points up, from the first corner."""
+    """Return a closed ring, counter-clockwise where y points up, from the first corner."""
     (x0, y0), (x1, y1), (x2, y2), (x3, y3) = corners
     if (x2 - x0) * (y3 - y1) - (y2 - y0) * (x3 - x1) < 0:
         corners = [corners[0], *corners[:0:-1]]
@@ -214,7 +214,7 @@ def _ring(corners: list[list[float]]) -> list[list[float]]:
 
 
 def placement_of(image: Path) -> Placement:
-    """Where an image lies on the map: what its GeoTIFF says, else the world file beside it.
+    """Return where an image lies on the map: what its GeoTIFF says, else the world file beside it.
 
     Raises:
         DatasetError: If neither says it, or a GeoTIFF cannot be read for want of rasterio.
@@ -228,7 +228,7 @@ def placement_of(image: Path) -> Placement:
 
 
 def find_placement(image: Path) -> Placement | None:
-    """As `placement_of`; None where neither says it.
+    """Return what `placement_of` does; None where neither file gives a place.
 
     Raises:
         DatasetError: If a GeoTIFF or a world file is broken.
@@ -240,13 +240,13 @@ def find_placement(image: Path) -> Placement | None:
 
 
 def _beside(image: Path) -> Placement | None:
-    """What a world file beside an image says."""
+    """Return what a world file beside an image says."""
     path = world_file_of(image)
     return None if path is None else world_file(path)
 
 
 def world_file_of(image: Path) -> Path | None:
-    """The world file beside an image, if there is one."""
+    """Return the world file beside an image, if there is one."""
     suffix = image.suffix
     for ending in (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w", ".wld"):
         for path in (image.with_suffix(ending), image.with_suffix(ending.upper())):
@@ -256,7 +256,7 @@ def world_file_of(image: Path) -> Path | None:
 
 
 def _turned(stored: Placement, image: Path) -> Placement:
-    """The place of an image that is turned as its file notes: maps and GDAL mean its pixels as they are stored."""
+    """Return the place of an image that is turned as its file notes: maps and GDAL mean the stored pixels."""
     try:
         orientation = images.read_orientation(image)
         size = images.read_size(image) if orientation != 1 else (0, 0)
@@ -275,7 +275,7 @@ def _has_rasterio() -> bool:
 
 
 def _geotiff(image: Path) -> Placement | None:
-    """What a GeoTIFF says of its place; None if it says nothing, or rasterio is not there to ask."""
+    """Return what a GeoTIFF says of its place; None if it says nothing, or rasterio is not installed."""
     if not _has_rasterio():
         return None
     try:
@@ -286,7 +286,7 @@ def _geotiff(image: Path) -> Placement | None:
 
 
 def world_file(path: Path) -> Placement:
-    """What a world file says.
+    """Return what a world file says.
 
     Raises:
         DatasetError: If it is not six lines of a finite number each, or puts all pixels on a line.

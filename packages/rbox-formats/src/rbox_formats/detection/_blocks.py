@@ -13,7 +13,8 @@ from rbox_formats.detection._scenes import Scene
 T = TypeVar("T")
 _END: Any = object()
 
-# A block has so many batches, fewer where a run would otherwise have less than so many blocks for its processes.
+# A block is filled up to 16 batches. Where a run would then have less than 32 blocks, too few to keep its processes
+# busy, blocks are smaller, but not below 4 batches.
 _MOST_BATCHES, _LEAST_BATCHES, _BLOCKS = 16, 4, 32
 
 

@@ -59,8 +59,8 @@ def check_geojson(paths: Sequence[Path], out: str | Path, *, crs: str | None = N
 
     Args:
         paths: The images.
-        out: As in `write_geojson`.
-        crs: As in `write_geojson`.
+        out: The file to write, as in `write_geojson`.
+        crs: The system of coordinates to write, as in `write_geojson`.
 
     Raises:
         DatasetError: As `write_geojson`; also where one of the images would be overwritten.
@@ -86,7 +86,7 @@ class _OnePlace:
         self.seen: dict[Path | None, _Placed] = {}
 
     def of(self, path: Path | None) -> _Placed:
-        """The place of an image; it is one with those that were asked for before.
+        """Return the place of an image, which is in the same system as those that were asked for before.
 
         Raises:
             DatasetError: If it is not.
@@ -107,7 +107,7 @@ class _OnePlace:
 
 
 def _require_one_system(placements: Mapping[Path | None, _Placed], out: Path) -> None:
-    """Coordinates of one file are of one system: that of a map, or the pixels of images."""
+    """Check that the coordinates of one file are of one system: that of a map, or the pixels of images."""
     systems: dict[str, Path | None] = {}
     for path, placement in placements.items():
         systems.setdefault("pixels" if placement is None else placement.crs or "an unnamed map's", path)
@@ -140,7 +140,7 @@ def _write_each(found: Iterable[Prediction], out: Path, crs: str | None) -> Path
 
 
 def _features(found: Iterable[Prediction], places: _OnePlace) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-    """Each image's collection without its features, and the features with the image's name."""
+    """Yield each image's collection without its features, and the features with the image's name."""
     for each in found:
         collection = _collection(each, places.of(each.path))
         features = collection.pop("features")
@@ -165,7 +165,7 @@ def _write_one(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
 
 
 def _write_geopackage(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
-    """One table with a row for each object."""
+    """Write one table with a row for each object."""
     pyogrio = _pyogrio()
     places = _OnePlace(out, crs)
     rows: list[dict[str, Any]] = []
@@ -214,5 +214,5 @@ def _pyogrio() -> Any:
 
 
 def _well_known_binary(ring: Sequence[Sequence[float]]) -> bytes:
-    """A polygon of one ring: little endian, type 3, one ring, its points (OGC 06-103r4, 8.2)."""
+    """Return a polygon of one ring: little endian, type 3, one ring, its points (OGC 06-103r4, 8.2)."""
     return struct.pack("<BIII", 1, 3, 1, len(ring)) + np.asarray(ring, dtype="<f8").tobytes()

@@ -34,11 +34,11 @@ class Detector(Protocol):
 
     @property
     def class_names(self) -> ClassNames:
-        """The classes that it knows; a label is an index into them."""
+        """Return the classes that the detector knows; a label is an index into them."""
         ...
 
     def detect(self, crops: Sequence[Image]) -> Sequence[ImageRecord]:
-        """Detect the objects on windows, each of which the model sees whole.
+        """Detect the objects on windows. The model sees each window whole.
 
         Args:
             crops: Each (height, width, 3) uint8, RGB.

@@ -48,7 +48,7 @@ class Scene:
 
     @classmethod
     def of(cls, image: ImageLike, windows: Windows, name: str = "image") -> Scene:
-        """Make a scene of a file, of which only the header is read, or of pixels.
+        """Make a scene from a file or from pixels. Of a file, only the header is read.
 
         Args:
             image: A path, a Pillow image, an array or a tensor.
@@ -131,7 +131,7 @@ def scenes_of(source: ImageLike, windows: Windows) -> tuple[list[Scene], bool]:
 
 
 def _named(source: str | Path) -> list[Path]:
-    """The files that a path stands for."""
+    """Return the files that a path stands for."""
     _refuse_address(source)
     path = files.as_path(source, ImageError)
     text = str(source)
@@ -169,7 +169,7 @@ def _is_one(source: ImageLike) -> bool:
 
 
 def _as_pixels(image: ImageLike) -> Image:
-    """The pixels of an image in memory: (height, width, 3) uint8, a Pillow image turned as it notes.
+    """Return the pixels of an image in memory: (height, width, 3) uint8, a Pillow image turned as it notes.
 
     Raises:
         ImageError: If it is no such image.

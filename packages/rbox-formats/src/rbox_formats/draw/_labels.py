@@ -14,12 +14,12 @@ from rbox_formats.draw._outlines import directions_of, extents_of, sides_of
 
 # A label is left out beside a box whose longer side is less than this part of the label's width.
 _LEAST_BOX_TO_LABEL = 0.3
-# More objects than this are not numbered: nobody looks up so many lines.
+# At most this many objects get a number and a line in the legend: a longer legend would not be read.
 _MOST_NUMBERS = 40
-# A crowd: so many others of the class with centres within so many times the root of the box's area. There a label
-# stands for its neighbours too, and the next of the class is at least this many label heights away.
+# An object is in a crowd if at least 3 others of its class have their centres within 2 times the root of its box's
+# area. There a label stands for its neighbours too, and the next of the class is at least 12 label heights away.
 _CROWD, _CROWD_REACH, _CROWD_SPACING = 3, 2.0, 12
-# A label that stands away from its object is at most so many of its heights off.
+# A label that stands away from its object is at most this many label heights off.
 _FARTHEST = 6
 
 
@@ -34,7 +34,7 @@ def load_font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """The text, cut off to an ellipsis where it is wider than this many px.
+    """Return the text, cut off to an ellipsis where it is wider than this many px.
 
     >>> from rbox_formats import draw
     >>> draw.shortened("a very long image name", draw.load_font(12), 60).endswith("...")
@@ -49,7 +49,7 @@ def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wid
 
 
 def named(record: ImageRecord, class_names: ClassNames) -> list[str]:
-    """The class of each object, and its score where there are any."""
+    """Return the class of each object, and its score where there are any."""
     scores = [""] * len(record) if record.scores is None else [f" {score:.2f}" for score in record.scores]
     return [class_names[int(label)] + score for label, score in zip(record.labels, scores, strict=True)]
 
@@ -133,7 +133,7 @@ def draw_labels(
 
 
 class _Obstacles:
-    """What labels must not cover: the objects' quads and, behind them, the labels that already stand."""
+    """What labels must not cover: the objects' quads, followed by the labels that are already placed."""
 
     def __init__(self, quads: np.ndarray) -> None:
         self.count = len(quads)
@@ -147,7 +147,7 @@ class _Obstacles:
         self.count += 1
 
     def near(self, low: np.ndarray, high: np.ndarray, but: int) -> np.ndarray:
-        """The obstacles (M, 4, 2), but one (none: -1), whose upright boxes meet another."""
+        """Return the obstacles (M, 4, 2) whose upright boxes meet another, without one of them (-1: with all)."""
         met = np.all((self.low < high) & (self.high > low), axis=1)
         if but >= 0:
             met[but] = False
@@ -161,7 +161,10 @@ def _rectangle(x: int, y: int, width: int, height: int) -> np.ndarray:
 def _place_label(
     obstacles: _Obstacles, i: int, tick: np.ndarray, label: tuple[int, int], size: tuple[int, int]
 ) -> tuple[int, int] | None:
-    """The upper left corner of object i's label: next to a side or a corner, uppermost first, the tick's side last."""
+    """Return the upper left corner of object i's label: next to a side, or else a corner, the highest free place first.
+
+    The side with the tick is tried last.
+    """
     quad = obstacles.shapes[i]
     sides = sides_of(quad[None])[0]
     anchors = np.concatenate([sides.mean(axis=1), quad])
@@ -185,7 +188,7 @@ def _place_label(
 
 
 def _place_away(obstacles: _Obstacles, i: int, label: tuple[int, int], size: tuple[int, int]) -> tuple[int, int] | None:
-    """The upper left corner of object i's label where it has no room next to it: the nearest that covers nothing."""
+    """Return the upper left corner of a label that has no room next to object i: the nearest that covers nothing."""
     quad = obstacles.shapes[i]
     centre, limits = quad.mean(axis=0), np.maximum(np.array(size) - label, 0)
     turns = np.linspace(0, 2 * np.pi, 16, endpoint=False) - np.pi / 2  # upwards first
@@ -205,7 +208,7 @@ def _place_away(obstacles: _Obstacles, i: int, label: tuple[int, int], size: tup
 
 
 def _draw_leader(draw: ImageDraw.ImageDraw, quad: np.ndarray, label: np.ndarray, colour: Colour) -> None:
-    """A line from a label's side to the nearest side of its object."""
+    """Draw a line from a label's side to the nearest side of its object."""
     middles = sides_of(quad[None])[0].mean(axis=1)
     low, high = label.min(axis=0), label.max(axis=0)
     starts = np.clip(middles, low, high)
@@ -216,7 +219,7 @@ def _draw_leader(draw: ImageDraw.ImageDraw, quad: np.ndarray, label: np.ndarray,
 
 
 def _covers(rectangle: np.ndarray, quads: np.ndarray) -> bool:
-    """Whether an upright rectangle (4, 2) covers any part of any quad's hull, by the separating axis theorem."""
+    """Return whether an upright rectangle (4, 2) covers any part of any quad's hull, by the separating axis theorem."""
     sides = sides_of(quads)
     normals = (sides[:, :, 1] - sides[:, :, 0])[..., ::-1] * (1, -1)
     axes = np.concatenate([normals, np.broadcast_to(np.eye(2), (len(quads), 2, 2))], axis=1)

@@ -23,7 +23,7 @@ def draw_legend(width: int, texts: Iterable[tuple[int, str]], *, size: int = _SI
     Args:
         width: How wide it may be, px.
         texts: Labels and texts, in order.
-        size: Of the letters, px.
+        size: Size of the letters in pixels.
     """
     font, swatch, height = load_font(size), size - 1, size + 9
     entries: list[tuple[int, int, int, str]] = []

@@ -19,25 +19,25 @@ _ROUND = 1.15  # a longer side over the shorter one, below which an object count
 
 
 def directions_of(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (..., 2) at length 1; those of no length stay as they are."""
+    """Return vectors (..., 2) scaled to length 1; vectors of zeros are returned unchanged."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, 1e-9))
 
 
 def sides_of(quads: np.ndarray) -> np.ndarray:
-    """The sides (N, 4, 2, 2) of quads (N, 4, 2), as their two ends."""
+    """Return the sides (N, 4, 2, 2) of quads (N, 4, 2), as their two ends."""
     return np.stack([quads, np.roll(quads, -1, axis=1)], axis=2)
 
 
 def extents_of(quads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The longest and the shortest of each quad's sides, (N,) each, opposite sides counted by their mean."""
+    """Return the longest and the shortest of each quad's sides, (N,) each, opposite sides counted by their mean."""
     lengths = np.linalg.norm(np.diff(sides_of(quads), axis=2)[:, :, 0], axis=-1)
     pairs = (lengths[:, :2] + lengths[:, 2:]) / 2
     return pairs.max(axis=1), pairs.min(axis=1)
 
 
 def find_ticks(quads: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """A short line (N, 2, 2) out of each quad, from the middle of the side that faces the way its angle points.
+    """Return a short line (N, 2, 2) out of each quad, from the middle of the side that faces the way its angle points.
 
     Of a quad that is nearly a square, whose angle says nothing of a tank or a roundabout, both ends are one point.
     """
@@ -53,7 +53,7 @@ def find_ticks(quads: np.ndarray, angles: np.ndarray) -> np.ndarray:
 def draw_outlines(
     canvas: Image.Image, quads: np.ndarray, ticks: np.ndarray, labels: np.ndarray, line_width: float | None
 ) -> None:
-    """Draws the sides of quads (N, 4, 2) and their ticks (N, 2, 2) in the colours of their labels (N,)."""
+    """Draw the sides of quads (N, 4, 2) and their ticks (N, 2, 2) in the colours of their labels (N,)."""
     _, short = extents_of(quads)
     if line_width is None:
         widths = np.clip(short / 9, 1.0, min(3.0, max(1.75, max(canvas.size) / 500)))
@@ -69,7 +69,7 @@ def draw_outlines(
 
 
 def _coverage(size: tuple[int, int], segments: np.ndarray, widths: np.ndarray) -> Image.Image:
-    """How much of each pixel (0 to 255) lines with round ends cover.
+    """Return how much of each pixel (0 to 255) lines with round ends cover.
 
     Args:
         size: Width and height, px.
@@ -88,7 +88,7 @@ def _coverage(size: tuple[int, int], segments: np.ndarray, widths: np.ndarray) -
 
 
 def _clipped(segments: np.ndarray, size: tuple[int, int], margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """The parts of lines (N, 2, 2) inside the canvas and a margin around it, and which of them (N,) have one.
+    """Return the parts of lines (N, 2, 2) inside the canvas and a margin around it, and which of them (N,) have one.
 
     After Liang and Barsky (1984), two slabs at once: far-off coordinates must not cost time.
     """

@@ -75,8 +75,8 @@ def panels(
         image: (height, width, 3) uint8, or a Pillow image.
         records: The boxes by their captions, at least one; the first's image_id is the title.
         class_names: What all records' labels index.
-        min_side: As in `side_by_side`.
-        max_side: As in `side_by_side`.
+        min_side: Each panel is made a whole number of times larger until its longer side is at least this, px.
+        max_side: Each panel is made smaller until its longer side is at most this, px.
 
     Raises:
         FormatsError: As for `draw_record`.

@@ -41,8 +41,8 @@ def draw_record(
 
     The outline is the annotated quad where the record has quads, else the box; a tick points where the box's angle
     does, except on boxes that are nearly square. Names (and scores, where there are any) stand next to their objects,
-    where they cover neither a label nor an object. They are left out where there is no room, where the object is small
-    against the text, and in a crowd of one class but for a few.
+    where they cover neither a label nor an object. They are left out where there is no room and where the object is
+    small against the text. In a crowd of one class, only a few are drawn.
 
     >>> import numpy as np
     >>> from rbox_formats import ClassNames, ImageRecord, draw
@@ -88,10 +88,10 @@ def draw_with_legend(
     (160, True)
 
     Args:
-        image: As in `draw_record`.
-        record: As in `draw_record`.
-        class_names: As in `draw_record`.
-        **options: As in `draw_record`.
+        image: (height, width, 3) uint8, or a Pillow image.
+        record: The objects.
+        class_names: The classes that the record's labels are indices of.
+        **options: Other arguments of `draw_record`.
 
     Returns:
         An RGB image; where there is a legend it is as much higher.
@@ -129,7 +129,7 @@ class _Options:
 def _drawn(
     image: ImageArray | Image.Image, record: ImageRecord, class_names: ClassNames, options: _Options, *, numbers: bool
 ) -> tuple[Image.Image, list[tuple[int, int | None]]]:
-    """The picture, and which objects belong into a legend, with their numbers."""
+    """Return the picture, and which objects belong into a legend, with their numbers."""
     picture = as_picture(image)
     scale = options.scale
     _check(picture, record, class_names, scale)

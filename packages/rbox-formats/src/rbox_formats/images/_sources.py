@@ -118,7 +118,7 @@ def by_id(paths: Iterable[str | Path]) -> dict[str, Path]:
 
 
 def find_broken(paths: Sequence[Path]) -> dict[Path, str]:
-    """Find files that are not whole images, as far as can be told without decoding all of them.
+    """Find files that are not whole images, as far as this can be seen without decoding them completely.
 
     >>> list(find_broken([Path("nowhere.png")]).values())
     ['nowhere.png: expected an image, found no file']
