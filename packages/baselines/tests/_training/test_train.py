@@ -378,6 +378,7 @@ def test_a_config_that_counts_steps_keeps_its_checkpoints_and_one_to_resume_from
     assert [line["step"] for line in lines(tmp_path) if "loss" in line] == [1, 2, 3, 4, 5, 5, 6]
 
 
+@pytest.mark.slow
 def test_what_a_config_says_of_checkpoints_holds(scenes: Path, tmp_path: Path) -> None:
     """None for three epochs, the best by MMRotate's own name, and the run goes on from the second all the same."""
     options = {"default_hooks.checkpoint.interval": 3, "default_hooks.checkpoint.save_best": "dota/mAP"}

@@ -124,6 +124,7 @@ def test_long_answers_wait_for_each_other(detector: Detector) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_draws_are_the_seeds(detector: Detector, paths: list[Path]) -> None:
     """The same again for one seed, others for another; nothing is taken from the caller's own generator."""
     generation = Generation(temperature=1.5, top_p=0.9, seed=3, batch_size=3, max_new_tokens=30)

@@ -168,6 +168,7 @@ def test_an_evaluation_leaves_a_sheet_of_pictures(run_config: TrainConfig) -> No
     assert {"eval_loss", "eval_map_nc", "eval_f1_micro"} <= set(entry)
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_same(run_config: TrainConfig) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     config = dataclasses.replace(run_config, report_to=None, eval_split="val", eval_metric="loss", eval_every=2)

@@ -76,6 +76,7 @@ def test_rounds_do_not_change_it(config: TrainConfig, scenes: Path, tmp_path: Pa
             assert same > 0.97, name
 
 
+@pytest.mark.slow
 def test_processes_do_not_change_it(
     config: TrainConfig, scenes: Path, start_two: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -120,6 +120,7 @@ def test_a_steps_loss_is_the_mean_over_its_tokens_however_it_is_divided(
         assert losses(tmp_path / str(at_once)) == [pytest.approx(total / count, rel=1e-4)]
 
 
+@pytest.mark.slow
 def test_held_out_windows_are_measured_without_it(config: TrainConfig, tmp_path: Path) -> None:
     """At a learning rate at which nothing is learnt."""
     config = dataclasses.replace(config, eval_split="val", eval_metric="loss", learning_rate=1e-12)

@@ -107,6 +107,7 @@ def test_a_frozen_projection_stays(config: TrainConfig, monkeypatch: pytest.Monk
     assert changed(config) == {"vision_tower"}
 
 
+@pytest.mark.slow
 def test_one_that_was_stopped_goes_on_to_the_same(
     random_config: TrainConfig, stop_at: Callable[[int], None], tmp_path: Path
 ) -> None:
