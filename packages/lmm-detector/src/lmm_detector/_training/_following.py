@@ -1,4 +1,4 @@
-"""What can be followed while a run goes on: losses and speed by step, scores, and a picture of both."""
+"""What can be followed during a run: losses and speed by step, scores, and a picture of both."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
 
 
 def _begun(out: Path) -> _families.Preparation | None:
-    """How the model of a run came to be that goes on in this folder; None: there is no run, or none with adapters."""
+    """Return how the model of the run in this folder was prepared; None: there is no run, or none with adapters."""
     newest = next(reversed(finished_checkpoints(out / "checkpoints")), None)
     return None if newest is None or not _families.is_adapter(newest) else _families.Preparation.load(newest)
 

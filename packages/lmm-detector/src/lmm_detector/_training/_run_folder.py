@@ -1,4 +1,4 @@
-"""The folder of a training run: what a stopped run goes on from, what binds it to its settings, what it ends with."""
+"""The folder of a training run: what a stopped run resumes from, the settings that it is bound to, its final model."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def written(folder: Path) -> Iterator[None]:
         raise RunError(
             f"expected a disk to write on, got {type(error).__name__}: {said(error)} ({free / 2**30:.2f} GiB are free)",
             path=folder,
-            remedy="Make room, if there is none. The same command goes on from the checkpoint before.",
+            remedy="Free some space if the disk is full. The same command then resumes from the checkpoint before.",
         ) from error
 
 
@@ -158,7 +158,7 @@ def evaluations(log: Sequence[dict[str, Any]], metric: str) -> list[tuple[int, f
 
 
 def has_settled(found: Sequence[tuple[int, float]], patience: int | None) -> bool:
-    """Whether the last so many evaluations were no better than the best before them; higher is better."""
+    """Return whether the last `patience` evaluations were no better than the best before them; higher is better."""
     if patience is None or len(found) <= patience:
         return False
     values = [value for _, value in found]
@@ -166,7 +166,7 @@ def has_settled(found: Sequence[tuple[int, float]], patience: int | None) -> boo
 
 
 def has_begun(out: Path) -> bool:
-    """Whether a run has something to go on from: before its first checkpoint it binds nobody."""
+    """Return whether a run has something to resume from: until its first checkpoint, its settings may be changed."""
     return bool(finished_checkpoints(out / "checkpoints")) or (out / "model" / FILE_NAME).is_file()
 
 
@@ -191,7 +191,7 @@ def require_same_run(config: TrainConfig) -> None:
         raise RunError(
             f"expected the settings of the run in this folder, which has {'; '.join(different)}",
             path=path,
-            remedy="Give the same settings to go on with it, another --out, or remove the folder.",
+            remedy="Give the same settings to resume it, give another --out, or remove the folder.",
         )
 
 
@@ -236,6 +236,6 @@ def finish(last: Path, chosen: Path, out: Path, dtype: str = "float32") -> None:
             _families.load(str(chosen), dtype=dtype).save(unfinished)
             DetectorSpec.load(chosen).save(unfinished)
         else:
-            # copyfile leaves the modes behind: safetensors writes files that only their owner may read.
+            # copyfile does not copy the modes: safetensors writes files that only their owner may read.
             shutil.copytree(chosen, unfinished, ignore=without_training, copy_function=shutil.copyfile)
         unfinished.rename(out / "model")

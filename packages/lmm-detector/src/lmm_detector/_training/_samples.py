@@ -191,7 +191,7 @@ def window_texts(records: Sequence[ImageRecord], writer: TextWriter, *, window: 
         DatasetError: If no window is left.
     """
     items = []
-    rng = np.random.default_rng(0)  # random orders are drawn anew for each sample
+    rng = np.random.default_rng(0)  # random orders are drawn again for each sample
     for record in track(records, "writing texts"):
         for place in tiling.windows(*record.size, window, gap):
             part = tiling.clip_to_window(record, place)

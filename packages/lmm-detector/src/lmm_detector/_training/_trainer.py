@@ -33,13 +33,13 @@ from lmm_detector.errors import RunError
 
 logger = logging.getLogger("lmm_detector")
 
-# From a step to the figures of the model as it is then.
+# From a step to the metrics of the model at that step.
 Evaluate = Callable[[int], dict[str, float]]
 
 _GIB = 2**30
 _NAMED = 8  # windows in an error
 
-# A loss so many times as high as that of guessing, and as the first one, comes down no more.
+# A loss this number of times as high as that of guessing, and as the first one, no longer comes down.
 _EXPLOSION = 3
 
 
@@ -78,9 +78,9 @@ class FamilyTrainer(Trainer):
         samples: What is trained on.
         sampler: In which order.
         spec: What the checkpoints are taught, written last into each.
-        evaluate: What measures the model in mid-training. None: nothing does.
-        patience: After how many evaluations without a better one training ends. None: never.
-        learning_rates: The highest of each part. None: that of `arguments` for all.
+        evaluate: What measures the model during training. None: it is not measured.
+        patience: Training ends after this number of evaluations without a better one. None: it does not.
+        learning_rates: The highest learning rate of each part. None: that of `arguments` for all.
         soft: What spreads the targets of coordinates; evaluations leave it out. None: nothing does.
     """
 
@@ -136,7 +136,7 @@ class FamilyTrainer(Trainer):
             "(--freeze-vision), a smaller --image-size."
         )
         if checkpoint is not None:
-            # accelerate does not tell the sampler behind a loader that skips what a resumed epoch has behind it.
+            # accelerate does not set the epoch of the sampler where the loader skips what a resumed epoch has done.
             self.sampler.set_epoch(checkpoint_step(checkpoint) // self.sampler.steps)
         with self._stack, enough_memory(f"a step of {self._train_batch_size} windows", remedy):
             if self._is_measurable():
@@ -161,11 +161,11 @@ class FamilyTrainer(Trainer):
         )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Takes all weights of a checkpoint, by the way that models are loaded.
+        """Load all weights of a checkpoint, in the way that models are loaded.
 
-        transformers' own compares the names in the file with the model's, and passes over those that differ. Most
-        families are saved under the older names that the hub has: a run would go on with the weights that it began
-        with, beside the optimiser of those that it had learnt.
+        transformers' own method compares the names in the file with the model's, and ignores those that differ. Most
+        families are saved under the older names that the hub has: a run would resume with the weights that it began
+        with, but with the optimiser's state for those that it had learnt.
 
         Raises:
             RunError: If there is not one for each of the model's, of its shape, or one more.
@@ -254,7 +254,7 @@ class FamilyTrainer(Trainer):
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Logs figures; beside a loss, how fast it went.
+        """Log metrics; with a loss also how fast training is.
 
         Raises:
             RunError: If the loss is not a number, or has exploded.
@@ -288,7 +288,7 @@ class FamilyTrainer(Trainer):
             )
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The figures of the model as it is; in the log under the names that transformers looks for."""
+        """Return the metrics of the model now, and log them under the names that transformers looks for."""
         if self._figures is None:
             return {}
         found = self._figures(self.state.global_step)
@@ -354,7 +354,7 @@ class _Watch(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self.advance = self.stack.enter_context(progress_bar("training", state.max_steps))
-        self.advance(state.global_step)  # what a resumed run has behind it
+        self.advance(state.global_step)  # the steps that a resumed run has already done
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.advance(1, self.note)
@@ -376,8 +376,8 @@ class _Watch(TrainerCallback):
             control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        # The last file of a checkpoint, behind those of every process: one without it was cut short, and is not gone on
-        # from.
+        # The last file of a checkpoint, written after those of every process. Without it the checkpoint is incomplete,
+        # and no run resumes from it.
         together = PartialState()
         together.wait_for_everyone()
         if together.is_main_process:

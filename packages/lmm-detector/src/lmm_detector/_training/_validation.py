@@ -1,4 +1,4 @@
-"""Evaluation in mid-training: what the model writes about held-out images, scored."""
+"""Evaluation during training: what the model writes about held-out images, scored."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def held_out(config: TrainConfig, class_names: ClassNames) -> list[ImageRecord]:
 def evaluator(
     family: _families.Family, spec: DetectorSpec, records: Sequence[ImageRecord], config: TrainConfig
 ) -> Callable[[int], dict[str, float]]:
-    """What scores the model as it is after a step, and leaves the predictions in `evaluations/step-N`.
+    """Return the function that scores the model after step N, and writes the predictions to `evaluations/step-N`.
 
     Args:
-        family: The model, which training goes on changing.
-        spec: What it is taught.
-        records: The images, with what is on them.
+        family: The model. Training changes it between the calls.
+        spec: What the model is taught.
+        records: The images with their ground truth.
         config: The run's settings.
     """
     windows = _windows(family, spec, datasets.with_images(Dataset(spec.class_names, records)))

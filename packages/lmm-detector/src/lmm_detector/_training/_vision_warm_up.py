@@ -138,10 +138,10 @@ def warm_up(
     device: torch.device,
     key: str,
 ) -> None:
-    """Teach vision tower and projection, as far as they are trained, by a dense head that is thrown away.
+    """Train the vision tower and the projection, unless they are frozen, with a dense head that is then removed.
 
-    A run that was stopped goes on from its last state (`save_every`); one whose warm-up is over takes its result. Both
-    are of the same settings and texts, or the warm-up begins anew. Several processes share each step's windows.
+    A run that was stopped resumes from its last state (`save_every`); one whose warm-up is over takes its result. With
+    other settings or texts, the warm-up begins again. Several processes share each step's windows.
 
     Args:
         family: The model.

@@ -127,7 +127,7 @@ class WindowCache:
 
 
 def direct(path: Path, window: tiling.Window) -> Pixels:
-    """A window's pixels from the image itself, of which only the rows that it lies in are decoded, and those above."""
+    """Return a window's pixels, read from the image itself: only its rows and those above it are decoded."""
     ((_, pixels),) = tiling.crops(path, [window])
     return pixels
 
