@@ -136,7 +136,7 @@ def _config(
     processor: Any,
     path: Path,
 ) -> Florence2Config:
-    """The model's configuration, of which the weights decide how large its tables are."""
+    """Return the model's configuration; the sizes of its tables come from the weights."""
     text, vision = source["text_config"], source["vision_config"]
     positions = _rows(weights, _POSITIONS, int(text.get("max_position_embeddings", 1024)) + _POSITION_OFFSET, path)
     cells = _rows(weights, _CELLS, int(vision["image_pos_embed"].get("max_pos_embeddings", 50)), path)
@@ -262,5 +262,5 @@ def _cast(tensor: torch.Tensor, name: str, dtype: str | None, path: Path) -> tor
 
 
 def _shape(shape: tuple[int, ...], key: str) -> str:
-    """A shape as it stands in the source, for messages."""
+    """Return a shape as the source has it, for messages."""
     return "x".join(str(length) for length in (reversed(shape) if key == TRANSPOSED else shape))

@@ -59,7 +59,7 @@ def compile_grammar(
 class GrammarProcessor(LogitsProcessor):
     """Lets a model write only texts of a codec, whatever its weights, and lets none be cut by the length limit.
 
-    For greedy decoding, sampling and beams, of encoder-decoders and decoders alike. Where a sequence stands is told by
+    For greedy decoding, sampling and beams, of encoder-decoders and decoders alike. The state of a sequence depends on
     its tokens alone: beams may change places, and the same processor may serve one batch after the other. Sequences
     that have come to their end, and beams that the search keeps with no probability at all, are offered end-of-text.
 
@@ -114,7 +114,7 @@ class GrammarProcessor(LogitsProcessor):
         return constrained  # type: ignore[return-value]  # a FloatTensor, as scores are
 
     def _advance(self, written: np.ndarray) -> list[int]:
-        """The state of each sequence (B, T): of the one that it goes on from, known from the step before, one further.
+        """Return the state of each sequence (B, T): one token after the state of its beginning, from the last step.
 
         Sequences are known by their tokens; one that is not is read from its beginning.
         """

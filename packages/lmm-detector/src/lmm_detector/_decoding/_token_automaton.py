@@ -17,11 +17,11 @@ import numpy as np
 from lmm_detector._decoding._vocabulary import Vocabulary
 from lmm_detector.errors import ModelError
 
-DONE = 0  # the state behind end-of-text
-OUTSIDE = -1  # where no text of the expression goes on
+DONE = 0  # the state after end-of-text
+OUTSIDE = -1  # the state that no text of the expression has
 _FAR = np.iinfo(np.int64).max  # no way to the end
 
-# A character that stands behind the whole expression: outlines-core 0.2 lets nothing follow a state where a text could
+# A character that stands after the whole expression: outlines-core 0.2 lets nothing follow a state where a text could
 # end, so that of the bare expression nothing would be left but its shortest texts.
 _MARK = 0
 
@@ -35,7 +35,7 @@ class TokenAutomaton:
         end: The token that ends a text. It leads from where a text may end to `DONE`.
         offsets: (S + 1,) where each state's tokens begin in the arrays below.
         tokens: (E,) ids, of each state in rising order.
-        targets: (E,) the state that each leads to.
+        targets: (E,) the state after each token.
         distances: (S,) tokens from a state to the end of a text at least, end-of-text included.
     """
 
@@ -47,7 +47,7 @@ class TokenAutomaton:
     distances: np.ndarray
 
     def advance(self, state: int, token: int) -> int:
-        """The state behind a token, `OUTSIDE` if it may not stand there."""
+        """Return the state after a token, `OUTSIDE` if the token is not allowed in this state."""
         if state == OUTSIDE:
             return OUTSIDE
         first, last = self.offsets[state], self.offsets[state + 1]
@@ -134,11 +134,11 @@ def compile_expression(expression: str, vocabulary: Vocabulary, whole: Iterable[
     others = {spelling: ids for spelling, ids in known.items() if spelling not in singles}
     edges = _walk(transitions, singles)
     inside = _inside(transitions, edges, singles)
-    # No other token begins, ends or goes on inside of one that is written whole.
+    # No other token begins, ends or continues inside of one that is written whole.
     barred = np.where(np.isin(transitions, inside), OUTSIDE, transitions)
     barred[inside] = OUTSIDE
     more = _walk(barred, others)
-    # State 0 is the one behind end-of-text; those of the bytes come after it.
+    # State 0 is the one after end-of-text; those of the bytes follow it.
     accepting = np.flatnonzero(accepts) + 1
     sources = np.concatenate([edges[0] + 1, more[0] + 1, accepting])
     tokens = np.concatenate([edges[1], more[1], np.full(len(accepting), vocabulary.end)])
@@ -244,7 +244,7 @@ def _inside(transitions: np.ndarray, edges: _Edges, spellings: dict[bytes, list[
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The ranges that begin at these numbers and are so long, one behind the other."""
+    """Return the ranges with these starts and lengths, one after the other."""
     return np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
 
 

@@ -13,7 +13,7 @@ from lmm_detector._families import fetch_detector
 from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector.errors import ModelError, RunError
 
-# As transformers' Trainer names them, and the final model as it is named here.
+# The names that transformers' Trainer gives, and the name of the final model here.
 _NUMBERED = re.compile(r"(?:checkpoint|model)-(\d+)")
 _WEIGHTS = "*.safetensors"
 
@@ -34,7 +34,7 @@ class Checkpoint:
 
 
 def find_checkpoints(paths: Iterable[str | Path], *, intermediate: bool = False) -> list[Checkpoint]:
-    """The detectors in some folders: the folders as they are given, the checkpoints of each by their steps.
+    """Return the detectors in some folders: the folders in the given order, the checkpoints of each by their steps.
 
     Args:
         paths: Detectors' folders or names, or the folders of runs. The same one twice counts once.
@@ -90,7 +90,7 @@ def _of_run(run: Path) -> list[Checkpoint]:
         raise ModelError(
             "expected a run's folder for its checkpoints, got a detector's",
             path=run,
-            remedy="Give the folder that training was told to write to (its --out), or leave --intermediate out.",
+            remedy="Give the folder that training wrote to (its --out), or leave --intermediate out.",
         )
     kept = _intermediate(run)
     if not (run / "model" / FILE_NAME).is_file():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lmm_detector")
 
-# Of a report's figures, those that tell checkpoints apart at a glance, and what they are called.
+# The metrics of a report that show at a glance how checkpoints differ, and what they are called.
 FIGURES = {
     "map": "mAP",
     "map_nc": "mAP_nc",
@@ -41,7 +41,7 @@ class Scored:
         name: The checkpoint's, `<run>/checkpoint-<step>` where it is a run's.
         step: After how many optimiser steps it was written, or None.
         predictions: The predictions file.
-        report: Its figures, or None where it was not scored.
+        report: Its metrics, or None where it was not scored.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Scored:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The figures of `FIGURES`, from 0 to 1; NaN where there are none."""
+        """The metrics of `FIGURES`, from 0 to 1; NaN where there are none."""
         found = {} if self.report is None else self.report.figures
         return {name: float(found.get(name, math.nan)) for name in FIGURES}
 
@@ -112,7 +112,7 @@ def table(scored: Sequence[Scored]) -> Table:
 
 
 def plot(scored: Sequence[Scored]) -> Figure:
-    """mAP, mAP_nc and F1 over the training step: a colour for each run, a marker and dashes for each figure.
+    """Plot mAP, mAP_nc and F1 over the training step: a colour for each run, a marker and dashes for each metric.
 
     Checkpoints without a step are left out.
     """

@@ -19,7 +19,7 @@ def visualize(
         truth: The dataset, read with the class names of the predictions.
         predictions_path: The file.
         out: The folder for the pictures: `<image_id>.png`, and `sheet.png` of the first 16.
-        limit: Draw the first so many images only.
+        limit: Draw only this number of images, the first ones.
         progress: Shows progress bars on standard error.
 
     Returns:

@@ -73,16 +73,17 @@ def with_adapters(
 ) -> Family:
     """A family whose language part, and maybe others, learns through adapters only.
 
-    On every linear layer of these parts but the output head, or on those that are asked for; a mixture's experts, all
-    of a layer in one table, are none, nor is their router: they stay as they are. Rows of new tokens are trained, in
-    the embeddings and in an untied head, and tables of positions that have grown; nothing else of these parts is.
+    Adapters are put on every linear layer of these parts except the output head, or on the layers that are asked for.
+    A mixture's experts, which share one table in each layer, and its router get no adapters and stay unchanged. Apart
+    from adapters only the rows of new tokens, in the embeddings and in an untied head, and enlarged tables of positions
+    are trained.
 
     Args:
         family: A model without adapters; it is changed.
         preparation: How it came to be what it is.
-        adapters: What they are like.
+        adapters: The settings of the adapters.
         trained: Other parts that are trained in full. What is not a module (LLaVA-OneVision's `image_newline`) stays
-            as it is.
+            unchanged.
         tokens: The ids of new tokens.
 
     Raises:
@@ -119,7 +120,7 @@ def with_adapters(
 
 
 def _identified(preparation: Preparation, family: Family) -> Preparation:
-    """A preparation with the fingerprint of its model, of which the family was made."""
+    """Return a preparation with the fingerprint of the model that the family was made from."""
     source = preparation.model_name_or_path
     return preparation.identified(source if is_adapter(source) else family.base.name_or_path)
 
@@ -176,7 +177,7 @@ def with_adapters_of(family: Family, preparation: Preparation, folder: str | Pat
 
 
 def _check_settings(path: Path) -> None:
-    """Makes sure that adapters are plain LoRA, of which peft reads nothing but their own file of weights."""
+    """Make sure that adapters are plain LoRA: for these, peft reads only their own file of weights."""
     from peft import LoraConfig
 
     found, defaults = read_object(path), LoraConfig().to_dict()
@@ -193,7 +194,7 @@ def _check_settings(path: Path) -> None:
 
 
 def merged(family: Family) -> Family:
-    """A family with its adapters added into its weights; one without stays as it is."""
+    """Return a family with its adapters added into its weights; one without adapters is returned unchanged."""
     if family.preparation is None:
         return family
     return replace(family, model=family.model.merge_and_unload(), preparation=None)

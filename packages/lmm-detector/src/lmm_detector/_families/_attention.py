@@ -32,10 +32,10 @@ def choose(
 
     Args:
         read_config: Gives the model's configuration; called where flash attention comes into question.
-        wanted: Of the whole model, or of its parts. None or "auto", also for a part: flash attention where flash-attn
-            is installed, the numbers are of half precision and the part allows it; what transformers chooses else,
-            which is sdpa but for models that have none.
-        dtype: What attention is computed in.
+        wanted: The attention of the whole model, or of its parts. None or "auto", also for a part: flash attention
+            where flash-attn is installed, the numbers are of half precision and the part allows it; otherwise what
+            transformers chooses, which is sdpa if the model supports it.
+        dtype: The dtype that attention is computed in.
         without_flash: The parts that cannot take it, and why.
 
     Returns:

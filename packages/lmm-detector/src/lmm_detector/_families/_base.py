@@ -113,7 +113,7 @@ class Family(ABC):
         Raises:
             ModelError: If it belongs to none: transformers has changed the model.
         """
-        plain = name.replace(".modules_to_save.default", "")  # as it is where adapters have no copy of the module
+        plain = name.replace(".modules_to_save.default", "")  # the same name if adapters have no copy of the module
         found = [
             (len(prefix), part)
             for part, prefixes in self.prefixes.items()
@@ -161,7 +161,7 @@ class Family(ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the model computes in: the widest precision of its weights, some of which may be held in fewer bits."""
+        """What the model computes in: the widest precision of its weights, as some may be held in fewer bits."""
         found: set[torch.dtype] = {each.dtype for each in self.model.parameters() if each.is_floating_point()}
         return max(found, key=lambda dtype: dtype.itemsize)
 
@@ -204,7 +204,7 @@ class Family(ABC):
         """Has training compute activations again in the backward pass, rather than keep them: less memory, more time.
 
         Of each layer of the text model and of the vision model only the inputs are kept. Gradients are the same,
-        prediction is not touched, and saved models know nothing of it.
+        prediction does not change, and saved models are the same.
         """
         checkpoint_layers(self.base)
 
@@ -339,7 +339,7 @@ class Family(ABC):
     def end_tokens(self) -> tuple[int, ...]:
         """The ids of the tokens that end an answer; the first is the one that is taught.
 
-        Behind it those that the checkpoint's own generation settings name.
+        After it come those that the checkpoint's own generation settings name.
         """
         return tuple(self.base.generation_config.eos_token_id)
 
@@ -349,7 +349,7 @@ class Family(ABC):
         Before adapters are put on the model. `save` and `load` keep them.
 
         Args:
-            tokens: Such as a codec's `added_tokens`; those that are there stay as they are.
+            tokens: The tokens to add, such as a codec's `added_tokens`; those that exist already stay unchanged.
             initialisation: "digits": near the text that they stand for; "mean": all alike, as LMMRotate does.
 
         Returns:
@@ -445,7 +445,7 @@ class Family(ABC):
         """The model's answers to a batch of images (height, width, 3) uint8.
 
         Raises:
-            ModelError: If the longest answer does not fit behind the prompt.
+            ModelError: If the longest answer does not fit after the prompt.
         """
 
     @abstractmethod
@@ -471,7 +471,7 @@ class Family(ABC):
     def _generate(
         self, inputs: Mapping[str, Any], decoding: Decoding, *, prompt_length: int, begin: Sequence[int] = ()
     ) -> list[Answer]:
-        """Answers to inputs: those behind the first `prompt_length` tokens of what transformers gives back."""
+        """Return answers to inputs: what transformers returns after the first `prompt_length` tokens."""
         import torch
 
         options = options_of(decoding, prompt_length=prompt_length, begin=begin)
@@ -480,7 +480,7 @@ class Family(ABC):
         return [self._answer(row, decoding) for row in tokens[:, prompt_length:].cpu().numpy()]
 
     def _answer(self, tokens: LabelsN, decoding: Decoding) -> Answer:
-        """An answer out of a row of generated tokens: up to what ended it; behind it is padding."""
+        """Return the answer in a row of generated tokens: up to the token that ended it; the rest is padding."""
         (ends,) = np.nonzero(np.isin(tokens, self.end_tokens))
         before = tokens[: ends[0]] if len(ends) else tokens
         stopped = None if decoding.circle is None else decoding.circle.stops_at(before)
@@ -503,7 +503,7 @@ class Family(ABC):
         return found
 
     def _processed(self, images: Sequence[Image], texts: Sequence[str], **options: Any) -> dict[str, Any]:
-        """Images and texts through the processor, but for the normalisation of pixels, which stay bytes."""
+        """Return what the processor makes of images and texts, without normalising the pixels, which stay bytes."""
         sizes = [(image.shape[1], image.shape[0]) for image in images]
         if self.has_one_size:
             return _pixels.of_one_size(self.processor, images, self.input_size(sizes[0]), text=texts, **options)

@@ -20,7 +20,7 @@ def checkpoint_layers(model: Any) -> None:
 
 
 def checkpoint_block(block: Any) -> None:
-    """Has a module that transformers has no checkpoints for compute its activations again; its state stays as it is.
+    """Make a module, which transformers has no checkpoints for, compute its activations again; its state is unchanged.
 
     Args:
         block: Any module; nothing happens to it the second time.

@@ -1,4 +1,4 @@
-"""What families have in common that write the answer behind the prompt: one sequence of image, prompt and answer."""
+"""What families have in common that write the answer after the prompt: one sequence of image, prompt and answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class DecoderOnly(Family):
-    """A decoder that reads image and prompt and goes on with the answer.
+    """A decoder that reads image and prompt and continues with the answer.
 
     Training: prompt, answer and end, padded on the right, with labels for the last two. Generation: prompts, padded on
     the left, so that all answers begin at the same place.
@@ -109,7 +109,7 @@ class DecoderOnly(Family):
         answers: Sequence[Sequence[int]],
         side: Literal["left", "right"],
     ) -> tuple[dict[str, Any], list[int]]:
-        """Prompts with answers behind them as a batch, and how many tokens each prompt has."""
+        """Return prompts, each followed by its answer, as a batch, and how many tokens each prompt has."""
         import torch
 
         inputs = self._process(images, prompt)

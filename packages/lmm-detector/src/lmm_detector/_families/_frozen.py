@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def hold_frozen(model: Any, dtype: str) -> None:
-    """Holds the tables of linear layers and embeddings that are not trained in half precision.
+    """Hold the tables of linear layers and embeddings that are not trained in half precision.
 
     Each is used in the precision of what it is multiplied with, so that the model computes what it would with the
     rounded numbers in float32: the same as before, where it was published in that precision. Norms, biases,
-    convolutions and positions, a thousandth of a large model, stay as they are; so do tables some rows of which are
-    trained.
+    convolutions and positions, a thousandth of a large model, stay unchanged; so do tables that have some trained
+    rows.
 
     Args:
         model: A transformers model in float32, adapters around it or not; what is trained requires gradients already.

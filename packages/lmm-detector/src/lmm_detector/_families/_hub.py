@@ -117,9 +117,9 @@ def _require_name(source: str) -> None:
 
 
 def _has_address() -> bool:
-    """Whether the hub's name leads anywhere from here; its client would try for half a minute before it gives up.
+    """Return whether the hub's name can be resolved here; its client would try for half a minute before it gives up.
 
-    Behind a proxy it need not.
+    With a proxy it need not be resolved.
     """
     from huggingface_hub import constants
 

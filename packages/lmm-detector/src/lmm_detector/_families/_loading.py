@@ -20,7 +20,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 # The parts whose attention can be chosen, by the names of their settings in transformers; a projection has none.
 _CONFIGS: dict[str, str] = {"vision": "vision_config", "language": "text_config"}
 
-# transformers looks for what is named so on the hub, and runs it: `owner/name`, also with what is before or behind it.
+# transformers looks on the hub for a name that contains `owner/name`, and runs the code that it finds there.
 _IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
 _PLAIN_NAME = re.compile(r"\w+")
 
@@ -167,7 +167,7 @@ def settle_generation(
         begin: The token that begins a text.
         pad: The one that fills up the shorter answers of a batch.
         end: Those that end an answer, the one that is taught first.
-        start: The one that a decoder behind an encoder starts with.
+        start: The one that the decoder of an encoder-decoder starts with.
         never: Those that are not to be written.
     """
     from transformers import GenerationConfig

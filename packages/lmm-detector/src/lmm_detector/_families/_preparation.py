@@ -24,12 +24,12 @@ class Preparation:
     Attributes:
         model_name_or_path: A local folder, or a name on the hub.
         model_revision: On the hub: branch, tag or commit.
-        image_square_length: See `Family.set_image_size`; None: as it is.
+        image_square_length: See `Family.set_image_size`; None: unchanged.
         language_model_max_length: See `Family.set_positions`; None: as many as there are.
         tokens: See `Family.add_tokens`.
-        token_initialisation: Likewise.
+        token_initialisation: See `initialisation` of `Family.add_tokens`.
         model_commit: On the hub: the commit that was fetched.
-        fingerprint: Of the model's weights and all of this but where they are. None: it is not known.
+        fingerprint: A hash of the model's weights and of these settings, except of where the model is. None: unknown.
     """
 
     model_name_or_path: str

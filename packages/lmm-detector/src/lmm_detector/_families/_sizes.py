@@ -74,18 +74,18 @@ def interpolate(table: Any, rows: int) -> None:
 
 
 def resize_positions(table: Any, count: int, offset: int) -> None:
-    """Gives a table of learned text positions (an `nn.Embedding`) more of them, or fewer.
+    """Give a table of learned text positions (an `nn.Embedding`) more of them, or fewer.
 
-    The old rows stay as they are. New ones repeat them from the first position on, as LED was made from BART (Beltagy
-    et al., arXiv 2004.05150, sections 5 and 7): distances within a text, which attention goes by, keep their meaning
-    but at the seams. LMMRotate draws them from a normal distribution instead, in which neighbours have nothing in
+    The old rows stay unchanged. New ones repeat them from the first position on, as LED was made from BART (Beltagy
+    et al., arXiv 2004.05150, sections 5 and 7): distances within a text, which attention uses, keep their meaning
+    except at the seams. LMMRotate draws them from a normal distribution instead, in which neighbours have nothing in
     common, and leaves the old rows out of training; here all rows train. Repeated rows are the same wherever they are
     made, so that adapters find their base again.
 
     Args:
-        table: Its first `offset` rows belong to no position.
+        table: The table. Its first `offset` rows belong to no position.
         count: How many positions it is to have.
-        offset: BART's 2.
+        offset: How many rows come before the first position; 2 in BART.
     """
     import torch
 

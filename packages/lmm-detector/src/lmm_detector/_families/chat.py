@@ -44,7 +44,7 @@ def _smart_size(processor: Any, image_size: Size) -> Size:
 
 
 def _framed_size(processor: Any, image_size: Size) -> Size:
-    """Of GLM-4V: as Qwen-VL's, but that pixels are counted over the frames of a patch, of which an image fills all."""
+    """Return GLM-4V's size: as Qwen-VL's, but pixels are counted over all frames of a patch; an image fills them."""
     from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize
 
     settings = processor.image_processor
@@ -67,7 +67,7 @@ def _tiled_size(processor: Any, image_size: Size) -> Size:
 
     settings = processor.image_processor
     tile = (settings.size["height"], settings.size["width"])
-    # The processor's word goes before the image processor's.
+    # The processor's setting takes precedence over the image processor's.
     is_tiled = type(processor).images_kwargs.get("crop_to_patches", settings.crop_to_patches)
     limits = (settings.min_patches, settings.max_patches) if is_tiled else (1, 1)
     columns, rows = get_optimal_tiled_canvas(image_size[::-1], tile, *limits)
@@ -213,7 +213,7 @@ PATCHED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "glm4v")
 class Chat(DecoderOnly):
     """`AutoModelForImageTextToText`, its processor, and the chat template that comes with it.
 
-    A user's turn with the image and the prompt; the answer is the assistant's turn, and what the template puts behind
+    A user's turn with the image and the prompt; the answer is the assistant's turn, and what the template puts after
     it is the end that is taught.
     """
 
@@ -229,7 +229,7 @@ class Chat(DecoderOnly):
         """See `Family.load`.
 
         Raises:
-            ModelError: Also if there is no chat template, or it puts no token behind an answer.
+            ModelError: Also if there is no chat template, or it puts no token after an answer.
         """
         from transformers import AutoModelForImageTextToText
 
@@ -287,7 +287,7 @@ class Chat(DecoderOnly):
         return self._rendered([_turn("user", prompt, with_image=True)], add_generation_prompt=True)
 
     def _own_ends(self) -> tuple[int, ...]:
-        """What the template puts behind an answer; and the tokenizer's end-of-text, if it is another."""
+        """Return what the template puts after an answer; and the tokenizer's end-of-text, if it is another."""
         question = _turn("user", "?", with_image=True)
         text = self._rendered([question, answer := _turn("assistant", _ANSWER)])
         if repr(answer["content"]) in text:  # GLM-4.1V's writes what it is given, and knows texts alone
@@ -296,7 +296,7 @@ class Chat(DecoderOnly):
         ends = [*behind[:1], self.tokenizer.eos_token_id]
         found = tuple(dict.fromkeys(token for token in ends if token is not None))
         if not found:
-            raise ModelError("expected a chat template with a token behind an answer, found none")
+            raise ModelError("expected a chat template with a token after an answer, found none")
         return found
 
     def _rendered(self, turns: list[dict[str, Any]], *, add_generation_prompt: bool = False) -> str:

@@ -28,7 +28,7 @@ from lmm_detector.errors import ModelError
 # A held-out window may have more objects than any that was trained on.
 _MARGIN, _MORE = 1.5, 64
 
-#: Told of an image whose file turns out to be broken while it is read.
+#: Called with an image whose file turns out to be broken while it is read.
 OnBroken = Callable[[Scene, ImageError], None]
 
 
@@ -86,7 +86,7 @@ def detect(
         generation: How answers are generated.
         wanted: The ids of those whose predictions are asked for; None: all. Blocks without one are passed over; in the
             others all windows are answered again, so that the answers come out the same to the last bit.
-        on_broken: Told of files that turn out to be broken, whose images are then left out. None: that is an error.
+        on_broken: Called for each file that turns out to be broken; its image is then left out. None: that is an error.
 
     Yields:
         The predictions in the order of the images, each as soon as it and those before it in its block are done.

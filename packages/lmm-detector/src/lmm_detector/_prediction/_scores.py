@@ -82,8 +82,8 @@ def box_scores(decoded: Decoded, token_spans: SpansN, log_probs: ScoresN, rule: 
     """The score of each box of a text.
 
     A coordinate's probability is the product of those of its tokens: one token where the format has coordinate tokens,
-    each digit where it has not. So is a label's; all boxes behind one label share it, and where the prompt names the
-    class it is 1. A token counts for a coordinate or label if they have a character in common, all of it: one that
+    each digit where it has not. So is a label's; all boxes that follow one label share it, and where the prompt names
+    the class it is 1. A token counts for a coordinate or label if they have a character in common, all of it: one that
     straddles two, such as "2, 1" in "12, 19", counts for both, since neither was written without it. A token that
     writes nothing yet, the first byte of a character of several, counts with the character that begins where it stands.
     What ends a coordinate or a label (a comma, the first token of a box) does not count.

@@ -1,4 +1,4 @@
-"""A run pushed to the hub: its detector, a card, and what another machine needs to go on with it."""
+"""A run pushed to the hub: its detector, a card, and what another machine needs to resume it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def stage(run: Path, out: Path, repository: str, *, checkpoint: bool) -> list[st
         raise ModelError(
             f"expected adapters on a model of the hub, got some on {base}, which nobody else has",
             path=model,
-            remedy=f"Merge them first: lmm-detector merge {model} OUT, then put OUT in the place of {model}.",
+            remedy=f"Merge them first: lmm-detector merge {model} OUT, then replace {model} by OUT.",
         )
     shutil.copytree(model, out, ignore=_run_folder.without_training, copy_function=_link)
     files.write_text(out / "README.md", model_card(run, model, repository))
@@ -101,7 +101,7 @@ def _detector(run: Path, *, checkpoint: bool) -> Path:
     raise ModelError(
         "expected a finished run, with a detector in model/, found none",
         path=run,
-        remedy="`lmm-detector train` with the run's settings goes on with it; --checkpoint pushes one that has begun.",
+        remedy="Resume it: `lmm-detector train` with the run's settings; or push its checkpoints with --checkpoint.",
     )
 
 
