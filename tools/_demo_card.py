@@ -55,7 +55,7 @@ photograph, and is not for real images: there it finds nothing that can be relie
 
 {by_size(truth, found, class_names)}
 
-Behind ± is the standard deviation over 1,000 draws of as many scenes. F1, precision and recall count boxes of the right
+The number after ± is the standard deviation over 1,000 draws of as many scenes. F1, precision and recall count boxes of the right
 class with an IoU of 0.5 or more.
 
 ## How it came about
@@ -84,7 +84,7 @@ def overall(truth: Sequence[ImageRecord], found: Sequence[ImageRecord], class_na
     if len(placement.iou):
         rows.append(["median error of the angle", f"{np.degrees(np.median(placement.angle_error)):.1f}°"])
         rows.append(["mean IoU of what was found", f"{placement.iou.mean():.3f}"])
-    return markdown_table(["figure", "value"], rows)
+    return markdown_table(["metric", "value"], rows)
 
 
 def by_class(

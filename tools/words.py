@@ -33,7 +33,6 @@ NOT_YET = (
     "docs/tools.md",
     "docs/training-on-several-machines.md",
     "packages/baselines/",
-    "packages/lmm-detector/",
     "packages/rbox-formats/",
     "packages/rbox-metrics/CHANGELOG.md",
     "packages/rbox-metrics/src/rbox_metrics/cli/",
