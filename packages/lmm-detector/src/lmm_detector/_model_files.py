@@ -35,7 +35,7 @@ def shipped(path: str | Path) -> str | Path:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """Return a JSON object from a file.
 
     Raises:
         ModelError: If there is none.
@@ -51,7 +51,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_as(kind: type[T], path: Path, what: str) -> T:
-    """An object of a dataclass, its fields checked, from a JSON file.
+    """Return an object of a dataclass, its fields checked, from a JSON file.
 
     Args:
         kind: The dataclass.

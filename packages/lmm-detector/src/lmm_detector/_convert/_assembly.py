@@ -72,7 +72,7 @@ def assemble(
     dtype: str | None,
     strict: bool,
 ) -> Assembly:
-    """Puts a checkpoint's weights into a model of transformers.
+    """Put a checkpoint's weights into a model of transformers.
 
     Args:
         source_config: Remote code's config.json.
@@ -157,7 +157,7 @@ def _config(
 
 
 def _embeddings(weights: dict[str, torch.Tensor], tokens: int, path: Path) -> torch.Tensor | None:
-    """Takes out the table of word embeddings, under all its names, with rows for the tokens that it has none for.
+    """Take out the table of word embeddings, under all its names, with rows for the tokens that it has none for.
 
     Args:
         weights: By remote code's names; the table's are removed.
@@ -195,14 +195,14 @@ def _embeddings(weights: dict[str, torch.Tensor], tokens: int, path: Path) -> to
 
 
 def _drop_zero_bias(weights: dict[str, torch.Tensor]) -> None:
-    """Removes the bias of the logits if it is zero; any other stays, and counts as left over."""
+    """Remove the bias of the logits if it is zero; any other stays, and counts as left over."""
     bias = weights.get(LOGITS_BIAS)
     if bias is not None and not bool(bias.any()):
         del weights[LOGITS_BIAS]
 
 
 def _rows(weights: Mapping[str, torch.Tensor], table: _Table, otherwise: int, path: Path) -> int:
-    """The rows of a table whose size is a setting; of one that is missing what the configuration says."""
+    """Return the rows of a table whose size is a setting; of one that is missing what the configuration says."""
     found = {key: len(weights[key]) for key in table.keys if key in weights and weights[key].ndim > 0}
     if not found:
         return otherwise
@@ -223,7 +223,7 @@ def _rows(weights: Mapping[str, torch.Tensor], table: _Table, otherwise: int, pa
 
 
 def _account(left_over: list[str], missing: list[str], path: Path, *, strict: bool) -> None:
-    """Names what is left over and what is missing.
+    """Name what is left over and what is missing.
 
     Raises:
         ModelError: If anything is, and `strict`.
@@ -249,7 +249,7 @@ def _account(left_over: list[str], missing: list[str], path: Path, *, strict: bo
 
 
 def _cast(tensor: torch.Tensor, name: str, dtype: str | None, path: Path) -> torch.Tensor:
-    """The tensor in another dtype, which must be able to hold it."""
+    """Return the tensor in another dtype, which must be able to hold it."""
     import torch
 
     if not tensor.is_floating_point():

@@ -29,7 +29,7 @@ def compile_grammar(
     end: int | None = None,
     at_least_one: bool = False,
 ) -> TokenAutomaton:
-    """The automaton of a codec's texts in a tokenizer's tokens; made once, for all batches.
+    """Return the automaton of a codec's texts in a tokenizer's tokens; made once, for all batches.
 
     Args:
         codec: The codec. Where the tokenizer has all of its added tokens, no other tokens write their texts.
@@ -92,7 +92,7 @@ class GrammarProcessor(LogitsProcessor):
         self._columns: dict[tuple[int, torch.device], torch.Tensor] = {}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Sets the scores of what may not follow to minus infinity.
+        """Set the scores of what may not follow to minus infinity.
 
         Args:
             input_ids: (B, prompt and what is written so far).
@@ -135,7 +135,7 @@ class GrammarProcessor(LogitsProcessor):
         return state
 
     def _allowed(self, state: int, remaining: int, device: torch.device) -> torch.Tensor:
-        """The tokens that may follow (K,); those of far from the limit are kept on the device."""
+        """Return the tokens that may follow (K,); those of far from the limit are kept on the device."""
         automaton = self._automaton
         if state in (DONE, OUTSIDE):
             tokens = np.array([automaton.end])

@@ -55,7 +55,7 @@ class TokenAutomaton:
         return int(self.targets[place]) if place < last and self.tokens[place] == token else OUTSIDE
 
     def allowed(self, state: int, remaining: int) -> np.ndarray:
-        """The tokens that may follow (K,) and leave a way to the end within what remains.
+        """Return the tokens that may follow (K,) and leave a way to the end within what remains.
 
         Args:
             state: Where the text stands.
@@ -79,7 +79,7 @@ class TokenAutomaton:
         return np.repeat(np.arange(len(self.distances)), np.diff(self.offsets))
 
     def shortest(self) -> list[int]:
-        """The tokens of one of the shortest texts that say something, without end-of-text."""
+        """Return the tokens of one of the shortest texts that say something, without end-of-text."""
         state, written = self.start, list[int]()
         while state != DONE:
             first, last = self.offsets[state], self.offsets[state + 1]
@@ -93,7 +93,7 @@ class TokenAutomaton:
         return written[:-1]
 
     def behind(self, tokens: Sequence[int]) -> TokenAutomaton:
-        """The automaton of the same texts with these tokens before them, such as the `<s>` that BART begins with."""
+        """Return the automaton of the same texts with these tokens before them, such as BART's `<s>`."""
         automaton = self
         for token in reversed(tokens):
             automaton = replace(
@@ -108,7 +108,7 @@ class TokenAutomaton:
 
 
 def compile_expression(expression: str, vocabulary: Vocabulary, whole: Iterable[str] = ()) -> TokenAutomaton:
-    """The automaton of the texts that an expression matches in full.
+    """Return the automaton of the texts that an expression matches in full.
 
     Args:
         expression: As `Codec.grammar` writes them.
@@ -149,7 +149,7 @@ def compile_expression(expression: str, vocabulary: Vocabulary, whole: Iterable[
 def _assembled(
     start: int, end: int, count: int, sources: np.ndarray, tokens: np.ndarray, targets: np.ndarray
 ) -> TokenAutomaton:
-    """The automaton of these edges, without those that lead away from every end."""
+    """Return the automaton of these edges, without those that lead away from every end."""
     distances = _distances(count, sources, targets)
     if distances[start] == _FAR:
         raise ModelError(
@@ -192,7 +192,7 @@ _Edges = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _walk(transitions: np.ndarray, spellings: dict[bytes, list[int]]) -> _Edges:
-    """Walks tokens from every state, byte by byte, all at once; most go astray at their first bytes.
+    """Walk tokens from every state, byte by byte, all at once; most go astray at their first bytes.
 
     Args:
         transitions: (S, 256).
@@ -232,7 +232,7 @@ def _walk(transitions: np.ndarray, spellings: dict[bytes, list[int]]) -> _Edges:
 
 
 def _inside(transitions: np.ndarray, edges: _Edges, spellings: dict[bytes, list[int]]) -> np.ndarray:
-    """The states that tokens pass through on their way, (I,)."""
+    """Return the states that tokens pass through on their way, (I,)."""
     by_id = {number: spelling for spelling, numbers in spellings.items() for number in numbers}
     passed = [edges[0][:0]]
     for token in np.unique(edges[1]).tolist():
@@ -249,7 +249,7 @@ def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _distances(count: int, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(S,) the fewest edges from each state to `DONE`: breadth first, against the edges."""
+    """Return (S,) the fewest edges from each state to `DONE`: breadth first, against the edges."""
     distances = np.full(count, _FAR, dtype=np.int64)
     distances[DONE] = 0
     ring, steps = np.array([DONE]), 0

@@ -61,13 +61,13 @@ class Scored:
         return {name: float(found.get(name, math.nan)) for name in FIGURES}
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: NaN is None."""
+        """Return the values for JSON: None for NaN."""
         known = {name: None if math.isnan(value) else value for name, value in self.figures.items()}
         return {"checkpoint": self.name, "step": self.step, **known, "predictions": str(self.predictions)}
 
 
 def save(scored: Sequence[Scored], out: str | Path) -> list[Path]:
-    """Writes the table as `checkpoints.md`, `.csv` and `.json`, and the plot as `checkpoints.png`.
+    """Write the table as `checkpoints.md`, `.csv` and `.json`, and the plot as `checkpoints.png`.
 
     The plot is left out where no step is known, or matplotlib is not there; the log says so.
 
@@ -104,7 +104,7 @@ def save(scored: Sequence[Scored], out: str | Path) -> list[Path]:
 
 
 def table(scored: Sequence[Scored]) -> Table:
-    """For the terminal, in percent."""
+    """Return the table for the terminal, in percent."""
     from rbox_metrics import tables
 
     header, rows = _rows(scored)
@@ -144,11 +144,11 @@ def plot(scored: Sequence[Scored]) -> Figure:
 
 
 def _rows(scored: Sequence[Scored]) -> tuple[list[str], list[list[Any]]]:
-    """Header, and a row for each checkpoint; fractions from 0 to 1, NaN and None where something is not known."""
+    """Return header and a row for each checkpoint: fractions from 0 to 1, NaN and None for what is not known."""
     header = ["checkpoint", "step", *FIGURES.values()]
     return header, [[each.name, each.step, *each.figures.values()] for each in scored]
 
 
 def _whole(cell: Any) -> str | int | float:
-    """What a printed table has for an unknown step."""
+    """Return what a printed table has for an unknown step."""
     return "-" if cell is None else cell

@@ -171,7 +171,7 @@ def score_files(
     pictures: str | Path | None = None,
     **scoring: Any,
 ) -> list[Scored]:
-    """Scores predictions that are there already.
+    """Score predictions files that exist already.
 
     Args:
         paths: The files. What tells them apart is their names: each file's path below the folder that all are in.
@@ -196,7 +196,7 @@ def score_files(
 
 
 def annotated(data: str | Path, format: str, split: str | None, class_names: Sequence[str] | None) -> Dataset:
-    """A dataset's images, all read; arguments as in `evaluate_checkpoints`."""
+    """Return a dataset's images, all read; arguments as in `evaluate_checkpoints`."""
     dataset = datasets.read(format, data, split, class_names)
     return Dataset(dataset.class_names, list(dataset))
 
@@ -231,7 +231,7 @@ def _finish(
     chosen: Dataset,
     pictures: Path | None,
 ) -> Scored:
-    """Report and pictures of a checkpoint whose predictions are there."""
+    """Make report and pictures of a checkpoint whose predictions exist."""
     report = None
     if scoring is not None:
         report = rbox_metrics.evaluate_file(truth, path, full=True, **scoring)
@@ -242,7 +242,7 @@ def _finish(
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """A short name for each file: its path below the folder that all are in, without what all such files are called.
+    """Return a short name for each file: its path below the folder that all are in, without the usual name.
 
     Raises:
         RunError: If a file comes twice.

@@ -11,7 +11,7 @@ from rbox_formats.visualization import visualize as _visualize
 def visualize(
     truth: Dataset, predictions_path: str | Path, out: str | Path, *, limit: int | None = None, progress: bool = False
 ) -> list[Path]:
-    """Draws each image twice, with its annotations and with its predictions, and the first of them on one sheet.
+    """Draw each image twice, with its annotations and with its predictions, and the first of them on one sheet.
 
     On the sheet, `rbox_metrics.plots.judged_sheet`, colours tell what is right, wrong and missed.
 

@@ -59,7 +59,7 @@ _SET = {
 
 
 def is_adapter(source: str | Path) -> bool:
-    """Whether a folder holds adapters rather than a model."""
+    """Return whether a folder holds adapters rather than a model."""
     return (Path(source) / "adapter_config.json").is_file()
 
 
@@ -71,7 +71,7 @@ def with_adapters(
     trained: Collection[Part],
     tokens: Sequence[int] = (),
 ) -> Family:
-    """A family whose language part, and maybe others, learns through adapters only.
+    """Return a family whose language part, and maybe others, learns through adapters only.
 
     Adapters are put on every linear layer of these parts except the output head, or on the layers that are asked for.
     A mixture's experts, which share one table in each layer, and its router get no adapters and stay unchanged. Apart
@@ -144,7 +144,7 @@ def _ends_in(name: str, end: str) -> bool:
 
 
 def with_adapters_of(family: Family, preparation: Preparation, folder: str | Path) -> Family:
-    """A family with the adapters that a folder holds.
+    """Return a family with the adapters that a folder holds.
 
     Args:
         family: The base, prepared as it was before the adapters were put on.
@@ -219,7 +219,7 @@ def _modules(family: Family, parts: Collection[Part]) -> list[str]:
 
 
 def _grown_tables(family: Family, preparation: Preparation) -> list[str]:
-    """The tables of learned positions, if they have grown."""
+    """Return the tables of learned positions, if they have grown."""
     from torch.nn import Embedding
 
     if preparation.language_model_max_length is None:

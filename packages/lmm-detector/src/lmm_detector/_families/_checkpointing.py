@@ -6,7 +6,7 @@ from typing import Any
 
 
 def checkpoint_layers(model: Any) -> None:
-    """Turns on transformers' own, which its layers of text and of most vision models have.
+    """Turn on transformers' own, which its layers of text and of most vision models have.
 
     Args:
         model: A transformers model, without adapters around it.

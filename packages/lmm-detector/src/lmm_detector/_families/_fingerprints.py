@@ -25,7 +25,7 @@ _LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 
 
 def fingerprint(folder: str | Path) -> str:
-    """That of a folder's weights.
+    """Return the fingerprint of a folder's weights.
 
     Raises:
         ModelError: If there are none, or they are not as their files say.
@@ -45,7 +45,7 @@ def fingerprint(folder: str | Path) -> str:
 
 
 def _of_weights(file: BinaryIO) -> list[tuple[str, str, str]]:
-    """Of each weight in a file of safetensors: its name, what it is, and a hash of its pieces."""
+    """Return name, description and a hash of the pieces of each weight in a file of safetensors."""
     length = int.from_bytes(file.read(8), "little")
     if length > _LONGEST_HEADER:
         raise ValueError(f"a header of {length} bytes")

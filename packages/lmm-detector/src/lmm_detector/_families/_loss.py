@@ -22,7 +22,7 @@ _LOGITS_AT_A_TIME = 2**25  # 128 MiB in float32
 def summed_loss(
     model: Any, inputs: Mapping[str, Any], targets: torch.Tensor, soft: SoftTargets | None = None
 ) -> torch.Tensor:
-    """The sum of the negative log-probabilities of all targets.
+    """Return the sum of the negative log-probabilities of all targets.
 
     Logits are computed where something is taught, and nowhere else.
 

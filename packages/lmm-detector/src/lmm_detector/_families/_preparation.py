@@ -47,7 +47,7 @@ class Preparation:
         return self.model_commit or self.model_revision
 
     def identified(self, folder: str | Path) -> Preparation:
-        """With fingerprint, and commit, of the model that a folder holds.
+        """Return it with fingerprint, and commit, of the model that a folder holds.
 
         Raises:
             ModelError: If its weights cannot be read.
@@ -63,7 +63,7 @@ class Preparation:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Writes `base.json` into a folder of adapters; a local base by its absolute path."""
+        """Write `base.json` into a folder of adapters; a local base by its absolute path."""
         values = asdict(self)
         if Path(self.model_name_or_path).exists():
             values["model_name_or_path"] = str(Path(self.model_name_or_path).resolve())
@@ -71,7 +71,7 @@ class Preparation:
 
     @classmethod
     def load(cls, folder: str | Path) -> Preparation:
-        """Reads it back.
+        """Read it back.
 
         Raises:
             ModelError: If there is none, or another file of that name.

@@ -300,7 +300,7 @@ class Chat(DecoderOnly):
         return found
 
     def _rendered(self, turns: list[dict[str, Any]], *, add_generation_prompt: bool = False) -> str:
-        """Turns as the checkpoint's template writes them: a program, which transformers runs in Jinja's sandbox.
+        """Return turns as the checkpoint's template writes them: a program, which transformers runs in Jinja's sandbox.
 
         Raises:
             ModelError: If it fails, or does what the sandbox does not allow.
@@ -334,7 +334,7 @@ class Gemma3(Chat):
 
 
 def _leave_out_router_loss(model: Any, source: str) -> None:
-    """Turns off the auxiliary loss of a mixture of experts (Fedus et al., arXiv 2101.03961, section 2.2), and says so.
+    """Turn off the auxiliary loss of a mixture of experts (Fedus et al., arXiv 2101.03961, section 2.2), and say so.
 
     It holds the experts' shares of a batch's tokens even: a product of two means over the batch, which is another where
     a step is divided otherwise. Ours is one mean over the step, and of answers alone, as published configurations have
@@ -359,7 +359,7 @@ _OF_VIDEOS = ("video_preprocessor_config.json", "preprocessor_config.json")
 
 
 def processor_class(model_type: str, source: str | Path | None = None) -> type:
-    """The processor of a model type without its part for videos, which only works where torchvision is.
+    """Return the processor of a model type without its part for videos, which only works where torchvision is.
 
     Args:
         model_type: A key of `MODELS`.

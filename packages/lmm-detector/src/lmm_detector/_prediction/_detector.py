@@ -39,7 +39,7 @@ class Detector(Loaded):
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, device: str | None = None, dtype: str = "float32") -> Detector:
-        """Loads a detector that `lmm_detector.train` made.
+        """Load a detector that `lmm_detector.train` made.
 
         Args:
             path: Its folder: `model`, or one of `checkpoints`, of a run. Or a detector on the hub, owner/name. Or

@@ -81,7 +81,7 @@ class Generation:
             )
 
     def rooms(self, limit: int) -> tuple[int, ...]:
-        """How many tokens answers may have, one attempt after the other.
+        """Return how many tokens answers may have, one attempt after the other.
 
         Args:
             limit: The longest answer.

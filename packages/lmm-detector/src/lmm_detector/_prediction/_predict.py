@@ -87,7 +87,7 @@ def predict(
 
 
 def _broken_images(paths: Sequence[Path]) -> dict[Path, str]:
-    """Which files are no whole images, and why; the processes share the looking."""
+    """Return which files are no whole images, and why; the processes share the looking."""
     rank, count = _ranks.place()
     everyones: dict[Path, str] = {}
     for part in _ranks.gathered(images.find_broken(paths[rank::count])):
@@ -129,7 +129,7 @@ def _header(detector: Detector, generation: Generation, dataset: Mapping[str, An
 
 
 def _held(out: Path, header: predictions.Header) -> tuple[list[Path], set[str]]:
-    """The parts that a run of several processes left, and the images that they and the file itself hold."""
+    """Return the parts that a run of several processes left, and the images that they and the file itself hold."""
     parts = _parts(out)
     return parts, set().union(*(predictions.held(path, header) for path in (out, *parts)))
 
@@ -147,7 +147,7 @@ def _run(
     todo: Collection[str],
     skip_broken: bool,
 ) -> _Outcome:
-    """Appends the predictions of the images in `todo` to a file."""
+    """Append the predictions of the images in `todo` to a file."""
     truncated = repeated = 0
     broken: list[str] = []
     windows = sum(len(scene.windows) for scene in scenes if scene.image_id in todo)
@@ -178,7 +178,7 @@ def _by_parts(
     done: set[str],
     skip_broken: bool,
 ) -> _Outcome:
-    """Predicts this process's share, into a part; when all have, puts the parts together."""
+    """Predict this process's share, into a part; when all are done, put the parts together."""
     rank, count = _ranks.place()
     left = [
         (block, [scene for scene in block if scene.image_id not in done])
@@ -202,7 +202,7 @@ def _by_parts(
 
 
 def _report(outcome: _Outcome, broken: list[str]) -> None:
-    """Says at the end what a user should know."""
+    """Say at the end what a user should know."""
     rank, _ = _ranks.place()
     if rank != 0:
         return

@@ -22,7 +22,7 @@ _NAME = re.compile(r"\w[\w.-]{0,95}", re.ASCII)
 
 
 def push_to_hub(run: str | Path, repository: str, *, public: bool = False, checkpoint: bool = False) -> str:
-    """Uploads a run's detector to the hub, with a model card made from the run.
+    """Upload a run's detector to the hub, with a model card made from the run.
 
     Nothing else in this package sends anything anywhere. You must be logged in there (`hf auth login`).
 
@@ -59,7 +59,7 @@ def push_to_hub(run: str | Path, repository: str, *, public: bool = False, check
 
 
 def stage(run: Path, out: Path, repository: str, *, checkpoint: bool) -> list[str]:
-    """Makes the folder that is uploaded.
+    """Make the folder that is uploaded.
 
     Args:
         run: The run's folder.
@@ -106,7 +106,7 @@ def _detector(run: Path, *, checkpoint: bool) -> Path:
 
 
 def _link(source: str | Path, target: str | Path) -> None:
-    """The same file under another name, or a copy where the file system has no such links."""
+    """Link a file under another name, or copy it where the file system has no such links."""
     try:
         Path(target).hardlink_to(source)
     except OSError:

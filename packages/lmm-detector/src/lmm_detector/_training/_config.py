@@ -60,7 +60,7 @@ _OF_ADAPTERS = ("lora_alpha", "lora_dropout", "lora_targets", "lora_vision", "qu
 
 
 def _setting(default: Any, text: str, **bounds: float) -> Any:
-    """A field with its help text, and the bounds of its values as pydantic calls them: ge, gt, le, lt."""
+    """Return a field with its help text, and the bounds of its values as pydantic calls them: ge, gt, le, lt."""
     metadata = {"help": text, "bounds": bounds}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
@@ -470,7 +470,7 @@ def load(path: str | Path | None, overrides: Mapping[str, Any], preset: str | No
 
 
 def to_yaml(config: TrainConfig) -> str:
-    """The configuration as YAML that `load` takes back."""
+    """Return the configuration as YAML that `load` takes back."""
     import yaml
 
     return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
@@ -501,7 +501,7 @@ def schema() -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, not yet checked."""
+    """Return the settings in a YAML file, not yet checked."""
     import yaml
 
     try:
@@ -517,7 +517,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 @cache
 def _model() -> type[BaseModel]:
-    """What checks settings: each field of `TrainConfig` by its type and bounds, where it is given."""
+    """Return what checks settings: each field of `TrainConfig` by its type and bounds, where it is given."""
     from pydantic import ConfigDict, Field, create_model
 
     types = get_type_hints(TrainConfig)
@@ -537,7 +537,7 @@ def _model() -> type[BaseModel]:
 
 
 def _checked(settings: Mapping[str, Any], path: Path | None = None) -> dict[str, Any]:
-    """Settings of the types that `TrainConfig` says.
+    """Return settings in the types that `TrainConfig` gives them.
 
     Args:
         settings: As they came: from YAML, the command line or Python.

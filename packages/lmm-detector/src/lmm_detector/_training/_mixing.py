@@ -72,7 +72,7 @@ MODES: dict[str, Draw] = {
 
 
 def epoch_order(sizes: Sequence[int], mode: str, seed: int, epoch: int, multiple: int = 1) -> np.ndarray:
-    """The windows of an epoch, in their order.
+    """Return the windows of an epoch, in their order.
 
     Args:
         sizes: How many windows each dataset has, 1 or more.
@@ -152,7 +152,7 @@ class EpochSampler:
         return len(self) // self.multiple
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that comes next, from 0."""
+        """Set the epoch that comes next, from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -17,7 +17,7 @@ logger = logging.getLogger("lmm_detector")
 
 
 def bring(config: TrainConfig) -> None:
-    """Copies the newest checkpoint, and the best, of `config.resume_from` into `config.out`, with settings and texts.
+    """Copy the newest checkpoint, and the best, of `config.resume_from` into `config.out`, with settings and texts.
 
     Settings that name places are those of this machine; that the data are the same, the texts show.
 

@@ -54,7 +54,7 @@ _OF_WRITING = ("inline_container", "iostream error")
 
 @contextmanager
 def written(folder: Path) -> Iterator[None]:
-    """Turns what PyTorch, safetensors and Python raise where a file cannot be written into an error that says so.
+    """Turn what PyTorch, safetensors and Python raise where a file cannot be written into an error that says so.
 
     Args:
         folder: What is written.
@@ -78,7 +78,7 @@ def written(folder: Path) -> Iterator[None]:
 
 
 def copy_checkpoints(run: Path, out: Path, called: Path) -> Path:
-    """Copies the newest and the best checkpoint of a run into the folder of another, or of what is to be sent.
+    """Copy the newest and the best checkpoint of a run into the folder of another, or of what is to be sent.
 
     Args:
         run: The run's folder.
@@ -119,40 +119,40 @@ def _state(checkpoint: Path) -> TrainerState:
 
 
 def checkpoint_step(checkpoint: Path) -> int:
-    """The step after which a checkpoint was written: checkpoint-500."""
+    """Return the step after which a checkpoint was written: checkpoint-500."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was neither cut short while it was written, nor while it was removed."""
+    """Return whether a checkpoint was neither cut short while it was written, nor while it was removed."""
     names = (FILE_NAME, TRAINER_STATE_NAME)
     return all((checkpoint / name).is_file() for name in names) and any(checkpoint.glob("*.safetensors"))
 
 
 def finished_checkpoints(checkpoints: Path) -> list[Path]:
-    """The checkpoints that are whole, the newest last."""
+    """Return the checkpoints that are whole, the newest last."""
     return sorted(filter(is_whole, checkpoints.glob("checkpoint-*")), key=checkpoint_step)
 
 
 def remove_unfinished(checkpoints: Path) -> None:
-    """Removes checkpoints that were cut short."""
+    """Remove checkpoints that were cut short."""
     for path in set(checkpoints.glob("checkpoint-*")) - set(finished_checkpoints(checkpoints)):
         shutil.rmtree(path)
 
 
 def logged(checkpoint: Path) -> list[dict[str, Any]]:
-    """What a run had logged when it wrote a checkpoint: losses and evaluations by step."""
+    """Return what a run had logged when it wrote a checkpoint: losses and evaluations by step."""
     return _state(checkpoint).log_history
 
 
 def steps_left(checkpoint: Path) -> int:
-    """How many optimiser steps a checkpoint's run had before it."""
+    """Return how many optimiser steps a checkpoint's run had before it."""
     state = _state(checkpoint)
     return max(0, int(state.max_steps) - int(state.global_step))
 
 
 def evaluations(log: Sequence[dict[str, Any]], metric: str) -> list[tuple[int, float]]:
-    """The steps at which a run was evaluated, and a metric there, of a loss its negative: higher is better."""
+    """Return the steps at which a run was evaluated, and a metric there, of a loss its negative: higher is better."""
     sign = -1.0 if metric == "loss" else 1.0
     return [(int(entry["step"]), sign * float(entry[f"eval_{metric}"])) for entry in log if f"eval_{metric}" in entry]
 
@@ -171,7 +171,7 @@ def has_begun(out: Path) -> bool:
 
 
 def require_same_run(config: TrainConfig) -> None:
-    """Makes sure that a run in the folder `config.out`, if one has begun there, has the same settings.
+    """Make sure that a run in the folder `config.out`, if one has begun there, has the same settings.
 
     Raises:
         RunError: If it has others; it names them.
@@ -202,7 +202,7 @@ def key_of(config: TrainConfig, texts: str) -> str:
 
 
 def require_same_texts(out: Path, texts: str) -> None:
-    """Makes sure that a run that has begun was taught the same texts.
+    """Make sure that a run that has begun was taught the same texts.
 
     Raises:
         RunError: If they were others.
@@ -217,7 +217,7 @@ def require_same_texts(out: Path, texts: str) -> None:
 
 
 def finish(last: Path, chosen: Path, out: Path, dtype: str = "float32") -> None:
-    """Makes losses, evaluations and the detector of a run.
+    """Make losses, evaluations and the detector of a run.
 
     Args:
         last: Its last checkpoint, which holds the log.

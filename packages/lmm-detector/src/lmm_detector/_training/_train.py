@@ -157,7 +157,7 @@ def _spec(config: TrainConfig, codec: codecs.Codec, class_names: ClassNames) -> 
 def _samples(
     config: TrainConfig, family: _families.Family, spec: DetectorSpec, records: Sequence[Sequence[ImageRecord]]
 ) -> tuple[WindowTexts, list[int]]:
-    """What is trained on, and how many windows of it each dataset has."""
+    """Return what is trained on, and how many windows of it each dataset has."""
     room = family.answer_room(spec.prompt, (spec.window, spec.window))
     writer = TextWriter(
         spec.class_names, spec.make_codec(), room, family.count_tokens, config.object_order, family.input_size
@@ -181,7 +181,7 @@ def _is_over(checkpoint: Path, config: TrainConfig) -> bool:
 
 
 def _best(last: Path, config: TrainConfig) -> Path:
-    """The checkpoint that becomes the detector."""
+    """Return the checkpoint that becomes the detector."""
     found = [
         (step, value)
         for step, value in _run_folder.evaluations(_run_folder.logged(last), config.eval_metric)
