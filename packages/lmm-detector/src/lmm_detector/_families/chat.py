@@ -28,7 +28,7 @@ _ANSWER = "the answer"  # stands for one where the template is asked what follow
 
 
 def _smart_size(processor: Any, image_size: Size) -> Size:
-    """Of Qwen-VL: rounded to whole merged patches, and scaled where the number of pixels is out of bounds."""
+    """Return Qwen-VL's size: rounded to whole merged patches, and scaled if it has too many or too few pixels."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     settings = processor.image_processor
@@ -62,7 +62,7 @@ def _framed_size(processor: Any, image_size: Size) -> Size:
 
 
 def _tiled_size(processor: Any, image_size: Size) -> Size:
-    """Of InternVL: the tiles that the image is stretched to; the thumbnail that goes with them is not counted."""
+    """Return InternVL's size: the tiles that the image is stretched to; the thumbnail beside them is not counted."""
     from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
     settings = processor.image_processor
@@ -75,7 +75,7 @@ def _tiled_size(processor: Any, image_size: Size) -> Size:
 
 
 def _best_size(processor: Any, image_size: Size) -> Size:
-    """Of LLaVA-OneVision: the best of the grids that the image is padded to; the small view is not counted."""
+    """Return LLaVA-OneVision's size: the best grid that the image is padded to; the small view is not counted."""
     from transformers.image_processing_utils import select_best_resolution
 
     height, width = select_best_resolution(image_size[::-1], processor.image_processor.image_grid_pinpoints)
@@ -83,7 +83,7 @@ def _best_size(processor: Any, image_size: Size) -> Size:
 
 
 def _split_size(processor: Any, image_size: Size) -> Size:
-    """Of Idefics3 and SmolVLM: the tiles that the image is stretched to, its longer side first brought to one length.
+    """Return Idefics3's and SmolVLM's size: the tiles that the image, its longer side resized, is stretched to.
 
     The small view that goes with several tiles is not counted.
     """
@@ -106,18 +106,18 @@ def _split_size(processor: Any, image_size: Size) -> Size:
 
 
 def _one_size(processor: Any, image_size: Size) -> Size:
-    """Of Gemma 3: the only one. Its processor leaves pan and scan off, whatever the image processor's file says."""
+    """Return Gemma 3's only size. Its processor leaves pan and scan off, whatever the image processor's file says."""
     size = processor.image_processor.size
     return size["width"], size["height"]
 
 
 def _set_framed_size(processor: Any, config: Any, side: int) -> None:
-    """Of GLM-4V: as Qwen-VL's; see `_framed_size`."""
+    """Set GLM-4V's size as Qwen-VL's; see `_framed_size`."""
     _set_smart_size(processor, config, side, frames=processor.image_processor.temporal_patch_size)
 
 
 def _set_smart_size(processor: Any, config: Any, side: int, frames: int = 1) -> None:
-    """Of Qwen-VL: bounds of the number of pixels between which there is one size for squares.
+    """Set Qwen-VL's size: bounds of the number of pixels between which there is one size for squares.
 
     The side is rounded to whole merged patches; a square has as many on a side or, scaled up or down to the bounds and
     rounded inwards, gets them.
@@ -129,7 +129,7 @@ def _set_smart_size(processor: Any, config: Any, side: int, frames: int = 1) -> 
 
 
 def _set_tiled_size(processor: Any, config: Any, side: int) -> None:
-    """Of InternVL: as many tiles as make up the square; and a thumbnail, where there are several."""
+    """Set InternVL's size: as many tiles as make up the square; and a thumbnail, if there are several."""
     settings = processor.image_processor
     tile = settings.size["height"]
     require_multiple(side, tile)
@@ -137,14 +137,14 @@ def _set_tiled_size(processor: Any, config: Any, side: int) -> None:
 
 
 def _set_best_size(processor: Any, config: Any, side: int) -> None:
-    """Of LLaVA-OneVision: the square as the only grid; and a small view, as ever."""
+    """Set LLaVA-OneVision's size: the square as the only grid; and a small view, as always."""
     settings = processor.image_processor
     require_multiple(side, settings.size["height"])
     settings.image_grid_pinpoints = config.image_grid_pinpoints = [[side, side]]
 
 
 def _set_split_size(processor: Any, config: Any, side: int) -> None:
-    """Of Idefics3 and SmolVLM: as many tiles as make up the square; and a small view, where there are several.
+    """Set Idefics3's and SmolVLM's size: as many tiles as make up the square; and a small view beside several.
 
     Each tile's row and column is a token of its own, published models have them for six by six.
     """
@@ -162,7 +162,7 @@ def _set_split_size(processor: Any, config: Any, side: int) -> None:
 
 
 def _set_one_size(processor: Any, config: Any, side: int) -> None:
-    """Of Gemma 3: its vision model's positions are learnt for one size alone."""
+    """Check Gemma 3's size: its vision model's positions are learnt for one size alone."""
     require_side(side, processor.image_processor.size["height"], "Published Gemma 3 are for 896 px.")
 
 

@@ -210,7 +210,7 @@ class Augmentation:
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Return the generator of a sample in an epoch: the same in every process and machine, also after resuming.
+    """Return the generator of a sample in an epoch: the same in every process, on every machine, also after resuming.
 
     Args:
         seed: The run's, at least 0.
