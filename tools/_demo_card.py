@@ -55,8 +55,8 @@ photograph, and is not for real images: there it finds nothing that can be relie
 
 {by_size(truth, found, class_names)}
 
-The number after ± is the standard deviation over 1,000 random draws of the scenes. F1, precision and
-recall count boxes of the right class with an IoU of 0.5 or more.
+The number after ± is the standard deviation over 1,000 draws of as many scenes. F1, precision and recall count boxes of
+the right class with an IoU of 0.5 or more.
 
 ## How it came about
 

@@ -26,16 +26,16 @@ T = TypeVar("T", bound="DataclassInstance")
 
 
 def shipped(path: str | Path) -> str | Path:
-    """The folder of a detector that comes with the package, where its name is given; anything else as it is.
+    """Return the folder of a detector that comes with the package, if its name is given; anything else unchanged.
 
-    A model's folder of that name, where one stands, goes first.
+    If there is a model's folder of that name, the name means that folder.
     """
     folder = SHIPPED.get(str(path))
     return path if folder is None or (Path(path) / "config.json").exists() else folder
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """Return a JSON object from a file.
 
     Raises:
         ModelError: If there is none.
@@ -51,7 +51,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 def read_as(kind: type[T], path: Path, what: str) -> T:
-    """An object of a dataclass, its fields checked, from a JSON file.
+    """Return an object of a dataclass, its fields checked, from a JSON file.
 
     Args:
         kind: The dataclass.
@@ -79,7 +79,7 @@ def read_as(kind: type[T], path: Path, what: str) -> T:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files of a checkpoint's weights: one, or the shards that an index names; safetensors go before pickles.
+    """Return the files of a checkpoint's weights: one, or the shards of an index; safetensors are taken first.
 
     Raises:
         ModelError: If there is none, or one that the index names is missing.

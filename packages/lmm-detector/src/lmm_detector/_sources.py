@@ -35,7 +35,7 @@ class Source:
 def sources(
     paths: Sequence[str], formats: Sequence[str], splits: Sequence[str] | None, image_folders: Sequence[str] | None
 ) -> list[Source]:
-    """A dataset for each path; what is given once holds for all of them.
+    """Return a dataset for each path; what is given once holds for all of them.
 
     Raises:
         ConfigError: If there are neither one nor as many of something as there are paths.
@@ -58,7 +58,7 @@ def sources(
 def open_sources(
     places: Sequence[Source], class_names: Sequence[str] | None = None
 ) -> tuple[ClassNames, list[list[ImageRecord]]]:
-    """The records of each dataset that have an image, all labelled by one list of classes.
+    """Return the records of each dataset that have an image, all labelled by one list of classes.
 
     Args:
         places: The datasets.
@@ -79,7 +79,7 @@ def open_sources(
 
 
 def joined(lists: Iterable[ClassNames]) -> ClassNames:
-    """All classes of several lists, each once."""
+    """Return all classes of several lists, each once."""
     from rbox_formats import ClassNames
 
     found: list[str] = []

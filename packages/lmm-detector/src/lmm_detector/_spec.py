@@ -52,17 +52,17 @@ class DetectorSpec:
     longest_answer: int | None = None
 
     def make_codec(self) -> codecs.Codec:
-        """The codec itself."""
+        """Return the codec itself."""
         return codecs.from_dict(self.codec)
 
     def save(self, folder: str | Path) -> None:
-        """Writes the file into a checkpoint's folder."""
+        """Write the file into a checkpoint's folder."""
         values = {**asdict(self), "class_names": list(self.class_names)}
         files.write_text(Path(folder) / FILE_NAME, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
     @classmethod
     def load(cls, folder: str | Path) -> DetectorSpec:
-        """Reads the file from a checkpoint's folder.
+        """Read the file from a checkpoint's folder.
 
         Raises:
             ModelError: If there is no such folder, or it is no detector's.
@@ -87,7 +87,7 @@ class DetectorSpec:
 
 
 def _whose(file: Path) -> str:
-    """What to do with a file that is no detector of this package."""
+    """Return what to do with a file that is no detector of this package."""
     from rbox_formats.detection import command_of
 
     if command := command_of(file):

@@ -152,7 +152,7 @@ def test_one_that_cannot_be_reached_ends_no_training(
     assert tracker.calls == []
     told = [record.message for record in caplog.records if "pictures of evaluations do not reach" in record.message]
     assert len(told) == 1
-    assert told[0].endswith("training goes on: ConnectionError: no route to host")
+    assert told[0].endswith("training continues: ConnectionError: no route to host")
 
 
 def test_other_callbacks_are_not_asked(tmp_path: Path) -> None:

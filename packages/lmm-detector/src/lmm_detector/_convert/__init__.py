@@ -60,11 +60,11 @@ def convert_checkpoint(
     dtype: str | None = None,
     strict: bool = True,
 ) -> Conversion:
-    """Converts a Florence-2 of Microsoft's remote code, or one that LMMRotate trained, to transformers' layout.
+    """Convert a Florence-2 of Microsoft's remote code, or one that LMMRotate trained, to transformers' layout.
 
-    No code of the source is run: weights come from safetensors, or from pickles as tensors only. The weights stay what
-    they are, but for names, the transposed image projection, the dtype if one is asked for, and rows for `<image>` that
-    the table of word embeddings grows by, up to a multiple of 64. The new rows are the mean of the old ones, so that
+    No code of the source is run: weights come from safetensors, or from pickles as tensors only. The weights stay
+    unchanged, except for their names, the transposed image projection, the dtype if one is asked for, and new rows of
+    the word embeddings: one for `<image>`, and more up to a multiple of 64. The new rows are the mean of the old, so
     their logits are the mean of the others' and never the highest. (`convert_florence2_original_pytorch_to_hf.py` of
     transformers draws them at random around that mean, and runs the remote code to get at the weights.)
 
@@ -127,7 +127,7 @@ def convert_checkpoint(
 def _spec(
     class_names: ClassNames, codec: codecs.Codec, prompt: str | None, side: int, window: int | None, gap: int | None
 ) -> DetectorSpec:
-    """What the detector was taught; `side` is that of the square that images are resized to."""
+    """Return what the detector was taught; `side` is that of the square that images are resized to."""
     window = side if window is None else window
     gap = tiling.default_gap(window) if gap is None else gap
     tiling.windows(window, window, window, gap)  # says what is wrong with them

@@ -72,7 +72,7 @@ def assemble(
     dtype: str | None,
     strict: bool,
 ) -> Assembly:
-    """Puts a checkpoint's weights into a model of transformers.
+    """Put a checkpoint's weights into a model of transformers.
 
     Args:
         source_config: Remote code's config.json.
@@ -136,7 +136,7 @@ def _config(
     processor: Any,
     path: Path,
 ) -> Florence2Config:
-    """The model's configuration, of which the weights decide how large its tables are."""
+    """Return the model's configuration; the sizes of its tables come from the weights."""
     text, vision = source["text_config"], source["vision_config"]
     positions = _rows(weights, _POSITIONS, int(text.get("max_position_embeddings", 1024)) + _POSITION_OFFSET, path)
     cells = _rows(weights, _CELLS, int(vision["image_pos_embed"].get("max_pos_embeddings", 50)), path)
@@ -157,7 +157,7 @@ def _config(
 
 
 def _embeddings(weights: dict[str, torch.Tensor], tokens: int, path: Path) -> torch.Tensor | None:
-    """Takes out the table of word embeddings, under all its names, with rows for the tokens that it has none for.
+    """Take out the table of word embeddings, under all its names, with rows for the tokens that it has none for.
 
     Args:
         weights: By remote code's names; the table's are removed.
@@ -195,14 +195,14 @@ def _embeddings(weights: dict[str, torch.Tensor], tokens: int, path: Path) -> to
 
 
 def _drop_zero_bias(weights: dict[str, torch.Tensor]) -> None:
-    """Removes the bias of the logits if it is zero; any other stays, and counts as left over."""
+    """Remove the bias of the logits if it is zero; any other stays, and counts as left over."""
     bias = weights.get(LOGITS_BIAS)
     if bias is not None and not bool(bias.any()):
         del weights[LOGITS_BIAS]
 
 
 def _rows(weights: Mapping[str, torch.Tensor], table: _Table, otherwise: int, path: Path) -> int:
-    """The rows of a table whose size is a setting; of one that is missing what the configuration says."""
+    """Return the rows of a table whose size is a setting; of one that is missing what the configuration says."""
     found = {key: len(weights[key]) for key in table.keys if key in weights and weights[key].ndim > 0}
     if not found:
         return otherwise
@@ -223,7 +223,7 @@ def _rows(weights: Mapping[str, torch.Tensor], table: _Table, otherwise: int, pa
 
 
 def _account(left_over: list[str], missing: list[str], path: Path, *, strict: bool) -> None:
-    """Names what is left over and what is missing.
+    """Name what is left over and what is missing.
 
     Raises:
         ModelError: If anything is, and `strict`.
@@ -249,7 +249,7 @@ def _account(left_over: list[str], missing: list[str], path: Path, *, strict: bo
 
 
 def _cast(tensor: torch.Tensor, name: str, dtype: str | None, path: Path) -> torch.Tensor:
-    """The tensor in another dtype, which must be able to hold it."""
+    """Return the tensor in another dtype, which must be able to hold it."""
     import torch
 
     if not tensor.is_floating_point():
@@ -262,5 +262,5 @@ def _cast(tensor: torch.Tensor, name: str, dtype: str | None, path: Path) -> tor
 
 
 def _shape(shape: tuple[int, ...], key: str) -> str:
-    """A shape as it stands in the source, for messages."""
+    """Return a shape as the source has it, for messages."""
     return "x".join(str(length) for length in (reversed(shape) if key == TRANSPOSED else shape))

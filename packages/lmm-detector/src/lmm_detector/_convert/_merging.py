@@ -11,7 +11,7 @@ from lmm_detector.errors import ModelError
 
 
 def merge_adapters(source: str | Path, out: str | Path, *, dtype: str = "float32") -> Path:
-    """Makes a detector with whole weights out of one with adapters.
+    """Make a detector with whole weights out of one with adapters.
 
     Args:
         source: The detector's folder; its base must be where it was when it was trained, or on the hub.

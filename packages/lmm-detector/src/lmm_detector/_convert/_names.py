@@ -49,7 +49,7 @@ LOGITS_BIAS = "language_model.final_logits_bias"
 
 
 def native_name(key: str) -> str | None:
-    """The name in transformers' layout of a weight of remote code, or None for a key that has none.
+    """Return the name in transformers' layout of a weight of remote code, or None for a key that has none.
 
     >>> native_name("vision_tower.blocks.2.8.channel_block.ffn.fn.net.fc1.bias")
     'model.vision_tower.blocks.2.8.channel_block.ffn.fc1.bias'

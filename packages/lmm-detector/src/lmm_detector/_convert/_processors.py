@@ -29,7 +29,7 @@ _NORMALISATION = ("do_rescale", "rescale_factor", "do_normalize", "image_mean", 
 
 
 def make_processor(folder: Path, text_config: Mapping[str, Any], image_size: int | None) -> Any:
-    """A `Florence2Processor` from the files of a remote-code checkpoint.
+    """Return a `Florence2Processor` from the files of a remote-code checkpoint.
 
     Args:
         folder: The checkpoint's, or another with its tokenizer.json and preprocessor_config.json.
@@ -47,7 +47,7 @@ def make_processor(folder: Path, text_config: Mapping[str, Any], image_size: int
 
 
 def _tokenizer(folder: Path, text_config: Mapping[str, Any]) -> Any:
-    """Of the tokenizer's files tokenizer.json alone is read: it holds all, and nothing that is run."""
+    """Load the tokenizer from tokenizer.json alone: this file holds all of it, and no code."""
     from tokenizers import AddedToken, Tokenizer
     from transformers import PreTrainedTokenizerFast
 

@@ -31,7 +31,7 @@ _GENERATION = (*_SPECIAL_TOKENS, "forced_bos_token_id", "forced_eos_token_id", "
 
 
 def check_source(config: Mapping[str, Any], path: Path) -> None:
-    """Makes sure that a configuration is remote code's, and of a model that transformers can compute.
+    """Make sure that a configuration is remote code's, and of a model that transformers can compute.
 
     Raises:
         ModelError: If it is not.
@@ -61,7 +61,7 @@ def check_source(config: Mapping[str, Any], path: Path) -> None:
 def native_config(
     source: Mapping[str, Any], *, vocabulary: int, positions: int, cells: int, frames: int, image_token_id: int
 ) -> Florence2Config:
-    """The configuration in transformers' layout.
+    """Return the configuration in transformers' layout.
 
     Args:
         source: Remote code's, once `check_source` has seen it.
@@ -99,7 +99,7 @@ def native_config(
 
 
 def generation_config(source: Mapping[str, Any]) -> GenerationConfig:
-    """How remote code generates: it takes beams and forced tokens from its text configuration."""
+    """Return how remote code generates: it takes beams and forced tokens from its text configuration."""
     from transformers import GenerationConfig
 
     text = source["text_config"]
@@ -110,7 +110,7 @@ def generation_config(source: Mapping[str, Any]) -> GenerationConfig:
 
 
 def start_tokens(source: Mapping[str, Any]) -> int:
-    """How many `<s>` LMMRotate teaches a model to write before its answer: num_beams - 2, or none.
+    """Return how many `<s>` LMMRotate teaches a model to write before its answer: num_beams - 2, or none.
 
     `lmmrotate/dataset.py` of VisionXLab/mllm-mmrotate at 9475a93, `_collate_fn_florence2`. With Florence-2's three
     beams it is one, which makes the answer `<s> answer </s>`, as BART was trained and as `lmm-detector train` has it.

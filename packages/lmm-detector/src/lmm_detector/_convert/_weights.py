@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_weights(folder: Path) -> dict[str, torch.Tensor]:
-    """All weights of a checkpoint, on the CPU, as they are stored.
+    """Load all weights of a checkpoint to the CPU, in their stored precision.
 
     Pickles (`pytorch_model.bin`) are read by an unpickler that knows tensors and plain containers only.
 

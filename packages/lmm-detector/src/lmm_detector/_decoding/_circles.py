@@ -32,7 +32,7 @@ class Circle:
     box_tokens: int
 
     def runs(self, tokens: LabelsN) -> bool:
-        """Whether an answer (T,) runs in a circle at its end."""
+        """Return whether an answer (T,) runs in a circle at its end."""
         return any(self._has(tokens, period) for period in _periods(tokens, len(tokens) // self.repeats))
 
     def _has(self, tokens: LabelsN, period: int) -> bool:
@@ -43,11 +43,11 @@ class Circle:
         return bool((tail[period:] == tail[:-period]).all())
 
     def stops_at(self, tokens: LabelsN) -> int | None:
-        """How many tokens of an answer (T,) are written when generation stops for it; None: it does not."""
+        """Return how many tokens of an answer (T,) are written when generation stops for it; None: it does not."""
         return next((size for size in range(_EVERY, len(tokens) + 1, _EVERY) if self.runs(tokens[:size])), None)
 
     def criterion(self, prompt_length: int) -> Callable[..., torch.Tensor]:
-        """What stops transformers' generation of the sequences that run in a circle.
+        """Return what stops transformers' generation of the sequences that run in a circle.
 
         Args:
             prompt_length: How many tokens stand before an answer in what `generate` hands over.
@@ -65,7 +65,7 @@ class Circle:
 
 
 def _periods(tokens: LabelsN, longest: int) -> list[int]:
-    """The periods, shortest first, after which the last tokens were written before."""
+    """Return the periods, shortest first, after which the last tokens were written before."""
     size = len(tokens)
     same = np.ones(longest, dtype=bool)
     for back in range(1, min(_MATCHED, size - longest) + 1):

@@ -29,7 +29,7 @@ def compile_grammar(
     end: int | None = None,
     at_least_one: bool = False,
 ) -> TokenAutomaton:
-    """The automaton of a codec's texts in a tokenizer's tokens; made once, for all batches.
+    """Return the automaton of a codec's texts in a tokenizer's tokens; made once, for all batches.
 
     Args:
         codec: The codec. Where the tokenizer has all of its added tokens, no other tokens write their texts.
@@ -59,7 +59,7 @@ def compile_grammar(
 class GrammarProcessor(LogitsProcessor):
     """Lets a model write only texts of a codec, whatever its weights, and lets none be cut by the length limit.
 
-    For greedy decoding, sampling and beams, of encoder-decoders and decoders alike. Where a sequence stands is told by
+    For greedy decoding, sampling and beams, of encoder-decoders and decoders alike. The state of a sequence depends on
     its tokens alone: beams may change places, and the same processor may serve one batch after the other. Sequences
     that have come to their end, and beams that the search keeps with no probability at all, are offered end-of-text.
 
@@ -92,7 +92,7 @@ class GrammarProcessor(LogitsProcessor):
         self._columns: dict[tuple[int, torch.device], torch.Tensor] = {}
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Sets the scores of what may not follow to minus infinity.
+        """Set the scores of what may not follow to minus infinity.
 
         Args:
             input_ids: (B, prompt and what is written so far).
@@ -114,7 +114,7 @@ class GrammarProcessor(LogitsProcessor):
         return constrained  # type: ignore[return-value]  # a FloatTensor, as scores are
 
     def _advance(self, written: np.ndarray) -> list[int]:
-        """The state of each sequence (B, T): of the one that it goes on from, known from the step before, one further.
+        """Return the state of each sequence (B, T): one token after the state of its beginning, from the last step.
 
         Sequences are known by their tokens; one that is not is read from its beginning.
         """
@@ -135,7 +135,7 @@ class GrammarProcessor(LogitsProcessor):
         return state
 
     def _allowed(self, state: int, remaining: int, device: torch.device) -> torch.Tensor:
-        """The tokens that may follow (K,); those of far from the limit are kept on the device."""
+        """Return the tokens that may follow (K,); those of far from the limit are kept on the device."""
         automaton = self._automaton
         if state in (DONE, OUTSIDE):
             tokens = np.array([automaton.end])

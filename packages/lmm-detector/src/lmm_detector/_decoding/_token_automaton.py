@@ -17,11 +17,11 @@ import numpy as np
 from lmm_detector._decoding._vocabulary import Vocabulary
 from lmm_detector.errors import ModelError
 
-DONE = 0  # the state behind end-of-text
-OUTSIDE = -1  # where no text of the expression goes on
+DONE = 0  # the state after end-of-text
+OUTSIDE = -1  # the state that no text of the expression has
 _FAR = np.iinfo(np.int64).max  # no way to the end
 
-# A character that stands behind the whole expression: outlines-core 0.2 lets nothing follow a state where a text could
+# A character that stands after the whole expression: outlines-core 0.2 lets nothing follow a state where a text could
 # end, so that of the bare expression nothing would be left but its shortest texts.
 _MARK = 0
 
@@ -35,7 +35,7 @@ class TokenAutomaton:
         end: The token that ends a text. It leads from where a text may end to `DONE`.
         offsets: (S + 1,) where each state's tokens begin in the arrays below.
         tokens: (E,) ids, of each state in rising order.
-        targets: (E,) the state that each leads to.
+        targets: (E,) the state after each token.
         distances: (S,) tokens from a state to the end of a text at least, end-of-text included.
     """
 
@@ -47,7 +47,7 @@ class TokenAutomaton:
     distances: np.ndarray
 
     def advance(self, state: int, token: int) -> int:
-        """The state behind a token, `OUTSIDE` if it may not stand there."""
+        """Return the state after a token, `OUTSIDE` if the token is not allowed in this state."""
         if state == OUTSIDE:
             return OUTSIDE
         first, last = self.offsets[state], self.offsets[state + 1]
@@ -55,7 +55,7 @@ class TokenAutomaton:
         return int(self.targets[place]) if place < last and self.tokens[place] == token else OUTSIDE
 
     def allowed(self, state: int, remaining: int) -> np.ndarray:
-        """The tokens that may follow (K,) and leave a way to the end within what remains.
+        """Return the tokens that may follow (K,) and leave a way to the end within what remains.
 
         Args:
             state: Where the text stands.
@@ -79,7 +79,7 @@ class TokenAutomaton:
         return np.repeat(np.arange(len(self.distances)), np.diff(self.offsets))
 
     def shortest(self) -> list[int]:
-        """The tokens of one of the shortest texts that say something, without end-of-text."""
+        """Return the tokens of one of the shortest texts that say something, without end-of-text."""
         state, written = self.start, list[int]()
         while state != DONE:
             first, last = self.offsets[state], self.offsets[state + 1]
@@ -93,7 +93,7 @@ class TokenAutomaton:
         return written[:-1]
 
     def behind(self, tokens: Sequence[int]) -> TokenAutomaton:
-        """The automaton of the same texts with these tokens before them, such as the `<s>` that BART begins with."""
+        """Return the automaton of the same texts with these tokens before them, such as BART's `<s>`."""
         automaton = self
         for token in reversed(tokens):
             automaton = replace(
@@ -108,7 +108,7 @@ class TokenAutomaton:
 
 
 def compile_expression(expression: str, vocabulary: Vocabulary, whole: Iterable[str] = ()) -> TokenAutomaton:
-    """The automaton of the texts that an expression matches in full.
+    """Return the automaton of the texts that an expression matches in full.
 
     Args:
         expression: As `Codec.grammar` writes them.
@@ -134,11 +134,11 @@ def compile_expression(expression: str, vocabulary: Vocabulary, whole: Iterable[
     others = {spelling: ids for spelling, ids in known.items() if spelling not in singles}
     edges = _walk(transitions, singles)
     inside = _inside(transitions, edges, singles)
-    # No other token begins, ends or goes on inside of one that is written whole.
+    # No other token begins, ends or continues inside of one that is written whole.
     barred = np.where(np.isin(transitions, inside), OUTSIDE, transitions)
     barred[inside] = OUTSIDE
     more = _walk(barred, others)
-    # State 0 is the one behind end-of-text; those of the bytes come after it.
+    # State 0 is the one after end-of-text; those of the bytes follow it.
     accepting = np.flatnonzero(accepts) + 1
     sources = np.concatenate([edges[0] + 1, more[0] + 1, accepting])
     tokens = np.concatenate([edges[1], more[1], np.full(len(accepting), vocabulary.end)])
@@ -149,7 +149,7 @@ def compile_expression(expression: str, vocabulary: Vocabulary, whole: Iterable[
 def _assembled(
     start: int, end: int, count: int, sources: np.ndarray, tokens: np.ndarray, targets: np.ndarray
 ) -> TokenAutomaton:
-    """The automaton of these edges, without those that lead away from every end."""
+    """Return the automaton of these edges, without those that lead away from every end."""
     distances = _distances(count, sources, targets)
     if distances[start] == _FAR:
         raise ModelError(
@@ -192,7 +192,7 @@ _Edges = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _walk(transitions: np.ndarray, spellings: dict[bytes, list[int]]) -> _Edges:
-    """Walks tokens from every state, byte by byte, all at once; most go astray at their first bytes.
+    """Walk tokens from every state, byte by byte, all at once; most go astray at their first bytes.
 
     Args:
         transitions: (S, 256).
@@ -232,7 +232,7 @@ def _walk(transitions: np.ndarray, spellings: dict[bytes, list[int]]) -> _Edges:
 
 
 def _inside(transitions: np.ndarray, edges: _Edges, spellings: dict[bytes, list[int]]) -> np.ndarray:
-    """The states that tokens pass through on their way, (I,)."""
+    """Return the states that tokens pass through on their way, (I,)."""
     by_id = {number: spelling for spelling, numbers in spellings.items() for number in numbers}
     passed = [edges[0][:0]]
     for token in np.unique(edges[1]).tolist():
@@ -244,12 +244,12 @@ def _inside(transitions: np.ndarray, edges: _Edges, spellings: dict[bytes, list[
 
 
 def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The ranges that begin at these numbers and are so long, one behind the other."""
+    """Return the ranges with these starts and lengths, one after the other."""
     return np.arange(counts.sum()) + np.repeat(starts - (np.cumsum(counts) - counts), counts)
 
 
 def _distances(count: int, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """(S,) the fewest edges from each state to `DONE`: breadth first, against the edges."""
+    """Return (S,) the fewest edges from each state to `DONE`: breadth first, against the edges."""
     distances = np.full(count, _FAR, dtype=np.int64)
     distances[DONE] = 0
     ring, steps = np.array([DONE]), 0

@@ -35,7 +35,7 @@ class Vocabulary:
 
     @classmethod
     def of(cls, tokenizer: Any, *, end: int | None = None, heard: Iterable[str] = ()) -> Vocabulary:
-        """The vocabulary of a transformers tokenizer, read out of its decoder, not guessed from its name.
+        """Return the vocabulary of a transformers tokenizer, read out of its decoder, not guessed from its name.
 
         Args:
             tokenizer: A fast tokenizer: its decoder is of bytes (GPT-2, BART, Qwen, Llama 3) or of pieces with "▁" for
@@ -61,7 +61,7 @@ class Vocabulary:
         return cls(tuple(spellings), frozenset(silent | {end}), end, strips_space)
 
     def read(self, tokens: Sequence[int]) -> tuple[str, SpansN]:
-        """The text of tokens and the place of each in it, as decoding one token more at a time would give them.
+        """Return the text of tokens and the place of each in it, as decoding one token more at a time would give them.
 
         A character of several tokens is given to the last of them; those before stand, empty, where it begins. Bytes
         that make no character become U+FFFD, as tokenizers decode them. Special tokens are spelled out.
@@ -96,7 +96,7 @@ _Spell = Callable[[str], bytes]
 
 
 def _decoding(tokenizer: Any) -> tuple[_Spell, bool]:
-    """How a tokenizer spells a token, and whether it drops a space at the beginning."""
+    """Return how a tokenizer spells a token, and whether it drops a space at the beginning."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     decoder = getattr(backend, "decoder", None)
     if decoder is None:
@@ -152,7 +152,7 @@ _BYTES = _byte_characters()
 
 
 def _from_byte_level(token: str) -> bytes:
-    """A token of a byte-level vocabulary; one with other characters, an added one, stands for itself."""
+    """Return a token of a byte-level vocabulary; one with other characters, an added one, stands for itself."""
     try:
         return bytes(_BYTES[character] for character in token)
     except KeyError:

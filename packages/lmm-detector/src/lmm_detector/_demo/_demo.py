@@ -50,7 +50,7 @@ def demo(
     seed: int = 0,
     progress: bool = False,
 ) -> DemoResult:
-    """Draws scenes, fine-tunes the small detector on them, predicts, scores and draws. A stopped run goes on.
+    """Draw scenes, fine-tune the small detector on them, predict, score and draw. A stopped run is resumed.
 
     Args:
         out: The folder for everything.
@@ -109,6 +109,6 @@ def demo(
             "training/model": "the fine-tuned detector",
             "before": "what the detector that it began with finds in held-out scenes: predictions, scores, pictures",
             "after": "what the fine-tuned one finds there",
-            "after/pictures/sheet.png": f"{min(DRAWN, held_out)} held-out scenes, right and wrong told apart",
+            "after/pictures/sheet.png": f"{min(DRAWN, held_out)} held-out scenes, right and wrong marked",
         }
         return DemoResult(reports, {out / name: text for name, text in files.items()})

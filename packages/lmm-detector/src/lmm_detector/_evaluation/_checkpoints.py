@@ -13,7 +13,7 @@ from lmm_detector._families import fetch_detector
 from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector.errors import ModelError, RunError
 
-# As transformers' Trainer names them, and the final model as it is named here.
+# The names that transformers' Trainer gives, and the name of the final model here.
 _NUMBERED = re.compile(r"(?:checkpoint|model)-(\d+)")
 _WEIGHTS = "*.safetensors"
 
@@ -34,7 +34,7 @@ class Checkpoint:
 
 
 def find_checkpoints(paths: Iterable[str | Path], *, intermediate: bool = False) -> list[Checkpoint]:
-    """The detectors in some folders: the folders as they are given, the checkpoints of each by their steps.
+    """Return the detectors in some folders: the folders in the given order, the checkpoints of each by their steps.
 
     Args:
         paths: Detectors' folders or names, or the folders of runs. The same one twice counts once.
@@ -62,7 +62,7 @@ def find_checkpoints(paths: Iterable[str | Path], *, intermediate: bool = False)
 
 
 def step_in(name: str) -> int | None:
-    """The step that a checkpoint's name tells, such as 500 for "dota/checkpoint-500"."""
+    """Return the step that a checkpoint's name tells, such as 500 for "dota/checkpoint-500"."""
     match = _NUMBERED.fullmatch(name.rpartition("/")[2])
     return int(match[1]) if match else None
 
@@ -85,12 +85,12 @@ def _alone(path: Path) -> Checkpoint:
 
 
 def _of_run(run: Path) -> list[Checkpoint]:
-    """All that a run's folder holds, by their steps."""
+    """Return all that a run's folder holds, by their steps."""
     if (run / FILE_NAME).is_file():
         raise ModelError(
             "expected a run's folder for its checkpoints, got a detector's",
             path=run,
-            remedy="Give the folder that training was told to write to (its --out), or leave --intermediate out.",
+            remedy="Give the folder that training wrote to (its --out), or leave --intermediate out.",
         )
     kept = _intermediate(run)
     if not (run / "model" / FILE_NAME).is_file():
@@ -101,13 +101,13 @@ def _of_run(run: Path) -> list[Checkpoint]:
 
 
 def _intermediate(run: Path) -> list[Path]:
-    """A run's finished checkpoints by their steps."""
+    """Return a run's finished checkpoints by their steps."""
     paths = [path.parent for path in run.glob(f"checkpoints/*/{FILE_NAME}")]
     return sorted((path for path in paths if step_in(path.name) is not None), key=lambda path: step_in(path.name) or 0)
 
 
 def _run_of(path: Path) -> Path | None:
-    """The run that a detector's folder lies in, by where training puts it."""
+    """Return the run that a detector's folder lies in, by where training puts it."""
     path = path.resolve()
     if path.name == "model" and ((path.parent / "settings.yaml").is_file() or (path.parent / "checkpoints").is_dir()):
         return path.parent
@@ -121,7 +121,7 @@ def _at_step(run: Path, path: Path) -> Checkpoint:
 
 
 def _final(run: Path, kept: list[Path]) -> Checkpoint:
-    """The final model: a copy of one of the checkpoints, or, where those are gone, of the last that was logged."""
+    """Return the final model: a copy of a checkpoint, or, if those are gone, of the last that was logged."""
     path = run / "model"
     steps = [step_in(other.name) for other in kept if _same_weights(other, path)]
     step = steps[-1] if steps else _last_logged(run / "losses.jsonl")
@@ -137,7 +137,7 @@ def _last_logged(losses: Path) -> int | None:
 
 
 def _same_weights(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same weights: compared up to the first byte in which they differ."""
+    """Return whether two folders hold the same weights: compared up to the first byte in which they differ."""
     names = sorted(path.name for path in one.glob(_WEIGHTS))
     if not names or names != sorted(path.name for path in other.glob(_WEIGHTS)):
         return False

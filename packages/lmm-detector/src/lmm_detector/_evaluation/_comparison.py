@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lmm_detector")
 
-# Of a report's figures, those that tell checkpoints apart at a glance, and what they are called.
+# The metrics of a report that show at a glance how checkpoints differ, and what they are called.
 FIGURES = {
     "map": "mAP",
     "map_nc": "mAP_nc",
@@ -41,7 +41,7 @@ class Scored:
         name: The checkpoint's, `<run>/checkpoint-<step>` where it is a run's.
         step: After how many optimiser steps it was written, or None.
         predictions: The predictions file.
-        report: Its figures, or None where it was not scored.
+        report: Its metrics, or None where it was not scored.
     """
 
     name: str
@@ -56,18 +56,18 @@ class Scored:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The figures of `FIGURES`, from 0 to 1; NaN where there are none."""
+        """The metrics of `FIGURES`, from 0 to 1; NaN where there are none."""
         found = {} if self.report is None else self.report.figures
         return {name: float(found.get(name, math.nan)) for name in FIGURES}
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: NaN is None."""
+        """Return the values for JSON: None for NaN."""
         known = {name: None if math.isnan(value) else value for name, value in self.figures.items()}
         return {"checkpoint": self.name, "step": self.step, **known, "predictions": str(self.predictions)}
 
 
 def save(scored: Sequence[Scored], out: str | Path) -> list[Path]:
-    """Writes the table as `checkpoints.md`, `.csv` and `.json`, and the plot as `checkpoints.png`.
+    """Write the table as `checkpoints.md`, `.csv` and `.json`, and the plot as `checkpoints.png`.
 
     The plot is left out where no step is known, or matplotlib is not there; the log says so.
 
@@ -104,7 +104,7 @@ def save(scored: Sequence[Scored], out: str | Path) -> list[Path]:
 
 
 def table(scored: Sequence[Scored]) -> Table:
-    """For the terminal, in percent."""
+    """Return the table for the terminal, in percent."""
     from rbox_metrics import tables
 
     header, rows = _rows(scored)
@@ -112,7 +112,7 @@ def table(scored: Sequence[Scored]) -> Table:
 
 
 def plot(scored: Sequence[Scored]) -> Figure:
-    """mAP, mAP_nc and F1 over the training step: a colour for each run, a marker and dashes for each figure.
+    """Plot mAP, mAP_nc and F1 over the training step: a colour for each run, a marker and dashes for each metric.
 
     Checkpoints without a step are left out.
     """
@@ -144,11 +144,11 @@ def plot(scored: Sequence[Scored]) -> Figure:
 
 
 def _rows(scored: Sequence[Scored]) -> tuple[list[str], list[list[Any]]]:
-    """Header, and a row for each checkpoint; fractions from 0 to 1, NaN and None where something is not known."""
+    """Return header and a row for each checkpoint: fractions from 0 to 1, NaN and None for what is not known."""
     header = ["checkpoint", "step", *FIGURES.values()]
     return header, [[each.name, each.step, *each.figures.values()] for each in scored]
 
 
 def _whole(cell: Any) -> str | int | float:
-    """What a printed table has for an unknown step."""
+    """Return what a printed table has for an unknown step."""
     return "-" if cell is None else cell

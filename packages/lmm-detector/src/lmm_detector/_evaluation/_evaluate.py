@@ -1,4 +1,4 @@
-"""Detectors scored on a dataset: predictions into a file that a stopped run goes on with, then figures.
+"""Detectors scored on a dataset: predictions into a file from which a stopped run resumes, then metrics.
 
 What is scored is the file: scoring again, by another protocol, needs no model.
 """
@@ -44,25 +44,25 @@ def score_detector(
     dataset: Mapping[str, Any] | None = None,
     **scoring: Any,
 ) -> dict[str, float]:
-    """Detects the objects on annotated images, and says how well: what evaluation in mid-training calls.
+    """Detect the objects on annotated images, and return the metrics; evaluation during training calls this.
 
-    Every process of a run calls it alike: they share the images as in `predict`, the main process scores, and all get
-    the same figures.
+    Every process of a run makes the same call: they share the images as in `predict`, the main process scores, and all
+    get the same metrics.
 
     Args:
         detector: What to score.
-        truth: Annotated records, labelled by the detector's classes. Those without an image file are not looked at, and
-            count: what is on them is missed.
-        out: A folder for `predictions.jsonl`. One that holds some of the images already is gone on with, as long as
-            it is the same detector's.
+        truth: Annotated records, labelled by the detector's classes. Nothing is predicted for those without an image
+            file; their objects count as missed.
+        out: A folder for `predictions.jsonl`. If the file holds some of the images already, it is resumed; it has to
+            be of the same detector.
         generation: How answers are generated.
         dataset: What the file's header says of the images.
         **scoring: As in `rbox_metrics.evaluate`: protocol, geometry, iou_thresholds, max_dets.
 
     Returns:
         `map`, `map_nc`, `f1_micro`, `f1_macro`, `precision_micro`, `recall_micro`: from 0 to 1, as in
-        `rbox_metrics.Report.figures`, by MMRotate's protocol at IoU 0.5 unless told otherwise. NaN where no record has
-        an object.
+        `rbox_metrics.Report.figures`, by MMRotate's protocol at IoU 0.5 unless `scoring` names another. NaN where no
+        record has an object.
 
     Raises:
         RboxError: As in `predict` and `rbox_metrics.evaluate`.
@@ -99,27 +99,27 @@ def evaluate_checkpoints(
     only_with_images: bool = False,
     **scoring: Any,
 ) -> list[Scored]:
-    """Predicts on a dataset with one or many checkpoints, and scores each.
+    """Predict on a dataset with one or many checkpoints, and score each.
 
     For each checkpoint, `out/<its name>` holds `predictions.jsonl` and `report.json`. Called again, it
     predicts nothing twice: more images, of a larger `clip_num`, are added to those that are there.
 
     Args:
         models: Detectors' folders, or those of runs.
-        data: The dataset's folder. All its images count: those whose file is not there are not looked at, and what is
-            on them is missed.
+        data: The dataset's folder. All its images count: nothing is predicted for those without a file, and their
+            objects count as missed.
         out: The folder for everything.
         format: The dataset's format.
         split: The part of the dataset, where it has parts.
         class_names: The dataset's classes. None: those of the first detector.
         intermediate: Evaluates all checkpoints of a run, and not its final model alone.
-        clip_num: Takes so many images, drawn by chance; None: all, in the dataset's order. As LMMRotate's option of
-            this name: Python's generator, seeded, shuffles all of them, and the first ones are taken. The images are
+        clip_num: The number of images to take, drawn at random; None: all, in the dataset's order. As with LMMRotate's
+            option of this name, Python's generator shuffles all images, and the first ones are taken. The images are
             the same as there if the dataset lists them in the same order.
-        shuffle_seed: The generator's seed.
+        shuffle_seed: The seed of the generator that draws the images.
         generation: How answers are generated.
         device: As in `Detector.from_pretrained`.
-        dtype: Likewise.
+        dtype: As in `Detector.from_pretrained`.
         score: False predicts alone; `report` is then None.
         pictures: A folder to draw the ground truth beside the predictions: `<pictures>/<checkpoint's name>`. True: each
             checkpoint's folder in `out` gets a folder `pictures`. False or None: nothing is drawn.
@@ -176,7 +176,7 @@ def score_files(
     pictures: str | Path | None = None,
     **scoring: Any,
 ) -> list[Scored]:
-    """Scores predictions that are there already.
+    """Score predictions files that exist already.
 
     Args:
         paths: The files. What tells them apart is their names: each file's path below the folder that all are in.
@@ -201,7 +201,7 @@ def score_files(
 
 
 def annotated(data: str | Path, format: str, split: str | None, class_names: Sequence[str] | None) -> Dataset:
-    """A dataset's images, all read; arguments as in `evaluate_checkpoints`."""
+    """Return a dataset's images, all read; arguments as in `evaluate_checkpoints`."""
     dataset = datasets.read(format, data, split, class_names)
     return Dataset(dataset.class_names, list(dataset))
 
@@ -213,7 +213,7 @@ def clipped(
     *,
     only_with_images: bool = False,
 ) -> Dataset:
-    """The images that count: some drawn by chance, or all as they are; of one seed, fewer are the first of more.
+    """Return the images that count: some drawn at random, or all. With one seed, a smaller draw begins a larger one.
 
     Source: `OrientedDetEvalDataset.__init__` in lmmrotate/dataset.py, VisionXLab/mllm-mmrotate at 9475a93, which
     shuffles also where it takes all.
@@ -236,7 +236,7 @@ def _finish(
     chosen: Dataset,
     pictures: Path | None,
 ) -> Scored:
-    """Report and pictures of a checkpoint whose predictions are there."""
+    """Make report and pictures of a checkpoint whose predictions exist."""
     report = None
     if scoring is not None:
         report = rbox_metrics.evaluate_file(truth, path, full=True, **scoring)
@@ -247,7 +247,7 @@ def _finish(
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """A short name for each file: its path below the folder that all are in, without what all such files are called.
+    """Return a short name for each file: its path below the folder that all are in, without the usual name.
 
     Raises:
         RunError: If a file comes twice.
@@ -255,7 +255,7 @@ def _names(paths: Sequence[Path]) -> list[str]:
     paths = [path.resolve() for path in paths]
     if len(set(paths)) < len(paths):
         raise RunError("expected different predictions files, got one twice")
-    # Of a checkpoint's, the run's name stays, so that one file is called as it is among others.
+    # A checkpoint's file keeps the run's name, so that it has the same name alone and among others.
     bare = [path.parent if path.name == PREDICTIONS else path.with_suffix("") for path in paths]
     top = Path(os.path.commonpath([path.parent.parent if step_in(path.name) else path.parent for path in bare]))
     names = [path.relative_to(top).as_posix() for path in bare]

@@ -11,7 +11,7 @@ from rbox_formats.visualization import visualize as _visualize
 def visualize(
     truth: Dataset, predictions_path: str | Path, out: str | Path, *, limit: int | None = None, progress: bool = False
 ) -> list[Path]:
-    """Draws each image twice, with its annotations and with its predictions, and the first of them on one sheet.
+    """Draw each image twice, with its annotations and with its predictions, and the first of them on one sheet.
 
     On the sheet, `rbox_metrics.plots.judged_sheet`, colours tell what is right, wrong and missed.
 
@@ -19,7 +19,7 @@ def visualize(
         truth: The dataset, read with the class names of the predictions.
         predictions_path: The file.
         out: The folder for the pictures: `<image_id>.png`, and `sheet.png` of the first 16.
-        limit: Draw the first so many images only.
+        limit: Draw only this number of images, the first ones.
         progress: Shows progress bars on standard error.
 
     Returns:

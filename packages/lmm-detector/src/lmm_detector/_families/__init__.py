@@ -64,7 +64,7 @@ def load(
     dtype: str = "float32",
     attn_implementation: str | Mapping[Part, str] | None = None,
 ) -> Family:
-    """A model with its processor, by the family that its configuration names; adapters on their base.
+    """Return a model with its processor, by the family that its configuration names; adapters on their base.
 
     Args:
         source: A local folder, or a model's name on the hub.
@@ -95,7 +95,7 @@ def load(
 
 
 def published_dtype(source: str, revision: str | None = None) -> str:
-    """The precision that a model's configuration names, of adapters that of their base; "float32" where it has none.
+    """Return the precision in a model's configuration, for adapters their base's; "float32" where it has none.
 
     Raises:
         ModelError: If there is no configuration, or it cannot be reached.
@@ -130,7 +130,7 @@ def prepare(
     dtype: str = "float32",
     attn_implementation: str | Mapping[Part, str] | None = None,
 ) -> tuple[Family, list[int]]:
-    """A model as training begins with it, and the ids of the tokens that it lacked. Adapters are merged into it.
+    """Return a model as training begins with it, and the ids of the tokens that it lacked. Adapters are merged into it.
 
     Raises:
         ModelError: As `load`, and where the model cannot be changed as it says.

@@ -59,7 +59,7 @@ _SET = {
 
 
 def is_adapter(source: str | Path) -> bool:
-    """Whether a folder holds adapters rather than a model."""
+    """Return whether a folder holds adapters rather than a model."""
     return (Path(source) / "adapter_config.json").is_file()
 
 
@@ -71,18 +71,19 @@ def with_adapters(
     trained: Collection[Part],
     tokens: Sequence[int] = (),
 ) -> Family:
-    """A family whose language part, and maybe others, learns through adapters only.
+    """Return a family whose language part, and maybe others, learns through adapters only.
 
-    On every linear layer of these parts but the output head, or on those that are asked for; a mixture's experts, all
-    of a layer in one table, are none, nor is their router: they stay as they are. Rows of new tokens are trained, in
-    the embeddings and in an untied head, and tables of positions that have grown; nothing else of these parts is.
+    Adapters are put on every linear layer of these parts except the output head, or on the layers that are asked for.
+    A mixture's experts, which share one table in each layer, and its router get no adapters and stay unchanged. Apart
+    from adapters only the rows of new tokens, in the embeddings and in an untied head, and enlarged tables of positions
+    are trained.
 
     Args:
         family: A model without adapters; it is changed.
         preparation: How it came to be what it is.
-        adapters: What they are like.
+        adapters: The settings of the adapters.
         trained: Other parts that are trained in full. What is not a module (LLaVA-OneVision's `image_newline`) stays
-            as it is.
+            unchanged.
         tokens: The ids of new tokens.
 
     Raises:
@@ -119,7 +120,7 @@ def with_adapters(
 
 
 def _identified(preparation: Preparation, family: Family) -> Preparation:
-    """A preparation with the fingerprint of its model, of which the family was made."""
+    """Return a preparation with the fingerprint of the model that the family was made from."""
     source = preparation.model_name_or_path
     return preparation.identified(source if is_adapter(source) else family.base.name_or_path)
 
@@ -143,7 +144,7 @@ def _ends_in(name: str, end: str) -> bool:
 
 
 def with_adapters_of(family: Family, preparation: Preparation, folder: str | Path) -> Family:
-    """A family with the adapters that a folder holds.
+    """Return a family with the adapters that a folder holds.
 
     Args:
         family: The base, prepared as it was before the adapters were put on.
@@ -176,7 +177,7 @@ def with_adapters_of(family: Family, preparation: Preparation, folder: str | Pat
 
 
 def _check_settings(path: Path) -> None:
-    """Makes sure that adapters are plain LoRA, of which peft reads nothing but their own file of weights."""
+    """Make sure that adapters are plain LoRA: for these, peft reads only their own file of weights."""
     from peft import LoraConfig
 
     found, defaults = read_object(path), LoraConfig().to_dict()
@@ -193,7 +194,7 @@ def _check_settings(path: Path) -> None:
 
 
 def merged(family: Family) -> Family:
-    """A family with its adapters added into its weights; one without stays as it is."""
+    """Return a family with its adapters added into its weights; one without adapters is returned unchanged."""
     if family.preparation is None:
         return family
     return replace(family, model=family.model.merge_and_unload(), preparation=None)
@@ -218,7 +219,7 @@ def _modules(family: Family, parts: Collection[Part]) -> list[str]:
 
 
 def _grown_tables(family: Family, preparation: Preparation) -> list[str]:
-    """The tables of learned positions, if they have grown."""
+    """Return the tables of learned positions, if they have grown."""
     from torch.nn import Embedding
 
     if preparation.language_model_max_length is None:

@@ -28,14 +28,14 @@ def choose(
     dtype: str,
     without_flash: Mapping[Part, str],
 ) -> str | dict[Part, str] | None:
-    """The attention to load a model with.
+    """Return the attention to load a model with.
 
     Args:
         read_config: Gives the model's configuration; called where flash attention comes into question.
-        wanted: Of the whole model, or of its parts. None or "auto", also for a part: flash attention where flash-attn
-            is installed, the numbers are of half precision and the part allows it; what transformers chooses else,
-            which is sdpa but for models that have none.
-        dtype: What attention is computed in.
+        wanted: The attention of the whole model, or of its parts. None or "auto", also for a part: flash attention
+            where flash-attn is installed, the numbers are of half precision and the part allows it; otherwise what
+            transformers chooses, which is sdpa if the model supports it.
+        dtype: The dtype that attention is computed in.
         without_flash: The parts that cannot take it, and why.
 
     Returns:
@@ -78,14 +78,14 @@ def choose(
 def choose_attention(
     source: str, wanted: str | Mapping[Part, str] | None, dtype: str, without_flash: Mapping[Part, str]
 ) -> str | dict[Part, str] | None:
-    """`choose` for a model that is not loaded yet."""
+    """Return what `choose` does, for a model that is not loaded yet."""
     from transformers import AutoConfig
 
     return choose(lambda: AutoConfig.from_pretrained(source, trust_remote_code=False), wanted, dtype, without_flash)
 
 
 def flash_is_there() -> bool:
-    """Whether flash-attn 2 is installed, in a version that transformers takes, and there is a GPU for it."""
+    """Return whether flash-attn 2 is installed, in a version that transformers takes, and there is a GPU for it."""
     from transformers.utils.import_utils import is_flash_attn_2_available
 
     return bool(is_flash_attn_2_available())
@@ -96,7 +96,7 @@ def _other(part: Part) -> Part:
 
 
 def _obstacle(read_config: Callable[[], Any], part: Part, without_flash: Mapping[Part, str]) -> str | None:
-    """Why a part cannot take flash attention, if it cannot."""
+    """Return why a part cannot take flash attention, if it cannot."""
     if part in without_flash:
         return without_flash[part]
     if part not in CONFIGS:
@@ -109,7 +109,7 @@ def _obstacle(read_config: Callable[[], Any], part: Part, without_flash: Mapping
 
 
 def _head_size(section: Any) -> int:
-    """The width of a head; vision models say it in words of their own."""
+    """Return the width of a head; vision models say it in words of their own."""
     if getattr(section, "head_dim", None):
         return int(section.head_dim)
     # Qwen2-VL's hidden_size is the language model's.

@@ -60,7 +60,7 @@ class Family(ABC):
     def load(
         cls, source: str, *, dtype: str = "float32", attn_implementation: str | Mapping[Part, str] | None = None
     ) -> Family:
-        """Loads weights and processor from a local folder or the hub; runs no code from there.
+        """Load weights and processor from a local folder or the hub, without running code from there.
 
         Args:
             source: A local folder, or a model's name on the hub.
@@ -74,7 +74,7 @@ class Family(ABC):
         """
 
     def save(self, folder: str | Path, state_dict: Mapping[str, Any] | None = None) -> None:
-        """Writes weights and processor into a folder, from which `load` takes them; of adapters only those, no base.
+        """Write weights and processor into a folder, from which `load` takes them; of adapters only those, no base.
 
         Args:
             folder: Where to.
@@ -105,7 +105,7 @@ class Family(ABC):
         """The names, within `base`, of the modules (or lone parameters) of each part; a longer name goes first."""
 
     def part_of(self, name: str) -> Part:
-        """The part to which a parameter or module of `base` belongs.
+        """Return the part to which a parameter or module of `base` belongs.
 
         Args:
             name: As `named_parameters` and `named_modules` give it.
@@ -113,7 +113,7 @@ class Family(ABC):
         Raises:
             ModelError: If it belongs to none: transformers has changed the model.
         """
-        plain = name.replace(".modules_to_save.default", "")  # as it is where adapters have no copy of the module
+        plain = name.replace(".modules_to_save.default", "")  # the same name if adapters have no copy of the module
         found = [
             (len(prefix), part)
             for part, prefixes in self.prefixes.items()
@@ -138,7 +138,7 @@ class Family(ABC):
         return parts
 
     def linear_layers(self, part: Part) -> list[str]:
-        """The names within `base` of a part's linear layers, which adapters are put on; the output head is not one."""
+        """Return the names within `base` of a part's linear layers, which get adapters; without the output head."""
         from torch.nn import Linear
 
         head = self.base.get_output_embeddings()
@@ -161,12 +161,12 @@ class Family(ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the model computes in: the widest precision of its weights, some of which may be held in fewer bits."""
+        """What the model computes in: the widest precision of its weights, as some may be held in fewer bits."""
         found: set[torch.dtype] = {each.dtype for each in self.model.parameters() if each.is_floating_point()}
         return max(found, key=lambda dtype: dtype.itemsize)
 
     def use_attention(self, wanted: str | Mapping[Part, str] | None, dtype: str) -> None:
-        """Changes the implementation of attention.
+        """Change the implementation of attention.
 
         For training in half precision by autocast: the weights, by whose precision `load` chooses, are float32 there.
 
@@ -189,7 +189,7 @@ class Family(ABC):
 
     @classmethod
     def require_precision(cls, dtype: str) -> None:
-        """Makes sure that a precision holds what the model computes, in weights or by autocast.
+        """Make sure that a precision holds what the model computes, in weights or by autocast.
 
         Raises:
             ModelError: If it does not.
@@ -201,10 +201,10 @@ class Family(ABC):
             )
 
     def checkpoint_gradients(self) -> None:
-        """Has training compute activations again in the backward pass, rather than keep them: less memory, more time.
+        """Make training compute activations again in the backward pass, not keep them: less memory, more time.
 
         Of each layer of the text model and of the vision model only the inputs are kept. Gradients are the same,
-        prediction is not touched, and saved models know nothing of it.
+        prediction does not change, and saved models are the same.
         """
         checkpoint_layers(self.base)
 
@@ -218,7 +218,7 @@ class Family(ABC):
         return min(most, getattr(config, _LIMIT, None) or most)
 
     def set_positions(self, count: int) -> None:
-        """Sets how many tokens a text may have: image, prompt and answer together, or either of the two sequences.
+        """Set how many tokens a text may have: image, prompt and answer together, or either of the two sequences.
 
         Before adapters are put on the model. `save` and `load` keep it. With rotary positions it is a limit and nothing
         else: there is no table, and what lies beyond the length that a model was trained at it has not learnt.
@@ -239,7 +239,7 @@ class Family(ABC):
 
     @abstractmethod
     def set_image_size(self, side: int) -> None:
-        """Sets the size at which the model sees square windows, whatever theirs is.
+        """Set the size at which the model sees square windows, whatever theirs is.
 
         Before adapters are put on the model. `save` and `load` keep it.
 
@@ -252,7 +252,7 @@ class Family(ABC):
 
     @abstractmethod
     def prompt_tokens(self, prompt: str, image_size: Size | None = None) -> int:
-        """The length of image and prompt in tokens.
+        """Return the length of image and prompt in tokens.
 
         Args:
             prompt: What asks for the boxes.
@@ -261,15 +261,15 @@ class Family(ABC):
 
     @abstractmethod
     def answer_room(self, prompt: str, image_size: Size) -> int:
-        """How many tokens an answer to this prompt may have, end-of-text included."""
+        """Return how many tokens an answer to this prompt may have, end-of-text included."""
 
     @abstractmethod
     def input_size(self, image_size: Size) -> Size:
-        """What the model sees of an image of this size, after resizing and padding; codecs in its pixels need it."""
+        """Return the size at which the model sees such an image, resized and padded; codecs in its pixels need it."""
 
     @abstractmethod
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """The length of each answer in tokens, end-of-text included."""
+        """Return the length of each answer in tokens, end-of-text included."""
 
     @property
     def placeholders(self) -> tuple[str, ...]:
@@ -280,13 +280,13 @@ class Family(ABC):
         return tuple(dict.fromkeys(str(token) for token in found if token))
 
     def _spelled(self, ids: Iterable[Any]) -> list[str]:
-        """The tokens of ids out of files; what is the id of none is left out."""
+        """Return the tokens of ids out of files; what is the id of none is left out."""
         known = [each for each in ids if isinstance(each, int) and 0 <= each < len(self.tokenizer)]
         tokens: list[str] = self.tokenizer.convert_ids_to_tokens(known)
         return tokens
 
     def check(self, codec: Codec, prompt: str, image_size: Size | None = None, class_names: Sequence[str] = ()) -> None:
-        """Makes sure, before any long work, that the model can write the codec's texts.
+        """Make sure, before any long work, that the model can write the codec's texts.
 
         Args:
             codec: The codec.
@@ -316,7 +316,7 @@ class Family(ABC):
             )
 
     def _check_words(self, codec: Codec, prompt: str, class_names: Sequence[str]) -> None:
-        """Makes sure that no placeholder is in prompt or names, and no end of an answer in names."""
+        """Make sure that no placeholder is in prompt or names, and no end of an answer in names."""
         images = dict.fromkeys(self.placeholders, "stands for an image or a video")
         end_tokens = list(self.end_tokens) if class_names else []  # of a model that was loaded; `convert` makes one
         ends = dict.fromkeys(self._spelled(end_tokens), "ends an answer")
@@ -339,17 +339,17 @@ class Family(ABC):
     def end_tokens(self) -> tuple[int, ...]:
         """The ids of the tokens that end an answer; the first is the one that is taught.
 
-        Behind it those that the checkpoint's own generation settings name.
+        After it come those that the checkpoint's own generation settings name.
         """
         return tuple(self.base.generation_config.eos_token_id)
 
     def add_tokens(self, tokens: Sequence[str], initialisation: Initialisation = "digits") -> list[int]:
-        """Adds tokens that the tokenizer lacks, with a row each in the embeddings and in an untied output head.
+        """Add tokens that the tokenizer lacks, with a row each in the embeddings and in an untied output head.
 
         Before adapters are put on the model. `save` and `load` keep them.
 
         Args:
-            tokens: Such as a codec's `added_tokens`; those that are there stay as they are.
+            tokens: The tokens to add, such as a codec's `added_tokens`; those that exist already stay unchanged.
             initialisation: "digits": near the text that they stand for; "mean": all alike, as LMMRotate does.
 
         Returns:
@@ -358,7 +358,7 @@ class Family(ABC):
         return add_tokens(self.model, self.tokenizer, tokens, initialisation)
 
     def read(self, tokens: Sequence[int] | LabelsN) -> tuple[str, SpansN]:
-        """The text of tokens, special ones included, and the place of each in it.
+        """Return the text of tokens, special ones included, and the place of each in it.
 
         A character of several tokens, as byte-level tokenizers have them, belongs to the last; those before stand,
         empty, where it begins. An id that no token has, which the model's table may have a row for, writes nothing.
@@ -399,18 +399,18 @@ class Family(ABC):
         return SoftTargets([Axis(tokens, deviation)])
 
     def token_spans(self, tokens: Sequence[int] | LabelsN) -> SpansN:
-        """The place of each token in their text: (T, 2), first character and one past the last; see `read`."""
+        """Return the place of each token in their text: (T, 2), first character and one past the last; see `read`."""
         return self.read(tokens)[1]
 
     # Training and prediction.
 
     @abstractmethod
     def collate(self, samples: Sequence[Sample], prompt: str) -> dict[str, Any]:
-        """A batch for a training step: tensors on the CPU, labels included, pixels as bytes; see `on_device`."""
+        """Return a batch for a training step: tensors on the CPU, labels included, pixels as bytes; see `on_device`."""
 
     @abstractmethod
     def loss(self, batch: Mapping[str, Any], model: Any = None, soft: SoftTargets | None = None) -> torch.Tensor:
-        """The sum of the negative log-probabilities of a batch's labels; divided by their number, the loss.
+        """Return the sum of the negative log-probabilities of a batch's labels; divided by their number, the loss.
 
         Args:
             batch: Of `collate`, where the model is (`on_device`).
@@ -442,17 +442,17 @@ class Family(ABC):
 
     @abstractmethod
     def generate(self, images: Sequence[Image], prompt: str, decoding: Decoding) -> list[Answer]:
-        """The model's answers to a batch of images (height, width, 3) uint8.
+        """Return the model's answers to a batch of images (height, width, 3) uint8.
 
         Raises:
-            ModelError: If the longest answer does not fit behind the prompt.
+            ModelError: If the longest answer does not fit after the prompt.
         """
 
     @abstractmethod
     def log_probabilities(
         self, images: Sequence[Image], prompt: str, answers: Sequence[Sequence[int] | LabelsN]
     ) -> list[ScoresN]:
-        """The logarithm of the probability that the model gives to each token of finished answers.
+        """Return the logarithm of the probability that the model gives to each token of finished answers.
 
         One pass over all tokens of the batch, without any constraint on the text. Of the probabilities over the
         vocabulary only a few tokens' are held at a time.
@@ -471,7 +471,7 @@ class Family(ABC):
     def _generate(
         self, inputs: Mapping[str, Any], decoding: Decoding, *, prompt_length: int, begin: Sequence[int] = ()
     ) -> list[Answer]:
-        """Answers to inputs: those behind the first `prompt_length` tokens of what transformers gives back."""
+        """Return answers to inputs: what transformers returns after the first `prompt_length` tokens."""
         import torch
 
         options = options_of(decoding, prompt_length=prompt_length, begin=begin)
@@ -480,7 +480,7 @@ class Family(ABC):
         return [self._answer(row, decoding) for row in tokens[:, prompt_length:].cpu().numpy()]
 
     def _answer(self, tokens: LabelsN, decoding: Decoding) -> Answer:
-        """An answer out of a row of generated tokens: up to what ended it; behind it is padding."""
+        """Return the answer in a row of generated tokens: up to the token that ended it; the rest is padding."""
         (ends,) = np.nonzero(np.isin(tokens, self.end_tokens))
         before = tokens[: ends[0]] if len(ends) else tokens
         stopped = None if decoding.circle is None else decoding.circle.stops_at(before)
@@ -490,7 +490,7 @@ class Family(ABC):
         return Answer(self.read(tokens)[0], tokens, finished=bool(len(ends)))
 
     def on_device(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Inputs of the model, such as `collate` makes, where the model is and in its precision.
+        """Return inputs, such as `collate` makes, on the model's device and in its precision.
 
         Pixels, bytes until then, become there what the image processor would have made of them on the CPU.
         """
@@ -503,7 +503,7 @@ class Family(ABC):
         return found
 
     def _processed(self, images: Sequence[Image], texts: Sequence[str], **options: Any) -> dict[str, Any]:
-        """Images and texts through the processor, but for the normalisation of pixels, which stay bytes."""
+        """Return what the processor makes of images and texts, without normalising the pixels, which stay bytes."""
         sizes = [(image.shape[1], image.shape[0]) for image in images]
         if self.has_one_size:
             return _pixels.of_one_size(self.processor, images, self.input_size(sizes[0]), text=texts, **options)
@@ -513,5 +513,5 @@ class Family(ABC):
 
 @lru_cache(maxsize=4)
 def _vocabulary(tokenizer: Any, _size: int, end: int) -> Vocabulary:
-    """What the tokenizer's tokens write; worked out again when it has grown."""
+    """Return what the tokenizer's tokens write; worked out again when it has grown."""
     return Vocabulary.of(tokenizer, end=end)

@@ -6,7 +6,7 @@ from typing import Any
 
 
 def checkpoint_layers(model: Any) -> None:
-    """Turns on transformers' own, which its layers of text and of most vision models have.
+    """Turn on transformers' own, which its layers of text and of most vision models have.
 
     Args:
         model: A transformers model, without adapters around it.
@@ -20,7 +20,7 @@ def checkpoint_layers(model: Any) -> None:
 
 
 def checkpoint_block(block: Any) -> None:
-    """Has a module that transformers has no checkpoints for compute its activations again; its state stays as it is.
+    """Make a module, which transformers has no checkpoints for, compute its activations again; its state is unchanged.
 
     Args:
         block: Any module; nothing happens to it the second time.

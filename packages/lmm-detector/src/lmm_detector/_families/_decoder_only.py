@@ -1,4 +1,4 @@
-"""What families have in common that write the answer behind the prompt: one sequence of image, prompt and answer."""
+"""What families have in common that write the answer after the prompt: one sequence of image, prompt and answer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class DecoderOnly(Family):
-    """A decoder that reads image and prompt and goes on with the answer.
+    """A decoder that reads image and prompt and continues with the answer.
 
     Training: prompt, answer and end, padded on the right, with labels for the last two. Generation: prompts, padded on
     the left, so that all answers begin at the same place.
@@ -36,14 +36,14 @@ class DecoderOnly(Family):
 
     @abstractmethod
     def render(self, prompt: str) -> str:
-        """The text of a whole prompt, with a token that stands for the image."""
+        """Return the text of a whole prompt, with a token that stands for the image."""
 
     @abstractmethod
     def _own_ends(self) -> tuple[int, ...]:
-        """What ends an answer by prompt and tokenizer; the first is the one that is taught."""
+        """Return what ends an answer by prompt and tokenizer; the first is the one that is taught."""
 
     def _settle(self) -> None:
-        """Gives the model the generation settings that the answers' form needs."""
+        """Give the model the generation settings that the answers' form needs."""
         config = self.base.config
         # A placeholder that the model writes itself has no image to stand for, and could not be read again.
         placeholders = [getattr(config, f"{kind}_token_id", None) for kind in ("image", "video")]
@@ -58,7 +58,7 @@ class DecoderOnly(Family):
         )
 
     def _check_words(self, codec: Codec, prompt: str, class_names: Sequence[str]) -> None:
-        """Makes sure also that the rendered prompt has a place for the image."""
+        """Make sure also that the rendered prompt has a place for the image."""
         super()._check_words(codec, prompt, class_names)
         token = str(self.processor.image_token)
         if (count := self.render(prompt).count(token)) != 1:
@@ -93,7 +93,7 @@ class DecoderOnly(Family):
     # Batches.
 
     def _process(self, images: Sequence[Image], prompt: str) -> dict[str, Any]:
-        """Images and prompts through the processor; prompts of unequal lengths padded on the right."""
+        """Return what the processor makes of images and prompts; shorter prompts are padded on the right."""
         found = self._processed(
             images,
             [self.render(prompt)] * len(images),
@@ -109,7 +109,7 @@ class DecoderOnly(Family):
         answers: Sequence[Sequence[int]],
         side: Literal["left", "right"],
     ) -> tuple[dict[str, Any], list[int]]:
-        """Prompts with answers behind them as a batch, and how many tokens each prompt has."""
+        """Return prompts, each followed by its answer, as a batch, and how many tokens each prompt has."""
         import torch
 
         inputs = self._process(images, prompt)
@@ -190,7 +190,7 @@ class DecoderOnly(Family):
         return np.split(found.cpu().numpy().astype(np.float64), np.cumsum([len(answer) for answer in ids])[:-1])
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """The output head: what the model makes of the last layer's output."""
+        """Return the output head: what the model makes of the last layer's output."""
         return self.base.get_output_embeddings()(hidden)
 
 

@@ -20,12 +20,12 @@ from lmm_detector.errors import ModelError
 
 _PIECES = 8
 _PIECE = 64  # bytes
-_OF_PICKLE = 2048  # pieces of a file whose weights are not told apart
+_OF_PICKLE = 2048  # pieces of a file in which the single weights are not known
 _LONGEST_HEADER = 100_000_000  # bytes, as safetensors has it
 
 
 def fingerprint(folder: str | Path) -> str:
-    """That of a folder's weights.
+    """Return the fingerprint of a folder's weights.
 
     Raises:
         ModelError: If there are none, or they are not as their files say.
@@ -45,7 +45,7 @@ def fingerprint(folder: str | Path) -> str:
 
 
 def _of_weights(file: BinaryIO) -> list[tuple[str, str, str]]:
-    """Of each weight in a file of safetensors: its name, what it is, and a hash of its pieces."""
+    """Return name, description and a hash of the pieces of each weight in a file of safetensors."""
     length = int.from_bytes(file.read(8), "little")
     if length > _LONGEST_HEADER:
         raise ValueError(f"a header of {length} bytes")
@@ -60,7 +60,7 @@ def _of_weights(file: BinaryIO) -> list[tuple[str, str, str]]:
 
 
 def _sampled(file: BinaryIO, begin: int, size: int, count: int) -> str:
-    """A hash of so many pieces of a part of a file; of all of it where it is shorter."""
+    """Return a hash of `count` pieces of a part of a file; of the whole part if it is shorter."""
     digest = hashlib.sha256()
     if size <= count * _PIECE:
         file.seek(begin)

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def hold_frozen(model: Any, dtype: str) -> None:
-    """Holds the tables of linear layers and embeddings that are not trained in half precision.
+    """Hold the tables of linear layers and embeddings that are not trained in half precision.
 
     Each is used in the precision of what it is multiplied with, so that the model computes what it would with the
     rounded numbers in float32: the same as before, where it was published in that precision. Norms, biases,
-    convolutions and positions, a thousandth of a large model, stay as they are; so do tables some rows of which are
-    trained.
+    convolutions and positions, a thousandth of a large model, stay unchanged; so do tables that have some trained
+    rows.
 
     Args:
         model: A transformers model in float32, adapters around it or not; what is trained requires gradients already.
@@ -41,7 +41,7 @@ def hold_frozen(model: Any, dtype: str) -> None:
 
 
 def _forward(module: Any, words: Any) -> Any:
-    """What a module computes with a weight in any precision; None: it is not known.
+    """Return what a module computes with a weight in any precision; None: it is not known.
 
     Of tables of embeddings that of the words alone is only looked up; models interpolate those of positions.
     """
@@ -94,7 +94,7 @@ def _embedding(module: Any) -> Any:
 
 
 def quantise(model: Any, names: Collection[str], dtype: str) -> None:
-    """Holds linear layers in 4 bits a weight (NF4 of QLoRA, Dettmers et al., 2023, arXiv:2305.14314), by bitsandbytes.
+    """Hold linear layers in 4 bits a weight (NF4 of QLoRA, Dettmers et al., 2023, arXiv:2305.14314), by bitsandbytes.
 
     The weights are quantised when the model moves to its device, in blocks of 64 with scales that are quantised too.
 

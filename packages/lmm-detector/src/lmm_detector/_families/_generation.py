@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def options_of(decoding: Decoding, *, prompt_length: int, begin: Sequence[int]) -> dict[str, Any]:
-    """The options of `generate`.
+    """Return the options of `generate`.
 
     Args:
         decoding: How answers are generated.
@@ -46,7 +46,7 @@ def options_of(decoding: Decoding, *, prompt_length: int, begin: Sequence[int]) 
 
 
 def beginning(tokens: Sequence[int], prompt_length: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """A logits processor by which generation writes these tokens first."""
+    """Return a logits processor by which generation writes these tokens first."""
     import torch
 
     def process(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

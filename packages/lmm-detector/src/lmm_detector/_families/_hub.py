@@ -30,7 +30,7 @@ _FILES = ["*.json", "*.txt", "*.model", "*.jinja", "*.safetensors"]
 
 
 def resolve(source: str) -> str:
-    """The source itself, the folder of what comes with the package, or where the same weights are in native layout."""
+    """Return the source itself, the folder of a model of the package, or where the weights are in native layout."""
     source = str(shipped(source))
     if Path(source).exists() or source not in NATIVE_NAMES:
         return source
@@ -39,7 +39,7 @@ def resolve(source: str) -> str:
 
 
 def fetch_file(source: str, name: str, revision: str | None = None) -> Path:
-    """One file of a model.
+    """Return one file of a model.
 
     Raises:
         ModelError: If the source is no name of a model, or the hub cannot be reached or does not have it.
@@ -54,7 +54,7 @@ def fetch_file(source: str, name: str, revision: str | None = None) -> Path:
 
 
 def fetch(source: str, revision: str | None = None, what: str = "model") -> str:
-    """The folder with a model's files: the source itself, or what the hub has, fetched where it is not here yet.
+    """Return the folder with a model's files: the source itself, or what the hub has, fetched where it is not here yet.
 
     Raises:
         ModelError: If the hub cannot be reached, or does not have it.
@@ -70,7 +70,7 @@ def fetch(source: str, revision: str | None = None, what: str = "model") -> str:
 
 
 def fetch_run(source: str, patterns: Sequence[str]) -> str:
-    """The folder of a run: the source itself, or what the hub has of it.
+    """Return the folder of a run: the source itself, or what the hub has of it.
 
     Args:
         source: A local folder, or owner/name on the hub, or owner/name@revision.
@@ -117,9 +117,9 @@ def _require_name(source: str) -> None:
 
 
 def _has_address() -> bool:
-    """Whether the hub's name leads anywhere from here; its client would try for half a minute before it gives up.
+    """Return whether the hub's name can be resolved here; its client would try for half a minute before it gives up.
 
-    Behind a proxy it need not.
+    With a proxy it need not be resolved.
     """
     from huggingface_hub import constants
 

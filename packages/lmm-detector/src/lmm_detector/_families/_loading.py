@@ -20,7 +20,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 # The parts whose attention can be chosen, by the names of their settings in transformers; a projection has none.
 _CONFIGS: dict[str, str] = {"vision": "vision_config", "language": "text_config"}
 
-# transformers looks for what is named so on the hub, and runs it: `owner/name`, also with what is before or behind it.
+# transformers looks on the hub for a name that contains `owner/name`, and runs the code that it finds there.
 _IMPLEMENTATIONS = ("attn_implementation", "experts_implementation")
 _PLAIN_NAME = re.compile(r"\w+")
 
@@ -38,7 +38,7 @@ _OTHER_NAMES = (
 
 
 def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
-    """The model's config.json, from a local folder or the hub.
+    """Return the model's config.json, from a local folder or the hub.
 
     Raises:
         ModelError: If there is none, the hub cannot be reached, or it asks for code or weights from elsewhere.
@@ -67,7 +67,7 @@ def read_config(source: str, revision: str | None = None) -> dict[str, Any]:
 
 
 def _implementations(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """What a configuration, and those within it, say of how things are computed; a dict says it for each part."""
+    """Yield what a configuration, and those within it, say of how things are computed; a dict says it for each part."""
     if not isinstance(value, dict):
         return
     for key, inner in value.items():
@@ -79,7 +79,7 @@ def _implementations(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def load_processor(source: str, processor_class: Any, what: str) -> Any:
-    """A model's processor, always with Pillow's resizing.
+    """Return a model's processor, always with Pillow's resizing.
 
     torchvision's, which transformers prefers where it is, gives other pixels.
 
@@ -97,7 +97,7 @@ def load_processor(source: str, processor_class: Any, what: str) -> Any:
 def load_model(
     source: str, model_class: Any, what: str, dtype: str, attn_implementation: str | Mapping[Part, str] | None
 ) -> Any:
-    """A model in transformers' layout, with all of its weights.
+    """Return a model in transformers' layout, with all of its weights.
 
     Args:
         source: A local folder, or a name on the hub.
@@ -156,7 +156,7 @@ def settle_generation(
     start: int | None = None,
     never: Sequence[int] = (),
 ) -> None:
-    """Gives a model generation settings with what the answers' form needs, and nothing else.
+    """Give a model generation settings with what the answers' form needs, and nothing else.
 
     A checkpoint's own would change the answers: Florence-2's forbid repeated triples of tokens, which coordinates have,
     and put </s> where an answer is cut, which would hide that it is; Qwen's sample. Of its own the tokens that end a
@@ -167,7 +167,7 @@ def settle_generation(
         begin: The token that begins a text.
         pad: The one that fills up the shorter answers of a batch.
         end: Those that end an answer, the one that is taught first.
-        start: The one that a decoder behind an encoder starts with.
+        start: The one that the decoder of an encoder-decoder starts with.
         never: Those that are not to be written.
     """
     from transformers import GenerationConfig
@@ -187,7 +187,7 @@ _NATIVE_VISION = "florence_vision"
 
 
 def is_remote_code(config: Mapping[str, Any]) -> bool:
-    """Whether a config.json is of a Florence-2 whose weights have the names of Microsoft's remote code."""
+    """Return whether a config.json is of a Florence-2 whose weights have the names of Microsoft's remote code."""
     vision = config.get("vision_config")
     is_native = isinstance(vision, Mapping) and vision.get("model_type") == _NATIVE_VISION
     return config.get("model_type") == "florence2" and not is_native

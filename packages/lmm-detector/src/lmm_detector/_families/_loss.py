@@ -1,7 +1,7 @@
 """The training loss: of each taught token the negative log-probability, computed from the model's logits by us.
 
-transformers' classes average over the windows that they get at once, and only some of them can be told how many tokens
-the whole step has: the loss of the others depends on how a step is divided.
+transformers' classes average over the windows that they get at once, and only some of them take the number of tokens
+of the whole step: the loss of the others depends on how a step is divided.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOGITS_AT_A_TIME = 2**25  # 128 MiB in float32
 def summed_loss(
     model: Any, inputs: Mapping[str, Any], targets: torch.Tensor, soft: SoftTargets | None = None
 ) -> torch.Tensor:
-    """The sum of the negative log-probabilities of all targets.
+    """Return the sum of the negative log-probabilities of all targets.
 
     Logits are computed where something is taught, and nowhere else.
 
@@ -41,7 +41,7 @@ def summed_loss(
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor, soft: SoftTargets | None = None) -> torch.Tensor:
-    """The sum of cross entropies in float32, of which few rows are held at a time, in the backward pass too.
+    """Return the sum of cross entropies in float32; only a few rows are held at a time, in the backward pass too.
 
     Args:
         logits: (N, V) of any precision.

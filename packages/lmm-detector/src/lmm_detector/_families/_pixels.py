@@ -16,7 +16,7 @@ _AS_BYTES = {"do_rescale": False, "do_normalize": False}
 
 
 def processed(processor: Any, images: Sequence[Image], *, do_resize: bool, **options: Any) -> dict[str, torch.Tensor]:
-    """What a processor makes of images and texts, but for the normalisation of pixels.
+    """Return what a processor makes of images and texts, without the normalisation of pixels.
 
     Args:
         processor: transformers', with an image processor.
@@ -77,15 +77,15 @@ def _resized(image: Image, size: tuple[int, int], resample: int) -> Image:
 
 
 def normalised(pixels: torch.Tensor, image_processor: Any, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """What the image processor makes of bytes: (value * rescale_factor - mean) / standard deviation by channel.
+    """Return what the image processor makes of bytes: (value * rescale_factor - mean) / standard deviation by channel.
 
-    But for the tiles by which LLaVA-OneVision fills up images of fewer tiles than others of a batch, which its model
-    leaves out: they are zeros here before, there behind this.
+    One thing differs. LLaVA-OneVision pads images that have fewer tiles than others of the batch with tiles that its
+    model ignores: they are zero before this step here, and zero after it in transformers.
 
     Args:
         pixels: uint8, (..., 3, height, width); or (N, 3 * n) of Qwen-VL: flattened patches, channel by channel.
         image_processor: It has the factor, mean and deviation, and says which of the two steps are taken.
-        mask: (..., height, width) bool of Idefics3: what is not padding, which is zeros behind this. None: all.
+        mask: (..., height, width) bool of Idefics3: what is not padding; padding is returned as zeros. None: all.
 
     Returns:
         float32 of the same shape, where the pixels are.

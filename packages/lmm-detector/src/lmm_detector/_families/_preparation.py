@@ -24,12 +24,12 @@ class Preparation:
     Attributes:
         model_name_or_path: A local folder, or a name on the hub.
         model_revision: On the hub: branch, tag or commit.
-        image_square_length: See `Family.set_image_size`; None: as it is.
+        image_square_length: See `Family.set_image_size`; None: unchanged.
         language_model_max_length: See `Family.set_positions`; None: as many as there are.
         tokens: See `Family.add_tokens`.
-        token_initialisation: Likewise.
+        token_initialisation: See `initialisation` of `Family.add_tokens`.
         model_commit: On the hub: the commit that was fetched.
-        fingerprint: Of the model's weights and all of this but where they are. None: it is not known.
+        fingerprint: A hash of the model's weights and of these settings, except of where the model is. None: unknown.
     """
 
     model_name_or_path: str
@@ -47,7 +47,7 @@ class Preparation:
         return self.model_commit or self.model_revision
 
     def identified(self, folder: str | Path) -> Preparation:
-        """With fingerprint, and commit, of the model that a folder holds.
+        """Return it with fingerprint, and commit, of the model that a folder holds.
 
         Raises:
             ModelError: If its weights cannot be read.
@@ -63,7 +63,7 @@ class Preparation:
         )
 
     def save(self, folder: str | Path) -> None:
-        """Writes `base.json` into a folder of adapters; a local base by its absolute path."""
+        """Write `base.json` into a folder of adapters; a local base by its absolute path."""
         values = asdict(self)
         if Path(self.model_name_or_path).exists():
             values["model_name_or_path"] = str(Path(self.model_name_or_path).resolve())
@@ -71,7 +71,7 @@ class Preparation:
 
     @classmethod
     def load(cls, folder: str | Path) -> Preparation:
-        """Reads it back.
+        """Read it back.
 
         Raises:
             ModelError: If there is none, or another file of that name.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def require_multiple(side: int, of: int) -> None:
-    """Makes sure that a side is a multiple, from one on, of a number of pixels.
+    """Make sure that a side is a multiple, from one on, of a number of pixels.
 
     Raises:
         ModelError: If it is not; it names the nearest ones.
@@ -27,7 +27,7 @@ def require_multiple(side: int, of: int) -> None:
 
 
 def require_side(side: int, known: int, remedy: str) -> None:
-    """Makes sure that a side is the one that a model's positions were learnt for.
+    """Make sure that a side is the one that a model's positions were learnt for.
 
     Raises:
         ModelError: If it is not.
@@ -37,7 +37,7 @@ def require_side(side: int, known: int, remedy: str) -> None:
 
 
 def set_square(image_processor: Any, side: int) -> None:
-    """Has an image processor resize to a square."""
+    """Make an image processor resize to a square."""
     size = {"height": side, "width": side}
     image_processor.size = _like(image_processor.size, size)
     if getattr(image_processor, "crop_size", None) is not None:
@@ -45,22 +45,22 @@ def set_square(image_processor: Any, side: int) -> None:
 
 
 def set_pixels(image_processor: Any, least: int, most: int) -> None:
-    """Has an image processor of Qwen-VL scale images with fewer or more pixels than that."""
+    """Make an image processor of Qwen-VL scale images with fewer or more pixels than that."""
     image_processor.size = _like(image_processor.size, {"shortest_edge": least, "longest_edge": most})
 
 
 def set_longest_edge(image_processor: Any, side: int) -> None:
-    """Has an image processor of Idefics3 bring the longer side of images to that many pixels."""
+    """Make an image processor of Idefics3 bring the longer side of images to that many pixels."""
     image_processor.size = _like(image_processor.size, {"longest_edge": side})
 
 
 def _like(old: Any, size: dict[str, int]) -> Any:
-    """A size in the type that the image processor holds."""
+    """Return a size in the type that the image processor holds."""
     return type(old)(**size)
 
 
 def interpolate(table: Any, rows: int) -> None:
-    """Stretches a table of embeddings (an `nn.Embedding`) along its positions, its ends staying its ends.
+    """Stretch a table of embeddings (an `nn.Embedding`) along its positions, its ends staying its ends.
 
     Linearly, as LMMRotate stretches Florence-2's rows and columns (`lmmrotate/trainer.py` of VisionXLab/mllm-mmrotate
     at 9475a93, `resize_positional_embeddings`).
@@ -74,18 +74,18 @@ def interpolate(table: Any, rows: int) -> None:
 
 
 def resize_positions(table: Any, count: int, offset: int) -> None:
-    """Gives a table of learned text positions (an `nn.Embedding`) more of them, or fewer.
+    """Give a table of learned text positions (an `nn.Embedding`) more of them, or fewer.
 
-    The old rows stay as they are. New ones repeat them from the first position on, as LED was made from BART (Beltagy
-    et al., arXiv 2004.05150, sections 5 and 7): distances within a text, which attention goes by, keep their meaning
-    but at the seams. LMMRotate draws them from a normal distribution instead, in which neighbours have nothing in
+    The old rows stay unchanged. New ones repeat them from the first position on, as LED was made from BART (Beltagy
+    et al., arXiv 2004.05150, sections 5 and 7): distances within a text, which attention uses, keep their meaning
+    except at the seams. LMMRotate draws them from a normal distribution instead, in which neighbours have nothing in
     common, and leaves the old rows out of training; here all rows train. Repeated rows are the same wherever they are
     made, so that adapters find their base again.
 
     Args:
-        table: Its first `offset` rows belong to no position.
+        table: The table. Its first `offset` rows belong to no position.
         count: How many positions it is to have.
-        offset: BART's 2.
+        offset: How many rows come before the first position; 2 in BART.
     """
     import torch
 
@@ -96,7 +96,7 @@ def resize_positions(table: Any, count: int, offset: int) -> None:
 
 
 def _replace(table: Any, rows: torch.Tensor) -> None:
-    """Puts other rows into a table; whether they are trained stays."""
+    """Put other rows into a table; whether they are trained stays."""
     from torch.nn import Parameter
 
     table.weight = Parameter(rows.clone().contiguous(), requires_grad=table.weight.requires_grad)

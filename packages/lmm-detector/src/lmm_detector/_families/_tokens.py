@@ -21,7 +21,7 @@ _ROWS_MULTIPLE = 64  # what GPUs multiply fast
 
 
 def add_tokens(model: Any, tokenizer: Any, tokens: Sequence[str], initialisation: Initialisation) -> list[int]:
-    """Adds those of the tokens that the tokenizer lacks; see `Family.add_tokens`.
+    """Add those of the tokens that the tokenizer lacks; see `Family.add_tokens`.
 
     The row of a token with one number in it, such as `<loc_12>`, begins with "digits" as the mean of the rows of the
     tokens that write the number, smoothed over the tokens that differ from it in the number only; that of any other
@@ -78,7 +78,7 @@ def _fill(
     grown_from: int,
     initialisation: Initialisation,
 ) -> None:
-    """Writes the rows of new tokens, and those of no token, into a table (rows, width)."""
+    """Write the rows of new tokens, and those of no token, into a table (rows, width)."""
     import torch
 
     with torch.no_grad():
@@ -96,7 +96,7 @@ def _fill(
 
 
 def _axes(tokens: Sequence[str]) -> list[list[int]]:
-    """The places of tokens that differ in their one number only, each axis in the order of its numbers."""
+    """Return the places of tokens that differ in their one number only, each axis in the order of its numbers."""
     axes: dict[str, list[tuple[int, int]]] = {}
     for place, token in enumerate(tokens):
         if len(numbers := _NUMBER.findall(token)) == 1:
@@ -105,7 +105,7 @@ def _axes(tokens: Sequence[str]) -> list[list[int]]:
 
 
 def _smoothed(values: torch.Tensor) -> torch.Tensor:
-    """Values (N, width) averaged along their axis by a normal distribution, at the ends over what is there."""
+    """Return values (N, width) averaged along their axis by a normal distribution, at the ends over fewer."""
     import torch
 
     count = len(values)

@@ -28,7 +28,7 @@ _ANSWER = "the answer"  # stands for one where the template is asked what follow
 
 
 def _smart_size(processor: Any, image_size: Size) -> Size:
-    """Of Qwen-VL: rounded to whole merged patches, and scaled where the number of pixels is out of bounds."""
+    """Return Qwen-VL's size: rounded to whole merged patches, and scaled if it has too many or too few pixels."""
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     settings = processor.image_processor
@@ -44,7 +44,7 @@ def _smart_size(processor: Any, image_size: Size) -> Size:
 
 
 def _framed_size(processor: Any, image_size: Size) -> Size:
-    """Of GLM-4V: as Qwen-VL's, but that pixels are counted over the frames of a patch, of which an image fills all."""
+    """Return GLM-4V's size: as Qwen-VL's, but pixels are counted over all frames of a patch; an image fills them."""
     from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize
 
     settings = processor.image_processor
@@ -62,12 +62,12 @@ def _framed_size(processor: Any, image_size: Size) -> Size:
 
 
 def _tiled_size(processor: Any, image_size: Size) -> Size:
-    """Of InternVL: the tiles that the image is stretched to; the thumbnail that goes with them is not counted."""
+    """Return InternVL's size: the tiles that the image is stretched to; the thumbnail beside them is not counted."""
     from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
     settings = processor.image_processor
     tile = (settings.size["height"], settings.size["width"])
-    # The processor's word goes before the image processor's.
+    # The processor's setting takes precedence over the image processor's.
     is_tiled = type(processor).images_kwargs.get("crop_to_patches", settings.crop_to_patches)
     limits = (settings.min_patches, settings.max_patches) if is_tiled else (1, 1)
     columns, rows = get_optimal_tiled_canvas(image_size[::-1], tile, *limits)
@@ -75,7 +75,7 @@ def _tiled_size(processor: Any, image_size: Size) -> Size:
 
 
 def _best_size(processor: Any, image_size: Size) -> Size:
-    """Of LLaVA-OneVision: the best of the grids that the image is padded to; the small view is not counted."""
+    """Return LLaVA-OneVision's size: the best grid that the image is padded to; the small view is not counted."""
     from transformers.image_processing_utils import select_best_resolution
 
     height, width = select_best_resolution(image_size[::-1], processor.image_processor.image_grid_pinpoints)
@@ -83,7 +83,7 @@ def _best_size(processor: Any, image_size: Size) -> Size:
 
 
 def _split_size(processor: Any, image_size: Size) -> Size:
-    """Of Idefics3 and SmolVLM: the tiles that the image is stretched to, its longer side first brought to one length.
+    """Return Idefics3's and SmolVLM's size: the tiles that the image, its longer side resized, is stretched to.
 
     The small view that goes with several tiles is not counted.
     """
@@ -106,18 +106,18 @@ def _split_size(processor: Any, image_size: Size) -> Size:
 
 
 def _one_size(processor: Any, image_size: Size) -> Size:
-    """Of Gemma 3: the only one. Its processor leaves pan and scan off, whatever the image processor's file says."""
+    """Return Gemma 3's only size. Its processor leaves pan and scan off, whatever the image processor's file says."""
     size = processor.image_processor.size
     return size["width"], size["height"]
 
 
 def _set_framed_size(processor: Any, config: Any, side: int) -> None:
-    """Of GLM-4V: as Qwen-VL's; see `_framed_size`."""
+    """Set GLM-4V's size as Qwen-VL's; see `_framed_size`."""
     _set_smart_size(processor, config, side, frames=processor.image_processor.temporal_patch_size)
 
 
 def _set_smart_size(processor: Any, config: Any, side: int, frames: int = 1) -> None:
-    """Of Qwen-VL: bounds of the number of pixels between which there is one size for squares.
+    """Set Qwen-VL's size: bounds of the number of pixels between which there is one size for squares.
 
     The side is rounded to whole merged patches; a square has as many on a side or, scaled up or down to the bounds and
     rounded inwards, gets them.
@@ -129,7 +129,7 @@ def _set_smart_size(processor: Any, config: Any, side: int, frames: int = 1) -> 
 
 
 def _set_tiled_size(processor: Any, config: Any, side: int) -> None:
-    """Of InternVL: as many tiles as make up the square; and a thumbnail, where there are several."""
+    """Set InternVL's size: as many tiles as make up the square; and a thumbnail, if there are several."""
     settings = processor.image_processor
     tile = settings.size["height"]
     require_multiple(side, tile)
@@ -137,14 +137,14 @@ def _set_tiled_size(processor: Any, config: Any, side: int) -> None:
 
 
 def _set_best_size(processor: Any, config: Any, side: int) -> None:
-    """Of LLaVA-OneVision: the square as the only grid; and a small view, as ever."""
+    """Set LLaVA-OneVision's size: the square as the only grid; and a small view, as always."""
     settings = processor.image_processor
     require_multiple(side, settings.size["height"])
     settings.image_grid_pinpoints = config.image_grid_pinpoints = [[side, side]]
 
 
 def _set_split_size(processor: Any, config: Any, side: int) -> None:
-    """Of Idefics3 and SmolVLM: as many tiles as make up the square; and a small view, where there are several.
+    """Set Idefics3's and SmolVLM's size: as many tiles as make up the square; and a small view beside several.
 
     Each tile's row and column is a token of its own, published models have them for six by six.
     """
@@ -162,7 +162,7 @@ def _set_split_size(processor: Any, config: Any, side: int) -> None:
 
 
 def _set_one_size(processor: Any, config: Any, side: int) -> None:
-    """Of Gemma 3: its vision model's positions are learnt for one size alone."""
+    """Check Gemma 3's size: its vision model's positions are learnt for one size alone."""
     require_side(side, processor.image_processor.size["height"], "Published Gemma 3 are for 896 px.")
 
 
@@ -213,7 +213,7 @@ PATCHED = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "glm4v")
 class Chat(DecoderOnly):
     """`AutoModelForImageTextToText`, its processor, and the chat template that comes with it.
 
-    A user's turn with the image and the prompt; the answer is the assistant's turn, and what the template puts behind
+    A user's turn with the image and the prompt; the answer is the assistant's turn, and what the template puts after
     it is the end that is taught.
     """
 
@@ -229,7 +229,7 @@ class Chat(DecoderOnly):
         """See `Family.load`.
 
         Raises:
-            ModelError: Also if there is no chat template, or it puts no token behind an answer.
+            ModelError: Also if there is no chat template, or it puts no token after an answer.
         """
         from transformers import AutoModelForImageTextToText
 
@@ -287,7 +287,7 @@ class Chat(DecoderOnly):
         return self._rendered([_turn("user", prompt, with_image=True)], add_generation_prompt=True)
 
     def _own_ends(self) -> tuple[int, ...]:
-        """What the template puts behind an answer; and the tokenizer's end-of-text, if it is another."""
+        """Return what the template puts after an answer; and the tokenizer's end-of-text, if it is another."""
         question = _turn("user", "?", with_image=True)
         text = self._rendered([question, answer := _turn("assistant", _ANSWER)])
         if repr(answer["content"]) in text:  # GLM-4.1V's writes what it is given, and knows texts alone
@@ -296,11 +296,11 @@ class Chat(DecoderOnly):
         ends = [*behind[:1], self.tokenizer.eos_token_id]
         found = tuple(dict.fromkeys(token for token in ends if token is not None))
         if not found:
-            raise ModelError("expected a chat template with a token behind an answer, found none")
+            raise ModelError("expected a chat template with a token after an answer, found none")
         return found
 
     def _rendered(self, turns: list[dict[str, Any]], *, add_generation_prompt: bool = False) -> str:
-        """Turns as the checkpoint's template writes them: a program, which transformers runs in Jinja's sandbox.
+        """Return turns as the checkpoint's template writes them: a program, which transformers runs in Jinja's sandbox.
 
         Raises:
             ModelError: If it fails, or does what the sandbox does not allow.
@@ -334,7 +334,7 @@ class Gemma3(Chat):
 
 
 def _leave_out_router_loss(model: Any, source: str) -> None:
-    """Turns off the auxiliary loss of a mixture of experts (Fedus et al., arXiv 2101.03961, section 2.2), and says so.
+    """Turn off the auxiliary loss of a mixture of experts (Fedus et al., arXiv 2101.03961, section 2.2), and say so.
 
     It holds the experts' shares of a batch's tokens even: a product of two means over the batch, which is another where
     a step is divided otherwise. Ours is one mean over the step, and of answers alone, as published configurations have
@@ -359,7 +359,7 @@ _OF_VIDEOS = ("video_preprocessor_config.json", "preprocessor_config.json")
 
 
 def processor_class(model_type: str, source: str | Path | None = None) -> type:
-    """The processor of a model type without its part for videos, which only works where torchvision is.
+    """Return the processor of a model type without its part for videos, which only works where torchvision is.
 
     Args:
         model_type: A key of `MODELS`.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Florence2(Family):
     """`Florence2ForConditionalGeneration` and its processor.
 
-    The prompt goes to the encoder behind the image's tokens, the answer to the decoder as `<s> answer </s>`, the way
+    The prompt goes to the encoder after the image's tokens, the answer to the decoder as `<s> answer </s>`, the way
     BART was trained.
     """
 
@@ -77,7 +77,7 @@ class Florence2(Family):
         return int(self.processor.num_image_tokens) + len(self.tokenizer(prompt).input_ids)
 
     def answer_room(self, prompt: str, image_size: Size) -> int:
-        """See `Family.answer_room`: the decoder's positions, of which the prompt takes none."""
+        """See `Family.answer_room`: all of the decoder's positions, as the prompt takes none."""
         return self.positions
 
     def input_size(self, image_size: Size) -> Size:
@@ -198,7 +198,7 @@ class Florence2(Family):
 
         lengths = [len(answer) for answer in answers]
         rows = [torch.tensor([int(token) for token in answer], dtype=torch.int64) for answer in answers]
-        # Each token is predicted at the place of the one before it; what stands behind an answer changes nothing in it.
+        # Each token is predicted at the place of the one before it; what follows an answer changes nothing in it.
         inputs = {**self._inputs(images, prompt), "decoder_input_ids": self._before(rows)}
         with torch.inference_mode():
             hidden = self.base.model(**self.on_device(inputs), use_cache=False).last_hidden_state

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class PaliGemma(DecoderOnly):
     """`PaliGemmaForConditionalGeneration` and its processor.
 
-    The prefix is the image's tokens, `<bos>`, the prompt and a line's end, all of which see each other; the suffix is
-    the answer and `<eos>` (Beyer et al., arXiv 2407.07726, section 3.1).
+    The prefix is the image's tokens, `<bos>`, the prompt and a line's end; they all see each other. The suffix is the
+    answer and `<eos>` (Beyer et al., arXiv 2407.07726, section 3.1).
     """
 
     name: ClassVar[str] = "paligemma"

@@ -28,7 +28,7 @@ from lmm_detector.errors import ModelError
 # A held-out window may have more objects than any that was trained on.
 _MARGIN, _MORE = 1.5, 64
 
-#: Told of an image whose file turns out to be broken while it is read.
+#: Called with an image whose file turns out to be broken while it is read.
 OnBroken = Callable[[Scene, ImageError], None]
 
 
@@ -61,7 +61,7 @@ class _Answered(NamedTuple):
 
 
 def check_generation(detector: Loaded, generation: Generation) -> None:
-    """Makes sure, before any long work, that answers can be generated so.
+    """Make sure, before any long work, that answers can be generated so.
 
     Raises:
         RboxError: If not.
@@ -78,7 +78,7 @@ def detect(
     wanted: Collection[str] | None = None,
     on_broken: OnBroken | None = None,
 ) -> Iterator[Prediction]:
-    """Detects the objects on images, block by block.
+    """Detect the objects on images, block by block.
 
     Args:
         detector: What to detect with.
@@ -86,7 +86,7 @@ def detect(
         generation: How answers are generated.
         wanted: The ids of those whose predictions are asked for; None: all. Blocks without one are passed over; in the
             others all windows are answered again, so that the answers come out the same to the last bit.
-        on_broken: Told of files that turn out to be broken, whose images are then left out. None: that is an error.
+        on_broken: Called for each file that turns out to be broken; its image is then left out. None: that is an error.
 
     Yields:
         The predictions in the order of the images, each as soon as it and those before it in its block are done.
@@ -113,7 +113,7 @@ def detect(
 
 
 def _limit(detector: Loaded, generation: Generation) -> int:
-    """The longest answer in tokens: by default somewhat longer than the longest that the model was taught."""
+    """Return the longest answer in tokens: by default somewhat longer than the longest that the model was taught."""
     window = detector.spec.window
     limit = detector.family.answer_room(detector.spec.prompt, (window, window))
     tokens = generation.max_new_tokens
@@ -124,7 +124,7 @@ def _limit(detector: Loaded, generation: Generation) -> int:
 
 
 def _circle(detector: Loaded, generation: Generation) -> Circle | None:
-    """When answers are stopped because they repeat a box."""
+    """Return when answers are stopped because they repeat a box."""
     if generation.max_repeats == 0:
         return None
     side = detector.spec.window
@@ -174,7 +174,7 @@ class _Block:
         self.answers = {scene: {} for scene in self.scenes}
 
     def predictions(self) -> Iterator[Prediction]:
-        """The images' predictions, in order."""
+        """Yield the images' predictions, in order."""
         waiting = list(reversed(self.scenes))
         for _ in self._steps():
             while waiting and (waiting[-1] in self.broken or self._is_done(waiting[-1])):
@@ -189,7 +189,7 @@ class _Block:
         return len(self.answers[scene]) == len(scene.windows)
 
     def _steps(self) -> Iterator[None]:
-        """Does all the work, and pauses after each batch."""
+        """Do all the work, and pause after each batch."""
         for scene in self.scenes:
             for seen in self._windows(scene):
                 self.queues[0].append(seen)
@@ -208,7 +208,7 @@ class _Block:
             self.on_broken(scene, error)
 
     def _answer(self, *, full: bool) -> Iterator[None]:
-        """Answers what waits: full batches alone, or all."""
+        """Answer the windows that wait: full batches only, or all."""
         size = self.generation.batch_size
         for attempt, queue in enumerate(self.queues):
             while len(queue) >= (size if full else 1):
@@ -218,7 +218,7 @@ class _Block:
                 yield
 
     def _attempt(self, attempt: int, batch: Sequence[_Seen]) -> None:
-        """Answers a batch; windows whose answers ran out of room wait for the next attempt, if there is one."""
+        """Answer a batch; windows whose answers ran out of room wait for the next attempt, if there is one."""
         crops = [seen.pixels for seen in batch]
         family, prompt = self.detector.family, self.detector.spec.prompt
         with self._enough_memory(len(batch)):
@@ -240,7 +240,7 @@ class _Block:
             self.queues[attempt + 1] += [seen for place, seen in enumerate(batch) if place not in ended]
 
     def _draws(self, batch: Sequence[_Seen]) -> Any:
-        """Has PyTorch's generators draw for this batch from its own seed, and puts them back."""
+        """Make PyTorch's generators draw from this batch's own seed, and restore them."""
         if self.generation.temperature is None:
             return nullcontext()
         places = [[seen.scene.image_id, seen.number] for seen in batch]
@@ -271,7 +271,7 @@ def _seeded(seed: int, device: Any) -> Any:
 
 
 def _answered(detector: Loaded, window: tiling.Window, answer: _families.Answer, log: Any, rule: str) -> _Answered:
-    """What an answer says of its window."""
+    """Return what an answer says of its window."""
     size = (window.output_size, window.output_size)
     found = detector.codec.decode(
         answer.text, detector.class_names, size, detector.family.input_size(size), on_invalid="ignore"
@@ -291,7 +291,7 @@ def _answered(detector: Loaded, window: tiling.Window, answer: _families.Answer,
 
 
 def _prediction(detector: Loaded, scene: Scene, answers: Sequence[_Answered]) -> Prediction:
-    """One image's record out of the answers to its windows."""
+    """Return one image's record out of the answers to its windows."""
     pairs = list(zip(answers, scene.windows, strict=True))
     boxes = np.concatenate([tiling.to_image(each.found.boxes, window) for each, window in pairs])
     labels = np.concatenate([each.found.labels for each in answers])

@@ -39,7 +39,7 @@ class Detector(Loaded):
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, device: str | None = None, dtype: str = "float32") -> Detector:
-        """Loads a detector that `lmm_detector.train` made.
+        """Load a detector that `lmm_detector.train` made.
 
         Args:
             path: Its folder: `model`, or one of `checkpoints`, of a run. Or a detector on the hub, owner/name. Or
@@ -95,7 +95,7 @@ class Detector(Loaded):
         )
 
     def detect(self, crops: Sequence[Image], generation: Generation | None = None) -> list[Prediction]:
-        """Detect the objects on windows, each of which the model sees whole; see `rbox_formats.detection.Detector`.
+        """Detect the objects on windows; the model sees each window whole. See `rbox_formats.detection.Detector`.
 
         Args:
             crops: Each (height, width, 3) uint8, RGB; one that is not square is filled up to a square.
@@ -138,8 +138,8 @@ class Detector(Loaded):
 
         Args:
             images: One image: a path, a Pillow image, an array (height, width, 3) uint8, or a tensor. Or many: a
-                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`), of which
-                files are opened as they are needed.
+                folder, a pattern, a list of files, or a Python list (`rbox_formats.detection.scenes_of`), whose files
+                are opened when they are needed.
             generation: How answers are generated.
             window: Side of the windows in pixels; 0: whole images. None: as the model was taught.
             gap: Overlap of neighbouring windows in pixels. None: as the model was taught.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from lmm_detector.errors import ConfigError, ModelError
 
-# An answer that ran out of room is given so many times as much, or more, so that all that was generated of it in vain
-# is at most a third of what is generated in the end.
+# The room of an answer that ran out of room is multiplied by this, or by more, so that what was generated in vain is at
+# most a third of what is generated in the end.
 _GROWTH = 4
 
 
@@ -28,15 +28,14 @@ class Generation:
         constrained: Whether only texts of the codec, with the detector's classes, may be written.
         temperature: Draws each token by its probability to the power of 1 / temperature. None: takes the likeliest.
         top_p: Draws among the likeliest tokens alone that together have this probability.
-        seed: Of the draws. The same images in the same order and batches give the same answers, in one run or with
-            stops, by one process or many; on other devices, in other batches or beside other images they are others.
-        first_tokens: Answers first have room for so many tokens. Those that run out of it are generated anew, from
-            their beginning, in batches of their own and with more room, so that a long answer does not hold the short
-            ones of its batch back. They are the same answers, where the likeliest token is taken freely: beams, draws,
-            constraints, which look ahead to the room's end, and batches of one window have all of it at once. 0: so
-            have all answers.
-        max_repeats: An answer that repeats the same box, or the same sequence of boxes, so many times in a row is
-            stopped there, and marked as "repeated". 0: it goes on to its end or the length limit.
+        seed: The seed of the draws. The same images in the same order and batches give the same answers, in one run or
+            with stops, by one process or many. With other devices, batches or neighbouring images they may differ.
+        first_tokens: The number of tokens that an answer may have at first. Longer answers are generated again from
+            their beginning, in batches of their own and with more room, so that a long answer does not delay the
+            short ones of its batch. The answers are the same. With beams, draws, constraints (which look ahead to the
+            limit) and batches of one window, this is not used: the whole length is allowed at once. 0: never used.
+        max_repeats: An answer that repeats the same box, or the same sequence of boxes, this number of times in a row
+            is stopped there, and marked as "repeated". 0: it continues to its end or the length limit.
         score_threshold: Drops boxes of a lower score, from 0 to 1.
     """
 
@@ -82,7 +81,7 @@ class Generation:
             )
 
     def rooms(self, limit: int) -> tuple[int, ...]:
-        """How many tokens answers may have, one attempt after the other.
+        """Return how many tokens answers may have, one attempt after the other.
 
         Args:
             limit: The longest answer.

@@ -1,4 +1,4 @@
-"""Prediction: a detector over many images, into a file that a stopped run goes on with."""
+"""Prediction: a detector over many images, into a file from which a stopped run resumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lmm_detector._runtime import _ranks
 
 logger = logging.getLogger("lmm_detector")
 
-# What a run may go on with in another way: smaller batches where memory ran out, and the same answers.
+# What may change when a run is resumed: smaller batches, if memory ran out, give the same answers.
 _NOT_IN_HEADER = ("batch_size", "first_tokens")
 
 
@@ -35,10 +35,10 @@ def predict(
     skip_broken: bool = False,
     progress: bool = False,
 ) -> Path:
-    """Writes the detections on image files to a predictions file, or goes on with one.
+    """Write the detections on image files to a predictions file, or resume one.
 
     The processes of a run under torchrun share the images; each calls this alike. Until all are done, each appends to
-    a file of its own beside `out`, `<out>.part-<number>`; stopped, they or another number of them go on.
+    a file of its own beside `out`, `<out>.part-<number>`; a stopped run may be resumed by another number of processes.
 
     Args:
         detector: What to detect with.
@@ -54,8 +54,8 @@ def predict(
 
     Raises:
         DatasetError: If two files have the same name.
-        ImageError: If a file is not a whole image; found before the first is predicted, but for damage that only
-            decoding shows.
+        ImageError: If a file is not a whole image. This is found before the first is predicted, except for damage that
+            only decoding shows.
         ModelError: If the answers cannot be as long, or as short, as asked for, or memory runs out.
         PredictionsError: If the file belongs to another run.
     """
@@ -87,7 +87,7 @@ def predict(
 
 
 def _broken_images(paths: Sequence[Path]) -> dict[Path, str]:
-    """Which files are no whole images, and why; the processes share the looking."""
+    """Return which files are no whole images, and why; the processes share the looking."""
     rank, count = _ranks.place()
     everyones: dict[Path, str] = {}
     for part in _ranks.gathered(images.find_broken(paths[rank::count])):
@@ -129,7 +129,7 @@ def _header(detector: Detector, generation: Generation, dataset: Mapping[str, An
 
 
 def _held(out: Path, header: predictions.Header) -> tuple[list[Path], set[str]]:
-    """The parts that a run of several processes left, and the images that they and the file itself hold."""
+    """Return the parts that a run of several processes left, and the images that they and the file itself hold."""
     parts = _parts(out)
     return parts, set().union(*(predictions.held(path, header) for path in (out, *parts)))
 
@@ -147,7 +147,7 @@ def _run(
     todo: Collection[str],
     skip_broken: bool,
 ) -> _Outcome:
-    """Appends the predictions of the images in `todo` to a file."""
+    """Append the predictions of the images in `todo` to a file."""
     truncated = repeated = 0
     broken: list[str] = []
     windows = sum(len(scene.windows) for scene in scenes if scene.image_id in todo)
@@ -178,7 +178,7 @@ def _by_parts(
     done: set[str],
     skip_broken: bool,
 ) -> _Outcome:
-    """Predicts this process's share, into a part; when all have, puts the parts together."""
+    """Predict this process's share, into a part; when all are done, put the parts together."""
     rank, count = _ranks.place()
     left = [
         (block, [scene for scene in block if scene.image_id not in done])
@@ -202,7 +202,7 @@ def _by_parts(
 
 
 def _report(outcome: _Outcome, broken: list[str]) -> None:
-    """Says at the end what a user should know."""
+    """Say at the end what a user should know."""
     rank, _ = _ranks.place()
     if rank != 0:
         return
@@ -219,4 +219,4 @@ def _report(outcome: _Outcome, broken: list[str]) -> None:
             outcome.written,
         )
     if broken:
-        logger.warning("%d broken images were left out:\n%s", len(broken), "\n".join(broken))
+        logger.warning("%d broken images were left out:\n%s", len(broken), "\n".join(broken))  # words: left out:

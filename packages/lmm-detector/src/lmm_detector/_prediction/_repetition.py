@@ -23,7 +23,7 @@ class Repeat(NamedTuple):
 
 
 def find_repeats(shapes: BoxesOrQuadsN, labels: LabelsN) -> tuple[Repeat, ...]:
-    """The boxes that repeat an earlier one: of the same label, each coordinate equal to the last bit.
+    """Return the boxes that repeat an earlier one: of the same label, each coordinate equal to the last bit.
 
     Coordinates come from a grid, so that equal ones were written by equal numbers, and objects that only lie close
     together are left alone.
@@ -42,7 +42,7 @@ def find_repeats(shapes: BoxesOrQuadsN, labels: LabelsN) -> tuple[Repeat, ...]:
 
 
 def without_repeats(decoded: Decoded) -> tuple[Decoded, tuple[Repeat, ...]]:
-    """What a text says, each box once, with what was dropped.
+    """Return what a text says, each box once, with what was dropped.
 
     The dropped boxes' places in the text stand in `rejected`, beside the pieces that gave no box.
     """

@@ -19,7 +19,7 @@ Rule = Callable[[NumbersN, ScoresN], ScoresN]
 
 
 def _mean(coordinates: NumbersN, label: ScoresN) -> ScoresN:
-    """Mean of the coordinates' probabilities, times the label's.
+    """Return the mean of the coordinates' probabilities, times the label's.
 
     A coordinate's probability is shared by its neighbours: a model that is sure to within two bins still gives the one
     that it writes a third. The mean keeps one such coordinate from deciding, as it would in a product; and it is linear
@@ -29,7 +29,7 @@ def _mean(coordinates: NumbersN, label: ScoresN) -> ScoresN:
 
 
 def _geometric(coordinates: NumbersN, label: ScoresN) -> ScoresN:
-    """Geometric mean of the coordinates' probabilities, times the label's.
+    """Return the geometric mean of the coordinates' probabilities, times the label's.
 
     The likelihood of the box with its length taken out, as log-likelihoods are averaged to compare texts of unequal
     lengths; one impossible coordinate makes it zero.
@@ -38,7 +38,7 @@ def _geometric(coordinates: NumbersN, label: ScoresN) -> ScoresN:
 
 
 def _minimum(coordinates: NumbersN, label: ScoresN) -> ScoresN:
-    """The least probable coordinate, times the label: a box is as good as its worst side."""
+    """Return the least probable coordinate, times the label: a box is as good as its worst side."""
     return np.exp(coordinates.min(axis=1) + label)
 
 
@@ -48,7 +48,7 @@ def _product(coordinates: NumbersN, label: ScoresN) -> ScoresN:
 
 
 def _label(coordinates: NumbersN, label: ScoresN) -> ScoresN:
-    """The label alone, as Pix2Seq takes the probability of the class token (Chen et al., arXiv 2109.10852)."""
+    """Return the label alone, as Pix2Seq takes the probability of the class token (Chen et al., arXiv 2109.10852)."""
     return np.exp(label)
 
 
@@ -64,7 +64,7 @@ RULES: dict[str, Rule | None] = {
 
 
 def check_rule(rule: str, codec: Codec) -> None:
-    """Makes sure, before any long work, that a rule can score a codec's texts.
+    """Make sure, before any long work, that a rule can score a codec's texts.
 
     Raises:
         ConfigError: If there is no such rule, or it asks for labels that the texts do not hold.
@@ -79,11 +79,11 @@ def check_rule(rule: str, codec: Codec) -> None:
 
 
 def box_scores(decoded: Decoded, token_spans: SpansN, log_probs: ScoresN, rule: str = "mean") -> ScoresN | None:
-    """The score of each box of a text.
+    """Return the score of each box of a text.
 
     A coordinate's probability is the product of those of its tokens: one token where the format has coordinate tokens,
-    each digit where it has not. So is a label's; all boxes behind one label share it, and where the prompt names the
-    class it is 1. A token counts for a coordinate or label if they have a character in common, all of it: one that
+    each digit where it has not. So is a label's; all boxes that follow one label share it, and where the prompt names
+    the class it is 1. A token counts for a coordinate or label if they have a character in common, all of it: one that
     straddles two, such as "2, 1" in "12, 19", counts for both, since neither was written without it. A token that
     writes nothing yet, the first byte of a character of several, counts with the character that begins where it stands.
     What ends a coordinate or a label (a comma, the first token of a box) does not count.
@@ -124,7 +124,7 @@ def box_scores(decoded: Decoded, token_spans: SpansN, log_probs: ScoresN, rule: 
 
 
 def _sums(spans: SpansN | NumberSpansN, begins: np.ndarray, ends: np.ndarray, logs: ScoresN) -> np.ndarray:
-    """The sum of the log-probabilities of the tokens of each span (..., 2); of an empty span 0."""
+    """Return the sum of the log-probabilities of the tokens of each span (..., 2); of an empty span 0."""
     start, stop = spans[..., 0], spans[..., 1]
     first = np.searchsorted(ends, start, side="right")
     last = np.where(stop > start, np.searchsorted(begins, stop, side="left"), first)

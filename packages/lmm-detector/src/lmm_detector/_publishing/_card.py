@@ -24,7 +24,7 @@ _SCORES = {
 
 
 def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings in which local paths are their last names; names on the hub stay."""
+    """Return settings with the last name of each local path only; names on the hub stay."""
     return {name: _plain(value) if name in PLACES else value for name, value in settings.items()}
 
 
@@ -37,7 +37,7 @@ def _plain(value: Any) -> Any:
 
 
 def model_card(run: Path, model: Path, name: str) -> str:
-    """The card of a run, in the hub's Markdown.
+    """Return the card of a run, in the hub's Markdown.
 
     Args:
         run: Its folder.
@@ -111,7 +111,7 @@ def _scores(run: Path, config: TrainConfig, settings: Mapping[str, Any]) -> list
 
 
 def _changed(settings: Mapping[str, Any]) -> str:
-    """The settings that are not the defaults."""
+    """Return the settings that are not the defaults."""
     import yaml
 
     defaults = {

@@ -1,4 +1,4 @@
-"""A run pushed to the hub: its detector, a card, and what another machine needs to go on with it."""
+"""A run pushed to the hub: its detector, a card, and what another machine needs to resume it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME = re.compile(r"\w[\w.-]{0,95}", re.ASCII)
 
 
 def push_to_hub(run: str | Path, repository: str, *, public: bool = False, checkpoint: bool = False) -> str:
-    """Uploads a run's detector to the hub, with a model card made from the run.
+    """Upload a run's detector to the hub, with a model card made from the run.
 
     Nothing else in this package sends anything anywhere. You must be logged in there (`hf auth login`).
 
@@ -59,7 +59,7 @@ def push_to_hub(run: str | Path, repository: str, *, public: bool = False, check
 
 
 def stage(run: Path, out: Path, repository: str, *, checkpoint: bool) -> list[str]:
-    """Makes the folder that is uploaded.
+    """Make the folder that is uploaded.
 
     Args:
         run: The run's folder.
@@ -78,7 +78,7 @@ def stage(run: Path, out: Path, repository: str, *, checkpoint: bool) -> list[st
         raise ModelError(
             f"expected adapters on a model of the hub, got some on {base}, which nobody else has",
             path=model,
-            remedy=f"Merge them first: lmm-detector merge {model} OUT, then put OUT in the place of {model}.",
+            remedy=f"Merge them first: lmm-detector merge {model} OUT, then replace {model} by OUT.",
         )
     shutil.copytree(model, out, ignore=_run_folder.without_training, copy_function=_link)
     files.write_text(out / "README.md", model_card(run, model, repository))
@@ -101,12 +101,12 @@ def _detector(run: Path, *, checkpoint: bool) -> Path:
     raise ModelError(
         "expected a finished run, with a detector in model/, found none",
         path=run,
-        remedy="`lmm-detector train` with the run's settings goes on with it; --checkpoint pushes one that has begun.",
+        remedy="Resume it: `lmm-detector train` with the run's settings; or push its checkpoints with --checkpoint.",
     )
 
 
 def _link(source: str | Path, target: str | Path) -> None:
-    """The same file under another name, or a copy where the file system has no such links."""
+    """Link a file under another name, or copy it where the file system has no such links."""
     try:
         Path(target).hardlink_to(source)
     except OSError:

@@ -12,7 +12,7 @@ from lmm_detector.errors import ModelError
 
 
 def check_new(out: Path, source: Path) -> None:
-    """Makes sure that a folder can be made.
+    """Make sure that a folder can be made.
 
     Args:
         out: The folder; it may exist if it is empty.
@@ -30,7 +30,7 @@ def check_new(out: Path, source: Path) -> None:
 
 @contextmanager
 def appearing(out: Path) -> Iterator[Path]:
-    """Yields a temporary folder that takes the place of `out` when the block ends without an error.
+    """Yield a temporary folder that replaces `out` when the block ends without an error.
 
     The counterpart for folders of `rbox_formats.files.replacing`: readers see nothing, or all of it.
     """

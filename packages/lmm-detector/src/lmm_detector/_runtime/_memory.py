@@ -10,7 +10,7 @@ from lmm_detector.errors import ModelError
 
 @contextmanager
 def enough_memory(what: str, remedy: str) -> Iterator[None]:
-    """Turns what PyTorch raises where memory runs out into an error that says what to do.
+    """Turn what PyTorch raises where memory runs out into an error that says what to do.
 
     Args:
         what: What there was too little for.
@@ -29,7 +29,7 @@ def enough_memory(what: str, remedy: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out: Python's, a device's, or PyTorch's allocator on the host."""
+    """Return whether an error says that memory ran out: Python's, a device's, or PyTorch's allocator on the host."""
     # PyTorch's on the host raises a plain RuntimeError; the words are its own, as accelerate knows them too.
     from accelerate.utils.memory import should_reduce_batch_size
 

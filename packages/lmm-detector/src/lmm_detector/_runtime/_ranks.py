@@ -21,7 +21,7 @@ PATIENCE = timedelta(days=7)
 
 
 def set_up(device: str | None) -> str:
-    """Joins the other processes, where a launcher has started several and they have not met yet.
+    """Join the other processes, where a launcher has started several and they have not met yet.
 
     Args:
         device: What the model is to run on. None: the best that there is.
@@ -40,7 +40,7 @@ def set_up(device: str | None) -> str:
 
 
 def check_device(device: str | None) -> None:
-    """Makes sure, before anything is read, that a device is there and has room.
+    """Make sure, before anything is read, that a device is there and has room.
 
     Args:
         device: As in `set_up`. None under a launcher is not looked at: which it is shows when the processes have met.
@@ -64,7 +64,7 @@ def check_device(device: str | None) -> None:
 
 
 def place() -> tuple[int, int]:
-    """This process's number, and how many there are."""
+    """Return this process's number, and how many processes there are."""
     import torch.distributed as dist
 
     if dist.is_available() and dist.is_initialized():
@@ -73,7 +73,7 @@ def place() -> tuple[int, int]:
 
 
 def gathered(mine: T) -> list[T]:
-    """What each process gives, by their numbers; every process must take part."""
+    """Return what each process gives, by their numbers; every process must take part."""
     import torch.distributed as dist
 
     _, count = place()
@@ -85,7 +85,7 @@ def gathered(mine: T) -> list[T]:
 
 
 def on_main(work: Callable[[], T]) -> T:
-    """Does some work in the first process, and gives all what came of it, an error too."""
+    """Do some work in the first process, and return its result, or raise its error, in all of them."""
     import torch.distributed as dist
 
     rank, count = place()
@@ -104,7 +104,7 @@ def on_main(work: Callable[[], T]) -> T:
 
 
 def leave() -> None:
-    """Ends the processes' group, at the end of a command that has done all its work.
+    """End the processes' group, at the end of a command that has done all its work.
 
     All leave together: where one is gone while another still closes its connections, that one may be aborted at its
     end, and torchrun takes a run whose work is done for a failed one.

@@ -20,7 +20,7 @@ _OPTIMISERS = {"adamw": "adamw_torch_fused", "adamw_8bit": "adamw_bnb_8bit"}  # 
 
 
 def arguments_of(config: TrainConfig, checkpoints: Path) -> TrainingArguments:
-    """The settings as transformers has them.
+    """Return the settings as transformers has them.
 
     Raises:
         ConfigError: If something that they need is not installed, the device lacks the precision, or the processes
@@ -106,7 +106,7 @@ def _require_bitsandbytes(arguments: TrainingArguments, what: str) -> None:
 
 
 def shares(config: TrainConfig) -> tuple[int, int]:
-    """How many windows a process takes at once, and how often for a step."""
+    """Return how many windows a process takes at once, and how often for a step."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     share, rest = divmod(config.batch_size, processes)
     if rest:

@@ -57,7 +57,7 @@ class Change:
     window: tiling.Window | None = None
 
     def apply(self, image: Image, record: ImageRecord, iof_threshold: float = 0.7) -> tuple[Image, ImageRecord]:
-        """The changed image and its objects.
+        """Return the changed image and its objects.
 
         Args:
             image: (H, W, 3) uint8.
@@ -170,7 +170,7 @@ class Augmentation:
                 raise ConfigError(f"expected {name} of two rising numbers above 0{limit}, got {values}")
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int]) -> Change:
-        """What is done to an image of this (width, height).
+        """Return what is done to an image of this (width, height).
 
         As many numbers are drawn whatever is done, so that one probability does not move what another one's draws give.
         """
@@ -195,7 +195,7 @@ class Augmentation:
         )
 
     def apply(self, image: Image, record: ImageRecord, rng: np.random.Generator) -> tuple[Image, ImageRecord]:
-        """An image (H, W, 3) uint8 and its objects, changed by chance.
+        """Return an image (H, W, 3) uint8 and its objects, changed by chance.
 
         Args:
             image: The pixels.
@@ -210,7 +210,7 @@ class Augmentation:
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Chance for one sample in one epoch: the same in every process, on every machine, after every resumption.
+    """Return the generator of a sample in an epoch: the same in every process, on every machine, also after resuming.
 
     Args:
         seed: The run's, at least 0.
@@ -221,7 +221,7 @@ def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
 
 
 def _moved(record: ImageRecord, move: Callable[[BoxesOrQuadsN], BoxesOrQuadsN]) -> ImageRecord:
-    """The record with boxes and quads in other places."""
+    """Return the record with boxes and quads in other places."""
     quads = None if record.quads is None else move(record.quads)
     return replace(record, boxes=move(record.boxes), quads=quads)
 
@@ -229,7 +229,7 @@ def _moved(record: ImageRecord, move: Callable[[BoxesOrQuadsN], BoxesOrQuadsN]) 
 def _kept(
     quads: QuadsN, size: tuple[int, int], forward: np.ndarray, canvas: tuple[int, int], threshold: float
 ) -> FlagsN:
-    """Which objects (N,) stay: those of whose area on the image enough is on the canvas.
+    """Return which objects (N,) stay: those of whose area on the image enough is on the canvas.
 
     `tiling.clip_to_window`'s rule, for an image that lies askew on the canvas: what counts is the part that is on both.
 
@@ -259,12 +259,12 @@ def _kept(
 
 
 def _through(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points (k, 2) after an affine map (2, 3)."""
+    """Return points (k, 2) after an affine map (2, 3)."""
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
 
 
 def _clipped(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """What of a polygon (k, 2) is within [0, width] x [0, height], by Sutherland and Hodgman: (m, 2)."""
+    """Return what of a polygon (k, 2) is within [0, width] x [0, height], by Sutherland and Hodgman: (m, 2)."""
     for axis, bound, sign in ((0, 0.0, 1.0), (0, float(size[0]), -1.0), (1, 0.0, 1.0), (1, float(size[1]), -1.0)):
         depth = sign * (points[:, axis] - bound)  # 0 or more inside
         after, depth_after = np.roll(points, -1, axis=0), np.roll(depth, -1)
@@ -276,13 +276,13 @@ def _clipped(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _area(points: np.ndarray) -> float:
-    """Of a polygon (k, 2), by the shoelace formula."""
+    """Return the area of a polygon (k, 2), by the shoelace formula."""
     x, y = (points - points.mean(axis=0) if len(points) else points).T
     return abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
 
 
 def _resample(image: Image, back: np.ndarray, canvas: tuple[int, int], factor: float) -> Image:
-    """The image on the canvas, which `back` (2, 3) takes to it; `factor` is how much larger things become."""
+    """Return the image on the canvas, which `back` (2, 3) takes to it; `factor` is how much larger things become."""
     from PIL import Image as PillowImage
 
     pixels = PillowImage.fromarray(np.ascontiguousarray(image))

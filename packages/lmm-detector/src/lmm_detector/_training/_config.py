@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 else:
     Adapters, Part, Augmentation = Any, str, Any  # torch loads with them, and `--help` answers at once
 
-# Settings of which there may be several: a single one needs no brackets.
+# Settings that take a list: a single value needs no brackets.
 _LISTS = ("data_path", "format", "split", "image_folder", "class_names", "lora_targets")
 
 _MOST_WORKERS = 8  # which feed any one GPU
@@ -44,7 +44,7 @@ PLACES = (
     "resume_from",
 )
 
-# Settings of evaluation in mid-training, which are nothing without a split to evaluate on.
+# Settings of evaluation during training: they need a split to evaluate on.
 _OF_EVALUATION = (
     "eval_data_path",
     "eval_format",
@@ -55,12 +55,12 @@ _OF_EVALUATION = (
     "patience",
 )
 
-# Settings of adapters, which are nothing without their rank.
+# Settings of adapters: they need a rank.
 _OF_ADAPTERS = ("lora_alpha", "lora_dropout", "lora_targets", "lora_vision", "quantization")
 
 
 def _setting(default: Any, text: str, **bounds: float) -> Any:
-    """A field with its help text, and the bounds of its values as pydantic calls them: ge, gt, le, lt."""
+    """Return a field with its help text, and the bounds of its values as pydantic calls them: ge, gt, le, lt."""
     metadata = {"help": text, "bounds": bounds}
     if isinstance(default, list | dict):
         return field(default_factory=default.copy, metadata=metadata)
@@ -121,8 +121,8 @@ class TrainConfig:
     )
     vision_warm_up: int = _setting(
         0,
-        "So many steps before training in which the vision tower alone learns, by a dense head that is thrown away; "
-        "for models that see an image as one grid. Helps a tower that has never seen such images. 0: none.",
+        "Number of steps before training in which the vision tower alone learns, with a dense head that is then "
+        "removed; for models that see an image as one grid. Helps a tower that has never seen such images. 0: none.",
         ge=0,
     )
     soft_targets: float = _setting(
@@ -299,7 +299,7 @@ class TrainConfig:
                 f"{', '.join(name for name, each in codecs.CODECS.items() if each.coordinate_tokens)}.",
             )
         self._check_evaluation()
-        # Each refuses what does not fit: parts, numbers of datasets, kinds of augmentation that there are not.
+        # Each refuses what does not fit: unknown parts, wrong numbers of datasets, unknown kinds of augmentation.
         _ = self.attention, self.sources, self.changes
 
     @property
@@ -353,7 +353,7 @@ class TrainConfig:
 
     @property
     def evaluation(self) -> Source | None:
-        """What the model is scored on in mid-training."""
+        """What the model is scored on during training."""
         if self.eval_split is None:
             return None
         first = self.sources[0]
@@ -449,7 +449,7 @@ TrainConfig.__doc__ = _documented(TrainConfig)
 
 
 def load(path: str | Path | None, overrides: Mapping[str, Any], preset: str | None = None) -> TrainConfig:
-    """A configuration out of a YAML file, with values that go before the file's, on top of a preset.
+    """Load a configuration: a preset, then the values of a YAML file, then the overrides; the later take precedence.
 
     Args:
         path: The file, or None for none.
@@ -470,7 +470,7 @@ def load(path: str | Path | None, overrides: Mapping[str, Any], preset: str | No
 
 
 def to_yaml(config: TrainConfig) -> str:
-    """The configuration as YAML that `load` takes back."""
+    """Return the configuration as YAML that `load` takes back."""
     import yaml
 
     return yaml.safe_dump(asdict(config), sort_keys=False, allow_unicode=True)
@@ -501,7 +501,7 @@ def schema() -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, not yet checked."""
+    """Return the settings in a YAML file, not yet checked."""
     import yaml
 
     try:
@@ -517,7 +517,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 @cache
 def _model() -> type[BaseModel]:
-    """What checks settings: each field of `TrainConfig` by its type and bounds, where it is given."""
+    """Return what checks settings: each field of `TrainConfig` by its type and bounds, where it is given."""
     from pydantic import ConfigDict, Field, create_model
 
     types = get_type_hints(TrainConfig)
@@ -537,7 +537,7 @@ def _model() -> type[BaseModel]:
 
 
 def _checked(settings: Mapping[str, Any], path: Path | None = None) -> dict[str, Any]:
-    """Settings of the types that `TrainConfig` says.
+    """Return settings in the types that `TrainConfig` gives them.
 
     Args:
         settings: As they came: from YAML, the command line or Python.

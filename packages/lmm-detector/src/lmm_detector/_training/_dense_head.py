@@ -78,11 +78,11 @@ def box_targets(boxes: Tensor, cells: int, side: int) -> Tensor:
 
 
 class DenseHead(nn.Module):
-    """Tell of each place of the image whether an object has its centre there, of which class, and its box.
+    """Predict for each place of the image whether an object has its centre there, the object's class and its box.
 
     Args:
-        width: Of the features.
-        classes: How many there are.
+        width: Number of channels of the features.
+        classes: Number of classes.
     """
 
     def __init__(self, width: int, classes: int) -> None:
@@ -111,10 +111,10 @@ class DenseHead(nn.Module):
 
         Args:
             features: (B, R, R, width) float32.
-            objects: The batch's, on the same device.
-            side: Of the images, px.
-            count: What the sums are divided by: the objects of a whole step, of which this may be a part. None: those
-                that are here.
+            objects: The objects of the batch, on the same device.
+            side: The side of the images, in pixels.
+            count: What the sums are divided by: the number of objects of a whole step, where this batch is only a part
+                of it. None: the number of `objects`.
         """
         there, classes, boxes = self(features)
         cells = features.shape[1]

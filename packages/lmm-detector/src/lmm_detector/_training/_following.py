@@ -1,4 +1,4 @@
-"""What can be followed while a run goes on: losses and speed by step, scores, and a picture of both."""
+"""What can be followed during a run: losses and speed by step, scores, and a picture of both."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Pace:
     computing: float = 0.0
 
     def figures(self) -> dict[str, float]:
-        """Windows and taught tokens a second, the share of the time that loading took, the most memory until now."""
+        """Return windows and taught tokens a second, the share of time for loading, the most memory until now."""
         seconds = self.loading + self.computing
         if seconds == 0:
             return {}
@@ -55,12 +55,12 @@ class Pace:
 
 
 def is_loss(entry: Mapping[str, Any]) -> bool:
-    """Whether a line of a run's log is a training loss."""
+    """Return whether a line of a run's log is a training loss."""
     return "loss" in entry
 
 
 def is_evaluation(entry: Mapping[str, Any]) -> bool:
-    """Whether a line of a run's log is an evaluation."""
+    """Return whether a line of a run's log is an evaluation."""
     return any(str(name).startswith("eval_") for name in entry)
 
 
@@ -69,7 +69,7 @@ LOGS = {"losses.jsonl": is_loss, "evaluations.jsonl": is_evaluation}
 
 
 def write_logs(log: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Writes `losses.jsonl`, and `evaluations.jsonl` where there are any."""
+    """Write `losses.jsonl`, and `evaluations.jsonl` where there are any."""
     for name, belongs in LOGS.items():
         lines = [_line(entry) for entry in log if belongs(entry)]
         if lines or belongs is is_loss:
@@ -126,7 +126,7 @@ _PANELS = {
 
 
 def draw(log: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Draws `training.png`, where matplotlib is installed: what a run has logged, by step."""
+    """Draw `training.png`, where matplotlib is installed: what a run has logged, by step."""
     if importlib.util.find_spec("matplotlib") is None:
         return
     from matplotlib.figure import Figure

@@ -1,7 +1,7 @@
-"""Which windows of which datasets an epoch goes through, and in which order.
+"""Which windows an epoch takes from each dataset, and in which order.
 
-An order depends on the mode, the datasets' sizes, the seed and the epoch, and on nothing else: every process of a run
-makes the same one and takes its share, and a run that was stopped in mid-epoch finds its place in it again.
+An order depends only on the mode, the datasets' sizes, the seed and the epoch. So every process of a run makes the same
+order and takes its share of it, and a run that was stopped within an epoch finds its place in the order again.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ def _equally(sizes: Sequence[int], seed: int, epoch: int) -> np.ndarray:
 
 
 def _as_lmmrotate(sizes: Sequence[int], seed: int, epoch: int) -> np.ndarray:
-    """LMMRotate's "balanced concat": small datasets stand in a pool several times, out of which an epoch is drawn.
+    """Return an epoch of LMMRotate's "balanced concat": drawn from a pool that holds small datasets several times.
 
-    A dataset is repeated round(largest / its size) times, and not at all where that is below 1.8; as many as there are
-    windows are drawn from the pool without putting back, by Python's generator seeded with the epoch alone.
+    A dataset is in the pool round(largest / its size) times, or once where that number is below 1.8. An epoch draws as
+    many windows as the datasets have together, without replacement, by Python's generator seeded with the epoch alone.
 
     Source: `OrientedDetSFTDataset.deal_with_multidataset_mode` in lmmrotate/dataset.py, VisionXLab/mllm-mmrotate at
     9475a93.
@@ -72,7 +72,7 @@ MODES: dict[str, Draw] = {
 
 
 def epoch_order(sizes: Sequence[int], mode: str, seed: int, epoch: int, multiple: int = 1) -> np.ndarray:
-    """The windows of an epoch, in their order.
+    """Return the windows of an epoch, in their order.
 
     Args:
         sizes: How many windows each dataset has, 1 or more.
@@ -91,16 +91,16 @@ def epoch_order(sizes: Sequence[int], mode: str, seed: int, epoch: int, multiple
 
 
 def grouped(order: np.ndarray, lengths: np.ndarray, size: int, steps: int, seed: int, epoch: int) -> np.ndarray:
-    """An order in which windows whose texts are about as long stand beside each other: less of a batch is padding.
+    """Return an order in which windows with texts of similar length are neighbours: less of a batch is padding.
 
     Args:
         order: (N,) windows; N is a multiple of `size`.
-        lengths: Of the text of each window, in tokens.
-        size: Windows to a step.
-        steps: Windows of so many steps are sorted together, and the steps then shuffled. With 1 each step has the same
-            windows as before.
-        seed: From 0.
-        epoch: From 0.
+        lengths: The number of tokens in the text of each window.
+        size: The number of windows in a step.
+        steps: The windows of this number of steps are sorted together, and the steps are then shuffled. With 1 each
+            step has the same windows as before.
+        seed: The seed of the shuffling, at least 0.
+        epoch: The epoch, counted from 0.
 
     Returns:
         (N,) the same windows.
@@ -115,15 +115,15 @@ def grouped(order: np.ndarray, lengths: np.ndarray, size: int, steps: int, seed:
 
 
 class EpochSampler:
-    """The order of each epoch as PyTorch's loaders take it; accelerate tells it the epoch.
+    """The order of each epoch as PyTorch's loaders take it; accelerate sets the epoch.
 
     Args:
-        sizes: As in `epoch_order`.
-        mode: Likewise.
-        seed: Likewise.
-        multiple: Likewise.
-        lengths: Of the text of each window, in tokens. None: windows are not grouped by them.
-        steps_together: As `steps` of `grouped`.
+        sizes: `sizes` of `epoch_order`.
+        mode: `mode` of `epoch_order`.
+        seed: `seed` of `epoch_order`.
+        multiple: `multiple` of `epoch_order`.
+        lengths: The number of tokens in the text of each window. None: windows are not grouped by length.
+        steps_together: `steps` of `grouped`.
 
     Raises:
         ConfigError: If the mode is "single" and there are several datasets.
@@ -152,7 +152,7 @@ class EpochSampler:
         return len(self) // self.multiple
 
     def set_epoch(self, epoch: int) -> None:
-        """The epoch that comes next, from 0."""
+        """Set the epoch that comes next, from 0."""
         self.epoch = epoch
 
     def __len__(self) -> int:

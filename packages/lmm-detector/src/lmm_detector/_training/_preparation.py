@@ -18,7 +18,7 @@ logger = logging.getLogger("lmm_detector")
 
 
 def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
-    """The model of a run: of the size asked for, with the codec's tokens, adapters, frozen parts.
+    """Return the model of a run: of the size asked for, with the codec's tokens, adapters, frozen parts.
 
     Raises:
         ModelError: If it cannot be had, or cannot be changed as asked for.
@@ -64,7 +64,7 @@ def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
 
 
 def _begun(out: Path) -> _families.Preparation | None:
-    """How the model of a run came to be that goes on in this folder; None: there is no run, or none with adapters."""
+    """Return how the model of the run in this folder was prepared; None: there is no run, or none with adapters."""
     newest = next(reversed(finished_checkpoints(out / "checkpoints")), None)
     return None if newest is None or not _families.is_adapter(newest) else _families.Preparation.load(newest)
 
@@ -72,7 +72,7 @@ def _begun(out: Path) -> _families.Preparation | None:
 def _require_same(
     begun: _families.Preparation | None, found: _families.Preparation | None, config: TrainConfig
 ) -> None:
-    """Makes sure that adapters are put on what they were on when the run began."""
+    """Make sure that adapters are put on what they were on when the run began."""
     if begun is None or found is None or begun.fingerprint in (None, found.fingerprint):
         return
     raise RunError(

@@ -10,12 +10,12 @@ _ENDING = ".yaml"
 
 
 def names() -> tuple[str, ...]:
-    """The presets, in alphabetical order."""
+    """Return the presets, in alphabetical order."""
     return tuple(sorted(path.name.removesuffix(_ENDING) for path in _folder().iterdir() if path.name.endswith(_ENDING)))
 
 
 def path(name: str) -> Path:
-    """A preset's file; what it reproduces and what differs is said at its head.
+    """Return a preset's file; what it reproduces and what differs is said at its head.
 
     Raises:
         ConfigError: If there is no such preset.

@@ -23,15 +23,15 @@ class Device:
         return [torch.cuda.current_device()]
 
     def begin(self) -> None:
-        """Begins to measure."""
+        """Begin to measure."""
         torch.cuda.reset_peak_memory_stats()
 
     def peak(self) -> int:
-        """The most that has been taken since then."""
+        """Return the most that has been taken since then."""
         return torch.cuda.max_memory_allocated()
 
     def whole(self) -> int:
-        """What there is."""
+        """Return what there is."""
         return torch.cuda.mem_get_info()[1]
 
 
@@ -44,7 +44,7 @@ def longest(texts: Sequence[str], count: int) -> list[int]:
 def rehearsed(
     model: Any, loss: Callable[[], torch.Tensor], windows: int, moments: int, half: torch.dtype | None, device: Device
 ) -> str:
-    """Say what memory a step takes, after one that changes nothing; warns where it is more than there is.
+    """Say what memory a step takes, after one that changes nothing; warn if it is more than there is.
 
     Args:
         model: What is trained, on the device.

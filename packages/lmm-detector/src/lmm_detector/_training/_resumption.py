@@ -17,7 +17,7 @@ logger = logging.getLogger("lmm_detector")
 
 
 def bring(config: TrainConfig) -> None:
-    """Copies the newest checkpoint, and the best, of `config.resume_from` into `config.out`, with settings and texts.
+    """Copy the newest checkpoint, and the best, of `config.resume_from` into `config.out`, with settings and texts.
 
     Settings that name places are those of this machine; that the data are the same, the texts show.
 
@@ -41,4 +41,4 @@ def bring(config: TrainConfig) -> None:
     files.write_text(out / "texts.jsonl", (source / "texts.jsonl").read_text(encoding="utf-8"))
     files.write_text(out / "settings.yaml", _config.to_yaml(TrainConfig(**settings)))
     newest = _run_folder.copy_checkpoints(source, out, out)  # last: from then on the run has begun
-    logger.info("goes on from step %d of %s", _run_folder.checkpoint_step(newest), config.resume_from)
+    logger.info("resuming from step %d of %s", _run_folder.checkpoint_step(newest), config.resume_from)

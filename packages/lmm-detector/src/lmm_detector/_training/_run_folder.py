@@ -1,4 +1,4 @@
-"""The folder of a training run: what a stopped run goes on from, what binds it to its settings, what it ends with."""
+"""The folder of a training run: what a stopped run resumes from, the settings that it is bound to, its final model."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _OF_WRITING = ("inline_container", "iostream error")
 
 @contextmanager
 def written(folder: Path) -> Iterator[None]:
-    """Turns what PyTorch, safetensors and Python raise where a file cannot be written into an error that says so.
+    """Turn what PyTorch, safetensors and Python raise where a file cannot be written into an error that says so.
 
     Args:
         folder: What is written.
@@ -73,12 +73,12 @@ def written(folder: Path) -> Iterator[None]:
         raise RunError(
             f"expected a disk to write on, got {type(error).__name__}: {said(error)} ({free / 2**30:.2f} GiB are free)",
             path=folder,
-            remedy="Make room, if there is none. The same command goes on from the checkpoint before.",
+            remedy="Free some space if the disk is full. The same command then resumes from the checkpoint before.",
         ) from error
 
 
 def copy_checkpoints(run: Path, out: Path, called: Path) -> Path:
-    """Copies the newest and the best checkpoint of a run into the folder of another, or of what is to be sent.
+    """Copy the newest and the best checkpoint of a run into the folder of another, or of what is to be sent.
 
     Args:
         run: The run's folder.
@@ -119,46 +119,46 @@ def _state(checkpoint: Path) -> TrainerState:
 
 
 def checkpoint_step(checkpoint: Path) -> int:
-    """The step after which a checkpoint was written: checkpoint-500."""
+    """Return the step after which a checkpoint was written: checkpoint-500."""
     return int(checkpoint.name.rpartition("-")[2])
 
 
 def is_whole(checkpoint: Path) -> bool:
-    """Whether a checkpoint was neither cut short while it was written, nor while it was removed."""
+    """Return whether a checkpoint was neither cut short while it was written, nor while it was removed."""
     names = (FILE_NAME, TRAINER_STATE_NAME)
     return all((checkpoint / name).is_file() for name in names) and any(checkpoint.glob("*.safetensors"))
 
 
 def finished_checkpoints(checkpoints: Path) -> list[Path]:
-    """The checkpoints that are whole, the newest last."""
+    """Return the checkpoints that are whole, the newest last."""
     return sorted(filter(is_whole, checkpoints.glob("checkpoint-*")), key=checkpoint_step)
 
 
 def remove_unfinished(checkpoints: Path) -> None:
-    """Removes checkpoints that were cut short."""
+    """Remove checkpoints that were cut short."""
     for path in set(checkpoints.glob("checkpoint-*")) - set(finished_checkpoints(checkpoints)):
         shutil.rmtree(path)
 
 
 def logged(checkpoint: Path) -> list[dict[str, Any]]:
-    """What a run had logged when it wrote a checkpoint: losses and evaluations by step."""
+    """Return what a run had logged when it wrote a checkpoint: losses and evaluations by step."""
     return _state(checkpoint).log_history
 
 
 def steps_left(checkpoint: Path) -> int:
-    """How many optimiser steps a checkpoint's run had before it."""
+    """Return how many optimiser steps a checkpoint's run had before it."""
     state = _state(checkpoint)
     return max(0, int(state.max_steps) - int(state.global_step))
 
 
 def evaluations(log: Sequence[dict[str, Any]], metric: str) -> list[tuple[int, float]]:
-    """The steps at which a run was evaluated, and a metric there, of a loss its negative: higher is better."""
+    """Return the steps at which a run was evaluated, and a metric there, of a loss its negative: higher is better."""
     sign = -1.0 if metric == "loss" else 1.0
     return [(int(entry["step"]), sign * float(entry[f"eval_{metric}"])) for entry in log if f"eval_{metric}" in entry]
 
 
 def has_settled(found: Sequence[tuple[int, float]], patience: int | None) -> bool:
-    """Whether the last so many evaluations were no better than the best before them; higher is better."""
+    """Return whether the last `patience` evaluations were no better than the best before them; higher is better."""
     if patience is None or len(found) <= patience:
         return False
     values = [value for _, value in found]
@@ -166,12 +166,12 @@ def has_settled(found: Sequence[tuple[int, float]], patience: int | None) -> boo
 
 
 def has_begun(out: Path) -> bool:
-    """Whether a run has something to go on from: before its first checkpoint it binds nobody."""
+    """Return whether a run has something to resume from: until its first checkpoint, its settings may be changed."""
     return bool(finished_checkpoints(out / "checkpoints")) or (out / "model" / FILE_NAME).is_file()
 
 
 def require_same_run(config: TrainConfig) -> None:
-    """Makes sure that a run in the folder `config.out`, if one has begun there, has the same settings.
+    """Make sure that a run in the folder `config.out`, if one has begun there, has the same settings.
 
     Raises:
         RunError: If it has others; it names them.
@@ -191,7 +191,7 @@ def require_same_run(config: TrainConfig) -> None:
         raise RunError(
             f"expected the settings of the run in this folder, which has {'; '.join(different)}",
             path=path,
-            remedy="Give the same settings to go on with it, another --out, or remove the folder.",
+            remedy="Give the same settings to resume it, give another --out, or remove the folder.",
         )
 
 
@@ -202,7 +202,7 @@ def key_of(config: TrainConfig, texts: str) -> str:
 
 
 def require_same_texts(out: Path, texts: str) -> None:
-    """Makes sure that a run that has begun was taught the same texts.
+    """Make sure that a run that has begun was taught the same texts.
 
     Raises:
         RunError: If they were others.
@@ -217,7 +217,7 @@ def require_same_texts(out: Path, texts: str) -> None:
 
 
 def finish(last: Path, chosen: Path, out: Path, dtype: str = "float32") -> None:
-    """Makes losses, evaluations and the detector of a run.
+    """Make losses, evaluations and the detector of a run.
 
     Args:
         last: Its last checkpoint, which holds the log.
@@ -236,6 +236,6 @@ def finish(last: Path, chosen: Path, out: Path, dtype: str = "float32") -> None:
             _families.load(str(chosen), dtype=dtype).save(unfinished)
             DetectorSpec.load(chosen).save(unfinished)
         else:
-            # copyfile leaves the modes behind: safetensors writes files that only their owner may read.
+            # copyfile does not copy the modes: safetensors writes files that only their owner may read.
             shutil.copytree(chosen, unfinished, ignore=without_training, copy_function=shutil.copyfile)
         unfinished.rename(out / "model")

@@ -50,7 +50,7 @@ class TextWriter:
     input_size: Callable[[tuple[int, int]], tuple[int, int]] = _as_it_is
 
     def write(self, part: ImageRecord, rng: np.random.Generator) -> tuple[str, int]:
-        """The longest text of the first objects that is short enough, and how many they are.
+        """Return the longest text of the first objects that is short enough, and how many they are.
 
         Args:
             part: The objects of a window.
@@ -106,7 +106,7 @@ class WindowText:
         return len(self.part) - self.objects
 
     def to_dict(self) -> dict[str, object]:
-        """For JSON, without the path."""
+        """Return the fields for JSON, without the path."""
         return {
             "image_id": self.image_id,
             "window": list(self.window[:3]),
@@ -168,12 +168,12 @@ class WindowTexts:
         return self.cache.pixels(item.path, item.window)
 
     def to_jsonl(self) -> str:
-        """A line per window: what this model is being taught."""
+        """Return a line per window: what this model is being taught."""
         return "".join(json.dumps(item.to_dict(), ensure_ascii=False) + "\n" for item in self.items)
 
 
 def check_images(paths: Sequence[Path]) -> None:
-    """Looks all files over for damage, before any long work.
+    """Look all files over for damage, before any long work.
 
     Raises:
         ImageError: If one is not a whole image.
@@ -183,7 +183,7 @@ def check_images(paths: Sequence[Path]) -> None:
 
 
 def window_texts(records: Sequence[ImageRecord], writer: TextWriter, *, window: int, gap: int) -> list[WindowText]:
-    """Cuts images into windows and writes the text of each.
+    """Cut images into windows and write the text of each.
 
     A window without objects is left out where the codec has no answer for it.
 
@@ -191,7 +191,7 @@ def window_texts(records: Sequence[ImageRecord], writer: TextWriter, *, window: 
         DatasetError: If no window is left.
     """
     items = []
-    rng = np.random.default_rng(0)  # random orders are drawn anew for each sample
+    rng = np.random.default_rng(0)  # random orders are drawn again for each sample
     for record in track(records, "writing texts"):
         for place in tiling.windows(*record.size, window, gap):
             part = tiling.clip_to_window(record, place)

@@ -43,7 +43,7 @@ FSDP: dict[str, dict[str, Any]] = {
 
 
 def arguments(deepspeed: str | None, fsdp: str | None) -> dict[str, Any]:
-    """What `TrainingArguments` takes.
+    """Return what `TrainingArguments` takes.
 
     Args:
         deepspeed: A name in `DEEPSPEED`, or a JSON file of DeepSpeed's; None: without.
@@ -67,7 +67,7 @@ def arguments(deepspeed: str | None, fsdp: str | None) -> dict[str, Any]:
 
 
 def cuts_weights(deepspeed: str | None, fsdp: str | None) -> bool:
-    """Whether no device has all of the weights, so that the model writes nothing between steps."""
+    """Return whether no device has all of the weights, so that the model writes nothing between steps."""
     if fsdp is not None:
         return True
     if deepspeed is None:

@@ -42,7 +42,7 @@ _SENDERS: dict[str, Callable[[Any, Path, int], None]] = {
 
 
 class Trackers:
-    """Send pictures to the trackers of a run. One that cannot be reached ends no training: it is told once."""
+    """Send pictures to the trackers of a run. If one cannot be reached, it is logged once, and training continues."""
 
     def __init__(self) -> None:
         self.failed: set[str] = set()
@@ -66,7 +66,7 @@ class Trackers:
                 if name not in self.failed:
                     self.failed.add(name)
                     logger.warning(
-                        "pictures of evaluations do not reach %s, training goes on: %s: %s",
+                        "pictures of evaluations do not reach %s, training continues: %s: %s",
                         name.removesuffix("Callback"),
                         type(error).__name__,
                         said(error),

@@ -37,13 +37,13 @@ _NF4_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256  # of a weight: itself, and a scale for
 
 
 def train(config: TrainConfig, *, progress: bool = False) -> Path:
-    """Fine-tunes a model, or goes on with a run that was stopped.
+    """Fine-tune a model, or resume a run that was stopped.
 
     Everything that can be checked is checked first; only then is anything written. In `config.out` are then
 
     - `settings.yaml`: the settings, for `--config`,
     - `texts.jsonl`: the windows that are trained on, with the text of each,
-    - `checkpoints/`: the newest checkpoints and the best, from which a stopped run goes on; each is a detector too,
+    - `checkpoints/`: the newest checkpoints and the best; a stopped run resumes from them; each is a detector too,
     - `evaluations/`: what the model detected at each evaluation, if there are any,
     - `losses.jsonl`, `evaluations.jsonl`: what is logged, as it comes; `training.png` draws it,
     - `vision-warm-up.jsonl`: the losses of the vision tower's warm-up, if there is one,
@@ -123,7 +123,7 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
         together.wait_for_everyone()
         if newest is None or not _is_over(newest, config):
             if newest is not None:
-                logger.info("going on from %s", newest)
+                logger.info("resuming from %s", newest)
             elif config.vision_warm_up:
                 _vision_warm_up.warm_up(
                     family,
@@ -157,7 +157,7 @@ def _spec(config: TrainConfig, codec: codecs.Codec, class_names: ClassNames) -> 
 def _samples(
     config: TrainConfig, family: _families.Family, spec: DetectorSpec, records: Sequence[Sequence[ImageRecord]]
 ) -> tuple[WindowTexts, list[int]]:
-    """What is trained on, and how many windows of it each dataset has."""
+    """Return what is trained on, and how many windows of it each dataset has."""
     room = family.answer_room(spec.prompt, (spec.window, spec.window))
     writer = TextWriter(
         spec.class_names, spec.make_codec(), room, family.count_tokens, config.object_order, family.input_size
@@ -171,7 +171,7 @@ def _samples(
 
 
 def _newest(out: Path) -> Path | None:
-    """The checkpoint to go on from."""
+    """Return the checkpoint to resume from."""
     return next(reversed(_run_folder.finished_checkpoints(out / "checkpoints")), None)
 
 
@@ -181,7 +181,7 @@ def _is_over(checkpoint: Path, config: TrainConfig) -> bool:
 
 
 def _best(last: Path, config: TrainConfig) -> Path:
-    """The checkpoint that becomes the detector."""
+    """Return the checkpoint that becomes the detector."""
     found = [
         (step, value)
         for step, value in _run_folder.evaluations(_run_folder.logged(last), config.eval_metric)
@@ -203,9 +203,9 @@ def _about_texts(items: Sequence[WindowText]) -> list[str]:
     if left_out:
         cut = sum(item.left_out > 0 for item in items)
         lines.append(
-            f"{left_out} more objects, in {cut} of the windows ({cut / len(items):.1%}), are left out: the texts would "
-            "be longer than the model's answers may be (smaller windows hold fewer objects, a larger "
-            "language_model_max_length more)"
+            f"{left_out} more objects, in {cut} of the windows ({cut / len(items):.1%}), are left out, because the "
+            "texts would be longer than the model's answers may be (use smaller windows, which hold fewer objects, or "
+            "a larger language_model_max_length)"
         )
     return lines
 

@@ -33,13 +33,13 @@ from lmm_detector.errors import RunError
 
 logger = logging.getLogger("lmm_detector")
 
-# From a step to the figures of the model as it is then.
+# From a step to the metrics of the model at that step.
 Evaluate = Callable[[int], dict[str, float]]
 
 _GIB = 2**30
 _NAMED = 8  # windows in an error
 
-# A loss so many times as high as that of guessing, and as the first one, comes down no more.
+# A loss this number of times as high as that of guessing, and as the first one, no longer comes down.
 _EXPLOSION = 3
 
 
@@ -64,7 +64,7 @@ class _Numbered:
 
 
 def _collate(drawn: Sequence[_Drawn], family: _families.Family, prompt: str) -> dict[str, Any]:
-    """A batch, and beside it the numbers of its windows: (B,) int64."""
+    """Return a batch, and beside it the numbers of its windows: (B,) int64."""
     batch = family.collate([each.sample for each in drawn], prompt)
     return {**batch, "numbers": torch.tensor([each.number for each in drawn])}
 
@@ -78,9 +78,9 @@ class FamilyTrainer(Trainer):
         samples: What is trained on.
         sampler: In which order.
         spec: What the checkpoints are taught, written last into each.
-        evaluate: What measures the model in mid-training. None: nothing does.
-        patience: After how many evaluations without a better one training ends. None: never.
-        learning_rates: The highest of each part. None: that of `arguments` for all.
+        evaluate: What measures the model during training. None: it is not measured.
+        patience: Training ends after this number of evaluations without a better one. None: it does not.
+        learning_rates: The highest learning rate of each part. None: that of `arguments` for all.
         soft: What spreads the targets of coordinates; evaluations leave it out. None: nothing does.
     """
 
@@ -124,7 +124,7 @@ class FamilyTrainer(Trainer):
         self.model_accepts_loss_kwargs, self._loss_shifts_labels = True, False
 
     def fit(self, checkpoint: Path | None) -> None:
-        """Trains to the end, from a checkpoint if there is one.
+        """Train to the end, from a checkpoint if there is one.
 
         Raises:
             RunError: If the loss is not a number.
@@ -136,7 +136,7 @@ class FamilyTrainer(Trainer):
             "(--freeze-vision), a smaller --image-size."
         )
         if checkpoint is not None:
-            # accelerate does not tell the sampler behind a loader that skips what a resumed epoch has behind it.
+            # accelerate does not set the epoch of the sampler where the loader skips what a resumed epoch has done.
             self.sampler.set_epoch(checkpoint_step(checkpoint) // self.sampler.steps)
         with self._stack, enough_memory(f"a step of {self._train_batch_size} windows", remedy):
             if self._is_measurable():
@@ -144,11 +144,11 @@ class FamilyTrainer(Trainer):
             self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     def _is_measurable(self) -> bool:
-        """Whether the model is whole on a GPU already: in pieces it is cut up when training begins."""
+        """Return whether the model is whole on a GPU already: in pieces it is cut up when training begins."""
         return self.args.device.type == "cuda" and not (self.is_fsdp_enabled or self.is_deepspeed_enabled)
 
     def _rehearsed(self, device: Device) -> str:
-        """Says what memory a step takes; see `rehearsed`."""
+        """Say what memory a step takes; see `rehearsed`."""
         numbers = longest([item.text for item in self.samples.items], self._train_batch_size)
         batch = _collate([_Drawn(n, self.samples[Place(0, n)]) for n in numbers], self.family, self.prompt)
         return rehearsed(
@@ -161,11 +161,11 @@ class FamilyTrainer(Trainer):
         )
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Takes all weights of a checkpoint, by the way that models are loaded.
+        """Load all weights of a checkpoint, in the way that models are loaded.
 
-        transformers' own compares the names in the file with the model's, and passes over those that differ. Most
-        families are saved under the older names that the hub has: a run would go on with the weights that it began
-        with, beside the optimiser of those that it had learnt.
+        transformers' own method compares the names in the file with the model's, and ignores those that differ. Most
+        families are saved under the older names that the hub has: a run would resume with the weights that it began
+        with, but with the optimiser's state for those that it had learnt.
 
         Raises:
             RunError: If there is not one for each of the model's, of its shape, or one more.
@@ -186,7 +186,7 @@ class FamilyTrainer(Trainer):
         self.family.base.load_state_dict(found)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """The optimiser, with a group for each part of the model, and one more for what weight decay leaves alone."""
+        """Return the optimiser, with a group for each part of the model, and one for what weight decay leaves out."""
         if self.optimizer is None:
             model = self.model if model is None else model
             decayed = set(self.get_decay_parameter_names(model))
@@ -214,7 +214,7 @@ class FamilyTrainer(Trainer):
         return self.sampler
 
     def get_batch_samples(self, *arguments: Any) -> Any:
-        """The batches of a step; how long they were waited for is kept."""
+        """Return the batches of a step; how long they were waited for is kept."""
         begin = time.perf_counter()
         found = super().get_batch_samples(*arguments)
         self.pace.loading += time.perf_counter() - begin
@@ -231,7 +231,7 @@ class FamilyTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """A part of a step's loss, which is the mean over all tokens of its windows, however the step is divided.
+        """Return a part of a step's loss: the mean over all tokens of its windows, however the step is divided.
 
         Args:
             model: The family's, with what is around it.
@@ -245,7 +245,7 @@ class FamilyTrainer(Trainer):
         return loss * self.accelerator.num_processes / cast("torch.Tensor", num_items_in_batch)
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> torch.Tensor:
-        """A round of a step, on its clock."""
+        """Return a round of a step, on its clock."""
         begin = time.perf_counter()
         loss: torch.Tensor = super().training_step(model, inputs, num_items_in_batch)
         self.pace.computing += time.perf_counter() - begin
@@ -254,7 +254,7 @@ class FamilyTrainer(Trainer):
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Logs figures; beside a loss, how fast it went.
+        """Log metrics; with a loss also how fast training is.
 
         Raises:
             RunError: If the loss is not a number, or has exploded.
@@ -288,7 +288,7 @@ class FamilyTrainer(Trainer):
             )
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """The figures of the model as it is; in the log under the names that transformers looks for."""
+        """Return the metrics of the model now, and log them under the names that transformers looks for."""
         if self._figures is None:
             return {}
         found = self._figures(self.state.global_step)
@@ -303,7 +303,7 @@ class FamilyTrainer(Trainer):
         return figures
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Writes a checkpoint.
+        """Write a checkpoint.
 
         Raises:
             RunError: If it cannot be written.
@@ -312,7 +312,7 @@ class FamilyTrainer(Trainer):
             super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """A checkpoint's weights and processor; transformers would pickle the settings as well."""
+        """Write a checkpoint's weights and processor; transformers would pickle the settings as well."""
         if self.args.should_save:
             folder = Path(output_dir or str(self.args.output_dir))
             folder.mkdir(parents=True, exist_ok=True)
@@ -320,7 +320,7 @@ class FamilyTrainer(Trainer):
 
 
 def _check_adapters(model: Any, checkpoint: Path) -> None:
-    """Makes sure that a checkpoint has all that adapters train, and nothing else: peft passes over what differs.
+    """Make sure that a checkpoint has all that adapters train, and nothing else: peft passes over what differs.
 
     Raises:
         RunError: If not.
@@ -338,7 +338,7 @@ def _check_adapters(model: Any, checkpoint: Path) -> None:
 
 
 def _differing(found: Mapping[str, Any], own: Mapping[str, Any]) -> list[str]:
-    """The names that only one has, and those whose shapes differ."""
+    """Return the names that only one has, and those whose shapes differ."""
     shapes = ({name: tuple(value.shape) for name, value in each.items()} for each in (found, own))
     first, second = (each.items() for each in shapes)
     return sorted({name for name, _ in first ^ second})
@@ -354,7 +354,7 @@ class _Watch(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:
         self.advance = self.stack.enter_context(progress_bar("training", state.max_steps))
-        self.advance(state.global_step)  # what a resumed run has behind it
+        self.advance(state.global_step)  # the steps that a resumed run has already done
 
     def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self.advance(1, self.note)
@@ -376,8 +376,8 @@ class _Watch(TrainerCallback):
             control.should_training_stop = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
-        # The last file of a checkpoint, behind those of every process: one without it was cut short, and is not gone on
-        # from.
+        # The last file of a checkpoint, written after those of every process. Without it the checkpoint is incomplete,
+        # and no run resumes from it.
         together = PartialState()
         together.wait_for_everyone()
         if together.is_main_process:

@@ -1,4 +1,4 @@
-"""Evaluation in mid-training: what the model writes about held-out images, scored."""
+"""Evaluation during training: what the model writes about held-out images, scored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DRAWN = 8  # images of each evaluation
 
 
 def held_out(config: TrainConfig, class_names: ClassNames) -> list[ImageRecord]:
-    """The annotated images that a run is scored on; none where it is not.
+    """Return the annotated images that a run is scored on; none where it is not.
 
     They are those that `lmm-detector evaluate` scores: all of the dataset, or with `eval_only_with_images` those with
     an image.
@@ -57,12 +57,12 @@ def held_out(config: TrainConfig, class_names: ClassNames) -> list[ImageRecord]:
 def evaluator(
     family: _families.Family, spec: DetectorSpec, records: Sequence[ImageRecord], config: TrainConfig
 ) -> Callable[[int], dict[str, float]]:
-    """What scores the model as it is after a step, and leaves the predictions in `evaluations/step-N`.
+    """Return the function that scores the model after step N, and writes the predictions to `evaluations/step-N`.
 
     Args:
-        family: The model, which training goes on changing.
-        spec: What it is taught.
-        records: The images, with what is on them.
+        family: The model. Training changes it between the calls.
+        spec: What the model is taught.
+        records: The images with their ground truth.
         config: The run's settings.
     """
     windows = _windows(family, spec, datasets.with_images(Dataset(spec.class_names, records)))
@@ -112,7 +112,7 @@ def sheet(out: Path, step: int) -> Path:
 
 
 def _windows(family: _families.Family, spec: DetectorSpec, records: Sequence[ImageRecord]) -> list[WindowText]:
-    """The windows of held-out images with the texts that a perfect model would write, the longest first."""
+    """Return the windows of held-out images with the texts that a perfect model would write, the longest first."""
     room = family.answer_room(spec.prompt, (spec.window, spec.window))
     writer = TextWriter(spec.class_names, spec.make_codec(), room, family.count_tokens, input_size=family.input_size)
     found = window_texts(records, writer, window=spec.window, gap=spec.gap)
@@ -120,7 +120,7 @@ def _windows(family: _families.Family, spec: DetectorSpec, records: Sequence[Ima
 
 
 def _loss(family: _families.Family, spec: DetectorSpec, windows: Sequence[WindowText], batch_size: int) -> float:
-    """The mean of the negative log-probabilities of all tokens of these texts; the processes share the windows."""
+    """Return the mean negative log-probability of all tokens of these texts; the processes share the windows."""
     rank, count = _ranks.place()
     mine = windows[rank::count]
     total, tokens = 0.0, 0

@@ -117,7 +117,7 @@ class _Learner:
             torch.save(state, temporary)
 
     def resume(self, path: Path, key: str) -> None:
-        """Takes a state, unless it is of other settings."""
+        """Take a state, unless it is of other settings."""
         state = torch.load(path, weights_only=True, map_location="cpu")
         if state["key"] != key:
             return
@@ -138,10 +138,10 @@ def warm_up(
     device: torch.device,
     key: str,
 ) -> None:
-    """Teach vision tower and projection, as far as they are trained, by a dense head that is thrown away.
+    """Train the vision tower and the projection, unless they are frozen, with a dense head that is then removed.
 
-    A run that was stopped goes on from its last state (`save_every`); one whose warm-up is over takes its result. Both
-    are of the same settings and texts, or the warm-up begins anew. Several processes share each step's windows.
+    A run that was stopped resumes from its last state (`save_every`); one whose warm-up is over takes its result. With
+    other settings or texts, the warm-up begins again. Several processes share each step's windows.
 
     Args:
         family: The model.
@@ -222,7 +222,7 @@ def _begin(
 
 
 def _places(sampler: EpochSampler, batch_size: int, first: int, last: int) -> Iterator[list[Place]]:
-    """The windows of each step from the first to the last, in the order of training's epochs."""
+    """Yield the windows of each step from the first to the last, in the order of training's epochs."""
     sampler = copy.copy(sampler)
     step = 0
     for epoch in range(-(-last // sampler.steps)):
@@ -237,7 +237,7 @@ def _places(sampler: EpochSampler, batch_size: int, first: int, last: int) -> It
 def _rounds(
     scenes: _Scenes, sampler: EpochSampler, config: TrainConfig, at_once: int, first: int
 ) -> Iterator[list[Round]]:
-    """What this process takes of each step, round by round."""
+    """Yield what this process takes of each step, round by round."""
     rank, count = _ranks.place()
     mine = [step[rank::count] for step in _places(sampler, config.batch_size, first, config.vision_warm_up)]
     batches = [step[start : start + at_once] for step in mine for start in range(0, len(step), at_once)]
@@ -316,7 +316,7 @@ def _learn(
 
 
 def _entry(sums: dict[str, torch.Tensor], steps: int) -> dict[str, float]:
-    """The mean losses of some steps, over all processes.
+    """Return the mean losses of some steps, over all processes.
 
     Raises:
         RunError: If one is not a number.
@@ -334,7 +334,7 @@ def _entry(sums: dict[str, torch.Tensor], steps: int) -> dict[str, float]:
 
 
 def _add_up(parameters: Sequence[torch.Tensor]) -> None:
-    """Adds up the gradients of all processes; what has none in one has none in any."""
+    """Add up the gradients of all processes; what has none in one has none in any."""
     _, count = _ranks.place()
     if count == 1:
         return

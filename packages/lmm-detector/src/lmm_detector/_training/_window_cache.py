@@ -73,7 +73,7 @@ class WindowCache:
     format: _Format = _FORMATS[0]
 
     def pixels(self, path: Path, window: tiling.Window) -> Pixels:
-        """A window's pixels (size, size, 3) uint8, from its file where there is one.
+        """Return a window's pixels (size, size, 3) uint8, from its file where there is one.
 
         Several processes may ask at a time. An image that has changed since is cut again.
 
@@ -93,7 +93,7 @@ class WindowCache:
         return images.load(file)
 
     def _cut_all(self, path: Path, cut: _Cut, folder: Path, wanted: tiling.Window) -> None:
-        """Keeps all windows of an image.
+        """Keep all windows of an image.
 
         Raises:
             OSError: If there is no place for them.
@@ -122,18 +122,18 @@ class WindowCache:
         return self.format.share * sum(_bytes(cut.windows) for cut in self.cuts.values()) / _GIB
 
     def remove(self) -> None:
-        """Removes all that is kept."""
+        """Remove all that is kept."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def direct(path: Path, window: tiling.Window) -> Pixels:
-    """A window's pixels from the image itself, of which only the rows that it lies in are decoded, and those above."""
+    """Return a window's pixels, read from the image itself: only its rows and those above it are decoded."""
     ((_, pixels),) = tiling.crops(path, [window])
     return pixels
 
 
 def window_cache(places: Iterable[tuple[Path, tiling.Window]], out: Path, limit: float) -> WindowCache:
-    """What is kept of the windows of a run: those of images that have several, as long as there is room.
+    """Return what is kept of the windows of a run: those of images that have several, as long as there is room.
 
     Args:
         places: All windows, with the file of the image of each.
@@ -158,5 +158,5 @@ def window_cache(places: Iterable[tuple[Path, tiling.Window]], out: Path, limit:
 
 
 def _bytes(windows: Iterable[tiling.Window]) -> int:
-    """What the pixels of windows take."""
+    """Return what the pixels of windows take."""
     return sum(3 * window.size**2 for window in windows)
