@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rbox_formats import files
 from rbox_formats.detection._protocol import Detector
@@ -14,6 +14,7 @@ from rbox_formats.errors import ModelFileError, quoted, said
 ENTRY_POINTS = "rbox_formats.detectors"
 
 
+@runtime_checkable
 class DetectorLoader(Protocol):
     """What a package offers under an entry point of the group "rbox_formats.detectors": a module with these names.
 
