@@ -9,31 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from rbox_formats import ClassNames, datasets, rbox_to_quad
-from rbox_formats.detection import Prediction, check_geojson, write_geojson
+from rbox_formats import datasets, rbox_to_quad
+from rbox_formats.detection import check_geojson, write_geojson
 from rbox_formats.errors import DatasetError
-
-NAMES = ClassNames(["plane", "ship"])
-
-
-def made(path: Path | None, image_id: str = "a", **fields: Any) -> Prediction:
-    values = {
-        "boxes": np.array([[20.0, 10.0, 12.0, 6.0, 0.5], [30.0, 15.0, 8.0, 8.0, 0.0], [5.0, 9.0, 4.0, 2.0, -1.0]]),
-        "labels": np.array([1, 0, 1]),
-        "scores": np.array([0.9, 0.2, 0.6]),
-        "width": 40,
-        "height": 30,
-        "metadata": {"status": "boxes", "windows": [{"text": "ship<loc_1>"}, {"text": "plane"}]},
-    }
-    return Prediction(image_id=image_id, path=path, class_names=NAMES, **{**values, **fields})
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "a.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(path)
-    return path
+from rbox_testing.small_prediction import made
 
 
 def rings(collection: dict[str, Any]) -> np.ndarray:
