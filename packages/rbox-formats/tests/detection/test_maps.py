@@ -118,6 +118,7 @@ def test_a_geopackage_of_nothing(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_on_a_map(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pyogrio")
     unnamed = placed(tmp_path, "unnamed", None)
     for path, out, crs, message in (
         (file, "x.gpkg", None, "expected an image with a place on the map for a GeoPackage"),
