@@ -32,6 +32,20 @@ def test_a_new_bar_follows_one_that_ended(capsys: pytest.CaptureFixture[str]) ->
     assert "another" in capsys.readouterr().err
 
 
+def test_bars_end_with_the_block_that_shows_them(capsys: pytest.CaptureFixture[str]) -> None:
+    """An error's traceback may hold a loop that is not closed: a later command still shows its own bars."""
+    with showing():
+        held = track([1, 2], "held")
+        next(held)
+    assert "held" in capsys.readouterr().err
+    with showing():
+        assert list(track([1, 2], "later")) == [1, 2]
+        held.close()
+    shown = capsys.readouterr().err
+    assert "later" in shown
+    assert "held" not in shown
+
+
 def test_nothing_is_drawn_unless_someone_asks(capsys: pytest.CaptureFixture[str]) -> None:
     with showing(False):
         assert list(track([1, 2], "silent")) == [1, 2]

@@ -81,16 +81,27 @@ def showing(wanted: bool = True) -> Iterator[None]:
     Args:
         wanted: Whether to show them. False changes nothing: bars that an outer block shows are still shown.
     """
-    before = _asked_for.get()
+    before, outer = _asked_for.get(), _shown.get()
     _asked_for.set(before or wanted)
     try:
         yield
     finally:
         _asked_for.set(before)  # not by a token, which belongs to one context: a generator may be closed in another
+        # An error may hold a `track` that is not closed until much later, perhaps in another thread.
+        if (left := _shown.get()) not in (None, outer):
+            _end(left)
 
 
 # The bars that are shown; an inner bar stands below its outer one.
 _shown: ContextVar[Any] = ContextVar("_shown", default=None)
+
+
+def _end(bars: Any) -> None:
+    """End what is shown, once."""
+    if bars.live.is_started:
+        bars.stop()
+    if _shown.get() is bars:
+        _shown.set(None)
 
 
 @contextmanager
@@ -141,9 +152,10 @@ def _bars() -> Iterator[Any]:
         rich_progress.TextColumn("left"),
         rich_progress.TextColumn("{task.fields[note]}"),
     )
-    with rich_progress.Progress(*columns, console=Console(stderr=True), disable=not is_first_process()) as bars:
-        _shown.set(bars)
-        try:
-            yield bars
-        finally:
-            _shown.set(None)
+    bars = rich_progress.Progress(*columns, console=Console(stderr=True), disable=not is_first_process())
+    bars.start()
+    _shown.set(bars)
+    try:
+        yield bars
+    finally:
+        _end(bars)
