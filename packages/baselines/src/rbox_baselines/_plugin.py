@@ -12,9 +12,9 @@ COMMAND = "rbox-baselines"
 
 
 def is_detector(path: str | Path) -> bool:
-    """Tell whether a path is a checkpoint, by its suffix: that of mmengine and of MMRotate's published ones."""
+    """Tell whether a path is a checkpoint of mmengine or MMRotate, or an ONNX file, by its suffix."""
     path = Path(path)
-    return path.suffix.lower() == ".pth" and path.is_file()
+    return path.suffix.lower() in (".pth", ".onnx") and path.is_file()
 
 
 def load_detector(path: str | Path, *, device: str | None = None) -> Detector:
@@ -26,4 +26,6 @@ def load_detector(path: str | Path, *, device: str | None = None) -> Detector:
     """
     from rbox_baselines._prediction._detector import Detector
 
+    if Path(path).suffix.lower() == ".onnx":
+        return Detector.from_onnx(path, device=device)
     return Detector.from_checkpoint(path, device=device)

@@ -8,6 +8,7 @@ __all__ = [
     "BaselinesError",
     "CheckpointError",
     "ConfigError",
+    "ExportError",
     "LogError",
     "OperatorError",
     "ResultsError",
@@ -41,3 +42,7 @@ class ResultsError(BaselinesError):
 
 class LogError(BaselinesError):
     """A training's log cannot be read, or does not have what is asked of it."""
+
+
+class ExportError(BaselinesError):
+    """A model cannot be exported, or an exported file is not one of ours."""

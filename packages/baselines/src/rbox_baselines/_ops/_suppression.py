@@ -23,7 +23,7 @@ _NAIVE, _LINEAR, _GAUSSIAN = range(3)
 
 def nms(boxes: Tensor, scores: Tensor, iou_threshold: float, offset: int = 0) -> Tensor:
     """Return the indices (K,) of the upright boxes (N, 4) that stay, best first. An IoU at the threshold may stay."""
-    return _kept(upright_boxes(boxes, offset, "nms"), scores, iou_threshold, None).to(boxes.device)
+    return staying(upright_boxes(boxes, offset, "nms"), scores, iou_threshold, None).to(boxes.device)
 
 
 def nms_rotated(
@@ -50,7 +50,7 @@ def nms_rotated(
         multi_label: Whether there are labels.
     """
     boxes = sound_boxes(dets[:, :5], "nms_rotated")
-    return _kept(boxes, scores, iou_threshold, labels if multi_label else None).to(dets.device)
+    return staying(boxes, scores, iou_threshold, labels if multi_label else None).to(dets.device)
 
 
 def nms_quadri(
@@ -58,7 +58,7 @@ def nms_quadri(
 ) -> Tensor:
     """Return the indices (K,) of the quads that stay, best first: `nms_rotated`, with the label as a ninth column."""
     quads = sound_quads(dets[:, :8], "nms_quadri")
-    return _kept(quads, scores, iou_threshold, dets[:, 8] if multi_label else None).to(dets.device)
+    return staying(quads, scores, iou_threshold, dets[:, 8] if multi_label else None).to(dets.device)
 
 
 def softnms(
@@ -92,7 +92,7 @@ def softnms(
     flat = upright_boxes(boxes, offset, "softnms")
     best = scores.argmax()
     if method == _NAIVE:
-        kept = _kept(flat, scores, _just_below(iou_threshold), None)
+        kept = staying(flat, scores, _just_below(iou_threshold), None)
         lowered = scores[kept]
         if min_score <= 0:
             # A score of nothing is not below it.
@@ -127,7 +127,7 @@ def nms_match(dets: Tensor, iou_threshold: float) -> list[list[int]]:
     flat = upright_boxes(dets[:, :4], 0, "nms_match")
     best_first = _best_first(dets[:, 4])
     ranked = flat[best_first]
-    kept = _kept(ranked, -torch.arange(len(flat)), _just_below(iou_threshold), None)
+    kept = staying(ranked, -torch.arange(len(flat)), _just_below(iou_threshold), None)
     suppressor = torch.arange(len(flat))
     if len(kept):
         better = ranked[kept].cpu().numpy()
@@ -146,7 +146,7 @@ def _best_first(scores: Tensor) -> Tensor:
     return scores.detach().sort(descending=True, stable=True).indices
 
 
-def _kept(shapes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None) -> Tensor:
+def staying(shapes: Tensor, scores: Tensor, iou_threshold: float, labels: Tensor | None) -> Tensor:
     """Call `rbox_metrics.nms_rotated` for boxes or quads with any scores, by their order."""
     rank = torch.empty(len(shapes), dtype=torch.float64)
     rank[_best_first(scores.detach().cpu())] = torch.arange(len(shapes), 0, -1, dtype=torch.float64)

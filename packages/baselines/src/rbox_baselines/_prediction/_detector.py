@@ -23,7 +23,7 @@ from rbox_baselines._parts._records import to_record
 from rbox_baselines._prediction._device import check_device
 from rbox_baselines._prediction._views import BATCH_SIZE, Views, look
 from rbox_baselines._stack._registered import registered_alone
-from rbox_baselines.errors import CheckpointError, ConfigError
+from rbox_baselines.errors import CheckpointError, ConfigError, ExportError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -107,9 +107,74 @@ class Detector:
         model = _built(found, config is None)
         _load_weights(model, saved.get("state_dict", saved), Path(checkpoint))
         model.to(device).eval()
-        with Path(checkpoint).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(model, found, ClassNames(names), f"sha256:{digest}", device, config is None)
+        return cls(model, found, ClassNames(names), _digest(Path(checkpoint)), device, config is None)
+
+    @classmethod
+    def from_onnx(cls, path: str | Path, *, device: str | None = None) -> Detector:
+        """Load what `export` wrote as ONNX; onnxruntime detects.
+
+        >>> detector = Detector.from_onnx("model.onnx")  # doctest: +SKIP
+
+        Args:
+            path: The file; it reads no other.
+            device: "cpu", "cuda" or "cuda:N". None: the GPU, where onnxruntime has one.
+
+        Raises:
+            ExportError: If it is no file that `export` wrote, or the extra `export` is not installed.
+            ConfigError: If the device is not there.
+        """
+        from rbox_baselines._configs import _stored
+        from rbox_baselines._export._session import Session
+
+        path = Path(path)
+        session = Session(path, device)
+        try:
+            config = _stored.load_stored(session.description.config)
+        except CheckpointError as error:
+            raise ExportError(str(error), path=path) from error
+        return cls(session, config, ClassNames(session.description.class_names), _digest(path), session.device, True)
+
+    def export(self, path: str | Path, *, nms: bool = True) -> Path:
+        """Write the detector as one file that other programs run: ONNX (.onnx), or a program of PyTorch (.pt2).
+
+        It takes an image (1, 3, height, width) float32, RGB from 0 to 255, of any size that the model can take, and
+        gives boxes (N, 5) as cx, cy, w, h, angle in le90, in pixels and radians, scores (N,) and labels (N,).
+
+        >>> detector.export("model.onnx")  # doctest: +SKIP
+
+        Args:
+            path: The file.
+            nms: Whether the program drops boxes that overlap better ones of their class. Otherwise it gives all that
+                score above the model's own threshold, for a suppression of yours.
+
+        Returns:
+            The file.
+
+        Raises:
+            ExportError: If the model cannot be exported, or the extra `export` is not installed.
+        """
+        from rbox_baselines._export import _files
+
+        path = Path(path)
+        if not hasattr(self.model, "data_preprocessor"):
+            raise ExportError("expected a detector with its module, got one that was exported already")
+        test_cfg = self.config.model.get("test_cfg") or {}
+        last = test_cfg.get("rcnn", test_cfg)
+        kept = {
+            "model": {"type": self.config.model.type, "test_cfg": test_cfg},
+            "test_dataloader": {"dataset": {"pipeline": self._steps}},
+        }
+        description = _files.Description(
+            tuple(self.class_names),
+            _text_of(kept),
+            nms,
+            self.nms_threshold,
+            int(last.get("max_per_img", 2000)),
+            self.model.data_preprocessor.pad_size_divisor > 1,
+        )
+        with _registered_alone(self.is_stored):
+            _files.write(self.model, description, self.input_side, path)
+        return path
 
     @property
     def input_side(self) -> int:
@@ -276,6 +341,18 @@ def _built(config: Config, is_stored: bool) -> Any:
             path=config.filename,
             remedy="Name the config that it was trained with: --config.",
         ) from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+
+
+def _text_of(config: dict[str, Any]) -> str:
+    """Return a config as Python assignments, as a checkpoint carries it."""
+    from mmengine.config import Config
+
+    return str(Config(config).pretty_text)
 
 
 def _registered_alone(is_stored: bool) -> AbstractContextManager[None]:

@@ -75,7 +75,15 @@ def load_detector(checkpoint: Path, settings: dict[str, Any]) -> Any:
     """The detector of a checkpoint, as `model_options` say."""
     from rbox_baselines import Detector
 
+    if _is_onnx(checkpoint):
+        if settings["config"]:
+            raise click.UsageError("--config goes with a checkpoint: an ONNX file holds its config.")
+        return Detector.from_onnx(checkpoint, device=settings["device"])
     return Detector.from_checkpoint(checkpoint, settings["config"], device=settings["device"])
+
+
+def _is_onnx(path: Path) -> bool:
+    return path.suffix.lower() == ".onnx"
 
 
 def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path, **more: Any) -> None:
@@ -96,7 +104,7 @@ def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path,
     type=PATH,
     required=True,
     old="--checkpoint",
-    help="A checkpoint that `train` wrote, or that MMRotate published.",
+    help="A checkpoint that `train` wrote, or that MMRotate published; or an ONNX file of `export`.",
     group="Model",
 )
 @dataset_options(required=False)
@@ -137,7 +145,8 @@ def predict(
     from rbox_baselines._prediction._device import check_device
 
     files.require_writable_file(out)
-    settings["device"] = check_device(settings["device"])
+    if not _is_onnx(model):  # onnxruntime has devices of its own
+        settings["device"] = check_device(settings["device"])
     paths, description = images_to_predict(images, data, format, split)
     extras = Extras(pictures, geojson, geojson_crs)
     extras.check(paths)
