@@ -101,6 +101,7 @@ def test_a_word_that_is_meant_is_allowed(name: str, text: str, tmp_path: Path) -
     assert [word.lower() for _, word in places(result, path)] == ["so many"]
 
 
+@pytest.mark.slow
 def test_what_has_been_gone_through_is_clean() -> None:
     result = run()
     assert (result.returncode, result.stdout) == (0, "")

@@ -356,6 +356,7 @@ def checkpoints(work_dir: Path) -> set[str]:
     return {path.name for path in work_dir.glob("*.pth") if not path.name.startswith("best_")}
 
 
+@pytest.mark.slow
 def test_a_config_that_counts_steps_keeps_its_checkpoints_and_one_to_resume_from(scenes: Path, tmp_path: Path) -> None:
     """Its own at step 4; ours beside it, replaced at each evaluation, and no more of them than one."""
     seen: list[set[str]] = []
@@ -396,6 +397,7 @@ def test_what_a_config_says_of_checkpoints_holds(scenes: Path, tmp_path: Path) -
     assert [line["step"] for line in lines(tmp_path) if "loss" in line] == [*range(1, 10)]
 
 
+@pytest.mark.slow
 def test_a_seed_that_is_given_goes_before_the_config_s(scenes: Path, tmp_path: Path) -> None:
     options = {"randomness.seed": 7, "train_cfg.max_epochs": 1}
     assert read_checkpoint(trained(scenes, tmp_path, options, seed=5))["meta"]["seed"] == 5

@@ -57,6 +57,7 @@ def config(
     )
 
 
+@pytest.mark.slow
 def test_rounds_do_not_change_it(config: TrainConfig, scenes: Path, tmp_path: Path) -> None:
     found = {}
     for at_once in (4, 1, 2):

@@ -91,6 +91,7 @@ def losses(out: str | Path, name: str = "losses", key: str = "loss") -> list[flo
     return [json.loads(line)[key] for line in (Path(out) / f"{name}.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_steps_loss_is_the_mean_over_its_tokens_however_it_is_divided(
     config: TrainConfig, scenes: Path, class_names: ClassNames, tmp_path: Path
 ) -> None:

@@ -109,7 +109,7 @@ def log_image(image, artifact_file=None, key=None, step=None, timestamp=None, sy
 }
 
 
-@pytest.fixture(params=["wandb", "mlflow"])
+@pytest.fixture(params=["wandb", pytest.param("mlflow", marks=pytest.mark.slow)])
 def tracker(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A stand-in, as a package that is installed."""
     name = request.param
@@ -138,6 +138,7 @@ def test_a_tracker_gets_the_sheets(tracker: Any, config: TrainConfig) -> None:
         np.testing.assert_array_equal(np.asarray(picture), pixels(sheets(config)[step]))
 
 
+@pytest.mark.slow
 def test_a_tracker_that_is_not_on_gets_none(tracker: Any, config: TrainConfig) -> None:
     train(dataclasses.replace(config, steps=2))
     assert tracker.calls == []

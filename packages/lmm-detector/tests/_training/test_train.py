@@ -279,6 +279,7 @@ def test_several_datasets_are_mixed_and_a_killed_run_finds_its_place(
     assert losses(plain.out) != losses(mixed.out)
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does_and_go_on_in_any_number(
     start_two: Callable[..., Any], config: TrainConfig, tmp_path: Path
 ) -> None:

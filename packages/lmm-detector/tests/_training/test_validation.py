@@ -137,6 +137,7 @@ def test_only_difficult_objects_are_nothing_to_evaluate_on(
         train(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapters", sampled([None, 2], [2]))
 def test_it_computes_in_the_precision_of_training(adapters: int | None, evaluated: TrainConfig) -> None:
     """Also where the trainer's own autocast does not reach: the image encoder, and models with adapters."""

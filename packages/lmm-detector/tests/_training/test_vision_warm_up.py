@@ -151,6 +151,7 @@ def test_one_that_was_killed_goes_on_to_the_same(
     assert [entry["loss"] for entry in entries(config.out)] == [entry["loss"] for entry in entries(whole.out)]
 
 
+@pytest.mark.slow
 def test_it_is_not_done_twice(
     random_config: TrainConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -243,6 +244,7 @@ def test_models_that_see_tiles_are_refused(config: TrainConfig, class_names: Cla
     assert not Path(config.out).exists()
 
 
+@pytest.mark.slow
 def test_a_state_of_other_settings_is_not_gone_on_from(
     config: TrainConfig, stop_at: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

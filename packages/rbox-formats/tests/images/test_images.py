@@ -255,6 +255,7 @@ LARGE_FILES = [("a.png", {}), ("a.tif", {}), ("a.tif", {"tiled": True, "blockxsi
 needs_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux' /proc")
 
 
+@pytest.mark.slow
 @needs_linux
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")  # rasterio's, where the test writes a TIFF
 @pytest.mark.parametrize("name, options", LARGE_FILES[:1])

@@ -98,6 +98,7 @@ def inputs(crowded_scene: Callable[..., tuple[list[ImageRecord], list[ImageRecor
     return ["--data", str(tmp_path / "data"), "--predictions", str(path), "--class-names", ",".join(NAMES)]
 
 
+@pytest.mark.slow
 def test_a_first_run_compiles_what_it_says_once(inputs: list[str], tmp_path: Path) -> None:
     calls = [
         [command, *inputs, "--protocol", protocol]
