@@ -16,7 +16,7 @@ TARGETS = targets()
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_damaged_file_is_read_or_refused(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]
-    count = max(2, 40 // target.share)
+    count = max(2, 15 // target.share)
     found = fuzz(target, tmp_path, count, seed=1)
     assert not found.leaks, next(iter(found.leaks.values()))
     assert found.tried == count

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import lmm_detector
@@ -71,6 +72,10 @@ def split(path: Any) -> None:
         splitting.split(Dataset(NAMES, [dataclasses.replace(RECORD, path=image)]), path)
 
 
+# The path is looked at before the model is.
+EXPORTED = rbox_baselines.Detector(SimpleNamespace(data_preprocessor=None), None, NAMES, "", "cpu")
+
+
 def evaluate(module: Any) -> Callable[[Any], Any]:
     return lambda path: module.evaluate_file(TRUTH, path)
 
@@ -96,6 +101,7 @@ READ: dict[str, Callable[[Any], Any]] = {
     "lmm_detector.push_to_hub": lambda path: lmm_detector.push_to_hub(path, "owner/name"),
     "lmm_detector.find_images": lambda path: lmm_detector.find_images(path),
     "rbox_baselines.Detector.from_checkpoint": rbox_baselines.Detector.from_checkpoint,
+    "rbox_baselines.Detector.from_onnx": lambda path: rbox_baselines.Detector.from_onnx(path, device="cpu"),
     "rbox_baselines.load_results": rbox_baselines.load_results,
     "rbox_baselines.evaluate_file": evaluate(rbox_baselines),
 }
@@ -117,6 +123,7 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.visualization.draw_predictions": lambda path: draw_predictions([PREDICTION], path),
     "rbox_formats.splitting.split": split,
     "rbox_formats.synthetic.write_scenes": lambda path: write_scenes(path, "train", range(1)),
+    "rbox_baselines.Detector.export": lambda path: EXPORTED.export(path),
     "rbox_metrics.Report.save": lambda path: rbox_metrics.evaluate(TRUTH, TRUTH, NAMES).save(path),
     "rbox_metrics.write_dota_submission": lambda path: rbox_metrics.write_dota_submission(path, [RECORD], NAMES),
     "rbox_metrics.write_fair1m_submission": lambda path: rbox_metrics.write_fair1m_submission(path, [RECORD], NAMES),

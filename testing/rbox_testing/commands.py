@@ -124,6 +124,7 @@ WRITING = {
     "baselines publish": _writing(
         "rbox-baselines publish in/epoch_0.pth --out out", "out/epoch_0.pth", needs="baselines"
     ),
+    "baselines export": _writing("rbox-baselines export in/epoch_0.pth --out out.onnx", "out.onnx", needs="baselines"),
     "baselines curves": _writing("rbox-baselines curves in/run --out out.png --out out.csv", "out.png", "out.csv"),
     "baselines browse": _writing(
         f"rbox-baselines browse {_RETINANET} VAL {_CLASSES} --limit 2 --out out", "out", needs="baselines"

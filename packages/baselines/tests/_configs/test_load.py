@@ -14,6 +14,7 @@ from rbox_baselines._configs._presets import PRESETS
 from rbox_baselines.cli._common import training_data
 from rbox_baselines.errors import ConfigError
 from rbox_formats import Dataset, datasets, synthetic
+from rbox_testing.samples import sampled
 
 NAMES = synthetic.CLASS_NAMES
 RETINANET, FCOS = "rotated-retinanet-rbox-le90_r50_fpn_1x_dota", "rotated-fcos-le90_r50_fpn_1x_dota"
@@ -107,7 +108,7 @@ def test_images_that_are_resized_in_other_ways_are_refused(scenes: Path) -> None
         load_config("rotated_rtmdet_tiny-300e-aug-hrsc", data=Data(str(scenes)), class_names=NAMES, image_size=128)
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("suffix", sampled(["jpg", "png", "tif", "webp"], ["jpg"]))
 def test_pixels_are_turned_as_their_file_notes(suffix: str, scenes: Path, tmp_path: Path) -> None:
     """mmcv's own loader leaves such a TIFF as it is stored, and OpenCV 5 cannot read it."""
     from mmdet.registry import DATASETS

@@ -57,6 +57,7 @@ def boxes_of(generator: np.random.Generator, count: int, rotated: bool) -> tuple
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rotated", [True, False])
 def test_suppression_keeps_what_rbox_metrics_keeps(rotated: bool, tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
@@ -95,6 +96,7 @@ class Aligned(nn.Module):
         return self.stands(self.layer, features, rois)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aligned", [True, False])
 @pytest.mark.parametrize("rotated", [True, False])
 def test_rois_are_read_as_by_mmcvs_layers(rotated: bool, aligned: bool, mmrotate: ModuleType, tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ def test_what_it_wrote_detects(run: Path, scenes: Path) -> None:
     assert detector.input_side == 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_config", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_starts_from_a_checkpoint(by_config: bool, checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
     options = {"optim_wrapper.optimizer.lr": 0.0, "train_cfg.max_epochs": 1, "model.backbone.norm_eval": True}
@@ -281,6 +282,7 @@ def test_half_precision_of_a_config_gives_way_on_a_cpu(scenes: Path, tmp_path: P
     assert "loss_scale" not in config.optim_wrapper
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size, factor", [pytest.param(2, 1, marks=pytest.mark.slow), (3, 1.5)])
 def test_the_learning_rate_follows_the_batch(batch_size: int, factor: float, scenes: Path, tmp_path: Path) -> None:
     options = {

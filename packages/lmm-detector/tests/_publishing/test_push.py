@@ -155,6 +155,7 @@ def test_what_is_not_pushed(config: TrainConfig, tmp_path: Path, hub: Hub) -> No
     assert hub.asked == []
 
 
+@pytest.mark.slow
 def test_a_hub_that_refuses(config: TrainConfig, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     train(dataclasses.replace(config, eval_split=None, eval_every=None, eval_images=None))
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")

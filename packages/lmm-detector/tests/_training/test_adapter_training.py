@@ -28,6 +28,7 @@ def losses(out: str | Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (Path(out) / "losses.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_run_with_adapters_goes_on_and_its_detector_can_be_merged(
     adapters: TrainConfig, scenes: Path, tmp_path: Path
 ) -> None:

@@ -467,6 +467,7 @@ def test_other_families_train_and_detect(
         assert ((record.scores >= 0) & (record.scores <= 1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("published", sampled(["bfloat16", "float16"], ["bfloat16"]))
 def test_the_detector_has_the_precision_of_its_base(
     published: str, config: TrainConfig, tiny_model: Path, tmp_path: Path

@@ -44,7 +44,7 @@ def scene(side: float) -> tuple[list[ImageRecord], list[ImageRecord]]:
 
 @pytest.mark.parametrize("side", sampled([1_200, 80], [80]))
 @pytest.mark.parametrize("geometry", ["rbox", "quad"])
-@pytest.mark.parametrize("protocol", sampled(PROTOCOLS, ["dota", "coco"]))
+@pytest.mark.parametrize("protocol", sampled(PROTOCOLS, ["coco"]))
 def test_a_full_report_takes_memory_for_what_overlaps(protocol: str, geometry: str, side: int) -> None:
     truth, predictions = scene(side)
     paired = pair(truth, predictions, NAMES, geometry=geometry, least=0.1)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 import rbox_formats
-from rbox_formats import ClassNames, ImageRecord
+from rbox_formats import ClassNames, ImageRecord, files
 from rbox_formats.detection import ImageLike, Prediction, PredictOptions, Scene, scenes_of
 from rbox_formats.errors import RboxError, quoted, said
 from rbox_formats.typing import Image
@@ -126,7 +126,7 @@ class Detector:
         from rbox_baselines._configs import _stored
         from rbox_baselines._export._session import Session
 
-        path = Path(path)
+        path = files.as_path(path, ExportError)
         session = Session(path, device)
         try:
             config = _stored.load_stored(session.description.config)
@@ -155,6 +155,7 @@ class Detector:
         """
         from rbox_baselines._export import _files
 
+        files.require_writable_file(path)
         path = Path(path)
         if not hasattr(self.model, "data_preprocessor"):
             raise ExportError("expected a detector with its module, got one that was exported already")

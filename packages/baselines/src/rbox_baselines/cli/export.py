@@ -12,7 +12,7 @@ from rbox_baselines.cli._common import set_up_output
 
 @command(
     "rbox-baselines export runs/retinanet/epoch_12.pth --out retinanet.onnx --check scene.png",
-    "rbox-baselines predict --model retinanet.onnx --out found.jsonl scenes/*.png",
+    "rbox-baselines export runs/retinanet/epoch_12.pth --out retinanet.pt2 --nms outside",
 )
 @click.argument("checkpoint", type=PATH)
 @option("--out", type=PATH, required=True, help="The file: .onnx, or .pt2 for a program of PyTorch.", group="Output")
