@@ -210,6 +210,8 @@ def _print(found: Inspection, show: int) -> None:
         click.echo(f"Images of unknown size, where nothing is known to lie outside: {found.without_size}.")
     if found.partly_outside:
         click.echo(f"Objects that reach beyond their image: {found.partly_outside}.")
+    if found.with_masks:
+        click.echo(f"{found.with_masks} objects have a mask.")
     for what, count in found.passed_over.items():
         click.echo(f"Not read, {what}: {count}.")
     _print_turned(found, show)
