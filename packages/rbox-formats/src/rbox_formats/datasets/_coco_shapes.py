@@ -65,7 +65,7 @@ def shape_of(annotation: Value, size: tuple[int | None, int | None]) -> Shape:
         DatasetError: If there is none, or it is not as it should be.
     """
     segmentation = annotation["segmentation"] if annotation.has("segmentation") else None
-    mask = None
+    mask: PolygonMask | RunMask | None = None
     if segmentation is not None and isinstance(segmentation.value, dict):
         mask = _run_lengths(segmentation, size)
     quad = _outline(segmentation) if segmentation is not None and mask is None else None

@@ -68,8 +68,8 @@ class PolygonMask:
     def bounds(self) -> tuple[float, float, float, float]:
         """The upright box around it: (x0, y0, x1, y1)."""
         corners = np.concatenate(self.outlines)
-        x0, y0, x1, y1 = [*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()]
-        return x0, y0, x1, y1
+        (x0, y0), (x1, y1) = corners.min(axis=0), corners.max(axis=0)
+        return float(x0), float(y0), float(x1), float(y1)
 
     def to_rbox(self) -> np.ndarray:
         """Return the rotated rectangle of least area around all outlines, (5,) in `le90`."""
