@@ -78,6 +78,7 @@ def convert(
     split: str | None,
     labels: str | None,
     image_folder: Path | None,
+    format_options: dict[str, Any],
     class_names: ClassNames | None,
     only_labelled: bool,
     to: str,
@@ -102,7 +103,9 @@ def convert(
     from rbox_formats.datasets import geojson
     from rbox_formats.errors import DatasetError, FormatsError
 
-    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
+    dataset = datasets.read(
+        format, data, split, class_names, labels=labels, image_folder=image_folder, options=format_options
+    )
     if only_labelled:
         dataset = dataset.labelled()
     target = datasets.get(to)

@@ -70,6 +70,7 @@ def inspect(
     split: str | None,
     labels: str | None,
     image_folder: Path | None,
+    format_options: dict[str, Any],
     class_names: ClassNames | None,
     only_labelled: bool,
     out: Path | None,
@@ -101,7 +102,9 @@ def inspect(
         data = folder
         if context.get_parameter_source("format") is click.core.ParameterSource.DEFAULT:
             format, split = _found(data, split, class_names)
-    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
+    dataset = datasets.read(
+        format, data, split, class_names, labels=labels, image_folder=image_folder, options=format_options
+    )
     if only_labelled:
         dataset = dataset.labelled()
     if out:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
@@ -33,6 +34,7 @@ from rbox_formats.datasets import (
     ucas_aod,
     vedai,
     voc,
+    whu,
     ymir,
     yolo_obb,
 )
@@ -41,7 +43,7 @@ from rbox_formats.datasets._format import Format
 from rbox_formats.datasets._guess import Guess
 from rbox_formats.datasets._per_image import Annotation
 from rbox_formats.datasets._with_images import with_image_folder, with_images
-from rbox_formats.errors import DatasetError, quoted
+from rbox_formats.errors import DatasetError, listed, quoted
 
 _logger = logging.getLogger("rbox_formats")
 
@@ -87,6 +89,7 @@ FORMATS: dict[str, Format] = {
     "ucas-aod": Format(ucas_aod.read, ucas_aod.write, ucas_aod.CLASS_NAMES, ucas_aod.images),
     "vedai": Format(vedai.read, vedai.write, vedai.CLASS_NAMES, vedai.images),
     "voc": Format(voc.read, voc.write, None, voc.images),
+    "whu": Format(whu.read, whu.write, whu.CLASS_NAMES, whu.images, options=whu.OPTIONS),
     "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder, drops_outside=True),
     "yolov5-obb": Format(
         partial(yolo_obb.read, longside=True), partial(yolo_obb.write, longside=True), None, yolo_obb.images_folder
@@ -139,6 +142,7 @@ def read(
     *,
     labels: str | None = None,
     image_folder: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Open a dataset; its files are read one image at a time, when asked for.
 
@@ -159,6 +163,8 @@ def read(
         labels: The folder of the label files instead of the format's own, such as "labelTxt-v1.5", for formats that
             have one (`Format.label_folder`); relative to the split's folder, with '/' between folders.
         image_folder: The folder in which images are found by the records' ids. None: that of the format.
+        options: Further arguments of formats that have some (`Format.options`), by name, such as
+            `{"connectivity": 8}` of "whu".
 
     Raises:
         DatasetError: If the format is unknown or cannot be read, or the folder is missing or empty; while iterating,
@@ -180,6 +186,11 @@ def read(
                 f"expected a format whose label folder can have another name, among {able}, got {format}"
             )
         reading = partial(reading, label_folders=("/".join(files.safe_name(part, root) for part in labels.split("/")),))
+    if options:
+        if unknown := [name for name in options if name not in chosen.options]:
+            has = listed(chosen.options) if chosen.options else "none"
+            raise DatasetError(f"expected options of the format {format}, which has {has}, got {listed(unknown)}")
+        reading = partial(reading, **options)
     try:
         found = reading(root, split, names)
     except DatasetError as error:

@@ -131,9 +131,8 @@ def _outline(segmentation: Value) -> list[float] | None:
 
 def masks_of(shapes: Sequence[Shape], quads: np.ndarray) -> Masks:
     """Return a mask for each object; of one without, its quad (N, 4, 2) or its box's corners are the mask."""
-    return Masks(
-        PolygonMask((quad,)) if shape.mask is None else shape.mask for shape, quad in zip(shapes, quads, strict=True)
-    )
+    own = Masks.of_quads(quads)
+    return Masks(quad if shape.mask is None else shape.mask for shape, quad in zip(shapes, own, strict=True))
 
 
 def arrays_of(shapes: Sequence[Shape]) -> tuple[Any, Any]:

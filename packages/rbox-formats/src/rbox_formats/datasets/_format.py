@@ -35,6 +35,7 @@ class Format:
         images: A function that gives the images' folder of a written dataset; None if the format has none.
         drops_outside: Whether other readers of the format drop an image if an object has a corner outside of it.
         label_folder: Whether `read` accepts `label_folders`, names to look for instead of the format's own.
+        options: The names of further arguments that `read` accepts; the format's module says what they are.
     """
 
     read: Read | None
@@ -43,3 +44,4 @@ class Format:
     images: Images | None = None
     drops_outside: bool = False
     label_folder: bool = False
+    options: tuple[str, ...] = ()

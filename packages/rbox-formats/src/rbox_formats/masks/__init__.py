@@ -5,6 +5,7 @@ read and written in its three forms (outlines, counts, counts compressed to a te
 pycocotools. Coordinates are pixels, with (0, 0) the left upper corner of the left upper pixel.
 """
 
+from rbox_formats.masks._components import instances
 from rbox_formats.masks._masks import LARGEST, MOST_RUNS, Mask, Masks, PolygonMask, RunMask, as_mask
 
-__all__ = ["LARGEST", "MOST_RUNS", "Mask", "Masks", "PolygonMask", "RunMask", "as_mask"]
+__all__ = ["LARGEST", "MOST_RUNS", "Mask", "Masks", "PolygonMask", "RunMask", "as_mask", "instances"]

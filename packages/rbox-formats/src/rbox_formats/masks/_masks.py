@@ -214,6 +214,11 @@ class RunMask:
             raise FormatsError(f"expected a mask of at most {MOST_RUNS} runs of pixels down its columns, got more")
         return cls(_runs.from_places(inside, rows) if len(inside) else _runs.NONE)
 
+    @classmethod
+    def joined(cls, masks: Iterable[RunMask]) -> RunMask:
+        """Make a mask of all pixels of several."""
+        return cls(_runs.normalised(np.concatenate([_runs.NONE, *(mask.runs for mask in masks)])))
+
     @property
     def area(self) -> float:
         """The number of its pixels."""
@@ -375,6 +380,11 @@ class Masks(Sequence[Mask]):
             except FormatsError as error:
                 raise FormatsError(f"masks[{number}]: {error}") from error
         self._masks = tuple(found)
+
+    @classmethod
+    def of_quads(cls, quads: Any) -> Masks:
+        """Return quads (N, 4, 2) as masks: of objects that have no other."""
+        return cls(PolygonMask((quad,)) for quad in quads)
 
     @classmethod
     def joined(cls, parts: Iterable[Masks]) -> Masks:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from rbox_formats import ImageRecord, quad_to_rbox, rbox_to_quad, tiling
 from rbox_formats.errors import FormatsError, quoted
-from rbox_formats.masks import Masks, PolygonMask
+from rbox_formats.masks import Masks
 
 from rbox_metrics._inputs._check import as_array, check_boxes, check_flags, check_indices, check_quads, check_scores
 from rbox_metrics.errors import MetricsError
@@ -178,9 +178,7 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
 
 def masks_of(boxes: ImageRecord | FlatBoxes) -> Masks:
     """Return a mask for each object: its own, or its corners as a polygon."""
-    if boxes.masks is not None:
-        return boxes.masks
-    return Masks(PolygonMask((quad,)) for quad in boxes.corners)
+    return Masks.of_quads(boxes.corners) if boxes.masks is None else boxes.masks
 
 
 def _box_name(image_ids: Sequence[str], image_index: IntsN, index: int) -> str:
