@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,14 @@ FORMATS: dict[str, Format] = {
         partial(dronevehicle.images, infrared=True),
     ),
     "fair1m": Format(fair1m.read, fair1m.write, fair1m.CLASS_NAMES, images_by_split, label_folder=True),
-    "geojson": Format(map_layer.read_pixels, geojson.write, None, map_layer.images),
-    "geojson-map": Format(map_layer.read_map, partial(geojson.write, on_map=True), None, map_layer.images),
+    "geojson": Format(map_layer.read_pixels, geojson.write, None, map_layer.images, write_options=("tolerance",)),
+    "geojson-map": Format(
+        map_layer.read_map,
+        partial(geojson.write, on_map=True),
+        None,
+        map_layer.images,
+        write_options=("tolerance",),
+    ),
     "hrsc2016": Format(hrsc2016.read, hrsc2016.write, hrsc2016.SHIP, hrsc2016.images),
     "hrsc2016-l2": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_2, hrsc2016.images),
     "hrsc2016-l3": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_3, hrsc2016.images),
@@ -186,11 +192,7 @@ def read(
                 f"expected a format whose label folder can have another name, among {able}, got {format}"
             )
         reading = partial(reading, label_folders=("/".join(files.safe_name(part, root) for part in labels.split("/")),))
-    if options:
-        if unknown := [name for name in options if name not in chosen.options]:
-            has = listed(chosen.options) if chosen.options else "none"
-            raise DatasetError(f"expected options of the format {format}, which has {has}, got {listed(unknown)}")
-        reading = partial(reading, **options)
+    reading = _with_options(reading, format, chosen.options, options)
     try:
         found = reading(root, split, names)
     except DatasetError as error:
@@ -205,8 +207,26 @@ def read(
     return found
 
 
+def _with_options(
+    function: Callable[..., Any], format: str, known: tuple[str, ...], options: Mapping[str, Any] | None
+) -> Callable[..., Any]:
+    """Return a format's function with options, once it is known to have them."""
+    if not options:
+        return function
+    if unknown := [name for name in options if name not in known]:
+        has = listed(known) if known else "none"
+        raise DatasetError(f"expected options of the format {format}, which has {has}, got {listed(unknown)}")
+    return partial(function, **options)
+
+
 def write(
-    format: str, records: Iterable[ImageRecord], root: str | Path, split: str | None, class_names: ClassNames
+    format: str,
+    records: Iterable[ImageRecord],
+    root: str | Path,
+    split: str | None,
+    class_names: ClassNames,
+    *,
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write records' annotations in a format; images are not copied.
 
@@ -226,8 +246,15 @@ def write(
         root: The dataset's folder, made if it is missing.
         split: A part of the dataset, as in `read`.
         class_names: The class names that the records' labels index.
+        options: Further arguments of formats that have some (`Format.write_options`), by name, such as
+            `{"tolerance": 1.0}` of "geojson".
 
     Returns:
         The folder of the annotations, or their file.
+
+    Raises:
+        DatasetError: If there is no such format or option, or the format cannot hold the records.
     """
-    return get(format).write(records, files.as_path(root), split, class_names)
+    chosen = get(format)
+    writing = _with_options(chosen.write, format, chosen.write_options, options)
+    return writing(records, files.as_path(root), split, class_names)

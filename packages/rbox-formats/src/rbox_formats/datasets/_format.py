@@ -36,6 +36,7 @@ class Format:
         drops_outside: Whether other readers of the format drop an image if an object has a corner outside of it.
         label_folder: Whether `read` accepts `label_folders`, names to look for instead of the format's own.
         options: The names of further arguments that `read` accepts; the format's module says what they are.
+        write_options: The names of further arguments that `write` accepts.
     """
 
     read: Read | None
@@ -45,3 +46,4 @@ class Format:
     drops_outside: bool = False
     label_folder: bool = False
     options: tuple[str, ...] = ()
+    write_options: tuple[str, ...] = ()

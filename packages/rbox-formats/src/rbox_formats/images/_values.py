@@ -57,6 +57,6 @@ def open_nonzero(path: str | Path) -> Iterator[Rows]:
 
         def read(start: int, stop: int) -> np.ndarray:
             with naming(path):
-                return rows.read(start, stop).any(axis=2)
+                return np.asarray(rows.read(start, stop).any(axis=2))
 
         yield rows._replace(read=read)
