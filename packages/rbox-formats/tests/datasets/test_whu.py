@@ -117,6 +117,7 @@ def test_a_written_dataset_is_read_the_same(tmp_path: Path) -> None:
         ({"holes": True}, "options of the format whu, which has connectivity, fill_holes, min_area, got holes"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_wrong_options_are_named(options: dict[str, Any], match: str, tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(DatasetError, match=match):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from rbox_formats import ImageRecord, datasets, draw, predictions, splitting, tiling
+from rbox_formats import ClassNames, ImageRecord, datasets, draw, predictions, splitting, tiling
 from rbox_formats.errors import PredictionsError
 from rbox_formats.masks import Masks, PolygonMask, RunMask
 
@@ -67,7 +67,7 @@ def test_a_split_keeps_masks_and_resumes(tmp_path: Path) -> None:
     Image.new("RGB", (200, 120)).save(source / "images" / "a.png")
     record = record_of(pixels)
     predictions_path = source / "predictions.jsonl"
-    with predictions.Writer(predictions_path, predictions.Header([*"vwxyz"], "f")) as writer:
+    with predictions.Writer(predictions_path, predictions.Header(ClassNames(["v", "w", "x", "y", "z"]), "f")) as writer:
         writer.write(record)
     dataset = datasets.read("predictions", source)
     settings = splitting.SplitSettings(size=100, gap=0, iof_threshold=0.3, padding=False)
@@ -83,7 +83,7 @@ def test_a_split_keeps_masks_and_resumes(tmp_path: Path) -> None:
 
 def test_predictions_files_hold_masks(tmp_path: Path) -> None:
     record = record_of(pixels_of(2), scores=np.linspace(0.1, 0.9, 5))
-    header = predictions.Header([*"vwxyz"], "f")
+    header = predictions.Header(ClassNames(["v", "w", "x", "y", "z"]), "f")
     paths = [tmp_path / name for name in ("a.jsonl", "b.jsonl")]
     for path in paths:
         with predictions.Writer(path, header) as writer:
@@ -104,7 +104,7 @@ def test_predictions_files_hold_masks(tmp_path: Path) -> None:
 def test_masks_without_an_image_size_are_written_of_one_that_holds_them(tmp_path: Path) -> None:
     record = ImageRecord.from_masks("a", pixels_of(3), range(4), scores=[0.5] * 4)
     path = tmp_path / "p.jsonl"
-    with predictions.Writer(path, predictions.Header([*"vwxy"], "f")) as writer:
+    with predictions.Writer(path, predictions.Header(ClassNames(["v", "w", "x", "y"]), "f")) as writer:
         writer.write(record)
         wrong = ImageRecord.from_masks("b", pixels_of(3), range(4), width=20, height=20)
         with pytest.raises(PredictionsError, match="masks of 'b': expected a mask inside the image of 20x20 px"):

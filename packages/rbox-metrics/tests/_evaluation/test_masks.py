@@ -92,7 +92,10 @@ def test_boundaries_need_the_library_that_has_them(
 def test_the_order_of_images_and_detections_does_not_matter(truth: Dataset, found: Dataset) -> None:
     rng = np.random.default_rng(0)
     shuffled = [
-        [record.select(rng.permutation(len(record))) for record in (records[i] for i in rng.permutation(len(records)))]
+        [
+            record.select(rng.permutation(len(record)))
+            for record in (records[i] for i in rng.permutation(len(records)).tolist())
+        ]
         for records in (truth, found)
     ]
     reports = [evaluate(*pair, NAMES, protocol="coco", geometry="mask") for pair in ((truth, found), shuffled)]

@@ -50,7 +50,6 @@ from rbox_formats.datasets._crs import known_crs, transformed
 from rbox_formats.errors import DatasetError, ImageError, quoted
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.lines import plain_digits, read_text, split_lines
-from rbox_formats.typing import QuadsN
 
 __all__ = [
     "Placement",
@@ -83,9 +82,9 @@ class Placement(NamedTuple):
     f: float
     crs: str | None = None
 
-    def apply(self, quads: QuadsN) -> QuadsN:
-        """Convert pixels (N, 4, 2) to map coordinates (N, 4, 2)."""
-        x, y = quads[..., 0], quads[..., 1]
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Convert pixels (..., 2) to map coordinates (..., 2)."""
+        x, y = points[..., 0], points[..., 1]
         return np.stack([self.a * x + self.b * y + self.c, self.d * x + self.e * y + self.f], axis=-1)
 
 
@@ -102,18 +101,18 @@ class Projection(NamedTuple):
     crs: str
     path: Path | None = None
 
-    def apply(self, quads: QuadsN) -> QuadsN:
-        """Convert pixels (N, 4, 2) to map coordinates (N, 4, 2).
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Convert pixels (..., 2) to map coordinates (..., 2).
 
         Raises:
             DatasetError: If a corner has no place in the other system.
         """
-        own = self.placement.apply(quads).reshape(-1, 2)
+        own = self.placement.apply(points).reshape(-1, 2)
         remedy = "Leave the coordinates in the image's own system."
-        points = transformed(own, str(self.placement.crs), self.crs, self.path, remedy) if len(own) else own
-        if not np.isfinite(points).all():
+        moved = transformed(own, str(self.placement.crs), self.crs, self.path, remedy) if len(own) else own
+        if not np.isfinite(moved).all():
             raise DatasetError(f"expected a place on the map that {self.crs} can hold", path=self.path, remedy=remedy)
-        return points.reshape(quads.shape)
+        return moved.reshape(points.shape)
 
 
 def projected(placement: Placement | None, crs: str | None, path: Path | None) -> Placement | Projection | None:

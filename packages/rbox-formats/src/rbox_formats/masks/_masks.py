@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeAlias, overload
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from rbox_formats._geometry import check_choice, quad_around, quad_to_rbox
 from rbox_formats.arrays import to_numpy
@@ -46,9 +47,9 @@ class PolygonMask:
 
     outlines: tuple[np.ndarray, ...]
 
-    def __post_init__(self) -> None:
+    def __init__(self, outlines: Iterable[ArrayLike]) -> None:  # written out for its type: they are arrays from then on
         found = []
-        for outline in self.outlines:
+        for outline in outlines:
             corners = to_numpy(outline, "an outline").astype(np.float64)
             if corners.ndim != 2 or corners.shape[1] != 2 or len(corners) < 3:
                 raise FormatsError(f"expected an outline as (K, 2), of at least 3 corners, got {corners.shape}")
@@ -151,8 +152,8 @@ class RunMask:
 
     runs: np.ndarray
 
-    def __post_init__(self) -> None:
-        runs = to_numpy(self.runs, "the runs of a mask")
+    def __init__(self, runs: ArrayLike) -> None:
+        runs = to_numpy(runs, "the runs of a mask")
         if runs.dtype.kind not in "iu" or runs.ndim != 2 or runs.shape[1] != 3:
             raise FormatsError(f"expected the runs of a mask as (R, 3) whole numbers, got {runs.dtype} {runs.shape}")
         runs = runs.astype(np.int64, copy=False)
