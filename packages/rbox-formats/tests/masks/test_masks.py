@@ -228,3 +228,24 @@ def test_run_lengths_of_another_size_are_refused() -> None:
         RunMask.of_array(blobs(0)).to_coco(40, 40)
     with pytest.raises(FormatsError, match="expected the size of the image"):
         RunMask.of_array(blobs(0)).to_coco()
+
+
+def test_damaged_run_lengths_are_read_or_refused() -> None:
+    """Any text is either counts of the size, which are written the same again, or refused by our own error."""
+    rng = np.random.default_rng(0)
+    good = RunMask.of_array(blobs(1)).to_coco(61, 47)["counts"]
+    read = 0
+    for _ in range(2000):
+        text = list(good)
+        for _ in range(int(rng.integers(1, 4))):
+            place = int(rng.integers(len(text)))
+            change = int(rng.integers(3))
+            text[place : place + (change != 1)] = [] if change == 0 else [chr(int(rng.integers(40, 120)))]
+        value = {"size": [47, 61], "counts": "".join(text)}
+        try:
+            mask = RunMask.of_coco(value)
+        except FormatsError:
+            continue
+        read += 1
+        assert np.array_equal(RunMask.of_coco(mask.to_coco(61, 47)).runs, mask.runs)
+    assert 0 < read < 2000
