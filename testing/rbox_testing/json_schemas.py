@@ -35,6 +35,8 @@ def broken(
     for name, content in schema.items():
         if name == "$ref":
             yield from broken(root["$defs"][content.removeprefix("#/$defs/")], value, root, own)
+        elif not isinstance(value, _OF.get(name, object)):  # of a value of several kinds: a clause for another one
+            continue
         elif name in _INTO:
             for key, part in _INTO[name](content, value):
                 step = f".{key}" if isinstance(key, str) else f"[{key}]"
@@ -46,6 +48,12 @@ def broken(
             for wrong in {**_BREAK, **own}[name](content, value):
                 yield name, "", wrong
 
+
+# The kind of value that a clause is for.
+_OF: dict[str, type] = {
+    **dict.fromkeys(("properties", "required", "additionalProperties"), dict),
+    **dict.fromkeys(("items", "prefixItems", "minItems", "maxItems", "uniqueItems"), list),
+}
 
 _INTO: dict[str, Callable[[Any, Any], Iterator[tuple[Any, Any]]]] = {
     "properties": lambda content, value: ((key, part) for key, part in content.items()),
@@ -123,10 +131,11 @@ def _strings(schema: Mapping[str, Any], root: Mapping[str, Any]) -> st.SearchStr
 def _arrays(schema: Mapping[str, Any], root: Mapping[str, Any]) -> st.SearchStrategy[Any]:
     if "prefixItems" in schema:
         return st.tuples(*(allowed(part, root) for part in schema["prefixItems"])).map(list)
+    least = schema.get("minItems", 0)
     return st.lists(
         allowed(schema["items"], root),
-        min_size=schema.get("minItems", 0),
-        max_size=schema.get("maxItems", 3),
+        min_size=least,
+        max_size=schema.get("maxItems", least + 3),
         unique=schema.get("uniqueItems", False),
     )
 

@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rbox_formats import ClassNames, ImageRecord, predictions
 from rbox_formats.errors import PredictionsError
+from rbox_formats.masks import _rle
 from rbox_testing.json_schemas import Broken, allowed, broken, with_text
 from rbox_testing.places import ROOT
 
@@ -43,6 +44,7 @@ IMAGE = {
     "labels": [0, 1],
     "scores": [0.5, 0.25],
     "status": "boxes",
+    "masks": [[[0, 0, 4, 0, 4, 2, 0, 2.5]], {"size": [480, 640], "counts": "PP\\9"}],
     "windows": [{"window": [0, 0, 640], "text": "a", "class": "plane", "status": "empty", "rejected": [[0, 1, "why"]]}],
 }
 
@@ -59,10 +61,19 @@ def alike(content: list[str], names: list[str]) -> Iterator[Any]:
         yield [*names, name]
 
 
+def other_lengths(content: bool, value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for counts in ("", "PP\\91", "PP\\", "PP\\9 ", value["counts"] + "\u00e9"):
+            yield {**value, "counts": counts}
+        yield {**value, "size": value["size"][::-1]}
+
+
 OWN: dict[str, Callable[..., Iterator[Any]]] = {
     "x-sameLength": shorter,
     "x-below": lambda content, value: iter([2, 2.0, 3, 999_999_999]),
     "x-distinct": alike,
+    "x-even": lambda content, value: iter([value[:-1], [*value, 1]]),
+    "x-runLengths": other_lengths,
     "x-unique": lambda content, value: iter(()),  # of a file: below
 }
 
@@ -174,6 +185,18 @@ def test_an_image_that_comes_twice_is_refused(call: str, tmp_path: Path) -> None
         CALLS[call](path)
 
 
+def consistent(mask: Any, image: dict[str, Any]) -> Any:
+    """A mask of the schema's form whose outlines are pairs, or whose run lengths are those of an image's size."""
+    if isinstance(mask, list):
+        return [outline[: len(outline) // 2 * 2] for outline in mask]
+    height, width = (int(image[name] or side) for name, side in zip(("height", "width"), mask["size"], strict=True))
+    pixels = height * width
+    if pixels > 2**53:
+        return [[0, 0, 4, 0, 4, 2]]
+    counts = [pixels - 1, 1] if pixels else []
+    return {"size": [height, width], "counts": _rle.encode_counts(np.array(counts, dtype=np.int64))}
+
+
 @st.composite
 def files(draw: st.DrawFn) -> tuple[Any, list[Any]]:
     """A header and images as the schema allows them, its own clauses kept too."""
@@ -184,11 +207,13 @@ def files(draw: st.DrawFn) -> tuple[Any, list[Any]]:
         st.lists(allowed(SCHEMA["$defs"]["image"], SCHEMA), max_size=4, unique_by=lambda image: image["image_id"])
     )
     for image in images:
-        columns = [name for name in ("boxes", "quads", "labels", "scores") if image[name] is not None]
+        columns = [name for name in ("boxes", "quads", "labels", "scores", "masks") if image.get(name) is not None]
         count = min(len(image[name]) for name in columns) if names else 0
         for name in columns:
             image[name] = image[name][:count]
         image["labels"] = [label % len(names) for label in image["labels"]]
+        if "masks" in image:
+            image["masks"] = [consistent(mask, image) for mask in image["masks"]]
     return header, images
 
 
@@ -222,6 +247,8 @@ def test_what_the_schema_allows_is_read(
             assert (column is None) == (image[name] is None)
             if column is not None:
                 assert column.tolist() == np.array(image[name], dtype=column.dtype).reshape(column.shape).tolist()
+        assert (record.masks is None) == ("masks" not in image)
+        assert len(record.masks or []) == len(image.get("masks", []))
         assert dict(record.metadata) == {name: image[name] for name in ("status", "windows") if name in image}
     with predictions.Writer(path, found.header) as writer:
         assert writer.done == {image["image_id"] for image in images}

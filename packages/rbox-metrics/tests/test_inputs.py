@@ -207,7 +207,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: M.soft_nms_rotated(BOXES, SCORES, sigma=None), "sigma as an array of numbers, got NoneType"),
     (lambda: M.evaluate(*GIVEN, protocol="voc12"), "'voc07', 'voc', 'dota', 'coco', 'fair1m', got 'voc12'"),
     (lambda: M.evaluate(*GIVEN, protocol=["voc"]), "'fair1m', got ['voc']"),
-    (lambda: M.evaluate(*GIVEN, geometry="box"), "geometry 'rbox' or 'quad', got 'box'"),
+    (lambda: M.evaluate(*GIVEN, geometry="box"), "a geometry among 'rbox', 'quad', 'mask', 'boundary', got 'box'"),
     (lambda: M.evaluate(*GIVEN, iou_thresholds="0.5"), "iou_thresholds as an array of numbers, got str"),
     (lambda: M.evaluate(*GIVEN, protocol="coco", max_dets=[1.5]), "whole numbers in max_dets, got float64"),
     (lambda: M.evaluate(5, FOUND, NAMES), "expected records of images, got int"),

@@ -40,7 +40,7 @@ from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.errors import RboxError
 
 if TYPE_CHECKING:
-    from rbox_formats import codecs, datasets, detection, predictions, tiling
+    from rbox_formats import codecs, datasets, detection, masks, predictions, tiling
     from rbox_formats.detection import Detector, Prediction, load_detector
 else:
     # Programs that need only boxes do not load twenty text formats and twenty dataset formats.
@@ -51,7 +51,7 @@ else:
             "Prediction": "rbox_formats.detection",
             "load_detector": "rbox_formats.detection",
         },
-        ("codecs", "datasets", "detection", "predictions", "tiling"),
+        ("codecs", "datasets", "detection", "masks", "predictions", "tiling"),
     )
 
 __version__ = "0.1.0"
@@ -82,6 +82,7 @@ __all__ = [
     "hbox_to_rbox",
     "intersection_over_foreground",
     "load_detector",
+    "masks",
     "predictions",
     "quad_area",
     "quad_around",

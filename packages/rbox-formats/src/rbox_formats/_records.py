@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from rbox_formats._geometry import as_shapes, quad_to_rbox, rbox_to_quad
 from rbox_formats.arrays import to_numpy
 from rbox_formats.errors import ClassNameError, FormatsError, quoted
+from rbox_formats.masks import Masks
 from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, LabelsN, QuadsN, ScoresN
 
 
@@ -26,7 +27,7 @@ _TAKEN = {_FLOAT64: ("biuf", "numbers"), _INT64: ("iu", "whole numbers"), _BOOL:
 _COLUMNS = (("labels", _INT64, ()), ("quads", _FLOAT64, (4, 2)), ("difficult", _BOOL, ()), ("scores", _FLOAT64, ()))
 
 _ABOUT = ("path", "width", "height", "metadata", "stated_size", "passed_over")
-_FIELDS = ("image_id", "boxes", "labels", "quads", "difficult", "scores", *_ABOUT)
+_FIELDS = ("image_id", "boxes", "labels", "quads", "difficult", "scores", *_ABOUT, "masks")
 
 # A record, or what a package makes of one; typing.Self is not known to what checks annotations in the tests.
 Record = TypeVar("Record", bound="ImageRecord")
@@ -104,9 +105,11 @@ class ImageRecord:
             is the one that counts; `inspect` compares the two.
         passed_over: What the annotation holds and the record does not, with its number of occurrences: shapes without
             an area, attributes that look like an angle. `inspect` and `convert` report it; writers do not write it.
+        masks: `rbox_formats.masks.Masks` of N objects, or None where there are none; given as a list of masks in any
+            form that `rbox_formats.masks.as_mask` takes.
 
     Raises:
-        FormatsError: If a column is of another shape, not of numbers, or not as long as the boxes.
+        FormatsError: If a column is of another shape, not of numbers, or not as long as the boxes, or a mask is none.
     """
 
     image_id: str
@@ -121,6 +124,7 @@ class ImageRecord:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     stated_size: tuple[int, int] | None = None
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    masks: Masks | None = None
 
     def __init__(  # written out for its types: columns are given as anything, and are arrays from then on
         self,
@@ -136,9 +140,10 @@ class ImageRecord:
         metadata: Mapping[str, Any] | None = None,
         stated_size: tuple[int, int] | None = None,
         passed_over: Mapping[str, int] | None = None,
+        masks: Masks | Iterable[Any] | None = None,
     ) -> None:
         about = (path, width, height, metadata or {}, stated_size, passed_over or {})
-        values = (image_id, boxes, labels, quads, difficult, scores, *about)
+        values = (image_id, boxes, labels, quads, difficult, scores, *about, masks)
         for name, value in zip(_FIELDS, values, strict=True):
             object.__setattr__(self, name, value)
         self.__post_init__()
@@ -150,6 +155,13 @@ class ImageRecord:
         for name, dtype, shape in _COLUMNS:
             if getattr(self, name) is not None and (found := len(self._take(name, dtype, shape))) != n:
                 raise FormatsError(f"expected as many {name} as boxes ({n}) on {quoted(self.image_id)}, got {found}")
+        if self.masks is None:
+            return
+        if not isinstance(self.masks, Masks):
+            object.__setattr__(self, "masks", Masks(self.masks))
+        if len(self.masks) != n:
+            found = len(self.masks)
+            raise FormatsError(f"expected as many masks as boxes ({n}) on {quoted(self.image_id)}, got {found}")
 
     def _take(self, name: str, dtype: np.dtype, shape: Any) -> np.ndarray:
         """Return a column as an array of its dtype, with rows of its shape, whatever it was given as."""
@@ -178,6 +190,27 @@ class ImageRecord:
         """
         quads = as_shapes(to_numpy(quads, "quads"), "quads")
         return cls(image_id=image_id, boxes=quad_to_rbox(quads), quads=quads, labels=labels, **fields)
+
+    @classmethod
+    def from_masks(cls, image_id: str, masks: Masks | Iterable[Any], labels: ArrayLike, **fields: Any) -> ImageRecord:
+        """Make a record from masks, with the minimum-area rectangle of each as its box (`Masks.to_rboxes`).
+
+        Objects whose masks have no pixels are left out.
+
+        >>> record = ImageRecord.from_masks("harbour", [[[0, 0, 4, 0, 4, 2, 1, 2, 0, 2]]], labels=[0])
+        >>> record.boxes.tolist()
+        [[2.0, 1.0, 4.0, 2.0, 0.0]]
+
+        Args:
+            image_id: The image's name within its dataset.
+            masks: A mask for each object, in any form that `rbox_formats.masks.as_mask` takes.
+            labels: (N,) whole numbers.
+            **fields: Other fields of the record.
+        """
+        taken = masks if isinstance(masks, Masks) else Masks(masks)
+        record = cls(image_id=image_id, boxes=taken.to_rboxes(), masks=taken, labels=labels, **fields)
+        filled = taken.areas > 0
+        return record if filled.all() else record.select(filled)
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -232,6 +265,7 @@ class ImageRecord:
             quads=pick(self.quads),
             difficult=self.difficult[which],
             scores=pick(self.scores),
+            masks=pick(self.masks),
         )
 
 

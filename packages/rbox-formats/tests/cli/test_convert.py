@@ -446,6 +446,8 @@ PAIRS = [
 UPRIGHT = {"voc"}
 # Holds boxes on the image stretched to a square.
 STRETCHED = {"yolov5-obb"}
+# The pixels of a raster, whose centres are the box.
+RASTERED = {"whu"}
 
 
 @pytest.mark.parametrize("format, to", PAIRS)
@@ -477,7 +479,7 @@ def test_every_pair_of_formats(format: str, to: str, tmp_path: Path) -> None:
             bound = 2 if is_stretched else 1.01
             np.testing.assert_allclose(rbox_to_hbox(after.boxes), rbox_to_hbox(before.boxes), atol=bound)
         else:
-            bound = 3.5 if is_stretched else 0.2
+            bound = 3.5 if is_stretched else 1.5 if RASTERED & {format, to} else 0.2
             assert corner_distance(corners, rbox_to_quad(before.boxes)).max() < bound
 
 

@@ -134,8 +134,8 @@ def test_other_outlines_become_the_least_rectangle(tmp_path: Path) -> None:
     np.testing.assert_allclose(areas, [100, 4 * 2**0.5 * 10 * 2**0.5])
 
 
-def test_masks_in_run_lengths_leave_the_box(tmp_path: Path) -> None:
-    record = one(tmp_path, {"segmentation": {"counts": [1, 2], "size": [48, 64]}, "bbox": [1, 2, 3, 4]})
+def test_masks_without_pixels_leave_the_box(tmp_path: Path) -> None:
+    record = one(tmp_path, {"segmentation": {"counts": [48 * 64], "size": [48, 64]}, "bbox": [1, 2, 3, 4]})
     np.testing.assert_allclose(rbox_to_quad(record.boxes)[0].min(axis=0), [1, 2])
 
 

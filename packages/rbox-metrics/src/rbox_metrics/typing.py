@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 ProtocolName = Literal["voc07", "voc", "dota", "coco", "fair1m"]
-Geometry = Literal["rbox", "quad"]
+Geometry = Literal["rbox", "quad", "mask", "boundary"]
 Backend = Literal["auto", "reference", "numba", "triton"]
 Mode = Literal["iou", "iof"]
 Binning = Literal["width", "mass"]

@@ -27,6 +27,7 @@ CASES = [
     ("evaluate", "dota", None),
     ("evaluate", "voc", "quad"),
     ("evaluate", "coco", None),
+    ("evaluate", "coco", "mask"),
     ("sweep", "dota", None),
     ("sweep", "coco", None),
     ("confusion", "voc07", None),

@@ -76,7 +76,7 @@ class Change:
         if (record.width or width, record.height or height) != (width, height):
             size = f"{record.width}x{record.height}"
             raise ImageError(f"expected an image of the record's size, {size}, got {width}x{height}", path=record.path)
-        record = replace(record, width=width, height=height)
+        record = replace(record, width=width, height=height, masks=None)  # no text holds masks
         if self.flip is not None:
             image = _FLIPPED[self.flip](image)
             direction = self.flip

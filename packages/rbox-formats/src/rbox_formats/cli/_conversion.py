@@ -17,6 +17,7 @@ from rbox_formats._geometry import clip_to_rbox, intersection_over_foreground, q
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.errors import ClassNameError, listed, quoted
 from rbox_formats.inspection._checks import corner_distance
+from rbox_formats.masks import Mask, PolygonMask
 from rbox_formats.typing import FlagsN, QuadsN
 
 SAME_CORNER = 0.01
@@ -135,9 +136,12 @@ def clipped(record: ImageRecord) -> Clipped:
     window = np.array([0.0, 0.0, *size])
     quads = record.corners.copy()
     gone = outside & (intersection_over_foreground(quads, window) <= 0)
+    if record.masks is not None:
+        gone |= outside & (record.masks.clipped(*window.tolist()).areas <= 0)
     quads[outside] = np.clip(rbox_to_quad(clip_to_rbox(quads[outside], window)), 0, size)
     boxes = np.where(outside[:, None], quad_to_rbox(quads), record.boxes)
-    whole = replace(record, quads=quads, boxes=boxes)
+    masks = None if record.masks is None else record.masks.clipped(*window.tolist())
+    whole = replace(record, quads=quads, boxes=boxes, masks=masks)
     return Clipped(whole.select(~gone), int((outside & ~gone).sum()), int(gone.sum()))
 
 
@@ -155,6 +159,7 @@ class Losses:
         turned: How many objects have their corners, in another order.
         difficult: How many objects are no longer difficult, or are now.
         scores: How many objects have no score any more, or another.
+        masks: How many objects have no mask any more, or another one.
         metadata: How many images no longer have a piece of metadata, by its name.
     """
 
@@ -167,6 +172,7 @@ class Losses:
     turned: int = 0
     difficult: int = 0
     scores: int = 0
+    masks: int = 0
     metadata: Counter[str] = field(default_factory=Counter)
 
     def lines(self) -> list[str]:
@@ -180,6 +186,7 @@ class Losses:
             "objects with their corners in another order": self.turned,
             "objects that are difficult in only one of the two": self.difficult,
             "objects without their score": self.scores,
+            "objects without their mask, or with another one": self.masks,
             **{f"images without their {quoted(name)}": count for name, count in sorted(self.metadata.items())},
         }
         return [f"{what}: {count}" for what, count in told.items() if count]
@@ -206,6 +213,8 @@ class Losses:
         if one.scores is not None:
             same = other.scores is not None and np.isclose(one.scores, other.scores, atol=1e-4)
             self.scores += int(np.count_nonzero(~np.broadcast_to(same, len(one))))
+        if one.masks is not None:
+            self.masks += sum(not same for same in _same_masks(one, other))
 
 
 def compare(
@@ -227,6 +236,26 @@ def compare(
             losses.add(relabelled(before[index], classes), record)
     losses.images = len(left)
     return losses
+
+
+def _same_masks(one: ImageRecord, other: ImageRecord) -> list[bool]:
+    """Whether each mask is the same: polygons with the same corners, or else the same pixels."""
+    if one.masks is None or other.masks is None:
+        return [False] * len(one)
+
+    def same(first: Mask, second: Mask) -> bool:
+        if not isinstance(first, PolygonMask) or not isinstance(second, PolygonMask):
+            return False
+        pairs = [*zip(first.outlines, second.outlines, strict=False)]
+        return len(first.outlines) == len(second.outlines) and all(
+            a.shape == b.shape and np.allclose(a, b, rtol=0, atol=SAME_CORNER) for a, b in pairs
+        )
+
+    width, height = one.width, one.height
+    return [
+        same(first, second) or np.array_equal(first.to_runs(width, height).runs, second.to_runs(width, height).runs)
+        for first, second in zip(one.masks, other.masks, strict=True)
+    ]
 
 
 def _corners(record: ImageRecord) -> QuadsN:

@@ -120,6 +120,15 @@ folder_options = options(
         help="The folder with the images. [default: where the format has them]",
         group="Dataset",
     ),
+    option(
+        "--format-option",
+        "format_options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        callback=lambda _context, _option, value: parse_options(value),
+        help="An option of the format. Those of whu: connectivity=8, fill_holes=true, min_area=20. Repeat it for more.",
+        group="Dataset",
+    ),
 )
 
 

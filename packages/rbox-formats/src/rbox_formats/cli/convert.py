@@ -20,6 +20,7 @@ from rbox_formats.cli._options import (
     dataset_options,
     folder_options,
     only_labelled_option,
+    parse_options,
     read_class_map,
 )
 from rbox_formats.errors import listed, quoted
@@ -49,6 +50,16 @@ if TYPE_CHECKING:
 )
 @class_map_options("the dataset")
 @option("--to", type=FORMAT_TO_WRITE, required=True, help="The format to write.", group="Output")
+@option(
+    "--to-option",
+    "to_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    callback=lambda _context, _option, value: parse_options(value),
+    help="An option of the format to write. That of geojson and geojson-map: tolerance=1.0, by how many pixels the "
+    "outlines of masks may be simplified. Repeat it for more.",
+    group="Output",
+)
 @option("--out", type=PATH, required=True, help="The folder of the new dataset.", group="Output")
 @option("--out-split", help="The part of the new dataset to write; '' for none. [default: as --split]", group="Output")
 @option(
@@ -78,9 +89,11 @@ def convert(
     split: str | None,
     labels: str | None,
     image_folder: Path | None,
+    format_options: dict[str, Any],
     class_names: ClassNames | None,
     only_labelled: bool,
     to: str,
+    to_options: dict[str, Any],
     out: Path,
     out_split: str | None,
     mapping: MapOption,
@@ -102,7 +115,9 @@ def convert(
     from rbox_formats.datasets import geojson
     from rbox_formats.errors import DatasetError, FormatsError
 
-    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
+    dataset = datasets.read(
+        format, data, split, class_names, labels=labels, image_folder=image_folder, options=format_options
+    )
     if only_labelled:
         dataset = dataset.labelled()
     target = datasets.get(to)
@@ -167,7 +182,7 @@ def convert(
         _take_along(out, staged)
         staged_folder = target.images(staged, out_split) if target.images else None
         try:
-            where = datasets.write(to, records(staged_folder), staged, out_split, classes.names)
+            where = datasets.write(to, records(staged_folder), staged, out_split, classes.names, options=to_options)
         except FormatsError as error:
             # The record itself says what it has not, and no format does.
             if type(error) is FormatsError and in_hand and in_hand[0].path is None:

@@ -70,6 +70,7 @@ def inspect(
     split: str | None,
     labels: str | None,
     image_folder: Path | None,
+    format_options: dict[str, Any],
     class_names: ClassNames | None,
     only_labelled: bool,
     out: Path | None,
@@ -101,7 +102,9 @@ def inspect(
         data = folder
         if context.get_parameter_source("format") is click.core.ParameterSource.DEFAULT:
             format, split = _found(data, split, class_names)
-    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
+    dataset = datasets.read(
+        format, data, split, class_names, labels=labels, image_folder=image_folder, options=format_options
+    )
     if only_labelled:
         dataset = dataset.labelled()
     if out:
@@ -210,6 +213,8 @@ def _print(found: Inspection, show: int) -> None:
         click.echo(f"Images of unknown size, where nothing is known to lie outside: {found.without_size}.")
     if found.partly_outside:
         click.echo(f"Objects that reach beyond their image: {found.partly_outside}.")
+    if found.with_masks:
+        click.echo(f"{found.with_masks} objects have a mask.")
     for what, count in found.passed_over.items():
         click.echo(f"Not read, {what}: {count}.")
     _print_turned(found, show)

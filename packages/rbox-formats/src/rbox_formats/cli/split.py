@@ -127,6 +127,7 @@ def split(
     split: str | None,
     labels: str | None,
     image_folder: Path | None,
+    format_options: dict[str, Any],
     class_names: ClassNames | None,
     only_labelled: bool,
     out: Path,
@@ -141,7 +142,9 @@ def split(
     from rbox_formats import datasets, splitting
     from rbox_formats.cli import _output
 
-    dataset = datasets.read(format, data, split, class_names, labels=labels, image_folder=image_folder)
+    dataset = datasets.read(
+        format, data, split, class_names, labels=labels, image_folder=image_folder, options=format_options
+    )
     if only_labelled:
         dataset = dataset.labelled()
     _output.refuse_inputs(out, data, split, dataset)

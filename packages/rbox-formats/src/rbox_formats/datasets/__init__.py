@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rbox_formats import files
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
@@ -33,6 +34,7 @@ from rbox_formats.datasets import (
     ucas_aod,
     vedai,
     voc,
+    whu,
     ymir,
     yolo_obb,
 )
@@ -41,7 +43,7 @@ from rbox_formats.datasets._format import Format
 from rbox_formats.datasets._guess import Guess
 from rbox_formats.datasets._per_image import Annotation
 from rbox_formats.datasets._with_images import with_image_folder, with_images
-from rbox_formats.errors import DatasetError, quoted
+from rbox_formats.errors import DatasetError, listed, quoted
 
 _logger = logging.getLogger("rbox_formats")
 
@@ -63,8 +65,14 @@ FORMATS: dict[str, Format] = {
         partial(dronevehicle.images, infrared=True),
     ),
     "fair1m": Format(fair1m.read, fair1m.write, fair1m.CLASS_NAMES, images_by_split, label_folder=True),
-    "geojson": Format(map_layer.read_pixels, geojson.write, None, map_layer.images),
-    "geojson-map": Format(map_layer.read_map, partial(geojson.write, on_map=True), None, map_layer.images),
+    "geojson": Format(map_layer.read_pixels, geojson.write, None, map_layer.images, write_options=("tolerance",)),
+    "geojson-map": Format(
+        map_layer.read_map,
+        partial(geojson.write, on_map=True),
+        None,
+        map_layer.images,
+        write_options=("tolerance",),
+    ),
     "hrsc2016": Format(hrsc2016.read, hrsc2016.write, hrsc2016.SHIP, hrsc2016.images),
     "hrsc2016-l2": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_2, hrsc2016.images),
     "hrsc2016-l3": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_3, hrsc2016.images),
@@ -87,6 +95,7 @@ FORMATS: dict[str, Format] = {
     "ucas-aod": Format(ucas_aod.read, ucas_aod.write, ucas_aod.CLASS_NAMES, ucas_aod.images),
     "vedai": Format(vedai.read, vedai.write, vedai.CLASS_NAMES, vedai.images),
     "voc": Format(voc.read, voc.write, None, voc.images),
+    "whu": Format(whu.read, whu.write, whu.CLASS_NAMES, whu.images, options=whu.OPTIONS),
     "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder, drops_outside=True),
     "yolov5-obb": Format(
         partial(yolo_obb.read, longside=True), partial(yolo_obb.write, longside=True), None, yolo_obb.images_folder
@@ -139,6 +148,7 @@ def read(
     *,
     labels: str | None = None,
     image_folder: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Open a dataset; its files are read one image at a time, when asked for.
 
@@ -159,6 +169,8 @@ def read(
         labels: The folder of the label files instead of the format's own, such as "labelTxt-v1.5", for formats that
             have one (`Format.label_folder`); relative to the split's folder, with '/' between folders.
         image_folder: The folder in which images are found by the records' ids. None: that of the format.
+        options: Further arguments of formats that have some (`Format.options`), by name, such as
+            `{"connectivity": 8}` of "whu".
 
     Raises:
         DatasetError: If the format is unknown or cannot be read, or the folder is missing or empty; while iterating,
@@ -180,6 +192,7 @@ def read(
                 f"expected a format whose label folder can have another name, among {able}, got {format}"
             )
         reading = partial(reading, label_folders=("/".join(files.safe_name(part, root) for part in labels.split("/")),))
+    reading = _with_options(reading, format, chosen.options, options)
     try:
         found = reading(root, split, names)
     except DatasetError as error:
@@ -194,8 +207,26 @@ def read(
     return found
 
 
+def _with_options(
+    function: Callable[..., Any], format: str, known: tuple[str, ...], options: Mapping[str, Any] | None
+) -> Callable[..., Any]:
+    """Return a format's function with options, once it is known to have them."""
+    if not options:
+        return function
+    if unknown := [name for name in options if name not in known]:
+        has = listed(known) if known else "none"
+        raise DatasetError(f"expected options of the format {format}, which has {has}, got {listed(unknown)}")
+    return partial(function, **options)
+
+
 def write(
-    format: str, records: Iterable[ImageRecord], root: str | Path, split: str | None, class_names: ClassNames
+    format: str,
+    records: Iterable[ImageRecord],
+    root: str | Path,
+    split: str | None,
+    class_names: ClassNames,
+    *,
+    options: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write records' annotations in a format; images are not copied.
 
@@ -215,8 +246,15 @@ def write(
         root: The dataset's folder, made if it is missing.
         split: A part of the dataset, as in `read`.
         class_names: The class names that the records' labels index.
+        options: Further arguments of formats that have some (`Format.write_options`), by name, such as
+            `{"tolerance": 1.0}` of "geojson".
 
     Returns:
         The folder of the annotations, or their file.
+
+    Raises:
+        DatasetError: If there is no such format or option, or the format cannot hold the records.
     """
-    return get(format).write(records, files.as_path(root), split, class_names)
+    chosen = get(format)
+    writing = _with_options(chosen.write, format, chosen.write_options, options)
+    return writing(records, files.as_path(root), split, class_names)

@@ -35,6 +35,8 @@ class Format:
         images: A function that gives the images' folder of a written dataset; None if the format has none.
         drops_outside: Whether other readers of the format drop an image if an object has a corner outside of it.
         label_folder: Whether `read` accepts `label_folders`, names to look for instead of the format's own.
+        options: The names of further arguments that `read` accepts; the format's module says what they are.
+        write_options: The names of further arguments that `write` accepts.
     """
 
     read: Read | None
@@ -43,3 +45,5 @@ class Format:
     images: Images | None = None
     drops_outside: bool = False
     label_folder: bool = False
+    options: tuple[str, ...] = ()
+    write_options: tuple[str, ...] = ()

@@ -10,16 +10,20 @@ An object's place, in pixels of the image, is read from
 - `segmentation`, a list of outlines [x1, y1, x2, y2, ...]: one of four corners (and perhaps the first once more at the
   end) is the annotated quad, as MMRotate and LMMRotate write it; of any other number of corners, or of several
   outlines, the least rectangle around them is taken.
+- `segmentation` in run lengths, {"size": [height, width], "counts": ...}, the counts as a list or as the text that
+  pycocotools makes of them: the least rectangle around the centres of the mask's pixels is the box.
 - `bbox` of five numbers, [cx, cy, w, h, angle]: a rotated box, the angle in degrees, positive counter-clockwise on the
   screen, of any range. This is detectron2's convention (`RotatedBoxes`, `BoxMode.XYWHA_ABS`). COCO itself has none, and
   files with radians or clockwise angles must be converted first. If there is a segmentation as well, that is the quad,
   and this the box.
 - `rbbox`, [cx, cy, w, h, angle]: a rotated box, the angle in radians, clockwise, as in SKU110K-R. If there is a
   segmentation as well, that is the quad, and this the box.
-- `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else. A mask in
-  run lengths (an object as `segmentation`) is not read. Where `attributes` has a `rotation` of more than zero, as CVAT
-  exports a turned rectangle, the box is turned by it: degrees, clockwise, about its centre; other keys that look like
-  an angle are named by `inspect`, and not read.
+- `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else. Where
+  `attributes` has a `rotation` of more than zero, as CVAT exports a turned rectangle, the box is turned by it: degrees,
+  clockwise, about its centre; other keys that look like an angle are named by `inspect`, and not read.
+
+If any segmentation of the file is more than one outline of four corners, the records have masks: run lengths and
+outlines unchanged, and of an object without them its quad or its box. CVAT exports a mask in run lengths as a crowd.
 
 An image's record has quads if any of its annotations has outlines, or there are none. `iscrowd` and `ignore` both make
 an object difficult, which is written as `ignore` (an evaluation with pycocotools goes by `iscrowd` alone). `score` is
@@ -27,17 +31,19 @@ read where each annotation of the image has one. Labels follow the categories in
 annotations are kept. Whatever else an image says (its `id` as well) is the record's metadata and is written back;
 `area`, and what else an annotation or category says, is not kept.
 
-Two formats differ in what they write. "coco": the quad, or the box's corners, as segmentation, and the upright box
-around it as bbox. "coco-rotated": bbox with five numbers, the angle in [-90, 90), and a segmentation only for annotated
-quads.
+Two formats differ in what they write. "coco": the mask, or the quad, or the box's corners, as segmentation, and the
+upright box around it as bbox. "coco-rotated": bbox with five numbers, the angle in [-90, 90), and a segmentation only
+for masks and annotated quads. Polygons stay polygons; run lengths are compressed.
 
 On disk, read: the file itself as `root`, or for a split `annotations/instances_<split>.json`,
 `annotations/<split>.json`, `Annotations/<split>.json`, `<split>.json`, `<split>/_annotations.coco.json` (Roboflow) or
 `<split>/<split>.json`; without one `annotations.json`, `_annotations.coco.json` or the only JSON file in `root` or in
-`annotations`. A `file_name` is looked for in `images/<split>`, `<split>/images`, `<split>`, `images` and `root`; it may
-have folders, but never leaves the dataset's: of a path that would (absolute, with a drive, from `..`), only the last
-part is looked for. An image's id is its file's name without suffix, or its path if two names are equal. Written:
-`annotations/instances_<split>.json`, without a split `annotations.json`, or `root` itself where it ends in .json.
+`annotations`; RSPrompter's `annotations/NWPU_instances_<split>.json`, `SSDD_instances_...` and `WHU_building_...` too.
+A `file_name` is looked for in `images/<split>`, `<split>/images`, `<split>`, `imgs/<split>/image`, `images`, `root` and
+`imgs`; it may have folders, but never leaves the dataset's: of a path that would (absolute, with a drive, from `..`),
+only the last part is looked for. An image's id is its file's name without suffix, or its path if two names are equal.
+Written: `annotations/instances_<split>.json`, without a split `annotations.json`, or `root` itself where it ends in
+.json.
 
 The whole file is parsed when the dataset is opened, and held: about ten times its size. Writing holds one record at a
 time, and the ids of the images.
@@ -54,7 +60,7 @@ import math
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,15 +68,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rbox_formats import files
-from rbox_formats._geometry import canonical_le90, quad_area, quad_around, quad_to_hbox, quad_to_rbox, rbox_to_quad
+from rbox_formats._geometry import quad_area, quad_to_hbox, rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
+from rbox_formats.datasets._coco_shapes import arrays_of, has_mask, masks_of, shape_of, unread_angles
 from rbox_formats.datasets._images import find_named, image_name
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
 from rbox_formats.errors import listed, quoted
 from rbox_formats.images import stem_of
 from rbox_formats.parsing import json_values
-from rbox_formats.parsing.attributes import ROTATION, angle_named, looks_like_angle
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
 
@@ -84,14 +90,12 @@ _LAYOUT = Layout(
         "{split}.json",
         "{split}/_annotations.coco.json",
         "{split}/{split}.json",
+        *(f"annotations/{name}_{{split}}.json" for name in ("NWPU_instances", "SSDD_instances", "WHU_building")),
     ),
     whole=("annotations.json", "_annotations.coco.json"),
 )
 
 
-# The keys of an annotation that are read here, or cannot be an angle.
-_READ = frozenset(["area", "attributes", "bbox", "category_id", "id", "ignore", "image_id", "iscrowd", "score"])
-_SAME_CORNER = 0.01
 # With at least this number of rotated boxes, it is no chance that all angles are small.
 _SOME = 5
 
@@ -111,13 +115,6 @@ class _Categories(NamedTuple):
 
     names: ClassNames
     by_id: dict[int, str]
-
-
-class _Shape(NamedTuple):
-    """An object's place: the annotated quad (8 numbers) and the box (5 numbers), one of them at least."""
-
-    quad: list[float] | None
-    box: list[float] | None
 
 
 def file_of(root: Path, split: str | None = None) -> Path:
@@ -145,7 +142,10 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
             raise annotation["image_id"].error("the id of one of the images")
         sources[number].annotations.append(annotation)
     _say_if_radians(sources.values(), path)
-    load = partial(_load, root=folder, split=split, categories=_Categories(names, by_id))
+    every = [annotation for source in sources.values() for annotation in source.annotations]
+    _say_if_all_are_crowds(every, path)
+    with_masks = any(map(has_mask, every))
+    load = partial(_load, root=folder, split=split, categories=_Categories(names, by_id), with_masks=with_masks)
     return Dataset(names, list(sources.values()), load)
 
 
@@ -164,6 +164,23 @@ def _say_if_radians(sources: Iterable[_Source], path: Path) -> None:
             "%s: none of the angles of %d rotated boxes is beyond pi: are they radians? They are read as degrees",
             path,
             len(angles),
+        )
+
+
+def _say_if_all_are_crowds(annotations: Iterable[Value], path: Path) -> None:
+    """Log a warning where every mask in run lengths is a crowd: as CVAT exports all masks."""
+    crowds = 0
+    for annotation in annotations:
+        values = annotation.value if isinstance(annotation.value, dict) else {}
+        if isinstance(values.get("segmentation"), dict):
+            if not values.get("iscrowd"):
+                return
+            crowds += 1
+    if crowds >= _SOME:
+        _logger.warning(
+            "%s: all %d masks in run lengths have iscrowd, as CVAT writes with each: their objects count as difficult",
+            path,
+            crowds,
         )
 
 
@@ -225,20 +242,20 @@ def images(root: Path, split: str | None) -> Path:
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
 
-def _load(source: _Source, root: Path, split: str | None, categories: _Categories) -> ImageRecord:
+def _load(source: _Source, root: Path, split: str | None, categories: _Categories, with_masks: bool) -> ImageRecord:
     entry = source.image
-    parts = [f"images/{split}", f"{split}/images", split] if split else []
-    image = find_named(entry["file_name"], root, [root / part for part in [*parts, "images", "."]])
+    parts = [f"images/{split}", f"{split}/images", split, f"imgs/{split}/image"] if split else []
+    image = find_named(entry["file_name"], root, [root / part for part in [*parts, "images", ".", "imgs"]])
+    width, height = (entry[key].side() if entry.has(key) else None for key in ("width", "height"))
     labels, shapes, difficult, scores = [], [], [], []
     passed_over: Counter[str] = Counter()
     for annotation in source.annotations:
-        passed_over.update(_unread_angles(annotation))
+        passed_over.update(unread_angles(annotation))
         labels.append(_label(annotation, categories))
-        shapes.append(_shape(annotation))
+        shapes.append(shape_of(annotation, (width, height)))
         difficult.append(any(annotation[key].flag() for key in ("iscrowd", "ignore") if annotation.has(key)))
         scores.append(annotation["score"].number() if annotation.has("score") else None)
-    boxes, quads = _arrays(shapes)
-    width, height = (entry[key].side() if entry.has(key) else None for key in ("width", "height"))
+    boxes, quads = arrays_of(shapes)
     known = ("file_name", "width", "height")
     return ImageRecord(
         image_id=source.image_id,
@@ -253,16 +270,8 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
         metadata={key: value for key, value in entry.value.items() if key not in known},
         stated_size=None if width is None or height is None else (width, height),
         passed_over=passed_over,
+        masks=masks_of(shapes, rbox_to_quad(boxes) if quads is None else quads) if with_masks else None,
     )
-
-
-def _unread_angles(annotation: Value) -> Iterable[str]:
-    """Return what an annotation has that looks like an angle and is not read."""
-    said = {key: value for key, value in annotation.value.items() if key not in _READ}
-    attributes = annotation.value.get("attributes")
-    if isinstance(attributes, dict):
-        said |= {key: value for key, value in attributes.items() if key != ROTATION}
-    return [angle_named(key) for key, value in said.items() if looks_like_angle(key, value)]
 
 
 def _label(annotation: Value, categories: _Categories) -> int:
@@ -274,73 +283,6 @@ def _label(annotation: Value, categories: _Categories) -> int:
     if label is None:
         raise category.error(f"a class among {listed(categories.names)}, not {quoted(name)}", CORRECT_OR_NAME)
     return label
-
-
-def _shape(annotation: Value) -> _Shape:
-    quad = _outline(annotation["segmentation"]) if annotation.has("segmentation") else None
-    rotation = _rotation(annotation)
-    if annotation.has("rbbox"):
-        numbers = annotation["rbbox"].numbers()
-        if len(numbers) != 5 or min(numbers[2:4]) < 0:
-            raise annotation["rbbox"].error("5 numbers (cx, cy, w, h, radians), with sides of 0 or more")
-        return _Shape(quad, numbers)
-    box = annotation["bbox"].numbers() if annotation.has("bbox") else []
-    if len(box) not in (0, 4, 5):
-        raise annotation["bbox"].error("4 numbers (x, y, w, h) or 5 (cx, cy, w, h, degrees)")
-    if box and min(box[2:4]) < 0:
-        raise annotation["bbox"].error("a width and a height of 0 or more")
-    if len(box) == 5:
-        return _Shape(quad, [*box[:4], -float(np.radians(box[4]))])
-    # A tool that writes the unturned box may write its corners as well.
-    if quad is not None and not (rotation and box and _are_corners(quad, box)):
-        return _Shape(quad, None)
-    if not box:
-        raise annotation.error("a bbox or a segmentation")
-    x, y, w, h = box
-    return _Shape(None, [x + w / 2, y + h / 2, w, h, math.radians(rotation)])
-
-
-def _rotation(annotation: Value) -> float:
-    """Return the clockwise angle in degrees by which CVAT says that the box is turned."""
-    if not annotation.has("attributes") or not isinstance(annotation["attributes"].value, dict):
-        return 0.0
-    attributes = annotation["attributes"]
-    return attributes[ROTATION].number() if attributes.has(ROTATION) else 0.0
-
-
-def _are_corners(quad: Sequence[float], box: Sequence[float]) -> bool:
-    """Return whether a quad is the corners of an upright box [x, y, w, h], in any order, within 0.01 px."""
-    x, y, w, h = box
-    wanted = sorted([(x, y), (x + w, y), (x + w, y + h), (x, y + h)])
-    found = sorted(zip(quad[0::2], quad[1::2], strict=True))
-    return bool(np.abs(np.array(found) - wanted).max() < _SAME_CORNER)
-
-
-def _outline(segmentation: Value) -> list[float] | None:
-    """Return the quad of a list of outlines; None for an empty list and for a run-length mask."""
-    if isinstance(segmentation.value, dict):
-        return None
-    outlines = [(outline, outline.numbers()) for outline in segmentation.items()]
-    for outline, corners in outlines:
-        if len(corners) < 6 or len(corners) % 2:
-            raise outline.error("x and y of at least 3 corners")
-    corners = [number for _, outline in outlines for number in outline]
-    json_values.require_few_corners(segmentation, len(corners) // 2)
-    return quad_around(corners) if corners else None
-
-
-def _arrays(shapes: Sequence[_Shape]) -> tuple[Any, Any]:
-    """Return the boxes (N, 5) and the quads (N, 4, 2), or None, of an image's objects."""
-    boxes = canonical_le90(np.array([box or [0.0] * 5 for _, box in shapes], dtype=np.float64).reshape(-1, 5))
-    if shapes and all(quad is None for quad, _ in shapes):
-        return boxes, None
-    quads = rbox_to_quad(boxes)
-    for i, (quad, _) in enumerate(shapes):
-        if quad is not None:
-            quads[i] = np.array(quad).reshape(4, 2)
-    without = np.array([box is None for _, box in shapes], dtype=bool)
-    boxes[without] = quad_to_rbox(quads[without])
-    return boxes, quads
 
 
 def write(
@@ -407,11 +349,16 @@ def _image(record: ImageRecord, image_id: int) -> dict[str, Any]:
 
 def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[dict[str, Any]]:
     corners = record.corners
-    hboxes = quad_to_hbox(corners)
+    hboxes, areas = quad_to_hbox(corners), quad_area(corners)
+    outlines = [[json_values.plain(quad)] for quad in corners.reshape(-1, 8).tolist()]
+    if record.masks is not None:
+        filled = record.masks.areas > 0
+        hboxes[filled], areas[filled] = record.masks.bounds[filled], record.masks.areas[filled]
+        outlines = record.masks.to_coco(record.width, record.height)
     uprights = np.concatenate([hboxes[:, :2], hboxes[:, 2:] - hboxes[:, :2]], axis=1)
     turned = np.concatenate([record.boxes[:, :4], -np.degrees(record.boxes[:, 4:])], axis=1)
     places = (turned if rotated else uprights).tolist()
-    for i, area in enumerate(quad_area(corners).tolist()):
+    for i, area in enumerate(areas.tolist()):
         entry: dict[str, Any] = {
             "image_id": image_id,
             "category_id": int(record.labels[i]) + 1,
@@ -420,8 +367,8 @@ def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[
             "iscrowd": 0,
             "ignore": int(record.difficult[i]),
         }
-        if not rotated or record.quads is not None:
-            entry["segmentation"] = [json_values.plain(corners[i].ravel().tolist())]
+        if not rotated or record.quads is not None or record.masks is not None:
+            entry["segmentation"] = outlines[i]
         if record.scores is not None:
             entry["score"] = float(record.scores[i])
         yield entry

@@ -7,9 +7,11 @@
 
 Each object is the polygon of its quad as annotated, or of its box's corners: five points, the first again at the end,
 in the order that RFC 7946 asks for (the exterior to the right: counter-clockwise where y points up), from the annotated
-first corner on. `properties` are the class's name, `difficult`, the box's angle in the image (degrees, `le90`,
-clockwise on the screen), and `score`, where the record has scores. What of the metadata JSON can hold stands beside the
-features.
+first corner on. An object with a mask is the outline of that, with its holes, as a Polygon or, if it has several parts,
+as a MultiPolygon; the option `tolerance` (`datasets.write(..., options=)`, `--to-option`) leaves out corners that are
+no further than that from the simpler outline, in pixels, each ring by itself. `properties` are the class's name,
+`difficult`, the box's angle in the image (degrees, `le90`, clockwise on the screen), and `score`, where the record has
+scores. What of the metadata JSON can hold stands beside the features.
 
 Two formats differ in their coordinates:
 
@@ -36,7 +38,7 @@ Source: RFC 7946; Esri, World files for raster datasets; GeoJSON 2008, section 3
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,7 +50,6 @@ from rbox_formats.datasets._crs import known_crs, transformed
 from rbox_formats.errors import DatasetError, ImageError, quoted
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.lines import plain_digits, read_text, split_lines
-from rbox_formats.typing import QuadsN
 
 __all__ = [
     "Placement",
@@ -81,9 +82,9 @@ class Placement(NamedTuple):
     f: float
     crs: str | None = None
 
-    def apply(self, quads: QuadsN) -> QuadsN:
-        """Convert pixels (N, 4, 2) to map coordinates (N, 4, 2)."""
-        x, y = quads[..., 0], quads[..., 1]
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Convert pixels (..., 2) to map coordinates (..., 2)."""
+        x, y = points[..., 0], points[..., 1]
         return np.stack([self.a * x + self.b * y + self.c, self.d * x + self.e * y + self.f], axis=-1)
 
 
@@ -100,18 +101,18 @@ class Projection(NamedTuple):
     crs: str
     path: Path | None = None
 
-    def apply(self, quads: QuadsN) -> QuadsN:
-        """Convert pixels (N, 4, 2) to map coordinates (N, 4, 2).
+    def apply(self, points: np.ndarray) -> np.ndarray:
+        """Convert pixels (..., 2) to map coordinates (..., 2).
 
         Raises:
             DatasetError: If a corner has no place in the other system.
         """
-        own = self.placement.apply(quads).reshape(-1, 2)
+        own = self.placement.apply(points).reshape(-1, 2)
         remedy = "Leave the coordinates in the image's own system."
-        points = transformed(own, str(self.placement.crs), self.crs, self.path, remedy) if len(own) else own
-        if not np.isfinite(points).all():
+        moved = transformed(own, str(self.placement.crs), self.crs, self.path, remedy) if len(own) else own
+        if not np.isfinite(moved).all():
             raise DatasetError(f"expected a place on the map that {self.crs} can hold", path=self.path, remedy=remedy)
-        return points.reshape(quads.shape)
+        return moved.reshape(points.shape)
 
 
 def projected(placement: Placement | None, crs: str | None, path: Path | None) -> Placement | Projection | None:
@@ -145,6 +146,7 @@ def write(
     class_names: ClassNames,
     *,
     on_map: bool = False,
+    tolerance: float = 0.0,
 ) -> Path:
     """Write a file per record; see `rbox_formats.datasets.write`.
 
@@ -154,6 +156,7 @@ def write(
         split: A folder in it.
         class_names: What the records' labels index.
         on_map: Map coordinates instead of pixels.
+        tolerance: As in `collection`.
 
     Raises:
         DatasetError: If map coordinates are asked for and an image has none, or rasterio is needed and not installed.
@@ -163,12 +166,15 @@ def write(
     for record in records:
         name = files.safe_name(f"{record.image_id}.geojson", folder)
         placement = placement_of(record.file) if on_map else None
-        files.write_text(folder / name, json_values.dump(collection(record, class_names, placement)) + "\n")
+        files.write_text(folder / name, json_values.dump(collection(record, class_names, placement, tolerance)) + "\n")
     return folder
 
 
 def collection(
-    record: ImageRecord, class_names: ClassNames, placement: Placement | Projection | None = None
+    record: ImageRecord,
+    class_names: ClassNames,
+    placement: Placement | Projection | None = None,
+    tolerance: float = 0.0,
 ) -> dict[str, Any]:
     """Return a record as a feature collection: what `write` puts into its file.
 
@@ -176,11 +182,15 @@ def collection(
         record: The image and its objects.
         class_names: What the record's labels index.
         placement: Where the image lies on the map. None: coordinates are its pixels.
+        tolerance: By how many pixels at most the corners left out of a mask's outline are off the simpler one.
+
+    Raises:
+        DatasetError: If the tolerance is not a finite number of 0 or more.
     """
-    quads = record.corners
-    places = quads if placement is None else placement.apply(quads)
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 <= tolerance < math.inf:
+        raise DatasetError(f"expected a tolerance in pixels, 0 or more, got {quoted(tolerance)}")
     features = []
-    for i, corners in enumerate(places.tolist()):
+    for i, geometry in enumerate(_geometries(record, placement, tolerance)):
         properties = {
             "class": class_names[record.labels[i]],
             "difficult": bool(record.difficult[i]),
@@ -188,8 +198,6 @@ def collection(
         }
         if record.scores is not None:
             properties["score"] = float(record.scores[i])
-        ring = _ring(corners)
-        geometry = {"type": "Polygon", "coordinates": [[json_values.plain(point) for point in ring]]}
         features.append({"type": "Feature", "geometry": geometry, "properties": properties})
     collection: dict[str, Any] = {
         "type": "FeatureCollection",
@@ -203,6 +211,35 @@ def collection(
         name = {"name": f"urn:ogc:def:crs:{authority}::{code}"}
         collection["crs"] = {"type": "name", "properties": name}
     return collection | {"features": features}
+
+
+def _geometries(
+    record: ImageRecord, placement: Placement | Projection | None, tolerance: float
+) -> Iterator[dict[str, Any]]:
+    """Yield each object's geometry: the outline of its mask, or its quad."""
+
+    def placed(points: np.ndarray) -> np.ndarray:
+        return points if placement is None else placement.apply(points)
+
+    if record.masks is None:
+        for corners in placed(record.corners).tolist():
+            yield {"type": "Polygon", "coordinates": [[json_values.plain(point) for point in _ring(corners)]]}
+        return
+    for mask, quad in zip(record.masks, record.corners, strict=True):
+        parts = mask.rings(tolerance) or [[quad]]
+        polygons = [[_closed(placed(ring), is_hole=k > 0) for k, ring in enumerate(part)] for part in parts]
+        if len(polygons) == 1:
+            yield {"type": "Polygon", "coordinates": polygons[0]}
+        else:
+            yield {"type": "MultiPolygon", "coordinates": polygons}
+
+
+def _closed(ring: np.ndarray, *, is_hole: bool) -> list[list[float]]:
+    """Return a closed ring of any number of corners, counter-clockwise where y points up, a hole the other way."""
+    x, y = (ring - ring[0]).T
+    turns_left = np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) >= 0
+    points = (ring if turns_left != is_hole else ring[::-1]).tolist()
+    return [json_values.plain(point) for point in [*points, points[0]]]
 
 
 def _ring(corners: list[list[float]]) -> list[list[float]]:

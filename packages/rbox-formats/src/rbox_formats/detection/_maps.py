@@ -22,7 +22,9 @@ _LAYER = "predictions"
 _Placed: TypeAlias = geojson.Placement | geojson.Projection | None
 
 
-def write_geojson(found: Prediction | Iterable[Prediction], out: str | Path, *, crs: str | None = None) -> Path:
+def write_geojson(
+    found: Prediction | Iterable[Prediction], out: str | Path, *, crs: str | None = None, tolerance: float = 0.0
+) -> Path:
     """Write predictions as GeoJSON, or as a GeoPackage (`rbox_formats.datasets.geojson` has the properties).
 
     An image with a place on the map, by its GeoTIFF or a world file beside it, is written in map coordinates, another
@@ -36,6 +38,7 @@ def write_geojson(found: Prediction | Iterable[Prediction], out: str | Path, *, 
             image. Or a folder, for a file `<image_id>.geojson` of each image.
         crs: The system of coordinates to convert to, such as "EPSG:4326", longitude and latitude, as RFC 7946 wants
             it. None: each image's own.
+        tolerance: By how many pixels the outlines of masks may be simplified.
 
     Returns:
         The file or folder.
@@ -48,8 +51,8 @@ def write_geojson(found: Prediction | Iterable[Prediction], out: str | Path, *, 
     found = [found] if isinstance(found, Prediction) else found
     suffix = out.suffix.lower()
     if suffix == _GEOPACKAGE:
-        return _write_geopackage(found, out, crs)
-    return _write_one(found, out, crs) if suffix in _GEOJSON else _write_each(found, out, crs)
+        return _write_geopackage(found, out, crs, tolerance)
+    return (_write_one if suffix in _GEOJSON else _write_each)(found, out, crs, tolerance)
 
 
 def check_geojson(paths: Sequence[Path], out: str | Path, *, crs: str | None = None) -> None:
@@ -121,12 +124,13 @@ def _require_one_system(placements: Mapping[Path | None, _Placed], out: Path) ->
         )
 
 
-def _collection(found: Prediction, placement: _Placed) -> dict[str, Any]:
+def _collection(found: Prediction, placement: _Placed, tolerance: float) -> dict[str, Any]:
     # The texts stay in the predictions file.
-    return geojson.collection(replace(found, metadata={"status": found.status}), found.class_names, placement)
+    plain = replace(found, metadata={"status": found.status})
+    return geojson.collection(plain, found.class_names, placement, tolerance)
 
 
-def _write_each(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
+def _write_each(found: Iterable[Prediction], out: Path, crs: str | None, tolerance: float) -> Path:
     _make(out)
     places = _OnePlace(out, crs)
     written: set[str] = set()
@@ -135,24 +139,28 @@ def _write_each(found: Iterable[Prediction], out: Path, crs: str | None) -> Path
         if name in written:
             raise DatasetError(f"expected images of different names, got two called {each.image_id!r}", path=out)
         written.add(name)
-        files.write_text(out / name, json.dumps(_collection(each, places.of(each.path)), ensure_ascii=False) + "\n")
+        files.write_text(
+            out / name, json.dumps(_collection(each, places.of(each.path), tolerance), ensure_ascii=False) + "\n"
+        )
     return out
 
 
-def _features(found: Iterable[Prediction], places: _OnePlace) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+def _features(
+    found: Iterable[Prediction], places: _OnePlace, tolerance: float
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Yield each image's collection without its features, and the features with the image's name."""
     for each in found:
-        collection = _collection(each, places.of(each.path))
+        collection = _collection(each, places.of(each.path), tolerance)
         features = collection.pop("features")
         for feature in features:
             feature["properties"] = {"image_id": each.image_id, **feature["properties"]}
         yield collection, features
 
 
-def _write_one(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
+def _write_one(found: Iterable[Prediction], out: Path, crs: str | None, tolerance: float) -> Path:
     with files.replacing(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         separator = ""
-        for collection, features in _features(found, _OnePlace(out, crs)):
+        for collection, features in _features(found, _OnePlace(out, crs), tolerance):
             if not separator:
                 about = {key: collection[key] for key in ("type", "crs") if key in collection}
                 file.write(json.dumps(about)[:-1] + ', "features": [')
@@ -164,16 +172,19 @@ def _write_one(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
     return out
 
 
-def _write_geopackage(found: Iterable[Prediction], out: Path, crs: str | None) -> Path:
+def _write_geopackage(found: Iterable[Prediction], out: Path, crs: str | None, tolerance: float) -> Path:
     """Write one table with a row for each object."""
     pyogrio = _pyogrio()
     places = _OnePlace(out, crs)
     rows: list[dict[str, Any]] = []
-    rings: list[bytes] = []
-    for _, features in _features(found, places):
+    geometries: list[Any] = []
+    for _, features in _features(found, places, tolerance):
         for feature in features:
             rows.append(feature["properties"])
-            rings.append(_well_known_binary(feature["geometry"]["coordinates"][0]))
+            geometries.append(feature["geometry"])
+    # A table has geometries of one type.
+    several = any(geometry["type"] == "MultiPolygon" for geometry in geometries)
+    encoded = [_well_known_binary(geometry, several) for geometry in geometries]
     names = [name for name in ("image_id", "class", "score", "angle", "difficult") if any(name in row for row in rows)]
     system = next((placement.crs for placement in places.seen.values() if placement), None)
     _make(out.parent)
@@ -182,10 +193,10 @@ def _write_geopackage(found: Iterable[Prediction], out: Path, crs: str | None) -
         try:
             pyogrio.raw.write(
                 temporary,
-                geometry=np.array([*rings, None], dtype=object)[:-1],  # objects, whatever their lengths
+                geometry=np.array([*encoded, None], dtype=object)[:-1],  # objects, whatever their lengths
                 field_data=[np.array([row.get(name) for row in rows]) for name in names],
                 fields=names,
-                geometry_type="Polygon",
+                geometry_type="MultiPolygon" if several else "Polygon",
                 crs=system,
                 driver="GPKG",
                 layer=_LAYER,
@@ -213,6 +224,12 @@ def _pyogrio() -> Any:
     return pyogrio
 
 
-def _well_known_binary(ring: Sequence[Sequence[float]]) -> bytes:
-    """Return a polygon of one ring: little endian, type 3, one ring, its points (OGC 06-103r4, 8.2)."""
-    return struct.pack("<BIII", 1, 3, 1, len(ring)) + np.asarray(ring, dtype="<f8").tobytes()
+def _well_known_binary(geometry: Mapping[str, Any], several: bool) -> bytes:
+    """Return a Polygon, or a MultiPolygon: little endian, its type (3 or 6), its parts (OGC 06-103r4, 8.2)."""
+    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    encoded = [
+        struct.pack("<BII", 1, 3, len(rings))
+        + b"".join(struct.pack("<I", len(ring)) + np.asarray(ring, dtype="<f8").tobytes() for ring in rings)
+        for rings in polygons
+    ]
+    return struct.pack("<BII", 1, 6, len(encoded)) + b"".join(encoded) if several else encoded[0]

@@ -195,19 +195,20 @@ class Prediction(ImageRecord):
         """Return plain values for JSON: those of the image's line in predictions.jsonl."""
         return predictions.to_dict(self)
 
-    def to_geojson(self, *, crs: str | None = None) -> dict[str, Any]:
+    def to_geojson(self, *, crs: str | None = None, tolerance: float = 0.0) -> dict[str, Any]:
         """Return a GeoJSON feature collection (`rbox_formats.datasets.geojson`).
 
         In map coordinates where the image has a place on the map, by its GeoTIFF or a world file; else in its pixels.
 
         Args:
             crs: The system of coordinates to convert to, such as "EPSG:4326". None: the image's own.
+            tolerance: By how many pixels the outlines of masks may be simplified.
 
         Raises:
-            DatasetError: If `crs` is given and the image has no known system.
+            DatasetError: If `crs` is given and the image has no known system, or the tolerance is below 0.
         """
         placement = None if self.path is None else geojson.find_placement(self.path)
-        return geojson.collection(self, self.class_names, geojson.projected(placement, crs, self.path))
+        return geojson.collection(self, self.class_names, geojson.projected(placement, crs, self.path), tolerance)
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with a row for each object.

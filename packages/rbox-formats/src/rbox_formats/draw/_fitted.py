@@ -81,4 +81,5 @@ def _scaled(record: ImageRecord, small: ImageArray, step: int) -> ImageRecord:
         width=small.shape[1],
         height=small.shape[0],
         metadata=record.metadata,
+        masks=None if record.masks is None else record.masks.scaled(1 / step, 1 / step),
     )

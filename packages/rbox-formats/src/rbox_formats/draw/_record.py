@@ -16,6 +16,7 @@ from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats.draw._colours import PAPER
 from rbox_formats.draw._labels import draw_labels, named
 from rbox_formats.draw._legend import draw_legend
+from rbox_formats.draw._masks import draw_masks
 from rbox_formats.draw._outlines import draw_outlines, find_ticks
 from rbox_formats.errors import FormatsError, quoted
 from rbox_formats.typing import Image as ImageArray
@@ -40,9 +41,10 @@ def draw_record(
     """Draw an image with the outlines of a record's objects, in the colours of their classes.
 
     The outline is the annotated quad where the record has quads, else the box; a tick points where the box's angle
-    does, except on boxes that are nearly square. Names (and scores, where there are any) stand next to their objects,
-    where they cover neither a label nor an object. They are left out where there is no room and where the object is
-    small against the text. In a crowd of one class, only a few are drawn.
+    does, except on boxes that are nearly square. The pixels of a mask are tinted, with a border. Names (and scores,
+    where there are any) stand next to their objects, where they cover neither a label nor an object. They are left out
+    where there is no room and where the object is small against the text. In a crowd of one class, only a few are
+    drawn.
 
     >>> import numpy as np
     >>> from rbox_formats import ClassNames, ImageRecord, draw
@@ -141,6 +143,8 @@ def _drawn(
     quads = (rbox_to_quad(record.boxes) if record.quads is None else record.quads) * true_scale
     if not len(quads):
         return canvas, []
+    if record.masks is not None:
+        draw_masks(canvas, record.masks, record.labels, true_scale)
     ticks = find_ticks(quads, record.boxes[:, 4])
     if not options.show_angles:
         ticks[:, 1] = ticks[:, 0]  # a point on the outline

@@ -15,6 +15,7 @@ from rbox_formats.images._opening import FORMATS, LARGEST_WHOLE, LIMIT_VARIABLE,
 from rbox_formats.images._orientation import as_stored, upright
 from rbox_formats.images._rows import MapPlace, Rows, read_map_place
 from rbox_formats.images._sources import by_id, find_broken, find_images, refuse, stem_of
+from rbox_formats.images._values import open_nonzero
 
 __all__ = [
     "BANDS_VARIABLE",
@@ -35,6 +36,7 @@ __all__ = [
     "is_default",
     "largest_whole",
     "load",
+    "open_nonzero",
     "open_rows",
     "parse_bands",
     "parse_stretch",

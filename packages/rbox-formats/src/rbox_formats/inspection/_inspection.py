@@ -139,6 +139,7 @@ class Inspection:
         passed_over: What annotations say that is not read, with how often: see `ImageRecord.passed_over`.
         unlabelled: The image files that no annotation file claims; see `Dataset.unmatched`.
         without_image: The annotation files whose image is not there, where others have one.
+        with_masks: How many objects have a mask.
     """
 
     class_names: ClassNames
@@ -158,6 +159,7 @@ class Inspection:
     passed_over: Mapping[str, int] = field(default_factory=dict)
     unlabelled: tuple[str, ...] = ()
     without_image: tuple[str, ...] = ()
+    with_masks: int = 0
 
     @property
     def objects(self) -> int:
@@ -207,6 +209,7 @@ class Inspector:
         self._turned: list[Turned] = []
         self._on_its_side: list[OnItsSide] = []
         self._passed_over: Counter[str] = Counter()
+        self._with_masks = 0
 
     def add(self, record: ImageRecord, index: int, file: Path | None = None) -> None:
         """Count one image.
@@ -236,6 +239,7 @@ class Inspector:
         self._images_of_class[np.unique(record.labels)] += 1
         self._per_image.append(len(record))
         self._passed_over.update(record.passed_over)
+        self._with_masks += len(record) if record.masks is not None else 0
         self._without_file += record.path is None
         if record.width is None or record.height is None:
             self._without_size += 1
@@ -307,6 +311,7 @@ class Inspector:
             turned=tuple(self._turned),
             on_its_side=tuple(self._on_its_side),
             passed_over=dict(self._passed_over),
+            with_masks=self._with_masks,
         )
 
 

@@ -36,6 +36,7 @@ class _Window(msgspec.Struct):
     difficult: list[bool]
     scores: list[float] | None
     metadata: dict[str, Any]
+    masks: list[Any] | None = None
 
 
 class _Image(msgspec.Struct):
@@ -192,6 +193,7 @@ def _to_dict(record: ImageRecord) -> dict[str, Any]:
         "difficult": record.difficult.tolist(),
         "scores": None if record.scores is None else record.scores.tolist(),
         "metadata": dict(record.metadata),
+        **({} if record.masks is None else {"masks": record.masks.to_coco(record.width, record.height)}),
     }
 
 
@@ -207,6 +209,7 @@ def _to_record(window: _Window, images: Path) -> ImageRecord:
         width=window.width,
         height=window.height,
         metadata=window.metadata,
+        masks=window.masks,
     )
 
 

@@ -11,6 +11,7 @@ from rbox_formats._geometry import area_inside, as_shapes, check_choice, clip_to
 from rbox_formats._records import ImageRecord
 from rbox_formats.arrays import to_numpy
 from rbox_formats.errors import FormatsError
+from rbox_formats.masks import Masks
 from rbox_formats.tiling._windows import NamedWindow, Window
 from rbox_formats.typing import BoxesN, BoxesOrQuadsN, FlagsN, QuadsN, ScoresN
 
@@ -44,6 +45,9 @@ def clip_to_window(
 ) -> ImageRecord:
     """Return the image's objects that belong to a window, in the pixels of the shown window.
 
+    Of an object with a mask, the mask says how much of it is inside. The part of the mask in the window and on the
+    image stays.
+
     >>> from rbox_formats import ImageRecord, tiling
     >>> record = ImageRecord("harbour", boxes=[[50, 40, 30, 10, 0], [150, 40, 30, 10, 0]], labels=[0, 0])
     >>> tiling.clip_to_window(record, tiling.Window(100, 0, 100)).boxes.tolist()
@@ -55,7 +59,8 @@ def clip_to_window(
         iof_threshold: The share of an object's area on the image that must lie inside the window; for an object without
             area on the image, its centre must.
         border: What to do with an outline that the window's border cuts: "keep" keeps the whole outline; "clip" takes
-            the minimum-area rectangle of the part inside the window and on the image, as box and as quad.
+            the minimum-area rectangle of the part inside the window and on the image, as box and as quad; of an object
+            with a mask, that of the mask's part.
         below: What to do with objects that are inside, but with less than the threshold: "drop" leaves them out,
             "difficult" marks them as difficult.
 
@@ -73,8 +78,9 @@ def clip_to_window(
     chosen = np.flatnonzero(enough | _is_enough(share, 0.0) if below == "difficult" else enough)
     part = record.select(chosen)
     boxes, own_quads = part.boxes, part.quads
+    masks = None if part.masks is None else part.masks.clipped(*_seen(record, window).tolist())
     if border == "clip":
-        boxes, own_quads = _clipped(part, quads[chosen], share[chosen] > 0, window, record)
+        boxes, own_quads = _clipped(part, quads[chosen], share[chosen] > 0, window, record, masks)
     return ImageRecord(
         image_id=part.image_id,
         boxes=_moved(boxes, window),
@@ -86,6 +92,7 @@ def clip_to_window(
         width=window.output_size,
         height=window.output_size,
         metadata=part.metadata,
+        masks=None if masks is None else masks.moved(-window.x, -window.y).scaled(window.scale, window.scale),
     )
 
 
@@ -134,6 +141,8 @@ def _seen(record: ImageRecord, window: Window) -> Any:
 
 def _shares(quads: QuadsN, record: ImageRecord, window: Window) -> tuple[ScoresN, FlagsN]:
     """Return the share of each object's area on the image that is inside (N,), and whether its centre is (N,)."""
+    if record.masks is not None:
+        return _shares_of_masks(record.masks, record, window)
     inside, whole = area_inside(quads, _seen(record, window)), quad_area(quads)
     on_image = whole
     if record.width is not None and record.height is not None:
@@ -144,15 +153,33 @@ def _shares(quads: QuadsN, record: ImageRecord, window: Window) -> tuple[ScoresN
     return np.divide(inside, on_image, out=np.zeros_like(inside), where=has_area), by_centre
 
 
+def _shares_of_masks(masks: Masks, record: ImageRecord, window: Window) -> tuple[ScoresN, FlagsN]:
+    """Return the share of each mask's area on the image that is inside (N,), and that none belongs by its centre."""
+    seen, share = _seen(record, window), np.zeros(len(masks))
+    near = np.flatnonzero(((masks.bounds[:, :2] < seen[2:]) & (masks.bounds[:, 2:] > seen[:2])).all(axis=1))
+    inside = masks[near].clipped(*seen.tolist()).areas
+    on_image = masks.areas[near]
+    if record.width is not None and record.height is not None:
+        beyond = ((masks.bounds[near, :2] < 0) | (masks.bounds[near, 2:] > record.size)).any(axis=1)
+        on_image[beyond] = masks[near[beyond]].clipped(0, 0, record.width, record.height).areas
+    share[near] = np.divide(inside, on_image, out=np.zeros(len(near)), where=on_image > 0)
+    return share, np.zeros(len(masks), dtype=bool)
+
+
 def _clipped(
-    part: ImageRecord, quads: QuadsN, has_area: FlagsN, window: Window, image: ImageRecord
+    part: ImageRecord, quads: QuadsN, has_area: FlagsN, window: Window, image: ImageRecord, masks: Masks | None
 ) -> tuple[BoxesN, QuadsN | None]:
     """Return boxes and quads; those that the border cuts become the minimum-area rectangles of what is left."""
     seen = _seen(image, window)
     # A line or a point, which is inside by its centre, stays unchanged.
     cut = np.flatnonzero(has_area & ((quads < seen[:2]) | (quads > seen[2:])).any(axis=(1, 2)))
     boxes, own_quads = part.boxes.copy(), None if part.quads is None else part.quads.copy()
-    boxes[cut] = clip_to_rbox(quads[cut], seen)
+    if part.masks is not None and masks is not None:
+        outside = (part.masks.bounds[:, :2] < seen[:2]) | (part.masks.bounds[:, 2:] > seen[2:])
+        cut = np.flatnonzero(outside.any(axis=1))
+        boxes[cut] = masks[cut].to_rboxes()
+    else:
+        boxes[cut] = clip_to_rbox(quads[cut], seen)
     if own_quads is not None:
         own_quads[cut] = rbox_to_quad(boxes[cut])
     return boxes, own_quads

@@ -66,6 +66,12 @@ def evaluate(
     Difficult truths need not be found, and detections on them count as neither right nor wrong. Detections without
     scores are taken to have score 1. On an image without predictions all truths are missed.
 
+    With geometry "mask", overlaps are those of the masks' pixels, as pycocotools computes them, and `coco` gives its
+    mask AP (`max_dets=(1, 10, 100)` is COCO's own). An object without a mask has its quad, or its box, as mask;
+    polygons are filled by COCO's rule. The overlap with a difficult truth is the share of the detection that lies in
+    it. Areas are numbers of pixels. With "boundary", the overlap is the smaller one of that and the overlap of the
+    masks' boundaries (Boundary IoU). What a full report says of places and angles is that of the boxes.
+
     A class without ground truth (or with difficult truths only) has NaN for every metric and is in no mean over
     classes; its detections are false positives in the `micro` metrics. A class with ground truth and no detections has
     0 for every metric. Without any ground truth every metric is NaN.
@@ -83,8 +89,8 @@ def evaluate(
             missing. Flat arrays must number the images as the ground truth's do.
         class_names: The classes, in the order of the labels.
         protocol: How the average precision of `map` is computed, as described above.
-        geometry: What is compared: "rbox" compares boxes, "quad" compares quads as annotated and detected. Default:
-            "quad" for `dota`, "rbox" for the others.
+        geometry: What is compared: "rbox" compares boxes, "quad" compares quads as annotated and detected, "mask" and
+            "boundary" compare masks. Default: "quad" for `dota`, "rbox" for the others.
         iou_thresholds: Each above 0, up to 1. An IoU equal to it is enough, except for `dota`. Default: 0.5; for `coco`
             0.5, 0.55, ..., 0.95.
         max_dets: For `coco` only: rising limits on the detections of a class on an image. Each limit N has a recall
@@ -94,7 +100,8 @@ def evaluate(
 
     Raises:
         MetricsError: If the predictions have an image that is not in the ground truth, an image comes twice, a label is
-            out of range, a box or score is not a number, or flat arrays have different image ids.
+            out of range, a box or score is not a number, flat arrays have different image ids, or the library for the
+            overlaps of masks (extra `masks`) is not installed.
     """
     from rbox_metrics._matching import choose, pair
     from rbox_metrics._scores import BACKGROUND, figures_at

@@ -18,7 +18,7 @@ from rbox_metrics._inputs._check import (
     require_plain,
 )
 from rbox_metrics._inputs._classes import map_classes, read_class_mapping
-from rbox_metrics._inputs._flat import FlatBoxes, from_arrays, from_records
+from rbox_metrics._inputs._flat import FlatBoxes, from_arrays, from_records, masks_of
 from rbox_metrics._inputs._tensors import first_tensor, like
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "from_ultralytics",
     "like",
     "map_classes",
+    "masks_of",
     "read_class_mapping",
     "require_plain",
 ]

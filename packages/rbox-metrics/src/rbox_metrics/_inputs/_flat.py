@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from rbox_formats import ImageRecord, quad_to_rbox, rbox_to_quad, tiling
 from rbox_formats.errors import FormatsError, quoted
+from rbox_formats.masks import Masks
 
 from rbox_metrics._inputs._check import as_array, check_boxes, check_flags, check_indices, check_quads, check_scores
 from rbox_metrics.errors import MetricsError
@@ -37,6 +38,8 @@ class FlatBoxes:
         image_ids: The names of the images, by number, or None if they have none.
         quads: (N, 4, 2) float64, the corners as annotated, or None if only boxes were given.
         image_numbers: (M,) the images' numbers as they were given, if these had large gaps and were replaced.
+        masks: The masks of N objects, or None if there are none; an object without one has its corners as mask.
+        image_sizes: For each image its (width, height) in pixels, each None if it is unknown; None if all are.
     """
 
     boxes: BoxesN
@@ -47,6 +50,8 @@ class FlatBoxes:
     image_ids: tuple[str, ...] | None = None
     quads: QuadsN | None = None
     image_numbers: IntsM | None = None
+    masks: Masks | None = None
+    image_sizes: tuple[tuple[int | None, int | None], ...] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -141,6 +146,7 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
                 "--out merged.jsonl), and score the joined file."
             )
         raise MetricsError(f"expected images that are in the ground truth, got {_some(unknown)}", remedy=remedy)
+    sizes = {record.image_id: (record.width, record.height) for record in found}
     found = sorted((record for record in found if len(record)), key=lambda record: number[record.image_id])
     without = [record.image_id for record in found if record.scores is None]
     if without and len(without) != len(found):
@@ -165,7 +171,14 @@ def from_records(records: Iterable[ImageRecord], image_ids: Sequence[str] | None
         difficult=check_flags(np.concatenate([np.zeros(0, bool), *(r.difficult for r in found)]), n, "difficult"),
         image_ids=ids,
         quads=quads,
+        masks=Masks.joined(map(masks_of, found)) if any(record.masks is not None for record in found) else None,
+        image_sizes=tuple(sizes.get(image_id, (None, None)) for image_id in ids),
     )
+
+
+def masks_of(boxes: ImageRecord | FlatBoxes) -> Masks:
+    """Return a mask for each object: its own, or its corners as a polygon."""
+    return Masks.of_quads(boxes.corners) if boxes.masks is None else boxes.masks
 
 
 def _box_name(image_ids: Sequence[str], image_index: IntsN, index: int) -> str:

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord
+from rbox_formats.masks import Masks
 
-from rbox_metrics._inputs import FlatBoxes, from_records
+from rbox_metrics._inputs import FlatBoxes, from_records, masks_of
 from rbox_metrics._matching._matching import falling_within, rank_pairs, sort_within, tied_runs
-from rbox_metrics._overlaps import Pairs, overlapping_pairs, stable_order
+from rbox_metrics._overlaps import Pairs, overlapping_masks, overlapping_pairs, stable_order
 from rbox_metrics.errors import MetricsError
 from rbox_metrics.typing import Bounds, FloatsN, FloatsT, Geometry, IntsC, IntsM, IntsN
 
@@ -27,7 +28,7 @@ class Paired:
         truths: The truths, sorted by image id, then by the numbers of their boxes and quads.
         detections: The detections, in the order in which they were given.
         names: The classes, in the order of the labels.
-        geometry: Whether the overlaps are those of boxes or of quads.
+        geometry: Whether the overlaps are those of boxes, of quads or of masks.
         scores: (D,) the detections' scores, 1 where they have none.
         pairs: Detections and truths on the same image of the same class, by detection, then falling IoU.
         starts: (D + 1,) where each detection's pairs begin.
@@ -59,8 +60,21 @@ class Paired:
         groups = [
             flat.image_index if across else flat.image_index * classes + flat.labels for flat in (detections, truths)
         ]
-        shapes = [flat.boxes if geometry == "rbox" else flat.corners for flat in (detections, truths)]
-        found = overlapping_pairs(shapes[0], groups[0], shapes[1], groups[1], least)
+        if geometry in ("mask", "boundary"):
+            truths, detections, sizes = _with_runs(truths, detections)
+            found = overlapping_masks(
+                masks_of(detections),
+                groups[0],
+                masks_of(truths),
+                groups[1],
+                least,
+                crowds=truths.difficult,
+                sizes=sizes,
+                boundary=geometry == "boundary",
+            )
+        else:
+            shapes = [flat.boxes if geometry == "rbox" else flat.corners for flat in (detections, truths)]
+            found = overlapping_pairs(shapes[0], groups[0], shapes[1], groups[1], least)
         same = detections.labels[found.detection] == truths.labels[found.truth]
         pairs, others = (found.select(same), found.select(~same)) if across else (found, found.select(np.arange(0)))
         starts = _starts(pairs, len(detections))
@@ -154,7 +168,8 @@ def pair(
         predictions: The detections, as records or as flat arrays. Records may come in any order, and images may be
             missing.
         class_names: The classes, in the order of the labels.
-        geometry: What is compared: boxes ("rbox"), or quads as annotated ("quad").
+        geometry: What is compared: boxes ("rbox"), quads as annotated ("quad"), masks ("mask"), or masks and their
+            boundaries ("boundary").
         least: The least overlap that is kept, above 0.
         across: Whether to find overlaps between different classes too.
 
@@ -229,6 +244,30 @@ def _image_ranks(truths: FlatBoxes) -> IntsM | None:
     return rank
 
 
+def _with_runs(truths: FlatBoxes, detections: FlatBoxes) -> tuple[FlatBoxes, FlatBoxes, np.ndarray]:
+    """Return both with masks as runs inside their images, and the sizes (D, 2) of the detections' images, 0 unknown.
+
+    A size is that of the ground truth's image, or that of the predictions' where the ground truth has none.
+    """
+    count = max((int(flat.image_index.max(initial=-1)) for flat in (truths, detections)), default=-1) + 1
+    unknown = ((None, None),) * count
+    known = zip(truths.image_sizes or unknown, detections.image_sizes or unknown, strict=False)
+    sizes = [of_truth if None not in of_truth else of_detections for of_truth, of_detections in known]
+    inside = (
+        replace(
+            flat,
+            masks=Masks(
+                mask.to_runs(*sizes[image])
+                for mask, image in zip(masks_of(flat), flat.image_index.tolist(), strict=True)
+            ),
+        )
+        for flat in (truths, detections)
+    )
+    in_pixels = np.array([(width or 0, height or 0) for width, height in sizes], dtype=np.int64).reshape(-1, 2)
+    truths, detections = inside
+    return truths, detections, in_pixels[detections.image_index]
+
+
 def _images(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
     return flat.image_index if image_rank is None else image_rank[flat.image_index]
 
@@ -274,7 +313,7 @@ def _starts(pairs: Pairs, count: int) -> Bounds:
 def _select(flat: FlatBoxes, which: IntsN) -> FlatBoxes:
     columns: dict[str, Any] = {
         name: None if (column := getattr(flat, name)) is None else column[which]
-        for name in ("boxes", "labels", "image_index", "scores", "difficult", "quads")
+        for name in ("boxes", "labels", "image_index", "scores", "difficult", "quads", "masks")
     }
     return replace(flat, **columns)
 
@@ -282,6 +321,8 @@ def _select(flat: FlatBoxes, which: IntsN) -> FlatBoxes:
 def _areas(flat: FlatBoxes, geometry: Geometry) -> FloatsN:
     if geometry == "rbox":
         return flat.boxes[:, 2] * flat.boxes[:, 3]
+    if geometry in ("mask", "boundary"):
+        return masks_of(flat).areas
     from rbox_formats import quad_area
 
     return quad_area(flat.corners)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import cast, get_args
 
 import numpy as np
 
@@ -82,7 +82,7 @@ def choose(protocol: str, geometry: str | None) -> tuple[Protocol, Geometry]:
     """
     if not isinstance(protocol, str) or protocol not in PROTOCOLS:
         raise MetricsError(f"expected a protocol among {', '.join(map(repr, PROTOCOLS))}, got {protocol!r}")
-    if geometry not in (None, "rbox", "quad"):
-        raise MetricsError(f"expected geometry 'rbox' or 'quad', got {geometry!r}")
+    if geometry is not None and geometry not in get_args(Geometry):
+        raise MetricsError(f"expected a geometry among {', '.join(map(repr, get_args(Geometry)))}, got {geometry!r}")
     chosen = PROTOCOLS[protocol]
     return chosen, cast("Geometry | None", geometry) or chosen.geometry

@@ -84,7 +84,7 @@ class Report:
 
     Attributes:
         protocol: How the average precision was computed.
-        geometry: Whether boxes ("rbox") or quads ("quad") were compared.
+        geometry: Whether boxes ("rbox"), quads ("quad") or masks ("mask", "boundary") were compared.
         class_names: The classes, in the order of the labels.
         images: How many images the ground truth has, or None if it was given as arrays without image ids.
         at: The metrics at each IoU threshold, rising.
@@ -302,7 +302,7 @@ class Report:
 
     def _headline(self) -> str:
         """Return what was compared, and how."""
-        compared = {"rbox": "boxes", "quad": "quads"}[self.geometry]
+        compared = _COMPARED[self.geometry]
         overlaps = _several([f"{at.iou_threshold:g}" for at in self.at])
         return ", ".join(filter(None, [f"{self.protocol} on {compared}", f"IoU {overlaps}", self._images(), "percent"]))
 
@@ -317,6 +317,14 @@ class Report:
 
     def _title(self, at: AtThreshold) -> str:
         return f"{self.protocol}, IoU {at.iou_threshold:g}, percent"
+
+
+_COMPARED: dict[Geometry, str] = {
+    "rbox": "boxes",
+    "quad": "quads",
+    "mask": "masks",
+    "boundary": "masks and their boundaries",
+}
 
 
 def _several(texts: list[str]) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from rbox_formats import ImageRecord, tiling
 from rbox_formats.errors import quoted
+from rbox_formats.masks import Masks
 
 from rbox_metrics._suppression._nms import merge_windows
 from rbox_metrics.errors import MetricsError
@@ -70,4 +71,21 @@ def merged(
         windows=np.array([window.corners for window, _ in parts], dtype=np.float64),
         iou_threshold=iou_threshold,
     )
-    return ImageRecord(image_id=image_id, boxes=boxes, labels=labels, quads=quads, scores=scores).select(kept)
+    masks = _masks(image_id, parts)
+    found = ImageRecord(image_id=image_id, boxes=boxes, labels=labels, quads=quads, scores=scores, masks=masks)
+    return found.select(kept)
+
+
+def _masks(image_id: str, parts: list[tuple[tiling.NamedWindow, ImageRecord]]) -> Masks | None:
+    """Return the masks of all windows in pixels of the image; None where there are none."""
+    filled = [(window, record) for window, record in parts if len(record)]
+    having = [record.masks is not None for _, record in filled]
+    if not any(having):
+        return None
+    if not all(having):
+        raise MetricsError(f"some windows of {quoted(image_id)} have masks and others do not")
+    return Masks.joined(
+        record.masks.scaled(1 / window.scale, 1 / window.scale).moved(window.x, window.y)
+        for window, record in filled
+        if record.masks is not None
+    )

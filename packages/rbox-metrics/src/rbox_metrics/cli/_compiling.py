@@ -59,11 +59,11 @@ def kernels_of(command: Scoring, protocol: ProtocolName, geometry: Geometry | No
     chosen, geometry = choose(protocol, geometry)
     full = command == "evaluate"
     kernels: dict[str, list[Any]] = {}
-    if geometry == "rbox" or full:
+    if geometry != "quad" or full:
         from rbox_metrics._overlaps import _kernels
 
-        # Errors are judged on the boxes, of quads too.
-        searched = [_kernels._extents] if geometry == "rbox" else []
+        # Masks are searched for by the boxes around them. Errors are judged on the boxes, of quads too.
+        searched = [_kernels._extents] if geometry != "quad" else []
         kernels["overlaps of boxes"] = [_kernels._shapes, _kernels._overlaps_of_pairs, *searched]
     if geometry == "quad":
         from rbox_metrics._overlaps import _quad_kernels

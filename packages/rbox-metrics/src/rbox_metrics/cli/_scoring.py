@@ -127,8 +127,9 @@ protocol_option = option(
 
 geometry_option = option(
     "--geometry",
-    type=click.Choice(["rbox", "quad"]),
-    help="Compare rotated boxes, or quads as annotated. [default: quad for dota, otherwise rbox]",
+    type=click.Choice(["rbox", "quad", "mask", "boundary"]),
+    help="Compare rotated boxes, quads as annotated, masks, or masks and their boundaries. [default: quad for dota, "
+    "otherwise rbox]",
     group="Scoring",
 )
 

@@ -206,7 +206,12 @@ def judge(
         found[partner[partner >= 0]] = True
         # Pairing has sorted the truths.
         annotated = replace(
-            record, boxes=truths.boxes, labels=truths.labels, quads=truths.quads, difficult=truths.difficult
+            record,
+            boxes=truths.boxes,
+            labels=truths.labels,
+            quads=truths.quads,
+            difficult=truths.difficult,
+            masks=truths.masks if record.masks is not None else None,
         )
         missed = ~found & ~truths.difficult
         result.append(Judged(annotated, detected, found, missed, outcome == TRUE_POSITIVE, outcome == FALSE_POSITIVE))

@@ -76,6 +76,8 @@ def test_images_by_number_are_found_in_a_truth(tmp_path: Path) -> None:
     assert results.exists()
 
 
+# Pixels from (1, 2) to (8, 5).
+RUNS = {"size": [12, 12], "counts": [14, *[4, 8] * 7, 4, 42]}
 QUAD = [0, 0, 6, 1, 5, 4, 0, 3]
 BOX = [10, 20, 8, 4, 0.5]
 
@@ -92,7 +94,9 @@ BOX = [10, 20, 8, 4, 0.5]
         ({"bbox": None, "poly": QUAD, "rbox": BOX}, BOX, QUAD),
         ({"bbox": [0, 0, 6, 4], "segmentation": [QUAD]}, None, QUAD),
         ({"bbox": BOX, "segmentation": [QUAD]}, BOX, QUAD),
-        ({"bbox": [1, 2, 8, 4], "segmentation": {"size": [9, 9], "counts": "a"}}, [5, 4, 8, 4, 0], None),
+        ({"bbox": [1, 2, 8, 4], "segmentation": {"size": [9, 9], "counts": [81]}}, [5, 4, 8, 4, 0], None),
+        ({"bbox": [0, 0, 1, 1], "segmentation": RUNS}, [5, 4, 7, 3, 0], None),
+        ({"bbox": None, "segmentation": RUNS}, [5, 4, 7, 3, 0], None),
     ],
 )
 def test_places(place: dict[str, Any], box: list[float] | None, quad: list[float] | None, tmp_path: Path) -> None:

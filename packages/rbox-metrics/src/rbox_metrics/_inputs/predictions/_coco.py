@@ -12,8 +12,11 @@ A detection's place is read from
 - `rbox`: the same five numbers in radians, clockwise, as ultralytics writes it, whatever `convention` says;
 - `bbox` of eight numbers, or `poly`: four corners, as MMRotate writes quads and ultralytics its boxes;
 - `segmentation`, a list of outlines: one of four corners is the quad, of any other number the least rectangle around
-  them is taken; a mask in run lengths is not read;
+  them is taken; of run lengths, the least rectangle around the centres of their pixels is the box;
 - `bbox` of four numbers, [x, y, w, h] from the upper left corner: an upright box, if there is nothing else.
+
+If any segmentation is more than one outline of four corners, the records have masks, and an object without a
+segmentation has its quad or box as its mask.
 
 `image_id`, if it is a text, is the image's id in the ground truth. If it is a number, it is the image's `id` in the
 ground truth's COCO file; if the ground truth has another format, the image is the one whose name is that number
@@ -35,7 +38,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from rbox_formats import LE90, ClassNames, Convention, ImageRecord, convert, quad_around, quad_to_rbox, rbox_to_quad
-from rbox_formats.errors import listed
+from rbox_formats.errors import FormatsError, listed
+from rbox_formats.masks import Mask, Masks, PolygonMask, RunMask, as_mask
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 
@@ -61,6 +65,7 @@ class _Detection(NamedTuple):
     score: float | None
     box: list[float] | None
     quad: list[float] | None
+    mask: Mask | None = None
     turned: bool = False
     """Whether the box's angle is as `convention` says; otherwise it is in radians, clockwise."""
 
@@ -145,10 +150,9 @@ def _detection(entry: Value, image_ids: Mapping[int, str] | None, labels: Mappin
     label = labels.get(category.integer())
     if label is None:
         raise category.error(f"a category id among {listed(sorted(labels))}", _ANNOTATIONS_REMEDY)
-    box, quad = _place(entry)
+    box, quad, mask, turned = _place(entry)
     score = entry["score"].number() if entry.has("score") else None
-    turned = box is not None and not entry.has("rbox")
-    return _Detection(_image(entry["image_id"], image_ids), label, score, box, quad, turned)
+    return _Detection(_image(entry["image_id"], image_ids), label, score, box, quad, mask, turned)
 
 
 def _image(value: Value, image_ids: Mapping[int, str] | None) -> str:
@@ -162,11 +166,11 @@ def _image(value: Value, image_ids: Mapping[int, str] | None) -> str:
     return image_ids[number]
 
 
-def _place(entry: Value) -> tuple[list[float] | None, list[float] | None]:
-    """Return the box (5 numbers) and the quad (8 numbers) of a detection; at least one of them is not None."""
-    box, quad = None, None
+def _place(entry: Value) -> tuple[list[float] | None, list[float] | None, Mask | None, bool]:
+    """Return a detection's box (5 numbers) and quad (8 numbers), one at least, its mask, and `_Detection.turned`."""
+    box, quad, mask, turned = None, None, None, False
     if entry.has("segmentation"):
-        quad = _outline(entry["segmentation"])
+        quad, mask = _outline(entry["segmentation"])
     if entry.has("poly"):
         quad = _of_length(entry["poly"], 8)
     if entry.has("rbox"):
@@ -178,16 +182,20 @@ def _place(entry: Value) -> tuple[list[float] | None, list[float] | None]:
         if len(numbers) == 8:
             quad = quad or numbers
         elif len(numbers) == 5:
-            box = _sides(numbers, entry["bbox"])
+            box, turned = _sides(numbers, entry["bbox"]), True
+        elif len(numbers) == 4 and mask is not None and quad is None and mask.area:
+            box = mask.to_rbox().tolist()
         elif len(numbers) == 4:
             x, y, w, h = _sides(numbers, entry["bbox"])
             # If there is an outline too, this is only the upright box around it.
             quad = quad or [x, y, x + w, y, x + w, y + h, x, y + h]
         else:
             raise entry["bbox"].error("4 numbers (x, y, w, h), 5 (cx, cy, w, h, angle) or 8 (four corners)")
+    elif mask is not None and quad is None and mask.area:
+        box = mask.to_rbox().tolist()
     if box is None and quad is None:
-        raise entry.error("a bbox or a segmentation with outlines")
-    return box, quad
+        raise entry.error("a bbox or a segmentation")
+    return box, quad, mask, turned
 
 
 def _of_length(value: Value, length: int) -> list[float]:
@@ -203,18 +211,21 @@ def _sides(numbers: list[float], value: Value) -> list[float]:
     return numbers
 
 
-def _outline(segmentation: Value) -> list[float] | None:
-    """Return the quad of a list of outlines; None for an empty list and for a mask in run lengths."""
-    if isinstance(segmentation.value, dict):
-        return None
-    corners: list[float] = []
-    for outline in segmentation.items():
-        numbers = outline.numbers()
-        if len(numbers) < 6 or len(numbers) % 2:
-            raise outline.error("x and y of at least 3 corners")
-        corners += numbers
-    json_values.require_few_corners(segmentation, len(corners) // 2)
-    return quad_around(corners) if corners else None
+def _outline(segmentation: Value) -> tuple[list[float] | None, Mask | None]:
+    """Return the quad of a list of outlines, None for an empty list and run lengths; and the mask that either is."""
+    if not isinstance(segmentation.value, dict):
+        corners: list[float] = []
+        for outline in segmentation.items():
+            numbers = outline.numbers()
+            if len(numbers) < 6 or len(numbers) % 2:
+                raise outline.error("x and y of at least 3 corners")
+            corners += numbers
+        json_values.require_few_corners(segmentation, len(corners) // 2)
+        return (quad_around(corners), as_mask(segmentation.value)) if corners else (None, None)
+    try:
+        return None, as_mask(segmentation.value)
+    except FormatsError as error:
+        raise MetricsError(f"{segmentation.where}: {error}", path=segmentation.path) from error
 
 
 def _records(found: list[_Detection], convention: Convention) -> list[ImageRecord]:
@@ -239,7 +250,27 @@ def _records(found: list[_Detection], convention: Convention) -> list[ImageRecor
     def pick(column: Any, which: list[int]) -> Any:
         return None if column is None else column[which]
 
+    masks = None
+    if any(_is_more_than_quad(d) for d in found):
+        corners = rbox_to_quad(boxes) if quads is None else quads
+        masks = Masks(
+            PolygonMask((quad,)) if d.mask is None else d.mask for d, quad in zip(found, corners, strict=True)
+        )
     return [
-        ImageRecord(image_id, boxes[which], labels[which], quads=pick(quads, which), scores=pick(scores, which))
+        ImageRecord(
+            image_id,
+            boxes[which],
+            labels[which],
+            quads=pick(quads, which),
+            scores=pick(scores, which),
+            masks=pick(masks, which),
+        )
         for image_id, which in rows.items()
     ]
+
+
+def _is_more_than_quad(detection: _Detection) -> bool:
+    mask = detection.mask
+    return isinstance(mask, RunMask) or (
+        mask is not None and (len(mask.outlines) > 1 or mask.outlines[0].ravel().tolist() != detection.quad)
+    )
