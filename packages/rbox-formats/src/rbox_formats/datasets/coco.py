@@ -54,7 +54,7 @@ import math
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,7 +113,7 @@ class _Categories(NamedTuple):
     by_id: dict[int, str]
 
 
-class _Shape(NamedTuple):
+class Shape(NamedTuple):
     """An object's place: the annotated quad (8 numbers) and the box (5 numbers), one of them at least."""
 
     quad: list[float] | None
@@ -234,10 +234,10 @@ def _load(source: _Source, root: Path, split: str | None, categories: _Categorie
     for annotation in source.annotations:
         passed_over.update(_unread_angles(annotation))
         labels.append(_label(annotation, categories))
-        shapes.append(_shape(annotation))
+        shapes.append(shape_of(annotation))
         difficult.append(any(annotation[key].flag() for key in ("iscrowd", "ignore") if annotation.has(key)))
         scores.append(annotation["score"].number() if annotation.has("score") else None)
-    boxes, quads = _arrays(shapes)
+    boxes, quads = arrays_of(shapes)
     width, height = (entry[key].side() if entry.has(key) else None for key in ("width", "height"))
     known = ("file_name", "width", "height")
     return ImageRecord(
@@ -276,28 +276,33 @@ def _label(annotation: Value, categories: _Categories) -> int:
     return label
 
 
-def _shape(annotation: Value) -> _Shape:
+def shape_of(annotation: Value) -> Shape:
+    """Return the place of an annotation's object.
+
+    Raises:
+        DatasetError: If it has none, or one that is no box and no outline.
+    """
     quad = _outline(annotation["segmentation"]) if annotation.has("segmentation") else None
     rotation = _rotation(annotation)
     if annotation.has("rbbox"):
         numbers = annotation["rbbox"].numbers()
         if len(numbers) != 5 or min(numbers[2:4]) < 0:
             raise annotation["rbbox"].error("5 numbers (cx, cy, w, h, radians), with sides of 0 or more")
-        return _Shape(quad, numbers)
+        return Shape(quad, numbers)
     box = annotation["bbox"].numbers() if annotation.has("bbox") else []
     if len(box) not in (0, 4, 5):
         raise annotation["bbox"].error("4 numbers (x, y, w, h) or 5 (cx, cy, w, h, degrees)")
     if box and min(box[2:4]) < 0:
         raise annotation["bbox"].error("a width and a height of 0 or more")
     if len(box) == 5:
-        return _Shape(quad, [*box[:4], -float(np.radians(box[4]))])
+        return Shape(quad, [*box[:4], -float(np.radians(box[4]))])
     # A tool that writes the unturned box may write its corners as well.
     if quad is not None and not (rotation and box and _are_corners(quad, box)):
-        return _Shape(quad, None)
+        return Shape(quad, None)
     if not box:
         raise annotation.error("a bbox or a segmentation")
     x, y, w, h = box
-    return _Shape(None, [x + w / 2, y + h / 2, w, h, math.radians(rotation)])
+    return Shape(None, [x + w / 2, y + h / 2, w, h, math.radians(rotation)])
 
 
 def _rotation(annotation: Value) -> float:
@@ -329,7 +334,7 @@ def _outline(segmentation: Value) -> list[float] | None:
     return quad_around(corners) if corners else None
 
 
-def _arrays(shapes: Sequence[_Shape]) -> tuple[Any, Any]:
+def arrays_of(shapes: Sequence[Shape]) -> tuple[Any, Any]:
     """Return the boxes (N, 5) and the quads (N, 4, 2), or None, of an image's objects."""
     boxes = canonical_le90(np.array([box or [0.0] * 5 for _, box in shapes], dtype=np.float64).reshape(-1, 5))
     if shapes and all(quad is None for quad, _ in shapes):
@@ -363,7 +368,31 @@ def write(
     Returns:
         The file.
     """
-    path = written_file(root, split, _LAYOUT)
+    return write_file(written_file(root, split, _LAYOUT), records, class_names, rotated=rotated)
+
+
+def write_file(
+    path: Path,
+    records: Iterable[ImageRecord],
+    class_names: ClassNames,
+    *,
+    rotated: bool = False,
+    first: int = 1,
+    note: Callable[[ImageRecord], None] = lambda record: None,
+) -> Path:
+    """Write one COCO file.
+
+    Args:
+        path: The file.
+        records: The records, written one at a time.
+        class_names: The categories.
+        rotated: As of `write`.
+        first: The id of the first category.
+        note: Called with each record once it is written.
+
+    Returns:
+        The file.
+    """
     used: set[int] = set()
     free = itertools.count(1)
     number = itertools.count(1)
@@ -377,13 +406,14 @@ def write(
         for index, record in enumerate(records):
             image_id = _image_id(record, used, free)
             stream.write((",\n" if index else "\n") + json_values.dump(_image(record, image_id)))
-            for entry in _annotations(record, image_id, rotated):
-                first = next(number)
-                waiting.write((",\n" if first > 1 else "\n") + json_values.dump({"id": first, **entry}))
+            for entry in _annotations(record, image_id, rotated, first):
+                count = next(number)
+                waiting.write((",\n" if count > 1 else "\n") + json_values.dump({"id": count, **entry}))
+            note(record)
         stream.write('],\n"annotations": [')
         waiting.seek(0)
         shutil.copyfileobj(waiting, stream)
-        categories = [{"id": label, "name": name} for label, name in enumerate(class_names, start=1)]
+        categories = [{"id": label, "name": name} for label, name in enumerate(class_names, start=first)]
         stream.write(f'],\n"categories": {json_values.dump(categories)}}}\n')
     return path
 
@@ -405,7 +435,7 @@ def _image(record: ImageRecord, image_id: int) -> dict[str, Any]:
     return entry | {key: value for key, value in json_values.holdable(record.metadata).items() if key not in entry}
 
 
-def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[dict[str, Any]]:
+def _annotations(record: ImageRecord, image_id: int, rotated: bool, first: int) -> Iterable[dict[str, Any]]:
     corners = record.corners
     hboxes = quad_to_hbox(corners)
     uprights = np.concatenate([hboxes[:, :2], hboxes[:, 2:] - hboxes[:, :2]], axis=1)
@@ -414,7 +444,7 @@ def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[
     for i, area in enumerate(quad_area(corners).tolist()):
         entry: dict[str, Any] = {
             "image_id": image_id,
-            "category_id": int(record.labels[i]) + 1,
+            "category_id": int(record.labels[i]) + first,
             "bbox": json_values.plain(places[i]),
             "area": area,
             "iscrowd": 0,
