@@ -92,7 +92,7 @@ def code_of(error: BaseException) -> int:
     causes = list(_causes(error))
     if (own := next((each for each in causes if isinstance(each, TaskError)), None)) is not None:
         return own.code
-    # The cause first: memory that runs out, or a network that is not there, comes as an error of whoever met it.
+    # The cause first: memory that runs out, or a network that is not there, is the cause of an error of another kind.
     for each in reversed(causes):
         text = str(each).lower()
         for words, kind in _TEXTS.items():

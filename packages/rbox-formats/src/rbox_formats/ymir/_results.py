@@ -88,7 +88,7 @@ class TrainingResult:
 
     Args:
         env: Where it is written.
-        keep: How many of the best and how many of the newest stages are kept; -1: all, of which the platform takes 11.
+        keep: How many of the best and how many of the newest stages are kept; -1: all. The platform takes at most 11.
         evaluate: How the metrics were computed, such as `{"iou_thr": 0.5, "conf_thr": 0.05}`.
     """
 
