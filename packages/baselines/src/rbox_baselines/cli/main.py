@@ -14,6 +14,7 @@ from rbox_baselines.cli.predict import predict
 from rbox_baselines.cli.publish import publish
 from rbox_baselines.cli.results import results
 from rbox_baselines.cli.train import train
+from rbox_baselines.cli.ymir import ymir
 
 
 @click.group("rbox-baselines", cls=Group)
@@ -22,5 +23,5 @@ def main() -> None:
     """Train, run and score MMRotate's oriented detectors, beside multimodal ones."""
 
 
-for _command in (train, predict, evaluate, results, info, publish, curves, browse, completion("rbox-baselines")):
+for _command in (train, predict, evaluate, results, info, publish, curves, browse, ymir, completion("rbox-baselines")):
     main.add_command(_command)

@@ -7,7 +7,7 @@ import keyword
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ class TrainingResult:
         """Add a stage, drop those that are no longer kept, and write the file.
 
         Args:
-            stage: Its files are already there.
+            stage: Its files are already there. It gets a later timestamp where another stage has its own.
 
         Returns:
             The stages that were dropped; their files may be removed.
@@ -114,7 +114,11 @@ class TrainingResult:
             TaskError: If the stage has no file, one is missing, or a number is no metric.
         """
         self._check(stage)
-        stages = [each for each in self.stages if each.name != stage.name] + [stage]
+        others = [each for each in self.stages if each.name != stage.name]
+        # Of equal stages the platform takes the later, by whole seconds.
+        latest = max((each.timestamp for each in others), default=stage.timestamp - 1)
+        stage = replace(stage, timestamp=max(stage.timestamp, latest + 1))
+        stages = [*others, stage]
         self.stages = self._kept(stages)
         self._write()
         return [each for each in stages if each not in self.stages]
