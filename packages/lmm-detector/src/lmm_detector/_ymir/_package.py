@@ -52,7 +52,7 @@ PACKAGE = Package("lmm-detector", TrainParameters, train=train, load=load, mine=
 
 
 def _windows(job: TrainJob) -> int:
-    """Return how many windows the images have, all of which a pass goes through."""
+    """Return how many windows the images have: a pass goes through all of them."""
     side = job.parameters.img_size
     count = 0
     for record in datasets.read(job.data_format, job.env_file, "train", job.config.class_names):
