@@ -81,7 +81,8 @@ def train(
         tensorboard: Writes TensorBoard's files as well; into this folder, where it is one.
         launcher: What started the processes of a run: "pytorch" is torchrun.
         seed: Seed of first weights, order of images and augmentation. None: the config's, or 0.
-        follower: Takes how far the training is, and each checkpoint with its scores (`_parts._following.Follower`).
+        follower: Takes how far the training is, by its method stepped(done, total, loss), and each checkpoint with its
+            scores, by saved(epoch, checkpoint, metrics).
         progress: Shows progress bars on standard error.
 
     Returns:

@@ -35,9 +35,11 @@ def config_named(name: str) -> str:
     if wanted and found:
         shown = ", ".join(found[:8]) + (f", and {len(found) - 8} more" if len(found) > 8 else "")
         raise ConfigError(f"expected the name of one model, got {name!r}, which begins the names of {shown}")
+    begins = {"_".join(_words(each)[: len(wanted)]) for each in known}
+    near = nearest("_".join(wanted), begins) or nearest(name, known)
     raise ConfigError(
         f"expected a model of MMRotate's zoo, got {name!r}",
-        remedy=f"{nearest(name, known)} `rbox-baselines train --list` names all of them.".strip(),
+        remedy=f"{near} `rbox-baselines train --list` names all of them.".strip(),
     )
 
 

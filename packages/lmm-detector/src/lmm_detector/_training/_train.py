@@ -53,7 +53,8 @@ def train(config: TrainConfig, *, follower: Watcher | None = None, progress: boo
 
     Args:
         config: The settings.
-        follower: Takes how far the training is, and each checkpoint with its scores (`_training._following.Watcher`).
+        follower: Takes how far the training is, by its method stepped(done, total, loss), and each checkpoint with its
+            scores, by saved(step, checkpoint, metrics).
         progress: Shows progress bars on standard error.
 
     Returns:

@@ -18,6 +18,7 @@ from rbox_formats.parsing.lines import read_text, split_lines
 logger = logging.getLogger("rbox_formats")
 
 _ENV_FILE = Path("/in/env.yaml")
+_GPUS = "CUDA_VISIBLE_DEVICES"
 # What the platform exports annotations as; empty: its default, VOC. The files say by their suffix what they are.
 _EXPORTS = ("ark", "det-ark", "voc", "det-voc", "coco", "seg-coco", "")
 
@@ -37,6 +38,7 @@ def run(package: Package, env_file: str | Path | None = None) -> int:
         The exit code: 0 where all is done; else the platform's error code is in monitor.txt.
     """
     monitor: ymir.Monitor | None = None
+    gpus = os.environ.get(_GPUS)
     try:
         path = Path(env_file or os.environ.get("DEFAULT_ENV_FILE_PATH") or _ENV_FILE)
         env = ymir.read_env(path)
@@ -50,6 +52,10 @@ def run(package: Package, env_file: str | Path | None = None) -> int:
         logger.error("error %d: %s", code, message, exc_info=None if isinstance(error, RboxError) else error)
         _report(monitor, code, message)
         return 1
+    finally:
+        os.environ.pop(_GPUS, None)
+        if gpus is not None:
+            os.environ[_GPUS] = gpus
     return 0
 
 
@@ -86,24 +92,26 @@ def _do(package: Package, env: ymir.Env, path: Path, monitor: ymir.Monitor) -> N
 
 
 def _device(config: ymir.TaskConfig) -> str:
-    """Return what to compute on, and hide all else from torch.
+    """Return what to compute on, and hide all else from torch: the first GPU of the task, or the CPU.
 
     Raises:
         TaskError: If a GPU is asked for, and there is none.
     """
     if not config.gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        os.environ[_GPUS] = ""
         return "cpu"
-    import torch
+    first = config.gpus[0]
+    shown = os.environ.get(_GPUS)
+    seen = None if shown is None else [part.strip() for part in shown.split(",") if part.strip()]
+    if seen is None or first < len(seen):
+        os.environ[_GPUS] = str(first) if seen is None else seen[first]
+        import torch
 
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count <= config.gpus[0]:
-        raise ymir.TaskError("no gpu", f"expected the GPU {config.gpus[0]}, found {count} GPUs", path=config.path)
-    if len(config.gpus) > 1:
-        logger.warning("one of the %d GPUs is used: %d", len(config.gpus), config.gpus[0])
-    device = f"cuda:{config.gpus[0]}"
-    torch.cuda.set_device(device)
-    return device
+        if torch.cuda.is_available():
+            if len(config.gpus) > 1:
+                logger.warning("one of the %d GPUs is used: %d", len(config.gpus), first)
+            return "cuda:0"
+    raise ymir.TaskError("no gpu", f"expected the GPU {first}, found none", path=config.path)
 
 
 def _train(
