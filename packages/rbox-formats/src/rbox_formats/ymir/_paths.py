@@ -36,7 +36,8 @@ def below(text: str, root: Path, *, base: Path | None = None, error: type[RboxEr
     inner = next((text.removeprefix(each) for each in prefixes if text.startswith(each)), None)
     folder, name = (base, text) if inner is None else (root, inner)
     try:
-        return folder / files.safe_path("/".join(part for part in name.split("/") if part != ".") or ".", folder)
+        path = folder / files.safe_path("/".join(part for part in name.split("/") if part != ".") or ".", folder)
+        return files.as_path(path)
     except DatasetError:
         raise error(
             f"expected a path below {root}, got {quoted(text)}",
