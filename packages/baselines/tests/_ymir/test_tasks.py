@@ -26,15 +26,18 @@ def run(task: Task, code: int = 0) -> None:
     assert task.monitor() == ("t1", 1.0, 4 if code else 2, code)
 
 
+@pytest.mark.slow
 def test_a_training(trained: Task) -> None:
     found = ymir_tasks.check_training(trained)
     assert trained.monitor() == ("t1", 1.0, 2, 0)
     assert set(found["model_stages"]) <= {"epoch_1", "epoch_2"}
     assert found["evaluate_config"] == {"iou_thr": 0.5}
+    assert all(0 <= stage["f1_micro"] <= 1 for stage in found["model_stages"].values())
     folders = {path.name for path in (trained.out / "models").iterdir() if path.is_dir()}
     assert folders == set(found["model_stages"])
 
 
+@pytest.mark.slow
 def test_a_stage_suffices_for_inference(trained: Task, tmp_path: Path) -> None:
     found = ymir_tasks.check_training(trained)
     name = list(found["model_stages"])[-1]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lmm_detector._spec import DetectorSpec
 from lmm_detector._ymir._package import PACKAGE
-from rbox_formats import executor
+from rbox_formats import codecs, executor
 from rbox_testing import ymir_tasks
 from rbox_testing.ymir_tasks import Task
 
@@ -48,6 +50,7 @@ def run(task: Task, code: int = 0) -> None:
     assert task.monitor() == ("t1", 1.0, 4 if code else 2, code)
 
 
+@pytest.mark.slow
 def test_a_training(trained: Task) -> None:
     found = ymir_tasks.check_training(trained)
     assert trained.monitor() == ("t1", 1.0, 2, 0)
@@ -56,6 +59,20 @@ def test_a_training(trained: Task) -> None:
     assert "step_4" in found["model_stages"]
 
 
+def test_mining_and_inference(tiny_model: Path, tmp_path: Path) -> None:
+    """With a model that has learnt nothing."""
+    codec = codecs.get("florence2")
+    folder = tmp_path / "detector"
+    shutil.copytree(tiny_model, folder)
+    DetectorSpec(ymir_tasks.NAMES, codec.to_dict(), codec.prompt, window=64, gap=16, longest_answer=8).save(folder)
+    task = ymir_tasks.make(tmp_path, "mining", "infer", conf_threshold=0.0, mining_algorithm="margin")
+    ymir_tasks.give_model(task, *folder.iterdir())
+    run(task)
+    ymir_tasks.check_infer(task)
+    ymir_tasks.check_mining(task)
+
+
+@pytest.mark.slow
 def test_a_stage_suffices_for_mining_and_inference(stage: list[Path], tmp_path: Path) -> None:
     assert "detector.json" in [path.name for path in stage]
     assert not [path.name for path in stage if path.name.startswith(("optimizer", "trainer_state"))]

@@ -26,6 +26,8 @@ logger = logging.getLogger("rbox_baselines")
 #: Where an image keeps weights to begin with, by the names of their configs.
 WEIGHTS = Path("/weights")
 _WEIGHTS = (".pth", ".pt")
+# Scores of a stage beside its mAP, by rbox_metrics' names.
+_OTHERS = ("map_nc", "f1_micro")
 
 
 def load(models: Sequence[Path], *, device: str, score: float, iou: float) -> Any:
@@ -118,7 +120,8 @@ class _Stages:
                 shutil.copyfile(path, temporary)
         value = metrics.get("rbox/map", 0.0)
         found = tuple(dict.fromkeys([checkpoint.name, "config.py", *(path.name for path in more)]))
-        stage = ymir.Stage(folder.name, found, int(time.time()), float(value) if np.isfinite(value) else 0.0)
+        others = {name: float(metrics[f"rbox/{name}"]) for name in _OTHERS if f"rbox/{name}" in metrics}
+        stage = ymir.Stage(folder.name, found, int(time.time()), float(value) if np.isfinite(value) else 0.0, others)
         for dropped in result.add(stage):
             shutil.rmtree(result.folder(dropped.name), ignore_errors=True)
         logger.info("epoch %d: mAP %.3f; the best stage is %s", epoch, stage.map, result.best.name)

@@ -20,6 +20,8 @@ from lmm_detector._ymir._parameters import TrainParameters, config_of, folder_of
 
 logger = logging.getLogger("lmm_detector")
 
+# Scores of a stage beside its mAP.
+_OTHERS = ("map_nc", "f1_micro")
 _BOARD = "TENSORBOARD_LOGGING_DIR"  # where transformers writes TensorBoard's files
 
 
@@ -99,7 +101,9 @@ class _Stages:
             with files.replacing(folder / name) as temporary:
                 shutil.copyfile(checkpoint / name, temporary)
         value = metrics.get("map", 0.0)
-        stage = ymir.Stage(folder.name, tuple(names), int(time.time()), float(value) if np.isfinite(value) else 0.0)
+        others = {name: float(metrics[name]) for name in _OTHERS if name in metrics}
+        now = int(time.time())
+        stage = ymir.Stage(folder.name, tuple(names), now, float(value) if np.isfinite(value) else 0.0, others)
         for dropped in result.add(stage):
             shutil.rmtree(result.folder(dropped.name), ignore_errors=True)
         logger.info("step %d: mAP %.3f; the best stage is %s", step, stage.map, result.best.name)
