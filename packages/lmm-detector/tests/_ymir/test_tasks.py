@@ -103,6 +103,7 @@ def test_a_training_from_a_stage_without_images_to_score_on(stage: list[Path], t
 
 WRONG: dict[str, tuple[tuple[str, ...], dict[str, Any], int]] = {
     "no mapping of settings": (("training",), {"args_options": "--amp"}, 300001),
+    "a place elsewhere": (("training",), {"args_options": "{out: /tmp/elsewhere}"}, 300001),
     "an unknown setting": (("training",), {"args_options": "{fast: true}"}, 300001),
     "a value out of its range": (("training",), {"img_size": 4}, 300001),
     "no model": (("infer",), {}, 300004),

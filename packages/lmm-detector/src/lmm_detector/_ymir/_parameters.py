@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from lmm_detector._training._config import TrainConfig
 
 
+# Settings that name places and data: nothing is read or written elsewhere.
+_OF_THE_PLATFORM = (
+    *("out", "resume_from", "data_path", "format", "split", "image_folder", "class_names"),
+    *("eval_split", "eval_data_path", "eval_format", "eval_image_folder", "report_to", "cpu"),
+)
+
+
 @dataclass(frozen=True)
 class TrainParameters:
     """A training's parameters; those that the template does not show are honoured where they are added."""
@@ -101,6 +108,8 @@ def _others(text: str) -> dict[str, Any]:
         raise ConfigError(f"expected YAML as args_options, got {quoted(text)}: {said(error)}") from error
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise ConfigError(f"expected args_options such as {{precision: bfloat16}}, got {quoted(text)}")
+    if taken := [name for name in found if name in _OF_THE_PLATFORM]:
+        raise ConfigError(f"expected args_options without {taken[0]}, which the platform decides")
     return found
 
 
