@@ -31,7 +31,7 @@ FOREIGN = {
     *("diff_thr", "eval_rbbox_map", "frozen_stages", "get_model_complexity_info", "img_rate_thr", "norm_eval"),
     *("results2json", "tpfp_default", "train_cfg"),
     *("_collate_fn_florence2", "bbox_and_angle_to_polygon", "dota_to_fair", "normalize_polygon", "obj_corner"),
-    *("pred_to_json", "rbox2qbox", "rotatePoint", "rotate_angle", "rotate_bbox"),
+    *("pred_to_json", "rbox2qbox", "rotatePoint", "rotate_bbox"),
     *("bytes_to_unicode", "image_newline", "named_modules", "named_parameters", "resize_positional_embeddings"),
     *(
         "ceil",

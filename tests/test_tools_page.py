@@ -151,6 +151,14 @@ def make_dota() -> None:
     text(f"P1 0.9 {' '.join(map(str, FLAT))}\n", "kit", "Task1_ship.txt")
 
 
+def make_ymir() -> None:
+    picture("ymir", "assets", "02", "P1.jpg")
+    text("/in/assets/02/P1.jpg\t/in/annotations/02/P1.txt\n", "ymir", "train-index.tsv")
+    # The last pixel counts: 30 px from 35 to 64, 12 px from 34 to 45.
+    text(f"0, 35, 34, 64, 45, -1.0, {ANGLE}\n", "ymir", "annotations", "02", "P1.txt")
+    text("class_names: [ship]\n", "ymir", "config.yaml")
+
+
 def make_run() -> None:
     picture("data", "images", "P1.jpg")
     record = ImageRecord("P1", [[CX, CY, W, H, ANGLE]], [0], scores=[0.9], width=100, height=80)
@@ -173,7 +181,7 @@ def option(words: list[str], name: str) -> str | None:
 def test_every_command_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     makers = (make_qgis, make_label_studio, make_cvat, make_labelme, make_rolabelimg, make_roboflow, make_ultralytics)
-    for make in (*makers, make_detectron2, make_mmrotate, make_dota, make_run):
+    for make in (*makers, make_detectron2, make_mmrotate, make_dota, make_ymir, make_run):
         make()
     assert len(commands()) > 25
     for words in commands():
@@ -197,5 +205,5 @@ def test_every_command_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_every_tool_is_there() -> None:
     headings = " ".join(re.findall(r"^## (.*)$", PAGE.read_text(), re.MULTILINE))
     tools = ["QGIS", "Label Studio", "CVAT", "X-AnyLabeling", "labelme", "roLabelImg", "Roboflow", "Ultralytics"]
-    for tool in (*tools, "detectron2", "MMRotate", "DOTA"):
+    for tool in (*tools, "detectron2", "MMRotate", "DOTA", "YMIR"):
         assert tool in headings

@@ -80,6 +80,9 @@ WRITING = {
     "metrics confusion": _writing("rbox-metrics confusion TRUTH --out out.json", "out.json"),
     "metrics sweep": _writing("rbox-metrics sweep TRUTH --out out.json --out out.md", "out.json", "out.md"),
     "metrics merge": _writing("rbox-metrics merge --predictions in/windows.jsonl --out out.jsonl", "out.jsonl"),
+    "metrics rank-images": _writing(
+        "rbox-metrics rank-images --predictions in/predictions.jsonl --algorithm margin --out out.csv", "out.csv"
+    ),
     "metrics plot": _writing("rbox-metrics plot in/report.json --out plots", "plots"),
     "lmm visualize": _writing("lmm-detector visualize VAL --predictions in/predictions.jsonl --out out", "out"),
     "lmm train": _writing(f"{_LMM_TRAIN} --out out", "out", needs="lmm"),

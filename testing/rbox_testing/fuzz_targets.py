@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rbox_formats import ClassNames, ImageRecord, codecs, datasets, images, predictions, splitting
+from rbox_formats import ClassNames, ImageRecord, codecs, datasets, images, predictions, splitting, ymir
 from rbox_formats.codecs import CODECS, Codec
 from rbox_formats.datasets import FORMATS
+from rbox_formats.executor import InferParameters
 from rbox_formats.predictions import Header
 
 from rbox_testing.fuzzing import Target
@@ -267,6 +268,28 @@ def _read_settings(folder: Path) -> None:
     _config.load(folder / "settings.yaml", {})
 
 
+def _platform(folder: Path) -> list[Path]:
+    """Return what YMIR asks for."""
+    (folder / "assets").mkdir()
+    Image.new("RGB", SIZE).save(folder / "assets" / "a.png")
+    paths = [folder / name for name in ("env.yaml", "config.yaml", "candidate-index.tsv")]
+    texts = (
+        f"task_id: t1\nprotocol_version: 1.1.0\nrun_infer: true\ninput: {{root_dir: {folder}, assets_dir: assets}}\n",
+        "class_names: [ship, plane]\ngpu_id: '0,1'\nmodel_params_path: [best/a.pth]\nconf_threshold: 0.1\n",
+        f"{folder}/assets/a.png\n",
+    )
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(text)
+    return paths
+
+
+def _read_platform(folder: Path) -> None:
+    env = ymir.read_env(folder / "env.yaml")
+    assert env.input.assets_dir.is_relative_to(env.input.root_dir)
+    ymir.fill(InferParameters, ymir.read_config(env))
+    assert all(path.is_file() for path in ymir.read_candidates(env).values())
+
+
 def _tiny_model(folder: Path) -> list[Path]:
     from lmm_detector._spec import DetectorSpec
 
@@ -425,6 +448,7 @@ def targets() -> dict[str, Target]:
         },
         "training log": Target(_log, _read_log),
         "split": Target(_split, _again, share=10),
+        "platform": Target(_platform, _read_platform),
         "settings": Target(_settings, _read_settings, share=2),
         "model": Target(_tiny_model, _load_model, share=20),
         "adapters": Target(_adapters, _load_adapters, share=20),

@@ -6,11 +6,11 @@ import inspect
 
 import pytest
 import rbox_metrics
-from rbox_metrics import plots, tables
+from rbox_metrics import mining, plots, tables
 
 PUBLIC = [
     *((rbox_metrics, name) for name in (*rbox_metrics.__all__, "RotatedMeanAveragePrecision", "diff_iou_rotated")),
-    *((module, name) for module in (tables, plots) for name in module.__all__),
+    *((module, name) for module in (mining, tables, plots) for name in module.__all__),
 ]
 
 

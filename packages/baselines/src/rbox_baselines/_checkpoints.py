@@ -119,6 +119,18 @@ def number_of_classes(weights: Mapping[str, Any]) -> tuple[str, int] | None:
     return None
 
 
+def without_classes(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint without the layers that tell classes apart, to begin with for other classes.
+
+    Args:
+        checkpoint: The contents of a checkpoint, from `read_checkpoint`.
+    """
+    kept = {
+        name: value for name, value in checkpoint["state_dict"].items() if not _CLASS_LAYERS.keys() & {*name.split(".")}
+    }
+    return {"state_dict": kept, "meta": {}}
+
+
 def check_classes(checkpoint: Mapping[str, Any], class_names: Sequence[str], *, path: str | Path | None = None) -> None:
     """Make sure that a checkpoint is of a dataset's classes, in their order.
 

@@ -16,6 +16,7 @@ from rbox_formats.errors import DatasetError
 SAME = {
     "coco-rotated": "coco", "rsar": "dota", "dota-v1.5": "dota", "dota-v2.0": "dota",
     "hrsc2016-l2": "hrsc2016", "hrsc2016-l3": "hrsc2016", "rsdd": "rolabelimg",
+    "ymir-coco": "ymir", "ymir-pi": "ymir", "ymir-voc": "ymir", "ymir-voc-pi": "ymir",
 }  # fmt: skip
 # A map layer needs images with a place on the map.
 READ = [name for name, entry in datasets.FORMATS.items() if entry.read and name != "geojson-map"]

@@ -299,6 +299,52 @@ class Detector:
         with _registered_alone(self.is_stored):
             return self._detected(crops, flip, scale, score_threshold)
 
+    def features(self, crops: Sequence[Image]) -> np.ndarray:
+        """Describe images by what the model's neck sees of them, each seen whole; for `rbox_metrics.mining`.
+
+        Args:
+            crops: (height, width, 3) uint8, RGB.
+
+        Returns:
+            (N, D) float32: the means of all channels of all levels.
+        """
+        import torch
+
+        if not len(crops):
+            return np.zeros((0, 1), dtype=np.float32)
+        with _registered_alone(self.is_stored), torch.inference_mode():
+            batch = self.model.data_preprocessor(self._batch(crops, self._pipeline(1.0), ()), False)
+            levels = self.model.extract_feat(batch["inputs"])
+        levels = levels if isinstance(levels, list | tuple) else [levels]
+        return torch.cat([level.mean(dim=(2, 3)) for level in levels], dim=1).float().cpu().numpy()
+
+    def with_thresholds(self, *, score: float | None = None, iou: float | None = None) -> Detector:
+        """Set the thresholds of the model's own suppression, of one stage or of two.
+
+        Every part of the model that has a score threshold gets them; what suppresses proposals of regions has none,
+        and keeps its own.
+
+        Args:
+            score: Boxes of a lower score are dropped before the suppression. None: the config's.
+            iou: Of two boxes of a class with a larger rotated IoU the one of the higher score stays. None: the
+                config's.
+
+        Returns:
+            This detector, which has changed.
+        """
+        for module in self.model.modules():
+            _set_thresholds(getattr(module, "test_cfg", None), score, iou)
+        _set_thresholds(self.config.model.get("test_cfg"), score, iou)
+        return self
+
+    def _batch(self, crops: Sequence[Image], pipeline: Any, axes: tuple[int, ...]) -> dict[str, Any]:
+        # cv2, which mmcv reads images with, has blue first.
+        inputs = [
+            pipeline({"img": np.ascontiguousarray(np.flip(crop, (*axes, 2))), "img_id": number})
+            for number, crop in enumerate(crops)
+        ]
+        return {name: [each[name] for each in inputs] for name in ("inputs", "data_samples")}
+
     def _detected(
         self, crops: Sequence[Image], flip: str | None, scale: float, score_threshold: float
     ) -> list[ImageRecord]:
@@ -306,12 +352,7 @@ class Detector:
 
         pipeline = self._pipeline(scale)
         axes = _AXES[flip] if flip else ()
-        # cv2, which mmcv reads images with, has blue first.
-        inputs = [
-            pipeline({"img": np.ascontiguousarray(np.flip(crop, (*axes, 2))), "img_id": number})
-            for number, crop in enumerate(crops)
-        ]
-        batch = {name: [each[name] for each in inputs] for name in ("inputs", "data_samples")}
+        batch = self._batch(crops, pipeline, axes)
         with torch.inference_mode():
             samples = self.model.test_step(batch)
         found = []
@@ -389,6 +430,18 @@ def _nms_threshold(test_cfg: Any) -> float | None:
         if name in test_cfg:
             return _nms_threshold(test_cfg[name])
     return test_cfg.get("iou_threshold")
+
+
+def _set_thresholds(test_cfg: Any, score: float | None, iou: float | None) -> None:
+    """Set thresholds where a model's test_cfg has them, in its stages too."""
+    if not isinstance(test_cfg, dict):
+        return
+    if "score_thr" in test_cfg:
+        if score is not None:
+            test_cfg["score_thr"] = score
+        if iou is not None and isinstance(test_cfg.get("nms"), dict):
+            test_cfg["nms"]["iou_threshold"] = iou
+    _set_thresholds(test_cfg.get("rcnn"), score, iou)
 
 
 def _load_weights(model: Any, weights: Any, path: Path) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rbox_formats import files
 
@@ -56,6 +58,29 @@ def publish(checkpoint: str | Path, out: str | Path) -> Published:
 
     source, out = Path(checkpoint), Path(out)
     found = read_checkpoint(source)
+    kept, dropped, is_average = stripped(found)
+
+    # To memory first: the hash is part of the name, and a name that torch knows would be part of the file.
+    buffer = io.BytesIO()
+    torch.save(kept, buffer)
+    digits = hashlib.sha256(buffer.getbuffer()).hexdigest()[:_HASH]
+    folder, stem = (out.parent, out.stem) if out.suffix == ".pth" else (out, source.stem)
+    path = folder / f"{re.sub(rf'-[0-9a-f]{{{_HASH}}}$', '', stem)}-{digits}.pth"
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    return Published(path, dropped, is_average, buffer.getbuffer().nbytes)
+
+
+def stripped(found: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...], bool]:
+    """Return what of a checkpoint runs the model.
+
+    Args:
+        found: The contents of a checkpoint, from `read_checkpoint`.
+
+    Returns:
+        The checkpoint with weights and meta data alone, what was dropped, and whether its weights are the average over
+        training.
+    """
     weights = found["state_dict"]
     second = [name for name in weights if name.startswith(_SECOND_SET)]
     meta = found.get("meta")
@@ -68,13 +93,4 @@ def publish(checkpoint: str | Path, out: str | Path) -> Published:
     dropped = [name for name in found if name not in _KEPT]
     dropped += [f"meta.{name}" for name in _PRIVATE if name in meta]
     dropped += [f"state_dict.{_SECOND_SET}*"] if second else []
-
-    # To memory first: the hash is part of the name, and a name that torch knows would be part of the file.
-    buffer = io.BytesIO()
-    torch.save(kept, buffer)
-    digits = hashlib.sha256(buffer.getbuffer()).hexdigest()[:_HASH]
-    folder, stem = (out.parent, out.stem) if out.suffix == ".pth" else (out, source.stem)
-    path = folder / f"{re.sub(rf'-[0-9a-f]{{{_HASH}}}$', '', stem)}-{digits}.pth"
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
-    return Published(path, tuple(dropped), "ema_state_dict" in found or bool(second), buffer.getbuffer().nbytes)
+    return kept, tuple(dropped), "ema_state_dict" in found or bool(second)

@@ -21,7 +21,10 @@ from rbox_baselines.errors import CheckpointError, ConfigError, StackError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
+
+    from rbox_baselines._parts._following import Follower
 else:
+    Follower = Any  # its module imports mmengine
     Config = Any  # mmengine is imported where a config is read
 
 logger = logging.getLogger("rbox_baselines")
@@ -50,9 +53,10 @@ def train(
     resume: bool = False,
     amp: bool = False,
     auto_scale_lr: bool = False,
-    tensorboard: bool = False,
+    tensorboard: bool | str | Path = False,
     launcher: Launcher = "none",
     seed: int | None = None,
+    follower: Follower | None = None,
     progress: bool = False,
 ) -> Path:
     """Train a model of MMRotate, and score it on the validation split after each epoch.
@@ -74,9 +78,11 @@ def train(
         resume: Resume from the last checkpoint of `work_dir`; where there is none, begin from the start.
         amp: Computes in half precision where that is safe, on a GPU.
         auto_scale_lr: Scales the learning rate with the number of images in a step, in all processes together.
-        tensorboard: Writes TensorBoard's files as well.
+        tensorboard: Writes TensorBoard's files as well; into this folder, where it is one.
         launcher: What started the processes of a run: "pytorch" is torchrun.
         seed: Seed of first weights, order of images and augmentation. None: the config's, or 0.
+        follower: Takes how far the training is, by its method stepped(done, total, loss), and each checkpoint with its
+            scores, by saved(epoch, checkpoint, metrics).
         progress: Shows progress bars on standard error.
 
     Returns:
@@ -126,7 +132,7 @@ def train(
     _check_weights(found.model)
     _check_checkpoint(found, begins_with)
     with showing(progress):
-        return _run(found)
+        return _run(found, follower)
 
 
 def _refuse_ours(options: Mapping[str, Any]) -> None:
@@ -143,7 +149,7 @@ def _refuse_ours(options: Mapping[str, Any]) -> None:
             )
 
 
-def _run(config: Config) -> Path:
+def _run(config: Config, follower: Follower | None = None) -> Path:
     import torch
     from mmengine.runner import Runner
 
@@ -179,7 +185,12 @@ def _run(config: Config) -> Path:
             return found
 
     try:
-        OurRunner.from_cfg(config).train()
+        runner = OurRunner.from_cfg(config)
+        if follower is not None:
+            from rbox_baselines._parts._following import FollowHook
+
+            runner.register_hook(FollowHook(follower))
+        runner.train()
     except URLError as error:
         raise StackError(
             f"expected to fetch the weights that the config begins with, got {error.reason}", remedy=_OTHER_WEIGHTS
@@ -292,7 +303,7 @@ def _set_precision(config: Config, amp: bool) -> None:
             wrapper.pop(name, None)
 
 
-def _set_up_logging(config: Config, tensorboard: bool) -> None:
+def _set_up_logging(config: Config, tensorboard: bool | str | Path) -> None:
     """Set up the progress bar, the best checkpoint, and TensorBoard where it was asked for."""
     hooks = config.default_hooks
     if not (hooks.get("visualization") or {}).get("draw"):
@@ -307,7 +318,10 @@ def _set_up_logging(config: Config, tensorboard: bool) -> None:
         if find_spec("tensorboard") is None:
             remedy = "pip install 'rbox-baselines[tensorboard]'"
             raise StackError("expected TensorBoard to be installed, found none", remedy=remedy)
-        config.visualizer.vis_backends = [*config.visualizer.vis_backends, {"type": "TensorboardVisBackend"}]
+        backend = {"type": "TensorboardVisBackend"}
+        if not isinstance(tensorboard, bool):
+            backend["save_dir"] = str(tensorboard)
+        config.visualizer.vis_backends = [*config.visualizer.vis_backends, backend]
     # mmengine finds logs and drawings of a process by a run's name: without one of its own, a second run in the same
     # process would write into the folder of the first.
     name = config.get("experiment_name") or "run"

@@ -15,6 +15,7 @@ from rbox_baselines.cli.predict import predict
 from rbox_baselines.cli.publish import publish
 from rbox_baselines.cli.results import results
 from rbox_baselines.cli.train import train
+from rbox_baselines.cli.ymir import ymir
 
 
 @click.group("rbox-baselines", cls=Group)
@@ -33,6 +34,7 @@ for _command in (
     export,
     curves,
     browse,
+    ymir,
     completion("rbox-baselines"),
 ):
     main.add_command(_command)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from rbox_formats import files
@@ -108,6 +108,46 @@ class Follower(TrainerCallback):
         if is_evaluation(entry) and time.monotonic() - self.drawn > _BETWEEN_PICTURES:
             draw(state.log_history, self.out)
             self.drawn = time.monotonic()
+
+
+class Watcher(Protocol):
+    """What takes how far a training is, and its checkpoints."""
+
+    def stepped(self, done: int, total: int, loss: float | None) -> None:
+        """Take how many of the steps are done, and, from time to time, the loss."""
+        ...
+
+    def saved(self, step: int, checkpoint: Path, metrics: Mapping[str, float]) -> None:
+        """Take a checkpoint, and its scores; none where it was not evaluated."""
+        ...
+
+
+class Watched(TrainerCallback):
+    """Calls a watcher, in the first process.
+
+    Args:
+        watcher: What is called.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self.watcher = watcher
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            self.watcher.stepped(state.global_step, state.max_steps, None)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        entry = state.log_history[-1]
+        if state.is_world_process_zero and is_loss(entry):
+            self.watcher.stepped(state.global_step, state.max_steps, float(entry["loss"]))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: Any, **kwargs: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        step = state.global_step
+        found = [entry for entry in state.log_history if is_evaluation(entry) and entry.get("step") == step]
+        figures = {str(name).removeprefix("eval_"): value for name, value in (found[-1] if found else {}).items()}
+        self.watcher.saved(step, Path(str(args.output_dir)) / f"checkpoint-{step}", figures)
 
 
 # In the order of the panels: their titles, and the names of what they show.

@@ -21,6 +21,7 @@ from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector._training import _config, _run_folder, _sharding, _vision_warm_up
 from lmm_detector._training._arguments import arguments_of
 from lmm_detector._training._config import TrainConfig
+from lmm_detector._training._following import Watched, Watcher
 from lmm_detector._training._mixing import EpochSampler
 from lmm_detector._training._preparation import prepared
 from lmm_detector._training._resumption import bring
@@ -36,7 +37,7 @@ _GIB = 2**30
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / 64 / 256  # of a weight: itself, and a scale for 64, with a scale for 256 of these
 
 
-def train(config: TrainConfig, *, progress: bool = False) -> Path:
+def train(config: TrainConfig, *, follower: Watcher | None = None, progress: bool = False) -> Path:
     """Fine-tune a model, or resume a run that was stopped.
 
     Everything that can be checked is checked first; only then is anything written. In `config.out` are then
@@ -52,6 +53,8 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
 
     Args:
         config: The settings.
+        follower: Takes how far the training is, by its method stepped(done, total, loss), and each checkpoint with its
+            scores, by saved(step, checkpoint, metrics).
         progress: Shows progress bars on standard error.
 
     Returns:
@@ -100,6 +103,8 @@ def train(config: TrainConfig, *, progress: bool = False) -> Path:
             learning_rates=config.learning_rates,
             soft=family.soft_targets(codec, config.soft_targets),
         )
+        if follower is not None:
+            trainer.add_callback(Watched(follower))
 
         texts = samples.to_jsonl()
         _run_folder.require_same_texts(out, texts)

@@ -14,6 +14,7 @@ from lmm_detector.cli.predict import predict
 from lmm_detector.cli.push import push
 from lmm_detector.cli.train import train
 from lmm_detector.cli.visualize import visualize
+from lmm_detector.cli.ymir import ymir
 
 
 @click.group("lmm-detector", cls=Group)
@@ -22,5 +23,5 @@ def main() -> None:
     """Fine-tune, run and score multimodal models that write rotated boxes as text."""
 
 
-for _command in (train, predict, evaluate, visualize, convert, merge, push, demo, completion("lmm-detector")):
+for _command in (train, predict, evaluate, visualize, convert, merge, push, demo, ymir, completion("lmm-detector")):
     main.add_command(_command)

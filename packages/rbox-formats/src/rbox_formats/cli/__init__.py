@@ -44,6 +44,7 @@ from rbox_formats.cli._options import (
     split_option,
 )
 from rbox_formats.cli._prediction import Extras, images_to_predict, prediction_options, require_images
+from rbox_formats.cli._ymir import ymir_command
 
 __all__ = [
     "CODEC",
@@ -89,4 +90,5 @@ __all__ = [
     "split_option",
     "wait_option",
     "writes",
+    "ymir_command",
 ]

@@ -101,6 +101,12 @@ FORMATS: dict[str, Format] = {
         partial(yolo_obb.read, longside=True), partial(yolo_obb.write, longside=True), None, yolo_obb.images_folder
     ),
     "ymir": Format(ymir.read, ymir.write, None, ymir.images),
+    "ymir-coco": Format(ymir.read, partial(ymir.write, suffix=".json"), None, ymir.images),
+    "ymir-pi": Format(partial(ymir.read, unit=ymir.PI), partial(ymir.write, unit=ymir.PI), None, ymir.images),
+    "ymir-voc": Format(ymir.read, partial(ymir.write, suffix=".xml"), None, ymir.images),
+    "ymir-voc-pi": Format(
+        partial(ymir.read, unit=ymir.PI), partial(ymir.write, suffix=".xml", unit=ymir.PI), None, ymir.images
+    ),
 }
 
 
@@ -137,7 +143,8 @@ def guess(root: str | Path, split: str | None = None) -> Guess | None:
 
 
 # A format that can also read the files of another comes after it: roLabelImg after VOC, RSDD-SAR after roLabelImg.
-_ORDER = ("coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg")
+# YMIR's index names files of several formats.
+_ORDER = ("ymir", "coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg")
 
 
 def read(

@@ -52,7 +52,8 @@ def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -
     """
     if not root.exists():
         return None
-    parts = list(dict.fromkeys([split, None, *islice(_parts(root), _PARTS)]))
+    asked = [] if split is None else [split]
+    parts = list(dict.fromkeys([*asked, *_indexed(root), None, *islice(_parts(root), _PARTS)]))
     second: Guess | None = None
     for part in parts:
         for name, entry in formats.items():
@@ -66,13 +67,17 @@ def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -
     return second
 
 
+def _indexed(root: Path) -> list[str]:
+    """Return the splits of YMIR's indexes, which no other format has, and which name files of several formats."""
+    return [path.name.removesuffix("-index.tsv") for path in sorted(root.glob("*-index.tsv"))[:_PARTS]]
+
+
 def _parts(root: Path) -> Iterator[str]:
     """Yield what may be names of splits: folders, and annotation files."""
     if not root.is_dir():
         return
     for folder in (root, root / "images", root / "ImageSets" / "Main", root / "ImageSets"):
         yield from (path.stem for path in files.visible(folder) if path.is_dir() or path.suffix == ".txt")
-    yield from (path.name.removesuffix("-index.tsv") for path in sorted(root.glob("*-index.tsv")))
     for folder in (root, root / "annotations", root / "Annotations"):
         for path in files.visible(folder):
             if path.is_dir():

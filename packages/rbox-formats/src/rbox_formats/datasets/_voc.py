@@ -12,8 +12,9 @@ if it is missing. An object's `pose` and `truncated` are not kept: they are writ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats.datasets import _names, _per_image
@@ -117,24 +118,47 @@ def write(
         split: A part of the dataset, as in `rbox_formats.datasets.write`.
         class_names: The class names that the labels index.
         layout: Where to write.
+        shapes: As of `write_record`.
+        type_name: As of `write_record`.
+        attributes: As of `write_record`.
+    """
+    settings: dict[str, Any] = {"shapes": shapes, "type_name": type_name, "attributes": attributes}
+    write_one = partial(write_record, class_names=class_names, **settings)
+    return _per_image.write(records, root, split, layout, write_one)
+
+
+def write_record(
+    path: Path,
+    record: ImageRecord,
+    class_names: ClassNames,
+    shapes: Callable[[ImageRecord], Iterable[Node]],
+    *,
+    type_name: str | None = None,
+    attributes: Sequence[str] = (),
+    more: Iterable[Node] | None = None,
+) -> None:
+    """Write one record's file.
+
+    Args:
+        path: The file.
+        record: The image and its objects.
+        class_names: The class names that the labels index.
         shapes: The function that gives a record's boxes as nodes, one per object.
         type_name: The type of the objects, for datasets that note it.
         attributes: The keys of the metadata that are written as attributes of the root element.
+        more: One more node for each object, after its box.
     """
-
-    def write_record(path: Path, record: ImageRecord) -> None:
-        known = _per_image.texts(record.metadata, FIELDS)
-        known |= _per_image.size_texts(record, "size/width", "size/height")
-        known["filename"] = _per_image.image_name(record, ".jpg")
-        nodes = xml_elements.nested([(field, known[field]) for field in _ORDER if field in known])
-        kind = [] if type_name is None else [("type", type_name)]
-        for shape, label, difficult in zip(shapes(record), record.labels, record.difficult, strict=True):
-            name = ("name", class_names[label])
-            flags = [("pose", "Unspecified"), ("truncated", "0"), ("difficult", str(int(difficult)))]
-            nodes.append(("object", [*kind, name, *flags, shape]))
-        xml_elements.write(path, ("annotation", nodes), _per_image.texts(record.metadata, attributes))
-
-    return _per_image.write(records, root, split, layout, write_record)
+    known = _per_image.texts(record.metadata, FIELDS)
+    known |= _per_image.size_texts(record, "size/width", "size/height")
+    known["filename"] = _per_image.image_name(record, ".jpg")
+    nodes = xml_elements.nested([(field, known[field]) for field in _ORDER if field in known])
+    kind = [] if type_name is None else [("type", type_name)]
+    last = [[]] * len(record) if more is None else [[node] for node in more]
+    for shape, label, difficult, others in zip(shapes(record), record.labels, record.difficult, last, strict=True):
+        name = ("name", class_names[label])
+        flags = [("pose", "Unspecified"), ("truncated", "0"), ("difficult", str(int(difficult)))]
+        nodes.append(("object", [*kind, name, *flags, shape, *others]))
+    xml_elements.write(path, ("annotation", nodes), _per_image.texts(record.metadata, attributes))
 
 
 def box_node(tag: str, tags: Sequence[str], values: Sequence[float]) -> Node:

@@ -60,7 +60,7 @@ import math
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -305,7 +305,31 @@ def write(
     Returns:
         The file.
     """
-    path = written_file(root, split, _LAYOUT)
+    return write_file(written_file(root, split, _LAYOUT), records, class_names, rotated=rotated)
+
+
+def write_file(
+    path: Path,
+    records: Iterable[ImageRecord],
+    class_names: ClassNames,
+    *,
+    rotated: bool = False,
+    first: int = 1,
+    note: Callable[[ImageRecord], None] = lambda record: None,
+) -> Path:
+    """Write one COCO file.
+
+    Args:
+        path: The file.
+        records: The records, written one at a time.
+        class_names: The categories.
+        rotated: As of `write`.
+        first: The id of the first category.
+        note: Called with each record once it is written.
+
+    Returns:
+        The file.
+    """
     used: set[int] = set()
     free = itertools.count(1)
     number = itertools.count(1)
@@ -319,13 +343,14 @@ def write(
         for index, record in enumerate(records):
             image_id = _image_id(record, used, free)
             stream.write((",\n" if index else "\n") + json_values.dump(_image(record, image_id)))
-            for entry in _annotations(record, image_id, rotated):
-                first = next(number)
-                waiting.write((",\n" if first > 1 else "\n") + json_values.dump({"id": first, **entry}))
+            for entry in _annotations(record, image_id, rotated, first):
+                count = next(number)
+                waiting.write((",\n" if count > 1 else "\n") + json_values.dump({"id": count, **entry}))
+            note(record)
         stream.write('],\n"annotations": [')
         waiting.seek(0)
         shutil.copyfileobj(waiting, stream)
-        categories = [{"id": label, "name": name} for label, name in enumerate(class_names, start=1)]
+        categories = [{"id": label, "name": name} for label, name in enumerate(class_names, start=first)]
         stream.write(f'],\n"categories": {json_values.dump(categories)}}}\n')
     return path
 
@@ -347,7 +372,7 @@ def _image(record: ImageRecord, image_id: int) -> dict[str, Any]:
     return entry | {key: value for key, value in json_values.holdable(record.metadata).items() if key not in entry}
 
 
-def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[dict[str, Any]]:
+def _annotations(record: ImageRecord, image_id: int, rotated: bool, first: int) -> Iterable[dict[str, Any]]:
     corners = record.corners
     hboxes, areas = quad_to_hbox(corners), quad_area(corners)
     outlines = [[json_values.plain(quad)] for quad in corners.reshape(-1, 8).tolist()]
@@ -361,7 +386,7 @@ def _annotations(record: ImageRecord, image_id: int, rotated: bool) -> Iterable[
     for i, area in enumerate(areas.tolist()):
         entry: dict[str, Any] = {
             "image_id": image_id,
-            "category_id": int(record.labels[i]) + 1,
+            "category_id": int(record.labels[i]) + first,
             "bbox": json_values.plain(places[i]),
             "area": area,
             "iscrowd": 0,

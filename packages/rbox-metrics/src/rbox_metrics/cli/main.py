@@ -11,6 +11,7 @@ from rbox_metrics.cli.confusion import confusion
 from rbox_metrics.cli.evaluate import evaluate
 from rbox_metrics.cli.merge import merge
 from rbox_metrics.cli.plot import plot
+from rbox_metrics.cli.rank_images import rank_images
 from rbox_metrics.cli.sweep import sweep
 
 
@@ -20,5 +21,5 @@ def main() -> None:
     """Score predictions of rotated boxes, of detectors with scores and without."""
 
 
-for command in (compare, confusion, evaluate, merge, plot, sweep, completion("rbox-metrics")):
+for command in (compare, confusion, evaluate, merge, plot, rank_images, sweep, completion("rbox-metrics")):
     main.add_command(command)

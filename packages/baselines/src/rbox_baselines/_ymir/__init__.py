@@ -1,0 +1,1 @@
+"""What YMIR's tasks need of MMRotate's detectors; all else is rbox_formats.executor's."""

@@ -1,0 +1,1 @@
+"""What YMIR's tasks need of multimodal detectors; all else is rbox_formats.executor's."""
