@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from rbox_formats import ymir
 from rbox_formats.detection import Detector
@@ -92,6 +92,7 @@ class TrainJob:
     progress: Callable[[float], None]
 
 
+@runtime_checkable
 class Load(Protocol):
     """Load a detector from a stage's files."""
 
