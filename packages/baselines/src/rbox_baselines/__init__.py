@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rbox_baselines._prediction._detector import Detector
     from rbox_baselines._prediction._predict import predict
     from rbox_baselines._prediction._views import Views
+    from rbox_baselines._scan import selective_scan
     from rbox_baselines._stack._mmcv import enable_mmcv_ops
     from rbox_baselines._tools._results import load_results
     from rbox_baselines._training._train import Launcher, train
@@ -34,6 +35,7 @@ else:
             "load_results": "rbox_baselines._tools._results",
             "predict": "rbox_baselines._prediction._predict",
             "read_predictions": "rbox_formats.detection",
+            "selective_scan": "rbox_baselines._scan",
             "train": "rbox_baselines._training._train",
             "write_geojson": "rbox_formats.detection",
         },
@@ -54,6 +56,7 @@ __all__ = [
     "load_results",
     "predict",
     "read_predictions",
+    "selective_scan",
     "train",
     "write_geojson",
 ]
