@@ -55,7 +55,7 @@ class RSMamba(BaseModule):
         arch: A name in `SIZES`, or a dict with the numbers `layers`, `inner` (channels of the scan) and `channels`.
         img_size: The side of images, in pixels, that the position embedding is made for. Others are interpolated.
         patch_size: The side of a patch, in pixels, which is the stride of the features.
-        path_type: In which orders patches are scanned: "forward", as they are; "reverse", from the last to the first;
+        path_type: In which orders patches are scanned: "forward", their own; "reverse", from the last to the first;
             "shuffle", in a random order. Their mean is taken ("mean"), or a sum whose weights are learnt ("gate").
         out_indices: The layers whose features are given, from 0; negative ones count from the end. None: all.
         frozen_stages: How many layers do not learn, with patch and position embedding and the shared norm. 0: none.
