@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rbox_baselines._scan import Backend, selective_scan
+from rbox_baselines._scan import ScanBackend, selective_scan
 
 #: The steps with which channels begin: from and to, evenly in their logarithms, and never less than the last.
 _FIRST_STEPS = (1e-3, 1e-1, 1e-4)
@@ -36,11 +36,11 @@ class MambaMixer(nn.Module):
         states: int = 16,
         taps: int = 4,
         rank: int | None = None,
-        backend: Backend = "auto",
+        backend: ScanBackend = "auto",
     ) -> None:
         super().__init__()
         rank = math.ceil(channels / 16) if rank is None else rank
-        self.backend: Backend = backend
+        self.backend: ScanBackend = backend
         self._parts = [rank, states, states]
         self.in_proj = nn.Linear(channels, 2 * inner, bias=False)
         self.conv1d = nn.Conv1d(inner, inner, taps, groups=inner, padding=taps - 1)

@@ -125,13 +125,13 @@ class RSFeaturePaAggregator(RSFeatureAggregator):
     """Joins as `RSFeatureAggregator` does, and then runs back from the last map to the first, with other convolutions.
 
     Args:
-        *arguments: Those of `RSFeatureAggregator`.
+        in_channels: A name in `WIDTHS`, or the channels of each map that comes.
         hidden_channels: Channels in which maps are joined.
-        **settings: Those of `RSFeatureAggregator`.
+        **settings: The others of `RSFeatureAggregator`.
     """
 
-    def __init__(self, *arguments: Any, hidden_channels: int = 32, **settings: Any) -> None:
-        super().__init__(*arguments, hidden_channels=hidden_channels, **settings)
+    def __init__(self, in_channels: str | Sequence[int], hidden_channels: int = 32, **settings: Any) -> None:
+        super().__init__(in_channels, hidden_channels, **settings)
         self.reverse_convs = nn.ModuleList(nn.Sequential(*_block(hidden_channels)) for _ in self.select_layers)
 
     def _join(self, features: list[Tensor]) -> Tensor:

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from rbox_baselines._parts._both import registered
 from rbox_baselines._parts._mamba import MambaMixer
-from rbox_baselines._scan import Backend
+from rbox_baselines._scan import ScanBackend
 from rbox_baselines.errors import ConfigError
 
 Path = Literal[
@@ -79,7 +79,7 @@ class RSMamba(BaseModule):
         frozen_stages: int = 0,
         final_norm: bool = True,
         shuffle_seed: int = 0,
-        scan_backend: Backend = "auto",
+        scan_backend: ScanBackend = "auto",
         with_cp: bool = False,
         init_cfg: Any = None,
     ) -> None:

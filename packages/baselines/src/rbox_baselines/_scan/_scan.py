@@ -12,9 +12,9 @@ from torch import Tensor
 
 from rbox_baselines.errors import BaselinesError, StackError
 
-Backend = Literal["auto", "numba", "torch", "triton", "mamba_ssm", "reference"]
+ScanBackend = Literal["auto", "numba", "torch", "triton", "mamba_ssm", "reference"]
 
-BACKENDS: tuple[Backend, ...] = get_args(Backend)
+BACKENDS: tuple[ScanBackend, ...] = get_args(ScanBackend)
 
 
 def selective_scan(
@@ -25,7 +25,7 @@ def selective_scan(
     C: Tensor,
     D: Tensor | None = None,
     *,
-    backend: Backend = "auto",
+    backend: ScanBackend = "auto",
 ) -> Tensor:
     """Return the outputs of Mamba's selective scan (Gu and Dao, 2023), with gradients of every argument.
 

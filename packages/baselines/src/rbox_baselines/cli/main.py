@@ -8,6 +8,7 @@ from rbox_formats.cli import Group, completion
 from rbox_baselines import __version__
 from rbox_baselines.cli.browse import browse
 from rbox_baselines.cli.curves import curves
+from rbox_baselines.cli.distill import distill
 from rbox_baselines.cli.evaluate import evaluate
 from rbox_baselines.cli.info import info
 from rbox_baselines.cli.predict import predict
@@ -22,5 +23,16 @@ def main() -> None:
     """Train, run and score MMRotate's oriented detectors, beside multimodal ones."""
 
 
-for _command in (train, predict, evaluate, results, info, publish, curves, browse, completion("rbox-baselines")):
+for _command in (
+    train,
+    distill,
+    predict,
+    evaluate,
+    results,
+    info,
+    publish,
+    curves,
+    browse,
+    completion("rbox-baselines"),
+):
     main.add_command(_command)
