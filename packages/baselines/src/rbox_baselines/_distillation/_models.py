@@ -112,11 +112,12 @@ def _sam(source: str, device: str) -> Teacher:
         raise StackError("expected transformers for a teacher of SAM, found none", remedy=remedy) from error
     try:
         # A whole SamModel's weights, too: what is not of the vision encoder is passed over.
-        model, report = SamVisionModel.from_pretrained(source, output_loading_info=True)
+        loaded: Any = SamVisionModel.from_pretrained(source, output_loading_info=True)
     except Exception as error:  # what is wrong with a folder or a name shows in any way
         raise ConfigError(
             f"expected transformers' SAM in {source}, got {type(error).__name__}: {str(error).splitlines()[0]}"
         ) from error
+    model, report = loaded
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise ConfigError(
@@ -151,7 +152,8 @@ class Student(nn.Module):
         self, backbone: nn.Module, pixels: Pixels, settings: Distillation, teacher_maps: Sequence[Tensor], side: int
     ) -> None:
         super().__init__()
-        self.backbone, self.pixels, self.settings = backbone, pixels, settings
+        self.backbone: Any = backbone
+        self.pixels, self.settings = pixels, settings
         if settings.place == "tokens" and not hasattr(backbone, "embed"):
             raise ConfigError(
                 f"expected RSMamba for a corruption of tokens, got {type(backbone).__name__}",
@@ -170,7 +172,7 @@ class Student(nn.Module):
             nn.Identity() if number == 0 and own == other else nn.Conv2d(own, other, 1)
             for number, (own, other) in enumerate(widths)
         ).to(device)
-        channels = backbone.stem[0] if settings.place == "tokens" else 0
+        channels = self.backbone.stem[0] if settings.place == "tokens" else 0
         self.mask_token = nn.Parameter(torch.zeros(channels, device=device))
 
     def forward(
