@@ -109,7 +109,7 @@ WRITING = {
     ),
     "baselines distill": _writing(
         "rbox-baselines distill oriented-rcnn-rsmamba-base VAL --teacher in/epoch_0.pth --image-size 64 --device cpu "
-        f"--corrupt image --steps 6 --batch-size 2 --held-out 1 --save-every 2 --cache cache {_STUDENT} --out out",
+        f"--corrupt image --steps 6 --batch-size 2 --held-out 1 --save-every 2 {_STUDENT} --out out",
         *("out",),
         needs="baselines",
     ),

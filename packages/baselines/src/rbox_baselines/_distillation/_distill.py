@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import json
 import logging
 import math
@@ -73,6 +74,10 @@ def distill(
     A run that was stopped at any instant resumes from its last checkpoint when it is given again, and ends with the
     same weights as one that was not stopped.
 
+    >>> from rbox_baselines import distill
+    >>> from rbox_formats.images import find_images
+    >>> distill("mask-rcnn-rsmamba-base", "sam-vit-base", find_images("scenes"), "distilled")  # doctest: +SKIP
+
     Args:
         config: A preset, a detector on RSMamba, a config of MMRotate's zoo, or a file: its backbone is the student.
         teacher: A folder or hub name of transformers' SAM, or a checkpoint of a detector.
@@ -108,7 +113,7 @@ def distill(
         run = _Run(_student_config(config, options), found, settings, out, device, amp)
         maps = None if cache is None else Cache(Path(cache), cache_limit, run.cache_key)
         identity = settings.identity(
-            [("student", run.student_name), ("teacher", found.fingerprint), ("images", [str(path) for path in paths])]
+            [("student", run.student_name), ("teacher", found.fingerprint), ("images", [path.name for path in paths])]
         )
         run.start(None if restart else _read(out / "last.pth", identity), identity)
         run.run(trained_on, held_out, maps)
@@ -162,6 +167,14 @@ def _read(path: Path, identity: str) -> dict[str, Any] | None:
             remedy="Choose another --out, or start again: --restart.",
         )
     return saved
+
+
+def _write(path: Path, content: Any) -> None:
+    """Write a file of tensors; of equal content the bytes are equal, too."""
+    buffer = io.BytesIO()  # into a file torch writes its name as well, which is a temporary one
+    torch.save(content, buffer)
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 class _Run:
@@ -233,8 +246,7 @@ class _Run:
                 if self._step % settings.save_every == 0 or self._step == settings.steps:
                     self._save()
         weights = {name: each.cpu() for name, each in self._student.backbone.state_dict().items()}
-        with files.replacing(self._out / "backbone.pth") as temporary:
-            torch.save({"state_dict": weights, "meta": {"distillation": self._identity}}, temporary)
+        _write(self._out / "backbone.pth", {"state_dict": weights, "meta": {"distillation": self._identity}})
 
     def _batches(self, paths: Sequence[Path]) -> Iterator[list[_Image]]:
         """Yield the batches that are left; the next is read while one is learnt from."""
@@ -356,5 +368,4 @@ class _Run:
             "step": self._step,
             "identity": self._identity,
         }
-        with files.replacing(self._out / "last.pth") as temporary:
-            torch.save(content, temporary)
+        _write(self._out / "last.pth", content)
