@@ -22,6 +22,7 @@ from rbox_formats.progress import progress_bar, showing
 from torch import Tensor
 
 from rbox_baselines._configs import _load, _weights
+from rbox_baselines._configs._quiet import quiet
 from rbox_baselines._distillation._cache import Cache
 from rbox_baselines._distillation._models import Pixels, Student, Teacher, difference, load_teacher
 from rbox_baselines._distillation._pictures import draw
@@ -197,6 +198,8 @@ class _Run:
         with torch.no_grad():
             maps = teacher(blank, blank[:, :1], self._layers)
         backbone = MODELS.build(config.model.backbone)
+        with quiet():  # a line for each weight
+            backbone.init_weights()
         self._student = Student(backbone, Pixels.of(config), settings, maps, self._side)
         self._student.train()
         learning = [(name, each) for name, each in self._student.named_parameters() if each.requires_grad]

@@ -149,10 +149,10 @@ class Student(nn.Module):
     """
 
     def __init__(
-        self, backbone: nn.Module, pixels: Pixels, settings: Distillation, teacher_maps: Sequence[Tensor], side: int
+        self, backbone: Any, pixels: Pixels, settings: Distillation, teacher_maps: Sequence[Tensor], side: int
     ) -> None:
         super().__init__()
-        self.backbone: Any = backbone
+        self.backbone = backbone
         self.pixels, self.settings = pixels, settings
         if settings.place == "tokens" and not hasattr(backbone, "embed"):
             raise ConfigError(
@@ -172,7 +172,7 @@ class Student(nn.Module):
             nn.Identity() if number == 0 and own == other else nn.Conv2d(own, other, 1)
             for number, (own, other) in enumerate(widths)
         ).to(device)
-        channels = self.backbone.stem[0] if settings.place == "tokens" else 0
+        channels = backbone.stem[0] if settings.place == "tokens" else 0
         self.mask_token = nn.Parameter(torch.zeros(channels, device=device))
 
     def forward(
