@@ -195,13 +195,12 @@ def is_of_a_time(name: str) -> bool:
 
 
 def checkpoint(path: Path) -> bytes:
-    """Return the content of mmengine's checkpoints without times, names and texts: weights, optimiser, schedules,
-    place."""
+    """Return the content of checkpoints without times, names and texts: weights, optimiser, schedules, place."""
     import torch
 
     held = torch.load(path, map_location="cpu", weights_only=False)  # which we have just written
-    kept = {name: held[name] for name in ("state_dict", "optimizer", "param_schedulers") if name in held}
-    kept["place"] = [held["meta"].get(name) for name in ("epoch", "iter", "seed")]
+    kept = {name: held[name] for name in ("state_dict", "optimizer", "param_schedulers", "step") if name in held}
+    kept["place"] = [held.get("meta", {}).get(name) for name in ("epoch", "iter", "seed")]
     buffer = io.BytesIO()
     torch.save(kept, buffer)
     return buffer.getvalue()
@@ -227,7 +226,7 @@ def log(path: Path) -> bytes:
 
 
 CONTENTS: dict[str, Callable[[Path], bytes]] = {
-    r"epoch_\d+\.pth": checkpoint,
+    r"(epoch_\d+|last)\.pth": checkpoint,
     r"1x_dota\.py": config,
     r"last_checkpoint": name_in,
     r"log\.jsonl": log,
