@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import random
 import re
@@ -36,6 +37,7 @@ COMMANDS = {
     "evaluate": ("metrics evaluate", 12),
     "baselines-predict": ("baselines predict", 6),
     "baselines-train": ("baselines train", 3),
+    "baselines-distill": ("baselines distill", 4),
     "lmm-train": ("lmm train", 3),
     "lmm-predict": ("lmm predict", 6),
 }
@@ -193,13 +195,12 @@ def is_of_a_time(name: str) -> bool:
 
 
 def checkpoint(path: Path) -> bytes:
-    """Return the content of mmengine's checkpoints without times, names and texts: weights, optimiser, schedules,
-    place."""
+    """Return the content of checkpoints without times, names and texts: weights, optimiser, schedules, place."""
     import torch
 
     held = torch.load(path, map_location="cpu", weights_only=False)  # which we have just written
-    kept = {name: held[name] for name in ("state_dict", "optimizer", "param_schedulers") if name in held}
-    kept["place"] = [held["meta"].get(name) for name in ("epoch", "iter", "seed")]
+    kept = {name: held[name] for name in ("state_dict", "optimizer", "param_schedulers", "step") if name in held}
+    kept["place"] = [held.get("meta", {}).get(name) for name in ("epoch", "iter", "seed")]
     buffer = io.BytesIO()
     torch.save(kept, buffer)
     return buffer.getvalue()
@@ -216,10 +217,19 @@ def name_in(path: Path) -> bytes:
     return Path(path.read_text()).name.encode()
 
 
+def log(path: Path) -> bytes:
+    """A log of JSON lines without speeds, and without losses, which are means since the run was resumed."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return json.dumps(
+        [{key: line[key] for key in line if key not in ("loss", "images_per_second")} for line in lines]
+    ).encode()
+
+
 CONTENTS: dict[str, Callable[[Path], bytes]] = {
-    r"epoch_\d+\.pth": checkpoint,
+    r"(epoch_\d+|last)\.pth": checkpoint,
     r"1x_dota\.py": config,
     r"last_checkpoint": name_in,
+    r"log\.jsonl": log,
 }
 """What is compared in place of a file's bytes, by how its name ends, as a pattern."""
 

@@ -58,6 +58,10 @@ _ONE_WORKER = "".join(
     f" --cfg-options {part}_dataloader.num_workers=1 --cfg-options {part}_dataloader.persistent_workers=true"
     for part in ("train", "val")
 )
+_STUDENT = (
+    '--cfg-options model.backbone={"_delete_":true,"type":"RSMamba","arch":{"layers":1,"inner":16,"channels":16},'
+    '"img_size":64}'
+)
 _LMM_TRAIN = (
     f"lmm-detector train --model in/florence2 --data in/scenes --split train {_CLASSES} --window 96 --gap 0 --steps 6 "
     "--batch-size 3 --device-batch-size 3 --learning-rate 1e-3 --save-every 2 --log-every 1 --cpu --workers 1"
@@ -103,6 +107,12 @@ WRITING = {
     "lmm merge": _writing("lmm-detector merge in/adapters out", "out", needs=None),
     "baselines train": _writing(
         f"rbox-baselines train {_RETINANET} --data in/scenes {_CLASSES} {_SMALL}{_ONE_WORKER} --out out",
+        *("out",),
+        needs="baselines",
+    ),
+    "baselines distill": _writing(
+        "rbox-baselines distill oriented-rcnn-rsmamba-base VAL --teacher in/epoch_0.pth --image-size 64 --device cpu "
+        f"--corrupt image --steps 6 --batch-size 2 --held-out 1 --save-every 2 {_STUDENT} --out out",
         *("out",),
         needs="baselines",
     ),

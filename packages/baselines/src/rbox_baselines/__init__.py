@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 
     from rbox_baselines._configs._load import Data
     from rbox_baselines._configs._load import load as load_config
+    from rbox_baselines._distillation._distill import distill
+    from rbox_baselines._distillation._settings import CorruptionPlace, CorruptionSchedule, Distillation, FeatureLoss
     from rbox_baselines._prediction._detector import Detector
     from rbox_baselines._prediction._predict import predict
     from rbox_baselines._prediction._views import Views
+    from rbox_baselines._scan import ScanBackend, selective_scan
     from rbox_baselines._stack._mmcv import enable_mmcv_ops
     from rbox_baselines._tools._results import load_results
     from rbox_baselines._training._train import Launcher, train
@@ -24,6 +27,11 @@ else:
         __name__,
         {
             "Data": "rbox_baselines._configs._load",
+            "CorruptionPlace": "rbox_baselines._distillation._settings",
+            "CorruptionSchedule": "rbox_baselines._distillation._settings",
+            "Distillation": "rbox_baselines._distillation._settings",
+            "FeatureLoss": "rbox_baselines._distillation._settings",
+            "distill": "rbox_baselines._distillation._distill",
             "Detector": "rbox_baselines._prediction._detector",
             "Prediction": "rbox_formats.detection",
             "Launcher": "rbox_baselines._training._train",
@@ -34,6 +42,8 @@ else:
             "load_results": "rbox_baselines._tools._results",
             "predict": "rbox_baselines._prediction._predict",
             "read_predictions": "rbox_formats.detection",
+            "ScanBackend": "rbox_baselines._scan",
+            "selective_scan": "rbox_baselines._scan",
             "train": "rbox_baselines._training._train",
             "write_geojson": "rbox_formats.detection",
         },
@@ -43,17 +53,24 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CorruptionPlace",
+    "CorruptionSchedule",
     "Data",
     "Detector",
+    "Distillation",
+    "FeatureLoss",
     "Launcher",
     "Prediction",
+    "ScanBackend",
     "Views",
+    "distill",
     "enable_mmcv_ops",
     "evaluate_file",
     "load_config",
     "load_results",
     "predict",
     "read_predictions",
+    "selective_scan",
     "train",
     "write_geojson",
 ]

@@ -40,7 +40,8 @@ LMMROTATE = {
 
 
 def test_there_are_all_of_lmmrotates_baselines() -> None:
-    assert set(PRESETS) == {f"{model}-{data}" for model in ("rotated-retinanet", "rotated-fcos") for data in LMMROTATE}
+    models = ("rotated-retinanet", "rotated-fcos", "oriented-rcnn-rsmamba")
+    assert set(PRESETS) == {f"{model}-{data}" for model in models for data in LMMROTATE}
 
 
 @pytest.mark.parametrize("model, zoo_name", [("rotated-retinanet", RETINANET), ("rotated-fcos", FCOS)])

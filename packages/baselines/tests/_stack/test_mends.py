@@ -50,7 +50,7 @@ def test_mending_again_changes_nothing() -> None:
 
 # Warnings.
 
-#: As PyTorch, mmcv, mmdet and e2cnn give them.
+#: As PyTorch, mmcv, mmdet, pycocotools and e2cnn give them.
 NOISE = (
     (DeprecationWarning, "`torch.jit.script` is deprecated. Please switch to `torch.compile` or `torch.export`."),
     (DeprecationWarning, "`torch.jit.interface` is deprecated. Please use `torch.compile` instead."),
@@ -64,6 +64,7 @@ NOISE = (
     (UserWarning, "Default grid_sample and affine_grid behavior has changed to align_corners=False since 1.3.0. ..."),
     (UserWarning, "This overload of addmm is deprecated:\n\taddmm(Number beta, Tensor input, ...)"),
     (UserWarning, "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead. (...)"),
+    (DeprecationWarning, "__array__ implementation doesn't accept a copy keyword, so passing copy=False failed. ..."),
     (FutureWarning, "`torch.cuda.amp.autocast(args...)` is deprecated. Please use `torch.amp.autocast('cuda', ...)`"),
 )
 

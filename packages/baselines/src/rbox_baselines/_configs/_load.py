@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rbox_baselines._configs._classes import relabel, set_num_classes
 from rbox_baselines._configs._metrics import replace_evaluators
 from rbox_baselines._configs._names import nearest
-from rbox_baselines._configs._pipelines import innermost, pipelines, read_images, read_quads, resize
+from rbox_baselines._configs._pipelines import innermost, learns_masks, pipelines, read_images, read_quads, resize
 from rbox_baselines._configs._presets import PRESETS, Preset
 from rbox_baselines.errors import ConfigError
 
@@ -69,7 +69,8 @@ def load(
     """Read a config, and make it ready for these data.
 
     Args:
-        name: A preset, the name of a config of MMRotate's zoo, or a config file (.py, .json, .yaml).
+        name: A preset, a detector on RSMamba, the name of a config of MMRotate's zoo, or a config file (.py, .json,
+            .yaml).
         data: Replaces the config's own datasets; the pipelines stay. A preset needs it.
         class_names: The classes that the labels are indices of. None: the format's own list; where it has none, the
             classes of the annotations.
@@ -157,14 +158,16 @@ def _read(name: str | Path) -> Config:
     """Read the config that a name stands for: a preset, a config of the zoo, or a file."""
     from mmengine.config import Config
 
-    from rbox_baselines._configs import _zoo
+    from rbox_baselines._configs import _rsmamba, _zoo
 
     set_up()
     if str(name) in PRESETS:
         preset = PRESETS[str(name)]
-        config = _zoo.load_zoo(preset.model)
+        config = _read(preset.model)
         _apply_preset(config, preset)
         return config
+    if str(name) in _rsmamba.NAMES:
+        return _rsmamba.load(str(name))
     path = Path(name)
     if path.suffix in (".py", ".json", ".yaml", ".yml"):
         if not path.is_file():
@@ -176,7 +179,7 @@ def _read(name: str | Path) -> Config:
                 f"expected a config that mmengine reads, got {type(error).__name__}: {error}", path=path
             ) from error
     if str(name) not in _zoo.zoo():
-        raise _unknown(str(name), [*PRESETS, *_zoo.zoo()])
+        raise _unknown(str(name), [*PRESETS, *_rsmamba.NAMES, *_zoo.zoo()])
     return _zoo.load_zoo(str(name))
 
 
@@ -210,7 +213,16 @@ def _class_names(data: Data, class_names: Sequence[str] | None) -> tuple[str, ..
 
 
 def _set_data(config: Config, data: Data, class_names: tuple[str, ...]) -> None:
-    """Replace the config's own dataset, and fit the model's heads and the pipelines to its classes."""
+    """Replace the config's own dataset, and fit the model's heads and the pipelines to its classes.
+
+    Raises:
+        ConfigError: If the config learns from masks, which no dataset has here.
+    """
+    if learns_masks(config):
+        raise ConfigError(
+            "expected a config that learns from boxes for --data, got one that learns from masks",
+            remedy="Set its COCO files by --cfg-options train_dataloader.dataset.ann_file=... and the like.",
+        )
     before = class_names_of(config)
     read_quads(config)
     splits = {"train": data.train_split, "val": data.val_split, "test": data.val_split}

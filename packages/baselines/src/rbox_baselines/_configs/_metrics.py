@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbox_baselines._configs._names import nearest
+from rbox_baselines._configs._pipelines import learns_masks
 from rbox_baselines.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,8 +24,11 @@ _COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 def replace_evaluators(config: Config) -> None:
     """Replace the config's own metrics by ours, which reports under their names as well.
 
-    MMRotate's DOTAMetric takes minutes where ours takes seconds, and its mAP differs from that of `evaluate`.
+    MMRotate's DOTAMetric takes minutes where ours takes seconds, and its mAP differs from that of `evaluate`. The
+    metric of a config of masks stays.
     """
+    if learns_masks(config):
+        return
     for kind in ("val", "test"):
         if config.get(f"{kind}_dataloader") is not None:
             served = [_served(each) for each in _listed(config.get(f"{kind}_evaluator"))]

@@ -38,6 +38,14 @@ def kind_of(step: Any) -> str:
     return kind.rpartition(".")[2] if isinstance(kind, str) else kind.__name__
 
 
+def learns_masks(config: Config) -> bool:
+    """Return whether a config's training pipeline reads masks, which the datasets of rbox_formats do not have."""
+    pipeline = innermost((config.get("train_dataloader") or {}).get("dataset", {})).get("pipeline") or ()
+    # MMRotate's configs of masks turn them into boxes.
+    kinds = {kind_of(step): step for step in pipeline}
+    return bool(kinds.get("LoadAnnotations", {}).get("with_mask")) and "ConvertMask2BoxType" not in kinds
+
+
 def resize(config: Config, side: int, *, pad: bool = False) -> None:
     """Make every pipeline resize images to a longer side, and pad them to a square where asked.
 

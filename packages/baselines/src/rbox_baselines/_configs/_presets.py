@@ -2,6 +2,7 @@
 
 The settings are those of LMMRotate's own configs (VisionXLab/mllm-mmrotate, `playground/mmrotate_configs`, at 7d6a1b8).
 Only the images that are scored differ: LMMRotate scores DOTA's trainval and FAIR1M's train on the training images.
+Oriented R-CNN on RSMamba has the same datasets and schedules.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ class Preset:
     """A model and the settings that it is trained with.
 
     Attributes:
-        model: The model's name in MMRotate's zoo.
+        model: The model's name in MMRotate's zoo, or among those on RSMamba.
         format: The dataset's format, of rbox_formats; its class names are the model's.
         train_split: What it learns from.
         val_split: What it is scored on after each epoch. None: nothing.
@@ -39,6 +40,7 @@ class Preset:
 _MODELS = {
     "rotated-retinanet": "rotated-retinanet-rbox-le90_r50_fpn_1x_dota",
     "rotated-fcos": "rotated-fcos-le90_r50_fpn_1x_dota",
+    "oriented-rcnn-rsmamba": "oriented-rcnn-rsmamba-base",
 }
 
 _DATASETS = {

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rbox_baselines._configs._pipelines import learns_masks
 from rbox_baselines._configs._quiet import quiet
 from rbox_baselines._configs._weights import without_pretrained
 
@@ -115,6 +116,8 @@ def _steps(config: Config, size: int, device: str, seed: int) -> Iterator[tuple[
     _check_finite("their scores", predicted.scores)
     if not len(boxes):
         raise _TrialError("expected boxes where each score counts, got none")
+    if learns_masks(config) and tuple(predicted.masks.shape) != (len(boxes), size, size):
+        raise _TrialError(f"expected {len(boxes)} masks of {size} x {size} px, got {tuple(predicted.masks.shape)}")
     yield "predict", {"boxes": len(boxes)}
 
 
@@ -156,18 +159,21 @@ def _batch(config: Config, size: int, seed: int) -> dict[str, list[Any]]:
     """Return one image with three to six objects of the first class, as the config's training pipeline gives it."""
     import torch
     from mmdet.structures import DetDataSample
+    from mmdet.structures.mask import PolygonMasks
     from mmengine.structures import InstanceData
     from mmrotate.registry import TRANSFORMS
     from mmrotate.structures import QuadriBoxes
     from rbox_formats.synthetic import SceneConfig, scene
 
     image, record = scene(seed, SceneConfig(size, min_objects=3, max_objects=6))
-    truth = {"gt_bboxes": QuadriBoxes(torch.as_tensor(record.corners.reshape(-1, 8), dtype=torch.float32))}
+    corners = record.corners.reshape(-1, 8)
+    truth = {"gt_bboxes": QuadriBoxes(torch.as_tensor(corners, dtype=torch.float32))}
     for step in _conversions(config):
         truth = TRANSFORMS.build(step)(truth)
     labels = torch.zeros(len(record.boxes), dtype=torch.long)
+    masks = {"masks": PolygonMasks([[quad] for quad in corners], size, size)} if learns_masks(config) else {}
     sample = DetDataSample(
-        gt_instances=InstanceData(bboxes=truth["gt_bboxes"], labels=labels),
+        gt_instances=InstanceData(bboxes=truth["gt_bboxes"], labels=labels, **masks),
         ignored_instances=InstanceData(bboxes=truth["gt_bboxes"][:0], labels=labels[:0]),
         metainfo={"img_id": 0, "img_shape": (size, size), "ori_shape": (size, size), "scale_factor": (1.0, 1.0)},
     )
@@ -177,6 +183,8 @@ def _batch(config: Config, size: int, seed: int) -> dict[str, list[Any]]:
 
 def _conversions(config: Config) -> Iterator[dict[str, Any]]:
     """Yield the steps of the training pipeline that give boxes another form: all begin with quads."""
+    if learns_masks(config):
+        yield {"type": "ConvertBoxType", "box_type_mapping": {"gt_bboxes": "hbox"}}
     dataset = config.train_dataloader.dataset
     while "pipeline" not in dataset:  # wrapped, or several joined
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]

@@ -1,4 +1,4 @@
-"""What mmengine's registries must know of ours: dataset, reader of images, metric, three hooks, a backbone."""
+"""What mmengine's registries must know of ours: dataset, reader of images, metric, hooks, backbones, a neck."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def register() -> None:
     register_mmdet(init_default_scope=False)
     register_mmrotate(init_default_scope=False)
 
-    # They register themselves; the backbone for checkpoints, whose config says no more of it.
+    # They register themselves; backbones and necks for checkpoints, whose config says no more of them.
     from rbox_baselines._parts import (  # noqa: F401
         _convnext,
         _dataset,
@@ -20,4 +20,6 @@ def register() -> None:
         _progress,
         _repeatable,
         _rolling,
+        _rsfpn,
+        _rsmamba,
     )

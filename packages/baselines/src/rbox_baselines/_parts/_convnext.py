@@ -18,6 +18,8 @@ from mmrotate.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rbox_baselines._parts._norms import ChannelNorm
+
 #: Blocks and channels of each of the four stages (section 2.2 of the paper).
 SIZES = {
     "tiny": ((3, 3, 9, 3), (96, 192, 384, 768)),
@@ -27,23 +29,13 @@ SIZES = {
 }
 
 
-class _ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of (N, C, H, W)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=1e-6)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
 class _Block(nn.Module):
     """7 x 7 convolution of each channel, then two layers across channels, added to what came in (figure 4)."""
 
     def __init__(self, channels: int, drop: float, scale: float) -> None:
         super().__init__()
         self.depthwise_conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
-        self.norm = _ChannelNorm(channels)
+        self.norm = ChannelNorm(channels)
         self.pointwise_conv1 = nn.Linear(channels, 4 * channels)
         self.pointwise_conv2 = nn.Linear(4 * channels, channels)
         self.gamma = nn.Parameter(torch.full((channels,), scale))
@@ -84,9 +76,9 @@ class ConvNeXt(BaseModule):
             )
         depths, channels = SIZES[arch]
         drops = iter(torch.linspace(0, drop_path_rate, sum(depths)).tolist())
-        stem = nn.Sequential(nn.Conv2d(3, channels[0], 4, 4), _ChannelNorm(channels[0]))
+        stem = nn.Sequential(nn.Conv2d(3, channels[0], 4, 4), ChannelNorm(channels[0]))
         halvings = [
-            nn.Sequential(_ChannelNorm(before), nn.Conv2d(before, after, 2, 2))
+            nn.Sequential(ChannelNorm(before), nn.Conv2d(before, after, 2, 2))
             for before, after in itertools.pairwise(channels)
         ]
         self.downsample_layers = nn.ModuleList([stem, *halvings])
@@ -96,7 +88,7 @@ class ConvNeXt(BaseModule):
         )
         self.out_indices = tuple(out_indices)
         for index in self.out_indices:
-            self.add_module(f"norm{index}", _ChannelNorm(channels[index]))
+            self.add_module(f"norm{index}", ChannelNorm(channels[index]))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return features (N, C, H / 4, W / 4), (N, 2C, H / 8, W / 8), ... of images (N, 3, H, W)."""

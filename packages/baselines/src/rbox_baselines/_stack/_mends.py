@@ -65,6 +65,7 @@ NOISE: tuple[Noise, ...] = (
     Noise("The 'warn' method is deprecated", DeprecationWarning, "mmdet's Swin, an older name of logging's."),
     Noise("This overload of addmm is deprecated", UserWarning, "mmcv's masked convolution; it means what is done."),
     Noise("indexing with dtype torch.uint8", UserWarning, "e2cnn, which ReDet is built on; it means what is done."),
+    Noise("__array__ implementation doesn't accept a copy", DeprecationWarning, "pycocotools of itself, with numpy 2."),
     Noise(
         "Default grid_sample and affine_grid", UserWarning, "Oriented RepPoints, written for what is the default now."
     ),

@@ -17,6 +17,7 @@ from rbox_formats.progress import is_first_process, showing
 from rbox_baselines._configs import _check, _load, _weights
 from rbox_baselines._configs._load import Data
 from rbox_baselines._configs._metrics import check_monitored
+from rbox_baselines._configs._pipelines import learns_masks
 from rbox_baselines.errors import CheckpointError, ConfigError, StackError
 
 if TYPE_CHECKING:
@@ -309,7 +310,7 @@ def _set_up_logging(config: Config, tensorboard: bool | str | Path) -> None:
     if not (hooks.get("visualization") or {}).get("draw"):
         hooks.pop("visualization", None)
     if config.get("val_evaluator") is not None:
-        hooks.checkpoint.setdefault("save_best", "rbox/map")
+        hooks.checkpoint.setdefault("save_best", "coco/segm_mAP" if learns_masks(config) else "rbox/map")
     ours = [{"type": "ProgressHook"}, {"type": "RepeatableHook"}, {"type": "RollingCheckpointHook"}]
     config.custom_hooks = [*(config.get("custom_hooks") or []), *ours]
     if tensorboard:

@@ -8,6 +8,7 @@ from rbox_formats.cli import Group, completion
 from rbox_baselines import __version__
 from rbox_baselines.cli.browse import browse
 from rbox_baselines.cli.curves import curves
+from rbox_baselines.cli.distill import distill
 from rbox_baselines.cli.evaluate import evaluate
 from rbox_baselines.cli.export import export
 from rbox_baselines.cli.info import info
@@ -26,6 +27,7 @@ def main() -> None:
 
 for _command in (
     train,
+    distill,
     predict,
     evaluate,
     results,
