@@ -149,8 +149,14 @@ def test_a_device_that_is_not_there(write: Callable[..., Path]) -> None:
 
 
 def test_what_cannot_be_exported(write: Callable[..., Path], detector: Detector, tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="exported already"):
-        Detector.from_onnx(write(), device="cpu").export(tmp_path / "again.onnx")
+    exported = Detector.from_onnx(write(), device="cpu")
+    for use in (
+        lambda: exported.export(tmp_path / "again.onnx"),
+        lambda: exported.with_thresholds(score=0.5),
+        lambda: exported.features([np.zeros((64, 64, 3), np.uint8)]),
+    ):
+        with pytest.raises(ExportError, match="expected a detector of a checkpoint, got an exported one"):
+            use()
     with pytest.raises(ExportError, match=r"\.onnx or \.pt2"):
         detector.export(tmp_path / "model.engine")
 

@@ -157,8 +157,7 @@ class Detector:
 
         files.require_writable_file(path)
         path = Path(path)
-        if not hasattr(self.model, "data_preprocessor"):
-            raise ExportError("expected a detector with its module, got one that was exported already")
+        model = self._module
         test_cfg = self.config.model.get("test_cfg") or {}
         last = test_cfg.get("rcnn", test_cfg)
         kept = {
@@ -171,10 +170,10 @@ class Detector:
             nms,
             self.nms_threshold,
             int(last.get("max_per_img", 2000)),
-            self.model.data_preprocessor.pad_size_divisor > 1,
+            model.data_preprocessor.pad_size_divisor > 1,
         )
         with _registered_alone(self.is_stored):
-            _files.write(self.model, description, self.input_side, path)
+            _files.write(model, description, self.input_side, path)
         return path
 
     @property
@@ -186,6 +185,19 @@ class Detector:
     def nms_threshold(self) -> float:
         """The IoU above which the model's own suppression drops boxes."""
         return float(_nms_threshold(self.config.model.get("test_cfg")) or 0.1)
+
+    @property
+    def _module(self) -> Any:
+        """Return the module of PyTorch.
+
+        Raises:
+            ExportError: If there is none, since the detector was exported.
+        """
+        if not hasattr(self.model, "data_preprocessor"):
+            raise ExportError(
+                "expected a detector of a checkpoint, got an exported one", remedy="Name the checkpoint it was made of."
+            )
+        return self.model
 
     @cached_property
     def _steps(self) -> list[Any]:
@@ -312,9 +324,10 @@ class Detector:
 
         if not len(crops):
             return np.zeros((0, 1), dtype=np.float32)
+        model = self._module
         with _registered_alone(self.is_stored), torch.inference_mode():
-            batch = self.model.data_preprocessor(self._batch(crops, self._pipeline(1.0), ()), False)
-            levels = self.model.extract_feat(batch["inputs"])
+            batch = model.data_preprocessor(self._batch(crops, self._pipeline(1.0), ()), False)
+            levels = model.extract_feat(batch["inputs"])
         levels = levels if isinstance(levels, list | tuple) else [levels]
         return torch.cat([level.mean(dim=(2, 3)) for level in levels], dim=1).float().cpu().numpy()
 
@@ -332,7 +345,7 @@ class Detector:
         Returns:
             This detector, which has changed.
         """
-        for module in self.model.modules():
+        for module in self._module.modules():
             _set_thresholds(getattr(module, "test_cfg", None), score, iou)
         _set_thresholds(self.config.model.get("test_cfg"), score, iou)
         return self
