@@ -340,7 +340,7 @@ def keep_gaussians_in_single_precision() -> None:
     """
     from mmrotate.models.losses import gaussian_dist_loss, gaussian_dist_loss_v1, kf_iou_loss
 
-    from rbox_baselines._ops import outside_autocast
+    from rbox_baselines._ops._check import outside_autocast
 
     for kind in (gaussian_dist_loss.GDLoss, gaussian_dist_loss_v1.GDLoss_v1, kf_iou_loss.KFLoss):
         if not hasattr(kind.forward, "__wrapped__"):
