@@ -15,13 +15,13 @@ import dataclasses
 import difflib
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import click
 import rbox_baselines
+from _trials import PACKAGES, kept, table, versions
 from rbox_baselines._configs._trial import STEPS, Outcome, trial
 from rbox_baselines._configs._zoo import CHANGES, changes, distinct, load_zoo, zoo
 from rbox_baselines._stack import _mends
@@ -53,13 +53,16 @@ boxes that are finite, where each score counts, 40 boxes of a level at most come
 and widths are the config's own. H2RBox, which learns from a window of the image, has one of {window} x {window} px.
 
 **This shows that every part of a model runs. It does not show that values are right**: a finite loss proves nothing.
-Two things do: the tests of each operator (`packages/baselines/tests/_ops`), which hold values and gradients against
-mmcv's compiled operators, or against another implementation where mmcv has none for the CPU; and, below, the sum of the
-losses beside that of the same weights and the same image with mmcv {mmcv} compiled, where mmcv has the operators that
-the model needs.
+Three things do: the tests of each operator (`packages/baselines/tests/_ops`), which hold values and gradients against
+mmcv's compiled operators, or against another implementation where mmcv has none for the CPU; the tests of 12 whole
+models (`packages/baselines/tests/_configs/test_whole_models.py`), which give the predictions that they gave with
+mmcv's compiled operators, 10 of them the losses and gradients, too, and nearly the same in bfloat16; and, below, the
+sum of the losses beside that of the same weights and the same image with mmcv {mmcv} compiled, where mmcv has the
+operators that the model needs.
 {compared}
 Written by `python tools/baselines_zoo.py` (torch {torch}, mmengine {mmengine}, mmdet {mmdet}, {mmcv_lite}); it tries
 models and writes this page. `hatch run test-slow packages/baselines/tests/_configs` tries all of them as a test.
+Models of another project that is built on MMRotate: [ai4rs](baselines-ai4rs.md), by `tools/try_configs.py`.
 """
 
 CHANGED = """
@@ -77,29 +80,16 @@ The first of each line is the one in the table above.
 """
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return a Markdown table, with an empty line before and after it."""
-    return ["", *(f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)), ""]
-
-
 def setup(device: str) -> dict[str, Any]:
     """Return what a trial is made with; if it differs, all models are tried again."""
-    import mmcv
-    import mmdet
-    import mmengine
-    import mmrotate
     import torch
 
-    versions = {package.__name__: package.__version__ for package in (torch, mmengine, mmcv, mmdet, mmrotate)}
-    return {"size": SIZE, "device": torch.device(device).type, **versions}
+    return {"size": SIZE, "device": torch.device(device).type, **versions(*PACKAGES)}
 
 
 def try_all(path: Path, device: str, anew: bool) -> None:
     """Try each model that the file does not hold yet."""
-    found = {"setup": setup(device), "models": {}}
-    if path.is_file() and not anew:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        found = kept if kept["setup"] == found["setup"] else found
+    found = kept(path, setup(device), anew=anew)
     path.parent.mkdir(exist_ok=True)
     groups = distinct()
     found["models"] = {name: found["models"][name] for name in groups if name in found["models"]}

@@ -35,12 +35,15 @@ def test_names_are_supplied_for_the_time_of_an_import_alone() -> None:
 def test_mending_again_changes_nothing() -> None:
     from mmrotate.models.losses import convex_giou_loss, gaussian_dist_loss_v1
     from mmrotate.models.task_modules.assigners import SASAssigner
+    from mmrotate.structures.bbox import box_converters
 
     def state() -> list[object]:
         return [
             convex_giou_loss.BCConvexGIoULossFuction.forward,
             SASAssigner.assign,
             gaussian_dist_loss_v1.xy_wh_r_2_xy_sigma,
+            gaussian_dist_loss_v1.GDLoss_v1.forward,
+            box_converters.qbox2rbox,
         ]
 
     before = state()
@@ -205,6 +208,47 @@ def test_kld_is_finite_for_boxes_without_width_or_height(sides: tuple[float, flo
     loss.sum().backward()
     assert 0 < loss.item() < 1
     assert torch.isfinite(pred.grad).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_losses_of_gaussians_are_in_single_precision_under_autocast(dtype: torch.dtype) -> None:
+    """PyTorch has no determinants in half precision. The boxes are numbers that half precision has, too."""
+    from mmrotate.models.losses import GDLoss, GDLoss_v1, KFLoss
+
+    boxes = torch.tensor([[16.0, 8.0, 12.0, 6.0, 0.5], [40.0, 24.0, 10.0, 20.0, -0.25]])
+    other = boxes + torch.tensor([1.0, -1.0, 2.0, 0.5, 0.125])
+    for loss, named in (
+        (GDLoss("gwd"), {}),
+        (GDLoss("kld"), {}),
+        (GDLoss_v1("kld"), {}),
+        (GDLoss_v1("bcd"), {}),
+        (KFLoss(), {"pred_decode": boxes, "targets_decode": other}),
+    ):
+        expected = loss(boxes, other, **named)
+        halves = {name: value.to(dtype) for name, value in named.items()}
+        with torch.autocast("cpu", dtype):
+            found = loss(boxes.to(dtype), other.to(dtype), **halves)
+        assert found.dtype == torch.float32
+        assert torch.equal(found, expected)
+        assert (found > 0).all()
+
+
+def test_quads_in_bfloat16_become_boxes() -> None:
+    from mmdet.structures.bbox import convert_box_type
+    from mmrotate.models.task_modules.coders import delta_midpointoffset_rbbox_coder as coder
+    from mmrotate.structures.bbox import qbox2rbox
+
+    quads = torch.tensor([[8.0, 8.0, 24.0, 8.0, 24.0, 16.0, 8.0, 16.0]])
+    expected = qbox2rbox(quads)
+    for convert in (
+        qbox2rbox,
+        coder.qbox2rbox,
+        lambda boxes: convert_box_type(boxes, src_type="qbox", dst_type="rbox"),
+    ):
+        found = convert(quads.bfloat16())
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.float(), expected, rtol=0.01, atol=0)
+        assert torch.equal(convert(quads), expected)
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(mmrotate: ModuleType, tmp_path: Path) -> None:

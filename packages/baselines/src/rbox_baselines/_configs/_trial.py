@@ -7,8 +7,10 @@ the operators' own tests do, which hold values and gradients against other imple
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbox_baselines._configs._pipelines import learns_masks
@@ -16,7 +18,9 @@ from rbox_baselines._configs._quiet import quiet
 from rbox_baselines._configs._weights import without_pretrained
 
 if TYPE_CHECKING:
+    import numpy as np
     from mmengine.config import Config
+    from numpy.typing import NDArray
     from torch import Tensor
 
 #: In this order; each needs those before it.
@@ -53,7 +57,7 @@ def trial(config: Config, *, size: int = 256, device: str = "cpu", seed: int = 0
     the image come to it.
 
     Args:
-        config: A config from `load_zoo`.
+        config: A config from `load_zoo`, or another that mmengine has read.
         size: Side of the square image in pixels, a multiple of 32.
         device: The device to run on, as torch names it.
         seed: Seed of the random weights and of the image.
@@ -61,27 +65,47 @@ def trial(config: Config, *, size: int = 256, device: str = "cpu", seed: int = 0
     Returns:
         What came of it. No exception of the model's is raised: it is the reason.
     """
+    *_, outcome = outcomes(config, size=size, device=device, seed=seed)
+    return outcome
+
+
+def outcomes(config: Config, *, size: int = 256, device: str = "cpu", seed: int = 0) -> Iterator[Outcome]:
+    """Yield the outcome of a `trial` so far: after each step that was passed, and with the reason where one was not."""
     from mmengine.registry import DefaultScope
 
     start = time.perf_counter()
-    passed: list[str] = []
-    found: dict[str, Any] = {}
-    reason = None
+    so_far = Outcome()
     try:
-        with DefaultScope.overwrite_default_scope("mmrotate"), quiet():
-            for step, values in _steps(_small(config, size), size, device, seed):
-                passed.append(step)
-                found |= values
+        with DefaultScope.overwrite_default_scope(config.get("default_scope") or "mmrotate"), quiet():
+            for step, values in _steps(small(config, size), size, device, seed):
+                seconds = time.perf_counter() - start
+                so_far = replace(so_far, passed=(*so_far.passed, step), seconds=seconds, **values)
+                yield so_far
     except Exception as error:  # of whatever kind: the model is what is tried
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Outcome(tuple(passed), reason, **found, seconds=time.perf_counter() - start)
+        yield replace(so_far, reason=reason_of(error), seconds=time.perf_counter() - start)
+
+
+def reason_of(error: BaseException) -> str:
+    """Return an error's kind and what it says, in one line; where it is raised, if it says nothing.
+
+    Of an import that failed within another, the inner one's.
+    """
+    while isinstance(error, ImportError) and (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    said = " ".join(str(error).split())
+    if not said and (frames := traceback.extract_tb(error.__traceback__)):
+        said = f"line {frames[-1].lineno} of {Path(frames[-1].filename).name}, {frames[-1].line}"
+    return f"{type(error).__name__}: {said}"
 
 
 def _steps(config: Config, size: int, device: str, seed: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield each step once it has passed: its name, and what the step found."""
     import torch
+    from mmengine.logging import MessageHub
     from mmrotate.registry import MODELS
 
+    for name in ("epoch", "iter"):  # where a run is, which some models ask
+        MessageHub.get_current_instance().update_info(name, 0)
     torch.manual_seed(seed)
     model = MODELS.build(config.model)
     model.init_weights()
@@ -89,7 +113,7 @@ def _steps(config: Config, size: int, device: str, seed: int) -> Iterator[tuple[
     yield "build", {"parameters": sum(parameter.numel() for parameter in model.parameters())}
 
     model.train()
-    data = model.data_preprocessor(_batch(config, size, seed), True)
+    data = model.data_preprocessor(batch(config, *drawn_scene(size, seed)), True)
     total, values = model.parse_losses(model(**data, mode="loss"))
     for name, value in values.items():
         _check_finite(name, value)
@@ -109,7 +133,7 @@ def _steps(config: Config, size: int, device: str, seed: int) -> Iterator[tuple[
 
     model.eval()
     with torch.no_grad():
-        [sample] = model(**model.data_preprocessor(_batch(config, size, seed), False), mode="predict")
+        [sample] = model(**model.data_preprocessor(batch(config, *drawn_scene(size, seed)), False), mode="predict")
     predicted = sample.pred_instances
     boxes = getattr(predicted.bboxes, "tensor", predicted.bboxes)
     _check_finite("the predicted boxes", boxes)
@@ -133,13 +157,13 @@ def _check_finite(name: str, values: Tensor) -> None:
         raise _TrialError(f"expected {name} to be finite, got {count} of {values.numel()} values that are not")
 
 
-def _small(config: Config, size: int) -> Config:
-    """Return a config for one image of that size."""
-    small = without_pretrained(config)
-    _set_everywhere(small.model.get("test_cfg"), {"score_thr": 0.0, "nms_pre": 40, "max_per_img": 100})
+def small(config: Config, size: int) -> Config:
+    """Return a config for one image of that size, without weights from elsewhere, in which scores of 0 count."""
+    changed = without_pretrained(config)
+    _set_everywhere(changed.model.get("test_cfg"), {"score_thr": 0.0, "nms_pre": 40, "max_per_img": 100})
     # H2RBox learns from a window in the middle of the image, larger than this one.
-    _set_everywhere(small.model, {"crop_size": (size * 3 // 4, size * 3 // 4)})
-    return small
+    _set_everywhere(changed.model, {"crop_size": (size * 3 // 4, size * 3 // 4)})
+    return changed
 
 
 def _set_everywhere(config: Any, values: Mapping[str, Any]) -> None:
@@ -155,27 +179,43 @@ def _set_everywhere(config: Any, values: Mapping[str, Any]) -> None:
             _set_everywhere(value, values)
 
 
-def _batch(config: Config, size: int, seed: int) -> dict[str, list[Any]]:
-    """Return one image with three to six objects of the first class, as the config's training pipeline gives it."""
+def drawn_scene(size: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Return an image with three to six objects, of shape (size, size, 3), and their corners in pixels, (N, 4, 2)."""
+    from rbox_formats.synthetic import SceneConfig, scene
+
+    image, record = scene(seed, SceneConfig(size, min_objects=3, max_objects=6))
+    return image, record.corners
+
+
+def batch(config: Config, image: NDArray[np.uint8], corners: NDArray[np.floating]) -> dict[str, list[Any]]:
+    """Return one image with objects of the first class, as the config's training pipeline gives it.
+
+    Args:
+        config: The config: its training pipeline names the forms of boxes.
+        image: The image in RGB, of shape (S, S, 3), S a multiple of 32.
+        corners: The objects' corners in pixels, of shape (N, 4, 2).
+
+    Returns:
+        What the model's `data_preprocessor` takes.
+    """
     import torch
     from mmdet.structures import DetDataSample
     from mmdet.structures.mask import PolygonMasks
     from mmengine.structures import InstanceData
     from mmrotate.registry import TRANSFORMS
     from mmrotate.structures import QuadriBoxes
-    from rbox_formats.synthetic import SceneConfig, scene
 
-    image, record = scene(seed, SceneConfig(size, min_objects=3, max_objects=6))
-    corners = record.corners.reshape(-1, 8)
-    truth = {"gt_bboxes": QuadriBoxes(torch.as_tensor(corners, dtype=torch.float32))}
+    quads = corners.reshape(-1, 8)
+    truth = {"gt_bboxes": QuadriBoxes(torch.as_tensor(quads, dtype=torch.float32))}
     for step in _conversions(config):
         truth = TRANSFORMS.build(step)(truth)
-    labels = torch.zeros(len(record.boxes), dtype=torch.long)
-    masks = {"masks": PolygonMasks([[quad] for quad in corners], size, size)} if learns_masks(config) else {}
+    size = image.shape[:2]
+    labels = torch.zeros(len(corners), dtype=torch.long)
+    masks = {"masks": PolygonMasks([[quad] for quad in quads], *size)} if learns_masks(config) else {}
     sample = DetDataSample(
         gt_instances=InstanceData(bboxes=truth["gt_bboxes"], labels=labels, **masks),
         ignored_instances=InstanceData(bboxes=truth["gt_bboxes"][:0], labels=labels[:0]),
-        metainfo={"img_id": 0, "img_shape": (size, size), "ori_shape": (size, size), "scale_factor": (1.0, 1.0)},
+        metainfo={"img_id": 0, "img_shape": size, "ori_shape": size, "scale_factor": (1.0, 1.0)},
     )
     pixels = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)  # blue first, as mmcv reads images
     return {"inputs": [pixels], "data_samples": [sample]}
@@ -189,7 +229,7 @@ def _conversions(config: Config) -> Iterator[dict[str, Any]]:
     while "pipeline" not in dataset:  # wrapped, or several joined
         dataset = dataset["dataset"] if "dataset" in dataset else dataset["datasets"][0]
     for step in dataset["pipeline"]:
-        kind = step["type"].split(".")[-1]
+        kind = getattr(step["type"], "__name__", step["type"]).split(".")[-1]  # a class in configs written as Python
         if kind == "ConvertBoxType":
             yield dict(step)
         elif kind == "ConvertMask2BoxType":

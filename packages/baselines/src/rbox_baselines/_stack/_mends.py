@@ -85,6 +85,8 @@ def mend() -> None:
         score_in_this_process()
         run_sasm_anywhere()
         keep_gaussians_regular()
+        keep_gaussians_in_single_precision()
+        turn_quads_in_bfloat16()
 
 
 def silence() -> None:
@@ -329,6 +331,56 @@ def keep_gaussians_regular() -> None:
     upstream = losses.xy_wh_r_2_xy_sigma
     if not hasattr(upstream, "__wrapped__"):
         losses.xy_wh_r_2_xy_sigma = functools.wraps(upstream)(gaussian)
+
+
+def keep_gaussians_in_single_precision() -> None:
+    """Compute the losses that see boxes as Gaussians (GWD, KLD, KFIoU and their kin) in float32 under autocast, too.
+
+    They ask for determinants of matrices, which PyTorch has in no half precision: the first step of a run with AMP
+    failed.
+    """
+    from mmrotate.models.losses import gaussian_dist_loss, gaussian_dist_loss_v1, kf_iou_loss
+
+    from rbox_baselines._ops._check import outside_autocast
+
+    for kind in (gaussian_dist_loss.GDLoss, gaussian_dist_loss_v1.GDLoss_v1, kf_iou_loss.KFLoss):
+        if not hasattr(kind.forward, "__wrapped__"):
+            kind.forward = functools.wraps(kind.forward)(outside_autocast(_in_single_precision(kind.forward)))
+
+
+def _in_single_precision(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a function float32 where it is given half precision."""
+    import torch
+
+    def single(value: Any) -> Any:
+        half = isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16)
+        return value.float() if half else value
+
+    return lambda *args, **named: function(*map(single, args), **{name: single(each) for name, each in named.items()})
+
+
+def turn_quads_in_bfloat16() -> None:
+    """Let `qbox2rbox` take bfloat16, in which Oriented R-CNN's regions come to it under autocast on a CPU.
+
+    It gives the quads to OpenCV as a numpy array, and numpy has no such type. MMRotate's modules hold the function
+    under its name, and mmdet holds it in a table of conversions.
+    """
+    import torch
+    from mmdet.structures.bbox import box_type
+    from mmrotate.structures.bbox import box_converters
+
+    def qbox2rbox(boxes: Any) -> Any:
+        if boxes.dtype != torch.bfloat16:
+            return upstream(boxes)
+        return upstream(boxes.float()).to(boxes.dtype)
+
+    upstream = box_converters.qbox2rbox
+    if not hasattr(upstream, "__wrapped__"):
+        wrapped = functools.wraps(upstream)(qbox2rbox)
+        loaded = [vars(module) for name, module in sys.modules.items() if name.partition(".")[0] == "mmrotate"]
+        for names in (*loaded, box_type.box_converters):
+            for name in [name for name, value in names.items() if value is upstream]:
+                names[name] = wrapped
 
 
 @contextmanager
