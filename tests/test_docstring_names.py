@@ -28,7 +28,7 @@ LIBRARIES = {"BoxMode", "COCOeval", "OrientedDetEvalDataset", "OrientedDetSFTDat
 FOREIGN = {
     *("Affine", "Detections", "MeanAveragePrecision", "sync_on_compute", "xywhr2xyxyxyxy", "xyxy"),
     *("ClassBalancedDataset", "GDLoss_v1", "BCConvexGIoULoss", "RandomRotate", "grid_sample"),
-    *("diff_thr", "eval_rbbox_map", "frozen_stages", "get_model_complexity_info", "img_rate_thr", "norm_eval"),
+    *("diff_thr", "eval_rbbox_map", "get_model_complexity_info", "img_rate_thr", "norm_eval"),
     *("results2json", "tpfp_default", "train_cfg"),
     *("_collate_fn_florence2", "bbox_and_angle_to_polygon", "dota_to_fair", "normalize_polygon", "obj_corner"),
     *("pred_to_json", "rbox2qbox", "rotatePoint", "rotate_bbox"),
@@ -51,6 +51,8 @@ FOREIGN = {
     *("cvminAreaRect2longsideformat", "dump_as_cvat_annotation", "gpkg_geometry_columns", "gpkg_spatial_ref_sys"),
     *("load_anno", "load_annotations", "load_ori_annotations", "Results.save_txt", "save_conf"),
     *("contained", "trunc"),
+    *("init_weights", "pycocotools.mask.frPyObjects", "rleFrPoly", "rleFrString"),
+    *("Mamba", "rleToString"),
     *("macro", "mar_1", "mar_10", "mar_100", "mar_100_per_class", "mar_N", "mar_N_per_class"),
 }
 

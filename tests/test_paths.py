@@ -28,6 +28,7 @@ from rbox_formats import (
     images,
     predictions,
     splitting,
+    ymir,
 )
 from rbox_formats import files as f
 from rbox_formats.datasets import FORMATS
@@ -51,6 +52,11 @@ def write_dataset(name: str, path: Any) -> None:
 
 def rows(path: Any) -> None:
     with images.open_rows(path):
+        pass
+
+
+def nonzero(path: Any) -> None:
+    with images.open_nonzero(path):
         pass
 
 
@@ -86,12 +92,14 @@ READ: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.images.check": images.check,
     "rbox_formats.images.find_images": images.find_images,
     "rbox_formats.images.load": images.load,
+    "rbox_formats.images.open_nonzero": nonzero,
     "rbox_formats.images.open_rows": rows,
     "rbox_formats.images.read_map_place": images.read_map_place,
     "rbox_formats.images.read_orientation": images.read_orientation,
     "rbox_formats.images.read_size": images.read_size,
     "rbox_formats.detection.read_predictions": lambda path: list(detection.read_predictions(path)),
     "rbox_formats.detection.scenes_of": lambda path: detection.scenes_of(path, lambda *_: []),
+    "rbox_formats.ymir.read_env": ymir.read_env,
     "rbox_formats.load_detector": detection.load_detector,
     "rbox_formats.draw.fitted": lambda path: draw.fitted(path, [], 64),
     "rbox_metrics.read_predictions": rbox_metrics.read_predictions,
@@ -187,6 +195,7 @@ OTHERS = {
     *("rbox_formats.files.locked", "rbox_formats.files.safe_name", "rbox_formats.files.temporary_folder"),
     *("rbox_formats.files.visible", "rbox_formats.files.reaching", "rbox_formats.files.safe_path"),
     "rbox_formats.datasets.guess",  # what is no dataset looks like none
+    *(f"rbox_formats.ymir.{name}" for name in ("Input", "Output", "TaskConfig", "below", "write_infer_result")),
     *("rbox_metrics.plots.draw", "rbox_metrics.plots.worst_images"),
     *("lmm_detector.Detector.windows", "lmm_detector.convert_checkpoint", "lmm_detector.evaluate_file"),
     *(
@@ -195,7 +204,7 @@ OTHERS = {
         "lmm_detector.predict",
     ),
     "lmm_detector.visualize",
-    *("rbox_baselines.load_config", "rbox_baselines.predict", "rbox_baselines.train"),
+    *("rbox_baselines.distill", "rbox_baselines.load_config", "rbox_baselines.predict", "rbox_baselines.train"),
 }
 
 
@@ -208,6 +217,7 @@ def test_every_public_function_that_takes_a_path_is_known() -> None:
             "rbox_formats.detection",
             "rbox_formats.predictions",
             "rbox_formats.images",
+            "rbox_formats.ymir",
         ),
         *("rbox_formats.splitting", "rbox_formats.visualization", "rbox_formats.files", "rbox_formats.draw"),
         *("rbox_formats.synthetic", "rbox_metrics", "rbox_metrics.plots", "lmm_detector", "rbox_baselines"),

@@ -345,7 +345,10 @@ FLAT = from_arrays([A], [0], [0])
         (lambda: from_arrays([[0, 0, 1, 1, 0], [0, 0]], [0, 0], [0, 0]), "boxes as an array of numbers, got list"),
         (lambda: evaluate([P], [record("p", [[0, 0, -1, 1, 0]])], ["a"]), "sides of zero or more.*box 0 of image 'p'"),
         (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], protocol="kitti"), "among 'voc07', .*'fair1m', got 'kitti'"),
-        (lambda: inspect.unwrap(evaluate)([P], [P], ["a"], geometry="hbb"), "'rbox' or 'quad', got 'hbb'"),
+        (
+            lambda: inspect.unwrap(evaluate)([P], [P], ["a"], geometry="hbb"),
+            "'rbox', 'quad', 'mask', 'boundary', got 'hbb'",
+        ),
         (lambda: evaluate([P], [P], ["a"], max_dets=(1,)), "only with protocol 'coco', got it with protocol 'voc07'"),
         (
             lambda: evaluate([P], [P], ["a"], protocol="coco", max_dets=(10, 1)),

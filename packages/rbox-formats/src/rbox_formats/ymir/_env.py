@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from rbox_formats import files
 from rbox_formats.errors import DatasetError, quoted, said
 from rbox_formats.parsing.lines import read_text, split_lines
 from rbox_formats.ymir._errors import TaskError
@@ -128,7 +129,10 @@ def read_env(path: str | Path | None = None) -> Env:
     Raises:
         TaskError: If it cannot be read, has a value of another kind, or names a path outside of its folders.
     """
-    path = Path(path or os.environ.get(ENV_VARIABLE) or _ENV)
+    try:
+        path = files.as_path(path or os.environ.get(ENV_VARIABLE) or _ENV)
+    except DatasetError as error:
+        raise TaskError("config", str(error)) from error
     found = read_mapping(path)
     flags: dict[str, Any] = {}
     for name in ("run_training", "run_mining", "run_infer"):
@@ -188,9 +192,11 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
     """
     import yaml
 
-    if path.is_file() and path.stat().st_size > _LONGEST:
-        raise TaskError("config", f"expected at most {_LONGEST} bytes of YAML, got more", path=path)
     try:
+        with files.reaching(path, "a file of YAML"):
+            is_long = path.is_file() and path.stat().st_size > _LONGEST
+        if is_long:
+            raise TaskError("config", f"expected at most {_LONGEST} bytes of YAML, got more", path=path)
         found = yaml.safe_load(read_text(path))
     except DatasetError as error:
         raise TaskError("config", str(error)) from error
