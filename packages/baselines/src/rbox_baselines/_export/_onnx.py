@@ -23,7 +23,10 @@ def _nms_rotated(boxes: FLOAT, scores: FLOAT, groups: INT64, iou_threshold: floa
     cut where they cross the lines of its sides, are moved to its nearest points: what is inside stays, what is outside
     falls on its border, so that the outline encloses the common area.
     """
-    _, order = op.TopK(scores, op.Shape(scores), axis=0)
+    # With one more, which comes last: older versions of onnxruntime divide by the number of values.
+    padded = op.Concat(scores, op.Constant(value_floats=[-1e30]), axis=0)
+    _, ranked = op.TopK(padded, op.Shape(padded), axis=0)
+    order = op.Slice(ranked, [0], op.Shape(scores), [0])
     best_first = op.Gather(boxes, order, axis=0)
     group = op.Gather(groups, order, axis=0)
     centres = op.Slice(best_first, [0], [2], [1])
@@ -61,9 +64,25 @@ def _nms_rotated(boxes: FLOAT, scores: FLOAT, groups: INT64, iou_threshold: floa
         corners = op.Concat(op.Unsqueeze(corner_x, [2]), op.Unsqueeze(corner_y, [2]), axis=2)
         edges = op.Concat(op.Slice(corners, [1], [4], [1]), op.Slice(corners, [0], [1], [1]), axis=1) - corners
         length = op.Where(op.Abs(edges) < 1e-12, op.CastLike(1.0, edges), edges)
-        crossings = op.Concat((-half - corners) / length, (half - corners) / length, axis=2)
-        cut, _ = op.TopK(op.Clip(crossings, 0.0, 1.0), [4], axis=2, largest=0)
-        places = op.Concat(op.Slice(cut, [0], [1], [2]) * 0.0, cut, axis=2)
+        # Where along each edge it begins, and enters and leaves the two strips between the sides' lines, in order.
+        one = op.Clip((-half - corners) / length, 0.0, 1.0)
+        other = op.Clip((half - corners) / length, 0.0, 1.0)
+        entry = op.Min(one, other)
+        exit = op.Max(one, other)
+        entry_x = op.Slice(entry, [0], [1], [2])
+        entry_y = op.Slice(entry, [1], [2], [2])
+        exit_x = op.Slice(exit, [0], [1], [2])
+        exit_y = op.Slice(exit, [1], [2], [2])
+        later = op.Max(entry_x, entry_y)
+        sooner = op.Min(exit_x, exit_y)
+        places = op.Concat(
+            entry_x * 0.0,
+            op.Min(entry_x, entry_y),
+            op.Min(later, sooner),
+            op.Max(later, sooner),
+            op.Max(exit_x, exit_y),
+            axis=2,
+        )
         outline = op.Unsqueeze(corners, [2]) + op.Unsqueeze(places, [3]) * op.Unsqueeze(edges, [2])
         outline = op.Max(op.Min(outline, op.Unsqueeze(half, [2])), op.Unsqueeze(-half, [2]))
         outline = op.Reshape(outline, [-1, 20, 2])

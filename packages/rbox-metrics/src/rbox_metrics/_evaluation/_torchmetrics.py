@@ -122,12 +122,13 @@ class RotatedMeanAveragePrecision(Metric):
         convert(np.zeros((0, 5)), convention, LE90)  # raises an error if there is no such convention
         self._has_warned = False
         # When ranks are gathered, each list becomes one tensor: torchmetrics joins a list before it gathers.
+        # In a collection, metrics whose states are equal share them: those of different conventions must not. The first
+        # state, since older versions of torchmetrics look at no other.
+        code = torch.tensor(crc32(repr(convention).encode()))
+        self.add_state("convention_code", default=code, dist_reduce_fx="max")
         self.add_state("images", default=[], dist_reduce_fx="cat")
         self.add_state("detections", default=[], dist_reduce_fx="cat")
         self.add_state("truths", default=[], dist_reduce_fx="cat")
-        # In a collection, metrics whose states are equal share them: those of different conventions must not.
-        code = torch.tensor(crc32(repr(convention).encode()))
-        self.add_state("convention_code", default=code, dist_reduce_fx="max")
 
     def update(self, preds: Sequence[Mapping[str, Any]], target: Sequence[Mapping[str, Any]]) -> None:
         """Add images.
