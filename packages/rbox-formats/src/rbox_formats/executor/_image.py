@@ -24,12 +24,13 @@ exec {command} ymir
 
 _DOCKERFILE = """# An image of {command} for YMIR, built in a checkout:
 # docker build -f {folder}/Dockerfile -t {command}-ymir .
-# For CUDA: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu128
+# pip's own index has PyTorch for CUDA. For a smaller image without: --build-arg TORCH_INDEX=ADDRESS, the index that
+# PyTorch's page on its installation names for the CPU.
 FROM python:3.12-slim
-ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG TORCH_INDEX=
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 {system}COPY packages /src/packages
-RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" --extra-index-url https://pypi.org/simple {torch} \\
+RUN PIP_INDEX_URL="$TORCH_INDEX" pip install --no-cache-dir {torch} \\
     && pip install --no-cache-dir {packages} \\
     && rm -rf /src
 COPY {folder}/img-man /img-man
