@@ -24,7 +24,16 @@ NEEDED = {"data_path": ["data"], "out": "run"}
 
 
 def test_the_committed_schema_is_that_of_the_fields() -> None:
-    assert _config.schema() == SCHEMA, "run hatch run config-schema"
+    assert plain(_config.schema()) == plain(SCHEMA), "run hatch run config-schema"
+
+
+def plain(schema: Any) -> Any:
+    """The schema without what means nothing, which some versions of pydantic say."""
+    if isinstance(schema, list):
+        return [plain(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: plain(value) for key, value in schema.items() if (key, value) != ("additionalProperties", True)}
 
 
 def test_it_is_a_schema_and_describes_each_field() -> None:

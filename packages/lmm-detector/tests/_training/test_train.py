@@ -461,8 +461,9 @@ def test_other_families_train_and_detect(
     path = next((scenes / "train" / "images").iterdir())
     (record,) = detector.predict([path], Generation(max_new_tokens=80, constrained=True))
     (window,) = record.metadata["windows"]
-    assert window["status"] in ("boxes", "empty")
-    assert all("repeats" in reason for *_, reason in window["rejected"])
+    assert window["status"] in ("boxes", "empty", "repeated")
+    if window["status"] != "repeated":  # as after so few steps it may be, in some versions of PyTorch
+        assert all("repeats" in reason for *_, reason in window["rejected"])
     if len(record):
         assert ((record.scores >= 0) & (record.scores <= 1)).all()
 
