@@ -140,7 +140,7 @@ class ImageRecord:
         metadata: Mapping[str, Any] | None = None,
         stated_size: tuple[int, int] | None = None,
         passed_over: Mapping[str, int] | None = None,
-        masks: Masks | Iterable[Any] | None = None,
+        masks: Any = None,  # Masks, or what they are made of
     ) -> None:
         about = (path, width, height, metadata or {}, stated_size, passed_over or {})
         values = (image_id, boxes, labels, quads, difficult, scores, *about, masks)

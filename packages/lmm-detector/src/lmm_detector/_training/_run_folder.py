@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -12,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from rbox_formats import files
+from rbox_formats import archives, files
 from rbox_formats.errors import said
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
@@ -68,7 +67,7 @@ def written(folder: Path) -> Iterator[None]:
     try:
         yield
         # PyTorch before 2.9 says nothing where the end of a file could not be written.
-        cut = [path.name for path in folder.glob("*.pt") if not zipfile.is_zipfile(path)]
+        cut = [path.name for path in folder.glob("*.pt") if not archives.is_archive(path)]
         if cut:
             raise OSError(f"the end of {cut[0]} is missing")
     except (OSError, SafetensorError, RuntimeError) as error:
