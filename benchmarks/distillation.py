@@ -21,12 +21,11 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import torch
 from rbox_baselines import Distillation, distill
 from rbox_baselines._distillation import _distill
 from rbox_baselines._distillation._models import load_teacher
 from rbox_formats import synthetic
-from transformers import SamConfig, SamModel, SamVisionConfig
+from rbox_testing import tiny_sam
 from transformers.utils import logging
 
 HELD_OUT = 20
@@ -39,23 +38,6 @@ STUDENT = {
         "patch_size": 8,
     }
 }
-
-
-def save_teacher(folder: Path) -> None:
-    vision = SamVisionConfig(
-        hidden_size=32,
-        output_channels=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=64,
-        patch_size=8,
-        window_size=4,
-        global_attn_indexes=[1],
-        mlp_dim=64,
-        initializer_range=0.2,  # by default next to 0, and the maps would not depend on the image
-    )
-    torch.manual_seed(0)
-    SamModel(SamConfig(vision_config=vision.to_dict())).save_pretrained(folder)
 
 
 def of_the_mean_map(teacher: Path, paths: list[Path], settings: Distillation) -> float:
@@ -84,7 +66,7 @@ def main() -> None:
         root = Path(folder)
         synthetic.write_scenes(root / "scenes", "train", range(options.scenes), replace(synthetic.TINY, size=64))
         paths = sorted((root / "scenes").rglob("*.png"))
-        save_teacher(root / "sam")
+        tiny_sam.save(root / "sam", patch_size=8, window_size=4)
         for seed in range(options.seeds):
             settings = Distillation(
                 steps=options.steps,

@@ -10,9 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 from rbox_formats import synthetic
-from transformers import SamConfig, SamModel, SamVisionConfig
+from rbox_testing import tiny_sam
 from transformers.utils import logging as their_logging
 
 #: The channels of the student are those of the teacher's last map, as RSMamba's are SAM's.
@@ -39,22 +38,7 @@ def _quiet(mmrotate: ModuleType) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole SamModel as transformers saves it: two layers, 16 channels, images of 64 px."""
-    folder = tmp_path_factory.mktemp("sam")
-    vision = SamVisionConfig(
-        hidden_size=32,
-        output_channels=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        image_size=64,
-        patch_size=16,
-        window_size=2,
-        global_attn_indexes=[1],
-        mlp_dim=64,
-        initializer_range=0.2,  # by default next to 0, and the maps would not depend on the image
-    )
-    torch.manual_seed(0)
-    SamModel(SamConfig(vision_config=vision.to_dict())).save_pretrained(folder)
-    return folder
+    return tiny_sam.save(tmp_path_factory.mktemp("sam"), patch_size=16, window_size=2)
 
 
 @pytest.fixture(scope="session")

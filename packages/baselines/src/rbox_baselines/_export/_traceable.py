@@ -65,7 +65,7 @@ class Steps:
         """Stand for `multiclass_nms`: the pairs of a box and a class above the threshold, a last column for scores."""
         scores = multi_scores[:, :-1]
         rows, labels = (scores > score_thr).nonzero().unbind(1)
-        boxes = multi_bboxes.view(len_of(multi_bboxes), -1, box_dim)
+        boxes = multi_bboxes.view(multi_bboxes.shape[0], -1, box_dim)
         boxes = boxes[rows, labels] if boxes.shape[1] > 1 else boxes[rows, 0]
         found = self.last(boxes, scores[rows, labels], labels, nms_cfg, max_num)
         return torch.cat([found["bboxes"], found["scores"][:, None]], dim=1), found["labels"]
@@ -194,11 +194,6 @@ def of_rectangles(corners: Tensor) -> Tensor:
 def tensor_of(boxes: Any) -> Tensor:
     """Return the tensor of boxes of mmdet's or MMRotate's kind, or of none."""
     return getattr(boxes, "tensor", boxes)
-
-
-def len_of(values: Tensor) -> Any:
-    """Return the number of rows, which `len` would make a plain number."""
-    return values.shape[0]
 
 
 def upright_of(boxes: Tensor) -> Tensor:

@@ -87,18 +87,8 @@ class _Stages:
     patterns: tuple[re.Pattern[str], ...]
 
     def stepped(self, done: int, total: int, loss: float | None) -> None:
-        """Tell how far it is.
-
-        Raises:
-            TaskError: If the loss is no number any more.
-        """
-        if loss is not None and not np.isfinite(loss):
-            raise ymir.TaskError(
-                "nan",
-                f"expected a finite loss, got {loss} at step {done} of {total}",
-                remedy="Try a lower learning_rate, or leave out --amp.",
-            )
-        self.job.progress(done / max(total, 1))
+        """Tell how many steps are done; see `TrainJob.stepped`."""
+        self.job.stepped(done, total, loss, "Try a lower learning_rate, or leave out --amp.")
 
     def saved(self, epoch: int, checkpoint: Path, metrics: Mapping[str, float]) -> None:
         """Write a stage: the weights with their config, and the config as a file."""

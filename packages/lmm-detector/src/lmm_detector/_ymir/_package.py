@@ -74,18 +74,8 @@ class _Stages:
     job: TrainJob
 
     def stepped(self, done: int, total: int, loss: float | None) -> None:
-        """Say how far it is.
-
-        Raises:
-            TaskError: If the loss is no number any more.
-        """
-        if loss is not None and not np.isfinite(loss):
-            raise ymir.TaskError(
-                "nan",
-                f"expected a finite loss, got {loss} at step {done} of {total}",
-                remedy="Try a lower learning_rate, or {precision: float32} in args_options.",
-            )
-        self.job.progress(done / max(total, 1))
+        """Tell how many steps are done; see `TrainJob.stepped`."""
+        self.job.stepped(done, total, loss, "Try a lower learning_rate, or {precision: float32} in args_options.")
 
     def saved(self, step: int, checkpoint: Path, metrics: Mapping[str, float]) -> None:
         """Write a stage: the detector's folder, without the state of the training."""

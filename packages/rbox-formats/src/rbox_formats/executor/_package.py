@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,22 @@ class TrainJob:
     work_dir: Path
     result: ymir.TrainingResult
     progress: Callable[[float], None]
+
+    def stepped(self, done: int, total: int, loss: float | None, remedy: str) -> None:
+        """Tell the platform how many steps are done.
+
+        Args:
+            done: The number of steps that are done.
+            total: The number of all steps.
+            loss: The loss of the last step; None where it is not known.
+            remedy: What the user can change if the loss is not finite.
+
+        Raises:
+            TaskError: If the loss is not finite.
+        """
+        if loss is not None and not math.isfinite(loss):
+            raise ymir.TaskError("nan", f"expected a finite loss, got {loss} at step {done} of {total}", remedy=remedy)
+        self.progress(done / max(total, 1))
 
 
 @runtime_checkable
