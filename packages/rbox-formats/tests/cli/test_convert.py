@@ -433,13 +433,16 @@ def ships(path: Path) -> list[ImageRecord]:
 # Its classes have numbers, and ships have none: `test_public_sets` writes and reads it.
 NO_SHIPS = {"vedai"}
 
+# The second and the third ship do not touch, but the boxes around them do, and a raster makes touching objects one.
+MERGED = {("voc", "whu")}
+
 # Each format is read and written with DOTA at the other end; the other pairs take longer, and nothing in `convert` is
 # about a pair.
 PAIRS = [
     pytest.param(format, to, marks=() if "dota" in (format, to) else pytest.mark.slow)
     for format in READ
     for to in READ
-    if not NO_SHIPS & {format, to}
+    if not NO_SHIPS & {format, to} and (format, to) not in MERGED
 ]
 
 # Formats of upright boxes, which hold the box around a rotated one.
