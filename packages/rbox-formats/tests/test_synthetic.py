@@ -15,6 +15,7 @@ from rbox_formats.synthetic._look import seen
 from rbox_formats.synthetic._objects import KINDS, KNOWN_CLASSES
 from rbox_formats.synthetic._painting import paint
 from shapely.geometry import Polygon
+from shapely.ops import unary_union
 
 TANK = CLASS_NAMES.index("storage-tank")
 
@@ -128,6 +129,29 @@ def test_records_are_canonical_and_as_asked(config, seeds):
         tanks = record.boxes[record.labels == TANK]
         assert np.all(tanks[:, 4] == 0)
         np.testing.assert_allclose(tanks[:, 2], tanks[:, 3], rtol=1e-12)
+
+
+def test_masks_are_the_pixels_that_objects_cover_by_half():
+    """Against shapely's areas of what the parts of an object, united, leave of each pixel."""
+    config = replace(VARIED, min_objects=3, masks=True)
+    image, record = scene(12, config)
+    assert (image == scene(12, replace(config, masks=False))[0]).all()
+    assert record.masks is not None
+    ground_rng, layout_rng, _, look_rng, _ = np.random.default_rng(12).spawn(5)
+    zoom = config.zooms[look_rng.integers(len(config.zooms))]
+    zoomed = replace(config, min_scale=zoom * config.min_scale, max_scale=zoom * config.max_scale, zooms=(1.0,))
+    objects = place_objects(layout_rng, zoomed, draw_ground(ground_rng, zoomed).water)
+    assert len(objects) == len(record) >= 3
+    for item, mask in zip(objects, record.masks, strict=True):
+        outline = unary_union([Polygon(item.to_image(part.points)).buffer(0) for part in item.parts])
+        covered = np.array([[outline.intersection(square(x, y)).area for x in range(96)] for y in range(96)])
+        wrong = mask.to_array(96, 96) != (covered >= 0.5)
+        assert (np.abs(covered[wrong] - 0.5) < 0.25).all()  # six samples a side, with whole ones at the corners
+        assert wrong.sum() < 0.1 * covered.sum()
+
+
+def square(x: int, y: int) -> Polygon:
+    return Polygon([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)])
 
 
 def test_ships_float_and_nothing_else_does():

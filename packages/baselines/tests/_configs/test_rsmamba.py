@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from mmengine.config import Config
-from rbox_baselines import Data, load_config, train
+from rbox_baselines import Data, load_config
 from rbox_baselines._configs import _check, _load, _rsmamba
 from rbox_baselines._configs._stored import load_stored
 from rbox_baselines._configs._trial import STEPS, trial
 from rbox_baselines._stack import _mends
-from rbox_baselines.errors import ConfigError
-from rbox_formats.synthetic import TINY, scene
+from rbox_baselines.cli.main import main
+from rbox_formats import predictions
+from rbox_formats.synthetic import TINY, write_scenes
 from rbox_testing.samples import sampled
 
 #: Two layers of 16 channels instead of 24 of 256, and small heads.
@@ -114,52 +118,61 @@ def test_rates_positions_norms_and_biases_do_not_decay() -> None:
         assert decays[id(each)] == (0 if plain else 0.05), name
 
 
-def test_masks_come_from_coco_files_alone(scenes: Path) -> None:
-    with pytest.raises(ConfigError, match=r"expected a config that learns from boxes for --data, got one .* masks"):
-        load_config("mask-rcnn-rsmamba-base", data=Data(str(scenes)))
+MASKED: dict[str, Any] = {
+    **SMALL,
+    "model.roi_head.bbox_head.fc_out_channels": 32,
+    "model.roi_head.mask_head.num_convs": 1,
+    "model.roi_head.mask_head.conv_out_channels": 16,
+    "model.test_cfg.rcnn.score_thr": 0.0,
+    "model.test_cfg.rcnn.max_per_img": 10,
+    "train_cfg.max_epochs": 1,
+    **{f"{kind}_dataloader.num_workers": 0 for kind in ("train", "val", "test")},
+    **{f"{kind}_dataloader.persistent_workers": False for kind in ("train", "val", "test")},
+}
 
 
-def coco(folder: Path, seeds: range) -> None:
-    """Scenes of 64 px whose masks are the outlines of their boxes."""
-    from PIL import Image
+def test_from_training_to_masks_on_a_map(tmp_path: Path) -> None:
+    """The score of the last epoch is that of `evaluate`; the outlines on the map are those of the masks, simplified."""
+    masked = tmp_path / "masked"
+    config = replace(TINY, size=64, masks=True)
+    write_scenes(masked, "train", range(4), config, format="coco")
+    write_scenes(masked, "val", range(4, 7), config, format="coco")
+    run, out, report = tmp_path / "run", tmp_path / "found.jsonl", tmp_path / "report.json"
+    data = ["--data", masked, "--format", "coco"]
+    options = [
+        word
+        for name, value in MASKED.items()
+        for word in ("--cfg-options", f"{name}={json.dumps(value)}")
+    ]  # fmt: skip
+    size = ["--image-size", 64, "--backbone", "none"]
 
-    images, annotations = [], []
-    folder.mkdir()
-    for seed in seeds:
-        pixels, record = scene(seed, TINY)
-        Image.fromarray(pixels).save(folder / f"{seed}.png")
-        height, width = pixels.shape[:2]
-        images.append({"id": seed, "file_name": f"{seed}.png", "width": width, "height": height})
-        for quad in record.corners:
-            (left, top), (right, bottom) = quad.min(0).tolist(), quad.max(0).tolist()
-            box = [left, top, right - left, bottom - top]
-            annotations.append(
-                {"id": len(annotations) + 1, "image_id": seed, "category_id": 1, "iscrowd": 0, "bbox": box,
-                 "area": box[2] * box[3], "segmentation": [quad.reshape(-1).tolist()]}
-            )  # fmt: skip
-    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "object"}]}
-    (folder / "coco.json").write_text(json.dumps(content))
+    def invoke(*words: object) -> str:
+        result = CliRunner().invoke(main, list(map(str, words)), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return str(result.output)
 
+    invoke("train", "mask-rcnn-rsmamba-base", *data, "--out", run, *options, *size)
+    [log] = run.rglob("scalars.json")
+    scores = [each for line in log.read_text().splitlines() if "rbox/map" in (each := json.loads(line))][-1]
+    assert scores["rbox/map"] == scores["coco/segm_mAP"]
 
-@pytest.mark.slow
-def test_mask_rcnn_is_trained_on_coco_files_and_scored_by_mask_ap(tmp_path: Path) -> None:
-    coco(tmp_path / "train", range(4))
-    coco(tmp_path / "val", range(4, 6))
-    options = dict(SMALL)
-    for kind, folder in (("train", "train"), ("val", "val"), ("test", "val")):
-        options |= {
-            f"{kind}_dataloader.dataset.data_root": str(tmp_path / folder),
-            f"{kind}_dataloader.dataset.ann_file": "coco.json",
-            f"{kind}_dataloader.dataset.data_prefix.img": "",
-            f"{kind}_dataloader.dataset.metainfo": {"classes": ("object",)},
-            f"{kind}_dataloader.num_workers": 0,
-            f"{kind}_dataloader.persistent_workers": False,
-        }
-    options |= {f"{kind}_evaluator.ann_file": str(tmp_path / "val" / "coco.json") for kind in ("val", "test")}
-    options |= {f"model.roi_head.{head}.num_classes": 1 for head in ("bbox_head", "mask_head")}
-    options |= {"train_cfg.max_epochs": 1}
-    last = train("mask-rcnn-rsmamba-base", tmp_path / "run", image_size=64, options=options, backbone="none")
-    assert last.is_file()
-    [log] = (tmp_path / "run").rglob("scalars.json")
-    scores = [json.loads(line) for line in log.read_text().splitlines()]
-    assert any("coco/segm_mAP" in each for each in scores)
+    common = ["--split", "val", "--predictions", out, "--score-threshold", 0, "--window", 0]
+    model = ["--model", run / "epoch_1.pth"]
+    invoke("evaluate", *data, *common, *model, "--protocol", "coco", "--geometry", "mask", "--out", report)
+    assert json.loads(report.read_text())["map"] == pytest.approx(scores["rbox/map"], abs=1e-12)
+    invoke("evaluate", *data, *common[:4])  # of the boxes around the masks
+
+    found = list(predictions.read(out))
+    assert sum(map(len, found)) > 0
+    for record in found:
+        assert record.masks is not None
+        np.testing.assert_allclose(record.boxes, record.masks.to_rboxes())
+    lines = []
+    for tolerance in (0, 2):
+        path = tmp_path / f"{tolerance}.geojson"
+        images = masked / "images" / "val"
+        predicted = ["--out", tmp_path / "map.jsonl", "--geojson", path, "--geojson-tolerance", tolerance]
+        invoke("predict", images, *model, *predicted, "--pictures", tmp_path / "pictures", "--score-threshold", 0)
+        lines.append(len(json.dumps(json.loads(path.read_text())["features"])))
+    assert lines[1] < lines[0]
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 4  # with the sheet of all

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pycocotools.coco
+import pycocotools.cocoeval
+import pycocotools.mask
 import pytest
 import torch
 from rbox_formats import ImageRecord
@@ -43,13 +46,13 @@ def sample(
 def scored(
     *samples: dict[str, Any],
     classes: tuple[str, ...] = ("plane",),
-    without_file: tuple[ImageRecord, ...] = (),
+    records: tuple[ImageRecord, ...] = (),
     **settings: Any,
 ) -> dict[str, float]:
     from mmrotate.registry import METRICS
 
     metric = METRICS.build({"type": "RBoxMetric", **settings})
-    metric.dataset_meta = {"classes": classes, "without_file": list(without_file)}
+    metric.dataset_meta = {"classes": classes, "records": {record.image_id: record for record in records}}
     for each in samples:
         metric.process([], [each])
     return metric.evaluate(size=len(samples))
@@ -68,9 +71,54 @@ def test_what_is_found_as_it_is_scores_one() -> None:
 def test_images_without_a_file_count_by_hand() -> None:
     """Four objects found, four on an image that nobody saw: recall 1/2, so 6 of 11 points."""
     unseen = ImageRecord("P1", np.array(BOXES), np.zeros(4, np.int64))
-    figures = scored(sample(), without_file=(unseen,))
+    figures = scored(sample(), records=(unseen,))
     assert figures["rbox/map"] == pytest.approx(6 / 11)
-    assert scored(sample(), without_file=(unseen,), only_with_images=True)["rbox/map"] == 1.0
+    assert scored(sample(), records=(unseen,), only_with_images=True)["rbox/map"] == 1.0
+
+
+def test_the_datasets_own_records_are_the_truth_where_there_are_some(tmp_path: Path) -> None:
+    """The pipeline's has one box of four."""
+    own = ImageRecord("P2805", np.array(BOXES), np.zeros(4, np.int64), path=tmp_path / "P2805.png")
+    assert scored(sample(BOXES[:1]), records=(own,))["rbox/map"] == 1.0
+    assert scored(sample(BOXES[:1]))["rbox/f1_micro"] < 1
+
+
+def test_masks_score_what_pycocotools_gives(tmp_path: Path) -> None:
+    """Two masks of one object each: one found as it is, one by a mask of IoU 0.6, which counts at two thresholds."""
+    pixels = np.zeros((2, 40, 60), bool)
+    pixels[0, 5:25, 5:25] = pixels[1, 10:30, 30:50] = True
+    found = pixels.copy()
+    found[1, 10:18] = False
+    record = ImageRecord.from_masks("P1", list(pixels), np.zeros(2, int), width=60, height=40, path=tmp_path / "P1.png")
+    boxes, labels = torch.tensor([[5.0, 5, 25, 25], [30, 10, 50, 30]]), torch.zeros(2, dtype=torch.int64)
+    instances = {"bboxes": boxes, "labels": labels, "scores": torch.tensor([0.9, 0.8]), "masks": torch.tensor(found)}
+    figures = scored(
+        {"img_id": "P1", "ori_shape": (40, 60), "gt_instances": {}, "pred_instances": instances},
+        records=(record,),
+        protocol="coco",
+        iou_thresholds=[0.5 + 0.05 * step for step in range(10)],
+        geometry="mask",
+    )
+    truth = pycocotools.coco.COCO()
+    shapes = [pycocotools.mask.encode(np.asfortranarray(each.astype(np.uint8))) for each in (*pixels, *found)]
+    truth.dataset = {
+        "images": [{"id": 1, "width": 60, "height": 40}],
+        "categories": [{"id": 1}],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": 1, "segmentation": shapes[n - 1], "area": 400, "iscrowd": 0}
+            for n in (1, 2)
+        ],
+    }
+    truth.createIndex()
+    results = truth.loadRes(
+        [{"image_id": 1, "category_id": 1, "segmentation": shapes[n], "score": 1.1 - n / 10} for n in (2, 3)]
+    )
+    witness = pycocotools.cocoeval.COCOeval(truth, results, "segm")
+    for step in (witness.evaluate, witness.accumulate, witness.summarize):
+        step()
+    assert figures["rbox/map"] == pytest.approx(witness.stats[0], abs=1e-12)
+    assert figures["rbox/map_75"] == pytest.approx(witness.stats[2], abs=1e-12)
+    assert 0.5 < figures["rbox/map"] < 1
 
 
 def test_several_thresholds() -> None:

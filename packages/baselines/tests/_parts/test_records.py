@@ -40,3 +40,20 @@ def test_upright_boxes() -> None:
 def test_nothing_is_nothing(boxes: object) -> None:
     record = to_record("a", boxes, torch.zeros(0), torch.zeros(0), size=(9, 7))
     assert (record.boxes.shape, record.width, record.height) == ((0, 5), 9, 7)
+
+
+def test_masks_make_the_boxes_and_what_has_none_is_left_out(mmrotate: ModuleType) -> None:
+    from mmdet.structures.mask import BitmapMasks, PolygonMasks
+
+    pixels = torch.zeros(3, 40, 60, dtype=torch.bool)
+    pixels[0, 5:25, 10:50] = pixels[2, 30:34, 2:8] = True
+    labels, scores = torch.tensor([1, 0, 2]), torch.tensor([0.9, 0.8, 0.7])
+    boxes = torch.tensor([[0.0, 0, 60, 40]] * 3)
+    record = to_record("a", boxes, labels, scores, masks=pixels, size=(60, 40))
+    assert (record.labels.tolist(), record.scores.tolist()) == ([1, 2], [pytest.approx(0.9), pytest.approx(0.7)])
+    np.testing.assert_allclose(record.boxes[0], [30, 15, 39, 19, 0])  # around the centres of its pixels
+    bitmaps = to_record("a", boxes, labels, masks=BitmapMasks(pixels.numpy().astype(np.uint8), 40, 60))
+    assert bitmaps.masks.areas.tolist() == record.masks.areas.tolist() == [800, 24]
+    outlines = [[np.array([10.0, 5, 50, 5, 50, 25, 10, 25])], [np.array([0.0, 0, 4, 0, 4, 4])]]
+    polygons = to_record("a", boxes[:2], labels[:2], masks=PolygonMasks(outlines, 40, 60))
+    assert polygons.masks.areas.tolist() == [800, 8]

@@ -53,6 +53,18 @@ class BrightModel:
         return found
 
 
+class BrightMasks(BrightModel):
+    """Finds what is bright as a mask, as mmdet's models give it: in pixels of the original image."""
+
+    def test_step(self, batch: dict[str, Any]) -> list[Any]:
+        found = super().test_step(batch)
+        for sample, pixels, given in zip(found, batch["inputs"], batch["data_samples"], strict=True):
+            height, width = given.ori_shape
+            bright = torch.nn.functional.interpolate(pixels[None].float(), (height, width))[0].mean(0) > 128
+            sample.pred_instances.masks = bright[None][: len(sample.pred_instances.labels)]
+        return found
+
+
 @pytest.fixture(scope="module")
 def loaded(checkpoint: Path) -> Detector:
     return Detector.from_checkpoint(checkpoint, device="cpu")
@@ -80,6 +92,40 @@ def test_boxes_are_where_the_object_is_whatever_the_view(flip: str | None, scale
     np.testing.assert_allclose(record.boxes, [HERE], atol=1 / scale)
     side = round(64 * scale)
     assert bright.model.shapes == [(3, side * 3 // 4, side)]
+
+
+def an_l(width: int = 128, height: int = 96) -> np.ndarray:
+    """Black but for an L: no flip of it is the same."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[16:32, 80:88] = pixels[24:32, 80:112] = 255
+    return pixels
+
+
+@pytest.mark.parametrize("flip", [None, "horizontal", "vertical", "diagonal"])
+def test_masks_are_where_the_object_is_whatever_the_view(flip: str | None, loaded: Detector) -> None:
+    [record] = replace(loaded, model=BrightMasks()).detect([an_l()], flip=flip)
+    assert record.masks is not None
+    assert (record.masks[0].to_array(128, 96) == (an_l()[..., 0] > 0)).all()
+    np.testing.assert_allclose(record.boxes, record.masks.to_rboxes())
+
+
+def test_masks_of_windows_and_views_are_one_mask_in_the_image(loaded: Detector, tmp_path: Path) -> None:
+    """The last windows reach beyond the image, which is brightest at its border."""
+    pixels = an_l(120, 90)
+    pixels[80:, 60:] = 255
+    Image.fromarray(pixels).save(tmp_path / "scene.png")
+    detector = replace(loaded, model=BrightMasks())
+    views = Views(window=64, gap=40, flips=("horizontal", "diagonal"))
+    written = predict(detector, [tmp_path / "scene.png"], tmp_path / "found.jsonl", views=views)
+    [record] = predictions.read(written)
+    assert record.masks is not None
+    assert record.masks.bounds[:, 2:].max() <= 120
+    seen = np.zeros((90, 120), bool)
+    for mask in record.masks:
+        inside = mask.to_array(120, 90)
+        assert not (inside & (pixels[..., 0] == 0)).any()
+        seen |= inside
+    assert seen[16:32, 80:112].sum() == (an_l()[..., 0] > 0).sum()  # the L, whole
 
 
 def test_colours_come_as_the_model_learnt_them(bright: Detector) -> None:

@@ -51,6 +51,31 @@ def test_mending_again_changes_nothing() -> None:
     assert state() == before
 
 
+@pytest.mark.parametrize(
+    "box", [[10, -60, 40, -20], [10, 80, 40, 120], [-50, 10, -30, 40], [70, 10, 99, 40], [64, 64, 90, 90]]
+)
+def test_masks_of_boxes_outside_the_image_are_empty(box: list[int]) -> None:
+    """mmdet's own function takes only the part of the image that boxes reach, and failed for none."""
+    from mmdet.models.roi_heads.mask_heads import fcn_mask_head
+
+    boxes = torch.tensor([box], dtype=torch.float32)
+    masks, where = fcn_mask_head._do_paste_mask(torch.ones(1, 1, 28, 28), boxes, 64, 64, skip_empty=True)
+    image = torch.zeros(1, 64, 64)
+    image[(slice(None), *where)] = masks
+    assert not image.any()
+
+
+def test_masks_of_boxes_inside_are_as_before() -> None:
+    from mmdet.models.roi_heads.mask_heads import fcn_mask_head
+
+    boxes = torch.tensor([[10.0, -6, 40, 20], [20, 10, 30, 90]])
+    arguments = (torch.rand(2, 1, 28, 28, generator=torch.Generator().manual_seed(0)), boxes, 64, 64, True)
+    mended, where = fcn_mask_head._do_paste_mask(*arguments)
+    own, places = fcn_mask_head._do_paste_mask.__wrapped__(*arguments)
+    assert where == places
+    assert torch.equal(mended, own)
+
+
 # Warnings.
 
 #: As PyTorch, mmcv, mmdet, pycocotools and e2cnn give them.
@@ -69,6 +94,13 @@ NOISE = (
     (UserWarning, "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead. (...)"),
     (DeprecationWarning, "__array__ implementation doesn't accept a copy keyword, so passing copy=False failed. ..."),
     (FutureWarning, "`torch.cuda.amp.autocast(args...)` is deprecated. Please use `torch.amp.autocast('cuda', ...)`"),
+    (DeprecationWarning, '"dropout" is deprecated in `FFN.__init__`, please use "ffn_drop" instead'),
+    (
+        DeprecationWarning,
+        "The arguments `dropout` in MultiheadAttention has been deprecated, now you can separately...",
+    ),
+    (UserWarning, "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or ..."),
+    (UserWarning, 'DeprecationWarning: pos_bboxes is deprecated, please use "pos_priors" instead'),
 )
 
 

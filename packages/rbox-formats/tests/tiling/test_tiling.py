@@ -407,3 +407,13 @@ def test_windows_named_by_scale_are_never_resized() -> None:
 def test_names_that_are_neither(name: str) -> None:
     with pytest.raises(FormatsError, match="expected "):
         tiling.locate(name)
+
+
+def test_masks_of_a_window_are_where_their_boxes_are() -> None:
+    record = ImageRecord.from_masks("a", [[[210.0, 110, 250, 110, 250, 130, 210, 130]]], [0], width=400, height=300)
+    window = Window(200, 100, 100, 0.5)
+    part = tiling.clip_to_window(record, window)
+    assert part.masks is not None
+    assert record.masks is not None
+    np.testing.assert_allclose(tiling.to_image(part.masks, window).bounds, record.masks.bounds)
+    np.testing.assert_allclose(tiling.to_image(part.boxes, window), record.boxes)

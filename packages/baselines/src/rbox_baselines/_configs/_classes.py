@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Settings that count classes: of heads, and of mmdet's heads that tell objects from regions.
+_COUNTS = ("num_classes", "num_things_classes")
 # Settings that list labels: classes whose boxes have no angle, or are upright.
 _LABELS = ("square_classes", "rotation_agnostic_classes", "rect_obj_labels")
 
@@ -13,8 +15,10 @@ def set_num_classes(model: Any, count: int) -> None:
     """Set the number of classes of every head of a model's config."""
     if isinstance(model, Mapping):
         for name, value in model.items():
-            if name == "num_classes":
+            if name in _COUNTS:
                 model[name] = count  # type: ignore[index]
+            elif name == "class_weight" and isinstance(value, list | tuple) and len(set(value[:-1])) == 1:
+                model[name] = [value[0]] * count + [value[-1]]  # type: ignore[index]  # of all classes, and of none
             elif name != "rpn_head":  # which tells objects from background only
                 set_num_classes(value, count)
     elif isinstance(model, list | tuple):

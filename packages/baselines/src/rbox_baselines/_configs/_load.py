@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbox_baselines._configs._classes import relabel, set_num_classes
-from rbox_baselines._configs._metrics import replace_evaluators
+from rbox_baselines._configs._metrics import DATASET, replace_evaluators
 from rbox_baselines._configs._names import nearest
-from rbox_baselines._configs._pipelines import innermost, learns_masks, pipelines, read_images, read_quads, resize
+from rbox_baselines._configs._pipelines import (
+    innermost,
+    mask_form,
+    pipelines,
+    read_images,
+    read_quads,
+    resize,
+    without_annotations,
+)
 from rbox_baselines._configs._presets import PRESETS, Preset
 from rbox_baselines.errors import ConfigError
 
@@ -18,8 +26,6 @@ if TYPE_CHECKING:
     from mmengine.config import Config
 else:
     Config = Any  # mmengine is imported where a config is read
-
-_DATASET = "RBoxDataset"
 
 # What MMRotate's `default_runtime.py` has, for configs that do not say.
 _RUNTIME: dict[str, dict[str, Any]] = {
@@ -69,8 +75,8 @@ def load(
     """Read a config, and make it ready for these data.
 
     Args:
-        name: A preset, a detector on RSMamba, the name of a config of MMRotate's zoo, or a config file (.py, .json,
-            .yaml).
+        name: A preset, a detector on RSMamba, the name of a config of MMRotate's zoo or of mmdet's instance models, or
+            a config file (.py, .json, .yaml).
         data: Replaces the config's own datasets; the pipelines stay. A preset needs it.
         class_names: The classes that the labels are indices of. None: the format's own list; where it has none, the
             classes of the annotations.
@@ -158,7 +164,7 @@ def _read(name: str | Path) -> Config:
     """Read the config that a name stands for: a preset, a config of the zoo, or a file."""
     from mmengine.config import Config
 
-    from rbox_baselines._configs import _rsmamba, _zoo
+    from rbox_baselines._configs import _mmdet, _rsmamba, _zoo
 
     set_up()
     if str(name) in PRESETS:
@@ -173,19 +179,22 @@ def _read(name: str | Path) -> Config:
         if not path.is_file():
             raise ConfigError("expected a config file, found none", path=path)
         try:
-            return Config.fromfile(path)
+            found = Config.fromfile(path)
         except Exception as error:  # a config is a program: whatever it raises
             raise ConfigError(
                 f"expected a config that mmengine reads, got {type(error).__name__}: {error}", path=path
             ) from error
+        return _mmdet.named(found) if found.get("default_scope") == "mmdet" else found
+    if str(name) in _mmdet.zoo():
+        return _mmdet.load(str(name))
     if str(name) not in _zoo.zoo():
-        raise _unknown(str(name), [*PRESETS, *_rsmamba.NAMES, *_zoo.zoo()])
+        raise _unknown(str(name), [*PRESETS, *_rsmamba.NAMES, *_zoo.zoo(), *_mmdet.zoo()])
     return _zoo.load_zoo(str(name))
 
 
 def _unknown(name: str, known: Sequence[str]) -> ConfigError:
     return ConfigError(
-        f"expected a preset, a config of MMRotate's zoo, or a config file, got {name!r}",
+        f"expected a preset, a config of MMRotate's or mmdet's zoo, or a config file, got {name!r}",
         remedy=f"{nearest(name, known)} `rbox-baselines train --list` names all of them.".strip(),
     )
 
@@ -216,36 +225,42 @@ def _set_data(config: Config, data: Data, class_names: tuple[str, ...]) -> None:
     """Replace the config's own dataset, and fit the model's heads and the pipelines to its classes.
 
     Raises:
-        ConfigError: If the config learns from masks, which no dataset has here.
+        ConfigError: If the config learns from semantic maps, which no dataset has here.
     """
-    if learns_masks(config):
-        raise ConfigError(
-            "expected a config that learns from boxes for --data, got one that learns from masks",
-            remedy="Set its COCO files by --cfg-options train_dataloader.dataset.ann_file=... and the like.",
-        )
     before = class_names_of(config)
-    read_quads(config)
+    masks = mask_form(config)
+    if masks is None:
+        read_quads(config)
     splits = {"train": data.train_split, "val": data.val_split, "test": data.val_split}
     for kind, split in splits.items():
         loader = config.get(f"{kind}_dataloader")
         if loader is None:
             continue
-        loader.dataset = {
-            "type": _DATASET,
+        pipeline = innermost(loader.dataset).pipeline
+        ours = {
+            "type": DATASET,
             "format": data.format,
             "root": str(data.root),
             "split": split,
             "metainfo": {"classes": class_names},
             "left_out": data.left_out,
+            "masks": masks,
             "filter_cfg": {"filter_empty_gt": kind == "train"},
             "test_mode": kind != "train",
-            "pipeline": innermost(loader.dataset).pipeline,
+            # The metric has the masks of the dataset: as pixels of whole images they would take far more memory.
+            "pipeline": pipeline if masks is None or kind == "train" else without_annotations(pipeline),
         }
+        loader.dataset = _in_place_of(loader.dataset, ours)
     if data.val_split is None:
         config.update({f"val_{each}": None for each in ("dataloader", "cfg", "evaluator")})
     set_num_classes(config.model, len(class_names))
     for part in (config.model, *pipelines(config)):
         relabel(part, before, class_names)
+
+
+def _in_place_of(dataset: Any, ours: dict[str, Any]) -> Any:
+    """Return our dataset inside the wrappers that another is in, such as one that repeats it; alone for several."""
+    return {**dataset, "dataset": _in_place_of(dataset["dataset"], ours)} if "dataset" in dataset else ours
 
 
 def _override(config: Config, options: Mapping[str, Any], name: str | Path) -> None:

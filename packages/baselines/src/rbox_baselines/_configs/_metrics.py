@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbox_baselines._configs._names import nearest
-from rbox_baselines._configs._pipelines import learns_masks
+from rbox_baselines._configs._pipelines import innermost, learns_masks
 from rbox_baselines.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ else:
     Config = Any  # mmengine is imported where a config is read
 
 METRIC = "RBoxMetric"
+DATASET = "RBoxDataset"
 
 # What `RBoxMetric` itself reports, at the threshold 0.5 that it has unless an option sets others.
 _OWN = ("map", "map_nc", "f1_micro")
@@ -24,15 +25,25 @@ _COCO = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 def replace_evaluators(config: Config) -> None:
     """Replace the config's own metrics by ours, which reports under their names as well.
 
-    MMRotate's DOTAMetric takes minutes where ours takes seconds, and its mAP differs from that of `evaluate`. The
-    metric of a config of masks stays.
+    MMRotate's DOTAMetric takes minutes where ours takes seconds, and its mAP differs from that of `evaluate`. A config
+    of masks keeps its metric where it keeps its own dataset.
     """
-    if learns_masks(config):
-        return
+    masks = learns_masks(config)
     for kind in ("val", "test"):
-        if config.get(f"{kind}_dataloader") is not None:
-            served = [_served(each) for each in _listed(config.get(f"{kind}_evaluator"))]
-            config[f"{kind}_evaluator"] = {"type": METRIC, "also": [each for each in served if each]}
+        loader = config.get(f"{kind}_dataloader")
+        if loader is None or (masks and innermost(loader.dataset).type != DATASET):
+            continue
+        served = [_served(each) for each in _listed(config.get(f"{kind}_evaluator"))]
+        config[f"{kind}_evaluator"] = {
+            "type": METRIC,
+            **({"protocol": "coco", "iou_thresholds": _COCO, "geometry": "mask"} if masks else {}),
+            "also": [each for each in served if each],
+        }
+
+
+def best_by(config: Config) -> str:
+    """Return the metric that chooses the best checkpoint, where the config does not say."""
+    return "coco/segm_mAP" if reported(_listed(config.val_evaluator)) is None else "rbox/map"
 
 
 def check_monitored(config: Config) -> None:
@@ -90,7 +101,8 @@ def _listed(evaluators: Any) -> list[Mapping[str, Any]]:
 def _served(evaluator: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return how rbox_metrics computes a metric of MMRotate, and which of our numbers is reported under which name.
 
-    MMRotate's `DOTAMetric` has "dota/mAP" and "dota/AP50", its `RotatedCocoMetric` "r_coco/bbox_mAP", "_50" and "_75".
+    MMRotate's `DOTAMetric` has "dota/mAP" and "dota/AP50", its `RotatedCocoMetric` "r_coco/bbox_mAP", "_50" and "_75",
+    and mmdet's `CocoMetric` "coco/segm_mAP" and its kind; its "coco/bbox_mAP", of upright boxes, is not computed.
     """
     kind = str(evaluator.get("type", "")).rpartition(".")[2]
     if kind == "DOTAMetric":
@@ -103,6 +115,10 @@ def _served(evaluator: Mapping[str, Any]) -> dict[str, Any] | None:
         thresholds = [float(value) for value in evaluator.get("iou_thrs") or _COCO]
         names = {"bbox_mAP": "map", "bbox_mAP_50": "map_50", "bbox_mAP_75": "map_75"}
         protocol, prefix = "coco", "r_coco"
+    elif kind == "CocoMetric" and "segm" in evaluator.get("metric", "bbox"):
+        thresholds = list(_COCO)
+        names = {"segm_mAP": "map", "segm_mAP_50": "map_50", "segm_mAP_75": "map_75"}
+        protocol, prefix = "coco", "coco"
     else:
         return None
     return {

@@ -39,11 +39,37 @@ def kind_of(step: Any) -> str:
 
 
 def learns_masks(config: Config) -> bool:
-    """Return whether a config's training pipeline reads masks, which the datasets of rbox_formats do not have."""
-    pipeline = innermost((config.get("train_dataloader") or {}).get("dataset", {})).get("pipeline") or ()
-    # MMRotate's configs of masks turn them into boxes.
-    kinds = {kind_of(step): step for step in pipeline}
+    """Return whether a config's training pipeline reads masks, and does not turn them into boxes as MMRotate's do."""
+    kinds = _training_steps(config)
     return bool(kinds.get("LoadAnnotations", {}).get("with_mask")) and "ConvertMask2BoxType" not in kinds
+
+
+def mask_form(config: Config) -> str | None:
+    """Return the form in which a config's training pipeline takes masks (`RBoxDataset`); None where it learns boxes.
+
+    Raises:
+        ConfigError: If it reads semantic maps too, which no dataset here has.
+    """
+    if not learns_masks(config):
+        return None
+    annotations = _training_steps(config)["LoadAnnotations"]
+    if annotations.get("with_seg"):
+        raise ConfigError(
+            "expected a config that learns from masks or boxes for --data, got one that learns from semantic maps too",
+            remedy="Choose one of its models without them, such as htc-without-semantic_r50_fpn_1x_coco.",
+        )
+    return "pixels" if annotations.get("poly2mask", True) else "outlines"
+
+
+def without_annotations(pipeline: list[Any]) -> list[Any]:
+    """Return the transforms except those that read annotations."""
+    return [step for step in pipeline if not kind_of(step).startswith("LoadAnnotations")]
+
+
+def _training_steps(config: Config) -> dict[str, Any]:
+    """Return the transforms of the training pipeline by their kind."""
+    pipeline = innermost((config.get("train_dataloader") or {}).get("dataset", {})).get("pipeline") or ()
+    return {kind_of(step): step for step in pipeline}
 
 
 def resize(config: Config, side: int, *, pad: bool = False) -> None:

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rbox_baselines._configs import _zoo
+from rbox_baselines._configs import _mmdet, _zoo
 from rbox_baselines._configs._pipelines import learns_masks, resize
-from rbox_baselines.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -44,7 +41,7 @@ class Head:
     """A detector that RSMamba is the backbone of.
 
     Attributes:
-        config: The name of its config in MMRotate's zoo, or its place among those of mmdet.
+        config: The name of its config in MMRotate's zoo, or among mmdet's instance models.
         what: What it is, for a list.
         strides: How many strides its config has.
         start_level: The first of them: 0 is 4 px, 1 is 8 px.
@@ -59,7 +56,7 @@ class Head:
 HEADS = {
     "oriented-rcnn": Head("oriented-rcnn-le90_r50_fpn_1x_dota", "Oriented R-CNN"),
     "rotated-rtmdet": Head("rotated_rtmdet_l-3x-dota", "Rotated RTMDet", strides=3, start_level=1),
-    "mask-rcnn": Head("mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py", "Mask R-CNN, for COCO's masks"),
+    "mask-rcnn": Head("mask-rcnn_r50_fpn_1x_coco", "Mask R-CNN"),
 }
 
 #: The names of the configs: head and size.
@@ -75,7 +72,7 @@ def load(name: str) -> Config:
         ConfigError: If mmdet or MMRotate has no config of the head.
     """
     head, size = NAMES[name]
-    config = _of_mmdet(head.config) if head.config.endswith(".py") else _zoo.load_zoo(head.config)
+    config = (_mmdet.load if head.config in _mmdet.zoo() else _zoo.load_zoo)(head.config)
     layers = LAYERS[size]
     config.model.backbone = {"type": "RSMamba", "arch": size}
     config.model.neck = {
@@ -93,36 +90,3 @@ def load(name: str) -> Config:
     if learns_masks(config):
         resize(config, 1024)  # mmdet's is 1,333 x 800
     return config
-
-
-def _of_mmdet(place: str) -> Config:
-    """Read a config of mmdet, with each class of mmdet named as of mmdet: the default scope is MMRotate's."""
-    from mmengine.config import Config
-
-    spec = find_spec("mmdet")
-    path = None if spec is None or spec.origin is None else Path(spec.origin).parent / ".mim" / "configs" / place
-    if path is None or not path.is_file():
-        raise ConfigError(f"expected mmdet's config {place}, found none", path=path, remedy="pip install mmdet==3.1.0")
-    found = Config.fromfile(path, import_custom_modules=False)
-    config = Config(_named(found.to_dict()), filename=found.filename)
-    config.model["_scope_"] = "mmdet"  # for what its classes build by default
-    return config
-
-
-def _named(value: Any) -> Any:
-    if isinstance(value, dict):
-        inner = {key: each if key in ("nms", "roi_layer") else _named(each) for key, each in value.items()}
-        kind = inner.get("type")
-        return {**inner, "type": f"mmdet.{kind}"} if isinstance(kind, str) and _is_of_mmdet(kind) else inner
-    if isinstance(value, list | tuple):
-        return type(value)(map(_named, value))
-    return value
-
-
-def _is_of_mmdet(kind: str) -> bool:
-    """Return whether mmdet registers a class, under any of its registries."""
-    from mmdet import registry
-    from mmengine.registry import Registry
-
-    own = [each for each in vars(registry).values() if isinstance(each, Registry) and each.scope == "mmdet"]
-    return any(kind in each.module_dict for each in own)

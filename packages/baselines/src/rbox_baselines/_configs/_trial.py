@@ -161,6 +161,8 @@ def small(config: Config, size: int) -> Config:
     """Return a config for one image of that size, without weights from elsewhere, in which scores of 0 count."""
     changed = without_pretrained(config)
     _set_everywhere(changed.model.get("test_cfg"), {"score_thr": 0.0, "nms_pre": 40, "max_per_img": 100})
+    # Of SOLO, for which no random mask is one.
+    _set_everywhere(changed.model.get("test_cfg"), {"filter_thr": 0.0, "mask_thr": 0.0})
     # H2RBox learns from a window in the middle of the image, larger than this one.
     _set_everywhere(changed.model, {"crop_size": (size * 3 // 4, size * 3 // 4)})
     return changed

@@ -26,6 +26,7 @@ class RBoxMetric(BaseMetric):
     Args:
         protocol: The name of a protocol of rbox_metrics; "voc07" is MMRotate's own.
         iou_thresholds: At which detections count; `rbox/map` is their mean.
+        geometry: What is compared, as in `rbox_metrics.evaluate`, such as "mask". None: as the protocol says.
         only_with_images: Leaves out images whose file is not there. Otherwise they count, as in
             `rbox_metrics.evaluate_file`, and what is on them is missed.
         also: Metrics of MMRotate that it takes the place of, each with `prefix`, `protocol`, `iou_thresholds`, and
@@ -39,6 +40,7 @@ class RBoxMetric(BaseMetric):
         self,
         protocol: rbox_metrics.ProtocolName = "voc07",
         iou_thresholds: Sequence[float] = (0.5,),
+        geometry: rbox_metrics.Geometry | None = None,
         only_with_images: bool = False,
         also: Sequence[Mapping[str, Any]] = (),
         **settings: Any,
@@ -46,24 +48,33 @@ class RBoxMetric(BaseMetric):
         super().__init__(**settings)
         self._protocol = protocol
         self._iou_thresholds = tuple(iou_thresholds)
+        self._geometry = geometry
         self._only_with_images = only_with_images
         self._also = [dict(each) for each in also]
         self._others: dict[str, float] = {}
 
     def process(self, data_batch: object, data_samples: Sequence[dict[str, Any]]) -> None:
         """Keep the annotations and detections of a batch, in pixels of the original images."""
-        self.results += [(_truth(sample), _found(sample)) for sample in data_samples]
+        known = self.dataset_meta.get("records", {})
+        for sample in data_samples:
+            found = _found(sample)
+            self.results.append((known[found.image_id] if found.image_id in known else _truth(sample), found))
 
     def compute_metrics(self, results: list[tuple[ImageRecord, ImageRecord]]) -> dict[str, float]:
         """Score all images: `map`, `map_50` and `map_75` where they are asked for, mAP_nc and F1."""
         truth, found = [truth for truth, _ in results], [found for _, found in results]
         if not self._only_with_images:
-            truth += self.dataset_meta.get("without_file", [])
+            truth += [record for record in self.dataset_meta.get("records", {}).values() if record.path is None]
 
         def scores(protocol: rbox_metrics.ProtocolName, iou_thresholds: Sequence[float]) -> dict[str, Any]:
             classes = self.dataset_meta["classes"]
             return rbox_metrics.evaluate(
-                truth, found, classes, protocol=protocol, iou_thresholds=tuple(iou_thresholds)
+                truth,
+                found,
+                classes,
+                protocol=protocol,
+                iou_thresholds=tuple(iou_thresholds),
+                geometry=self._geometry,
             ).to_dict()
 
         own = scores(self._protocol, self._iou_thresholds)
@@ -94,7 +105,7 @@ def _number(figures: Mapping[str, Any], name: str) -> float:
 
 
 def _truth(sample: dict[str, Any]) -> ImageRecord:
-    """Return the annotations: those that count, then the difficult ones, which mmdet keeps apart."""
+    """Return the annotations of MMRotate's own datasets: those that count, then the difficult, kept apart by mmdet."""
     parts = [
         to_record(str(sample["img_id"]), instances["bboxes"], instances["labels"])
         for instances in (sample["gt_instances"], sample.get("ignored_instances"))
@@ -117,4 +128,12 @@ def _joined(first: ImageRecord, second: ImageRecord) -> ImageRecord:
 
 def _found(sample: dict[str, Any]) -> ImageRecord:
     instances = sample["pred_instances"]
-    return to_record(str(sample["img_id"]), instances["bboxes"], instances["labels"], instances["scores"])
+    shape = sample.get("ori_shape")
+    return to_record(
+        str(sample["img_id"]),
+        instances["bboxes"],
+        instances["labels"],
+        instances["scores"],
+        masks=instances.get("masks"),
+        size=None if shape is None else (shape[1], shape[0]),
+    )

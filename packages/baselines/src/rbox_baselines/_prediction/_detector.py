@@ -306,7 +306,8 @@ class Detector:
             score_threshold: Leaves out what scores less.
 
         Returns:
-            A record for each, its boxes in pixels of the image as given, by falling score.
+            A record for each, its boxes in pixels of the image as given, by falling score. A model of masks gives them
+            too, and the rotated rectangle around each as its box.
         """
         with _registered_alone(self.is_stored):
             return self._detected(crops, flip, scale, score_threshold)
@@ -372,7 +373,8 @@ class Detector:
         for crop, sample in zip(crops, samples, strict=True):
             instances = sample.pred_instances
             size = (crop.shape[1], crop.shape[0])
-            record = to_record("", instances.bboxes, instances.labels, instances.scores, size=size)
+            masks = getattr(instances, "masks", None)
+            record = to_record("", instances.bboxes, instances.labels, instances.scores, masks=masks, size=size)
             found.append(_flipped(_above(record, score_threshold), flip))
         return found
 
@@ -424,7 +426,8 @@ def _flipped(record: ImageRecord, flip: Any) -> ImageRecord:
     if flip is None:
         return record
     quads = None if record.quads is None else rbox_formats.flip(record.quads, record.size, flip)
-    return replace(record, boxes=rbox_formats.flip(record.boxes, record.size, flip), quads=quads)
+    masks = None if record.masks is None else record.masks.flipped(record.size, flip)
+    return replace(record, boxes=rbox_formats.flip(record.boxes, record.size, flip), quads=quads, masks=masks)
 
 
 def _resize(steps: Sequence[Any]) -> Any:

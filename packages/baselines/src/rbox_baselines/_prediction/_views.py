@@ -10,6 +10,7 @@ import numpy as np
 from rbox_formats import ClassNames, ImageRecord, tiling
 from rbox_formats.detection import Prediction, Scene, ahead, blocks
 from rbox_formats.errors import ImageError
+from rbox_formats.masks import Masks
 from rbox_formats.typing import Image
 from rbox_metrics import merge_windows, nms_rotated
 
@@ -192,6 +193,9 @@ def _prediction(detector: Seeing, scene: Scene, parts: Sequence[tuple[tiling.Win
     """Return what the windows of an image show of it."""
     width, height = scene.size
     found = replace(_merged(parts, detector.nms_threshold), image_id=scene.image_id, width=width, height=height)
+    if found.masks is not None:  # windows reach beyond the image; a mask that is wholly outside leaves no object
+        inside = found.masks.clipped(0, 0, width, height)
+        found = replace(found, masks=inside).select(inside.areas > 0)
     record = replace(found, path=scene.path, metadata={"status": "boxes"})
     return Prediction.of(record, detector.class_names, pixels=scene.pixels)
 
@@ -218,6 +222,7 @@ def _merged(parts: Sequence[tuple[tiling.Window, ImageRecord]], iou_threshold: f
             record,
             boxes=tiling.to_image(record.boxes, window),
             quads=None if record.quads is None else tiling.to_image(record.quads, window),
+            masks=None if record.masks is None else tiling.to_image(record.masks, window),
         )
         for window, record in parts
     ]
@@ -234,9 +239,9 @@ def _merged(parts: Sequence[tuple[tiling.Window, ImageRecord]], iou_threshold: f
 
 
 def _concatenated(records: Sequence[ImageRecord]) -> ImageRecord:
-    def column(name: str) -> Any:
+    def column(name: str, join: Callable[[Any], Any] = np.concatenate) -> Any:
         values = [getattr(record, name) for record in records]
-        return None if any(value is None for value in values) else np.concatenate(values)
+        return None if any(value is None for value in values) else join(values)
 
     names = ("boxes", "labels", "quads", "difficult", "scores")
-    return replace(records[0], **{name: column(name) for name in names})
+    return replace(records[0], **{name: column(name) for name in names}, masks=column("masks", Masks.joined))

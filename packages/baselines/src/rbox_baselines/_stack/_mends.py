@@ -65,6 +65,10 @@ NOISE: tuple[Noise, ...] = (
     Noise("The 'warn' method is deprecated", DeprecationWarning, "mmdet's Swin, an older name of logging's."),
     Noise("This overload of addmm is deprecated", UserWarning, "mmcv's masked convolution; it means what is done."),
     Noise("indexing with dtype torch.uint8", UserWarning, "e2cnn, which ReDet is built on; it means what is done."),
+    Noise('"dropout" is deprecated in `FFN', DeprecationWarning, "mmdet's transformers, older names of mmcv."),
+    Noise("The arguments `dropout` in Multihead", DeprecationWarning, "mmdet's transformers, older names of mmcv."),
+    Noise("To copy construct from a tensor", UserWarning, "mmdet's mask heads; it means what is done."),
+    Noise("DeprecationWarning. pos_bboxes is deprecated", UserWarning, "mmdet's PointRend, of its own older name."),
     Noise("__array__ implementation doesn't accept a copy", DeprecationWarning, "pycocotools of itself, with numpy 2."),
     Noise(
         "Default grid_sample and affine_grid", UserWarning, "Oriented RepPoints, written for what is the default now."
@@ -87,6 +91,7 @@ def mend() -> None:
         keep_gaussians_regular()
         keep_gaussians_in_single_precision()
         turn_quads_in_bfloat16()
+        paste_masks_outside()
 
 
 def silence() -> None:
@@ -381,6 +386,24 @@ def turn_quads_in_bfloat16() -> None:
         for names in (*loaded, box_type.box_converters):
             for name in [name for name, value in names.items() if value is upstream]:
                 names[name] = wrapped
+
+
+def paste_masks_outside() -> None:
+    """Let models of masks predict boxes that lie outside the image, as untrained ones do; their masks are empty.
+
+    On a CPU mmdet pastes the masks of a group of boxes into the part of the image that they reach, and fails where that
+    is none.
+    """
+    from mmdet.models.roi_heads.mask_heads import fcn_mask_head as heads
+
+    def paste(masks: Any, boxes: Any, img_h: int, img_w: int, skip_empty: bool = True) -> Any:
+        reached = bool((boxes[:, :2].amin(0) - 1 < boxes.new_tensor([img_w, img_h])).all() and
+                       (boxes[:, 2:].amax(0) + 1 > 0).all())  # fmt: skip
+        return upstream(masks, boxes, img_h, img_w, skip_empty and reached)
+
+    upstream = heads._do_paste_mask
+    if not hasattr(upstream, "__wrapped__"):
+        heads._do_paste_mask = functools.wraps(upstream)(paste)
 
 
 @contextmanager

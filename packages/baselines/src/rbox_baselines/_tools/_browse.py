@@ -27,7 +27,7 @@ SHEET_SIZE = 16
 def browse(
     config: Config, out: str | Path, *, limit: int, seed: int = 0, every_step: bool = False, progress: bool = False
 ) -> list[Path]:
-    """Draw the images of a config's training dataset as its pipeline leaves them, with their boxes.
+    """Draw the images of a config's training dataset as its pipeline leaves them, with their boxes or masks.
 
     Args:
         config: A config from `load_config`.
@@ -114,7 +114,7 @@ def _stages(dataset: Any, index: int) -> Iterator[_Stage]:
         if "inputs" in results:
             yield _packed(results)
         elif "img" in results and "gt_bboxes" in results:
-            record = _record(results, results["gt_bboxes"], results["gt_bboxes_labels"])
+            record = _record(results, results["gt_bboxes"], results["gt_bboxes_labels"], results.get("gt_masks"))
             yield _Stage(_as_pixels(results["img"]), record, f"-{number}-{type(transform).__name__}")
 
 
@@ -122,13 +122,12 @@ def _packed(item: dict[str, Any]) -> _Stage:
     """Return the image and boxes that PackDetInputs packs."""
     sample = item["data_samples"]
     truth = sample.gt_instances
-    return _Stage(
-        _as_pixels(item["inputs"].permute(1, 2, 0).numpy()), _record(sample.metainfo, truth.bboxes, truth.labels)
-    )
+    record = _record(sample.metainfo, truth.bboxes, truth.labels, truth.get("masks"))
+    return _Stage(_as_pixels(item["inputs"].permute(1, 2, 0).numpy()), record)
 
 
-def _record(of: Mapping[str, Any], boxes: Any, labels: Any) -> ImageRecord:
-    return to_record(str(of["img_id"]), boxes, labels, path=Path(of["img_path"]))
+def _record(of: Mapping[str, Any], boxes: Any, labels: Any, masks: Any) -> ImageRecord:
+    return to_record(str(of["img_id"]), boxes, labels, masks=masks, path=Path(of["img_path"]))
 
 
 @contextmanager

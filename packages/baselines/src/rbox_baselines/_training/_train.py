@@ -16,8 +16,7 @@ from rbox_formats.progress import is_first_process, showing
 
 from rbox_baselines._configs import _check, _load, _weights
 from rbox_baselines._configs._load import Data
-from rbox_baselines._configs._metrics import check_monitored
-from rbox_baselines._configs._pipelines import learns_masks
+from rbox_baselines._configs._metrics import best_by, check_monitored
 from rbox_baselines.errors import CheckpointError, ConfigError, StackError
 
 if TYPE_CHECKING:
@@ -125,6 +124,7 @@ def train(
         # mmengine would resume from the file that `last_checkpoint` names, which may be older, or half written.
         found.load_from = str(begins_with)
     _set_precision(found, amp)
+    _set_loaders(found)
     _set_up_logging(found, tensorboard)
     if auto_scale_lr:
         found.auto_scale_lr.enable = True
@@ -304,13 +304,22 @@ def _set_precision(config: Config, amp: bool) -> None:
             wrapper.pop(name, None)
 
 
+def _set_loaders(config: Config) -> None:
+    """Leave the pinning of memory out where there is no GPU that it is for: PyTorch would warn of it."""
+    import torch
+
+    for kind in ("train", "val", "test"):
+        if config.get(f"{kind}_dataloader") and not torch.cuda.is_available():
+            config[f"{kind}_dataloader"].pop("pin_memory", None)
+
+
 def _set_up_logging(config: Config, tensorboard: bool | str | Path) -> None:
     """Set up the progress bar, the best checkpoint, and TensorBoard where it was asked for."""
     hooks = config.default_hooks
     if not (hooks.get("visualization") or {}).get("draw"):
         hooks.pop("visualization", None)
     if config.get("val_evaluator") is not None:
-        hooks.checkpoint.setdefault("save_best", "coco/segm_mAP" if learns_masks(config) else "rbox/map")
+        hooks.checkpoint.setdefault("save_best", best_by(config))
     ours = [{"type": "ProgressHook"}, {"type": "RepeatableHook"}, {"type": "RollingCheckpointHook"}]
     config.custom_hooks = [*(config.get("custom_hooks") or []), *ours]
     if tensorboard:

@@ -104,7 +104,7 @@ def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path,
     type=PATH,
     required=True,
     old="--checkpoint",
-    help="A checkpoint that `train` wrote, or that MMRotate published; or an ONNX file of `export`.",
+    help="A checkpoint that `train` wrote, or that MMRotate or mmdet published; or an ONNX file of `export`.",
     group="Model",
 )
 @dataset_options(required=False)
@@ -117,6 +117,14 @@ def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path,
 )
 @model_options
 @prediction_options
+@option(
+    "--geojson-tolerance",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    metavar="PX",
+    help="Simplify the outlines of masks by this many pixels at most.",
+    group="Output",
+)
 @pixels_options
 @writes("out", "pictures", "geojson")
 def predict(
@@ -129,10 +137,13 @@ def predict(
     pictures: Path | None,
     geojson: Path | None,
     geojson_crs: str | None,
+    geojson_tolerance: float,
     skip_broken: bool,
     **settings: Any,
 ) -> None:
     """Detect the objects on a dataset's images (--data), or on IMAGES.
+
+    A model of masks gives each object's mask, and the rotated rectangle around it as its box.
 
     IMAGES are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list). Predictions of one
     object in several windows, flips or scales are merged. After a stopped run, the same command resumes where that run
@@ -148,7 +159,7 @@ def predict(
     if not _is_onnx(model):  # onnxruntime has devices of its own
         settings["device"] = check_device(settings["device"])
     paths, description = images_to_predict(images, data, format, split)
-    extras = Extras(pictures, geojson, geojson_crs)
+    extras = Extras(pictures, geojson, geojson_crs, geojson_tolerance)
     extras.check(paths)
     detector = load_detector(model, settings)
     run_detector(detector, settings, paths, out, dataset=description, skip_broken=skip_broken)

@@ -22,6 +22,7 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
     """Prints the presets and the zoo, and ends the command."""
     if not wanted:
         return
+    from rbox_baselines._configs import _mmdet
     from rbox_baselines._configs._presets import PRESETS
     from rbox_baselines._configs._rsmamba import NAMES
     from rbox_baselines._configs._zoo import zoo
@@ -35,6 +36,9 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
         click.echo(f"  {name}: {head.what}, {size}")
     click.echo("MMRotate's zoo:")
     for name in zoo():
+        click.echo(f"  {name}")
+    click.echo("mmdet's instance models, which learn masks:")
+    for name in _mmdet.zoo():
         click.echo(f"  {name}")
     context.exit()
 
@@ -113,11 +117,12 @@ def train(
     restart: bool,
     **settings: Any,
 ) -> None:
-    """Train a model of MMRotate.
+    """Train a model of MMRotate, or an instance model of mmdet.
 
-    CONFIG is a preset, a config of MMRotate's zoo (--list), or a config file. With --data the model learns the classes
-    of that dataset, in any format that rbox-formats reads. After each epoch it is scored by rbox-metrics, and the best
-    checkpoint is kept beside the others.
+    CONFIG is a preset, a config of MMRotate's zoo or of mmdet's instance models (--list), or a config file. With --data
+    the model learns the classes of that dataset, in any format that rbox-formats reads. After each epoch it is scored
+    by rbox-metrics, and the best checkpoint is kept beside the others. A model that learns masks is scored by mask AP,
+    and takes the quads of a dataset that has no masks.
 
     After a stopped run, the same command resumes from the last checkpoint in --out.
     """

@@ -86,17 +86,19 @@ class Extras:
         pictures: A folder for pictures, or None.
         geojson: A file or folder for a map, or None.
         crs: The system of coordinates to convert to, or None.
+        tolerance: By how many pixels the outlines of masks on the map may be simplified.
     """
 
     pictures: Path | None
     geojson: Path | None
     crs: str | None
+    tolerance: float = 0.0
 
     def check(self, paths: Sequence[Path]) -> None:
         """Make sure, before any long work, that it can be written for these images.
 
         Raises:
-            UsageError: If a system of coordinates is given and no map is asked for.
+            UsageError: If a system of coordinates or a tolerance is given and no map is asked for.
             RboxError: If it cannot.
         """
         from rbox_formats import files
@@ -104,6 +106,8 @@ class Extras:
 
         if self.crs is not None and self.geojson is None:
             raise click.UsageError("--geojson-crs says how --geojson is written: give both.")
+        if self.tolerance and self.geojson is None:
+            raise click.UsageError("--geojson-tolerance says how --geojson is written: give both.")
         if self.pictures is not None:
             files.require_writable(self.pictures)
             for path in paths:
@@ -122,7 +126,7 @@ class Extras:
         from rbox_formats.visualization import draw_predictions
 
         if self.geojson is not None:
-            write_geojson(read_predictions(out, paths), self.geojson, crs=self.crs)
+            write_geojson(read_predictions(out, paths), self.geojson, crs=self.crs, tolerance=self.tolerance)
         if self.pictures is not None:
             draw_predictions(list(read_predictions(out, paths)), self.pictures)
 

@@ -22,7 +22,7 @@ from rbox_formats.synthetic._ground import draw_ground
 from rbox_formats.synthetic._layout import place_clutter, place_objects
 from rbox_formats.synthetic._look import seen
 from rbox_formats.synthetic._objects import CLASS_NAMES, KNOWN_CLASSES
-from rbox_formats.synthetic._painting import paint
+from rbox_formats.synthetic._painting import mask, paint
 from rbox_formats.typing import Image
 
 __all__ = ["CLASS_NAMES", "TINY", "VARIED", "WINTER", "SceneConfig", "Season", "scene", "write_scenes"]
@@ -44,8 +44,10 @@ def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = N
         image_id: The record's name. Default: `scene_<seed>`, with four digits.
 
     Returns:
-        The image (size, size, 3) uint8, and its record with boxes, quads, labels (indices into `config.class_names`)
-        and size. No two boxes overlap. A box's w is the object's length along its heading; a storage tank is a circle,
+        The image (size, size, 3) uint8, and its record with boxes, quads, labels (indices into `config.class_names`),
+        size, and masks where the settings ask for them.
+
+        No two boxes overlap. A box's w is the object's length along its heading; a storage tank is a circle,
         and its box is upright.
 
     Raises:
@@ -73,6 +75,7 @@ def scene(seed: int, config: SceneConfig = _DEFAULT, *, image_id: str | None = N
         labels=np.array([names.index(KNOWN_CLASSES[item.label]) for item in objects], dtype=np.int64),
         width=config.size,
         height=config.size,
+        masks=[mask(item, config.size) for item in objects] if config.masks else None,
     )
     return image, record
 

@@ -38,6 +38,7 @@ class SceneConfig:
         variety: From 0 to 1, how far scenes differ in light, colour, haze, blur and noise.
         season: "summer", or "winter": snow, ice and low light.
         class_names: The classes that are drawn, among `CLASS_NAMES` and "large-vehicle"; labels index them.
+        masks: Whether the records have masks: of each object, the pixels of the image that it covers by half or more.
     """
 
     size: int = 256
@@ -52,6 +53,7 @@ class SceneConfig:
     variety: float = 0.0
     season: Season = "summer"
     class_names: ClassNames = CLASS_NAMES
+    masks: bool = False
 
     def __post_init__(self) -> None:
         checks = {

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from rbox_formats.masks import RunMask
 from rbox_formats.synthetic._ground import Ground
 from rbox_formats.synthetic._objects import KINDS, Object, scaled, turn
 from rbox_formats.typing import Image as ImageArray
@@ -16,6 +17,7 @@ from rbox_formats.typing import Image as ImageArray
 _SUPERSAMPLE = 6  # samples per pixel and axis, for objects
 _SHADOW_SUPERSAMPLE = 2
 _SHADOW_COLOUR, _SHADOW_STRENGTH = (12, 15, 26), 0.55
+_NO_LIGHT = np.zeros(2)
 _LIGHTING = 0.3  # how much brighter a face turned to the light is than a level one
 
 
@@ -32,6 +34,13 @@ def paint(
         canvas.paste(body.convert("RGB"), corner, body.getchannel("A"))
     grain = rng.normal(0, 2.2, ground.water.shape).astype(np.float32)
     return np.clip(np.asarray(canvas, np.float32) + grain[..., None] + 0.5, 0, 255).astype(np.uint8)
+
+
+def mask(item: Object, size: int) -> RunMask:
+    """Return the pixels of a square image that the object's body covers by half or more."""
+    body, (x, y) = _body(item, _NO_LIGHT)
+    covered = np.asarray(body.getchannel("A")) >= 128
+    return RunMask.of_array(covered).moved(x, y).clipped(0, 0, size, size)
 
 
 def _patch(item: Object, margin: float) -> tuple[tuple[int, int], int]:

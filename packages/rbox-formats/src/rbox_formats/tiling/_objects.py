@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -96,16 +96,26 @@ def clip_to_window(
     )
 
 
-def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN:
-    """Convert boxes (N, 5) or quads (N, 4, 2) from the pixels of a window to those of its image.
+@overload
+def to_image(shapes: Masks, window: Window | NamedWindow) -> Masks: ...
+
+
+@overload
+def to_image(shapes: ArrayLike, window: Window | NamedWindow) -> BoxesOrQuadsN: ...
+
+
+def to_image(shapes: ArrayLike | Masks, window: Window | NamedWindow) -> BoxesOrQuadsN | Masks:
+    """Convert boxes (N, 5), quads (N, 4, 2) or masks from the pixels of a window to those of its image.
 
     >>> from rbox_formats import tiling
     >>> tiling.to_image([[50.0, 40, 30, 10, 0]], tiling.Window(100, 0, 100)).tolist()
     [[150.0, 40.0, 30.0, 10.0, 0.0]]
 
     Raises:
-        FormatsError: If `shapes` is neither.
+        FormatsError: If `shapes` is none of them.
     """
+    if isinstance(shapes, Masks):
+        return shapes.scaled(1 / window.scale, 1 / window.scale).moved(window.x, window.y)
     given = as_shapes(to_numpy(shapes, "boxes or quads"), "boxes", "quads")
     corner = np.array([window.x, window.y], dtype=np.float64)
     if given.ndim == 3:

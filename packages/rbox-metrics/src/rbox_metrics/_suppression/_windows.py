@@ -84,8 +84,4 @@ def _masks(image_id: str, parts: list[tuple[tiling.NamedWindow, ImageRecord]]) -
         return None
     if not all(having):
         raise MetricsError(f"some windows of {quoted(image_id)} have masks and others do not")
-    return Masks.joined(
-        record.masks.scaled(1 / window.scale, 1 / window.scale).moved(window.x, window.y)
-        for window, record in filled
-        if record.masks is not None
-    )
+    return Masks.joined(tiling.to_image(record.masks, window) for window, record in filled if record.masks is not None)
