@@ -35,7 +35,7 @@ def test_draws(scenes: Path, tmp_path: Path) -> None:
         (
             ["rotated-fcos-nothing", "--out", "out"],
             1,
-            "expected a preset, a config of MMRotate's zoo, or a config file",
+            "expected a preset, a config of MMRotate's or mmdet's zoo, or a config file",
         ),
     ],
 )
