@@ -64,6 +64,7 @@ def run(project: Path, *words: str) -> tuple[list[str], str]:
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_each_config_is_tried_once_whatever_becomes_of_the_others(project: Path) -> None:
     said, page = run(project, "--config", "configs/slow.py", "--limit", "3")
     assert said == ["configs/slow.py: out of time not done after 3 s"]

@@ -208,6 +208,7 @@ def test_classes_that_differ_are_both_named(meta: dict, names: tuple[str, ...], 
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_the_number_of_classes_of_each_model_of_the_zoo(mmrotate: ModuleType) -> None:
     from mmdet.registry import MODELS
     from rbox_baselines._configs import _load, _quiet, _weights, _zoo

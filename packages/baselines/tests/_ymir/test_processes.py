@@ -52,6 +52,7 @@ def test_a_killed_training_leaves_stages_that_can_be_used(tmp_path: Path) -> Non
         ymir_tasks.check_infer(other)
 
 
+@pytest.mark.variant
 def test_a_stopped_training_is_resumed(tmp_path: Path) -> None:
     values = {**SMALL, "max_epochs": 2, "args_options": "--backbone none --resume"}
     task = ymir_tasks.make(tmp_path, "training", **values)
@@ -78,7 +79,7 @@ def open_to_all(path: Path) -> None:
             folder.chmod(0o755)
 
 
-@pytest.mark.parametrize("tasks", [("training",), ("mining", "infer")])
+@pytest.mark.parametrize("tasks", [("training",), pytest.param(("mining", "infer"), marks=pytest.mark.variant)])
 def test_another_user_with_a_folder_that_is_only_read(
     tasks: tuple[str, ...], stage: list[Path], tmp_path: Path
 ) -> None:

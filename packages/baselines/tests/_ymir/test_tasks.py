@@ -15,6 +15,7 @@ from rbox_baselines._checkpoints import read_checkpoint
 from rbox_baselines._ymir._package import PACKAGE
 from rbox_formats import executor, rbox_to_quad, ymir
 from rbox_testing import ymir_tasks
+from rbox_testing.samples import sampled
 from rbox_testing.ymir_tasks import NAMES, Task
 
 from .conftest import SMALL
@@ -91,7 +92,7 @@ def test_mining(algorithm: str, stage: list[Path], tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("val, format", [(0, "ymir-voc"), (2, "ymir-coco")])
+@pytest.mark.parametrize("val, format", sampled([(0, "ymir-voc"), (2, "ymir-coco")], [(0, "ymir-voc")]))
 def test_other_exports_and_no_images_to_score_on(val: int, format: str, mmrotate: Any, tmp_path: Path) -> None:
     names = {"ymir-voc": "voc:raw", "ymir-coco": "coco:raw"}
     values = {**SMALL, "max_epochs": 1, "export_format": names[format]}
@@ -102,6 +103,7 @@ def test_other_exports_and_no_images_to_score_on(val: int, format: str, mmrotate
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_a_stage_to_start_from_with_other_classes(stage: list[Path], mmrotate: Any, tmp_path: Path) -> None:
     values = {**SMALL, "max_epochs": 1, "args_options": ""}
     task = ymir_tasks.make(tmp_path, "training", train=2, val=0, **values)

@@ -37,7 +37,11 @@ def test_prints_and_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ([], 2, "Missing argument 'CONFIG'"),
         (["a", "--input-size", "big"], 2, "expected WIDTHxHEIGHT in pixels"),
         (["a", "--rounds", 0], 2, "Invalid value for '--rounds'"),
-        (["rotated-retinanet-nothing"], 1, "expected a preset, a config of MMRotate's or mmdet's zoo, or a config file"),
+        (
+            ["rotated-retinanet-nothing"],
+            1,
+            "expected a preset, a config of MMRotate's or mmdet's zoo, or a config file",
+        ),
         (["none.py"], 1, "none.py: expected a config file, found none"),
     ],
 )

@@ -74,6 +74,7 @@ def test_a_run_is_pushed_loaded_by_name_and_gone_on_with(
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_a_run_of_another_folder_is_gone_on_with(config: TrainConfig, tmp_path: Path) -> None:
     folder = train(config)
     shutil.rmtree(Path(config.out) / "checkpoints" / "checkpoint-4")
@@ -86,6 +87,7 @@ def test_a_run_of_another_folder_is_gone_on_with(config: TrainConfig, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_a_run_that_is_not_finished_is_pushed_with_its_checkpoint(
     config: TrainConfig, hub: Hub, tmp_path: Path
 ) -> None:

@@ -191,6 +191,7 @@ def test_a_run_that_goes_on_from_a_checkpoint_has_it_behind(
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_rounds_and_processes_do_not_change_it(
     config: TrainConfig, start_two: Callable[..., Any], tmp_path: Path
 ) -> None:
