@@ -84,43 +84,56 @@ def require_same_run(out: Path, settings: dict[str, int]) -> None:
     files.write_text(path, json.dumps(settings))
 
 
-def retinanet(data: Path, truth: Dataset, out: Path, epochs: int) -> Path:
+def retinanet(data: Path, truth: Dataset, out: Path, epochs: int, *, format: str = "dota") -> Path:
     """Train the model, and write what it detects on the held-out scenes."""
     from rbox_baselines import Data, Detector, predict, train
 
     last = train(
         "rotated-retinanet-rbox-le90_r50_fpn_1x_dota",
-        out / "training",
-        data=Data(str(data)),
+        out / "training" if format == "dota" else out / "retinanet" / "training",
+        data=Data(str(data), format),
         class_names=synthetic.CLASS_NAMES,
         image_size=SEEN_SIZE,
         backbone="none",
         resume=True,
         options={
             **MODEL,
+            **workers(),
+            **schedule(epochs),
             "train_dataloader.batch_size": 8,
-            "train_dataloader.num_workers": 0,
-            "train_dataloader.persistent_workers": False,
-            "val_dataloader.num_workers": 0,
-            "val_dataloader.persistent_workers": False,
-            "train_cfg.max_epochs": epochs,
-            "train_cfg.val_interval": epochs,
-            "default_hooks.logger.interval": 10,
             "optim_wrapper.optimizer": {"_delete_": True, "type": "AdamW", "lr": 1e-3, "weight_decay": 1e-4},
-            "param_scheduler": [
-                {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 50},
-                {
-                    "type": "CosineAnnealingLR",
-                    "eta_min": 1e-5,
-                    "by_epoch": True,
-                    "T_max": epochs,
-                    "convert_to_iter_based": True,
-                },
-            ],
         },
     )
     paths = [record.file for record in truth]
     return predict(Detector.from_checkpoint(last), paths, out / "retinanet" / "predictions.jsonl")
+
+
+def workers() -> dict[str, object]:
+    """Return settings that read the few small images in the process that learns."""
+    kinds = ("train", "val", "test")
+    return {
+        **{f"{kind}_dataloader.num_workers": 0 for kind in kinds},
+        **{f"{kind}_dataloader.persistent_workers": False for kind in kinds},
+    }
+
+
+def schedule(epochs: int) -> dict[str, object]:
+    """Return the settings of a run that is scored once, at its end, and whose learning rate falls to almost 0."""
+    return {
+        "train_cfg.max_epochs": epochs,
+        "train_cfg.val_interval": epochs,
+        "default_hooks.logger.interval": 10,
+        "param_scheduler": [
+            {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 50},
+            {
+                "type": "CosineAnnealingLR",
+                "eta_min": 1e-5,
+                "by_epoch": True,
+                "T_max": epochs,
+                "convert_to_iter_based": True,
+            },
+        ],
+    }
 
 
 def florence2(model: str, truth: Dataset, out: Path) -> Path:
