@@ -22,4 +22,5 @@ def register() -> None:
         _rolling,
         _rsfpn,
         _rsmamba,
+        _sam,
     )
