@@ -200,7 +200,10 @@ def test_layers_computed_again_for_gradients(folder: Path) -> None:
 def test_any_image_size(folder: Path, theirs: Any) -> None:
     model = built("SAMEncoder", folder, embedding=True)
     with torch.no_grad():
-        assert [each.shape[2:] for each in model(torch.randn(1, 3, 90, 40))] == [(6, 3)] * 4
+        oblong = torch.randn(1, 3, 90, 40)
+        found, square = model(oblong), model(functional.pad(oblong, (0, 56, 0, 6)))
+        assert [each.shape[2:] for each in found] == [(6, 3)] * 4
+        assert all(torch.equal(one, other[..., :3]) for one, other in zip(found, square, strict=True))
         # By transformers' model of another size, with positions interpolated by hand.
         images = torch.randn(1, 3, 96, 96)
         config = theirs.config.vision_config.to_dict() | {"image_size": 96}

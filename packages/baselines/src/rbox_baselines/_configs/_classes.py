@@ -10,8 +10,14 @@ _LABELS = ("square_classes", "rotation_agnostic_classes", "rect_obj_labels")
 
 
 def set_num_classes(model: Any, count: int) -> None:
-    """Set the number of classes of every head of a model's config."""
+    """Set the number of classes of every head of a model's config, and the weights of classes in its loss."""
     if isinstance(model, Mapping):
+        if "num_things_classes" in model:  # heads of Mask2Former, which may tell regions apart as well
+            model["num_things_classes"] = count  # type: ignore[index]
+            loss = model.get("loss_cls") or {}
+            if loss.get("class_weight"):
+                regions = model.get("num_stuff_classes", 0)
+                loss["class_weight"] = [1.0] * (count + regions) + [loss["class_weight"][-1]]
         for name, value in model.items():
             if name == "num_classes":
                 model[name] = count  # type: ignore[index]

@@ -69,8 +69,8 @@ def load(
     """Read a config, and make it ready for these data.
 
     Args:
-        name: A preset, a detector on RSMamba, the name of a config of MMRotate's zoo, or a config file (.py, .json,
-            .yaml).
+        name: A preset, a detector on RSMamba or SAM, the name of a config of MMRotate's zoo, or a config file (.py,
+            .json, .yaml).
         data: Replaces the config's own datasets; the pipelines stay. A preset needs it.
         class_names: The classes that the labels are indices of. None: the format's own list; where it has none, the
             classes of the annotations.
@@ -158,7 +158,7 @@ def _read(name: str | Path) -> Config:
     """Read the config that a name stands for: a preset, a config of the zoo, or a file."""
     from mmengine.config import Config
 
-    from rbox_baselines._configs import _rsmamba, _zoo
+    from rbox_baselines._configs import _encoders, _zoo
 
     set_up()
     if str(name) in PRESETS:
@@ -166,8 +166,8 @@ def _read(name: str | Path) -> Config:
         config = _read(preset.model)
         _apply_preset(config, preset)
         return config
-    if str(name) in _rsmamba.NAMES:
-        return _rsmamba.load(str(name))
+    if str(name) in _encoders.NAMES:
+        return _encoders.load(str(name))
     path = Path(name)
     if path.suffix in (".py", ".json", ".yaml", ".yml"):
         if not path.is_file():
@@ -179,7 +179,7 @@ def _read(name: str | Path) -> Config:
                 f"expected a config that mmengine reads, got {type(error).__name__}: {error}", path=path
             ) from error
     if str(name) not in _zoo.zoo():
-        raise _unknown(str(name), [*PRESETS, *_rsmamba.NAMES, *_zoo.zoo()])
+        raise _unknown(str(name), [*PRESETS, *_encoders.NAMES, *_zoo.zoo()])
     return _zoo.load_zoo(str(name))
 
 

@@ -80,7 +80,6 @@ class SAMEncoder(BaseModule):
         if not all(0 <= index < count for index in self.out_indices):
             raise ConfigError(f"expected out_indices from {-count} to {count - 1}, got {tuple(given)}")
         self.patch_size, self.learns, self.embedding, self.with_cp = sizes["patch_size"], learns, embedding, with_cp
-        self._side = img_size // self.patch_size
         self.vision_encoder = library().SamVisionEncoder(_vision_config(sizes, img_size))
         if learns == "lora":
             _add_lora(self.vision_encoder, lora)
@@ -90,13 +89,16 @@ class SAMEncoder(BaseModule):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return a map (N, C, H / patch size, W / patch size) of each chosen layer, for images (N, 3, H, W).
 
-        Images whose sides are no multiples of the patch size are padded with zeros, at the right and at the bottom.
+        Images are padded with zeros to a square, at the right and at the bottom, as SAM has them; the maps are those of
+        the image's own patches.
         """
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.learns != "nothing"):
             encoder = self.vision_encoder
-            down, across = (-size % self.patch_size for size in images.shape[2:])
-            patches = encoder.patch_embed.projection(functional.pad(images, (0, across, 0, down)))
-            tokens = (patches + self._positions(*patches.shape[2:]).to(patches.dtype)).permute(0, 2, 3, 1)
+            height, width = (-(-size // self.patch_size) for size in images.shape[2:])
+            side = max(height, width) * self.patch_size
+            square = functional.pad(images, (0, side - images.shape[3], 0, side - images.shape[2]))
+            patches = encoder.patch_embed.projection(square)
+            tokens = (patches + self._positions(patches.shape[2]).to(patches.dtype)).permute(0, 2, 3, 1)
             given = [tokens] if 0 in self.out_indices else []
             for index, layer in enumerate(encoder.layers, start=1):
                 again = self.with_cp and tokens.requires_grad
@@ -104,7 +106,8 @@ class SAMEncoder(BaseModule):
                 if index in self.out_indices:
                     given.append(tokens)
             maps = [each.permute(0, 3, 1, 2) for each in given]
-            return (*maps, encoder.neck(tokens)) if self.embedding else tuple(maps)
+            maps += [encoder.neck(tokens)] if self.embedding else []
+            return tuple(each[..., :height, :width] for each in maps)
 
     def train(self, mode: bool = True) -> Self:
         """Set training or evaluation; what does not learn stays in evaluation."""
@@ -124,10 +127,10 @@ class SAMEncoder(BaseModule):
         weights = from_pretrained(library().SamVisionModel, source).state_dict()
         _load(self, weights, source)
 
-    def _positions(self, height: int, width: int) -> Tensor:
-        """Return (1, C, height, width)."""
+    def _positions(self, side: int) -> Tensor:
+        """Return (1, C, side, side)."""
         grid = self.vision_encoder.pos_embed.permute(0, 3, 1, 2)
-        return grid if grid.shape[2:] == (height, width) else _resized(grid, (height, width))
+        return grid if grid.shape[2] == side else _resized(grid, (side, side))
 
     def _fit(self, weights: dict[str, Tensor], prefix: str, *_: Any) -> None:
         """Interpolate position embeddings of another image size, and name weights as layers with LoRA do."""

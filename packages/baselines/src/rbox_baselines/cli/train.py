@@ -23,16 +23,17 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
     if not wanted:
         return
     from rbox_baselines._configs._presets import PRESETS
-    from rbox_baselines._configs._rsmamba import NAMES
+    from rbox_baselines._configs._encoders import NAMES
     from rbox_baselines._configs._zoo import zoo
 
     click.echo("Presets, LMMRotate's baselines and Oriented R-CNN on RSMamba:")
     for name, preset in PRESETS.items():
         parts = preset.train_split + (f", scored on {preset.val_split}" if preset.val_split else "")
         click.echo(f"  {name}: {preset.format} ({parts}), {preset.image_size} px, {preset.epochs} epochs")
-    click.echo("Detectors on RSMamba:")
-    for name, (head, size) in NAMES.items():
-        click.echo(f"  {name}: {head.what}, {size}")
+    click.echo("Detectors on RSMamba and SAM:")
+    for name, (head, encoder) in NAMES.items():
+        lora = ", with LoRA" if encoder.learns == "lora" else ""
+        click.echo(f"  {name}: {head.what}, {encoder.size}{lora}")
     click.echo("MMRotate's zoo:")
     for name in zoo():
         click.echo(f"  {name}")
