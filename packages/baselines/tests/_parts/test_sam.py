@@ -122,7 +122,7 @@ def test_places_of_oblong_images(folder: Path, theirs: Any) -> None:
 
 
 @pytest.mark.parametrize("arch, millions", [("base", 89.67), ("large", 308.28), ("huge", 637.03)])
-def test_parameters_are_those_of_the_published_encoders(mmrotate: ModuleType, arch: str, millions: float) -> None:
+def test_parameters_are_those_of_the_published_rsmamba(mmrotate: ModuleType, arch: str, millions: float) -> None:
     from mmdet.registry import MODELS
 
     with torch.device("meta"):

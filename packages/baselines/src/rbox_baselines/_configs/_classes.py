@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# Settings that count classes: of heads, and of mmdet's heads that tell objects from regions.
+_COUNTS = ("num_classes", "num_things_classes")
 # Settings that list labels: classes whose boxes have no angle, or are upright.
 _LABELS = ("square_classes", "rotation_agnostic_classes", "rect_obj_labels")
 
 
 def set_num_classes(model: Any, count: int) -> None:
-    """Set the number of classes of every head of a model's config, and the weights of classes in its loss."""
+    """Set the number of classes of every head of a model's config."""
     if isinstance(model, Mapping):
-        if "num_things_classes" in model:  # heads of Mask2Former, which may tell regions apart as well
-            model["num_things_classes"] = count  # type: ignore[index]
-            loss = model.get("loss_cls") or {}
-            if loss.get("class_weight"):
-                regions = model.get("num_stuff_classes", 0)
-                loss["class_weight"] = [1.0] * (count + regions) + [loss["class_weight"][-1]]
         for name, value in model.items():
-            if name == "num_classes":
+            if name in _COUNTS:
                 model[name] = count  # type: ignore[index]
+            elif name == "class_weight" and isinstance(value, list | tuple) and len(set(value[:-1])) == 1:
+                model[name] = [value[0]] * count + [value[-1]]  # type: ignore[index]  # of all classes, and of none
             elif name != "rpn_head":  # which tells objects from background only
                 set_num_classes(value, count)
     elif isinstance(model, list | tuple):

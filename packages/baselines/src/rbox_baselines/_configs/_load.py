@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbox_baselines._configs._classes import relabel, set_num_classes
+from rbox_baselines._configs._jitter import jitter
 from rbox_baselines._configs._metrics import replace_evaluators
 from rbox_baselines._configs._names import nearest
 from rbox_baselines._configs._pipelines import innermost, learns_masks, pipelines, read_images, read_quads, resize
-from rbox_baselines._configs._presets import PRESETS, Preset
+from rbox_baselines._configs._presets import PRESETS, MaskTraining, Preset
 from rbox_baselines.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,8 +91,10 @@ def load(
         raise ConfigError(f"expected data for the preset {name}, got none", remedy=remedy)
     config = ready(_read(name))
     if image_size is not None:
-        resize(config, image_size)
+        (resize if preset is None or preset.masks is None else jitter)(config, image_size)
     if data is not None:
+        if class_names is None and preset is not None and data.format == preset.format:
+            class_names = preset.class_names
         _set_data(config, data, _class_names(data, class_names))
     replace_evaluators(config)
     if options:
@@ -110,7 +113,8 @@ def load_model(name: str | Path) -> Config:
     config = ready(_read(name))
     preset = PRESETS.get(str(name))
     if preset is not None:
-        set_num_classes(config.model, len(FORMATS[preset.format].class_names or ()) - len(preset.left_out))
+        names = preset.class_names or FORMATS[preset.format].class_names or ()
+        set_num_classes(config.model, len(names) - len(preset.left_out))
     return config
 
 
@@ -158,7 +162,7 @@ def _read(name: str | Path) -> Config:
     """Read the config that a name stands for: a preset, a config of the zoo, or a file."""
     from mmengine.config import Config
 
-    from rbox_baselines._configs import _encoders, _zoo
+    from rbox_baselines._configs import _rsmamba, _zoo
 
     set_up()
     if str(name) in PRESETS:
@@ -166,8 +170,8 @@ def _read(name: str | Path) -> Config:
         config = _read(preset.model)
         _apply_preset(config, preset)
         return config
-    if str(name) in _encoders.NAMES:
-        return _encoders.load(str(name))
+    if str(name) in _rsmamba.NAMES:
+        return _rsmamba.load(str(name))
     path = Path(name)
     if path.suffix in (".py", ".json", ".yaml", ".yml"):
         if not path.is_file():
@@ -179,7 +183,7 @@ def _read(name: str | Path) -> Config:
                 f"expected a config that mmengine reads, got {type(error).__name__}: {error}", path=path
             ) from error
     if str(name) not in _zoo.zoo():
-        raise _unknown(str(name), [*PRESETS, *_encoders.NAMES, *_zoo.zoo()])
+        raise _unknown(str(name), [*PRESETS, *_rsmamba.NAMES, *_zoo.zoo()])
     return _zoo.load_zoo(str(name))
 
 
@@ -192,12 +196,42 @@ def _unknown(name: str, known: Sequence[str]) -> ConfigError:
 
 def _apply_preset(config: Config, preset: Preset) -> None:
     """Set a config's image size, padding and schedule."""
+    if preset.masks is not None:
+        _apply_mask_training(config, preset.masks, preset.image_size)
+        return
     resize(config, preset.image_size, pad=preset.pad)
     config.train_cfg.max_epochs = preset.epochs
     for scheduler in config.param_scheduler:
         if scheduler.type == "MultiStepLR":
             scheduler.end = preset.epochs
             scheduler.milestones = list(preset.milestones)
+
+
+def _apply_mask_training(config: Config, training: MaskTraining, image_size: int) -> None:
+    """Set the augmentation and the schedule of RSPrompter's and RS4D's configs."""
+    jitter(config, image_size)
+    config.train_dataloader.batch_size = training.batch_size
+    config.train_cfg.max_epochs = training.epochs
+    wrapper = config.optim_wrapper
+    wrapper.optimizer.lr = training.lr
+    if training.half:
+        wrapper.type, wrapper.loss_scale = "AmpOptimWrapper", "dynamic"
+    config.auto_scale_lr = {"enable": False, "base_batch_size": training.batch_size}
+    if training.queries is not None:
+        config.model.panoptic_head.num_queries = config.model.test_cfg.max_per_image = training.queries
+    if training.clip is not None:
+        wrapper.clip_grad = {"max_norm": training.clip, "norm_type": 2}
+    config.param_scheduler = [
+        {"type": "LinearLR", "start_factor": 0.001, "by_epoch": False, "begin": 0, "end": 50},
+        {
+            "type": "CosineAnnealingLR",
+            "by_epoch": True,
+            "begin": 0,
+            "end": training.epochs,
+            "T_max": training.epochs,
+            "eta_min": training.lr * 0.001,
+        },
+    ]
 
 
 def _class_names(data: Data, class_names: Sequence[str] | None) -> tuple[str, ...]:
