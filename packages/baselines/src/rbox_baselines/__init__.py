@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rbox_baselines._prediction._views import Views
     from rbox_baselines._scan import ScanBackend, selective_scan
     from rbox_baselines._stack._mmcv import enable_mmcv_ops
+    from rbox_baselines._tools._convert import Converted, convert_checkpoint
     from rbox_baselines._tools._results import load_results
     from rbox_baselines._training._train import Launcher, train
 else:
@@ -26,6 +27,7 @@ else:
     __getattr__, __dir__ = lazy.attach(
         __name__,
         {
+            "Converted": "rbox_baselines._tools._convert",
             "Data": "rbox_baselines._configs._load",
             "CorruptionPlace": "rbox_baselines._distillation._settings",
             "CorruptionSchedule": "rbox_baselines._distillation._settings",
@@ -36,6 +38,7 @@ else:
             "Prediction": "rbox_formats.detection",
             "Launcher": "rbox_baselines._training._train",
             "Views": "rbox_baselines._prediction._views",
+            "convert_checkpoint": "rbox_baselines._tools._convert",
             "enable_mmcv_ops": "rbox_baselines._stack._mmcv",
             "evaluate_file": "rbox_metrics",
             "load_config": "rbox_baselines._configs._load:load",
@@ -53,6 +56,7 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Converted",
     "CorruptionPlace",
     "CorruptionSchedule",
     "Data",
@@ -63,6 +67,7 @@ __all__ = [
     "Prediction",
     "ScanBackend",
     "Views",
+    "convert_checkpoint",
     "distill",
     "enable_mmcv_ops",
     "evaluate_file",

@@ -98,7 +98,7 @@ def load(
         _set_data(config, data, _class_names(data, class_names))
     replace_evaluators(config)
     if options:
-        _override(config, options, name)
+        override(config, options, name)
     return config
 
 
@@ -108,14 +108,22 @@ def load_model(name: str | Path) -> Config:
     Raises:
         ConfigError: If there is no such config, or it cannot be read.
     """
+    config = ready(_read(name))
+    names = preset_classes(name)
+    if names is not None:
+        set_num_classes(config.model, len(names))
+    return config
+
+
+def preset_classes(name: str | Path) -> tuple[str, ...] | None:
+    """Return the classes that a preset learns; None for other configs."""
     from rbox_formats.datasets import FORMATS
 
-    config = ready(_read(name))
     preset = PRESETS.get(str(name))
-    if preset is not None:
-        names = preset.class_names or FORMATS[preset.format].class_names or ()
-        set_num_classes(config.model, len(names) - len(preset.left_out))
-    return config
+    if preset is None:
+        return None
+    names = preset.class_names or FORMATS[preset.format].class_names or ()
+    return tuple(each for each in names if each not in preset.left_out)
 
 
 def ready(config: Config) -> Config:
@@ -282,7 +290,12 @@ def _set_data(config: Config, data: Data, class_names: tuple[str, ...]) -> None:
         relabel(part, before, class_names)
 
 
-def _override(config: Config, options: Mapping[str, Any], name: str | Path) -> None:
+def override(config: Config, options: Mapping[str, Any], name: str | Path) -> None:
+    """Set values in a config by dotted names.
+
+    Raises:
+        ConfigError: If they do not fit the config, which has that name.
+    """
     try:
         config.merge_from_dict(dict(options))
     except Exception as error:
