@@ -26,15 +26,37 @@ def weights(variant: str, encoder: str = "sam") -> dict[str, Tensor]:
 
     Args:
         variant: "sam-seg", "anchor" or "query".
-        encoder: "sam"; "sam-lora", peft's wrapper around it; or "rsmamba".
+        encoder: "sam"; "sam-lora", peft's wrapper around it; "sam-lora-512", the same around mmpretrain's ViT-SAM,
+            whose last map is all that the neck has; or "rsmamba".
     """
     torch.manual_seed(0)
     maps = [16] * LAYERS if encoder == "rsmamba" else [HIDDEN] * (LAYERS + 1)
     joined = maps[1:]
     found: dict[str, Tensor] = {}
-    for prefix, module in [*_backbone(encoder), *_neck(joined), *_heads(variant, encoder)]:
+    neck = _pseudo_neck() if encoder.endswith("512") else _neck(joined)
+    for prefix, module in [*_backbone(encoder), *neck, *_heads(variant, encoder)]:
         found |= {f"{prefix}{name}": value.clone() for name, value in module.state_dict().items()}
+    if encoder.endswith("512"):
+        found = {_as_in_mmpretrain(name): each for name, each in found.items()}
     return {name: _drawn(name, each) for name, each in found.items()}
+
+
+def _as_in_mmpretrain(name: str) -> str:
+    """Return the name that ViT-SAM of mmpretrain has for a weight of transformers' encoder."""
+    if not name.startswith("backbone."):
+        return name
+    for theirs, ours in (
+        (".layer_norm1.", ".ln1."),
+        (".layer_norm2.", ".ln2."),
+        (".mlp.lin1.", ".ffn.layers.0.0."),
+        (".mlp.lin2.", ".ffn.layers.1."),
+        (".neck.conv1.", ".channel_reduction.0."),
+        (".neck.ln1.", ".channel_reduction.1."),
+        (".neck.conv2.", ".channel_reduction.2."),
+        (".neck.ln2.", ".channel_reduction.3."),
+    ):
+        name = name.replace(theirs, ours)
+    return name
 
 
 def _drawn(name: str, like: Tensor) -> Tensor:
@@ -66,7 +88,7 @@ def _backbone(encoder: str) -> Iterator[tuple[str, nn.Module]]:
         yield "backbone.", _Mamba()
         return
     sam = SamVisionEncoder(_vision_config())
-    if encoder == "sam-lora":
+    if encoder.startswith("sam-lora"):
         from peft import LoraConfig, get_peft_model
 
         lora = LoraConfig(r=16, lora_alpha=32, lora_dropout=0.05, target_modules=["qkv"], bias="none")
@@ -103,6 +125,18 @@ def _neck(channels: list[int]) -> Iterator[tuple[str, nn.Module]]:
         f"{aggregator}fusion_conv.",
         nn.Sequential(*block(JOINED, 256, 1), *block(256, 256, 3), nn.Conv2d(256, 256, 3)),
     )
+    yield from _pyramid()
+
+
+def _pseudo_neck() -> Iterator[tuple[str, nn.Module]]:
+    layers: list[nn.Module] = []
+    for before, after, size in ((CHANNELS, 512, 1), (512, 512, 3), (512, 256, 3)):
+        layers += [nn.Conv2d(before, after, size, bias=False), nn.LayerNorm(after)]
+    yield "neck.feature_aggregator.channel_fusion.", nn.Sequential(*layers)
+    yield from _pyramid()
+
+
+def _pyramid() -> Iterator[tuple[str, nn.Module]]:
     pyramid = "neck.feature_spliter."
     first = [nn.ConvTranspose2d(256, 128, 2, 2), nn.LayerNorm(128), nn.GELU(), nn.ConvTranspose2d(128, 64, 2, 2)]
     yield f"{pyramid}fpn1.", nn.Sequential(*first)

@@ -96,11 +96,17 @@ def test_a_preset_of_masks_has_the_originals_schedule_or_a_shorter_one(name: str
 
 
 def test_presets_of_masks_are_of_every_size() -> None:
-    """Of SAM's three, frozen and with LoRA, and of RSMamba's five."""
+    """Of SAM's three, frozen and with LoRA, of RSPrompter's for small images, and of RSMamba's five."""
     found = [name for name, preset in PRESETS.items() if preset.masks is not None]
-    assert len(found) == 3 * 2 * (3 * 6 + 3 * 5)
+    assert len(found) == 3 * 2 * (3 * 7 + 3 * 5)
     assert {"rsprompter-anchor-sam-huge-lora-whu-short", "mask-rcnn-rsmamba-uhuge2-nwpu"} <= set(found)
     assert {PRESETS[name].model for name in found} <= set(_rsmamba.NAMES)
+
+
+def test_presets_of_small_images() -> None:
+    config = load_model("rsprompter-anchor-sam-base-lora-512-nwpu")
+    assert config.model.backbone.img_size == config.model.data_preprocessor.batch_augments[0]["size"][0] == 512
+    assert config.model.neck.feature_aggregator.type == "PseudoFeatureAggregator"
 
 
 def test_images_of_another_size_are_jittered_to_it() -> None:

@@ -51,6 +51,7 @@ NAMES = [
     "mask-rcnn-rsmamba-base",
     "sam-seg-base",
     "rsprompter-anchor-sam-base-lora",
+    "rsprompter-anchor-sam-base-lora-512",
     "rsprompter-anchor-rsmamba-base",
     "rsprompter-query-sam-base",
 ]
@@ -69,7 +70,12 @@ def small(name: str) -> Config:
 
 def shrunk(config: Config) -> Config:
     is_sam = config.model.backbone.type == "SAMEncoder"
-    config.merge_from_dict(copy.deepcopy(SAM if is_sam else RSMAMBA))
+    if config.model.neck.feature_aggregator.type == "PseudoFeatureAggregator":
+        config.merge_from_dict(copy.deepcopy({name: SAM[name] for name in SAM if "backbone" in name}))
+        config.model.neck.feature_aggregator.update(in_channels=16, hidden_channels=8)
+        is_sam = False
+    else:
+        config.merge_from_dict(copy.deepcopy(SAM if is_sam else RSMAMBA))
     if is_sam:
         maps = [32, 32, 32] + [16] * config.model.backbone.embedding
         config.model.neck.feature_aggregator.in_channels = maps
@@ -94,10 +100,11 @@ def test_maps_have_the_strides_that_the_heads_say(name: str) -> None:
         neck = MODELS.build(config.model.neck)
         backbone = MODELS.build(config.model.backbone)
     neck = neck.to_empty(device="cpu")
-    channels = neck.feature_aggregator.in_channels
+    channels = getattr(neck.feature_aggregator, "in_channels", (256,))
     given = len(backbone.out_indices) + getattr(backbone, "embedding", False)
     assert given == len(channels)
-    assert len(neck.feature_aggregator.select_layers) in (given // 2, given // 2 - 1)
+    if given > 1:
+        assert len(neck.feature_aggregator.select_layers) in (given // 2, given // 2 - 1)
     sizes = [each.shape[-1] for each in neck([torch.zeros(1, each, 8, 8) for each in channels])]
     if "panoptic_head" in config.model:
         assert [128 // size for size in sizes] == config.model.panoptic_head.pixel_decoder.strides
@@ -139,7 +146,7 @@ def gradients(name: str, frozen: bool) -> None:
 @pytest.mark.parametrize("name", NAMES[2:])
 def test_what_learns_has_gradients_and_nothing_else_has(name: str) -> None:
     """Several devices need that: a weight that learns and has no gradient makes them wait for each other."""
-    gradients(name, frozen="sam" in name and not name.endswith("lora") and "rsmamba" not in name)
+    gradients(name, frozen="sam" in name and "lora" not in name and "rsmamba" not in name)
 
 
 @pytest.mark.slow

@@ -41,8 +41,12 @@ _DECODER = {"channels": layout.CHANNELS, "heads": 2, "mlp": 32}
 def options(variant: str, encoder: str) -> dict[str, Any]:
     """What makes a config as small as the files."""
     found: dict[str, Any] = copy.deepcopy(_RSMAMBA if encoder == "rsmamba" else _SAM)
-    found["model.neck.feature_aggregator.hidden_channels"] = layout.JOINED
-    if encoder != "rsmamba":
+    if encoder == "sam-lora-512":
+        del found["model.neck.feature_aggregator.select_layers"]
+        found["model.neck.feature_aggregator.in_channels"] = layout.CHANNELS
+    else:
+        found["model.neck.feature_aggregator.hidden_channels"] = layout.JOINED
+    if encoder in ("sam", "sam-lora"):
         last = [layout.CHANNELS] if variant != "sam-seg" else []
         found["model.neck.feature_aggregator.in_channels"] = [layout.HIDDEN] * 3 + last
     place = "model.panoptic_head" if variant == "query" else "model.roi_head.mask_head"
@@ -60,6 +64,7 @@ CASES = {
     "sam-seg-base": ("sam-seg", "sam"),
     "rsprompter-anchor-sam-base": ("anchor", "sam"),
     "rsprompter-anchor-sam-base-lora": ("anchor", "sam-lora"),
+    "rsprompter-anchor-sam-base-lora-512": ("anchor", "sam-lora-512"),
     "rsprompter-anchor-rsmamba-base": ("anchor", "rsmamba"),
     "rsprompter-query-sam-base": ("query", "sam"),
 }

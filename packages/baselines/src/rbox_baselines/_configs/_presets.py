@@ -142,7 +142,7 @@ _MASK_TRAININGS = {
 
 _SIZES = {
     "rsmamba": ("small", "base", "large", "huge", "uhuge2"),
-    "sam": ("base", "large", "huge", "base-lora", "large-lora", "huge-lora"),
+    "sam": ("base", "large", "huge", "base-lora", "large-lora", "huge-lora", "base-lora-512"),
 }
 
 #: The epochs of -short: 26,000 to 57,000 images, at most a fifth of what the originals see.
@@ -154,7 +154,8 @@ def _mask_presets() -> dict[str, Preset]:
     for model, trainings in _MASK_TRAININGS.items():
         for size in _SIZES["rsmamba" if model.endswith("rsmamba") else "sam"]:
             for dataset, training in trainings.items():
-                preset = replace(_MASK_DATASETS[dataset], model=f"{model}-{size}", masks=training)
+                side = 512 if size.endswith("-512") else 1024
+                preset = replace(_MASK_DATASETS[dataset], model=f"{model}-{size}", image_size=side)
                 short = training._replace(epochs=_SHORT[dataset])
                 for ending, each in {"": training, "-short": short}.items():
                     name = f"{model}-{size}-{dataset}{ending}"

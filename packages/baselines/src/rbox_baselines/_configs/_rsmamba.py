@@ -49,6 +49,7 @@ class Encoder:
         channels: Those of each map that it gives, in order.
         sam: The hub name of the SAM whose decoder goes with it.
         learns: What of SAM's encoder learns.
+        image_size: The longer side of images, in pixels.
     """
 
     kind: str
@@ -56,6 +57,12 @@ class Encoder:
     channels: tuple[int, ...]
     sam: str
     learns: str = "nothing"
+    image_size: int = 1024
+
+    @property
+    def is_small(self) -> bool:
+        """Whether it is RSPrompter's for small images, whose image embedding is its only map."""
+        return self.image_size < 1024
 
     @property
     def is_sam(self) -> bool:
@@ -166,6 +173,7 @@ ENCODERS = {
     for size, (layers, width) in SAM_LAYERS.items()
     for suffix, learns in {"": "nothing", "-lora": "lora"}.items()
 }
+ENCODERS["sam-base-lora-512"] = Encoder("SAMEncoder", "base", (256,), _SAM.format("base"), "lora", 512)
 
 #: The names of the configs: head and encoder. Mask R-CNN on SAM has RSPrompter's name for it, SAM-seg.
 NAMES: dict[str, tuple[Head, Encoder]] = {
@@ -188,35 +196,39 @@ def load(name: str) -> Config:
     config.model.backbone = _backbone(encoder, head)
     config.model.neck = {
         "type": "RSFPN",
-        "feature_aggregator": {
-            "type": "RSFeatureAggregator",
-            "in_channels": encoder.channels + ((256,) if encoder.is_sam and head.has_decoder else ()),
-            "select_layers": _joined(encoder, head),
-        },
+        "feature_aggregator": _aggregator(encoder, head),
         "feature_spliter": {"type": "RSSimpleFPN", "num_outs": head.strides, "start_level": head.start_level},
     }
     config.model.data_preprocessor.update(copy.deepcopy(_PIXELS))
     config.optim_wrapper = copy.deepcopy(_OPTIMISER)
-    if learns_masks(config):
-        resize(config, 1024)  # mmdet's is 1,333 x 800
+    if learns_masks(config) or encoder.is_small:
+        resize(config, encoder.image_size)  # mmdet's is 1,333 x 800
     return config
 
 
 def _backbone(encoder: Encoder, head: Head) -> dict[str, Any]:
     found: dict[str, Any] = {"type": encoder.kind, "arch": encoder.size}
     if encoder.is_sam:
-        found |= {"learns": encoder.learns, "embedding": head.has_decoder}
+        found |= {"learns": encoder.learns, "embedding": head.has_decoder or encoder.is_small}
         found["init_cfg"] = {"type": "Pretrained", "checkpoint": encoder.sam}
+    if encoder.is_small:
+        found |= {"img_size": encoder.image_size, "out_indices": ()}
     return found
 
 
-def _joined(encoder: Encoder, head: Head) -> tuple[int, ...]:
-    """Return the maps that the neck joins: every second layer, as RSPrompter and RS4D have them.
+def _aggregator(encoder: Encoder, head: Head) -> dict[str, Any]:
+    """Return what joins every second map of the encoder, as RSPrompter and RS4D do.
 
-    In RS4D's prompt variant they begin one later.
+    In RS4D's prompt variant the first of them is one later.
     """
+    if encoder.is_small:
+        return {"type": "PseudoFeatureAggregator", "in_channels": encoder.channels[-1]}
     first = 2 if head.has_decoder and not encoder.is_sam else 1
-    return tuple(range(first, len(encoder.channels), 2))
+    return {
+        "type": "RSFeatureAggregator",
+        "in_channels": encoder.channels + ((256,) if encoder.is_sam and head.has_decoder else ()),
+        "select_layers": tuple(range(first, len(encoder.channels), 2)),
+    }
 
 
 def _of_mmdet(place: str) -> Config:
