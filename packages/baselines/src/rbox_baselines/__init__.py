@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rbox_baselines._prediction._views import Views
     from rbox_baselines._scan import ScanBackend, selective_scan
     from rbox_baselines._stack._mmcv import enable_mmcv_ops
-    from rbox_baselines._tools._convert import Converted, convert_checkpoint
+    from rbox_baselines._tools._convert import convert_checkpoint
     from rbox_baselines._tools._results import load_results
     from rbox_baselines._training._train import Launcher, train
 else:
@@ -27,7 +27,6 @@ else:
     __getattr__, __dir__ = lazy.attach(
         __name__,
         {
-            "Converted": "rbox_baselines._tools._convert",
             "Data": "rbox_baselines._configs._load",
             "CorruptionPlace": "rbox_baselines._distillation._settings",
             "CorruptionSchedule": "rbox_baselines._distillation._settings",
@@ -56,7 +55,6 @@ else:
 __version__ = "0.1.0"
 
 __all__ = [
-    "Converted",
     "CorruptionPlace",
     "CorruptionSchedule",
     "Data",

@@ -138,6 +138,7 @@ class RSPrompterMaskHead(BaseModule):
         super().__init__(init_cfg)
         self.tokens, self.with_sincos, self.stride, self.chunk = per_pointset_point, with_sincos, stride, chunk
         self.sam = MODELS.build(dict(sam))
+        self._width = out_channels * (1 + with_sincos) * per_pointset_point
         self.point_emb = nn.Sequential(
             nn.Conv2d(in_channels, in_channels, 3, stride=2, padding=1),
             nn.BatchNorm2d(in_channels),
@@ -147,7 +148,7 @@ class RSPrompterMaskHead(BaseModule):
             nn.ReLU(inplace=True),
             nn.Linear(in_channels, in_channels),
             nn.ReLU(inplace=True),
-            nn.Linear(in_channels, out_channels * (1 + with_sincos) * per_pointset_point),
+            nn.Linear(in_channels, self._width),
         )
         self.loss_mask = MODELS.build(loss_mask or {"type": "mmdet.CrossEntropyLoss", "use_mask": True})
 
@@ -160,7 +161,7 @@ class RSPrompterMaskHead(BaseModule):
             images: (N,), which image each box is of.
         """
         # A norm of no features is no number.
-        values = self.point_emb(features) if len(features) else features.new_zeros(0, self.point_emb[-1].out_features)
+        values = self.point_emb(features) if len(features) else features.new_zeros(0, self._width)
         return self.sam(embeddings, _tokens(values, self.tokens, self.with_sincos), images)
 
     def loss_and_target(
@@ -316,7 +317,7 @@ class RSPrompterQueryHead(Mask2FormerHead):
         batch_gt_instances: list[Any],
         batch_img_metas: list[dict[str, Any]],
     ) -> dict[str, Tensor]:
-        """Return the losses of all layers, under the names of Mask2Former, with `_plus` for the queries' own masks."""
+        """Return the losses of all layers, named as by Mask2Former; those of the queries' own masks end in _plus."""
         repeated = ([each] * len(all_cls_scores) for each in (batch_gt_instances, batch_img_metas))
         losses = multi_apply(self._loss_by_feat_single, all_cls_scores, all_mask_preds, *repeated)
         names = ("loss_cls", "loss_mask", "loss_dice", "loss_mask_plus", "loss_dice_plus")

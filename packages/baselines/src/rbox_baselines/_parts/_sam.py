@@ -352,7 +352,7 @@ def _decoder_class() -> Any:
     """Return a SamModel without its encoder."""
     sam = library()
 
-    class Decoder(sam.SamModel):  # type: ignore[misc, name-defined]
+    class Decoder(sam.SamModel):  # type: ignore[name-defined]
         def __init__(self, config: Any) -> None:
             sam.SamPreTrainedModel.__init__(self, config)
             self.shared_image_embedding = sam.SamPositionalEmbedding(config.vision_config)
@@ -407,8 +407,8 @@ def _add_lora(encoder: nn.Module, given: Mapping[str, float] | None) -> None:
         raise StackError("expected peft for SAM with LoRA, found none", remedy=remedy) from error
     inject_adapter_in_model(
         LoraConfig(
-            r=settings["r"],
-            lora_alpha=settings["alpha"],
+            r=int(settings["r"]),
+            lora_alpha=settings["alpha"],  # type: ignore[arg-type]  # a number that is divided by r
             lora_dropout=settings["dropout"],
             target_modules=["qkv"],
             bias="none",

@@ -81,8 +81,7 @@ def convert_checkpoint(
     Args:
         source: Their checkpoint: of a detector, or of a distilled RSMamba alone.
         config: The preset or the config of the same model; of a distilled backbone, any that has it.
-        out: The checkpoint to write: of a detector, for `Detector.from_checkpoint`; of a backbone, for
-            `train(backbone=)`.
+        out: The checkpoint to write: of a detector, to predict with, or of a backbone, to train with.
         class_names: The classes that the labels are indices of. None: those that the file names, or the preset's.
         options: What is set in the config, by dotted names such as "model.neck.feature_aggregator.select_layers".
 
