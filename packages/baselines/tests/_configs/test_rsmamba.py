@@ -126,7 +126,7 @@ def test_a_small_one_learns_and_predicts(name: str) -> None:
     assert ("loss_mask" in outcome.losses) == (not name.startswith(("oriented", "rotated")))
 
 
-def gradients(name: str, frozen: bool) -> None:
+def gradients(name: str, frozen: bool, half: bool = False) -> None:
     from mmrotate.registry import MODELS
 
     config = small(name)
@@ -135,7 +135,8 @@ def gradients(name: str, frozen: bool) -> None:
     model.init_weights()
     learning = {name for name, each in model.train().named_parameters() if each.requires_grad}
     given = model.data_preprocessor(_trial.batch(config, *_trial.drawn_scene(64, 0)), True)
-    losses, _ = model.parse_losses(model(**given, mode="loss"))
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        losses, _ = model.parse_losses(model(**given, mode="loss"))
     losses.backward()
     found = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
     assert set(found) == learning
@@ -153,6 +154,12 @@ def test_what_learns_has_gradients_and_nothing_else_has(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_base_size_learns_and_predicts(name: str) -> None:
     assert trial(_load.load_model(name), size=256).reason is None
+
+
+@pytest.mark.parametrize("name", ["rsprompter-anchor-sam-base-lora", "rsprompter-query-sam-base"])
+def test_half_precision(name: str) -> None:
+    """Which presets of RSPrompter have."""
+    gradients(name, frozen="lora" not in name, half=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

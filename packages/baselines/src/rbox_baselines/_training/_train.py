@@ -40,8 +40,9 @@ _OTHER_WEIGHTS = (
 
 Launcher = Literal["none", "pytorch", "slurm"]
 
-# mmengine of its own older names, and of classes that MMRotate takes from it; `_check` has looked them all up.
-_NOT_SHOWN = ("deprecated in future", "Failed to search registry")
+# mmengine of its own older names, and of classes that MMRotate takes from it; `_check` has looked them all up. And of
+# each weight that does not learn, which SAM has hundreds of.
+_NOT_SHOWN = ("deprecated in future", "Failed to search registry", "is skipped since its requires_grad=False")
 
 
 def train(
