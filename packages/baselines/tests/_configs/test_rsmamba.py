@@ -55,6 +55,7 @@ NAMES = [
     "rsprompter-anchor-rsmamba-base",
     "rsprompter-query-sam-base",
 ]
+FEW = [*NAMES[:3], "rsprompter-anchor-sam-base-lora", "rsprompter-query-sam-base"]
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +90,7 @@ def shrunk(config: Config) -> Config:
     return config
 
 
-@pytest.mark.parametrize("name", sampled(_rsmamba.NAMES, NAMES))
+@pytest.mark.parametrize("name", sampled(_rsmamba.NAMES, FEW))
 def test_maps_have_the_strides_that_the_heads_say(name: str) -> None:
     """RS4D's Rotated RTMDet had a head for strides of 8, 16 and 32 on maps of 4, 8 and 16."""
     from mmrotate.registry import MODELS
@@ -117,7 +118,7 @@ def test_maps_have_the_strides_that_the_heads_say(name: str) -> None:
                 assert config.model.roi_head[extractor].featmap_strides == head.anchor_generator.strides[:4]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sampled(NAMES, FEW))
 def test_a_small_one_learns_and_predicts(name: str) -> None:
     outcome = trial(small(name), size=128 if name.startswith("oriented") else 64)
     assert outcome.reason is None
@@ -144,7 +145,7 @@ def gradients(name: str, frozen: bool, half: bool = False) -> None:
     assert any(name.startswith("backbone") for name in learning) != frozen
 
 
-@pytest.mark.parametrize("name", NAMES[2:])
+@pytest.mark.parametrize("name", sampled(NAMES[2:], FEW[3:]))
 def test_what_learns_has_gradients_and_nothing_else_has(name: str) -> None:
     """Several devices need that: a weight that learns and has no gradient makes them wait for each other."""
     gradients(name, frozen="sam" in name and "lora" not in name and "rsmamba" not in name)
@@ -156,6 +157,7 @@ def test_the_base_size_learns_and_predicts(name: str) -> None:
     assert trial(_load.load_model(name), size=256).reason is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rsprompter-anchor-sam-base-lora", "rsprompter-query-sam-base"])
 def test_half_precision(name: str) -> None:
     """Which presets of RSPrompter have."""

@@ -51,6 +51,8 @@ def options(coco: Path, **more: Any) -> dict[str, Any]:
         **{
             f"model.roi_head.mask_head.sam.{name}": each for name, each in (("channels", 16), ("heads", 2), ("mlp", 32))
         },
+        "model.test_cfg.rcnn.max_per_img": 5,
+        "model.train_cfg.rpn_proposal.max_per_img": 50,
         "train_cfg.max_epochs": 1,
         **more,
     }
