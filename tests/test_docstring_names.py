@@ -51,7 +51,7 @@ FOREIGN = {
     *("cvminAreaRect2longsideformat", "dump_as_cvat_annotation", "gpkg_geometry_columns", "gpkg_spatial_ref_sys"),
     *("load_anno", "load_annotations", "load_ori_annotations", "Results.save_txt", "save_conf"),
     *("contained", "trunc"),
-    *("init_weights", "pycocotools.mask.frPyObjects", "rleFrPoly", "rleFrString"),
+    *("pycocotools.mask.frPyObjects", "rleFrPoly", "rleFrString"),
     *("Mamba", "rleToString"),
     *("macro", "mar_1", "mar_10", "mar_100", "mar_100_per_class", "mar_N", "mar_N_per_class"),
 }

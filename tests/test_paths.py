@@ -110,6 +110,9 @@ READ: dict[str, Callable[[Any], Any]] = {
     "lmm_detector.find_images": lambda path: lmm_detector.find_images(path),
     "rbox_baselines.Detector.from_checkpoint": rbox_baselines.Detector.from_checkpoint,
     "rbox_baselines.Detector.from_onnx": lambda path: rbox_baselines.Detector.from_onnx(path, device="cpu"),
+    "rbox_baselines.convert_checkpoint": lambda path: rbox_baselines.convert_checkpoint(
+        path, "sam-seg-base", "out.pth"
+    ),
     "rbox_baselines.load_results": rbox_baselines.load_results,
     "rbox_baselines.evaluate_file": evaluate(rbox_baselines),
 }

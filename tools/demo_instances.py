@@ -2,12 +2,12 @@
 
     hatch run demo-instances
 
-It draws scenes with the masks of what is painted, and trains on them, from random weights, a Mask R-CNN on a small
-RSMamba, the box variant of RS4D, and RSPrompter's anchor variant, its prompt variant, with a small decoder of SAM's. Both
-detect on held-out scenes. Beside them stands a small Rotated RetinaNet, trained on the boxes around the same masks. One
-table has mask AP and the average precision of rotated boxes: a box is the rotated rectangle around a mask, in the ground
-truth as in the predictions, and the mask of an oriented detector is the inside of its box. A stopped run is resumed when
-the command is given again.
+It draws scenes with the masks of what is painted. On them it trains, from random weights, a Mask R-CNN on a small
+RSMamba, which is the box variant of RS4D, and RSPrompter's anchor variant, which is its prompt variant, with a small
+decoder of SAM's. Both detect on held-out scenes. Beside them stands a small Rotated RetinaNet, trained on the boxes
+around the same masks. One table has mask AP and the average precision of rotated boxes: a box is the rotated rectangle
+around a mask, in the ground truth as in the predictions, and the mask of an oriented detector is the inside of its box.
+A stopped run is resumed when the command is given again.
 """
 
 from __future__ import annotations

@@ -137,6 +137,9 @@ WRITING = {
     "baselines publish": _writing(
         "rbox-baselines publish in/epoch_0.pth --out out", "out/epoch_0.pth", needs="baselines"
     ),
+    "baselines convert": _writing(
+        "rbox-baselines convert in/rs4d.pth mask-rcnn-rsmamba-base --out out.pth", "out.pth", needs=None
+    ),
     "baselines export": _writing("rbox-baselines export in/epoch_0.pth --out out.onnx", "out.onnx", needs="baselines"),
     "baselines curves": _writing("rbox-baselines curves in/run --out out.png --out out.csv", "out.png", "out.csv"),
     "baselines browse": _writing(

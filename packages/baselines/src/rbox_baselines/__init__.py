@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rbox_baselines._prediction._views import Views
     from rbox_baselines._scan import ScanBackend, selective_scan
     from rbox_baselines._stack._mmcv import enable_mmcv_ops
+    from rbox_baselines._tools._convert import convert_checkpoint
     from rbox_baselines._tools._results import load_results
     from rbox_baselines._training._train import Launcher, train
 else:
@@ -36,6 +37,7 @@ else:
             "Prediction": "rbox_formats.detection",
             "Launcher": "rbox_baselines._training._train",
             "Views": "rbox_baselines._prediction._views",
+            "convert_checkpoint": "rbox_baselines._tools._convert",
             "enable_mmcv_ops": "rbox_baselines._stack._mmcv",
             "evaluate_file": "rbox_metrics",
             "load_config": "rbox_baselines._configs._load:load",
@@ -63,6 +65,7 @@ __all__ = [
     "Prediction",
     "ScanBackend",
     "Views",
+    "convert_checkpoint",
     "distill",
     "enable_mmcv_ops",
     "evaluate_file",

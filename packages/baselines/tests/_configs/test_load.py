@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from rbox_baselines import Data, load_config
+from rbox_baselines._configs import _rsmamba
+from rbox_baselines._configs._load import load_model
 from rbox_baselines._configs._metrics import reported
 from rbox_baselines._configs._presets import PRESETS
 from rbox_baselines.cli._common import training_data
@@ -41,7 +43,84 @@ LMMROTATE = {
 
 def test_there_are_all_of_lmmrotates_baselines() -> None:
     models = ("rotated-retinanet", "rotated-fcos", "oriented-rcnn-rsmamba")
-    assert set(PRESETS) == {f"{model}-{data}" for model in models for data in LMMROTATE}
+    of_boxes = {name for name, preset in PRESETS.items() if preset.masks is None}
+    assert of_boxes == {f"{model}-{data}" for model in models for data in LMMROTATE}
+
+
+# RSPrompter's configs (KyanChen/RSPrompter, configs/rsprompter, f4e73c3) and RS4D's (QinzheYang/RS4D, configs/rs4d,
+# 461aee4): epochs, images of a step, rate, half precision.
+MASKS = {
+    "sam-seg-base-whu": (150, 4, 2e-4, True),
+    "sam-seg-base-nwpu": (250, 2, 2e-4, True),
+    "sam-seg-base-ssdd": (250, 2, 2e-4, True),
+    "rsprompter-anchor-sam-base-whu": (300, 2, 2e-4, True),
+    "rsprompter-anchor-sam-base-nwpu": (500, 1, 2e-4, True),
+    "rsprompter-anchor-sam-base-ssdd": (600, 2, 2e-4, True),
+    "rsprompter-query-sam-base-whu": (300, 1, 1e-4, True),
+    "rsprompter-query-sam-base-nwpu": (600, 1, 1e-4, True),
+    "rsprompter-query-sam-base-ssdd": (600, 1, 1e-4, True),
+    "mask-rcnn-rsmamba-base-whu": (800, 8, 9.2224e-5, False),
+    "mask-rcnn-rsmamba-base-nwpu": (1600, 4, 1e-4, False),
+    "mask-rcnn-rsmamba-base-ssdd": (800, 4, 1e-4, False),
+    "rsprompter-anchor-rsmamba-base-whu": (800, 4, 1e-4, False),
+    "rsprompter-anchor-rsmamba-base-nwpu": (800, 1, 1e-4, False),
+    "rsprompter-anchor-rsmamba-base-ssdd": (800, 4, 1e-4, False),
+}
+QUERIES = {"whu": 100, "nwpu": 70, "ssdd": 30}
+CLASSES = {"whu": 1, "nwpu": 10, "ssdd": 1}
+
+
+@pytest.mark.parametrize("name", sampled(MASKS, ["rsprompter-query-sam-base-nwpu", "mask-rcnn-rsmamba-base-whu"]))
+@pytest.mark.parametrize("ending", ["", "-short"])
+def test_a_preset_of_masks_has_the_originals_schedule_or_a_shorter_one(name: str, ending: str) -> None:
+    epochs, batch, rate, half = MASKS[name]
+    config, data = load_model(name + ending), name.rpartition("-")[2]
+    assert (config.train_cfg.max_epochs == epochs) == (not ending)
+    assert config.train_cfg.max_epochs <= epochs
+    assert config.train_dataloader.batch_size == config.auto_scale_lr.base_batch_size == batch
+    wrapper, schedule = config.optim_wrapper, config.param_scheduler
+    assert (wrapper.optimizer.type, wrapper.optimizer.lr, wrapper.optimizer.weight_decay) == ("AdamW", rate, 0.05)
+    assert wrapper.type == ("AmpOptimWrapper" if half else "OptimWrapper")
+    assert (schedule[0].type, schedule[0].end, schedule[1].type) == ("LinearLR", 50, "CosineAnnealingLR")
+    assert schedule[1].T_max == config.train_cfg.max_epochs
+    steps = {step["type"].removeprefix("mmdet."): step for step in config.train_dataloader.dataset.pipeline}
+    assert (steps["RandomResize"]["scale"], steps["RandomResize"]["ratio_range"]) == ((1024, 1024), (0.1, 2.0))
+    assert steps["RandomCrop"]["crop_size"] == config.model.data_preprocessor.batch_augments[0]["size"] == (1024, 1024)
+    if "query" in name:
+        head = config.model.panoptic_head
+        assert wrapper.clip_grad.max_norm == 0.1
+        assert (head.num_queries, config.model.test_cfg.max_per_image) == (QUERIES[data], QUERIES[data])
+        assert (head.num_things_classes, len(head.loss_cls.class_weight)) == (CLASSES[data], CLASSES[data] + 1)
+    else:
+        assert config.model.roi_head.bbox_head.num_classes == CLASSES[data]
+
+
+def test_presets_of_masks_are_of_every_size() -> None:
+    """Of SAM's three, frozen and with LoRA, of RSPrompter's for small images, and of RSMamba's five."""
+    found = [name for name, preset in PRESETS.items() if preset.masks is not None]
+    assert len(found) == 3 * 2 * (3 * 7 + 3 * 5)
+    assert {"rsprompter-anchor-sam-huge-lora-whu-short", "mask-rcnn-rsmamba-uhuge2-nwpu"} <= set(found)
+    assert {PRESETS[name].model for name in found} <= set(_rsmamba.NAMES)
+
+
+def test_presets_of_small_images() -> None:
+    config = load_model("rsprompter-anchor-sam-base-lora-512-nwpu")
+    assert config.model.backbone.img_size == config.model.data_preprocessor.batch_augments[0]["size"][0] == 512
+    assert config.model.neck.feature_aggregator.type == "PseudoFeatureAggregator"
+
+
+def test_images_of_another_size_are_jittered_to_it() -> None:
+    from rbox_baselines._configs._jitter import jitter
+
+    config = load_model("sam-seg-base-ssdd")
+    jitter(config, 512)
+    pipeline = config.train_dataloader.dataset.pipeline
+    assert [step.get("scale") or step.get("crop_size") for step in pipeline if "Random" in step["type"]][1:] == [
+        (512, 512), (512, 512)
+    ]  # fmt: skip
+    assert len(pipeline) == 7
+    [resized] = [step for step in config.test_dataloader.dataset.pipeline if step["type"].endswith("Resize")]
+    assert resized["scale"] == (512, 512)
 
 
 @pytest.mark.parametrize("model, zoo_name", [("rotated-retinanet", RETINANET), ("rotated-fcos", FCOS)])

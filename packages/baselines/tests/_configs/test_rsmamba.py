@@ -1,7 +1,8 @@
-"""The detectors on RSMamba: their strides, that they learn and predict, and that a checkpoint may name them."""
+"""The detectors on RSMamba and SAM: strides, what learns, that they predict, and that a checkpoint may name them."""
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import torch
 from click.testing import CliRunner
 from mmengine.config import Config
 from rbox_baselines import Data, load_config
-from rbox_baselines._configs import _check, _load, _rsmamba
+from rbox_baselines._configs import _check, _load, _rsmamba, _trial
 from rbox_baselines._configs._stored import load_stored
 from rbox_baselines._configs._trial import STEPS, trial
 from rbox_baselines._stack import _mends
@@ -25,8 +26,8 @@ from rbox_formats import predictions
 from rbox_formats.synthetic import TINY, write_scenes
 from rbox_testing.samples import sampled
 
-#: Two layers of 16 channels instead of 24 of 256, and small heads.
-SMALL: dict[str, Any] = {
+#: Two layers instead of 12 and more.
+RSMAMBA: dict[str, Any] = {
     "model.backbone": {
         "_delete_": True,
         "type": "RSMamba",
@@ -37,7 +38,28 @@ SMALL: dict[str, Any] = {
     "model.neck.feature_aggregator.select_layers": [1],
     "model.neck.feature_aggregator.hidden_channels": 8,
 }
-NAMES = ["oriented-rcnn-rsmamba-base", "rotated-rtmdet-rsmamba-base", "mask-rcnn-rsmamba-base"]
+SAM: dict[str, Any] = {
+    "model.backbone.arch": {
+        "_delete_": True,
+        "layers": 2, "channels": 32, "heads": 2, "global_layers": (1,), "mlp": 64, "window": 2,
+        "embedding_channels": 16,
+    },
+    "model.backbone.img_size": 64,
+    "model.neck.feature_aggregator.select_layers": [1, 2],
+    "model.neck.feature_aggregator.hidden_channels": 8,
+}  # fmt: skip
+DECODER = {"channels": 16, "heads": 2, "mlp": 32}
+NAMES = [
+    "oriented-rcnn-rsmamba-base",
+    "rotated-rtmdet-rsmamba-base",
+    "mask-rcnn-rsmamba-base",
+    "sam-seg-base",
+    "rsprompter-anchor-sam-base-lora",
+    "rsprompter-anchor-sam-base-lora-512",
+    "rsprompter-anchor-rsmamba-base",
+    "rsprompter-query-sam-base",
+]
+FEW = [*NAMES[:3], "rsprompter-anchor-sam-base-lora", "rsprompter-query-sam-base"]
 
 
 @pytest.fixture(autouse=True)
@@ -48,12 +70,31 @@ def _without_noise(mmrotate: ModuleType) -> Iterator[None]:
 
 
 def small(name: str) -> Config:
-    config = _load.load_model(name)
-    config.merge_from_dict(SMALL)
+    return shrunk(_load.load_model(name))
+
+
+def shrunk(config: Config) -> Config:
+    is_sam = config.model.backbone.type == "SAMEncoder"
+    if config.model.neck.feature_aggregator.type == "PseudoFeatureAggregator":
+        config.merge_from_dict(copy.deepcopy({name: SAM[name] for name in SAM if "backbone" in name}))
+        config.model.neck.feature_aggregator.update(in_channels=16, hidden_channels=8)
+        is_sam = False
+    else:
+        config.merge_from_dict(copy.deepcopy(SAM if is_sam else RSMAMBA))
+    if is_sam:
+        maps = [32, 32, 32] + [16] * config.model.backbone.embedding
+        config.model.neck.feature_aggregator.in_channels = maps
+    head = config.model.get("panoptic_head") or config.model.get("roi_head", {}).get("mask_head", {})
+    if "sam" in head:
+        head.sam.update(DECODER)
+        head.out_channels = 16
+    if "panoptic_head" in config.model:
+        head.num_queries = 10
+        config.model.train_cfg.num_points = 256
     return config
 
 
-@pytest.mark.parametrize("name", sampled(_rsmamba.NAMES, NAMES))
+@pytest.mark.parametrize("name", sampled(_rsmamba.NAMES, FEW))
 def test_maps_have_the_strides_that_the_heads_say(name: str) -> None:
     """RS4D's Rotated RTMDet had a head for strides of 8, 16 and 32 on maps of 4, 8 and 16."""
     from mmrotate.registry import MODELS
@@ -64,8 +105,15 @@ def test_maps_have_the_strides_that_the_heads_say(name: str) -> None:
         neck = MODELS.build(config.model.neck)
         backbone = MODELS.build(config.model.backbone)
     neck = neck.to_empty(device="cpu")
-    assert len(backbone.layers) == _rsmamba.LAYERS[name.rpartition("-")[2]] == len(neck.feature_aggregator.in_channels)
-    sizes = [each.shape[-1] for each in neck([torch.zeros(1, 256, 8, 8)] * len(backbone.layers))]
+    channels = getattr(neck.feature_aggregator, "in_channels", (256,))
+    given = len(backbone.out_indices) + getattr(backbone, "embedding", False)
+    assert given == len(channels)
+    if given > 1:
+        assert len(neck.feature_aggregator.select_layers) in (given // 2, given // 2 - 1)
+    sizes = [each.shape[-1] for each in neck([torch.zeros(1, each, 8, 8) for each in channels])]
+    if "panoptic_head" in config.model:
+        assert [128 // size for size in sizes] == config.model.panoptic_head.pixel_decoder.strides
+        return
     head = config.model.get("rpn_head") or config.model.bbox_head
     assert [128 // size for size in sizes] == list(head.anchor_generator.strides)
     if "roi_head" in config.model:
@@ -74,19 +122,50 @@ def test_maps_have_the_strides_that_the_heads_say(name: str) -> None:
                 assert config.model.roi_head[extractor].featmap_strides == head.anchor_generator.strides[:4]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sampled(NAMES, FEW))
 def test_a_small_one_learns_and_predicts(name: str) -> None:
     outcome = trial(small(name), size=128 if name.startswith("oriented") else 64)
     assert outcome.reason is None
     assert outcome.passed == STEPS
     assert all(value > 0 for value in outcome.losses.values()), outcome.losses
-    assert ("loss_mask" in outcome.losses) == name.startswith("mask")
+    assert ("loss_mask" in outcome.losses) == (not name.startswith(("oriented", "rotated")))
+
+
+def gradients(name: str, frozen: bool, half: bool = False) -> None:
+    from mmrotate.registry import MODELS
+
+    config = small(name)
+    torch.manual_seed(0)
+    model = MODELS.build(_trial.small(config, 64).model)
+    model.init_weights()
+    learning = {name for name, each in model.train().named_parameters() if each.requires_grad}
+    given = model.data_preprocessor(_trial.batch(config, *_trial.drawn_scene(64, 0)), True)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        losses, _ = model.parse_losses(model(**given, mode="loss"))
+    losses.backward()
+    found = {name: each.grad for name, each in model.named_parameters() if each.grad is not None}
+    assert set(found) == learning
+    assert all(each.isfinite().all() for each in found.values())
+    assert any(name.startswith("backbone") for name in learning) != frozen
+
+
+@pytest.mark.parametrize("name", sampled(NAMES[2:], FEW[3:]))
+def test_what_learns_has_gradients_and_nothing_else_has(name: str) -> None:
+    """Several devices need that: a weight that learns and has no gradient makes them wait for each other."""
+    gradients(name, frozen="sam" in name and "lora" not in name and "rsmamba" not in name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_base_size_learns_and_predicts(name: str) -> None:
     assert trial(_load.load_model(name), size=256).reason is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["rsprompter-anchor-sam-base-lora", "rsprompter-query-sam-base"])
+def test_half_precision(name: str) -> None:
+    """Which presets of RSPrompter have."""
+    gradients(name, frozen="lora" not in name, half=True)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,7 +198,7 @@ def test_rates_positions_norms_and_biases_do_not_decay() -> None:
 
 
 MASKED: dict[str, Any] = {
-    **SMALL,
+    **RSMAMBA,
     "model.roi_head.bbox_head.fc_out_channels": 32,
     "model.roi_head.mask_head.num_convs": 1,
     "model.roi_head.mask_head.conv_out_channels": 16,

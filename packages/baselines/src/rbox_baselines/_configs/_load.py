@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rbox_baselines._configs._classes import relabel, set_num_classes
+from rbox_baselines._configs._jitter import jitter
 from rbox_baselines._configs._metrics import DATASET, replace_evaluators
 from rbox_baselines._configs._names import nearest
 from rbox_baselines._configs._pipelines import (
@@ -19,7 +20,7 @@ from rbox_baselines._configs._pipelines import (
     resize,
     without_annotations,
 )
-from rbox_baselines._configs._presets import PRESETS, Preset
+from rbox_baselines._configs._presets import PRESETS, MaskTraining, Preset
 from rbox_baselines.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ def load(
     """Read a config, and make it ready for these data.
 
     Args:
-        name: A preset, a detector on RSMamba, the name of a config of MMRotate's zoo or of mmdet's instance models, or
-            a config file (.py, .json, .yaml).
+        name: A preset, a detector on RSMamba or SAM, the name of a config of MMRotate's zoo or of mmdet's instance
+            models, or a config file (.py, .json, .yaml).
         data: Replaces the config's own datasets; the pipelines stay. A preset needs it.
         class_names: The classes that the labels are indices of. None: the format's own list; where it has none, the
             classes of the annotations.
@@ -96,12 +97,14 @@ def load(
         raise ConfigError(f"expected data for the preset {name}, got none", remedy=remedy)
     config = ready(_read(name))
     if image_size is not None:
-        resize(config, image_size)
+        (resize if preset is None or preset.masks is None else jitter)(config, image_size)
     if data is not None:
+        if class_names is None and preset is not None and data.format == preset.format:
+            class_names = preset.class_names
         _set_data(config, data, _class_names(data, class_names))
     replace_evaluators(config)
     if options:
-        _override(config, options, name)
+        override(config, options, name)
     return config
 
 
@@ -111,13 +114,22 @@ def load_model(name: str | Path) -> Config:
     Raises:
         ConfigError: If there is no such config, or it cannot be read.
     """
+    config = ready(_read(name))
+    names = preset_classes(name)
+    if names is not None:
+        set_num_classes(config.model, len(names))
+    return config
+
+
+def preset_classes(name: str | Path) -> tuple[str, ...] | None:
+    """Return the classes that a preset learns; None for other configs."""
     from rbox_formats.datasets import FORMATS
 
-    config = ready(_read(name))
     preset = PRESETS.get(str(name))
-    if preset is not None:
-        set_num_classes(config.model, len(FORMATS[preset.format].class_names or ()) - len(preset.left_out))
-    return config
+    if preset is None:
+        return None
+    names = preset.class_names or FORMATS[preset.format].class_names or ()
+    return tuple(each for each in names if each not in preset.left_out)
 
 
 def ready(config: Config) -> Config:
@@ -201,12 +213,42 @@ def _unknown(name: str, known: Sequence[str]) -> ConfigError:
 
 def _apply_preset(config: Config, preset: Preset) -> None:
     """Set a config's image size, padding and schedule."""
+    if preset.masks is not None:
+        _apply_mask_training(config, preset.masks, preset.image_size)
+        return
     resize(config, preset.image_size, pad=preset.pad)
     config.train_cfg.max_epochs = preset.epochs
     for scheduler in config.param_scheduler:
         if scheduler.type == "MultiStepLR":
             scheduler.end = preset.epochs
             scheduler.milestones = list(preset.milestones)
+
+
+def _apply_mask_training(config: Config, training: MaskTraining, image_size: int) -> None:
+    """Set the augmentation and the schedule of RSPrompter's and RS4D's configs."""
+    jitter(config, image_size)
+    config.train_dataloader.batch_size = training.batch_size
+    config.train_cfg.max_epochs = training.epochs
+    wrapper = config.optim_wrapper
+    wrapper.optimizer.lr = training.lr
+    if training.half:
+        wrapper.type, wrapper.loss_scale = "AmpOptimWrapper", "dynamic"
+    config.auto_scale_lr = {"enable": False, "base_batch_size": training.batch_size}
+    if training.queries is not None:
+        config.model.panoptic_head.num_queries = config.model.test_cfg.max_per_image = training.queries
+    if training.clip is not None:
+        wrapper.clip_grad = {"max_norm": training.clip, "norm_type": 2}
+    config.param_scheduler = [
+        {"type": "LinearLR", "start_factor": 0.001, "by_epoch": False, "begin": 0, "end": 50},
+        {
+            "type": "CosineAnnealingLR",
+            "by_epoch": True,
+            "begin": 0,
+            "end": training.epochs,
+            "T_max": training.epochs,
+            "eta_min": training.lr * 0.001,
+        },
+    ]
 
 
 def _class_names(data: Data, class_names: Sequence[str] | None) -> tuple[str, ...]:
@@ -263,7 +305,12 @@ def _in_place_of(dataset: Any, ours: dict[str, Any]) -> Any:
     return {**dataset, "dataset": _in_place_of(dataset["dataset"], ours)} if "dataset" in dataset else ours
 
 
-def _override(config: Config, options: Mapping[str, Any], name: str | Path) -> None:
+def override(config: Config, options: Mapping[str, Any], name: str | Path) -> None:
+    """Set values in a config by dotted names.
+
+    Raises:
+        ConfigError: If they do not fit the config, which has that name.
+    """
     try:
         config.merge_from_dict(dict(options))
     except Exception as error:

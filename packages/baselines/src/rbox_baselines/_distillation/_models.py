@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from rbox_baselines._distillation._settings import Distillation
-from rbox_baselines.errors import ConfigError, StackError
+from rbox_baselines.errors import ConfigError
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -101,29 +101,14 @@ def load_teacher(source: str | Path, device: str) -> Teacher:
         return Teacher(backbone, backbone, Pixels.of(detector.config), detector.fingerprint, None)
     if path.suffix == ".pth" or (path.is_dir() and not (path / "config.json").is_file()):
         raise ConfigError("expected a teacher: a folder of transformers' SAM, or a detector's checkpoint", path=path)
-    return _sam(str(source), device)
+    return _sam_teacher(str(source), device)
 
 
-def _sam(source: str, device: str) -> Teacher:
-    try:
-        from transformers import SamVisionModel
-    except ModuleNotFoundError as error:
-        remedy = "pip install 'rbox-baselines[segmentation]'"
-        raise StackError("expected transformers for a teacher of SAM, found none", remedy=remedy) from error
-    try:
-        # A whole SamModel's weights, too: what is not of the vision encoder is passed over.
-        loaded: Any = SamVisionModel.from_pretrained(source, output_loading_info=True)
-    except Exception as error:  # what is wrong with a folder or a name shows in any way
-        raise ConfigError(
-            f"expected transformers' SAM in {source}, got {type(error).__name__}: {str(error).splitlines()[0]}"
-        ) from error
-    model, report = loaded
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise ConfigError(
-            f"expected all weights of SAM's vision encoder in {source}, but {len(missing)} are missing: {missing[0]}"
-        )
-    encoder = model.vision_encoder.float().to(device).eval().requires_grad_(False)
+def _sam_teacher(source: str, device: str) -> Teacher:
+    from rbox_baselines._parts import _sam
+
+    model = _sam.from_pretrained(_sam.library().SamVisionModel, source)
+    encoder = model.vision_encoder.to(device).eval().requires_grad_(False)
 
     def maps(images: Tensor) -> list[Tensor]:
         found = encoder(images, output_hidden_states=True)

@@ -22,4 +22,6 @@ def register() -> None:
         _rolling,
         _rsfpn,
         _rsmamba,
+        _rsprompter,
+        _sam,
     )

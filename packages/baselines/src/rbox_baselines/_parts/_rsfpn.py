@@ -143,6 +143,36 @@ class RSFeaturePaAggregator(RSFeatureAggregator):
 
 
 @registered
+class PseudoFeatureAggregator(BaseModule):
+    """Takes the last map alone, and convolves it: RSPrompter's way with SAM on images of 512 px, where LoRA learns.
+
+    Args:
+        in_channels: Channels of the last map.
+        hidden_channels: Channels between.
+        out_channels: Channels of the result.
+        init_cfg: How mmengine initialises the weights.
+    """
+
+    def __init__(
+        self, in_channels: int = 256, hidden_channels: int = 512, out_channels: int = 256, init_cfg: Any = None
+    ) -> None:
+        super().__init__(init_cfg)
+        widths = (
+            (in_channels, hidden_channels, 1),
+            (hidden_channels, hidden_channels, 3),
+            (hidden_channels, out_channels, 3),
+        )
+        layers: list[nn.Module] = []
+        for before, after, size in widths:
+            layers += [nn.Conv2d(before, after, size, padding=size // 2, bias=False), ChannelNorm(after)]
+        self.channel_fusion = nn.Sequential(*layers)
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Return one map (N, out channels, H, W) of the backbone's maps (N, C, H, W)."""
+        return self.channel_fusion(maps[-1])
+
+
+@registered
 class RSSimpleFPN(BaseModule):
     """Makes maps of several strides, each twice the one before, of one map of stride 16.
 

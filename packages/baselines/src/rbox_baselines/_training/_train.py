@@ -32,12 +32,16 @@ logger = logging.getLogger("rbox_baselines")
 # For which processes wait for each other: the first looks at all images while the others wait.
 _PATIENCE = timedelta(hours=2)
 
-_OTHER_WEIGHTS = "--backbone takes a file with the backbone's weights, or 'none' for random ones."
+_OTHER_WEIGHTS = (
+    "--backbone takes a file with the backbone's weights, or 'none' for random ones; "
+    "--sam takes a folder of transformers' SAM."
+)
 
 Launcher = Literal["none", "pytorch", "slurm"]
 
-# mmengine of its own older names, and of classes that MMRotate takes from it; `_check` has looked them all up.
-_NOT_SHOWN = ("deprecated in future", "Failed to search registry")
+# mmengine of its own older names, and of classes that MMRotate takes from it; `_check` has looked them all up. And of
+# each weight that does not learn, which SAM has hundreds of.
+_NOT_SHOWN = ("deprecated in future", "Failed to search registry", "is skipped since its requires_grad=False")
 
 
 def train(
@@ -49,6 +53,7 @@ def train(
     image_size: int | None = None,
     options: Mapping[str, Any] | None = None,
     backbone: str | Path | None = None,
+    sam: str | Path | None = None,
     load_from: str | Path | None = None,
     resume: bool = False,
     amp: bool = False,
@@ -74,6 +79,8 @@ def train(
             `resume`, `load_from` and `randomness` is used, unless an argument of this function overrides it.
         backbone: A file with the backbone's weights, or "none" for random ones. None: the weights that the config
             names, which most configs fetch from torchvision's site.
+        sam: A folder or hub name of transformers' SAM, with whose weights the model's parts of SAM begin. None: that
+            of the config. `backbone` goes before it.
         load_from: A checkpoint to begin with; its classes must be the dataset's.
         resume: Resume from the last checkpoint of `work_dir`; where there is none, begin from the start.
         amp: Computes in half precision where that is safe, on a GPU.
@@ -107,6 +114,8 @@ def train(
     load_from = load_from or found.get("load_from")
     last = _last(work_dir) if resume else None
     begins_with = last or load_from
+    if sam is not None:
+        _weights.with_sam(found, str(sam))
     if backbone is not None:
         found = _with_backbone(found, backbone)
     if begins_with is not None:
@@ -245,9 +254,9 @@ def _with_backbone(config: Config, backbone: str | Path) -> Config:
 
     from rbox_baselines._checkpoints import read_checkpoint
 
-    config = _weights.without_pretrained(config)
     if str(backbone) == "none":
-        return config
+        return _weights.without_pretrained(config)
+    config = _weights.without_backbone(config)
     if not Path(backbone).is_file():
         raise ConfigError("expected a file with the backbone's weights, found none", path=backbone)
     own = set(MODELS.build(config.model.backbone).state_dict())
@@ -274,8 +283,11 @@ def _check_weights(model: Any) -> None:
         for value in model:
             _check_weights(value)
     elif isinstance(model, dict):
+        from rbox_baselines._parts._sam import is_hub_name
+
         path = model.get("checkpoint") if model.get("type") == "Pretrained" else None
-        if path is not None and "://" not in path and not Path(path).is_file():
+        # SAM's weights may be in a folder, or on the hub.
+        if path is not None and "://" not in path and not Path(path).exists() and not is_hub_name(path):
             raise ConfigError(
                 "expected a file of weights, which the config begins with, found none", path=path, remedy=_OTHER_WEIGHTS
             )

@@ -7,6 +7,7 @@ from rbox_formats.cli import Group, completion
 
 from rbox_baselines import __version__
 from rbox_baselines.cli.browse import browse
+from rbox_baselines.cli.convert import convert
 from rbox_baselines.cli.curves import curves
 from rbox_baselines.cli.distill import distill
 from rbox_baselines.cli.evaluate import evaluate
@@ -33,6 +34,7 @@ for _command in (
     results,
     info,
     publish,
+    convert,
     export,
     curves,
     browse,

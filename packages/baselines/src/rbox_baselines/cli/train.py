@@ -29,11 +29,21 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
 
     click.echo("Presets, LMMRotate's baselines and Oriented R-CNN on RSMamba:")
     for name, preset in PRESETS.items():
-        parts = preset.train_split + (f", scored on {preset.val_split}" if preset.val_split else "")
-        click.echo(f"  {name}: {preset.format} ({parts}), {preset.image_size} px, {preset.epochs} epochs")
-    click.echo("Detectors on RSMamba:")
-    for name, (head, size) in NAMES.items():
-        click.echo(f"  {name}: {head.what}, {size}")
+        if preset.masks is None:
+            parts = preset.train_split + (f", scored on {preset.val_split}" if preset.val_split else "")
+            click.echo(f"  {name}: {preset.format} ({parts}), {preset.image_size} px, {preset.epochs} epochs")
+    click.echo("Presets of masks, each with -short for fewer epochs:")
+    for name, preset in PRESETS.items():
+        if preset.masks is not None and not name.endswith("-short"):
+            half = ", half precision" if preset.masks.half else ""
+            click.echo(
+                f"  {name}: {preset.format} ({preset.train_split}, scored on {preset.val_split}), "
+                f"{preset.image_size} px, {preset.epochs} epochs, {preset.masks.batch_size} images a step{half}"
+            )
+    click.echo("Detectors on RSMamba and SAM:")
+    for name, (head, encoder) in NAMES.items():
+        lora = ", with LoRA" if encoder.learns == "lora" else ""
+        click.echo(f"  {name}: {head.what}, {encoder.size}{lora}")
     click.echo("MMRotate's zoo:")
     for name in zoo():
         click.echo(f"  {name}")
@@ -62,6 +72,12 @@ def _resume(context: click.Context, _option: click.Parameter, given: bool) -> No
     "--backbone",
     type=PATH_TEXT,
     help="A file with the backbone's weights, or none for random ones. [default: what the config names]",
+    group="Model",
+)
+@option(
+    "--sam",
+    type=PATH_TEXT,
+    help="A folder or hub name of transformers' SAM, for models with parts of it. [default: what the config names]",
     group="Model",
 )
 @option("--model", "load_from", type=PATH, old="--load-from", help="A checkpoint to start from.", group="Model")
