@@ -1,0 +1,23 @@
+/** What went wrong, until it is dismissed; and what happens, for those who hear the page. */
+
+import { byId, fillWith, h } from "../dom.js";
+import { effect } from "../signals.js";
+import * as state from "../state.js";
+
+export function setMessages() {
+  effect(() => {
+    fillWith(
+      byId("problems"),
+      ...state.problems.value.map((problem) => {
+        const dismiss = () => (state.problems.value = state.problems.peek().filter((other) => other !== problem));
+        return h(
+          "div",
+          { class: "problem" },
+          h("p", {}, h("strong", {}, problem.text), problem.remedy && ` ${problem.remedy}`),
+          h("button", { type: "button", class: "quiet", "aria-label": "Dismiss", onclick: dismiss }, "✕"),
+        );
+      }),
+    );
+  });
+  effect(() => (byId("status").textContent = state.status.value));
+}

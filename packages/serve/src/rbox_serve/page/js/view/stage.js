@@ -1,0 +1,196 @@
+/**
+ * The stage: the image with its boxes, in one pane or two, with the label of the box that is pointed at.
+ *
+ * @typedef {import("../types.js").Mark} Mark
+ * @typedef {import("../types.js").Point} Point
+ * @typedef {import("../types.js").Slot} Slot
+ */
+
+import { byId, fillWith, h } from "../dom.js";
+import { boundsOf } from "../geometry.js";
+import { lookOfFound, lookOfTruth, OUTCOME_NAMES, scoreText, slotsTogether } from "../looks.js";
+import { effect } from "../signals.js";
+import * as state from "../state.js";
+import { BoxLayer } from "./boxes.js";
+import { steer } from "./gestures.js";
+import { Pane } from "./pane.js";
+import { Viewport } from "./viewport.js";
+
+export const viewport = new Viewport();
+
+/** Set the stage up, once. */
+export function setStage() {
+  const stage = /** @type {HTMLElement} */ (byId("stage"));
+  const edge = /** @type {HTMLInputElement} */ (byId("swipe"));
+  const label = h("div", { class: "label", "aria-hidden": "true", hidden: true });
+  const panes = [new Pane(), new Pane()];
+  stage.prepend(...panes.map((pane) => pane.element), label);
+
+  let isWaiting = false;
+  const redraw = () => {
+    if (isWaiting) return;
+    isWaiting = true;
+    requestAnimationFrame(() => {
+      isWaiting = false;
+      const tiles = state.image.peek()?.tiles ?? null;
+      for (const pane of panes) if (!pane.element.hidden) pane.draw(tiles, viewport.view.peek());
+      placeLabel();
+    });
+  };
+
+  const measure = () => {
+    for (const pane of panes) if (!pane.element.hidden) pane.measure();
+    viewport.setPane(panes[0].size);
+    redraw();
+  };
+  new ResizeObserver(measure).observe(stage);
+
+  steer(stage, viewport, (event) => {
+    const pane = panes.find(({ element }) => element.contains(/** @type {Node} */ (event.target))) ?? panes[0];
+    const { left, top } = (paneAt(event.clientX) ?? pane).element.getBoundingClientRect();
+    return [event.clientX - left, event.clientY - top];
+  });
+
+  /** @param {number} clientX */
+  function paneAt(clientX) {
+    return panes.find(({ element }) => {
+      const { left, right } = element.getBoundingClientRect();
+      return !element.hidden && clientX >= left && clientX < right;
+    });
+  }
+
+  stage.addEventListener("pointerover", ({ target }) => (state.pointed.value = markOf(target)));
+  stage.addEventListener("pointerleave", () => (state.pointed.value = null));
+  stage.addEventListener("click", ({ target }) => (state.selected.value = markOf(target)));
+  stage.addEventListener("keydown", ({ key }) => key === "Escape" && (state.selected.value = null));
+
+  // A new image is shown whole, and its tiles are drawn as they come.
+  effect(() => {
+    const { tiles, size } = state.image.value ?? {};
+    if (tiles) tiles.onchange = redraw;
+    if (size) viewport.setImage(size);
+    redraw();
+  });
+
+  // The panes and what lies on each.
+  effect(() => {
+    const comparison = state.comparison.value;
+    stage.dataset.comparison = comparison;
+    const isDouble = comparison === "side";
+    panes[1].element.hidden = !isDouble;
+    edge.hidden = comparison !== "swipe";
+    const sheetsOfPanes = isDouble ? state.SLOTS.map((slot) => [sheetOf(slot)]) : [sheetsTogether()];
+    panes.forEach((pane, i) => {
+      pane.sheets = sheetsOfPanes[i] ?? [];
+      pane.caption = isDouble ? captionOf(state.SLOTS[i]) : "";
+    });
+    fillWith(byId("swipe-captions"), ...(comparison === "swipe" ? state.SLOTS.map((slot) => h("span", {}, captionOf(slot))) : []));
+    measure();
+  });
+
+  effect(() => {
+    const share = state.swipe.value;
+    panes[0].clip(state.comparison.value === "swipe" ? share : null);
+    stage.style.setProperty("--swipe", String(share));
+    edge.value = String(Math.round(share * 100));
+  });
+  edge.addEventListener("input", () => (state.swipe.value = Number(edge.value) / 100));
+
+  // How the boxes look; this follows the panes, whose layers it dresses.
+  effect(() => {
+    void state.comparison.value;
+    for (const { slot, layers } of panes.flatMap((pane) => pane.sheets)) {
+      const slots = slot ? (state.comparison.value === "overlay" ? slotsTogether() : [slot]) : [];
+      for (const [name, layer] of layers) {
+        layer.dress(name === "truth" ? (index) => lookOfTruth(slots, index) : (index) => lookOfFound(name, index));
+      }
+    }
+  });
+
+  for (const [how, marked] of /** @type {const} */ ([["pointed", state.pointed], ["selected", state.selected]])) {
+    effect(() => {
+      void state.comparison.value;
+      for (const { layers } of panes.flatMap((pane) => pane.sheets)) {
+        for (const [name, layer] of layers) {
+          layer.mark(how, marked.value?.layer === name ? marked.value.index : null);
+        }
+      }
+      redraw();
+    });
+  }
+
+  effect(() => {
+    void viewport.view.value;
+    redraw();
+  });
+
+  function placeLabel() {
+    const mark = state.pointed.peek() ?? state.selected.peek();
+    const box = mark && state.boxOf(mark);
+    label.hidden = !box;
+    if (!mark || !box) return;
+    fillWith(label, ...labelOf(mark));
+    const slot = mark.layer;
+    const pane = !panes[1].element.hidden && slot === "B" ? panes[1] : panes[0];
+    const [left, top, right] = boundsOf(box.box);
+    const [x, y] = viewport.toPane([(left + right) / 2, top]);
+    const { offsetLeft, offsetTop } = pane.element;
+    const half = label.offsetWidth / 2 + 4;
+    const inside = Math.min(Math.max(x, half), Math.max(pane.size.width - half, half));
+    const above = y - label.offsetHeight - 8;
+    label.style.transform = `translate(${offsetLeft + inside}px, ${offsetTop + Math.max(above, 4)}px) translateX(-50%)`;
+  }
+}
+
+/** @param {Slot} slot */
+function captionOf(slot) {
+  return `${slot} · ${state.detectors[slot].run.value?.model ?? ""}`;
+}
+
+/**
+ * Return the ground truth and the boxes of one detector.
+ *
+ * @param {Slot | null} slot
+ * @param {boolean} [withTruth]
+ */
+function sheetOf(slot, withTruth = true) {
+  /** @type {Map<Mark["layer"], BoxLayer>} */
+  const layers = new Map();
+  const objects = state.truth.value?.objects;
+  if (objects && withTruth) layers.set("truth", new BoxLayer(objects.map(({ corners }) => corners), "truth"));
+  const boxes = slot && state.detectors[slot].boxes.value;
+  if (slot && boxes) layers.set(slot, new BoxLayer(boxes.map(({ corners }) => corners), slot));
+  return { slot, layers };
+}
+
+/** Return a sheet for each detector, in one place; they share the ground truth unless one swipes between them. */
+function sheetsTogether() {
+  const slots = state.compared.value;
+  if (!slots.length) return [sheetOf(null)];
+  return slots.map((slot, i) => sheetOf(slot, i === 0 || state.comparison.value === "swipe"));
+}
+
+/**
+ * Return the box that an element of the stage is.
+ *
+ * @param {EventTarget | null} target
+ * @returns {Mark | null}
+ */
+function markOf(target) {
+  if (!(target instanceof SVGElement) || !target.dataset.layer) return null;
+  return { layer: /** @type {Mark["layer"]} */ (target.dataset.layer), index: Number(target.dataset.index) };
+}
+
+/** @param {Mark} mark */
+function labelOf({ layer, index }) {
+  const name = h("strong", {}, state.boxOf({ layer, index })?.name);
+  if (layer === "truth") {
+    const { difficult } = state.truth.peek()?.objects[index] ?? {};
+    const missed = state.compared.peek().filter((slot) => state.detectors[slot].matching.peek()?.missed.has(index));
+    return [name, " ground truth", difficult && ", difficult", missed.length > 0 && `, missed by ${missed.join(" and ")}`];
+  }
+  const { boxes, matching } = state.detectors[layer];
+  const outcome = matching.peek()?.outcomes.get(index);
+  const about = [scoreText(boxes.peek()[index].score), state.compared.peek().length === 2 && layer];
+  return [name, ...about.filter(Boolean).map((text) => ` ${text}`), outcome && ` · ${OUTCOME_NAMES[outcome].toLowerCase()}`];
+}
