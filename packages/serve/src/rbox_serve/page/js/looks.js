@@ -46,7 +46,8 @@ export function lookOfTruth(slots, index) {
   const object = truth.value?.objects[index];
   if (!object || hiddenClasses.value.has(classKey(object.name))) return null;
   const isMissed = slots.length > 0 && slots.every((slot) => detectors[slot].matching.value?.missed.has(index));
-  return { colour: isMissed && colouring.value === "outcome" ? OUTCOMES.missed : TRUTH, line: "dotted" };
+  const isTold = isMissed && colouring.value === "outcome";
+  return isTold ? { colour: OUTCOMES.missed, line: "dash-dotted" } : { colour: TRUTH, line: "dotted" };
 }
 
 /** The detectors that the ground truth is compared with where both are drawn in one place. */

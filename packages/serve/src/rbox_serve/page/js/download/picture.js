@@ -16,6 +16,9 @@ import { HALO } from "../view/colours.js";
 const MOST_PIXELS = 16_000 * 12_000; // what browsers can make a canvas of
 const MOST_SIDE = 16_000;
 
+/** Lengths of dashes and gaps, in widths of the line. */
+const DASHES = { solid: [], dashed: [4, 2], "dash-dotted": [6, 2, 1, 2], dotted: [1, 2] };
+
 /**
  * @param {Blob} blob The image.
  * @param {Size} size
@@ -36,7 +39,7 @@ export async function pictureFile(blob, { width, height }, boxes) {
   context.lineJoin = "round";
   context.font = `600 ${font}px system-ui, sans-serif`;
   for (const { corners, look } of boxes) {
-    context.setLineDash({ solid: [], dashed: [5 * line, 3 * line], dotted: [line, 2 * line] }[look.line]);
+    context.setLineDash(DASHES[look.line].map((length) => length * line));
     const path = new Path2D(`M${corners.map(([x, y]) => `${x * scale} ${y * scale}`).join("L")}Z`);
     stroke(path, HALO, 2.5 * line, 0.6);
     stroke(path, look.colour, line, 1);

@@ -8,35 +8,36 @@
 
 import { byId, fillWith, h } from "../dom.js";
 import { boundsOf } from "../geometry.js";
-import { effect } from "../signals.js";
+import { effect, signal } from "../signals.js";
 import * as state from "../state.js";
 import { viewport } from "../view/stage.js";
 
 export function setAnswers() {
   const place = /** @type {HTMLElement} */ (byId("answers"));
+  /** The marked pieces of the texts. @type {import("../signals.js").Signal<HTMLElement[]>} */
+  const pieces = signal([]);
 
   effect(() => {
     const written = state.compared.value.filter((slot) => state.detectors[slot].run.value?.found?.answers.length);
     byId("answers-panel").hidden = written.length === 0;
     fillWith(place, ...written.flatMap(answersOf));
+    pieces.value = [...place.querySelectorAll("mark")];
   });
 
   effect(() => {
-    for (const slot of state.SLOTS) {
-      const shown = state.detectors[slot].shown.value;
-      for (const span of spansOf(slot)) span.classList.toggle("filtered", !shown.has(Number(span.dataset.index)));
+    for (const piece of pieces.value) {
+      const { layer, index } = markIn(piece);
+      piece.classList.toggle("filtered", !state.detectors[layer].shown.value.has(index));
     }
   });
 
   for (const [how, marked] of /** @type {const} */ ([["pointed", state.pointed], ["selected", state.selected]])) {
     effect(() => {
-      void state.compared.value;
-      for (const lit of place.querySelectorAll(`[data-${how}]`)) lit.removeAttribute(`data-${how}`);
-      const mark = marked.value;
-      if (!mark || mark.layer === "truth") return;
-      const span = spansOf(mark.layer).find(({ dataset }) => Number(dataset.index) === mark.index);
-      span?.setAttribute(`data-${how}`, "");
-      if (how === "selected") span?.scrollIntoView({ block: "nearest" });
+      for (const piece of pieces.value) {
+        const isLit = state.isSame(markIn(piece), marked.value);
+        piece.toggleAttribute(`data-${how}`, isLit);
+        if (isLit && how === "selected") piece.scrollIntoView({ block: "nearest" });
+      }
     });
   }
 
@@ -49,14 +50,6 @@ export function setAnswers() {
     state.selected.value = mark;
     viewport.reveal(boundsOf(box.box));
   });
-
-  /**
-   * @param {Slot} slot
-   * @returns {HTMLElement[]}
-   */
-  function spansOf(slot) {
-    return [...place.querySelectorAll(`mark[data-layer=${slot}]`)].map((span) => /** @type {HTMLElement} */ (span));
-  }
 }
 
 /** @param {Slot} slot */
@@ -100,6 +93,11 @@ function piecesOf(slot, text, spans) {
  * @returns {Mark | null}
  */
 function markOf(target) {
-  const span = target instanceof Element ? target.closest("mark") : null;
-  return span ? { layer: /** @type {Slot} */ (span.dataset.layer), index: Number(span.dataset.index) } : null;
+  const piece = target instanceof Element ? target.closest("mark") : null;
+  return piece && markIn(piece);
+}
+
+/** @param {HTMLElement} piece */
+function markIn({ dataset }) {
+  return { layer: /** @type {Slot} */ (dataset.layer), index: Number(dataset.index) };
 }

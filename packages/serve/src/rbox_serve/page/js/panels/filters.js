@@ -53,7 +53,7 @@ function rowOf({ key, name, label, count }) {
     "label",
     { class: "class" },
     h("input", { type: "checkbox", checked: !hidden.has(key), "data-key": key, onchange: toggle }),
-    h("span", { class: "swatch", style: { "--colour": classColour(label) } }),
+    state.colouring.value === "class" && h("span", { class: "swatch", style: { "--colour": classColour(label) } }),
     h("span", { class: "grow" }, name),
     h("span", { class: "faint numbers" }, count),
   );

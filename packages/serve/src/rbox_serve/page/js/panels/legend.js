@@ -1,6 +1,6 @@
 /** What the colours and lines on the image mean, where they stand for more than classes. */
 
-import { byId, fillWith, s } from "../dom.js";
+import { byId, fillWith, h, s } from "../dom.js";
 import { effect } from "../signals.js";
 import * as state from "../state.js";
 import { OUTCOMES, SLOTS, TRUTH } from "../view/colours.js";
@@ -9,7 +9,7 @@ import { OUTCOMES, SLOTS, TRUTH } from "../view/colours.js";
 const OUTCOME_ENTRIES = [
   ["True", OUTCOMES.true, "solid"],
   ["False", OUTCOMES.false, "dashed"],
-  ["Missed", OUTCOMES.missed, "dotted"],
+  ["Missed", OUTCOMES.missed, "dash-dotted"],
   ["Ground truth", TRUTH, "dotted"],
 ];
 
@@ -28,7 +28,7 @@ export function setLegend() {
       if (state.truth.value) entries.push(["Ground truth", TRUTH, "dotted"]);
     }
     byId("legend").hidden = entries.length === 0;
-    fillWith(byId("legend"), ...entries.flatMap(([name, colour, line]) => [sample(colour, line), name]));
+    fillWith(byId("legend"), ...entries.map(([name, colour, line]) => h("span", {}, sample(colour, line), name)));
   });
 }
 

@@ -8,15 +8,23 @@
 import { byId, fillWith, h } from "../dom.js";
 import { boundsOf } from "../geometry.js";
 import { lookOfFound, lookOfTruth, OUTCOME_NAMES, scoreText, slotsTogether } from "../looks.js";
-import { effect } from "../signals.js";
+import { effect, signal } from "../signals.js";
 import * as state from "../state.js";
 import { viewport } from "../view/stage.js";
 
 /** Signs before a row, for those who do not see the colours. */
 const SIGNS = { true: "✓", false: "✕", ignored: "○", missed: "◌" };
 
-/** @type {Map<string, { mark: Mark, row: HTMLElement, sign: HTMLElement, swatch: HTMLElement }>} */
-let rows = new Map();
+/**
+ * @typedef {object} Row
+ * @property {Mark} mark
+ * @property {HTMLElement} row
+ * @property {HTMLElement} sign
+ * @property {HTMLElement} swatch
+ */
+
+/** @type {import("../signals.js").Signal<Map<string, Row>>} */
+const rows = signal(new Map());
 
 const keyOf = (/** @type {Mark} */ { layer, index }) => `${layer}-${index}`;
 
@@ -24,18 +32,18 @@ export function setResults() {
   const list = /** @type {HTMLElement} */ (byId("results"));
 
   effect(() => {
-    rows = new Map();
-    const groups = state.compared.value.map((slot) => groupOf(slot));
-    if (state.truth.value && state.compared.value.length) groups.push(missedGroup());
+    /** @type {Map<string, Row>} */
+    const made = new Map();
+    const groups = state.compared.value.map((slot) => groupOf(slot, made));
+    if (state.truth.value && state.compared.value.length) groups.push(missedGroup(made));
     fillWith(list, ...groups);
+    rows.value = made;
   });
 
   // Which rows are there, and their signs: a slider moves these without making rows.
   effect(() => {
-    void state.compared.value;
-    void state.truth.value;
     let count = 0;
-    for (const { mark, row, sign, swatch } of rows.values()) {
+    for (const { mark, row, sign, swatch } of rows.value.values()) {
       const look = mark.layer === "truth" ? lookOfTruth(slotsOrAll(), mark.index) : lookOfFound(mark.layer, mark.index);
       const outcome = outcomeOf(mark);
       const isHidden = !look || (mark.layer === "truth" && outcome !== "missed");
@@ -59,7 +67,7 @@ export function setResults() {
   effect(() => {
     const mark = state.selected.value;
     for (const row of list.querySelectorAll("[aria-selected=true]")) row.setAttribute("aria-selected", "false");
-    const found = mark && rows.get(keyOf(mark));
+    const found = mark && rows.value.get(keyOf(mark));
     if (found) {
       found.row.setAttribute("aria-selected", "true");
       list.setAttribute("aria-activedescendant", found.row.id);
@@ -70,7 +78,7 @@ export function setResults() {
   effect(() => {
     const mark = state.pointed.value;
     for (const row of list.querySelectorAll("[data-pointed]")) row.removeAttribute("data-pointed");
-    if (mark) rows.get(keyOf(mark))?.row.setAttribute("data-pointed", "");
+    if (mark) rows.value.get(keyOf(mark))?.row.setAttribute("data-pointed", "");
   });
 
   list.addEventListener("pointerover", ({ target }) => (state.pointed.value = markOfRow(target)));
@@ -78,7 +86,7 @@ export function setResults() {
   list.addEventListener("click", ({ target }) => select(markOfRow(target)));
   list.addEventListener("dblclick", ({ target }) => zoomTo(markOfRow(target)));
   list.addEventListener("keydown", (event) => {
-    const shown = [...rows.values()].filter(({ row }) => !row.hidden).map(({ mark }) => mark);
+    const shown = [...rows.peek().values()].filter(({ row }) => !row.hidden).map(({ mark }) => mark);
     const at = shown.findIndex((mark) => state.isSame(mark, state.selected.peek()));
     const moves = /** @type {Record<string, number>} */ ({
       ArrowDown: at + 1,
@@ -96,17 +104,27 @@ export function setResults() {
   });
 }
 
-/** @param {Slot} slot */
-function groupOf(slot) {
+/**
+ * @param {Slot} slot
+ * @param {Map<string, Row>} made Where the rows are noted.
+ */
+function groupOf(slot, made) {
   const { boxes, run } = state.detectors[slot];
   const falling = [...boxes.value].sort((first, second) => (second.score ?? 1) - (first.score ?? 1));
   const title = `${slot} · ${run.value?.model}`;
-  return group(title, falling.map(({ index, name, score }) => rowOf({ layer: slot, index }, name, scoreText(score))));
+  return group(
+    title,
+    falling.map(({ index, name, score }) => rowOf({ layer: slot, index }, name, scoreText(score), made)),
+  );
 }
 
-function missedGroup() {
+/** @param {Map<string, Row>} made Where the rows are noted. */
+function missedGroup(made) {
   const objects = state.truth.value?.objects ?? [];
-  return group("Missed", objects.map(({ index, name }) => rowOf({ layer: "truth", index }, name, "")));
+  return group(
+    "Missed",
+    objects.map(({ index, name }) => rowOf({ layer: "truth", index }, name, "", made)),
+  );
 }
 
 /**
@@ -114,7 +132,8 @@ function missedGroup() {
  * @param {HTMLElement[]} children
  */
 function group(title, children) {
-  const heading = h("div", { class: "group-title", "aria-hidden": "true" }, h("span", { class: "grow" }, title), h("span", { class: "group-count numbers" }));
+  const count = h("span", { class: "group-count numbers" });
+  const heading = h("div", { class: "group-title", "aria-hidden": "true" }, h("span", { class: "grow" }, title), count);
   return h("div", { class: "group", role: "group", "aria-label": title }, heading, ...children);
 }
 
@@ -122,8 +141,9 @@ function group(title, children) {
  * @param {Mark} mark
  * @param {string} name
  * @param {string} score
+ * @param {Map<string, Row>} made Where the row is noted.
  */
-function rowOf(mark, name, score) {
+function rowOf(mark, name, score, made) {
   const swatch = h("span", { class: "swatch" });
   const sign = h("span", { class: "sign" });
   const row = h(
@@ -134,7 +154,7 @@ function rowOf(mark, name, score) {
     sign,
     h("span", { class: "numbers" }, score),
   );
-  rows.set(keyOf(mark), { mark, row, sign, swatch });
+  made.set(keyOf(mark), { mark, row, sign, swatch });
   return row;
 }
 
@@ -177,7 +197,7 @@ function emptyText() {
  */
 function markOfRow(target) {
   const row = target instanceof Element ? target.closest("[data-key]") : null;
-  return (row instanceof HTMLElement && rows.get(row.dataset.key ?? "")?.mark) || null;
+  return (row instanceof HTMLElement && rows.peek().get(row.dataset.key ?? "")?.mark) || null;
 }
 
 /** @param {Mark | null} mark */

@@ -5,7 +5,7 @@
  *
  * @typedef {object} Look How a box is drawn.
  * @property {string} colour
- * @property {"solid" | "dashed" | "dotted"} line
+ * @property {"solid" | "dashed" | "dash-dotted" | "dotted"} line
  */
 
 import { s } from "../dom.js";

@@ -18,7 +18,7 @@ export class Pane {
   #canvas = h("canvas", { "aria-hidden": "true" });
   #context = /** @type {CanvasRenderingContext2D} */ (this.#canvas.getContext("2d", { alpha: true }));
   #caption = h("p", { class: "caption" });
-  /** @type {{ sheet: Sheet, svg: SVGSVGElement, group: SVGGElement }[]} */
+  /** @type {{ svg: SVGSVGElement, group: SVGGElement }[]} */
   #drawn = [];
   element = h("div", { class: "pane" }, this.#canvas, this.#caption);
   size = { width: 0, height: 0 };
@@ -34,13 +34,9 @@ export class Pane {
     for (const { svg } of this.#drawn) svg.remove();
     this.#drawn = sheets.map((sheet) => {
       const group = s("g", {}, ...[...sheet.layers.values()].map((layer) => layer.element));
-      return { sheet, group, svg: s("svg", { class: "boxes", "aria-hidden": "true" }, group) };
+      return { group, svg: s("svg", { class: "boxes", "aria-hidden": "true" }, group) };
     });
     this.#canvas.after(...this.#drawn.map(({ svg }) => svg));
-  }
-
-  get sheets() {
-    return this.#drawn.map(({ sheet }) => sheet);
   }
 
   /**

@@ -9,7 +9,7 @@
 import { byId, fillWith, h } from "../dom.js";
 import { boundsOf } from "../geometry.js";
 import { lookOfFound, lookOfTruth, OUTCOME_NAMES, scoreText, slotsTogether } from "../looks.js";
-import { effect } from "../signals.js";
+import { effect, signal } from "../signals.js";
 import * as state from "../state.js";
 import { BoxLayer } from "./boxes.js";
 import { steer } from "./gestures.js";
@@ -25,6 +25,8 @@ export function setStage() {
   const label = h("div", { class: "label", "aria-hidden": "true", hidden: true });
   const panes = [new Pane(), new Pane()];
   stage.prepend(...panes.map((pane) => pane.element), label);
+  /** What lies on the panes. @type {import("../signals.js").Signal<import("./pane.js").Sheet[]>} */
+  const sheets = signal([]);
 
   let isWaiting = false;
   const redraw = () => {
@@ -84,11 +86,14 @@ export function setStage() {
       pane.sheets = sheetsOfPanes[i] ?? [];
       pane.caption = isDouble ? captionOf(state.SLOTS[i]) : "";
     });
-    fillWith(byId("swipe-captions"), ...(comparison === "swipe" ? state.SLOTS.map((slot) => h("span", {}, captionOf(slot))) : []));
+    const captions = comparison === "swipe" ? state.SLOTS.map((slot) => h("span", {}, captionOf(slot))) : [];
+    fillWith(byId("swipe-captions"), ...captions);
     measure();
+    sheets.value = sheetsOfPanes.flat();
   });
 
   effect(() => {
+    void sheets.value;
     const share = state.swipe.value;
     panes[0].clip(state.comparison.value === "swipe" ? share : null);
     stage.style.setProperty("--swipe", String(share));
@@ -96,10 +101,8 @@ export function setStage() {
   });
   edge.addEventListener("input", () => (state.swipe.value = Number(edge.value) / 100));
 
-  // How the boxes look; this follows the panes, whose layers it dresses.
   effect(() => {
-    void state.comparison.value;
-    for (const { slot, layers } of panes.flatMap((pane) => pane.sheets)) {
+    for (const { slot, layers } of sheets.value) {
       const slots = slot ? (state.comparison.value === "overlay" ? slotsTogether() : [slot]) : [];
       for (const [name, layer] of layers) {
         layer.dress(name === "truth" ? (index) => lookOfTruth(slots, index) : (index) => lookOfFound(name, index));
@@ -109,8 +112,7 @@ export function setStage() {
 
   for (const [how, marked] of /** @type {const} */ ([["pointed", state.pointed], ["selected", state.selected]])) {
     effect(() => {
-      void state.comparison.value;
-      for (const { layers } of panes.flatMap((pane) => pane.sheets)) {
+      for (const { layers } of sheets.value) {
         for (const [name, layer] of layers) {
           layer.mark(how, marked.value?.layer === name ? marked.value.index : null);
         }
