@@ -39,7 +39,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def server() -> Iterator[Any]:
-    from fake_server import serve
+    from rbox_testing.fake_server import serve
 
     fake, server = serve()
     yield fake
@@ -61,7 +61,7 @@ def visit(browser: Any, server: Any) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.complaints = complaints
         page.goto(server.url + address)
-        page.wait_for_function("document.querySelectorAll('#model-A option').length > 1")
+        page.locator("#model-A option").nth(1).wait_for(state="attached")
         return page
 
     yield open_page

@@ -54,6 +54,8 @@ export class Viewport {
   /** Show one pixel of the image as one of the screen, around what is in the centre. */
   actualSize() {
     this.zoomBy(1 / this.view.peek().scale);
+    const { x, y } = this.view.peek();
+    this.#set({ scale: 1, x: Math.round(x), y: Math.round(y) }); // so that no pixel is mixed with its neighbours
   }
 
   /**

@@ -1,6 +1,6 @@
 """A server with the addresses of packages/serve/README.md and two detectors that never change their minds.
 
-The page is tested against it, so that no test depends on weights; `test_served.py` opens the page on the real server.
+The page is tested against it, so that no test depends on weights; `packages/serve/tests/page/test_served.py` opens the page on the real server.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import re
 import threading
 import time
+import warnings
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -22,7 +23,7 @@ import numpy as np
 from PIL import Image
 from rbox_formats import ImageRecord, rbox_to_quad, synthetic
 
-PAGE = Path(__file__).parents[2] / "src" / "rbox_serve" / "page"
+PAGE = Path(__file__).parents[2] / "packages" / "serve" / "src" / "rbox_serve" / "page"
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 CLASSES = list(synthetic.CLASS_NAMES)
 
@@ -185,8 +186,10 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
                 return
             name, content = _upload(self.headers["Content-Type"], body)
             try:
-                with Image.open(io.BytesIO(content)) as image:
-                    width, height = image.size
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only its size is read
+                    with Image.open(io.BytesIO(content)) as image:
+                        width, height = image.size
             except Image.UnidentifiedImageError:
                 error = {"message": "expected a whole image, got a broken one", "remedy": "Fetch the file again."}
                 self._json({"error": error}, 400)
