@@ -194,7 +194,7 @@ def test_a_label_file_is_laid_over(visit: Any, tmp_path: Path, format_name: str)
     assert page.locator("#scores").is_visible()
     # Another one replaces it.
     drop(page, ("other.txt", b"1 1 9 1 9 9 1 9 ship 0\n"))
-    page.locator("#truth-name", has_text="1 objects from other.txt").wait_for()
+    page.locator("#truth-name", has_text="1 object from other.txt").wait_for()
     assert count_of(page, f"{SHOWN}[data-layer=truth]") == 1
 
 

@@ -10,6 +10,7 @@ import { PageError } from "./errors.js";
 import { doubtAbout, isLabelFile, readLabels } from "./labels/index.js";
 import * as state from "./state.js";
 import { Tiles } from "./view/tiles.js";
+import { counted } from "./words.js";
 
 const LARGEST_LABELS = 64 * 2 ** 20; // bytes; a label file beyond is none
 
@@ -107,7 +108,7 @@ export async function detect(slot) {
     if (!isCurrent()) return;
     takeSize(found.record);
     run.value = { ...base, state: "done", found };
-    state.status.value = `${model.name} found ${found.boxes.length} boxes.`;
+    state.status.value = `${model.name} found ${counted(found.boxes.length, "box", "boxes")}.`;
   } catch (error) {
     if (!isCurrent()) return;
     run.value = { ...base, state: "failed", found: null };
@@ -194,10 +195,15 @@ function takeTruth(text, file) {
   const { format, objects } = readLabels(text, file);
   const size = state.image.peek()?.size;
   const doubt = size ? doubtAbout(objects, size) : "";
-  if (doubt) state.problems.value = [...state.problems.peek(), { text: `${file} has ${objects.length} objects.`, remedy: doubt }];
+  if (doubt) {
+    state.problems.value = [
+      ...state.problems.peek(),
+      { text: `${file} has ${counted(objects.length, "object")}.`, remedy: doubt },
+    ];
+  }
   forgetMarks();
   state.truth.value = { file, format, objects };
-  state.status.value = `Ground truth: ${objects.length} objects from ${file}.`;
+  state.status.value = `Ground truth: ${counted(objects.length, "object")} from ${file}.`;
 }
 
 /**

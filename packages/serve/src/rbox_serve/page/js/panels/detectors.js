@@ -8,6 +8,7 @@ import { cancel, choose, detect } from "../actions.js";
 import { byId, fillWith, h } from "../dom.js";
 import { effect } from "../signals.js";
 import * as state from "../state.js";
+import { counted } from "../words.js";
 
 export function setDetectors() {
   for (const slot of state.SLOTS) {
@@ -55,7 +56,7 @@ function optionOf({ name, command, ready }) {
 function reportOf(slot, run) {
   if (!run) return [];
   const count = run.found?.boxes.length ?? 0;
-  const boxes = `${count} ${count === 1 ? "box" : "boxes"}`;
+  const boxes = counted(count, "box", "boxes");
   if (run.state === "running") return [count ? `Detecting: ${boxes} so far` : "Detecting…"];
   if (run.state === "failed") return ["Stopped."];
   const seconds = run.found?.seconds;

@@ -4,6 +4,7 @@ import { openFiles, openScene } from "../actions.js";
 import { byId, fillWith, h } from "../dom.js";
 import { effect } from "../signals.js";
 import * as state from "../state.js";
+import { counted } from "../words.js";
 
 export function setSource() {
   const input = /** @type {HTMLInputElement} */ (byId("files"));
@@ -28,7 +29,7 @@ export function setSource() {
     const truth = state.truth.value;
     fillWith(
       byId("truth-name"),
-      truth && `Ground truth: ${truth.objects.length} objects from ${truth.file} (${truth.format})`,
+      truth && `Ground truth: ${counted(truth.objects.length, "object")} from ${truth.file} (${truth.format})`,
     );
     byId("truth-name").hidden = !truth;
   });

@@ -13,6 +13,8 @@ import { signedArea } from "../geometry.js";
 
 const pathOf = (/** @type {Point[]} */ corners) => `M${corners.map(([x, y]) => `${x} ${y}`).join("L")}Z`;
 
+const MANY = 500; // boxes: beyond, thinner lines leave more of the image to see
+
 export class BoxLayer {
   /** @type {SVGPolygonElement[]} by index */
   #polygons;
@@ -35,7 +37,7 @@ export class BoxLayer {
     // The smaller a box the further up, so that one within another can be pointed at.
     const areas = outlines.map((corners) => Math.abs(signedArea(corners)));
     const order = [...outlines.keys()].sort((i, j) => areas[j] - areas[i]);
-    this.element = s("g", {}, this.#halo, ...order.map((index) => this.#polygons[index]));
+    this.element = s("g", { class: outlines.length > MANY ? "many" : null }, this.#halo, ...order.map((index) => this.#polygons[index]));
   }
 
   /**
