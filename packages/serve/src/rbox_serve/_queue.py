@@ -56,9 +56,7 @@ class Job:
         is_read: Whether no more windows will be read.
     """
 
-    def __init__(
-        self, steps: Steps, scene: Scene, *, exact: bool = False, observer: Observer | None = None
-    ) -> None:
+    def __init__(self, steps: Steps, scene: Scene, *, exact: bool = False, observer: Observer | None = None) -> None:
         self.steps, self.scene, self.exact, self.observer = steps, scene, exact, observer
         self.future: Future[list[Any]] = Future()
         self.waiting: list[deque[_Waiting]] = [deque() for _ in range(steps.attempts)]

@@ -20,7 +20,8 @@ class Limits:
         bytes: The largest body of a request.
         pixels: The largest image.
         windows: The most windows of an image.
-        requests: The most requests to one model that wait or are being answered. Each has a thread that reads its image.
+        requests: The most requests to one model that wait or are being answered; each has a thread that reads its
+            image.
         seconds: The longest time from the beginning of a request to the end of its answer.
     """
 

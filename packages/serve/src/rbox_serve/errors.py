@@ -64,7 +64,7 @@ class UnauthorisedError(ServeError):
 
 
 class ForbiddenError(ServeError):
-    """A request names a file outside of the folders that the server may read, or comes by a name that is not its own."""
+    """A request names a file that the server may not read, or calls the server by a name that is not its own."""
 
     status: ClassVar[int] = 403
 
