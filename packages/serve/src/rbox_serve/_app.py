@@ -2,106 +2,232 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
-from rbox_formats import RboxError, images, load_detector, predictions, synthetic
-from rbox_formats.detection import command_of
+from rbox_formats import RboxError, files
+from rbox_formats.errors import quoted
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from rbox_serve import __version__, _answers, _examples, _torchserve
+from rbox_serve._detecting import GONE, Detecting, GoneError
+from rbox_serve._guard import Guard
+from rbox_serve._metrics import Metrics
+from rbox_serve._models import Model, Models
+from rbox_serve._scenes import DrawnScene, draw_scenes
+from rbox_serve._settings import Settings
+from rbox_serve.errors import NotFoundError
 
 PAGE = Path(__file__).parent / "page"
 
+_TITLE = "rbox-serve"
+_ABOUT = "Detectors of rotated boxes. A box is (cx, cy, w, h, angle), in pixels and radians, clockwise, le90."
 
-def make_app(models: Any, *, demo: bool = False, device: str | None = None) -> FastAPI:
-    """Make the application that serves detectors."""
-    app = FastAPI(title="rbox-serve")
-    detectors = {Path(path).stem: (load_detector(path, device=device), command_of(path)) for path in models}
-    scenes = {}
-    if demo:
-        for seed in range(4):
-            pixels, record = synthetic.scene(40_000_000 + seed, synthetic.VARIED, image_id=f"summer-{seed}")
-            scenes[record.image_id] = (pixels, record)
 
-    @app.exception_handler(RboxError)
-    async def refuse(_: Request, error: RboxError) -> JSONResponse:
-        message, _, remedy = str(error).partition("\n")
-        return JSONResponse({"error": {"message": message, "remedy": remedy or None}}, 400)
+def make_app(settings: Settings, *, on_failure: Callable[[Model], None] | None = None) -> FastAPI:
+    """Make the application that serves detectors.
 
-    @app.get("/health")
+    Args:
+        settings: What it serves, and how.
+        on_failure: Called, from another thread, with a model that cannot be loaded.
+
+    Raises:
+        RboxError: If a path is no detector of an installed package.
+    """
+    metrics = Metrics()
+    models = Models(settings, metrics, on_failure)
+    place = _Place()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with files.temporary_folder(tempfile.gettempdir()) as place.folder:
+            if settings.demo:
+                place.scenes = await run_in_threadpool(draw_scenes, place.folder / "scenes")
+            models.open()
+            yield
+            await run_in_threadpool(models.close)
+
+    app = FastAPI(
+        title=_TITLE, version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
+    app.add_exception_handler(RboxError, _refuse)
+    app.add_exception_handler(HTTPException, _refuse_plainly)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
+        )
+    app.add_middleware(Guard, key=settings.key, hosts=settings.hosts)
+    _add_state(app, models, metrics)
+    _add_detection(app, models, metrics, settings, place)
+    _add_scenes(app, place)
+    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    return app
+
+
+class _Place:
+    """Where the files of a server lie while it runs.
+
+    Attributes:
+        folder: The folder.
+        scenes: The scenes of the demonstration.
+    """
+
+    folder: Path
+    scenes: dict[str, DrawnScene]
+
+    def __init__(self) -> None:
+        self.scenes = {}
+
+    def scene(self, name: str) -> DrawnScene:
+        """Return a scene.
+
+        Raises:
+            NotFoundError: If there is none of that name.
+        """
+        if name not in self.scenes:
+            raise NotFoundError(
+                f"expected a scene among {', '.join(self.scenes) or 'none'}, got {quoted(name)}",
+                remedy="Scenes are drawn where the server is started with --demo.",
+            )
+        return self.scenes[name]
+
+
+async def _refuse(_: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RboxError)
+    status, headers = _answers.status_of(error)
+    return JSONResponse(_answers.as_error(error), status, headers)
+
+
+async def _refuse_plainly(request: Request, error: Exception) -> JSONResponse:
+    """Answer what no address of ours was asked for."""
+    assert isinstance(error, HTTPException)
+    what = f"{request.method} {request.url.path}: {error.detail}"
+    values = {"error": {"message": what, "remedy": "GET /openapi.json lists the addresses."}}
+    return JSONResponse(values, error.status_code, error.headers)
+
+
+def _add_state(app: FastAPI, models: Models, metrics: Metrics) -> None:
+    """Add the addresses that say how the server is."""
+
+    @app.get("/health", summary="Whether the process lives")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get("/v1/models")
+    @app.get("/ping", summary="The same, as TorchServe says it")
+    async def ping() -> dict[str, str]:
+        return {"status": "Healthy"}
+
+    @app.get("/ready", summary="Whether all models are loaded", responses=_examples.errors(503))
+    async def ready() -> JSONResponse:
+        states = {name: model.is_ready for name, model in models.by_name.items()}
+        is_ready = all(states.values())
+        return JSONResponse({"ready": is_ready, "models": states}, 200 if is_ready else 503)
+
+    @app.get("/metrics", summary="Counters for Prometheus")
+    async def show_metrics() -> Response:
+        return Response(await run_in_threadpool(metrics.text), media_type="text/plain; version=0.0.4")
+
+    @app.get("/v1/models", summary="The models")
     async def list_models() -> dict[str, Any]:
-        return {
-            "models": [
-                {
-                    "name": name,
-                    "command": command,
-                    "classes": list(detector.class_names),
-                    "ready": True,
-                    "writes_text": hasattr(detector, "codec"),
-                }
-                for name, (detector, command) in detectors.items()
-            ]
-        }
+        return {"models": [_about(model) for model in models.by_name.values()]}
 
-    @app.post("/v1/models/{name}/detect")
-    async def detect(name: str, request: Request) -> dict[str, Any]:
-        detector, _ = detectors[name]
-        form = await request.form()
-        content = await form["image"].read()  # type: ignore[union-attr]
-        options = {
-            key: kind(value)
-            for key, kind in (("window", int), ("gap", int), ("score_threshold", float))
-            if (value := request.query_params.get(key, form.get(key))) is not None
-        }
-        begin = time.perf_counter()
-        from PIL import Image
 
-        pixels = images.as_rgb(Image.open(io.BytesIO(content)))
-        found = await run_in_threadpool(detector.predict, pixels, **options)
-        return {
-            "model": name,
-            "image": {"id": found.image_id, "width": found.width, "height": found.height},
-            "header": predictions.Header(detector.class_names, detector.fingerprint).to_dict(),
-            "record": found.to_dict(),
-            "names": found.names,
-            "text": found.text,
-            "spans": None,
-            "seconds": time.perf_counter() - begin,
-        }
+def _about(model: Model) -> dict[str, Any]:
+    """Return what a client may know of a model; of one that is being loaded, the classes are not known."""
+    return {
+        "name": model.name,
+        "command": model.command,
+        "classes": list(model.detector.class_names) if model.is_ready else [],
+        "convention": "le90",
+        "ready": model.is_ready,
+        "writes_text": model.is_ready and model.writes_text,
+    }
 
-    @app.get("/v1/scenes")
+
+def _add_detection(app: FastAPI, models: Models, metrics: Metrics, settings: Settings, place: _Place) -> None:
+    """Add the addresses that detect."""
+
+    async def counted(name: str, work: Callable[[Model], Any]) -> Response:
+        """Answer, and count how it went."""
+        model = models[name]
+        begin, status = time.monotonic(), 500
+        metrics.begin_request()
+        try:
+            response: Response = await work(model)
+            status = response.status_code
+            return response
+        except GoneError:
+            status = GONE
+            return Response(status_code=GONE)
+        except RboxError as error:
+            status, _ = _answers.status_of(error)
+            raise
+        finally:
+            metrics.end_request(name, status, time.monotonic() - begin)
+
+    @app.post(
+        "/v1/models/{name}/detect",
+        summary="Detect the objects on an image",
+        openapi_extra=_examples.DETECT,
+        responses=_examples.DETECT_RESPONSES,
+    )
+    async def detect(name: str, request: Request) -> Response:
+        return await counted(name, lambda model: Detecting(request, model, settings, place.folder).answer())
+
+    async def predictions(name: str, request: Request) -> Response:
+        async def work(model: Model) -> Response:
+            return JSONResponse(await _torchserve.predictions(Detecting(request, model, settings, place.folder)))
+
+        try:
+            return await counted(name, work)
+        except RboxError as error:
+            status, headers = _answers.status_of(error)
+            return JSONResponse(_torchserve.as_error(error), status, headers)
+
+    for path in ("/predictions/{name}", "/predictions/{name}/{version}"):
+        for method in ("POST", "PUT"):
+            app.add_api_route(
+                path,
+                predictions,
+                methods=[method],
+                summary="Detect, as TorchServe with MMRotate's handler does",
+                operation_id=f"predictions_{method.lower()}{'_version' if 'version' in path else ''}",
+                openapi_extra=_examples.TORCHSERVE,
+                responses=_examples.TORCHSERVE_RESPONSES,
+            )
+
+
+def _add_scenes(app: FastAPI, place: _Place) -> None:
+    """Add the addresses of the demonstration's scenes."""
+
+    @app.get("/v1/scenes", summary="The scenes of the demonstration")
     async def list_scenes() -> dict[str, Any]:
         return {
             "scenes": [
-                {"name": name, "width": record.width, "height": record.height, "url": f"/v1/scenes/{name}"}
-                for name, (_, record) in scenes.items()
+                {
+                    "name": name,
+                    "width": scene.size[0],
+                    "height": scene.size[1],
+                    "url": f"/v1/scenes/{name}",
+                    "truth_url": f"/v1/scenes/{name}/truth",
+                }
+                for name, scene in place.scenes.items()
             ]
         }
 
-    @app.get("/v1/scenes/{name}")
-    async def scene(name: str) -> Response:
-        from PIL import Image
+    @app.get("/v1/scenes/{name}", summary="A scene, as PNG", responses=_examples.errors(404))
+    async def show_scene(name: str) -> FileResponse:
+        return FileResponse(place.scene(name).image, media_type="image/png")
 
-        buffer = io.BytesIO()
-        Image.fromarray(scenes[name][0]).save(buffer, "PNG")
-        return Response(buffer.getvalue(), media_type="image/png")
-
-    @app.get("/v1/scenes/{name}/truth")
-    async def truth(name: str) -> PlainTextResponse:
-        _, record = scenes[name]
-        lines = [
-            " ".join([*(f"{v:.2f}" for v in quad.ravel()), synthetic.CLASS_NAMES[label], "0"])
-            for quad, label in zip(record.corners, record.labels, strict=True)
-        ]
-        return PlainTextResponse("\n".join(lines) + "\n")
-
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
-    return app
+    @app.get("/v1/scenes/{name}/truth", summary="Its ground truth, in DOTA's format", responses=_examples.errors(404))
+    async def show_truth(name: str) -> FileResponse:
+        return FileResponse(place.scene(name).truth, media_type="text/plain")

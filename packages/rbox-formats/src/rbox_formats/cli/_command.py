@@ -30,6 +30,8 @@ Title = Literal[
     "Evaluation during training",
     "Scoring",
     "Output",
+    "Network",
+    "Limits",
 ]
 _OTHERS = "Other options"
 

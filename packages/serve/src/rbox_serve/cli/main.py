@@ -1,4 +1,4 @@
-"""The command `rbox-serve`: a file for each subcommand. FastAPI and detectors are imported when one runs, not before."""
+"""The command `rbox-serve`: a file for each subcommand. FastAPI and detectors are imported when one runs."""
 
 from __future__ import annotations
 
