@@ -48,12 +48,14 @@ class Detector:
         writes_text: Whether it answers as a multimodal model: with text and without scores.
         seed: Chooses the flaws.
         class_names: Its classes.
+        ready: Whether it is loaded.
     """
 
     name: str
     writes_text: bool
     seed: int
     class_names: list[str] = field(default_factory=lambda: list(CLASSES))
+    ready: bool = True
 
     def found(self, image_id: str, width: int, height: int) -> dict[str, Any]:
         """Return the answer of `format=json`."""
@@ -126,13 +128,14 @@ class Fake:
         detectors: By name; tests may add some.
         requests: The addresses that were asked for, in order.
         pause: Seconds between the events of a stream, and before other answers.
+        key: What clients have to send as `X-API-Key`; "" for nothing.
     """
 
     url: str
     detectors: dict[str, Detector]
     requests: list[str] = field(default_factory=list)
     pause: float = 0.0
-    answered: float = 0.0
+    key: str = ""
 
 
 def _default_detectors() -> dict[str, Detector]:
@@ -155,7 +158,9 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path)
             fake.requests.append(f"GET {path}")
-            if path == "/v1/models":
+            if path.startswith("/v1/") and fake.key and self.headers["X-API-Key"] != fake.key:
+                self._json({"error": {"message": "expected the server's key", "remedy": None}}, 401)
+            elif path == "/v1/models":
                 self._json({"models": [_described(detector) for detector in fake.detectors.values()]})
             elif path == "/v1/scenes":
                 about = [
@@ -235,7 +240,6 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
-            fake.answered = time.time()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     fake.url = f"http://127.0.0.1:{server.server_port}/"
@@ -256,10 +260,10 @@ def _described(detector: Detector) -> dict[str, Any]:
     return {
         "name": detector.name,
         "command": "lmm-detector" if detector.writes_text else "rbox-baselines",
-        "classes": detector.class_names,
+        "classes": detector.class_names if detector.ready else [],
         "convention": "le90",
-        "ready": True,
-        "writes_text": detector.writes_text,
+        "ready": detector.ready,
+        "writes_text": detector.ready and detector.writes_text,
     }
 
 

@@ -49,8 +49,8 @@ def detected(page: Any, *slots: str) -> None:
         page.locator(f"#run-{slot}", has_text="boxes in").wait_for()
 
 
-def set_range(page: Any, selector: str, value: float) -> None:
-    page.locator(selector).fill(str(value))
+def set_threshold(page: Any, slot: str, value: float) -> None:
+    page.locator(f"#threshold-{slot}").fill(str(value))
 
 
 def count_of(page: Any, selector: str) -> int:
@@ -75,7 +75,7 @@ def test_a_dropped_image_is_shown_with_its_boxes(visit: Any, server: Any, shoot:
     page.evaluate("document.body.classList.remove('dropping')")
     drop(page, ("town.png", png()))
     detected(page, "A")
-    set_range(page, "#threshold", 0)
+    set_threshold(page, "A", 0)
     assert count_of(page, SHOWN) == count_of(page, ROWS) == 4
     assert "town.png" in page.locator("#image-name").inner_text()
     assert "320 × 240" in page.locator("#image-name").inner_text()
@@ -104,13 +104,13 @@ def test_the_slider_and_the_classes_act_at_once_in_the_browser(both: Any, server
     answer = server.detectors["retinanet"].found("harbour", 640, 640)
     scores, names = np.array(answer["record"]["scores"]), np.array(answer["names"])
     for threshold in (0.0, 0.5, 0.8, 1.0):
-        set_range(both, "#threshold", threshold)
-        assert both.locator("#threshold-value").inner_text() == f"{threshold:.2f}"
+        set_threshold(both, "B", threshold)
+        assert both.locator("#threshold-B-value").inner_text() == f"{threshold:.2f}"
         assert count_of(both, f"{SHOWN}[data-layer=B]") == (scores >= threshold).sum()
         assert count_of(both, f"{ROWS}[data-key^=B]") == (scores >= threshold).sum()
         # What has no score passes.
         assert count_of(both, f"{SHOWN}[data-layer=A]") == 7
-    set_range(both, "#threshold", 0)
+    set_threshold(both, "B", 0)
     both.locator("#class-list label", has_text="plane").click()
     assert count_of(both, f"{SHOWN}[data-layer=B]") == (names != "plane").sum()
     assert both.evaluate("document.activeElement.dataset.key") == "plane"  # the focus stays
@@ -166,9 +166,9 @@ def figures(server: Any, model: str, iou_threshold: float, threshold: float = 0)
 
 
 def test_true_false_and_missed_are_those_of_rbox_metrics(both: Any, server: Any, shoot: Any) -> None:
-    set_range(both, "#threshold", 0)
+    set_threshold(both, "B", 0)
     for iou_threshold in (0.5, 0.85, 0.95):
-        set_range(both, "#iou", iou_threshold)
+        both.locator("#iou").fill(str(iou_threshold))
         rows = both.locator("#score-table tbody tr").all()
         for row, model in zip(rows, ("florence", "retinanet"), strict=True):
             cells = row.locator("td").all_inner_texts()
@@ -296,7 +296,7 @@ def test_everything_is_reached_by_keyboard(visit: Any, server: Any) -> None:
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     detected(page, "B")
-    tab_to("#threshold")
+    tab_to("#threshold-B")
     before = count_of(page, SHOWN)
     page.keyboard.press("End")
     assert count_of(page, SHOWN) < before
@@ -339,7 +339,7 @@ def test_everything_is_reached_by_keyboard(visit: Any, server: Any) -> None:
 
 
 def test_downloads_hold_what_is_shown(both: Any, server: Any, tmp_path: Path) -> None:
-    set_range(both, "#threshold", 0.4)
+    set_threshold(both, "B", 0.4)
     both.locator("#class-list label", has_text="small-vehicle").click()
 
     def fetch(name: str, folder: str = "") -> Path:
@@ -420,7 +420,7 @@ def test_only_the_last_image_is_shown(visit: Any, server: Any) -> None:
     drop(page, ("second.png", png(400, 300)))
     page.locator("#image-name", has_text="second.png").wait_for()
     detected(page, "A")
-    set_range(page, "#threshold", 0)
+    set_threshold(page, "A", 0)
     page.wait_for_timeout(800)  # the first answer is there by now
     points = page.locator(SHOWN).evaluate_all("(all) => all.map((one) => one.getAttribute('points').split(' ')[0])")
     expected = rbox_to_quad(server.detectors["retinanet"].found("second", 400, 300)["record"]["boxes"])
@@ -470,7 +470,7 @@ def test_a_tiff_is_detected_on_though_browsers_do_not_show_it(visit: Any) -> Non
     page = visit("?a=retinanet")
     drop(page, ("map.tif", buffer.getvalue()))
     detected(page, "A")
-    set_range(page, "#threshold", 0)
+    set_threshold(page, "A", 0)
     assert count_of(page, SHOWN) == 4
     assert "drawn without it" in page.locator("#problems").inner_text()
     assert "300 × 200" in page.locator("#image-name").inner_text()
@@ -603,7 +603,7 @@ def test_a_large_scene_is_shown_in_tiles(visit: Any, shoot: Any, large_scene: Pa
     page.set_default_timeout(90_000)
     page.locator("#files").set_input_files(large_scene)
     detected(page, "A")
-    set_range(page, "#threshold", 0)
+    set_threshold(page, "A", 0)
     assert count_of(page, SHOWN) == 5000
     shoot(page, "large-whole")
     # The whole image is one drawing of an overview; the canvas is no larger than the screen.
@@ -645,3 +645,34 @@ def test_class_names_of_two_detectors_are_joined(visit: Any, server: Any) -> Non
     detected(page, "A", "B")
     assert len(page.locator("#class-list label").all()) == len(set(page.locator("#class-list .grow").all_inner_texts()))
     assert len(page.locator("#class-list label").all()) <= len(synthetic.CLASS_NAMES)
+
+
+def test_a_model_that_is_being_loaded_is_waited_for(visit: Any, server: Any) -> None:
+    server.detectors["florence"].ready = False
+    page = visit("?scene=coast")
+    page.locator("#run-A", has_text="Detecting").wait_for()
+    assert page.locator("#model-A option").nth(1).inner_text() == "florence (lmm-detector, loading)"
+    assert not [line for line in server.requests if line.startswith("POST")]
+    server.detectors["florence"].ready = True
+    detected(page, "A")
+    assert page.locator("#model-A option").nth(1).inner_text() == "florence (lmm-detector)"
+    assert page.locator("#answers mark").count() > 0
+
+
+def test_the_servers_key_is_asked_for(visit: Any, server: Any, shoot: Any) -> None:
+    server.key = "open sesame"
+    page = visit()
+    page.locator("#problems", has_text="The server asks for its key.").wait_for()
+    shoot(page, "key")
+    page.locator("#key").fill("wrong")
+    page.keyboard.press("Enter")
+    page.locator("#problems", has_text="does not take this key").wait_for()
+    page.locator("#key").fill("open sesame")
+    page.keyboard.press("Enter")
+    page.locator(".scene img").first.wait_for()
+    page.locator(".scene", has_text="coast").click()
+    detected(page, "A")
+    assert page.locator("#key-form").is_hidden()
+    page.reload()  # the tab remembers
+    page.locator(".scene img").first.wait_for()
+    page.complaints[:] = [line for line in page.complaints if "401" not in line]

@@ -6,22 +6,30 @@
 
 import * as api from "./api.js";
 import { byId } from "./dom.js";
-import { PageError } from "./errors.js";
+import { KeyError, PageError } from "./errors.js";
 import { doubtAbout, isLabelFile, readLabels } from "./labels/index.js";
 import * as state from "./state.js";
 import { Tiles } from "./view/tiles.js";
 import { counted } from "./words.js";
+
+const LOADING = 700; // milliseconds between two looks at models that are being loaded
+
+const REDRAWN = 100; // milliseconds between two looks at boxes that are being written
 
 const LARGEST_LABELS = 64 * 2 ** 20; // bytes; a label file beyond is none
 
 /** Only the image that was opened last is shown, however long another one takes. */
 let opening = 0;
 
+/** Whose threshold each detector's slider began with. @type {Map<Slot, string>} */
+const started = new Map();
+
 /** Ask the server what it has, and open what the page's address names: `?scene=...&a=...&b=...`. */
 export async function begin() {
   await attempt(async () => {
-    [state.models.value, state.scenes.value] = await Promise.all([api.fetchModels(), api.fetchScenes()]);
-    const models = state.models.value;
+    const [models, scenes] = await Promise.all([api.fetchModels(), api.fetchScenes()]);
+    [state.models.value, state.scenes.value, state.wantsKey.value] = [models, scenes, false];
+    void watchModels();
     if (!models.length) {
       throw new PageError("The server has no detector.", "Start it with one: rbox-serve run --model PATH.");
     }
@@ -32,6 +40,40 @@ export async function begin() {
     const scene = asked.get("scene");
     if (scene) await openScene(scene);
   });
+}
+
+/**
+ * Begin again with the server's key.
+ *
+ * @param {string} key
+ */
+export async function unlock(key) {
+  api.useKey(key);
+  await begin();
+}
+
+/** Ask for the models until all are loaded: what is known of them before that is their names. */
+async function watchModels() {
+  while (state.models.peek().some(({ ready }) => !ready)) {
+    await new Promise((resolve) => setTimeout(resolve, LOADING));
+    const models = await api.fetchModels().catch(() => null);
+    if (models) state.models.value = models;
+  }
+}
+
+/**
+ * Return a model when it is loaded.
+ *
+ * @param {string} name
+ * @param {AbortSignal} signal
+ */
+async function loaded(name, signal) {
+  for (;;) {
+    const model = state.models.peek().find((each) => each.name === name);
+    if (!model) throw new PageError(`The server has no model '${name}'.`, "Reload the page.");
+    if (model.ready || signal.aborted) return model;
+    await new Promise((resolve) => setTimeout(resolve, LOADING));
+  }
 }
 
 /**
@@ -91,30 +133,47 @@ export function choose(slot, model) {
  */
 export async function detect(slot) {
   const { chosen, run } = state.detectors[slot];
-  const model = state.models.peek().find(({ name }) => name === chosen.peek());
+  const name = chosen.peek();
   const image = state.image.peek();
-  if (!model || !image) return;
+  if (!name || !image) return;
   cancel(slot);
   const stopping = new AbortController();
-  const base = { model: model.name, cancel: () => stopping.abort() };
+  const base = { model: name, cancel: () => stopping.abort() };
   const isCurrent = () => !stopping.signal.aborted;
   forgetMarks();
   run.value = { ...base, state: "running", found: null };
-  state.status.value = `${model.name} is looking at the image.`;
+  state.status.value = `${name} is looking at the image.`;
   try {
-    const found = await api.detect(model, image.blob, image.name, windowsAsked(), stopping.signal, (soFar) => {
-      if (isCurrent()) run.value = { ...base, state: "running", found: soFar };
+    const model = await loaded(name, stopping.signal);
+    startThreshold(slot, model);
+    const show = atMostEvery(REDRAWN, (/** @type {import("./types.js").Found} */ soFar) => {
+      if (isCurrent() && run.peek()?.state === "running") run.value = { ...base, state: "running", found: soFar };
     });
+    const found = await api.detect(model, image.blob, image.name, windowsAsked(), stopping.signal, show);
     if (!isCurrent()) return;
     takeSize(found.record);
+    forgetMarks(); // windows are merged now: a box may have another place
     run.value = { ...base, state: "done", found };
-    state.status.value = `${model.name} found ${counted(found.boxes.length, "box", "boxes")}.`;
+    state.status.value = `${name} found ${counted(found.boxes.length, "box", "boxes")}.`;
   } catch (error) {
     if (!isCurrent()) return;
     run.value = { ...base, state: "failed", found: null };
-    state.status.value = `${model.name} stopped.`;
+    state.status.value = `${name} stopped.`;
     report(error);
   }
+}
+
+/**
+ * Choose the threshold that a model begins with. Conventional detectors return much that they hardly believe in;
+ * multimodal ones write down what they mean.
+ *
+ * @param {Slot} slot
+ * @param {import("./types.js").Model} model
+ */
+function startThreshold(slot, model) {
+  if (started.get(slot) === model.name) return; // the user may have set another by now
+  started.set(slot, model.name);
+  state.detectors[slot].threshold.value = model.writes_text ? 0 : 0.3;
 }
 
 /**
@@ -225,6 +284,29 @@ function windowsAsked() {
   return { window: numberIn("window"), gap: numberIn("gap") };
 }
 
+/**
+ * Return a function that calls another with the latest value, at most once in a while.
+ *
+ * @template T
+ * @param {number} milliseconds
+ * @param {(value: T) => void} call
+ * @returns {(value: T) => void}
+ */
+function atMostEvery(milliseconds, call) {
+  /** @type {{ value: T } | null} */
+  let latest = null;
+  return (value) => {
+    if (!latest) {
+      setTimeout(() => {
+        const { value: last } = /** @type {{ value: T }} */ (latest);
+        latest = null;
+        call(last);
+      }, milliseconds);
+    }
+    latest = { value };
+  };
+}
+
 function forgetMarks() {
   state.selected.value = null;
   state.pointed.value = null;
@@ -244,6 +326,10 @@ async function attempt(action) {
 
 /** @param {unknown} error */
 function report(error) {
+  if (error instanceof KeyError) {
+    state.wantsKey.value = true;
+    state.status.value = error.message;
+  }
   const text = error instanceof Error ? error.message : String(error);
   const remedy = error instanceof PageError ? error.remedy : "";
   if (!(error instanceof PageError)) console.error(error);

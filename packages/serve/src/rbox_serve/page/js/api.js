@@ -15,9 +15,20 @@
  * @property {number} [gap] By how many pixels they overlap.
  */
 
-import { PageError } from "./errors.js";
+import { KeyError, PageError } from "./errors.js";
 import { cornersOf } from "./geometry.js";
 import { eventsOf } from "./sse.js";
+
+const KEY = "rbox-serve-key"; // in the storage of this tab, which forgets it when it is closed
+
+/**
+ * Send a key with every request from now on.
+ *
+ * @param {string} key
+ */
+export function useKey(key) {
+  sessionStorage.setItem(KEY, key);
+}
 
 /** @returns {Promise<Model[]>} */
 export async function fetchModels() {
@@ -135,14 +146,16 @@ function foundIn({ header, record, spans, seconds }) {
  * @returns {Promise<Response>}
  */
 async function ask(address, request) {
+  const key = sessionStorage.getItem(KEY);
   let response;
   try {
-    response = await fetch(address, request);
+    response = await fetch(address, { ...request, headers: key ? { "X-API-Key": key } : {} });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new PageError("the server does not answer", "See whether rbox-serve is still running, then try again.");
   }
   if (response.ok) return response;
+  if (response.status === 401) throw new KeyError(key ? "The server does not take this key." : "The server asks for its key.");
   const said = await response.json().catch(() => null);
   throw errorOf(said, `${response.status} ${response.statusText}`.trim());
 }

@@ -11,6 +11,9 @@ export class PageError extends Error {
   }
 }
 
+/** The server wants a key, or another one. */
+export class KeyError extends PageError {}
+
 const MOST_QUOTED = 60;
 
 /**

@@ -47,7 +47,6 @@ export const image = signal(null);
 export const truth = signal(null);
 
 /** What the user has set. */
-export const threshold = signal(0.3);
 export const iouThreshold = signal(0.5);
 /** @type {import("./signals.js").Signal<ReadonlySet<string>>} keys of classes */
 export const hiddenClasses = signal(new Set());
@@ -65,18 +64,20 @@ export const pointed = signal(null);
 /** What is told to the user. @type {import("./signals.js").Signal<{ text: string, remedy: string }[]>} */
 export const problems = signal([]);
 export const status = signal("");
+/** Whether the server refuses to answer without its key. */
+export const wantsKey = signal(false);
 
-/**
- * Return the state of one of the two detectors.
- *
- * @param {Slot} slot
- */
-function stateOf(slot) {
+/** Return the state of one of the two detectors. */
+function stateOf() {
   /** The name of the model; "" for none. */
   const chosen = signal("");
   /** @type {import("./signals.js").Signal<Run | null>} */
   const run = signal(null);
+  /** The least score of a box that is shown. Scores of different detectors mean different things: each has its own. */
+  const threshold = signal(0);
   const boxes = derived(() => run.value?.found?.boxes ?? []);
+  /** Whether any box has a score that the threshold can act on. */
+  const hasScores = derived(() => boxes.value.some(({ score }) => score !== null));
   /** The places of the boxes that pass the score threshold and the class filter. */
   const shown = derived(() => {
     const least = threshold.value;
@@ -100,21 +101,16 @@ function stateOf(slot) {
       (index) => !hidden.has(classKey(objects[index].name)),
     );
   });
-  return { slot, chosen, run, boxes, shown, matching };
+  return { chosen, run, threshold, boxes, hasScores, shown, matching };
 }
 
-export const detectors = { A: stateOf("A"), B: stateOf("B") };
+export const detectors = { A: stateOf(), B: stateOf() };
 
 /** The detectors that have found something, or nothing, on this image. */
 export const compared = derived(() => SLOTS.filter((slot) => detectors[slot].run.value?.found));
 
 /** How the two are compared: with one detector there is nothing to swipe to. */
 export const comparison = derived(() => (compared.value.length === 2 ? mode.value : "overlay"));
-
-/** Whether any box has a score that a threshold can act on. */
-export const hasScores = derived(() =>
-  SLOTS.some((slot) => detectors[slot].boxes.value.some(({ score }) => score !== null)),
-);
 
 /** What colours stand for. */
 export const colouring = derived(() => {

@@ -6,15 +6,18 @@ import * as state from "../state.js";
 import { classColour } from "../view/colours.js";
 
 export function setFilters() {
-  bindRange("threshold", state.threshold);
-  bindRange("iou", state.iouThreshold);
-
+  for (const slot of state.SLOTS) {
+    const { threshold, hasScores, boxes } = state.detectors[slot];
+    bindRange(`threshold-${slot}`, threshold);
+    effect(() => {
+      byId(`threshold-row-${slot}`).hidden = !hasScores.value;
+      byId(`no-scores-${slot}`).hidden = hasScores.value || boxes.value.length === 0;
+    });
+  }
   effect(() => {
-    const input = /** @type {HTMLInputElement} */ (byId("threshold"));
-    const found = state.compared.value.length > 0;
-    input.disabled = found && !state.hasScores.value;
-    byId("no-scores").hidden = !input.disabled;
+    byId("no-filters").hidden = state.compared.value.length > 0 || state.truth.value !== null;
   });
+  bindRange("iou", state.iouThreshold);
   effect(() => (byId("iou-row").hidden = !state.truth.value));
 
   effect(() => {

@@ -1,5 +1,6 @@
-/** What went wrong, until it is dismissed; and what happens, for those who hear the page. */
+/** What went wrong, until it is dismissed; what happens, for those who hear the page; the question for the key. */
 
+import { unlock } from "../actions.js";
 import { byId, fillWith, h } from "../dom.js";
 import { effect } from "../signals.js";
 import * as state from "../state.js";
@@ -18,6 +19,17 @@ export function setMessages() {
         );
       }),
     );
+  });
+  const form = /** @type {HTMLFormElement} */ (byId("key-form"));
+  const key = /** @type {HTMLInputElement} */ (byId("key"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void unlock(key.value);
+  });
+  effect(() => {
+    form.hidden = !state.wantsKey.value;
+    if (state.wantsKey.value) key.focus();
+    else key.value = "";
   });
   effect(() => (byId("status").textContent = state.status.value));
 }

@@ -1,6 +1,7 @@
 /** The image: chosen from the disk, dropped anywhere on the page, or one of the bundled scenes. */
 
 import { openFiles, openScene } from "../actions.js";
+import { fetchBlob } from "../api.js";
 import { byId, fillWith, h } from "../dom.js";
 import { effect } from "../signals.js";
 import * as state from "../state.js";
@@ -37,22 +38,17 @@ export function setSource() {
   effect(() => {
     const scenes = state.scenes.value;
     byId("scenes").hidden = scenes.length === 0;
-    fillWith(
-      byId("scene-list"),
-      ...scenes.map(({ name, url }) =>
-        h(
-          "li",
-          {},
-          h(
-            "button",
-            { type: "button", class: "scene", title: name, onclick: () => openScene(name) },
-            h("img", { src: url, alt: "", loading: "lazy" }),
-            h("span", {}, name),
-          ),
-        ),
-      ),
-    );
+    fillWith(byId("scene-list"), ...scenes.map((scene) => h("li", {}, buttonOf(scene))));
   });
+}
+
+/** @param {import("../api.js").Scene} scene */
+function buttonOf({ name, url }) {
+  const picture = h("img", { alt: "" });
+  // By way of a blob, since an address alone cannot bring the server's key.
+  void fetchBlob(url).then((blob) => (picture.src = URL.createObjectURL(blob)));
+  const attributes = { type: "button", class: "scene", title: name, onclick: () => openScene(name) };
+  return h("button", attributes, picture, h("span", {}, name));
 }
 
 function acceptDrops() {
