@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,27 @@ import numpy as np
 import pytest
 from rbox_formats import ClassNames, ImageRecord, datasets, draw, quad_around, quad_to_rbox, rbox_to_quad
 from rbox_metrics import box_iou_rotated, evaluate
+from rbox_testing.fake_server import serve
 
 NAMES = ClassNames(["plane", "ship", "small-vehicle"])
 
 
-@pytest.fixture
-def call(visit: Any) -> Any:
+@pytest.fixture(scope="module")
+def call(browser: Any) -> Iterator[Any]:
     """Call a function of a module in the browser: `call("geometry.js", "iou", a, b)`."""
-    page = visit()
+    fake, server = serve()
+    page = browser.new_page()
+    page.goto(fake.url)
 
     def run(module: str, function: str, *arguments: Any) -> Any:
         script = "async ([module, name, args]) => (await import(`/js/${module}`))[name](...args)"
         return page.evaluate(script, [module, function, list(arguments)])
 
     run.page = page
-    return run
+    yield run
+    page.close()
+    server.shutdown()
+    server.server_close()
 
 
 def boxes_of(rng: np.random.Generator, count: int, *, spread: float = 60, offset: float = 0) -> np.ndarray:
@@ -157,7 +164,7 @@ def test_label_files_of_rbox_formats_are_read(
     ious = box_iou_rotated(np.array([each["box"] for each in objects]), record.boxes, aligned=True)
     np.testing.assert_allclose(ious, 1, atol=1e-9)
     for each, quad in zip(objects, record.corners, strict=True):
-        assert sorted(map(tuple, each["corners"])) == pytest.approx(sorted(map(tuple, quad.tolist())))
+        np.testing.assert_allclose(sorted(each["corners"]), sorted(quad.tolist()), atol=1e-9)
 
 
 def test_shapes_of_labelme_that_are_no_polygons(call: Any) -> None:

@@ -676,3 +676,14 @@ def test_the_servers_key_is_asked_for(visit: Any, server: Any, shoot: Any) -> No
     page.reload()  # the tab remembers
     page.locator(".scene img").first.wait_for()
     page.complaints[:] = [line for line in page.complaints if "401" not in line]
+
+
+def test_a_server_of_two_detectors_compares_them(visit: Any, server: Any) -> None:
+    page = visit()
+    page.goto(f"{server.url}?scene=coast")
+    detected(page, "A", "B")
+    assert [page.locator(f"#model-{slot}").input_value() for slot in "AB"] == ["florence", "retinanet"]
+    server.detectors["third"] = Detector("third", writes_text=False, seed=3)
+    page.reload()
+    detected(page, "A")
+    assert page.locator("#model-B").input_value() == ""

@@ -36,7 +36,9 @@ export async function begin() {
     const asked = new URLSearchParams(location.search);
     const named = (/** @type {string | null} */ name) => models.find((model) => model.name === name)?.name;
     state.detectors.A.chosen.value = named(asked.get("a")) ?? models[0].name;
-    state.detectors.B.chosen.value = named(asked.get("b")) ?? "";
+    // A server of two detectors was started to compare them.
+    const other = models.length === 2 ? models.find(({ name }) => name !== state.detectors.A.chosen.peek()) : undefined;
+    state.detectors.B.chosen.value = (asked.has("b") ? named(asked.get("b")) : other?.name) ?? "";
     const scene = asked.get("scene");
     if (scene) await openScene(scene);
   });

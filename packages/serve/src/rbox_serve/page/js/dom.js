@@ -8,7 +8,7 @@ const SVG = "http://www.w3.org/2000/svg";
 /** @typedef {Node | string | number | null | undefined | false} Child */
 
 /**
- * @param {Element} node
+ * @param {HTMLElement | SVGElement} node
  * @param {Record<string, any>} attributes
  * @param {Child[]} children
  */
@@ -20,7 +20,6 @@ function fill(node, attributes, children) {
     else node.setAttribute(name, value === true ? "" : String(value));
   }
   node.append(...present(children));
-  return node;
 }
 
 /** @param {Child[]} children */
@@ -40,7 +39,9 @@ function present(children) {
  * @returns {HTMLElementTagNameMap[K]}
  */
 export function h(tag, attributes = {}, ...children) {
-  return fill(document.createElement(tag), attributes, children);
+  const node = document.createElement(tag);
+  fill(node, attributes, children);
+  return node;
 }
 
 /**
@@ -53,7 +54,9 @@ export function h(tag, attributes = {}, ...children) {
  * @returns {SVGElementTagNameMap[K]}
  */
 export function s(tag, attributes = {}, ...children) {
-  return fill(document.createElementNS(SVG, tag), attributes, children);
+  const node = document.createElementNS(SVG, tag);
+  fill(node, attributes, children);
+  return node;
 }
 
 /**

@@ -10,7 +10,7 @@
 /**
  * Yield the events of a stream as they arrive.
  *
- * @param {ReadableStream<Uint8Array>} body
+ * @param {ReadableStream<any>} body Of bytes.
  * @returns {AsyncGenerator<ServerEvent>}
  */
 export async function* eventsOf(body) {

@@ -62,9 +62,10 @@ function classKeyOf(features) {
  * @returns {Point[][]} The outer ring of each polygon; none for points and lines.
  */
 function outlinesOf(geometry, where) {
-  const polygons = { Polygon: [geometry?.coordinates], MultiPolygon: geometry?.coordinates }[geometry?.type];
-  if (!polygons) return [];
-  return polygons.map((/** @type {any} */ rings) => {
+  if (geometry?.type !== "Polygon" && geometry?.type !== "MultiPolygon") return [];
+  const polygons = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
+  if (!Array.isArray(polygons)) throw new PageError(`${where}: expected coordinates, got ${quoted(polygons)}`);
+  return polygons.map((rings) => {
     const ring = rings?.[0];
     if (!Array.isArray(ring) || ring.length < 3 || !ring.every(isPoint)) {
       throw new PageError(`${where}: expected an outline of 3 points or more, got ${quoted(ring)}`);

@@ -77,7 +77,7 @@ function answersOf(slot) {
 function piecesOf(slot, text, spans) {
   // Positions count characters as Python does, not halves of surrogate pairs.
   const characters = [...text];
-  const piece = (/** @type {number} */ start, /** @type {number} [end] */ end) => characters.slice(start, end).join("");
+  const piece = (/** @type {number} */ start, end = characters.length) => characters.slice(start, end).join("");
   const pieces = [];
   let at = 0;
   for (const { start, end, box } of spans) {

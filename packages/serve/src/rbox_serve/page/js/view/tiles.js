@@ -20,11 +20,9 @@ const OVERVIEW = 2048; // an image that is no larger needs no tiles
 const MOST_KEPT = 96; // tiles of 1 MB each
 const AT_ONCE = 2; // the worker has one thread: what is asked for early may be out of view when its turn comes
 
-const workers =
-  globalThis.trustedTypes?.createPolicy("rbox-worker", {
-    // The only script address that the page makes is this module's neighbour.
-    createScriptURL: () => new URL("./tile-worker.js", import.meta.url).href,
-  }) ?? { createScriptURL: () => new URL("./tile-worker.js", import.meta.url).href };
+// The only script address that the page makes: that of this module's neighbour.
+const makesAddress = { createScriptURL: () => new URL("./tile-worker.js", import.meta.url).href };
+const addresses = /** @type {any} */ (globalThis).trustedTypes?.createPolicy("rbox-worker", makesAddress) ?? makesAddress;
 
 /**
  * Return the pieces of an image that a view shows, at the level that is sharp enough.
@@ -88,7 +86,7 @@ export class Tiles {
    * @returns {Promise<Tiles>}
    */
   static open(blob) {
-    const worker = new Worker(workers.createScriptURL(""), { type: "module" });
+    const worker = new Worker(addresses.createScriptURL(""), { type: "module" });
     return new Promise((resolve, reject) => {
       worker.onmessage = ({ data }) => {
         if (data.overview) {
