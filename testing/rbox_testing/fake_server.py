@@ -1,6 +1,6 @@
 """A server with the addresses of packages/serve/README.md and two detectors that never change their minds.
 
-The page is tested against it, so that no test depends on weights; `packages/serve/tests/page/test_served.py` opens the page on the real server.
+The page is tested against it, so that its tests depend on no weights.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import warnings
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,10 @@ def _scene(name: str, seed: int) -> tuple[bytes, ImageRecord]:
     return buffer.getvalue(), record
 
 
-SCENES = {name: _scene(name, seed) for seed, name in enumerate(["harbour", "airfield", "coast", "terminal"])}
+@cache
+def scenes() -> dict[str, tuple[bytes, ImageRecord]]:
+    """Return the scenes by their names: each as PNG, and its ground truth."""
+    return {name: _scene(name, seed) for seed, name in enumerate(["harbour", "airfield", "coast", "terminal"])}
 
 
 @dataclass
@@ -100,8 +104,8 @@ class Detector:
         }
 
     def _boxes(self, image_id: str, width: int, height: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        if image_id in SCENES:
-            record = SCENES[image_id][1]
+        if image_id in scenes():
+            record = scenes()[image_id][1]
             kept = np.arange(len(record.boxes)) % 5 != self.seed % 5  # some are missed
             boxes = record.boxes[kept] + rng.normal(0, [2, 2, 1, 1, 0.02], (kept.sum(), 5))
             extra = [[0.3 * width, 0.7 * height, 60, 24, 0.5], [0.8 * width, 0.15 * height, 40, 20, -0.9]]
@@ -166,13 +170,13 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
                 about = [
                     {"name": name, "width": 640, "height": 640, "url": f"/v1/scenes/{name}",
                      "truth_url": f"/v1/scenes/{name}/truth"}
-                    for name in SCENES
+                    for name in scenes()
                 ]  # fmt: skip
                 self._json({"scenes": about})
             elif match := re.fullmatch(r"/v1/scenes/([^/]+)", path):
-                self._send(200, SCENES[match[1]][0], "image/png")
+                self._send(200, scenes()[match[1]][0], "image/png")
             elif match := re.fullmatch(r"/v1/scenes/([^/]+)/truth", path):
-                self._send(200, truth_of(SCENES[match[1]][1]).encode(), "text/plain; charset=utf-8")
+                self._send(200, truth_of(scenes()[match[1]][1]).encode(), "text/plain; charset=utf-8")
             else:
                 file = PAGE / (path.lstrip("/") or "index.html")
                 if file.is_file() and PAGE in file.resolve().parents:

@@ -18,9 +18,9 @@ SHOTS = Path(os.environ.get("RBOX_PAGE_SHOTS", HERE.parents[3] / "runs" / "page-
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test of this folder starts a browser."""
+    """Tests in a browser are slow."""
     for item in items:
-        if HERE in item.path.parents:
+        if HERE in item.path.parents and "browser" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.slow)
 
 

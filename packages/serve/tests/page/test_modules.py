@@ -191,7 +191,7 @@ BROKEN = {
     "other JSON": ('{"images": []}', "expected labels as GeoJSON"),
     "map": ('{"crs": {}, "features": []}', "got a layer in map coordinates"),
     "no class": (
-        '{"features": [{"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}, "properties": {}}]}',
+        '{"features": [{"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}}]}',
         "features[0]: expected a property with the class",
     ),
     "no points": (

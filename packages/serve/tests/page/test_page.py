@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, predictions, rbox_to_quad, synthetic
 from rbox_metrics import box_iou_rotated, evaluate
-from rbox_testing.fake_server import SCENES, Detector, truth_of
+from rbox_testing.fake_server import Detector, scenes, truth_of
 
 SHOWN = "#stage .boxes .box.shown"
 ROWS = "#results .row:not([hidden])"
@@ -152,7 +152,7 @@ def test_boxes_rows_and_text_light_each_other(both: Any, shoot: Any) -> None:
 
 def figures(server: Any, model: str, iou_threshold: float, threshold: float = 0) -> dict[str, float]:
     """Return precision, recall and F1 of what a detector found on the first scene, by rbox-metrics."""
-    record = SCENES["harbour"][1]
+    record = scenes()["harbour"][1]
     answer = server.detectors[model].found("harbour", 640, 640)["record"]
     scores = np.array(answer["scores"] or np.ones(len(answer["boxes"])))
     kept = scores >= threshold
@@ -183,7 +183,7 @@ def test_true_false_and_missed_are_those_of_rbox_metrics(both: Any, server: Any,
 
 @pytest.mark.parametrize("format_name", ["dota", "geojson", "labelme"])
 def test_a_label_file_is_laid_over(visit: Any, tmp_path: Path, format_name: str) -> None:
-    content, record = SCENES["coast"]
+    content, record = scenes()["coast"]
     datasets.write(format_name, [record], tmp_path, None, synthetic.CLASS_NAMES)
     (path,) = (path for path in tmp_path.rglob("coast.*") if path.is_file())
     page = visit("?a=retinanet")
@@ -385,7 +385,7 @@ def test_downloads_hold_what_is_shown(both: Any, server: Any, tmp_path: Path) ->
     with Image.open(fetch("PNG with boxes")) as picture:
         assert picture.size == (640, 640)
         drawn = np.asarray(picture.convert("RGB")).astype(int)
-    with Image.open(io.BytesIO(SCENES["harbour"][0])) as scene:
+    with Image.open(io.BytesIO(scenes()["harbour"][0])) as scene:
         plain = np.asarray(scene.convert("RGB")).astype(int)
     changed = (np.abs(drawn - plain).max(axis=-1) > 8).mean()
     assert 0.01 < changed < 0.5
@@ -606,6 +606,13 @@ def test_a_large_scene_is_shown_in_tiles(visit: Any, shoot: Any, large_scene: Pa
     set_threshold(page, "A", 0)
     assert count_of(page, SHOWN) == 5000
     shoot(page, "large-whole")
+    # The list has few of its rows as elements, and scrolls to the rest.
+    assert 10 < count_of(page, ROWS) < 60
+    page.locator("#results").focus()
+    page.keyboard.press("End")
+    last = page.locator("#results [aria-selected=true]")
+    assert last.get_attribute("aria-posinset") == last.get_attribute("aria-setsize") == "5000"
+    assert last.evaluate("(row) => row.id === row.closest('[role=listbox]').getAttribute('aria-activedescendant')")
     # The whole image is one drawing of an overview; the canvas is no larger than the screen.
     assert page.locator("#stage canvas").first.evaluate("(canvas) => canvas.width") < 1280
     page.locator("#stage").focus()
@@ -613,6 +620,7 @@ def test_a_large_scene_is_shown_in_tiles(visit: Any, shoot: Any, large_scene: Pa
     assert page.locator("#zoom-level").inner_text() == "100 %"
     for _ in range(8):
         page.keyboard.press("ArrowRight")
+    assert 0 < count_of(page, SHOWN) < 1000  # boxes far out of view are no elements
     read = """(canvas) => {
         const data = canvas.getContext("2d").getImageData(100, 100, 12, 12).data;
         const transform = document.querySelector("#stage .boxes > g").transform.baseVal[0].matrix;
@@ -632,10 +640,10 @@ def test_a_large_scene_is_shown_in_tiles(visit: Any, shoot: Any, large_scene: Pa
 
 def test_a_scene_says_its_truth_and_names(visit: Any, server: Any) -> None:
     page = visit()
-    assert page.locator(".scene").all_inner_texts() == list(SCENES)
+    assert page.locator(".scene").all_inner_texts() == list(scenes())
     page.locator(".scene", has_text="coast").click()
     detected(page, "A")
-    assert truth_of(SCENES["coast"][1]).count("\n") - 2 == count_of(page, f"{SHOWN}[data-layer=truth]")
+    assert truth_of(scenes()["coast"][1]).count("\n") - 2 == count_of(page, f"{SHOWN}[data-layer=truth]")
 
 
 def test_class_names_of_two_detectors_are_joined(visit: Any, server: Any) -> None:

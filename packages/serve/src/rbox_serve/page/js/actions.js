@@ -237,7 +237,9 @@ async function openImage(blob, name) {
 async function isOnlyForServers(blob) {
   const bytes = new Uint8Array(await blob.slice(0, 8).arrayBuffer());
   const first = String.fromCharCode(...bytes);
-  return ["II*\0", "II+\0", "MM\0*", "MM\0+", "\0\0\0\fjP", "\xff\x4f\xff\x51"].some((magic) => first.startsWith(magic));
+  return ["II*\0", "II+\0", "MM\0*", "MM\0+", "\0\0\0\fjP", "\xff\x4f\xff\x51"].some((magic) =>
+    first.startsWith(magic),
+  );
 }
 
 /** @param {File} file */

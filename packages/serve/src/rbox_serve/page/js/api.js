@@ -86,7 +86,14 @@ class Stream {
 
   /** @param {Model} model */
   constructor(model) {
-    this.found = { header: { class_names: model.classes }, record: {}, boxes: [], answers: [], spans: [], seconds: null };
+    this.found = {
+      header: { class_names: model.classes },
+      record: {},
+      boxes: [],
+      answers: [],
+      spans: [],
+      seconds: null,
+    };
   }
 
   /**
@@ -155,7 +162,8 @@ async function ask(address, request) {
     throw new PageError("the server does not answer", "See whether rbox-serve is still running, then try again.");
   }
   if (response.ok) return response;
-  if (response.status === 401) throw new KeyError(key ? "The server does not take this key." : "The server asks for its key.");
+  if (response.status === 401)
+    throw new KeyError(key ? "The server does not take this key." : "The server asks for its key.");
   const said = await response.json().catch(() => null);
   throw errorOf(said, `${response.status} ${response.statusText}`.trim());
 }

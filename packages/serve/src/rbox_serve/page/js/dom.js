@@ -1,6 +1,6 @@
 /**
- * Elements made from values. Text from files, models and users only ever becomes text nodes and attributes here: nothing
- * in this page parses markup, and the Content-Security-Policy (`require-trusted-types-for`) refuses to.
+ * Elements made from values. Text from files, models and users only ever becomes text nodes and attributes here: this
+ * page never parses markup, and its Content-Security-Policy (`require-trusted-types-for`) refuses to.
  */
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -24,9 +24,9 @@ function fill(node, attributes, children) {
 
 /** @param {Child[]} children */
 function present(children) {
-  return children.filter((child) => child !== null && child !== undefined && child !== false).map((child) =>
-    child instanceof Node ? child : String(child),
-  );
+  return children
+    .filter((child) => child !== null && child !== undefined && child !== false)
+    .map((child) => (child instanceof Node ? child : String(child)));
 }
 
 /**

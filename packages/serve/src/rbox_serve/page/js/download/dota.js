@@ -11,5 +11,7 @@
  */
 export function dotaFile(boxes) {
   // White space separates fields: within a name it becomes '-', which lookups treat the same.
-  return boxes.map(({ corners, name }) => `${corners.flat().join(" ")} ${name.trim().split(/\s+/).join("-")} 0\n`).join("");
+  return boxes
+    .map(({ corners, name }) => `${corners.flat().join(" ")} ${name.trim().split(/\s+/).join("-")} 0\n`)
+    .join("");
 }

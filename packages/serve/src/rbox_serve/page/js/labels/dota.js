@@ -1,6 +1,8 @@
 /**
- * DOTA's label files: a line for each object, `x1 y1 x2 y2 x3 y3 x4 y4 class [difficult]`, after lines `imagesource:` and
- * `gsd:`. Source: `rbox_formats.datasets.dota`, whose rules these are.
+ * DOTA's label files: a line for each object, `x1 y1 x2 y2 x3 y3 x4 y4 class [difficult]`, after lines `imagesource:`
+ * and `gsd:`. Source: `rbox_formats.datasets.dota`, whose rules these are.
+ *
+ * @typedef {import("../types.js").Point} Point
  */
 
 import { PageError, quoted } from "../errors.js";
@@ -8,7 +10,11 @@ import { isPlace, objectOf } from "./objects.js";
 
 const HEADER = /^\s*(imagesource|gsd)\s*:/;
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
-const DIFFICULT = new Map([["0", false], ["1", true], ["2", true]]);
+const DIFFICULT = new Map([
+  ["0", false],
+  ["1", true],
+  ["2", true],
+]);
 const LINE = "A line reads: x1 y1 x2 y2 x3 y3 x4 y4 class [difficult]";
 
 /**
@@ -30,8 +36,8 @@ export function readDota(text, file) {
     if (bad >= 0) throw wrong(`expected 8 coordinates, got ${quoted(fields[bad])} as number ${bad + 1}`);
     const difficult = DIFFICULT.get(fields[9] ?? "0");
     if (difficult === undefined) throw wrong(`expected a difficulty among 0, 1, 2, got ${quoted(fields[9])}`);
-    const [x1, y1, x2, y2, x3, y3, x4, y4] = numbers;
-    objects.push(objectOf(fields[8], [[x1, y1], [x2, y2], [x3, y3], [x4, y4]], difficult));
+    const corners = [0, 2, 4, 6].map((at) => /** @type {Point} */ (numbers.slice(at, at + 2)));
+    objects.push(objectOf(fields[8], corners, difficult));
   }
   return objects;
 }

@@ -31,7 +31,10 @@ export function setAnswers() {
     }
   });
 
-  for (const [how, marked] of /** @type {const} */ ([["pointed", state.pointed], ["selected", state.selected]])) {
+  for (const [how, marked] of /** @type {const} */ ([
+    ["pointed", state.pointed],
+    ["selected", state.selected],
+  ])) {
     effect(() => {
       for (const piece of pieces.value) {
         const isLit = state.isSame(markIn(piece), marked.value);

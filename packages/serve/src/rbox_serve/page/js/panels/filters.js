@@ -69,7 +69,9 @@ function rowOf({ key, name, label, count }) {
  * @param {() => void} replace
  */
 function keepFocus(list, replace) {
-  const key = list.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.key : null;
+  const key = list.contains(document.activeElement)
+    ? /** @type {HTMLElement} */ (document.activeElement).dataset.key
+    : null;
   replace();
   if (!key) return;
   for (const input of list.querySelectorAll("input")) if (input.dataset.key === key) input.focus();

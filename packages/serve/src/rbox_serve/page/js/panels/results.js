@@ -3,100 +3,102 @@
  *
  * @typedef {import("../types.js").Mark} Mark
  * @typedef {import("../types.js").Slot} Slot
+ * @typedef {import("../view/boxes.js").Look} Look
+ * @typedef {keyof typeof OUTCOME_NAMES} Outcome
+ *
+ * @typedef {object} Title Of a group.
+ * @property {string} title
+ * @property {number} count
+ *
+ * @typedef {object} Entry A box.
+ * @property {Mark} mark
+ * @property {string} name
+ * @property {string} score
+ * @property {Look} look
+ * @property {Outcome | undefined} outcome
  */
 
-import { byId, fillWith, h } from "../dom.js";
+import { byId, h } from "../dom.js";
 import { boundsOf } from "../geometry.js";
 import { lookOfFound, lookOfTruth, OUTCOME_NAMES, scoreText, slotsTogether } from "../looks.js";
-import { effect, signal } from "../signals.js";
+import { derived, effect } from "../signals.js";
 import * as state from "../state.js";
 import { viewport } from "../view/stage.js";
+import { LongList } from "./long-list.js";
 
 /** Signs before a row, for those who do not see the colours. */
 const SIGNS = { true: "✓", false: "✕", ignored: "○", missed: "◌" };
 
-/**
- * @typedef {object} Row
- * @property {Mark} mark
- * @property {HTMLElement} row
- * @property {HTMLElement} sign
- * @property {HTMLElement} swatch
- */
-
-/** @type {import("../signals.js").Signal<Map<string, Row>>} */
-const rows = signal(new Map());
-
 const keyOf = (/** @type {Mark} */ { layer, index }) => `${layer}-${index}`;
 
+/** What the list holds. @type {{ readonly value: (Title | Entry)[], peek(): (Title | Entry)[] }} */
+const items = derived(() => {
+  const groups = state.compared.value.map((slot) =>
+    groupOf(`${slot} · ${state.detectors[slot].run.value?.model}`, foundBy(slot)),
+  );
+  if (state.truth.value && state.compared.value.length) groups.push(groupOf("Missed", missed()));
+  return groups.flat();
+});
+
+/** The boxes among them. */
+const entries = derived(() => items.value.filter((item) => "mark" in item));
+
 export function setResults() {
-  const list = /** @type {HTMLElement} */ (byId("results"));
+  const element = /** @type {HTMLElement} */ (byId("results"));
+  const rows = {
+    keyOf: (/** @type {Title | Entry} */ item) => ("mark" in item ? keyOf(item.mark) : item.title),
+    make: (/** @type {Title | Entry} */ item) => ("mark" in item ? rowOf(item) : titleOf(item)),
+  };
+  const list = new LongList(element, rows, markRows);
 
   effect(() => {
-    /** @type {Map<string, Row>} */
-    const made = new Map();
-    const groups = state.compared.value.map((slot) => groupOf(slot, made));
-    if (state.truth.value && state.compared.value.length) groups.push(missedGroup(made));
-    fillWith(list, ...groups);
-    rows.value = made;
-  });
-
-  // Which rows are there, and their signs: a slider moves these without making rows.
-  effect(() => {
-    let count = 0;
-    for (const { mark, row, sign, swatch } of rows.value.values()) {
-      const look = mark.layer === "truth" ? lookOfTruth(slotsOrAll(), mark.index) : lookOfFound(mark.layer, mark.index);
-      const outcome = outcomeOf(mark);
-      const isHidden = !look || (mark.layer === "truth" && outcome !== "missed");
-      row.hidden = isHidden;
-      if (isHidden) continue;
-      count += 1;
-      swatch.style.setProperty("--colour", look.colour);
-      sign.textContent = outcome ? SIGNS[outcome] : "";
-      sign.title = outcome ? OUTCOME_NAMES[outcome] : "";
-      row.setAttribute("aria-label", descriptionOf(mark, outcome));
-    }
-    for (const group of list.querySelectorAll(".group")) {
-      const shown = group.querySelectorAll(".row:not([hidden])").length;
-      fillWith(/** @type {Element} */ (group.querySelector(".group-count")), shown);
-    }
-    byId("no-results").hidden = count > 0;
+    const isEmpty = entries.value.length === 0;
+    element.hidden = isEmpty;
+    byId("no-results").hidden = !isEmpty;
     byId("no-results").textContent = emptyText();
-    list.hidden = count === 0;
+    list.items = items.value;
   });
 
+  // Which rows are lit; a mark that is set elsewhere brings its row into view.
+  function markRows() {
+    const [selected, pointed] = [state.selected.peek(), state.pointed.peek()];
+    for (const [key, row] of list.shown) {
+      if (row.role !== "option") continue;
+      row.setAttribute("aria-selected", String(selected !== null && key === keyOf(selected)));
+      row.toggleAttribute("data-pointed", pointed !== null && key === keyOf(pointed));
+    }
+    const active = selected && list.shown.get(keyOf(selected));
+    if (active) element.setAttribute("aria-activedescendant", active.id);
+    else element.removeAttribute("aria-activedescendant");
+  }
   effect(() => {
     const mark = state.selected.value;
-    for (const row of list.querySelectorAll("[aria-selected=true]")) row.setAttribute("aria-selected", "false");
-    const found = mark && rows.value.get(keyOf(mark));
-    if (found) {
-      found.row.setAttribute("aria-selected", "true");
-      list.setAttribute("aria-activedescendant", found.row.id);
-      found.row.scrollIntoView({ block: "nearest" });
-    } else list.removeAttribute("aria-activedescendant");
+    const place = items.peek().findIndex((item) => "mark" in item && state.isSame(item.mark, mark));
+    if (mark && place >= 0) list.reveal(place);
+    markRows();
   });
-
   effect(() => {
-    const mark = state.pointed.value;
-    for (const row of list.querySelectorAll("[data-pointed]")) row.removeAttribute("data-pointed");
-    if (mark) rows.value.get(keyOf(mark))?.row.setAttribute("data-pointed", "");
+    void state.pointed.value;
+    markRows();
   });
 
-  list.addEventListener("pointerover", ({ target }) => (state.pointed.value = markOfRow(target)));
-  list.addEventListener("pointerleave", () => (state.pointed.value = null));
-  list.addEventListener("click", ({ target }) => select(markOfRow(target)));
-  list.addEventListener("dblclick", ({ target }) => zoomTo(markOfRow(target)));
-  list.addEventListener("keydown", (event) => {
-    const shown = [...rows.peek().values()].filter(({ row }) => !row.hidden).map(({ mark }) => mark);
-    const at = shown.findIndex((mark) => state.isSame(mark, state.selected.peek()));
-    const moves = /** @type {Record<string, number>} */ ({
-      ArrowDown: at + 1,
-      ArrowUp: Math.max(at - 1, 0),
-      PageDown: at + 10,
-      PageUp: Math.max(at - 10, 0),
-      Home: 0,
-      End: shown.length - 1,
-    });
-    if (event.key in moves) select(shown[Math.min(moves[event.key], shown.length - 1)] ?? null);
+  element.addEventListener("pointerover", ({ target }) => (state.pointed.value = markOfRow(target)));
+  element.addEventListener("pointerleave", () => (state.pointed.value = null));
+  element.addEventListener("click", ({ target }) => select(markOfRow(target)));
+  element.addEventListener("dblclick", ({ target }) => zoomTo(markOfRow(target)));
+  element.addEventListener("keydown", (event) => {
+    const marks = entries.peek().map(({ mark }) => mark);
+    const at = marks.findIndex((mark) => state.isSame(mark, state.selected.peek()));
+    const moves = new Map([
+      ["ArrowDown", at + 1],
+      ["ArrowUp", at - 1],
+      ["PageDown", at + 10],
+      ["PageUp", at - 10],
+      ["Home", 0],
+      ["End", marks.length - 1],
+    ]);
+    const next = moves.get(event.key);
+    if (next !== undefined) select(marks[Math.max(0, Math.min(next, marks.length - 1))] ?? null);
     else if (event.key === "Enter") zoomTo(state.selected.peek());
     else if (event.key === "Escape") state.selected.value = null;
     else return;
@@ -105,84 +107,83 @@ export function setResults() {
 }
 
 /**
- * @param {Slot} slot
- * @param {Map<string, Row>} made Where the rows are noted.
+ * @param {string} title
+ * @param {Entry[]} group
+ * @returns {(Title | Entry)[]}
  */
-function groupOf(slot, made) {
-  const { boxes, run } = state.detectors[slot];
-  const falling = [...boxes.value].sort((first, second) => (second.score ?? 1) - (first.score ?? 1));
-  const title = `${slot} · ${run.value?.model}`;
-  return group(
-    title,
-    falling.map(({ index, name, score }) => rowOf({ layer: slot, index }, name, scoreText(score), made)),
-  );
-}
-
-/** @param {Map<string, Row>} made Where the rows are noted. */
-function missedGroup(made) {
-  const objects = state.truth.value?.objects ?? [];
-  return group(
-    "Missed",
-    objects.map(({ index, name }) => rowOf({ layer: "truth", index }, name, "", made)),
-  );
+function groupOf(title, group) {
+  return [{ title, count: group.length }, ...group];
 }
 
 /**
- * @param {string} title
- * @param {HTMLElement[]} children
+ * @param {Slot} slot
+ * @returns {Entry[]}
  */
-function group(title, children) {
-  const count = h("span", { class: "group-count numbers" });
-  const heading = h("div", { class: "group-title", "aria-hidden": "true" }, h("span", { class: "grow" }, title), count);
-  return h("div", { class: "group", role: "group", "aria-label": title }, heading, ...children);
+function foundBy(slot) {
+  const { boxes, matching } = state.detectors[slot];
+  const falling = [...boxes.value].sort((first, second) => (second.score ?? 1) - (first.score ?? 1));
+  return falling.flatMap(({ index, name, score }) => {
+    const look = lookOfFound(slot, index);
+    const outcome = matching.value?.outcomes.get(index);
+    return look ? [{ mark: { layer: slot, index }, name, score: scoreText(score), look, outcome }] : [];
+  });
+}
+
+/**
+ * Return the objects that none of the detectors found.
+ *
+ * @returns {Entry[]}
+ */
+function missed() {
+  const together = slotsTogether();
+  const slots = together.length ? together : state.compared.value;
+  return (state.truth.value?.objects ?? []).flatMap(({ index, name }) => {
+    const look = lookOfTruth(slots, index);
+    if (!look || !slots.every((slot) => state.detectors[slot].matching.value?.missed.has(index))) return [];
+    return [{ mark: { layer: "truth", index }, name, score: "", look, outcome: /** @type {const} */ ("missed") }];
+  });
+}
+
+/** @param {Title} group */
+function titleOf({ title, count }) {
+  const number = h("span", { class: "numbers" }, count);
+  return h("div", { class: "group-title", "aria-hidden": "true" }, h("span", { class: "grow" }, title), number);
+}
+
+/** @param {Entry} entry */
+function rowOf({ mark, name, score, look, outcome }) {
+  return h(
+    "div",
+    {
+      class: "row",
+      role: "option",
+      id: `row-${keyOf(mark)}`,
+      "data-key": keyOf(mark),
+      "aria-selected": "false",
+      "aria-label": descriptionOf(mark, name, score, outcome),
+      "aria-setsize": entries.peek().length,
+      "aria-posinset": entries.peek().findIndex((entry) => entry.mark === mark) + 1,
+      title: name,
+    },
+    h("span", { class: "swatch", style: { "--colour": look.colour } }),
+    h("span", { class: "grow" }, name),
+    h("span", { class: "sign", title: outcome && OUTCOME_NAMES[outcome] }, outcome && SIGNS[outcome]),
+    h("span", { class: "numbers" }, score),
+  );
 }
 
 /**
  * @param {Mark} mark
  * @param {string} name
  * @param {string} score
- * @param {Map<string, Row>} made Where the row is noted.
+ * @param {Outcome | undefined} outcome
  */
-function rowOf(mark, name, score, made) {
-  const swatch = h("span", { class: "swatch" });
-  const sign = h("span", { class: "sign" });
-  const row = h(
-    "div",
-    { class: "row", role: "option", id: `row-${keyOf(mark)}`, "aria-selected": "false", "data-key": keyOf(mark) },
-    swatch,
-    h("span", { class: "grow" }, name),
-    sign,
-    h("span", { class: "numbers" }, score),
-  );
-  made.set(keyOf(mark), { mark, row, sign, swatch });
-  return row;
-}
-
-/** An object counts as missed here if none of the detectors that are shown found it. */
-function slotsOrAll() {
-  const together = slotsTogether();
-  return together.length ? together : state.compared.value;
-}
-
-/**
- * @param {Mark} mark
- * @returns {keyof typeof OUTCOME_NAMES | undefined}
- */
-function outcomeOf({ layer, index }) {
-  if (layer !== "truth") return state.detectors[layer].matching.value?.outcomes.get(index);
-  return slotsOrAll().every((slot) => state.detectors[slot].matching.value?.missed.has(index)) ? "missed" : undefined;
-}
-
-/**
- * @param {Mark} mark
- * @param {keyof typeof OUTCOME_NAMES | undefined} outcome
- */
-function descriptionOf(mark, outcome) {
-  const box = state.boxOf(mark);
-  const [cx, cy] = box?.box ?? [0, 0];
-  const score = box && "score" in box && box.score !== null ? `score ${scoreText(box.score)}` : "";
+function descriptionOf(mark, name, score, outcome) {
+  const [cx, cy] = state.boxOf(mark)?.box ?? [0, 0];
+  const by = mark.layer !== "truth" && state.compared.peek().length === 2 && `detector ${mark.layer}`;
   const place = `at ${Math.round(cx)}, ${Math.round(cy)}`;
-  return [box?.name, score, place, outcome && OUTCOME_NAMES[outcome].toLowerCase()].filter(Boolean).join(", ");
+  const parts = [name, score && `score ${score}`, place, outcome && OUTCOME_NAMES[outcome].toLowerCase(), by];
+  return parts.filter(Boolean).join(", ");
 }
 
 function emptyText() {
@@ -197,7 +198,8 @@ function emptyText() {
  */
 function markOfRow(target) {
   const row = target instanceof Element ? target.closest("[data-key]") : null;
-  return (row instanceof HTMLElement && rows.peek().get(row.dataset.key ?? "")?.mark) || null;
+  const key = row instanceof HTMLElement ? row.dataset.key : undefined;
+  return entries.peek().find(({ mark }) => keyOf(mark) === key)?.mark ?? null;
 }
 
 /** @param {Mark | null} mark */

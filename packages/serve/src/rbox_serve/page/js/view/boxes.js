@@ -20,24 +20,34 @@ export class BoxLayer {
   #polygons;
   /** @type {string[]} the outline of each box */
   #paths;
-  #halo = s("path", { class: "halo" });
+  /** @type {import("./viewport.js").Bounds[]} what holds each box */
+  #bounds;
+  /** @type {number[]} from the largest box to the smallest: one within another can then be pointed at */
+  #order;
   /** @type {(Look | null)[]} */
   #looks;
+  /** @type {Partial<Record<"pointed" | "selected", SVGPolygonElement>>} */
+  #marked = {};
+  /** @type {import("./viewport.js").Bounds} */
+  #region = [-Infinity, -Infinity, Infinity, Infinity];
+  #halo = s("path", { class: "halo" });
+  #drawn = s("g");
 
   /**
-   * @param {Point[][]} outlines The corners of each box.
+   * @param {{ corners: Point[] }[]} boxes
    * @param {string} layer What the boxes are of; it is the attribute `data-layer` of each.
    */
-  constructor(outlines, layer) {
+  constructor(boxes, layer) {
+    const outlines = boxes.map(({ corners }) => corners);
     this.#polygons = outlines.map((corners, index) =>
       s("polygon", { class: "box", points: corners.join(" "), "data-layer": layer, "data-index": index }),
     );
     this.#paths = outlines.map(pathOf);
+    this.#bounds = outlines.map(boundsAround);
     this.#looks = outlines.map(() => null);
-    // The smaller a box the further up, so that one within another can be pointed at.
     const areas = outlines.map((corners) => Math.abs(signedArea(corners)));
-    const order = [...outlines.keys()].sort((i, j) => areas[j] - areas[i]);
-    this.element = s("g", { class: outlines.length > MANY ? "many" : null }, this.#halo, ...order.map((index) => this.#polygons[index]));
+    this.#order = [...outlines.keys()].sort((i, j) => areas[j] - areas[i]);
+    this.element = s("g", { class: outlines.length > MANY ? "many" : null }, this.#halo, this.#drawn);
   }
 
   /**
@@ -46,17 +56,25 @@ export class BoxLayer {
    * @param {(index: number) => Look | null} lookOf
    */
   dress(lookOf) {
-    let halo = "";
     this.#polygons.forEach((polygon, index) => {
       const look = lookOf(index);
       const before = this.#looks[index];
-      if (look) halo += this.#paths[index];
       if (look?.colour === before?.colour && look?.line === before?.line) return;
       this.#looks[index] = look;
       polygon.setAttribute("class", look ? `box shown ${look.line}` : "box");
       if (look) polygon.setAttribute("stroke", look.colour);
     });
-    this.#halo.setAttribute("d", halo);
+    this.#draw();
+  }
+
+  /**
+   * Hold no boxes but those of a region: what is far out of view would cost time with each move.
+   *
+   * @param {import("./viewport.js").Bounds} region
+   */
+  keepTo(region) {
+    this.#region = region;
+    this.#draw();
   }
 
   /**
@@ -66,7 +84,28 @@ export class BoxLayer {
    * @param {number | null} index
    */
   mark(how, index) {
-    for (const polygon of this.element.querySelectorAll(`[data-${how}]`)) polygon.removeAttribute(`data-${how}`);
-    if (index !== null) this.#polygons[index]?.setAttribute(`data-${how}`, "");
+    this.#marked[how]?.removeAttribute(`data-${how}`);
+    this.#marked[how] = index === null ? undefined : this.#polygons[index];
+    this.#marked[how]?.setAttribute(`data-${how}`, "");
   }
+
+  #draw() {
+    const [x0, y0, x1, y1] = this.#region;
+    const kept = this.#order.filter((index) => {
+      const [left, top, right, bottom] = this.#bounds[index];
+      return this.#looks[index] && right >= x0 && left <= x1 && bottom >= y0 && top <= y1;
+    });
+    this.#drawn.replaceChildren(...kept.map((index) => this.#polygons[index]));
+    this.#halo.setAttribute("d", kept.map((index) => this.#paths[index]).join(""));
+  }
+}
+
+/**
+ * @param {Point[]} corners
+ * @returns {import("./viewport.js").Bounds}
+ */
+function boundsAround(corners) {
+  const xs = corners.map(([x]) => x);
+  const ys = corners.map(([, y]) => y);
+  return [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)];
 }

@@ -4,6 +4,7 @@
  */
 
 // That of `rbox_formats.draw.class_colour`, which says how it was chosen; a test holds the two together.
+// prettier-ignore
 const CLASSES = [
   "#ffee00", "#11ddff", "#ff88aa", "#44cc00", "#ee0000", "#9999ff", "#55ffaa", "#dd00aa", "#119966", "#9933ff",
   "#5577cc", "#ff4488", "#ff66dd", "#aadd44", "#aa9922", "#bb66ff", "#77bb66", "#55ffff", "#cc6655", "#cc77bb",

@@ -18,6 +18,9 @@ import { Viewport } from "./viewport.js";
 
 export const viewport = new Viewport();
 
+const AROUND = 0.75; // of the view's sides, held beyond each of its edges
+const MOST_AROUND = 6; // times the view's width
+
 /** Set the stage up, once. */
 export function setStage() {
   const stage = /** @type {HTMLElement} */ (byId("stage"));
@@ -34,10 +37,22 @@ export function setStage() {
     isWaiting = true;
     requestAnimationFrame(() => {
       isWaiting = false;
+      keepToView();
       const tiles = state.image.peek()?.tiles ?? null;
       for (const pane of panes) if (!pane.element.hidden) pane.draw(tiles, viewport.view.peek());
       placeLabel();
     });
+  };
+
+  /** Which part of the image the layers hold boxes of: more than the view, so that few moves leave it. */
+  let region = viewport.region(0);
+  const keepToView = () => {
+    const [left, top, right, bottom] = viewport.region(0);
+    const isWithin = left >= region[0] && top >= region[1] && right <= region[2] && bottom <= region[3];
+    // After zooming in, a region that is far larger than the view is no help.
+    if (isWithin && region[2] - region[0] <= MOST_AROUND * (right - left)) return;
+    region = viewport.region(AROUND);
+    for (const { layers } of sheets.peek()) for (const layer of layers.values()) layer.keepTo(region);
   };
 
   const measure = () => {
@@ -90,6 +105,7 @@ export function setStage() {
     fillWith(byId("swipe-captions"), ...captions);
     measure();
     sheets.value = sheetsOfPanes.flat();
+    for (const { layers } of sheets.peek()) for (const layer of layers.values()) layer.keepTo(region);
   });
 
   effect(() => {
@@ -110,7 +126,10 @@ export function setStage() {
     }
   });
 
-  for (const [how, marked] of /** @type {const} */ ([["pointed", state.pointed], ["selected", state.selected]])) {
+  for (const [how, marked] of /** @type {const} */ ([
+    ["pointed", state.pointed],
+    ["selected", state.selected],
+  ])) {
     effect(() => {
       for (const { layers } of sheets.value) {
         for (const [name, layer] of layers) {
@@ -158,10 +177,8 @@ function captionOf(slot) {
 function sheetOf(slot, withTruth = true) {
   /** @type {Map<Mark["layer"], BoxLayer>} */
   const layers = new Map();
-  const objects = state.truth.value?.objects;
-  if (objects && withTruth) layers.set("truth", new BoxLayer(objects.map(({ corners }) => corners), "truth"));
-  const boxes = slot && state.detectors[slot].boxes.value;
-  if (slot && boxes) layers.set(slot, new BoxLayer(boxes.map(({ corners }) => corners), slot));
+  if (withTruth && state.truth.value) layers.set("truth", new BoxLayer(state.truth.value.objects, "truth"));
+  if (slot) layers.set(slot, new BoxLayer(state.detectors[slot].boxes.value, slot));
   return { slot, layers };
 }
 
@@ -189,10 +206,19 @@ function labelOf({ layer, index }) {
   if (layer === "truth") {
     const { difficult } = state.truth.peek()?.objects[index] ?? {};
     const missed = state.compared.peek().filter((slot) => state.detectors[slot].matching.peek()?.missed.has(index));
-    return [name, " ground truth", difficult && ", difficult", missed.length > 0 && `, missed by ${missed.join(" and ")}`];
+    return [
+      name,
+      " ground truth",
+      difficult && ", difficult",
+      missed.length > 0 && `, missed by ${missed.join(" and ")}`,
+    ];
   }
   const { boxes, matching } = state.detectors[layer];
   const outcome = matching.peek()?.outcomes.get(index);
   const about = [scoreText(boxes.peek()[index].score), state.compared.peek().length === 2 && layer];
-  return [name, ...about.filter(Boolean).map((text) => ` ${text}`), outcome && ` · ${OUTCOME_NAMES[outcome].toLowerCase()}`];
+  return [
+    name,
+    ...about.filter(Boolean).map((text) => ` ${text}`),
+    outcome && ` · ${OUTCOME_NAMES[outcome].toLowerCase()}`,
+  ];
 }

@@ -22,7 +22,8 @@ const AT_ONCE = 2; // the worker has one thread: what is asked for early may be 
 
 // The only script address that the page makes: that of this module's neighbour.
 const makesAddress = { createScriptURL: () => new URL("./tile-worker.js", import.meta.url).href };
-const addresses = /** @type {any} */ (globalThis).trustedTypes?.createPolicy("rbox-worker", makesAddress) ?? makesAddress;
+const addresses =
+  /** @type {any} */ (globalThis).trustedTypes?.createPolicy("rbox-worker", makesAddress) ?? makesAddress;
 
 /**
  * Return the pieces of an image that a view shows, at the level that is sharp enough.

@@ -103,6 +103,19 @@ export class Viewport {
   }
 
   /**
+   * Return the part of the image that is in view, and some of what is around it.
+   *
+   * @param {number} around How much beyond each edge, as a share of the view's sides.
+   * @returns {Bounds}
+   */
+  region(around) {
+    const { scale, x, y } = this.view.peek();
+    const [width, height] = [this.#pane.width / scale, this.#pane.height / scale];
+    const [left, top] = [-x / scale, -y / scale];
+    return [left - around * width, top - around * height, left + (1 + around) * width, top + (1 + around) * height];
+  }
+
+  /**
    * Return where a place of the image is in the pane.
    *
    * @param {Point} place
