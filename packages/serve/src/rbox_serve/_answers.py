@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -73,9 +74,16 @@ def message_of(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
-def as_error(error: RboxError) -> dict[str, Any]:
-    """Return an error as plain values."""
+def as_error(error: RboxError, hidden: Sequence[str] = ()) -> dict[str, Any]:
+    """Return an error as plain values.
+
+    Args:
+        error: The error.
+        hidden: Regular expressions of what clients need not know: the folders in which files lie.
+    """
     message, _, remedy = str(error).partition("\n")
+    for pattern in hidden:
+        message = re.sub(pattern, "", message)
     return {"error": {"message": message, "remedy": remedy or None}}
 
 

@@ -45,6 +45,7 @@ class Detecting:
         model: The model.
         settings: What the server was told.
         folder: Where uploaded files lie.
+        hidden: What errors leave out (`_answers.as_error`).
         begin: When it began (`time.monotonic`).
     """
 
@@ -52,6 +53,7 @@ class Detecting:
     model: Model
     settings: Settings
     folder: Path
+    hidden: Sequence[str] = ()
     begin: float = field(default_factory=time.monotonic)
 
     @property
@@ -138,8 +140,7 @@ class Detecting:
         finally:
             for each in (task, gone):
                 each.cancel()
-            with suppress(asyncio.CancelledError):
-                await gone
+            await asyncio.wait({task, gone})
 
     def result(self, found: Prediction, options: Options) -> dict[str, Any]:
         """Return the answer as plain values."""
@@ -197,7 +198,7 @@ class EventResponse(Response):
             except GoneError:
                 return
             except RboxError as error:
-                await _send(send, "error", _answers.as_error(error))
+                await _send(send, "error", _answers.as_error(error, self._detecting.hidden))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self, send: Send) -> None:

@@ -56,7 +56,7 @@ class Guard:
         if self._key is not None and path.startswith(_KEPT):
             scheme, _, token = headers.get("authorization", "").partition(" ")
             given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-            if not hmac.compare_digest(given.encode(), self._key.encode()):
+            if not hmac.compare_digest(given.encode("latin-1"), self._key.encode()):
                 raise UnauthorisedError(
                     "expected the server's key, got none or another one",
                     remedy="Send the header `Authorization: Bearer KEY`, or `X-API-Key: KEY`.",

@@ -225,8 +225,13 @@ class WindowQueue:
                     return None
                 self._work.wait(None if later is None else max(later - now, 0.0))
 
-    def _next(self, now: float) -> tuple[Batch | None, float | None]:
+    def poll(self) -> tuple[Batch | None, float | None]:
         """Return a batch that is due; or the time at which one will be, if nothing happens before."""
+        with self._lock:
+            return self._next(self._clock())
+
+    def _next(self, now: float) -> tuple[Batch | None, float | None]:
+        """See `poll`."""
         counts: dict[Hashable, int] = {}
         turns = [(job, attempt, group) for job in self._jobs for attempt, group in self._groups(job)]
         for job, attempt, group in turns:

@@ -105,7 +105,7 @@ def resolve(name: str, allowed: Sequence[Path]) -> Path:
             path = (folder / name).resolve()
             if path.is_relative_to(folder.resolve()) and path.is_file():
                 return path
-        except OSError:  # a name that is too long, a circle of links
+        except (OSError, RuntimeError):  # a name that is too long, a circle of links
             continue
     raise NotFoundError(f"expected a file below the folders that the server may read, found no {quoted(name)}")
 
