@@ -14,13 +14,11 @@ from rbox_formats import RboxError
 from rbox_formats.detection import Prediction
 from rbox_formats.predictions import Header
 
-from rbox_serve._options import Options
 from rbox_serve.errors import RequestError, ServeError
 
 
-def wanted(found: Prediction, options: Options) -> Prediction:
-    """Return the objects of the classes that a request asks for."""
-    labels = options.labels(found.class_names)
+def wanted(found: Prediction, labels: Sequence[int] | None) -> Prediction:
+    """Return the objects of the classes that a request asks for; None: all."""
     return found if labels is None else found.select(np.isin(found.labels, labels))
 
 

@@ -43,7 +43,7 @@ class Detecting:
     Attributes:
         request: The request.
         model: The model.
-        settings: What the server was told.
+        settings: The server's settings.
         folder: Where uploaded files lie.
         hidden: What errors leave out (`_answers.as_error`).
         begin: When it began (`time.monotonic`).
@@ -108,7 +108,7 @@ class Detecting:
         finally:
             self.model.end(job)
         found: Prediction = await self.in_time(run_in_threadpool(job.steps.join, scene, results))
-        return _answers.wanted(found, options)
+        return _answers.wanted(found, options.labels(found.class_names))
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Wait for something, as long as the request may last.
@@ -229,7 +229,7 @@ class EventResponse(Response):
         finally:
             detecting.model.end(job)
         joined = await run_in_threadpool(job.steps.join, scene, results)
-        found = _answers.wanted(joined, self._options)
+        found = _answers.wanted(joined, labels)
         await _send(send, "result", detecting.result(found, self._options))
 
     def _box(self, number: int, box: StreamedBox) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Guard:
     """What lets requests through, or answers them itself.
 
     Args:
-        app: What is behind it.
+        app: The application that answers the others.
         key: The key that clients have to give. None: none.
         hosts: The names by which the server may be called. None: any.
     """

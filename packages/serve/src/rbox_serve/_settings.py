@@ -1,4 +1,4 @@
-"""What a server is told at its start."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a server is told at its start.
+    """The settings of a server.
 
     Attributes:
         models: The detectors' paths, by the names under which they are served.

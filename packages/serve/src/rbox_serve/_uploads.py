@@ -98,7 +98,7 @@ def resolve(name: str, allowed: Sequence[Path]) -> Path:
     if is_odd or PureWindowsPath(name).anchor or ".." in parts:
         raise ForbiddenError(
             f"expected a path below a folder that the server may read, got {quoted(name)}",
-            remedy="Give it as it is below that folder, without '..'.",
+            remedy="Give the path from that folder on, without '..'.",
         )
     for folder in allowed:
         try:
