@@ -35,7 +35,10 @@ _ABOUT = "Detectors of rotated boxes. A box is (cx, cy, w, h, angle), in pixels 
 
 
 def make_app(settings: Settings, *, on_failure: Callable[[Model], None] | None = None) -> FastAPI:
-    """Make the application that serves detectors.
+    """Make the application that serves detectors, for a server of ASGI, such as uvicorn.
+
+    >>> import uvicorn  # doctest: +SKIP
+    >>> uvicorn.run(make_app(Settings(models={"demo": "demo"})))  # doctest: +SKIP
 
     Args:
         settings: What it serves, and how.

@@ -64,7 +64,7 @@ class Guard:
 
 
 def _name_of(host: str) -> str:
-    """Return the name in a header `Host`, without its port."""
+    """Return the name in a header Host, without its port."""
     if host.startswith("["):  # an address of IPv6
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()

@@ -16,6 +16,9 @@ KEY_VARIABLE = "RBOX_SERVE_API_KEY"
 class Limits:
     """What one request may take, and how many there may be.
 
+    >>> Limits(seconds=60).requests
+    64
+
     Attributes:
         bytes: The largest body of a request.
         pixels: The largest image.
@@ -40,6 +43,11 @@ class Limits:
 @dataclass(frozen=True)
 class Settings:
     """The settings of a server.
+
+    >>> from pathlib import Path
+    >>> settings = Settings(models={"small": "demo"}, folders=(Path("scenes"),), limits=Limits(pixels=10**7))
+    >>> settings.limits.pixels
+    10000000
 
     Attributes:
         models: The detectors' paths, by the names under which they are served.

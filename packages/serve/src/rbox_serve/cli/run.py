@@ -111,7 +111,7 @@ def run(
     max_requests: int,
     timeout: float,
 ) -> None:
-    """Serve detectors over HTTP until Ctrl-C, with a page that shows and compares them.
+    """Serve detectors over HTTP until Ctrl-C, with a page that compares them.
 
     Where the environment variable RBOX_SERVE_API_KEY is set, clients have to send it as `Authorization: Bearer KEY`.
     """
