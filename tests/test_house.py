@@ -1,4 +1,4 @@
-"""What holds for the four packages together: light imports, and READMEs that are true."""
+"""What holds for the five packages together: light imports, and READMEs that are true."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rbox_baselines.cli.main import main as rbox_baselines
 from rbox_formats import codecs, datasets, synthetic
 from rbox_formats.cli.main import main as rbox_formats
 from rbox_metrics.cli.main import main as rbox_metrics
+from rbox_serve.cli.main import main as rbox_serve
 from rbox_testing.tiny_florence2 import save_tiny_florence2
 
 ROOT = Path(__file__).parents[1]
@@ -25,8 +26,9 @@ COMMANDS = {
     "rbox-baselines": rbox_baselines,
     "rbox-formats": rbox_formats,
     "rbox-metrics": rbox_metrics,
+    "rbox-serve": rbox_serve,
 }
-HEAVY = ["torch", "transformers", "numba", "shapely", "matplotlib", "torchvision", "rich", "pydantic"]
+HEAVY = ["torch", "transformers", "numba", "shapely", "matplotlib", "torchvision", "rich", "pydantic", "starlette"]
 
 
 @pytest.mark.parametrize("name", [command.replace("-", "_") for command in COMMANDS])

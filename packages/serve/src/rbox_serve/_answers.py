@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
 from typing import Any
@@ -13,13 +14,11 @@ from rbox_formats import RboxError
 from rbox_formats.detection import Prediction
 from rbox_formats.predictions import Header
 
-from rbox_serve._options import Options
 from rbox_serve.errors import RequestError, ServeError
 
 
-def wanted(found: Prediction, options: Options) -> Prediction:
-    """Return the objects of the classes that a request asks for."""
-    labels = options.labels(found.class_names)
+def wanted(found: Prediction, labels: Sequence[int] | None) -> Prediction:
+    """Return the objects of the classes that a request asks for; None: all."""
     return found if labels is None else found.select(np.isin(found.labels, labels))
 
 
@@ -73,9 +72,16 @@ def message_of(error: BaseException) -> str:
     return str(error).partition("\n")[0]
 
 
-def as_error(error: RboxError) -> dict[str, Any]:
-    """Return an error as plain values."""
+def as_error(error: RboxError, hidden: Sequence[str] = ()) -> dict[str, Any]:
+    """Return an error as plain values.
+
+    Args:
+        error: The error.
+        hidden: Regular expressions of what clients need not know: the folders in which files lie.
+    """
     message, _, remedy = str(error).partition("\n")
+    for pattern in hidden:
+        message = re.sub(pattern, "", message)
     return {"error": {"message": message, "remedy": remedy or None}}
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,10 @@ _ABOUT = "Detectors of rotated boxes. A box is (cx, cy, w, h, angle), in pixels 
 
 
 def make_app(settings: Settings, *, on_failure: Callable[[Model], None] | None = None) -> FastAPI:
-    """Make the application that serves detectors.
+    """Make the application that serves detectors, for a server of ASGI, such as uvicorn.
+
+    >>> import uvicorn  # doctest: +SKIP
+    >>> uvicorn.run(make_app(Settings(models={"demo": "demo"})))  # doctest: +SKIP
 
     Args:
         settings: What it serves, and how.
@@ -61,11 +65,11 @@ def make_app(settings: Settings, *, on_failure: Callable[[Model], None] | None =
     )
     app.add_exception_handler(RboxError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_plainly)
-    if settings.origins:
+    app.add_middleware(Guard, key=settings.key, hosts=settings.hosts)
+    if settings.origins:  # it is asked first, since browsers ask it without a key
         app.add_middleware(
             CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
         )
-    app.add_middleware(Guard, key=settings.key, hosts=settings.hosts)
     _add_state(app, models, metrics)
     _add_detection(app, models, metrics, settings, place)
     _add_scenes(app, place)
@@ -86,6 +90,13 @@ class _Place:
 
     def __init__(self) -> None:
         self.scenes = {}
+
+    def hidden(self, folders: Sequence[Path]) -> list[str]:
+        """Return regular expressions of what clients need not know: where uploads lie, and the allowed folders."""
+        return [
+            rf"{re.escape(str(self.folder))}/[^/]+/",
+            *(f"{re.escape(str(folder.resolve()))}/" for folder in folders),
+        ]
 
     def scene(self, name: str) -> DrawnScene:
         """Return a scene.
@@ -156,23 +167,29 @@ def _about(model: Model) -> dict[str, Any]:
 def _add_detection(app: FastAPI, models: Models, metrics: Metrics, settings: Settings, place: _Place) -> None:
     """Add the addresses that detect."""
 
-    async def counted(name: str, work: Callable[[Model], Any]) -> Response:
+    async def counted(
+        name: str,
+        request: Request,
+        work: Callable[[Detecting], Awaitable[Response]],
+        as_error: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda _, error: error,
+    ) -> Response:
         """Answer, and count how it went."""
-        model = models[name]
-        begin, status = time.monotonic(), 500
+        status, hidden = 500, place.hidden(settings.folders)
+        begin = time.monotonic()
         metrics.begin_request()
         try:
-            response: Response = await work(model)
+            response = await work(Detecting(request, models[name], settings, place.folder, hidden))
             status = response.status_code
-            return response
         except GoneError:
             status = GONE
-            return Response(status_code=GONE)
+            response = Response(status_code=GONE)
         except RboxError as error:
-            status, _ = _answers.status_of(error)
-            raise
+            status, headers = _answers.status_of(error)
+            response = JSONResponse(as_error(status, _answers.as_error(error, hidden)), status, headers)
         finally:
-            metrics.end_request(name, status, time.monotonic() - begin)
+            known = name if name in models.by_name else ""
+            metrics.end_request(known, status, time.monotonic() - begin)
+        return response
 
     @app.post(
         "/v1/models/{name}/detect",
@@ -181,17 +198,13 @@ def _add_detection(app: FastAPI, models: Models, metrics: Metrics, settings: Set
         responses=_examples.DETECT_RESPONSES,
     )
     async def detect(name: str, request: Request) -> Response:
-        return await counted(name, lambda model: Detecting(request, model, settings, place.folder).answer())
+        return await counted(name, request, lambda detecting: detecting.answer())
 
     async def predictions(name: str, request: Request) -> Response:
-        async def work(model: Model) -> Response:
-            return JSONResponse(await _torchserve.predictions(Detecting(request, model, settings, place.folder)))
+        async def work(detecting: Detecting) -> Response:
+            return JSONResponse(await _torchserve.predictions(detecting))
 
-        try:
-            return await counted(name, work)
-        except RboxError as error:
-            status, headers = _answers.status_of(error)
-            return JSONResponse(_torchserve.as_error(error), status, headers)
+        return await counted(name, request, work, _torchserve.as_error)
 
     for path in ("/predictions/{name}", "/predictions/{name}/{version}"):
         for method in ("POST", "PUT"):

@@ -43,8 +43,9 @@ class Detecting:
     Attributes:
         request: The request.
         model: The model.
-        settings: What the server was told.
+        settings: The server's settings.
         folder: Where uploaded files lie.
+        hidden: What errors leave out (`_answers.as_error`).
         begin: When it began (`time.monotonic`).
     """
 
@@ -52,6 +53,7 @@ class Detecting:
     model: Model
     settings: Settings
     folder: Path
+    hidden: Sequence[str] = ()
     begin: float = field(default_factory=time.monotonic)
 
     @property
@@ -106,7 +108,7 @@ class Detecting:
         finally:
             self.model.end(job)
         found: Prediction = await self.in_time(run_in_threadpool(job.steps.join, scene, results))
-        return _answers.wanted(found, options)
+        return _answers.wanted(found, options.labels(found.class_names))
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Wait for something, as long as the request may last.
@@ -138,8 +140,7 @@ class Detecting:
         finally:
             for each in (task, gone):
                 each.cancel()
-            with suppress(asyncio.CancelledError):
-                await gone
+            await asyncio.wait({task, gone})
 
     def result(self, found: Prediction, options: Options) -> dict[str, Any]:
         """Return the answer as plain values."""
@@ -197,7 +198,7 @@ class EventResponse(Response):
             except GoneError:
                 return
             except RboxError as error:
-                await _send(send, "error", _answers.as_error(error))
+                await _send(send, "error", _answers.as_error(error, self._detecting.hidden))
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _events(self, send: Send) -> None:
@@ -228,7 +229,7 @@ class EventResponse(Response):
         finally:
             detecting.model.end(job)
         joined = await run_in_threadpool(job.steps.join, scene, results)
-        found = _answers.wanted(joined, self._options)
+        found = _answers.wanted(joined, labels)
         await _send(send, "result", detecting.result(found, self._options))
 
     def _box(self, number: int, box: StreamedBox) -> dict[str, Any]:

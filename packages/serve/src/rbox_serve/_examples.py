@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
+_TEXT = "ship<loc_304><loc_231><loc_269><loc_312><loc_560><loc_435><loc_594><loc_353>"
 _ANSWER = {
     "model": "demo",
     "image": {"id": "harbour", "width": 96, "height": 96},
@@ -12,7 +13,7 @@ _ANSWER = {
         "schema_version": 1,
         "class_names": ["plane", "ship"],
         "fingerprint": "sha256:387a17",
-        "codec": {"name": "plain"},
+        "codec": {"name": "florence2"},
         "generation": {},
         "dataset": {},
     },
@@ -20,16 +21,16 @@ _ANSWER = {
         "image_id": "harbour",
         "width": 96,
         "height": 96,
-        "boxes": [[41.5, 32.0, 30.25, 8.5, 0.401]],
-        "quads": None,
+        "boxes": [[41.5, 31.98, 30.33, 8.52, 0.4]],
+        "quads": [[[29.23, 22.22], [25.87, 30.0], [53.81, 41.81], [57.07, 33.94]]],
         "labels": [1],
         "scores": [0.93],
         "status": "boxes",
-        "windows": [{"window": [0, 0, 96], "text": "ship[432,333,315,89,23]", "status": "boxes", "rejected": []}],
+        "windows": [{"window": [0, 0, 96], "text": _TEXT, "status": "boxes", "rejected": []}],
     },
     "names": ["ship"],
-    "text": "ship[432,333,315,89,23]",
-    "spans": [[0, 5, 22]],
+    "text": _TEXT,
+    "spans": [[0, 4, 76]],
     "seconds": 0.12,
 }
 _FEATURES = {
@@ -52,7 +53,7 @@ _EVENTS = (
 _ERROR = {
     "error": {
         "message": "expected a window of 0 for whole images, or 16 px or more, got 3",
-        "remedy": None,
+        "remedy": "Leave it out for the windows that the detector was taught.",
     }
 }
 

@@ -25,7 +25,7 @@ class Guard:
     """What lets requests through, or answers them itself.
 
     Args:
-        app: What is behind it.
+        app: The application that answers the others.
         key: The key that clients have to give. None: none.
         hosts: The names by which the server may be called. None: any.
     """
@@ -56,7 +56,7 @@ class Guard:
         if self._key is not None and path.startswith(_KEPT):
             scheme, _, token = headers.get("authorization", "").partition(" ")
             given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-            if not hmac.compare_digest(given.encode(), self._key.encode()):
+            if not hmac.compare_digest(given.encode("latin-1"), self._key.encode()):
                 raise UnauthorisedError(
                     "expected the server's key, got none or another one",
                     remedy="Send the header `Authorization: Bearer KEY`, or `X-API-Key: KEY`.",
@@ -64,7 +64,7 @@ class Guard:
 
 
 def _name_of(host: str) -> str:
-    """Return the name in a header `Host`, without its port."""
+    """Return the name in a header Host, without its port."""
     if host.startswith("["):  # an address of IPv6
         return host[1:].partition("]")[0].lower()
     return host.partition(":")[0].lower()

@@ -35,7 +35,7 @@ class Model:
     Args:
         name: The name under which it is served.
         path: What `load_detector` loads.
-        settings: What the server was told.
+        settings: The server's settings.
         metrics: Where the server counts.
         large: How many large images are read at a time, in all models.
 
@@ -150,12 +150,12 @@ class Model:
                 self._active -= 1
 
     def start(self, scene: Scene, options: Options, observer: Observer | None = None) -> Job:
-        """Put the windows of a scene into the queue, as they are read.
+        """Put the windows of a scene into the queue, each when it is read.
 
         Args:
             scene: Of `scene`.
             options: How to detect.
-            observer: Who is told how it goes on.
+            observer: What gets the news of the request, or None.
 
         Raises:
             NotReadyError: If the server is about to stop.
@@ -261,7 +261,7 @@ class Models:
     """All models of a server, loaded one after the other in the background.
 
     Args:
-        settings: What the server was told.
+        settings: The server's settings.
         metrics: Where the server counts.
         on_failure: Called with the model that cannot be loaded.
     """

@@ -53,7 +53,7 @@ class Options:
 
         Args:
             given: Names with values: texts, or what JSON has.
-            accept: The header `Accept`, which chooses the format where no option does.
+            accept: The header Accept, which chooses the format where no option does.
 
         Raises:
             RequestError: If there is no such option, or a value is out of its range.
@@ -160,7 +160,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
 
 
 def _accepted(accept: str) -> str:
-    """Return the format that a client would like best by its header `Accept`: JSON, where that says nothing of ours."""
+    """Return the format that a client would like best by its header Accept: JSON, where that says nothing of ours."""
     best, best_quality = "json", 0.0
     for part in accept.split(","):
         kind, *parameters = (piece.strip() for piece in part.split(";"))

@@ -1,4 +1,4 @@
-"""The queue of a model: windows of many requests, out of which batches are made.
+"""The queue of a model: windows of many requests, which are made into batches.
 
 A window waits until a batch is full, or for a short time. Requests take turns, window by window, so that a scene of
 hundreds of windows does not hold up a small picture. Where a request is alone, its batches are those of
@@ -22,11 +22,11 @@ from rbox_serve.errors import NotReadyError
 
 _AHEAD = 2  # batches of a request's windows that are held in memory
 _MEMORY = 0.9  # how much the seconds of a window depend on those of earlier ones
-_LONGEST_WAIT = 60.0  # that a client is told
+_LONGEST_WAIT = 60.0  # that a client is asked for
 
 
 class Observer(Protocol):
-    """What is told how a request goes on, from the model's thread."""
+    """What gets the news of a request, in the model's thread."""
 
     def on_text(self, number: int, piece: str) -> None:
         """Take what was added to the text about a window."""
@@ -49,7 +49,7 @@ class Job:
         steps: How they are detected on.
         scene: The image.
         exact: Whether they share batches with no other request's.
-        observer: Who is told how it goes on, or None.
+        observer: What gets the news of it, or None.
         future: The results of all windows, in the order of the scene's.
         waiting: By the number of attempts before, the windows that wait.
         running: By the same, how many are being detected on.
@@ -169,7 +169,7 @@ class WindowQueue:
         """Put a window into the queue, as soon as there is room for it.
 
         Returns:
-            Whether the request still goes on.
+            Whether the request has not ended.
         """
         attempt = job.first_attempt
         with self._lock:
@@ -225,8 +225,13 @@ class WindowQueue:
                     return None
                 self._work.wait(None if later is None else max(later - now, 0.0))
 
-    def _next(self, now: float) -> tuple[Batch | None, float | None]:
+    def poll(self) -> tuple[Batch | None, float | None]:
         """Return a batch that is due; or the time at which one will be, if nothing happens before."""
+        with self._lock:
+            return self._next(self._clock())
+
+    def _next(self, now: float) -> tuple[Batch | None, float | None]:
+        """See `poll`."""
         counts: dict[Hashable, int] = {}
         turns = [(job, attempt, group) for job in self._jobs for attempt, group in self._groups(job)]
         for job, attempt, group in turns:
@@ -291,7 +296,7 @@ class WindowQueue:
                     self._end(job, None)
 
     def close(self) -> None:
-        """Take no more requests; those that are in the queue go on."""
+        """Take no more requests; those that are in the queue are finished."""
         with self._lock:
             self._is_closed = True
             self._work.notify_all()

@@ -58,7 +58,7 @@ def _name_of(path: Path) -> str:
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until the process is told to stop; then finish what runs.
+    """Serve until the process is interrupted; then finish what runs.
 
     Args:
         settings: What is served, and how.

@@ -1,4 +1,4 @@
-"""What a server is told at its start."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ KEY_VARIABLE = "RBOX_SERVE_API_KEY"
 @dataclass(frozen=True)
 class Limits:
     """What one request may take, and how many there may be.
+
+    >>> Limits(seconds=60).requests
+    64
 
     Attributes:
         bytes: The largest body of a request.
@@ -39,7 +42,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a server is told at its start.
+    """The settings of a server.
+
+    >>> from pathlib import Path
+    >>> settings = Settings(models={"small": "demo"}, folders=(Path("scenes"),), limits=Limits(pixels=10**7))
+    >>> settings.limits.pixels
+    10000000
 
     Attributes:
         models: The detectors' paths, by the names under which they are served.

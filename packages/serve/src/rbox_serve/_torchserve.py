@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from rbox_formats import RboxError
 from rbox_formats.detection import Prediction
 
-from rbox_serve import _answers
 from rbox_serve._detecting import Detecting
 from rbox_serve._options import Options
 
@@ -29,11 +27,14 @@ _TYPES: Mapping[int, str] = {
 async def predictions(detecting: Detecting) -> list[dict[str, Any]]:
     """Detect as MMRotate's handler answers: (cx, cy, w, h, angle) by class, in pixels and radians.
 
+    Options in the address are those of `/v1/models/{name}/detect`.
+
     Raises:
         RboxError: If the request cannot be answered.
     """
     async with detecting.image(FIELDS) as upload:
-        options = Options(score_threshold=_THRESHOLD)
+        query = dict(detecting.request.query_params.multi_items())
+        options = Options.of({"score_threshold": _THRESHOLD, **query}.items())
         scene = await detecting.scene(upload.path, options)
         return as_list(await detecting.found(scene, options))
 
@@ -48,9 +49,12 @@ def as_list(found: Prediction) -> list[dict[str, Any]]:
     ]
 
 
-def as_error(error: RboxError) -> dict[str, Any]:
-    """Return an error as both kinds of clients read it."""
-    status, _ = _answers.status_of(error)
-    own = _answers.as_error(error)
+def as_error(status: int, own: dict[str, Any]) -> dict[str, Any]:
+    """Return an error as both kinds of clients read it.
+
+    Args:
+        status: Of HTTP.
+        own: The error as other addresses answer it.
+    """
     name = _TYPES.get(status, "BadRequestException" if status < 500 else "InternalServerException")
     return {"code": status, "type": name, "message": own["error"]["message"], **own}

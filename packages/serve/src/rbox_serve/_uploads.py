@@ -98,14 +98,14 @@ def resolve(name: str, allowed: Sequence[Path]) -> Path:
     if is_odd or PureWindowsPath(name).anchor or ".." in parts:
         raise ForbiddenError(
             f"expected a path below a folder that the server may read, got {quoted(name)}",
-            remedy="Give it as it is below that folder, without '..'.",
+            remedy="Give the path from that folder on, without '..'.",
         )
     for folder in allowed:
         try:
             path = (folder / name).resolve()
             if path.is_relative_to(folder.resolve()) and path.is_file():
                 return path
-        except OSError:  # a name that is too long, a circle of links
+        except (OSError, RuntimeError):  # a name that is too long, a circle of links
             continue
     raise NotFoundError(f"expected a file below the folders that the server may read, found no {quoted(name)}")
 

@@ -64,7 +64,7 @@ class Decoding:
         top_p: Sampling leaves out the least likely tokens beyond this probability.
         automaton: What may be written (`lmm_detector._decoding._constrained.compile_grammar`); None: anything.
         circle: When an answer is stopped because it repeats itself; None: never.
-        listener: Called with the ids (B,) of the tokens of each step as they are written; with one beam only.
+        listener: Called with the ids (B,) of the tokens of each step, when they are written; with one beam only.
     """
 
     max_new_tokens: int

@@ -43,7 +43,7 @@ class Hearing:
         first = max(told - 1, 0)
         text, spans = self._family.read(tokens[first:])
         piece = text[spans[told - first, 0] :]
-        # A character of several tokens is told when its last one is there.
+        # A character of several tokens is handed over when its last one is there.
         if piece and (not piece.endswith(_NO_CHARACTER) or self._has_ended[number]):
             self._told[number] = len(tokens)
             self._listener(number, piece)

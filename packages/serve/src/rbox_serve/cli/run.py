@@ -16,7 +16,7 @@ _limits = options(
         "--max-requests",
         default=64,
         type=click.IntRange(1),
-        help="The most requests to one model that wait or run; others are told to come again.",
+        help="The most requests to one model that wait or run; others are asked to come again.",
         group="Limits",
     ),
     option(
@@ -55,7 +55,7 @@ _limits = options(
     group="Prediction",
 )
 @option(
-    "--wait",
+    "--batch-wait",
     default=5.0,
     type=click.FloatRange(0),
     help="How long a window waits for others to fill its batch, in milliseconds.",
@@ -98,7 +98,7 @@ def run(
     demo: bool,
     device: str | None,
     batch_size: int | None,
-    wait: float,
+    batch_wait: float,
     exact: bool,
     folders: tuple[Path, ...],
     host: str,
@@ -111,7 +111,7 @@ def run(
     max_requests: int,
     timeout: float,
 ) -> None:
-    """Serve detectors over HTTP until Ctrl-C, with a page that shows and compares them.
+    """Serve detectors over HTTP until Ctrl-C, with a page that compares them.
 
     Where the environment variable RBOX_SERVE_API_KEY is set, clients have to send it as `Authorization: Bearer KEY`.
     """
@@ -129,7 +129,7 @@ def run(
     is_local = host in LOOPBACK_NAMES
     key = os.environ.get(KEY_VARIABLE) or None
     if not is_local and key is None:
-        click.echo(f"Warning: whoever reaches {host}:{port} can use it; {KEY_VARIABLE} sets a key.", err=True)
+        click.echo(f"Warning: everybody who reaches {host}:{port} can use it; {KEY_VARIABLE} sets a key.", err=True)
     serve(
         Settings(
             models=served,
@@ -137,7 +137,7 @@ def run(
             demo=demo,
             device=device,
             batch_size=batch_size,
-            wait=wait / 1000,
+            wait=batch_wait / 1000,
             exact=exact,
             limits=Limits(max_bytes, max_pixels, max_windows, max_requests, timeout),
             key=key,
