@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,31 @@ def test_colours_of_classes_are_those_of_the_pictures(call: Any) -> None:
     }"""
     expected = ["#{:02x}{:02x}{:02x}".format(*draw.class_colour(label)) for label in range(45)]
     assert call.page.evaluate(script) == expected
+
+
+# Matrices for linear sRGB: Viénot, Brettel and Mollon (1999); for tritanopia Machado, Oliveira and Fernandes (2009).
+SIGHTS = {
+    "full": np.eye(3),
+    "protanopia": [[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]],
+    "deuteranopia": [[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]],
+    "tritanopia": [[1.25553, -0.07675, -0.17878], [-0.07841, 0.93081, 0.1476], [0.00473, 0.69137, 0.3039]],
+}
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_outcomes_and_detectors_are_told_apart_by_their_colours(call: Any, sight: str) -> None:
+    script = """async () => {
+        const { OUTCOMES, SLOTS } = await import("/js/view/colours.js");
+        return [Object.values(OUTCOMES), Object.values(SLOTS)];
+    }"""
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    for colours in call.page.evaluate(script):
+        srgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in colours])
+        linear = ((srgb / 255 + 0.055) / 1.055) ** 2.4
+        f = np.cbrt(np.clip(linear @ np.array(SIGHTS[sight]).T, 0, 1) @ to_xyz.T / to_xyz.sum(axis=1))
+        lab = np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+        # Two is just to be seen side by side.
+        assert min(np.linalg.norm(a - b) for a, b in combinations(lab, 2)) > 20
 
 
 @pytest.fixture
