@@ -438,8 +438,8 @@ def test_windows_are_asked_for(visit: Any, server: Any) -> None:
 
 
 BROKEN = {
-    "no image": ([("notes.png", b"not an image")], "notes.png cannot be read as an image."),
-    "half an image": ([("half.png", png()[:60])], "half.png cannot be read as an image."),
+    "no image": ([("notes.png", b"not an image")], "This browser cannot read notes.png as an image."),
+    "half an image": ([("half.png", png()[:60])], "This browser cannot read half.png as an image."),
     "labels alone": ([("a.txt", b"")], "A label file needs its image."),
     "two images": ([("a.png", png()), ("b.png", png())], "Expected one image, got 2."),
     "broken labels": ([("a.png", png()), ("a.txt", b"1 2 3")], "a.txt, line 1: expected 8 coordinates"),

@@ -205,7 +205,10 @@ async function openImage(blob, name) {
     tiles = await Tiles.open(blob);
   } catch (error) {
     if (!(await isOnlyForServers(blob))) {
-      throw new PageError(`${name} cannot be read as an image.`, "Drop a PNG, JPEG, WebP or TIFF file.");
+      throw new PageError(
+        `This browser cannot read ${name} as an image.`,
+        "Give a whole PNG, JPEG, WebP or TIFF file.",
+      );
     }
     state.problems.value = [
       { text: `Browsers do not show files such as ${name}.`, remedy: "The boxes are drawn without it." },

@@ -153,8 +153,13 @@ export function setStage() {
     fillWith(label, ...labelOf(mark));
     const slot = mark.layer;
     const pane = !panes[1].element.hidden && slot === "B" ? panes[1] : panes[0];
-    const [left, top, right] = boundsOf(box.box);
+    const [left, top, right, bottom] = boundsOf(box.box);
     const [x, y] = viewport.toPane([(left + right) / 2, top]);
+    const [, end] = viewport.toPane([right, bottom]);
+    if (x < 0 || x > pane.size.width || end < 0 || y > pane.size.height) {
+      label.hidden = true; // nothing in view to name
+      return;
+    }
     const { offsetLeft, offsetTop } = pane.element;
     const half = label.offsetWidth / 2 + 4;
     const inside = Math.min(Math.max(x, half), Math.max(pane.size.width - half, half));
