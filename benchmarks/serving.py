@@ -4,12 +4,12 @@ All three serve the same detector, each in a process of its own, on loopback:
 
 - `rbox-serve run`;
 - a handler of FastAPI that detects on one image at a time (`detector.predict`, under a lock);
-- LitServe, with batches of as many images and as long a wait as rbox-serve (skipped where it is not installed).
+- LitServe, with batches of as many images and about as long a wait (skipped where it is not installed).
 
 Clients send small pictures, each the next one as soon as its answer is there. The servers take turns: one has all
-clients for `--seconds`, then the next, for `--rounds` rounds. Each server's answers are compared with those of the others. Then
-more clients than rbox-serve takes are sent to it, and what each was answered is counted. `--memory SECONDS` watches the
-memory of rbox-serve under 8 clients for that long.
+clients for `--seconds`, then the next, for `--rounds` rounds. Each server's answers are compared with the others'. Then
+more clients than rbox-serve takes are sent to it, and what each was answered is counted. `--memory SECONDS` watches
+the memory of rbox-serve under 8 clients for that long.
 
     python benchmarks/serving.py
     python benchmarks/serving.py --model runs/retinanet/epoch_12.pth --clients 1 --clients 8 --seconds 30
@@ -188,7 +188,7 @@ def free_port() -> int:
 def rbox_serve(options: argparse.Namespace, *more: str) -> Any:
     port = free_port()
     words = [sys.executable, "-m", "rbox_serve", "run", "--model", f"m={options.model}", "--port", str(port)]
-    words += ["--device", options.device, "--batch-size", str(options.batch_size), "--batch-wait", str(options.wait)]
+    words += ["--device", options.device, "--batch-size", str(options.batch_size)]
     base = f"http://127.0.0.1:{port}"
     return running("rbox-serve", [*words, *more], f"{base}/v1/models/m/detect", f"{base}/ready", "record")
 
@@ -326,7 +326,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of each server in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--wait", type=float, default=5.0, help="for a batch to fill, milliseconds")
+    parser.add_argument("--wait", type=float, default=30.0, help="of LitServe for a batch to fill, milliseconds")
     parser.add_argument("--pictures", type=int, default=32)
     parser.add_argument("--overload", type=int, default=64, help="clients; 0: leave that part out")
     parser.add_argument("--memory", type=float, default=0.0, help="seconds to watch the memory for; 0: not at all")
