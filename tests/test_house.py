@@ -171,3 +171,21 @@ def test_images_and_zips_are_opened_in_one_room(room: str) -> None:
     assert any(re.search(OPENERS[room], path.read_text()) for path in set(sources) - set(paths))
     found = [path for path in paths if re.search(OPENERS[room], path.read_text())]
     assert not found, f"open an image or a zip by themselves: {found}"
+
+
+@pytest.mark.parametrize("name", ["lmm-detector", "rbox-baselines"])
+def test_detectors_are_served_by_their_own_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the options of `rbox-serve run`; and it is said what to install, where that is not there."""
+    from rbox_serve import _running
+
+    served = []
+    monkeypatch.setattr(_running, "serve", lambda settings, host, port: served.append((settings, host, port)))
+    result = CliRunner().invoke(COMMANDS[name], ["serve", "--model", "a=x", "--port", "9", "--batch-wait", "2"])
+    assert result.exit_code == 0, result.output
+    [(settings, host, port)] = served
+    assert (settings.models, settings.wait, host, port) == ({"a": "x"}, 0.002, "127.0.0.1", 9)
+    assert "--max-pixels" in CliRunner().invoke(COMMANDS[name], ["serve", "--help"]).output
+    assert CliRunner().invoke(COMMANDS[name], ["serve", "--prot", "9"]).exit_code == 2
+    monkeypatch.setattr("rbox_formats.cli._serve.find_spec", lambda module: None)
+    result = CliRunner().invoke(COMMANDS[name], ["serve", "--help"])
+    assert (result.exit_code, "pip install rbox-serve" in result.output) == (1, True)

@@ -199,6 +199,19 @@ def test_the_wait_that_is_expected_is_that_of_the_windows_before() -> None:
     assert queue.expected_wait() == 0.0
 
 
+def test_windows_wait_a_tenth_of_what_a_batch_takes_unless_told_otherwise() -> None:
+    clock = Clock()
+    queue = WindowQueue(2, None, clock)
+    for seconds, expected in ((0.3, 0.03), (0.3, 0.03), (9.0, 0.05)):
+        put(queue, job("a", 2))
+        queue.done(queue.take(), ["a0", "a1"], seconds)  # type: ignore[arg-type]
+        one = put(queue, job("b", 1))
+        batch, later = queue.poll()
+        assert batch is None
+        assert later == pytest.approx(expected)
+        queue.end(one)
+
+
 @settings(deadline=None)
 @given(
     sizes=st.lists(st.tuples(st.integers(1, 9), st.sampled_from([4, 5]), st.booleans()), min_size=1, max_size=6),

@@ -76,7 +76,7 @@ class Detecting:
             if options.format == "events":
                 return EventResponse(self, scene, options, stack.pop_all())
             found = await self.found(scene, options)
-            return await self.in_time(run_in_threadpool(self._written, found, options))
+            return await self._written(found, options)
 
     @asynccontextmanager
     async def image(self, names: Sequence[str]) -> AsyncIterator[Upload]:
@@ -146,12 +146,17 @@ class Detecting:
         """Return the answer as plain values."""
         return _answers.as_json(found, self.model.header(options), self.model.name, self.seconds)
 
-    def _written(self, found: Prediction, options: Options) -> Response:
+    async def _written(self, found: Prediction, options: Options) -> Response:
         content_type = CONTENT_TYPES[options.format]
         if options.format == "png":
-            return Response(_answers.as_png(found), media_type=content_type)
-        values = _answers.as_geojson(found, options.crs) if options.format == "geojson" else self.result(found, options)
-        return Response(_answers.dumped(values), media_type=content_type)
+            drawn = await self.in_time(asyncio.wrap_future(self.model.draw(found)))
+            return Response(drawn, media_type=content_type)
+
+        def written() -> bytes:
+            is_map = options.format == "geojson"
+            return _answers.dumped(_answers.as_geojson(found, options.crs) if is_map else self.result(found, options))
+
+        return Response(await self.in_time(run_in_threadpool(written)), media_type=content_type)
 
 
 async def _settled(job: Job) -> Any:

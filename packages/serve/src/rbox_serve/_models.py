@@ -6,16 +6,17 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
 from rbox_formats import RboxError, images
-from rbox_formats.detection import Scene, StepwiseDetector, command_of, load_detector
+from rbox_formats.detection import Prediction, Scene, StepwiseDetector, command_of, load_detector
 from rbox_formats.errors import quoted, said
 from rbox_formats.predictions import Header
 
+from rbox_serve import _answers
 from rbox_serve._metrics import Metrics
 from rbox_serve._options import Options
 from rbox_serve._queue import Batch, Job, Observer, WindowQueue
@@ -54,6 +55,9 @@ class Model:
         self._readers = ThreadPoolExecutor(settings.limits.requests, thread_name_prefix=f"images for {name}")
         self._active = 0
         self._lock = threading.Lock()
+        # A detector is not made for two threads at a time: its tokenizer refuses. Who wants it holds the door, so that
+        # the model's thread, which wants it again at once, lets others in.
+        self._door, self._use = threading.Lock(), threading.Lock()
         self._steps = lru_cache(maxsize=64)(self._make_steps)
 
     # What a client may know of it.
@@ -180,9 +184,9 @@ class Model:
         return self._steps(options.window, options.gap, options.score_threshold)
 
     def _make_steps(self, window: int | None, gap: int | None, score_threshold: float | None) -> Any:
-        return self.detector.steps(
-            window=window, gap=gap, score_threshold=score_threshold, batch_size=self._settings.batch_size
-        )
+        options = {"window": window, "gap": gap, "score_threshold": score_threshold}
+        with self._door, self._use:
+            return self.detector.steps(**options, batch_size=self._settings.batch_size)
 
     def scene(self, path: Any, options: Options) -> Scene:
         """Return an image file with its windows, from its header.
@@ -202,20 +206,29 @@ class Model:
     def _read(self, job: Job) -> None:
         """Read the windows of a request, in a thread of its own."""
         assert self._queue is not None
-        width, height = job.scene.size
-        is_large = width * height > _LARGE
-        if is_large:
-            self._large.acquire()
         try:
-            for window in job.steps.crops(job.scene):
-                if not self._queue.offer(job, window):
-                    return
+            with self._reading(job.scene.size):
+                for window in job.steps.crops(job.scene):
+                    if not self._queue.offer(job, window):
+                        return
             self._queue.finish_reading(job)
         except Exception as error:
             self._queue.end(job, error)
-        finally:
-            if is_large:
-                self._large.release()
+
+    def draw(self, found: Prediction) -> Future[bytes]:
+        """Draw an image with its boxes, in a thread of its own; the result is a PNG."""
+
+        def drawn() -> bytes:
+            with self._reading(found.size):
+                return _answers.as_png(found)
+
+        return self._readers.submit(drawn)
+
+    @contextmanager
+    def _reading(self, size: tuple[int, int]) -> Iterator[None]:
+        """Wait until an image of this size may be in memory."""
+        with self._large if size[0] * size[1] > _LARGE else nullcontext():
+            yield
 
     # What the thread does.
 
@@ -229,7 +242,10 @@ class Model:
         """Detect on a batch; where that fails, on each request's part alone, so that one does not spoil others."""
         begin = time.monotonic()
         try:
-            found = batch.detect()
+            with self._door:
+                pass
+            with self._use:
+                found = batch.detect()
         except Exception as error:
             jobs = batch.jobs
             if len(jobs) > 1:
@@ -272,6 +288,7 @@ class Models:
             name: Model(name, path, settings, metrics, large) for name, path in settings.models.items()
         }
         self._on_failure = on_failure
+        self._is_closed = False
         self._loader = threading.Thread(target=self._load, name="loading", daemon=True)
 
     def __getitem__(self, name: str) -> Model:
@@ -292,13 +309,16 @@ class Models:
         self._loader.start()
 
     def close(self) -> None:
-        """Finish what is in their queues, and end."""
-        self._loader.join()
+        """Finish what is in their queues, and end; what is being loaded is not waited for long."""
+        self._is_closed = True
+        self._loader.join(_LOADING)
         for model in self.by_name.values():
             model.close()
 
     def _load(self) -> None:
         for model in self.by_name.values():
+            if self._is_closed:
+                return
             model.load()
             if model.error is not None and self._on_failure is not None:
                 self._on_failure(model)

@@ -21,7 +21,9 @@ from rbox_formats.detection import Scene, SceneWindow, Steps
 from rbox_serve.errors import NotReadyError
 
 _AHEAD = 2  # batches of a request's windows that are held in memory
-_MEMORY = 0.9  # how much the seconds of a window depend on those of earlier ones
+_MEMORY = 0.9  # how much what a batch takes is thought to depend on earlier ones
+# By default, a window waits for others as long as this share of what a batch takes, but at most these seconds.
+_WAIT_SHARE, _LONGEST_BATCH_WAIT = 0.1, 0.05
 _LONGEST_WAIT = 60.0  # that a client is asked for
 
 
@@ -129,18 +131,18 @@ class WindowQueue:
 
     Args:
         batch_size: The most windows of a batch.
-        wait: How long a window waits for others, in seconds.
+        wait: How long a window waits for others, in seconds. None: a tenth of what a batch takes, at most 0.05 s.
         clock: Returns the time in seconds.
     """
 
-    def __init__(self, batch_size: int, wait: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, batch_size: int, wait: float | None, clock: Callable[[], float] = time.monotonic) -> None:
         self.batch_size, self.wait = batch_size, wait
         self._clock = clock
         self._lock = threading.Lock()
         self._work, self._room = threading.Condition(self._lock), threading.Condition(self._lock)
         self._jobs: list[Job] = []  # in the order of their turns
         self._is_closed = False
-        self._seconds = 0.0  # of a window
+        self._seconds = self._batch_seconds = 0.0  # that a window, and a batch, takes
 
     def __len__(self) -> int:
         """Return how many windows are not done."""
@@ -253,7 +255,10 @@ class WindowQueue:
         """Return from when on the windows of a request need wait no longer for others; None: not before more come."""
         if not job.is_settled(attempt):
             return None
-        return job.waiting[attempt][0].since + (0.0 if job.exact else self.wait)
+        return job.waiting[attempt][0].since + (0.0 if job.exact else self._wait())
+
+    def _wait(self) -> float:
+        return min(_WAIT_SHARE * self._batch_seconds, _LONGEST_BATCH_WAIT) if self.wait is None else self.wait
 
     def _fill(self, leader: Job, attempt: int, group: Hashable) -> Batch:
         """Take windows of a group out of the queue, one of each request after the other."""
@@ -280,8 +285,8 @@ class WindowQueue:
             seconds: How long it took.
         """
         with self._lock:
-            each = seconds / len(batch)
-            self._seconds = each if not self._seconds else _MEMORY * self._seconds + (1 - _MEMORY) * each
+            self._seconds = _remembered(self._seconds, seconds / len(batch))
+            self._batch_seconds = _remembered(self._batch_seconds, seconds)
             for (job, window), result in zip(batch.parts, found, strict=True):
                 job.running[batch.attempt] -= 1
                 if job.future.done():
@@ -300,3 +305,8 @@ class WindowQueue:
         with self._lock:
             self._is_closed = True
             self._work.notify_all()
+
+
+def _remembered(before: float, now: float) -> float:
+    """Return the mean of what was measured, the latest counting most."""
+    return _MEMORY * before + (1 - _MEMORY) * now if before else now

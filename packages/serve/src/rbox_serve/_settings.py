@@ -55,7 +55,8 @@ class Settings:
         demo: Whether drawn scenes are served.
         device: Such as "cpu" or "cuda:0". None: the best that there is.
         batch_size: How many windows a model detects on together. None: as many as its `predict` does.
-        wait: How long, in seconds, a window waits for others to fill its batch.
+        wait: How long, in seconds, a window waits for others to fill its batch. None: a tenth of what a batch takes, at
+            most 0.05 s.
         exact: Whether windows of different requests never share a batch.
         limits: What one request may take.
         key: The key that clients have to give. None: none.
@@ -68,7 +69,7 @@ class Settings:
     demo: bool = False
     device: str | None = None
     batch_size: int | None = None
-    wait: float = 0.005
+    wait: float | None = None
     exact: bool = False
     limits: Limits = field(default_factory=Limits)
     key: str | None = None

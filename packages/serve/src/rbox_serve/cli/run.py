@@ -56,9 +56,9 @@ _limits = options(
 )
 @option(
     "--batch-wait",
-    default=5.0,
     type=click.FloatRange(0),
-    help="How long a window waits for others to fill its batch, in milliseconds.",
+    help="How long a window waits for others to fill its batch, in milliseconds. [default: a tenth of what a batch "
+    "takes, at most 50]",
     group="Prediction",
 )
 @option(
@@ -98,7 +98,7 @@ def run(
     demo: bool,
     device: str | None,
     batch_size: int | None,
-    batch_wait: float,
+    batch_wait: float | None,
     exact: bool,
     folders: tuple[Path, ...],
     host: str,
@@ -137,7 +137,7 @@ def run(
             demo=demo,
             device=device,
             batch_size=batch_size,
-            wait=batch_wait / 1000,
+            wait=None if batch_wait is None else batch_wait / 1000,
             exact=exact,
             limits=Limits(max_bytes, max_pixels, max_windows, max_requests, timeout),
             key=key,
