@@ -667,6 +667,16 @@ def test_a_model_that_is_being_loaded_is_waited_for(visit: Any, server: Any) -> 
     assert page.locator("#answers mark").count() > 0
 
 
+def test_a_server_that_ends_while_it_loads_is_said(visit: Any, server: Any) -> None:
+    server.detectors["florence"].ready = False
+    page = visit("?scene=coast")
+    page.locator("#run-A", has_text="Detecting").wait_for()
+    page.route("**/v1/models", lambda route: route.abort())
+    page.locator("#problems", has_text="the server does not answer").wait_for()
+    assert page.locator("#run-A").inner_text() == "Stopped."
+    page.complaints[:] = [line for line in page.complaints if "ERR_FAILED" not in line]
+
+
 def test_the_servers_key_is_asked_for(visit: Any, server: Any, shoot: Any) -> None:
     server.key = "open sesame"
     page = visit()

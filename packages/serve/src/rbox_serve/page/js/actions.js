@@ -57,9 +57,12 @@ export async function unlock(key) {
 /** Ask for the models until all are loaded: what is known of them before that is their names. */
 async function watchModels() {
   while (state.models.peek().some(({ ready }) => !ready)) {
-    await new Promise((resolve) => setTimeout(resolve, LOADING));
-    const models = await api.fetchModels().catch(() => null);
-    if (models) state.models.value = models;
+    await pause(LOADING);
+    try {
+      state.models.value = await api.fetchModels();
+    } catch {
+      return; // whoever waits for a model says so
+    }
   }
 }
 
@@ -74,8 +77,14 @@ async function loaded(name, signal) {
     const model = state.models.peek().find((each) => each.name === name);
     if (!model) throw new PageError(`The server has no model '${name}'.`, "Reload the page.");
     if (model.ready || signal.aborted) return model;
-    await new Promise((resolve) => setTimeout(resolve, LOADING));
+    await pause(LOADING);
+    state.models.value = await api.fetchModels();
   }
+}
+
+/** @param {number} milliseconds */
+function pause(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
 }
 
 /**
