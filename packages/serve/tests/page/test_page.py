@@ -178,7 +178,23 @@ def test_true_false_and_missed_are_those_of_rbox_metrics(both: Any, server: Any,
             signs = both.locator(f"{ROWS}[data-key^={slot}] .sign").all_inner_texts()
             assert [str(signs.count("✓")), str(signs.count("✕"))] == cells[:2]
     shoot(both, "truth")
-    assert count_of(both, f"{SHOWN}.dash-dotted[data-layer=truth]") == count_of(both, f"{ROWS}[data-key^=truth]") > 0
+    both.set_viewport_size({"width": 1280, "height": 1600})  # the list has only rows in view
+    assert count_of(both, "#results .group-title") == 4
+    # Where both are drawn in one place, an object is missed if neither found it.
+    number = "(all) => all.map((one) => one.dataset.key.split('-').pop())"
+    by_a, by_b = (set(both.locator(f"{ROWS}[data-key^=missed-{slot}]").evaluate_all(number)) for slot in "AB")
+    drawn = both.locator(f"{SHOWN}.dash-dotted").evaluate_all("(all) => all.map((one) => one.dataset.index)")
+    assert set(drawn) == by_a & by_b
+    assert drawn
+    # An object that both missed has two rows, and arrow keys pass both.
+    both.locator("#results").focus()
+    passed = []
+    both.keyboard.press("Home")
+    for _ in range(both.locator(ROWS).count()):
+        passed.append(both.locator("#results").get_attribute("aria-activedescendant"))
+        both.keyboard.press("ArrowDown")
+    assert len(set(passed)) == both.locator(ROWS).count()
+    shoot(both, "missed")
 
 
 @pytest.mark.parametrize("format_name", ["dota", "geojson", "labelme"])

@@ -1,5 +1,5 @@
 /**
- * The list of detections, by detector, then of the objects that were missed: what is chosen here is lit on the image.
+ * The list of detections, and of the objects that were missed, by detector: what is chosen here is lit on the image.
  *
  * @typedef {import("../types.js").Mark} Mark
  * @typedef {import("../types.js").Slot} Slot
@@ -11,6 +11,7 @@
  * @property {number} count
  *
  * @typedef {object} Entry A box.
+ * @property {string} key What tells its row from all others: an object may be missed by both detectors.
  * @property {Mark} mark
  * @property {string} name
  * @property {string} score
@@ -20,7 +21,7 @@
 
 import { byId, h } from "../dom.js";
 import { boundsOf } from "../geometry.js";
-import { lookOfFound, lookOfTruth, OUTCOME_NAMES, scoreText, slotsTogether } from "../looks.js";
+import { lookOfFound, lookOfTruth, OUTCOME_NAMES, scoreText } from "../looks.js";
 import { derived, effect } from "../signals.js";
 import * as state from "../state.js";
 import { viewport } from "../view/stage.js";
@@ -29,15 +30,14 @@ import { LongList } from "./long-list.js";
 /** Signs before a row, for those who do not see the colours. */
 const SIGNS = { true: "✓", false: "✕", ignored: "○", missed: "◌" };
 
-const keyOf = (/** @type {Mark} */ { layer, index }) => `${layer}-${index}`;
-
 /** What the list holds. @type {{ readonly value: (Title | Entry)[], peek(): (Title | Entry)[] }} */
 const items = derived(() => {
-  const groups = state.compared.value.map((slot) =>
-    groupOf(`${slot} · ${state.detectors[slot].run.value?.model}`, foundBy(slot)),
-  );
-  if (state.truth.value && state.compared.value.length) groups.push(groupOf("Missed", missed()));
-  return groups.flat();
+  const slots = state.compared.value;
+  const found = slots.map((slot) => groupOf(`${slot} · ${state.detectors[slot].run.value?.model}`, foundBy(slot)));
+  const missed = state.truth.value
+    ? slots.map((slot) => groupOf(slots.length === 2 ? `Missed by ${slot}` : "Missed", missedBy(slot)))
+    : [];
+  return [...found, ...missed].flat();
 });
 
 /** The boxes among them. */
@@ -46,9 +46,11 @@ const entries = derived(() => items.value.filter((item) => "mark" in item));
 export function setResults() {
   const element = /** @type {HTMLElement} */ (byId("results"));
   const rows = {
-    keyOf: (/** @type {Title | Entry} */ item) => ("mark" in item ? keyOf(item.mark) : item.title),
+    keyOf: (/** @type {Title | Entry} */ item) => ("mark" in item ? item.key : item.title),
     make: (/** @type {Title | Entry} */ item) => ("mark" in item ? rowOf(item) : titleOf(item)),
   };
+  /** The row that was chosen last: an object that both detectors missed has two. */
+  let chosen = "";
   const list = new LongList(element, rows, markRows);
 
   effect(() => {
@@ -59,22 +61,32 @@ export function setResults() {
     list.items = items.value;
   });
 
+  // Where the selected box is in a list; -1: not there.
+  const placeIn = (/** @type {(Title | Entry)[]} */ all) => {
+    const isSelected = (/** @type {Title | Entry} */ item) =>
+      "mark" in item && state.isSame(item.mark, state.selected.peek());
+    const place = all.findIndex((item) => isSelected(item) && "key" in item && item.key === chosen);
+    return place >= 0 ? place : all.findIndex(isSelected);
+  };
+
   // Which rows are lit; a mark that is set elsewhere brings its row into view.
   function markRows() {
-    const [selected, pointed] = [state.selected.peek(), state.pointed.peek()];
-    for (const [key, row] of list.shown) {
-      if (row.role !== "option") continue;
-      row.setAttribute("aria-selected", String(selected !== null && key === keyOf(selected)));
-      row.toggleAttribute("data-pointed", pointed !== null && key === keyOf(pointed));
+    element.removeAttribute("aria-activedescendant");
+    for (const row of list.shown.values()) {
+      const mark = entryOf(row)?.mark;
+      if (!mark) continue;
+      const isSelected = state.isSame(mark, state.selected.peek());
+      row.setAttribute("aria-selected", String(isSelected));
+      row.toggleAttribute("data-pointed", state.isSame(mark, state.pointed.peek()));
+      // Of two rows, the one that was chosen.
+      const isActive = isSelected && (row.dataset.key === chosen || !element.hasAttribute("aria-activedescendant"));
+      if (isActive) element.setAttribute("aria-activedescendant", row.id);
     }
-    const active = selected && list.shown.get(keyOf(selected));
-    if (active) element.setAttribute("aria-activedescendant", active.id);
-    else element.removeAttribute("aria-activedescendant");
   }
   effect(() => {
-    const mark = state.selected.value;
-    const place = items.peek().findIndex((item) => "mark" in item && state.isSame(item.mark, mark));
-    if (mark && place >= 0) list.reveal(place);
+    void state.selected.value;
+    const place = placeIn(items.peek());
+    if (place >= 0) list.reveal(place);
     markRows();
   });
   effect(() => {
@@ -82,23 +94,28 @@ export function setResults() {
     markRows();
   });
 
-  element.addEventListener("pointerover", ({ target }) => (state.pointed.value = markOfRow(target)));
+  const choose = (/** @type {Entry | undefined} */ entry) => {
+    chosen = entry?.key ?? "";
+    select(entry?.mark ?? null);
+  };
+
+  element.addEventListener("pointerover", ({ target }) => (state.pointed.value = entryOf(target)?.mark ?? null));
   element.addEventListener("pointerleave", () => (state.pointed.value = null));
-  element.addEventListener("click", ({ target }) => select(markOfRow(target)));
-  element.addEventListener("dblclick", ({ target }) => zoomTo(markOfRow(target)));
+  element.addEventListener("click", ({ target }) => choose(entryOf(target)));
+  element.addEventListener("dblclick", ({ target }) => zoomTo(entryOf(target)?.mark ?? null));
   element.addEventListener("keydown", (event) => {
-    const marks = entries.peek().map(({ mark }) => mark);
-    const at = marks.findIndex((mark) => state.isSame(mark, state.selected.peek()));
+    const all = entries.peek();
+    const from = placeIn(all);
     const moves = new Map([
-      ["ArrowDown", at + 1],
-      ["ArrowUp", at - 1],
-      ["PageDown", at + 10],
-      ["PageUp", at - 10],
+      ["ArrowDown", from + 1],
+      ["ArrowUp", from - 1],
+      ["PageDown", from + 10],
+      ["PageUp", from - 10],
       ["Home", 0],
-      ["End", marks.length - 1],
+      ["End", all.length - 1],
     ]);
     const next = moves.get(event.key);
-    if (next !== undefined) select(marks[Math.max(0, Math.min(next, marks.length - 1))] ?? null);
+    if (next !== undefined) choose(all[Math.max(0, Math.min(next, all.length - 1))]);
     else if (event.key === "Enter") zoomTo(state.selected.peek());
     else if (event.key === "Escape") state.selected.value = null;
     else return;
@@ -125,22 +142,22 @@ function foundBy(slot) {
   return falling.flatMap(({ index, name, score }) => {
     const look = lookOfFound(slot, index);
     const outcome = matching.value?.outcomes.get(index);
-    return look ? [{ mark: { layer: slot, index }, name, score: scoreText(score), look, outcome }] : [];
+    const key = `${slot}-${index}`;
+    return look ? [{ key, mark: { layer: slot, index }, name, score: scoreText(score), look, outcome }] : [];
   });
 }
 
 /**
- * Return the objects that none of the detectors found.
- *
+ * @param {Slot} slot
  * @returns {Entry[]}
  */
-function missed() {
-  const together = slotsTogether();
-  const slots = together.length ? together : state.compared.value;
+function missedBy(slot) {
+  const { matching } = state.detectors[slot];
   return (state.truth.value?.objects ?? []).flatMap(({ index, name }) => {
-    const look = lookOfTruth(slots, index);
-    if (!look || !slots.every((slot) => state.detectors[slot].matching.value?.missed.has(index))) return [];
-    return [{ mark: { layer: "truth", index }, name, score: "", look, outcome: /** @type {const} */ ("missed") }];
+    const look = lookOfTruth([slot], index);
+    if (!look || !matching.value?.missed.has(index)) return [];
+    const key = `missed-${slot}-${index}`;
+    return [{ key, mark: { layer: "truth", index }, name, score: "", look, outcome: /** @type {const} */ ("missed") }];
   });
 }
 
@@ -151,18 +168,18 @@ function titleOf({ title, count }) {
 }
 
 /** @param {Entry} entry */
-function rowOf({ mark, name, score, look, outcome }) {
+function rowOf({ key, mark, name, score, look, outcome }) {
   return h(
     "div",
     {
       class: "row",
       role: "option",
-      id: `row-${keyOf(mark)}`,
-      "data-key": keyOf(mark),
+      id: `row-${key}`,
+      "data-key": key,
       "aria-selected": "false",
       "aria-label": descriptionOf(mark, name, score, outcome),
       "aria-setsize": entries.peek().length,
-      "aria-posinset": entries.peek().findIndex((entry) => entry.mark === mark) + 1,
+      "aria-posinset": entries.peek().findIndex((entry) => entry.key === key) + 1,
       title: name,
     },
     h("span", { class: "swatch", style: { "--colour": look.colour } }),
@@ -193,13 +210,14 @@ function emptyText() {
 }
 
 /**
+ * Return the entry whose row an element is in.
+ *
  * @param {EventTarget | null} target
- * @returns {Mark | null}
  */
-function markOfRow(target) {
+function entryOf(target) {
   const row = target instanceof Element ? target.closest("[data-key]") : null;
   const key = row instanceof HTMLElement ? row.dataset.key : undefined;
-  return entries.peek().find(({ mark }) => keyOf(mark) === key)?.mark ?? null;
+  return entries.peek().find((entry) => entry.key === key);
 }
 
 /** @param {Mark | null} mark */
