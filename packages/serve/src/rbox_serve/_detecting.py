@@ -118,8 +118,12 @@ class Detecting:
         try:
             return await self.in_time(asyncio.shield(beginning))
         except (SlowError, asyncio.CancelledError):
-            beginning.add_done_callback(lambda task: task.exception() or self.model.end(task.result()))
+            beginning.add_done_callback(self._forget)
             raise
+
+    def _forget(self, beginning: asyncio.Future[Job]) -> None:
+        if not beginning.cancelled() and beginning.exception() is None:
+            self.model.end(beginning.result())
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Wait for something, as long as the request may last.
