@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from rbox_formats.detection import StepwiseDetector
 from rbox_serve._app import make_app
 from rbox_serve._settings import Settings
 from rbox_testing import small_retinanet
+from rbox_testing.places import ROOT
 
 KINDS = ("multimodal", "conventional")
 BATCH = 4
@@ -171,3 +174,37 @@ def test_spans_stay_with_their_boxes(kind: str, detectors: dict[str, Any], image
         np.testing.assert_allclose(sorted(box[:4]), sorted(shape), atol=1e-6)
         turned = (box[4] - np.radians(degrees)) / (np.pi / 2)
         assert abs(turned - round(turned)) < 1e-6
+
+
+def test_the_demonstration_serves_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the newest checkpoint of the other demonstration, which is run first where it is not there."""
+    import subprocess
+
+    from rbox_serve import _running
+
+    tool = run_path(str(ROOT / "tools" / "serve_demo.py"))
+    ran, served = [], []
+
+    def train(words: list[Any], check: bool) -> None:
+        ran.append(words)
+        (tmp_path / "training").mkdir()
+        for age, number in enumerate((8, 4)):
+            path = tmp_path / "training" / f"epoch_{number}.pth"
+            path.touch()
+            os.utime(path, (1000 - age, 1000 - age))
+        (tmp_path / "sheet.png").touch()
+
+    monkeypatch.setattr(subprocess, "run", train)
+    monkeypatch.setattr(_running, "serve", lambda settings, host, port: served.append((settings, port)))
+    for name, value in (("RUN", tmp_path), ("DONE", tmp_path / "sheet.png")):
+        monkeypatch.setitem(tool["main"].__globals__, name, value)
+    monkeypatch.setattr("sys.argv", ["serve_demo.py", "--port", "7"])
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            tool["main"]()
+    [words] = ran
+    assert words[1:] == [ROOT / "tools" / "demo_baseline.py", "--out", tmp_path]
+    for settings, port in served:
+        assert (settings.demo, port) == (True, 7)
+        assert settings.models == {"demo": "demo", "retinanet": str(tmp_path / "training" / "epoch_8.pth")}
+    assert len(served) == 2

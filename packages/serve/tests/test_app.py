@@ -20,6 +20,7 @@ from PIL import Image
 from rbox_formats import datasets, predictions, synthetic
 from rbox_formats.detection import Detector, StepwiseDetector
 from rbox_serve._app import make_app
+from rbox_serve._models import Model
 from rbox_serve._settings import Limits, Settings
 
 DETECT = "/v1/models/bright/detect"
@@ -252,6 +253,29 @@ def test_a_request_that_takes_too_long_ends(detectors: dict[str, Any], picture: 
         assert [kind for kind, _ in events] == ["start", "error"]
         detectors["bright"].gate.set()
         assert client.post(DETECT, files=upload(picture)).status_code == 200  # and leaves nothing in the queue
+
+
+def test_a_request_that_ends_while_it_is_put_into_the_queue_leaves_it(
+    detectors: dict[str, Any], picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    begin = Model.begin
+
+    def late(self: Model, *arguments: Any) -> Any:
+        job = begin(self, *arguments)
+        assert gate.wait(20)
+        return job
+
+    monkeypatch.setattr(Model, "begin", late)
+    detectors["bright"].gate.clear()
+    with serving(limits=Limits(seconds=0.3)) as client:
+        assert client.post(DETECT, files=upload(picture)).status_code == 504
+        assert 'waiting_windows{model="bright"} 6.0' in client.get("/metrics").text
+        gate.set()
+        deadline = time.monotonic() + 20
+        while 'waiting_windows{model="bright"} 0.0' not in client.get("/metrics").text:
+            assert time.monotonic() < deadline
+        detectors["bright"].gate.set()
 
 
 def test_too_many_requests_are_told_to_come_again(detectors: dict[str, Any], picture: Path) -> None:

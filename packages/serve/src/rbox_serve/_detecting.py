@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,11 +72,11 @@ class Detecting:
             query = self.request.query_params.multi_items()
             options = Options.of([*upload.fields, *query], self.request.headers.get("accept", ""))
             options.labels(self.model.detector.class_names)
-            scene = await self.scene(upload.path, options)
             if options.format == "events":
+                scene = await self.in_time(run_in_threadpool(self.model.scene, upload.path, options))
                 return EventResponse(self, scene, options, stack.pop_all())
-            found = await self.found(scene, options)
-            return await self._written(found, options)
+            content = await self.detected(upload.path, options, lambda found: self._written(found, options))
+            return Response(content, media_type=CONTENT_TYPES[options.format])
 
     @asynccontextmanager
     async def image(self, names: Sequence[str]) -> AsyncIterator[Upload]:
@@ -91,24 +91,39 @@ class Detecting:
             receiving = received(self.request, self.folder, settings.folders, settings.limits.bytes, names)
             yield await self.in_time(stack.enter_async_context(receiving))
 
-    async def scene(self, path: Path, options: Options) -> Scene:
-        """Return the image with its windows."""
-        return await self.in_time(run_in_threadpool(self.model.scene, path, options))
+    async def detected(self, path: Path, options: Options, write: Callable[[Prediction], T]) -> T:
+        """Return what is made of the objects that are detected on an image.
 
-    async def found(self, scene: Scene, options: Options) -> Prediction:
-        """Return what is detected on an image.
+        Args:
+            path: The image.
+            options: How to detect.
+            write: Makes it, in a thread of its own.
 
         Raises:
             GoneError: If the client goes away meanwhile.
             SlowError: If it takes too long.
         """
-        job = self.model.start(scene, options)
+        job = await self._begun(path, options)
         try:
-            results = await self.in_time(self.while_there(_settled(job)))
+            await self.in_time(self.while_there(_settled(job)))
         finally:
             self.model.end(job)
-        found: Prediction = await self.in_time(run_in_threadpool(job.steps.join, scene, results))
-        return _answers.wanted(found, options.labels(found.class_names))
+        labels = options.labels(self.model.detector.class_names)
+        finishing = self.model.finish(job, lambda found: write(_answers.wanted(found, labels)))
+        return await self.in_time(asyncio.wrap_future(finishing))
+
+    async def _begun(self, path: Path, options: Options) -> Job:
+        """Put an image into the queue; it leaves the queue again if nobody waits for that any more."""
+        beginning = asyncio.ensure_future(run_in_threadpool(self.model.begin, path, options))
+        try:
+            return await self.in_time(asyncio.shield(beginning))
+        except (SlowError, asyncio.CancelledError):
+            beginning.add_done_callback(self._forget)
+            raise
+
+    def _forget(self, beginning: asyncio.Future[Job]) -> None:
+        if not beginning.cancelled() and beginning.exception() is None:
+            self.model.end(beginning.result())
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Wait for something, as long as the request may last.
@@ -146,21 +161,16 @@ class Detecting:
         """Return the answer as plain values."""
         return _answers.as_json(found, self.model.header(options), self.model.name, self.seconds)
 
-    async def _written(self, found: Prediction, options: Options) -> Response:
-        content_type = CONTENT_TYPES[options.format]
+    def _written(self, found: Prediction, options: Options) -> bytes:
         if options.format == "png":
-            drawn = await self.in_time(asyncio.wrap_future(self.model.draw(found)))
-            return Response(drawn, media_type=content_type)
-
-        def written() -> bytes:
-            is_map = options.format == "geojson"
-            return _answers.dumped(_answers.as_geojson(found, options.crs) if is_map else self.result(found, options))
-
-        return Response(await self.in_time(run_in_threadpool(written)), media_type=content_type)
+            with self.model.reading(found.size):
+                return _answers.as_png(found)
+        is_map = options.format == "geojson"
+        return _answers.dumped(_answers.as_geojson(found, options.crs) if is_map else self.result(found, options))
 
 
-async def _settled(job: Job) -> Any:
-    """Wait for the results of a job, without a hand in it."""
+async def _settled(job: Job) -> None:
+    """Wait until a job is done, without a hand in it."""
     loop = asyncio.get_running_loop()
     waiter: asyncio.Future[None] = loop.create_future()
 
@@ -170,7 +180,6 @@ async def _settled(job: Job) -> Any:
 
     job.future.add_done_callback(lambda _: loop.call_soon_threadsafe(wake))
     await waiter
-    return job.future.result()
 
 
 async def _gone(request: Request) -> None:

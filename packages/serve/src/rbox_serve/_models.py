@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from rbox_formats import RboxError, images
 from rbox_formats.detection import Prediction, Scene, StepwiseDetector, command_of, load_detector
 from rbox_formats.errors import quoted, said
 from rbox_formats.predictions import Header
 
-from rbox_serve import _answers
 from rbox_serve._metrics import Metrics
 from rbox_serve._options import Options
 from rbox_serve._queue import Batch, Job, Observer, WindowQueue
@@ -24,6 +24,8 @@ from rbox_serve._settings import Settings
 from rbox_serve.errors import ModelError, NotFoundError, NotReadyError, OverloadedError, TooLargeError
 
 logger = logging.getLogger("rbox_serve")
+
+T = TypeVar("T")
 
 # Of larger images, a few at a time are read, whatever the number of requests: their pixels are in memory meanwhile.
 _LARGE, _LARGE_AT_A_TIME = 2**22, 2
@@ -52,7 +54,7 @@ class Model:
         self._detector: Any = None
         self._queue: WindowQueue | None = None
         self._thread = threading.Thread(target=self._work, name=f"model {name}", daemon=True)
-        self._readers = ThreadPoolExecutor(settings.limits.requests, thread_name_prefix=f"images for {name}")
+        self._threads = ThreadPoolExecutor(settings.limits.requests, thread_name_prefix=f"requests to {name}")
         self._active = 0
         self._lock = threading.Lock()
         # A detector is not made for two threads at a time: its tokenizer refuses. Who wants it holds the door, so that
@@ -124,7 +126,7 @@ class Model:
         if self._queue is not None:
             self._queue.close()
             self._thread.join()
-        self._readers.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
     # What a request does.
 
@@ -167,8 +169,23 @@ class Model:
         assert self._queue is not None
         job = Job(self.steps(options), scene, exact=self._settings.exact or options.exact, observer=observer)
         self._queue.add(job)
-        self._readers.submit(self._read, job)
+        if self._queue.has_room(job) and not _is_large(scene.size):
+            self._read(job)  # which waits for nothing
+        else:
+            self._threads.submit(self._read, job)
         return job
+
+    def begin(self, path: Path, options: Options) -> Job:
+        """Put the windows of an image file into the queue; see `scene` and `start`."""
+        return self.start(self.scene(path, options), options)
+
+    def finish(self, job: Job, write: Callable[[Prediction], T]) -> Future[T]:
+        """Make of a job's results what is answered, in a thread of its own."""
+
+        def finished() -> T:
+            return write(job.steps.join(job.scene, job.future.result()))
+
+        return self._threads.submit(finished)
 
     def end(self, job: Job) -> None:
         """Take a request out of the queue that nobody waits for any more."""
@@ -188,7 +205,7 @@ class Model:
         with self._door, self._use:
             return self.detector.steps(**options, batch_size=self._settings.batch_size)
 
-    def scene(self, path: Any, options: Options) -> Scene:
+    def scene(self, path: Path, options: Options) -> Scene:
         """Return an image file with its windows, from its header.
 
         Raises:
@@ -204,10 +221,10 @@ class Model:
         return scene
 
     def _read(self, job: Job) -> None:
-        """Read the windows of a request, in a thread of its own."""
+        """Read the windows of a request."""
         assert self._queue is not None
         try:
-            with self._reading(job.scene.size):
+            with self.reading(job.scene.size):
                 for window in job.steps.crops(job.scene):
                     if not self._queue.offer(job, window):
                         return
@@ -215,19 +232,10 @@ class Model:
         except Exception as error:
             self._queue.end(job, error)
 
-    def draw(self, found: Prediction) -> Future[bytes]:
-        """Draw an image with its boxes, in a thread of its own; the result is a PNG."""
-
-        def drawn() -> bytes:
-            with self._reading(found.size):
-                return _answers.as_png(found)
-
-        return self._readers.submit(drawn)
-
     @contextmanager
-    def _reading(self, size: tuple[int, int]) -> Iterator[None]:
+    def reading(self, size: tuple[int, int]) -> Iterator[None]:
         """Wait until an image of this size may be in memory."""
-        with self._large if size[0] * size[1] > _LARGE else nullcontext():
+        with self._large if _is_large(size) else nullcontext():
             yield
 
     # What the thread does.
@@ -263,6 +271,10 @@ class Model:
         seconds = time.monotonic() - begin
         self._metrics.count_batch(self.name, len(batch), seconds)
         queue.done(batch, found, seconds)
+
+
+def _is_large(size: tuple[int, int]) -> bool:
+    return size[0] * size[1] > _LARGE
 
 
 def _check(count: int, limit: int, what: str, option: str) -> None:

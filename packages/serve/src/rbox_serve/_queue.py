@@ -167,6 +167,10 @@ class WindowQueue:
                 raise NotReadyError("the server is about to stop", remedy="Try again when it is back.", retry_after=5)
             self._jobs.append(job)
 
+    def has_room(self, job: Job) -> bool:
+        """Return whether there is room for all windows of a request at once."""
+        return len(job.scene.windows) <= _AHEAD * self.batch_size
+
     def offer(self, job: Job, window: SceneWindow) -> bool:
         """Put a window into the queue, as soon as there is room for it.
 

@@ -35,8 +35,7 @@ async def predictions(detecting: Detecting) -> list[dict[str, Any]]:
     async with detecting.image(FIELDS) as upload:
         query = dict(detecting.request.query_params.multi_items())
         options = Options.of({"score_threshold": _THRESHOLD, **query}.items())
-        scene = await detecting.scene(upload.path, options)
-        return as_list(await detecting.found(scene, options))
+        return await detecting.detected(upload.path, options, as_list)
 
 
 def as_list(found: Prediction) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from starlette.types import Message
 from rbox_serve.errors import ForbiddenError, NotFoundError, RequestError, TooLargeError
 
 _LARGEST_JSON, _LARGEST_TEXT = 2**16, 2**25  # bytes
+_SMALL = 2**20  # bytes
 _LONGEST_NAME = 80
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
@@ -140,7 +141,10 @@ async def _of_form(request: Request, place: Path, names: Sequence[str]) -> Uploa
                 remedy=f"With curl: -F {names[0]}=@scene.png",
             )
         path = place / _safe("" if isinstance(image, str) else image.filename or "")
-        await run_in_threadpool(_store, image, path)
+        if isinstance(image, str) or (image.size or 0) <= _SMALL:
+            _store(image, path)  # it takes less time than to wait for a thread
+        else:
+            await run_in_threadpool(_store, image, path)
     finally:
         await form.close()
     return Upload(path, fields)
