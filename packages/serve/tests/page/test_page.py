@@ -253,6 +253,16 @@ def test_two_detectors_are_laid_over_swiped_and_put_side_by_side(both: Any, shoo
     )
     assert len(transforms) == 2
     assert len(set(transforms)) == 1
+    # A drag from one pane into the other moves both by as much as the mouse.
+    both.mouse.move(x - 100, y)
+    both.mouse.down()
+    both.mouse.move(x + 60, y + 10, steps=8)
+    both.mouse.up()
+    both.evaluate("() => new Promise(requestAnimationFrame)")
+    moved = both.locator("#stage .boxes > g").evaluate_all("(all) => all.map((one) => one.getAttribute('transform'))")
+    before, after = ([float(number) for number in text[7:-1].split()] for text in (transforms[0], moved[0]))
+    assert np.subtract(after, before)[4:] == pytest.approx([160, 10], abs=0.01)
+    assert len(set(moved)) == 1
 
 
 def test_the_wheel_the_mouse_and_fingers_pan_and_zoom(both: Any) -> None:

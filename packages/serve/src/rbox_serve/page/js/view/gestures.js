@@ -27,10 +27,11 @@ const KEYS = {
  *
  * @param {HTMLElement} element
  * @param {Viewport} viewport
- * @param {(event: MouseEvent | PointerEvent) => Point} placeOf Where an event is in its pane, in pixels.
+ * @param {(place: Point) => Point} inPane Where a place of the window is in its pane, both in pixels.
  */
-export function steer(element, viewport, placeOf) {
-  /** @type {Map<number, Point>} */
+export function steer(element, viewport, inPane) {
+  const placeOf = (/** @type {MouseEvent} */ { clientX, clientY }) => /** @type {Point} */ ([clientX, clientY]);
+  /** Where in the window each pointer is. @type {Map<number, Point>} */
   const pressed = new Map();
   let moved = 0;
 
@@ -62,7 +63,7 @@ export function steer(element, viewport, placeOf) {
     }
     const after = spread();
     viewport.panBy(after.middle[0] - before.middle[0], after.middle[1] - before.middle[1]);
-    if (before.width > 0) viewport.zoomBy(after.width / before.width, after.middle);
+    if (before.width > 0) viewport.zoomBy(after.width / before.width, inPane(after.middle));
   });
 
   for (const ending of ["pointerup", "pointercancel"]) {
@@ -74,7 +75,7 @@ export function steer(element, viewport, placeOf) {
 
   element.addEventListener("click", (event) => moved > DRAG && event.stopPropagation(), { capture: true });
 
-  element.addEventListener("dblclick", (event) => viewport.zoomBy(event.shiftKey ? 0.5 : 2, placeOf(event)));
+  element.addEventListener("dblclick", (event) => viewport.zoomBy(event.shiftKey ? 0.5 : 2, inPane(placeOf(event))));
 
   element.addEventListener(
     "wheel",
@@ -82,7 +83,7 @@ export function steer(element, viewport, placeOf) {
       event.preventDefault();
       const pixels = event.deltaY * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1);
       // Pinching on a touchpad arrives as a wheel with Ctrl, in smaller steps.
-      viewport.zoomBy(Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.0015)), placeOf(event));
+      viewport.zoomBy(Math.exp(-pixels * (event.ctrlKey ? 0.01 : 0.0015)), inPane(placeOf(event)));
     },
     { passive: false },
   );

@@ -2,17 +2,16 @@
  * The stage: the image with its boxes, in one pane or two, with the label of the box that is pointed at.
  *
  * @typedef {import("../types.js").Mark} Mark
- * @typedef {import("../types.js").Point} Point
  * @typedef {import("../types.js").Slot} Slot
  */
 
 import { byId, fillWith, h } from "../dom.js";
-import { boundsOf } from "../geometry.js";
-import { lookOfFound, lookOfTruth, OUTCOME_NAMES, scoreText, slotsTogether } from "../looks.js";
+import { lookOfFound, lookOfTruth, slotsTogether } from "../looks.js";
 import { effect, signal } from "../signals.js";
 import * as state from "../state.js";
 import { BoxLayer } from "./boxes.js";
 import { steer } from "./gestures.js";
+import { placeLabel } from "./label.js";
 import { Pane } from "./pane.js";
 import { Viewport } from "./viewport.js";
 
@@ -40,7 +39,7 @@ export function setStage() {
       keepToView();
       const tiles = state.image.peek()?.tiles ?? null;
       for (const pane of panes) if (!pane.element.hidden) pane.draw(tiles, viewport.view.peek());
-      placeLabel();
+      placeLabel(label, panes, viewport);
     });
   };
 
@@ -62,19 +61,11 @@ export function setStage() {
   };
   new ResizeObserver(measure).observe(stage);
 
-  steer(stage, viewport, (event) => {
-    const pane = panes.find(({ element }) => element.contains(/** @type {Node} */ (event.target))) ?? panes[0];
-    const { left, top } = (paneAt(event.clientX) ?? pane).element.getBoundingClientRect();
-    return [event.clientX - left, event.clientY - top];
+  steer(stage, viewport, ([x, y]) => {
+    const places = panes.filter(({ element }) => !element.hidden).map(({ element }) => element.getBoundingClientRect());
+    const { left, top } = places.find((place) => x >= place.left && x < place.right) ?? places[0];
+    return [x - left, y - top];
   });
-
-  /** @param {number} clientX */
-  function paneAt(clientX) {
-    return panes.find(({ element }) => {
-      const { left, right } = element.getBoundingClientRect();
-      return !element.hidden && clientX >= left && clientX < right;
-    });
-  }
 
   stage.addEventListener("pointerover", ({ target }) => (state.pointed.value = markOf(target)));
   stage.addEventListener("pointerleave", () => (state.pointed.value = null));
@@ -144,28 +135,6 @@ export function setStage() {
     void viewport.view.value;
     redraw();
   });
-
-  function placeLabel() {
-    const mark = state.pointed.peek() ?? state.selected.peek();
-    const box = mark && state.boxOf(mark);
-    label.hidden = !box;
-    if (!mark || !box) return;
-    fillWith(label, ...labelOf(mark));
-    const slot = mark.layer;
-    const pane = !panes[1].element.hidden && slot === "B" ? panes[1] : panes[0];
-    const [left, top, right, bottom] = boundsOf(box.box);
-    const [x, y] = viewport.toPane([(left + right) / 2, top]);
-    const [, end] = viewport.toPane([right, bottom]);
-    if (x < 0 || x > pane.size.width || end < 0 || y > pane.size.height) {
-      label.hidden = true; // nothing in view to name
-      return;
-    }
-    const { offsetLeft, offsetTop } = pane.element;
-    const half = label.offsetWidth / 2 + 4;
-    const inside = Math.min(Math.max(x, half), Math.max(pane.size.width - half, half));
-    const above = y - label.offsetHeight - 8;
-    label.style.transform = `translate(${offsetLeft + inside}px, ${offsetTop + Math.max(above, 4)}px) translateX(-50%)`;
-  }
 }
 
 /** @param {Slot} slot */
@@ -203,27 +172,4 @@ function sheetsTogether() {
 function markOf(target) {
   if (!(target instanceof SVGElement) || !target.dataset.layer) return null;
   return { layer: /** @type {Mark["layer"]} */ (target.dataset.layer), index: Number(target.dataset.index) };
-}
-
-/** @param {Mark} mark */
-function labelOf({ layer, index }) {
-  const name = h("strong", {}, state.boxOf({ layer, index })?.name);
-  if (layer === "truth") {
-    const { difficult } = state.truth.peek()?.objects[index] ?? {};
-    const missed = state.compared.peek().filter((slot) => state.detectors[slot].matching.peek()?.missed.has(index));
-    return [
-      name,
-      " ground truth",
-      difficult && ", difficult",
-      missed.length > 0 && `, missed by ${missed.join(" and ")}`,
-    ];
-  }
-  const { boxes, matching } = state.detectors[layer];
-  const outcome = matching.peek()?.outcomes.get(index);
-  const about = [scoreText(boxes.peek()[index].score), state.compared.peek().length === 2 && layer];
-  return [
-    name,
-    ...about.filter(Boolean).map((text) => ` ${text}`),
-    outcome && ` · ${OUTCOME_NAMES[outcome].toLowerCase()}`,
-  ];
 }
