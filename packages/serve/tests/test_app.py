@@ -419,12 +419,18 @@ def test_names_of_the_server(detectors: dict[str, Any]) -> None:
             assert client.get("/", headers={"Host": host}).status_code == status
 
 
-def test_pages_of_other_sites_may_not_call_it_unless_they_are_allowed(detectors: dict[str, Any]) -> None:
+def test_pages_of_other_sites_may_not_call_it_unless_they_are_allowed(detectors: dict[str, Any], picture: Path) -> None:
     origin = {"Origin": "https://a.example"}
     ask = {**origin, "Access-Control-Request-Method": "POST"}
     with serving() as client:
         assert "access-control-allow-origin" not in client.get("/v1/models", headers=origin).headers
         assert client.options(DETECT, headers=ask).status_code == 405
+        refused = client.post(DETECT, files=upload(picture), headers=origin)
+        assert (refused.status_code, "--allow-origin https://a.example" in error_of(refused)) == (403, True)
+        own = client.post(DETECT, files=upload(picture), headers={"Origin": "http://127.0.0.1"})
+        assert own.status_code == 200
+    with serving(origins=("https://a.example",)) as client:
+        assert client.post(DETECT, files=upload(picture), headers=origin).status_code == 200
     with serving(origins=("https://a.example",), key="k") as client:
         assert client.options(DETECT, headers=ask).headers["access-control-allow-origin"] == "https://a.example"
         refused = client.get("/v1/models", headers=origin)
