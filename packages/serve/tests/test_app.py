@@ -381,6 +381,17 @@ def test_what_fails_spoils_no_other_request(detectors: dict[str, Any], as_png: C
     assert "the model bright failed: RuntimeError: spoilt" in error_of(answers[9])
 
 
+def test_a_detector_that_loses_windows_fails_and_is_not_stuck(detectors: dict[str, Any], picture: Path) -> None:
+    bright = detectors["bright"]
+    found = bright.steps().__class__.detect
+    with serving("bright") as client, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bright.steps().__class__, "detect", lambda *given, **more: found(*given, **more)[1:])
+        answer = client.post(DETECT, files=upload(picture))
+        assert (answer.status_code, "the results of 4 windows" in error_of(answer)) == (500, True)
+        patch.undo()
+        assert client.post(DETECT, files=upload(picture)).status_code == 200
+
+
 def test_windows_that_ran_out_of_room_are_tried_again(
     detectors: dict[str, Any], as_png: Callable[[Any], bytes]
 ) -> None:
