@@ -381,6 +381,17 @@ def test_what_fails_spoils_no_other_request(detectors: dict[str, Any], as_png: C
     assert "the model bright failed: RuntimeError: spoilt" in error_of(answers[9])
 
 
+def test_a_detector_that_loses_windows_fails_and_is_not_stuck(detectors: dict[str, Any], picture: Path) -> None:
+    bright = detectors["bright"]
+    found = bright.steps().__class__.detect
+    with serving("bright") as client, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bright.steps().__class__, "detect", lambda *given, **more: found(*given, **more)[1:])
+        answer = client.post(DETECT, files=upload(picture))
+        assert (answer.status_code, "the results of 4 windows" in error_of(answer)) == (500, True)
+        patch.undo()
+        assert client.post(DETECT, files=upload(picture)).status_code == 200
+
+
 def test_windows_that_ran_out_of_room_are_tried_again(
     detectors: dict[str, Any], as_png: Callable[[Any], bytes]
 ) -> None:
@@ -419,12 +430,18 @@ def test_names_of_the_server(detectors: dict[str, Any]) -> None:
             assert client.get("/", headers={"Host": host}).status_code == status
 
 
-def test_pages_of_other_sites_may_not_call_it_unless_they_are_allowed(detectors: dict[str, Any]) -> None:
+def test_pages_of_other_sites_may_not_call_it_unless_they_are_allowed(detectors: dict[str, Any], picture: Path) -> None:
     origin = {"Origin": "https://a.example"}
     ask = {**origin, "Access-Control-Request-Method": "POST"}
     with serving() as client:
         assert "access-control-allow-origin" not in client.get("/v1/models", headers=origin).headers
         assert client.options(DETECT, headers=ask).status_code == 405
+        refused = client.post(DETECT, files=upload(picture), headers=origin)
+        assert (refused.status_code, "--allow-origin https://a.example" in error_of(refused)) == (403, True)
+        own = client.post(DETECT, files=upload(picture), headers={"Origin": "http://127.0.0.1"})
+        assert own.status_code == 200
+    with serving(origins=("https://a.example",)) as client:
+        assert client.post(DETECT, files=upload(picture), headers=origin).status_code == 200
     with serving(origins=("https://a.example",), key="k") as client:
         assert client.options(DETECT, headers=ask).headers["access-control-allow-origin"] == "https://a.example"
         refused = client.get("/v1/models", headers=origin)

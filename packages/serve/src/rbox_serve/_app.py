@@ -65,10 +65,10 @@ def make_app(settings: Settings, *, on_failure: Callable[[Model], None] | None =
     )
     app.add_exception_handler(RboxError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_plainly)
-    app.add_middleware(Guard, key=settings.key, hosts=settings.hosts)
+    app.add_middleware(Guard, key=settings.key, hosts=settings.hosts, origins=settings.origins)
     if settings.origins:  # it is asked first, since browsers ask it without a key
         app.add_middleware(
-            CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
+            CORSMiddleware, allow_origins=settings.origins, allow_methods=["GET", "POST", "PUT"], allow_headers=["*"]
         )
     _add_state(app, models, metrics)
     _add_detection(app, models, metrics, settings, place)

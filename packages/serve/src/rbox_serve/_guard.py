@@ -1,4 +1,4 @@
-"""Who may call the server: by which of its names, and with which key."""
+"""Who may call the server: by which of its names, from which pages, and with which key."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 # What lives under these needs a key; all else is the page and its files, and whether the server is there.
 _KEPT = ("/v1/", "/predictions/", "/metrics", "/openapi.json")
 
+_READING = ("GET", "HEAD", "OPTIONS")
+
 
 class Guard:
     """What lets requests through, or answers them itself.
@@ -28,16 +30,18 @@ class Guard:
         app: The application that answers the others.
         key: The key that clients have to give. None: none.
         hosts: The names by which the server may be called. None: any.
+        origins: The origins whose pages may call it, beside its own.
     """
 
-    def __init__(self, app: ASGIApp, key: str | None, hosts: Sequence[str] | None) -> None:
+    def __init__(self, app: ASGIApp, key: str | None, hosts: Sequence[str] | None, origins: Sequence[str] = ()) -> None:
         self._app, self._key, self._hosts = app, key, None if hosts is None else {host.lower() for host in hosts}
+        self._origins = frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] == "http":
             try:
-                self._check(str(scope["path"]), Headers(scope=scope))
+                self._check(str(scope["method"]), str(scope["path"]), Headers(scope=scope))
             except ServeError as error:
                 response = Response(
                     _answers.dumped(_answers.as_error(error)), error.status, error.headers, "application/json"
@@ -46,12 +50,20 @@ class Guard:
                 return
         await self._app(scope, receive, send)
 
-    def _check(self, path: str, headers: Headers) -> None:
+    def _check(self, method: str, path: str, headers: Headers) -> None:
         host = _name_of(headers.get("host", ""))
         if self._hosts is not None and host not in self._hosts:
             raise ForbiddenError(
                 f"expected to be called as {', '.join(sorted(self._hosts))}, got {quoted(host)}",
                 remedy="Start the server with --allow-host for another name.",
+            )
+        # A browser says whose page sends something; without asking first, it sends forms anywhere.
+        origin = headers.get("origin", "")
+        is_own = origin.partition("://")[2] == headers.get("host") or origin in self._origins
+        if method not in _READING and origin and not is_own:
+            raise ForbiddenError(
+                f"expected a request of the server's own page, got one of {quoted(origin)}",
+                remedy=f"Start the server with --allow-origin {origin}, if you trust it.",
             )
         if self._key is not None and path.startswith(_KEPT):
             scheme, _, token = headers.get("authorization", "").partition(" ")

@@ -76,11 +76,15 @@ class Model:
         Raises:
             NotReadyError: If it is not loaded yet.
         """
+        self._loaded_queue()
+        return self._detector
+
+    def _loaded_queue(self) -> WindowQueue:
         if self._queue is None:
             raise NotReadyError(
                 f"the model {self.name} is being loaded", remedy="Try again in some seconds.", retry_after=_LOADING
             )
-        return self._detector
+        return self._queue
 
     @property
     def writes_text(self) -> bool:
@@ -138,15 +142,14 @@ class Model:
             NotReadyError: If the model is being loaded.
             OverloadedError: If all are taken.
         """
-        self.detector  # noqa: B018  # it is there
-        assert self._queue is not None
+        queue = self._loaded_queue()
         most = self._settings.limits.requests
         with self._lock:
             if self._active >= most:
                 raise OverloadedError(
                     f"{most} requests to {self.name} are waiting already, which is as many as the server takes",
                     remedy="Try again after the time in Retry-After, or start the server with a higher --max-requests.",
-                    retry_after=self._queue.expected_wait(),
+                    retry_after=queue.expected_wait(),
                 )
             self._active += 1
         try:
@@ -166,10 +169,10 @@ class Model:
         Raises:
             NotReadyError: If the server is about to stop.
         """
-        assert self._queue is not None
+        queue = self._loaded_queue()
         job = Job(self.steps(options), scene, exact=self._settings.exact or options.exact, observer=observer)
-        self._queue.add(job)
-        if self._queue.has_room(job) and not _is_large(scene.size):
+        queue.add(job)
+        if queue.has_room(job) and not _is_large(scene.size):
             self._read(job)  # which waits for nothing
         else:
             self._threads.submit(self._read, job)
@@ -189,8 +192,7 @@ class Model:
 
     def end(self, job: Job) -> None:
         """Take a request out of the queue that nobody waits for any more."""
-        assert self._queue is not None
-        self._queue.end(job)
+        self._loaded_queue().end(job)
 
     def steps(self, options: Options) -> Any:
         """Return how the detector detects with these options.
@@ -222,15 +224,15 @@ class Model:
 
     def _read(self, job: Job) -> None:
         """Read the windows of a request."""
-        assert self._queue is not None
+        queue = self._loaded_queue()
         try:
             with self.reading(job.scene.size):
                 for window in job.steps.crops(job.scene):
-                    if not self._queue.offer(job, window):
+                    if not queue.offer(job, window):
                         return
-            self._queue.finish_reading(job)
+            queue.finish_reading(job)
         except Exception as error:
-            self._queue.end(job, error)
+            queue.end(job, error)
 
     @contextmanager
     def reading(self, size: tuple[int, int]) -> Iterator[None]:
@@ -241,8 +243,7 @@ class Model:
     # What the thread does.
 
     def _work(self) -> None:
-        queue = self._queue
-        assert queue is not None
+        queue = self._loaded_queue()
         while (batch := queue.take()) is not None:
             self._detect(queue, batch)
 
@@ -332,5 +333,7 @@ class Models:
             if self._is_closed:
                 return
             model.load()
+            if self._is_closed:
+                model.close()
             if model.error is not None and self._on_failure is not None:
                 self._on_failure(model)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Protocol
 
 from rbox_formats.detection import Scene, SceneWindow, Steps
 
-from rbox_serve.errors import NotReadyError
+from rbox_serve.errors import ModelError, NotReadyError
 
 _AHEAD = 2  # batches of a request's windows that are held in memory
 _MEMORY = 0.9  # how much what a batch takes is thought to depend on earlier ones
@@ -123,7 +123,10 @@ class Batch:
         steps = self.parts[0][0].steps
         windows = [window for _, window in self.parts]
         listener = tell if any(job.observer is not None for job in self.jobs) else None
-        return steps.detect(windows, attempt=self.attempt, listener=listener)
+        found = steps.detect(windows, attempt=self.attempt, listener=listener)
+        if len(found) != len(windows):
+            raise ModelError(f"expected the results of {len(windows)} windows of the detector, got {len(found)}")
+        return found
 
 
 class WindowQueue:
