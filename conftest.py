@@ -47,6 +47,8 @@ LONG = [
     "packages/rbox-metrics/tests/plots/test_draw.py",
     "packages/rbox-metrics/tests/cli/test_compiling.py",
     "tests/test_kills.py",
+    "tests/test_serving.py",
+    "packages/serve/tests/test_running.py",
     "tests/test_house.py",
     "tests/test_public_names.py",
 ]

@@ -1,4 +1,4 @@
-"""What holds for the four packages together: light imports, and READMEs that are true."""
+"""What holds for the five packages together: light imports, and READMEs that are true."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rbox_baselines.cli.main import main as rbox_baselines
 from rbox_formats import codecs, datasets, synthetic
 from rbox_formats.cli.main import main as rbox_formats
 from rbox_metrics.cli.main import main as rbox_metrics
+from rbox_serve.cli.main import main as rbox_serve
 from rbox_testing.tiny_florence2 import save_tiny_florence2
 
 ROOT = Path(__file__).parents[1]
@@ -25,8 +26,9 @@ COMMANDS = {
     "rbox-baselines": rbox_baselines,
     "rbox-formats": rbox_formats,
     "rbox-metrics": rbox_metrics,
+    "rbox-serve": rbox_serve,
 }
-HEAVY = ["torch", "transformers", "numba", "shapely", "matplotlib", "torchvision", "rich", "pydantic"]
+HEAVY = ["torch", "transformers", "numba", "shapely", "matplotlib", "torchvision", "rich", "pydantic", "starlette"]
 
 
 @pytest.mark.parametrize("name", [command.replace("-", "_") for command in COMMANDS])
@@ -169,3 +171,21 @@ def test_images_and_zips_are_opened_in_one_room(room: str) -> None:
     assert any(re.search(OPENERS[room], path.read_text()) for path in set(sources) - set(paths))
     found = [path for path in paths if re.search(OPENERS[room], path.read_text())]
     assert not found, f"open an image or a zip by themselves: {found}"
+
+
+@pytest.mark.parametrize("name", ["lmm-detector", "rbox-baselines"])
+def test_detectors_are_served_by_their_own_commands(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the options of `rbox-serve run`; and it is said what to install, where that is not there."""
+    from rbox_serve import _running
+
+    served = []
+    monkeypatch.setattr(_running, "serve", lambda settings, host, port: served.append((settings, host, port)))
+    result = CliRunner().invoke(COMMANDS[name], ["serve", "--model", "a=x", "--port", "9", "--batch-wait", "2"])
+    assert result.exit_code == 0, result.output
+    [(settings, host, port)] = served
+    assert (settings.models, settings.wait, host, port) == ({"a": "x"}, 0.002, "127.0.0.1", 9)
+    assert "--max-pixels" in CliRunner().invoke(COMMANDS[name], ["serve", "--help"]).output
+    assert CliRunner().invoke(COMMANDS[name], ["serve", "--prot", "9"]).exit_code == 2
+    monkeypatch.setattr("rbox_formats.cli._serve.find_spec", lambda module: None)
+    result = CliRunner().invoke(COMMANDS[name], ["serve", "--help"])
+    assert (result.exit_code, "pip install rbox-serve" in result.output) == (1, True)

@@ -57,6 +57,18 @@ PLANTED = {
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from lmm_detector._training import _config",
         "lmm_detector._spec -> lmm_detector._training._config",
     ),
+    "a detector imports the server": (
+        "The detectors do without the server",
+        "lmm_detector/errors.py",
+        "def late() -> None:\n    from rbox_serve import Settings",
+        "lmm_detector.errors -> rbox_serve",
+    ),
+    "the server imports a detector": (
+        "Imports only run down the house, and the two detectors never meet",
+        "rbox_serve/errors.py",
+        "import lmm_detector.errors",
+        "rbox_serve.errors -> lmm_detector.errors",
+    ),
     "up, between the rooms of rbox-baselines": (
         "The rooms of rbox-baselines",
         "rbox_baselines/_ops/_check.py",

@@ -1,4 +1,4 @@
-"""The words of the four commands: one name for one thing, old names that still work, help, examples, completion."""
+"""The words of the five commands: one name for one thing, old names that still work, help, examples, completion."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from rbox_formats.cli import Command
 from rbox_formats.cli._command import Option
 from rbox_formats.cli.main import main as rbox_formats
 from rbox_metrics.cli.main import main as rbox_metrics
+from rbox_serve.cli.main import main as rbox_serve
 from rbox_testing.commands import make_inputs
 from rbox_testing.samples import sampled
 
@@ -31,6 +32,7 @@ MAINS = {
     "rbox-baselines": rbox_baselines,
     "rbox-formats": rbox_formats,
     "rbox-metrics": rbox_metrics,
+    "rbox-serve": rbox_serve,
 }
 COMMANDS: dict[str, Command] = {
     f"{name} {word}": command  # type: ignore[misc]

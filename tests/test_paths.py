@@ -207,6 +207,7 @@ OTHERS = {
         "lmm_detector.predict",
     ),
     "lmm_detector.visualize",
+    "rbox_serve.Settings",
     *("rbox_baselines.distill", "rbox_baselines.load_config", "rbox_baselines.predict", "rbox_baselines.train"),
 }
 
@@ -224,6 +225,7 @@ def test_every_public_function_that_takes_a_path_is_known() -> None:
         ),
         *("rbox_formats.splitting", "rbox_formats.visualization", "rbox_formats.files", "rbox_formats.draw"),
         *("rbox_formats.synthetic", "rbox_metrics", "rbox_metrics.plots", "lmm_detector", "rbox_baselines"),
+        "rbox_serve",
     ):
         for name in importlib.import_module(module).__all__:
             thing = getattr(importlib.import_module(module), name)

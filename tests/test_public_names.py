@@ -1,4 +1,4 @@
-"""What holds for the public names of the four packages: listed, found, annotated, and known to type checkers."""
+"""What holds for the public names of the five packages: listed, found, annotated, and known to type checkers."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("rbox_formats", "rbox_metrics", "lmm_detector", "rbox_baselines")
-FOLDERS = ("rbox-formats", "rbox-metrics", "lmm-detector", "baselines")
+PACKAGES = ("rbox_formats", "rbox_metrics", "lmm_detector", "rbox_baselines", "rbox_serve")
+FOLDERS = ("rbox-formats", "rbox-metrics", "lmm-detector", "baselines", "serve")
 # Public, but in no `__all__`: a star import would need torch then.
 NOT_STARRED = {"rbox_metrics": {"RotatedMeanAveragePrecision", "diff_iou_rotated"}}
 

@@ -22,6 +22,7 @@ PACKAGES = {
     "rbox_metrics": "rbox-metrics",
     "lmm_detector": "lmm-detector",
     "rbox_baselines": "baselines",
+    "rbox_serve": "serve",
 }
 
 

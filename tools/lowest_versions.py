@@ -2,7 +2,7 @@
 
     python tools/lowest_versions.py > lowest.txt && pip install -c lowest.txt packages/*
 
-Where packages ask for different ones, the highest of them holds: nothing lower goes with all four.
+Where packages ask for different ones, the highest of them holds: nothing lower goes with all of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The errors of rbox_formats; `RboxError` is the root of every error that the four packages raise on purpose."""
+"""The errors of rbox_formats; `RboxError` is the root of every error that the five packages raise on purpose."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Public names of a package that are loaded when they are first used (PEP 562).
 
-The four packages define their names this way, so that `import` and `--help` answer at once. A package's `__init__`
+The five packages define their names this way, so that `import` and `--help` answer at once. A package's `__init__`
 lists each name twice: in an import for type checkers, which see no `__getattr__` and so report misspelt names, and in a
 table for the running program.
 

@@ -27,6 +27,17 @@ def test_what_it_says_of_itself(file: Path) -> None:
     assert repr(plain[[]]) == "<Prediction of 'a': no objects>"
 
 
+def test_spans_are_chosen_with_their_boxes(file: Path) -> None:
+    spans = np.array([[0, 4, 9], [1, 0, 5], [0, 9, 12]])
+    found = made(file, spans=spans)
+    np.testing.assert_array_equal(found[[2, 0]].spans, spans[[2, 0]])
+    np.testing.assert_array_equal(found[found.scores > 2].spans, np.zeros((0, 3)))
+    assert found[1:].select([True, False]).spans.tolist() == [[1, 0, 5]]
+    assert made(file)[[0]].spans is None
+    with pytest.raises(FormatsError, match=r"expected spans of shape \(3, 3\) on 'a', got \(2, 3\)"):
+        made(file, spans=spans[:2])
+
+
 def test_it_is_indexed_as_a_list_and_as_an_array(file: Path) -> None:
     found = made(file)
     assert len(found) == 3

@@ -21,7 +21,7 @@ from rbox_formats.typing import Image
 from rbox_baselines._configs._pipelines import innermost, kind_of
 from rbox_baselines._parts._records import to_record
 from rbox_baselines._prediction._device import check_device
-from rbox_baselines._prediction._views import BATCH_SIZE, Views, look
+from rbox_baselines._prediction._views import BATCH_SIZE, Steps, Views, look
 from rbox_baselines._stack._registered import registered_alone
 from rbox_baselines.errors import CheckpointError, ConfigError, ExportError
 
@@ -282,13 +282,36 @@ class Detector:
             ImageError: If something is not an image, or a file not a whole one.
             ConfigError: If a setting is out of its range.
         """
-        given: dict[str, Any] = {"window": window, "gap": gap, "score_threshold": score_threshold}
-        views = replace(views or Views(), **{name: value for name, value in given.items() if value is not None})
+        views = _with_options(views, window, gap, score_threshold)
         scenes, is_one = scenes_of(images, lambda width, height: views.windows(width, height, self.input_side))
         found = look(self, scenes, views, batch_size or BATCH_SIZE)
         return next(found) if is_one else found
 
     __call__ = predict
+
+    def steps(
+        self,
+        views: Views | None = None,
+        *,
+        window: int | None = None,
+        gap: int | None = None,
+        score_threshold: float | None = None,
+        batch_size: int | None = None,
+    ) -> Steps:
+        """Return what `predict` does with these options, step by step: see `rbox_formats.detection.Steps`.
+
+        Args:
+            views: As in `predict`.
+            window: As in `predict`.
+            gap: As in `predict`.
+            score_threshold: As in `predict`.
+            batch_size: As in `predict`.
+
+        Raises:
+            ConfigError: If a setting is out of its range.
+        """
+        views = _with_options(views, window, gap, score_threshold)
+        return Steps(self, views, self.input_side, batch_size or BATCH_SIZE)
 
     def __repr__(self) -> str:
         name = self.config.model.get("type", "a model")
@@ -377,6 +400,11 @@ class Detector:
             record = to_record("", instances.bboxes, instances.labels, instances.scores, masks=masks, size=size)
             found.append(_flipped(_above(record, score_threshold), flip))
         return found
+
+
+def _with_options(views: Views | None, window: int | None, gap: int | None, score_threshold: float | None) -> Views:
+    given: dict[str, Any] = {"window": window, "gap": gap, "score_threshold": score_threshold}
+    return replace(views or Views(), **{name: value for name, value in given.items() if value is not None})
 
 
 def _built(config: Config, is_stored: bool) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, tiling
-from rbox_formats.detection import Prediction, Scene, ahead, blocks
+from rbox_formats.detection import ImageLike, Listener, Prediction, Scene, SceneWindow, ahead, blocks
 from rbox_formats.errors import ImageError
 from rbox_formats.masks import Masks
 from rbox_formats.typing import Image
@@ -96,6 +96,54 @@ class Seeing(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Steps:
+    """What `Detector.predict` does with given options, in steps: see `rbox_formats.detection.Steps`.
+
+    Attributes:
+        detector: What detects.
+        views: How images are looked at.
+        input_side: The side of the largest square that the model sees whole, px.
+        batch_size: How many windows `predict` takes together.
+    """
+
+    detector: Seeing
+    views: Views
+    input_side: int
+    batch_size: int
+    attempts = 1
+
+    @property
+    def key(self) -> Hashable:
+        """See `rbox_formats.detection.Steps`."""
+        return self.views.flips, self.views.scales
+
+    def scene(self, image: ImageLike, name: str = "image") -> Scene:
+        """See `rbox_formats.detection.Steps`."""
+        return Scene.of(image, lambda width, height: self.views.windows(width, height, self.input_side), name)
+
+    def crops(self, scene: Scene) -> Iterator[SceneWindow]:
+        """See `rbox_formats.detection.Steps`."""
+        return _crops(scene)
+
+    def detect(
+        self, windows: Sequence[SceneWindow], *, attempt: int = 0, listener: Listener | None = None
+    ) -> list[ImageRecord]:
+        """See `rbox_formats.detection.Steps`; what scores low is left out by `join`."""
+        return list(_seen(self.detector, [window.pixels for window in windows], replace(self.views, score_threshold=0)))
+
+    def join(self, scene: Scene, found: Sequence[ImageRecord]) -> Prediction:
+        """See `rbox_formats.detection.Steps`."""
+        threshold = self.views.score_threshold
+        # In the order of the scores, as `Detector.detect` leaves them with a threshold.
+        kept = [record if record.scores is None else record.select(record.scores >= threshold) for record in found]
+        return _prediction(self.detector, scene, list(zip(scene.windows, kept, strict=True)))
+
+    def stream(self, scene: Scene, number: int) -> None:
+        """See `rbox_formats.detection.Steps`."""
+        return
+
+
 def look(
     detector: Seeing,
     scenes: Sequence[Scene],
@@ -135,21 +183,21 @@ def look(
             on_broken(batch.scene, batch.error)
             parts = []
             continue
-        for window, record in zip(batch, _seen(detector, [each.crop for each in batch], views), strict=True):
-            parts.append((window.place, record))
-            if len(parts) == len(window.scene.windows):
-                if wanted is None or window.scene.image_id in wanted:
-                    yield _prediction(detector, window.scene, parts)
+        crops = [each.seen.pixels for each in batch]
+        for (_, window), record in zip(batch, _seen(detector, crops, views), strict=True):
+            scene = window.scene
+            parts.append((scene.windows[window.number], record))
+            if len(parts) == len(scene.windows):
+                if wanted is None or scene.image_id in wanted:
+                    yield _prediction(detector, scene, parts)
                 parts = []
 
 
 class _Window(NamedTuple):
-    """A window to be looked at: its block's number, its image, its place there, and its pixels."""
+    """A window to be looked at, and the number of its block."""
 
     block: int
-    scene: Scene
-    place: tiling.Window
-    crop: Image
+    seen: SceneWindow
 
 
 class _Broken(NamedTuple):
@@ -164,11 +212,16 @@ def _windows(chosen: Sequence[Sequence[Scene]]) -> Iterator[_Window | _Broken]:
     for number, block in enumerate(chosen):
         for scene in block:
             try:
-                # A whole image is not padded; a window at the border is padded to a square, as by `rbox-formats split`.
-                for place, crop in scene.crops(padding=not scene.is_whole):
-                    yield _Window(number, scene, scene.windows[place], crop)
+                for seen in _crops(scene):
+                    yield _Window(number, seen)
             except ImageError as error:
                 yield _Broken(scene, error)
+
+
+def _crops(scene: Scene) -> Iterator[SceneWindow]:
+    """Yield the windows of an image. A whole image is not padded; a window at the border is padded to a square."""
+    for number, pixels in scene.crops(padding=not scene.is_whole):
+        yield SceneWindow(scene, number, pixels)
 
 
 def _batches(items: Iterable[_Window | _Broken], size: int) -> Iterator[list[_Window] | _Broken]:
@@ -176,12 +229,14 @@ def _batches(items: Iterable[_Window | _Broken], size: int) -> Iterator[list[_Wi
     batch: list[_Window] = []
     for item in items:
         if isinstance(item, _Broken):
-            if others := [window for window in batch if window.scene is not item.scene]:
+            if others := [window for window in batch if window.seen.scene is not item.scene]:
                 yield others
             yield item
             batch = []
             continue
-        if batch and (len(batch) == size or batch[0][0] != item.block or batch[0].crop.shape != item.crop.shape):
+        if batch and (
+            len(batch) == size or batch[0][0] != item.block or batch[0].seen.pixels.shape != item.seen.pixels.shape
+        ):
             yield batch
             batch = []
         batch.append(item)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from rbox_formats.cli import Group, completion
+from rbox_formats.cli import Group, completion, serve_command
 
 from rbox_baselines import __version__
 from rbox_baselines.cli.browse import browse
@@ -39,6 +39,7 @@ for _command in (
     curves,
     browse,
     ymir,
+    serve_command("rbox-baselines"),
     completion("rbox-baselines"),
 ):
     main.add_command(_command)

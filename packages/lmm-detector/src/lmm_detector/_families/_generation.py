@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rbox_formats.typing import LabelsN
+
 from lmm_detector._families._types import Decoding
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ def options_of(decoding: Decoding, *, prompt_length: int, begin: Sequence[int]) 
     if decoding.temperature is not None:
         # Of all tokens: top_p alone says which are left out.
         options |= {"temperature": decoding.temperature, "top_p": decoding.top_p, "top_k": 0}
+    if decoding.listener is not None:
+        options["streamer"] = _Streamer(decoding.listener)
     if decoding.circle is not None:
         options["stopping_criteria"] = [decoding.circle.criterion(prompt_length)]
     if decoding.automaton is not None:
@@ -43,6 +47,22 @@ def options_of(decoding: Decoding, *, prompt_length: int, begin: Sequence[int]) 
     elif begin:
         options["logits_processor"] = [beginning(begin, prompt_length)]
     return options
+
+
+class _Streamer:
+    """What transformers' `generate` tells of each step; its first call holds what stands before the answers."""
+
+    def __init__(self, listener: Callable[[LabelsN], None]) -> None:
+        self._listener, self._has_begun = listener, False
+
+    def put(self, tokens: torch.Tensor) -> None:
+        """Hand on the tokens (B,) of a step."""
+        if self._has_begun:
+            self._listener(tokens.cpu().numpy())
+        self._has_begun = True
+
+    def end(self) -> None:
+        """Do nothing: `generate` returns all of the answers."""
 
 
 def beginning(tokens: Sequence[int], prompt_length: int) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:

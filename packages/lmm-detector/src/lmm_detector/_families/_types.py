@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from rbox_formats.typing import Image, LabelsN
@@ -63,6 +64,7 @@ class Decoding:
         top_p: Sampling leaves out the least likely tokens beyond this probability.
         automaton: What may be written (`lmm_detector._decoding._constrained.compile_grammar`); None: anything.
         circle: When an answer is stopped because it repeats itself; None: never.
+        listener: Called with the ids (B,) of the tokens of each step, when they are written; with one beam only.
     """
 
     max_new_tokens: int
@@ -72,6 +74,7 @@ class Decoding:
     top_p: float = 1.0
     automaton: TokenAutomaton | None = None
     circle: Circle | None = None
+    listener: Callable[[LabelsN], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name, low in (("max_new_tokens", 1), ("min_new_tokens", 0), ("num_beams", 1)):

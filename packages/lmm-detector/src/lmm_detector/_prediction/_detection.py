@@ -7,20 +7,21 @@ import json
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import rbox_metrics
 from rbox_formats import codecs, tiling
-from rbox_formats.detection import Prediction, Scene, blocks
+from rbox_formats.detection import Prediction, Scene, SceneWindow, blocks
 from rbox_formats.errors import ImageError
-from rbox_formats.typing import Image, ScoresN
+from rbox_formats.typing import ScoresN, SpansN
 
 from lmm_detector import _families
 from lmm_detector._decoding._circles import Circle
 from lmm_detector._prediction import _repetition, _scores
 from lmm_detector._prediction._generation import Generation
+from lmm_detector._prediction._hearing import Hearing
 from lmm_detector._prediction._loaded import Loaded
 from lmm_detector._runtime._memory import enough_memory
 from lmm_detector.errors import ModelError
@@ -32,21 +33,7 @@ _MARGIN, _MORE = 1.5, 64
 OnBroken = Callable[[Scene, ImageError], None]
 
 
-class _Seen(NamedTuple):
-    """A window to be answered.
-
-    Attributes:
-        scene: Its image.
-        number: Of the window, among the image's.
-        pixels: (size, size, 3) uint8.
-    """
-
-    scene: Scene
-    number: int
-    pixels: Image
-
-
-class _Answered(NamedTuple):
+class Answered(NamedTuple):
     """What was found in a window.
 
     Attributes:
@@ -91,23 +78,10 @@ def detect(
     Yields:
         The predictions in the order of the images, each as soon as it and those before it in its block are done.
     """
-    limit = _limit(detector, generation)
-    automaton = _automaton(detector) if generation.constrained else None
-    circle = _circle(detector, generation)
-    decodings = [
-        _families.Decoding(
-            max_new_tokens=room,
-            num_beams=generation.num_beams,
-            temperature=generation.temperature,
-            top_p=generation.top_p,
-            automaton=automaton,
-            circle=circle,
-        )
-        for room in generation.rooms(limit)
-    ]
+    answering = Answering.of(detector, generation)
     for block in blocks(scenes, generation.batch_size):
         if wanted is None or any(scene.image_id in wanted for scene in block):
-            for found in _Block(detector, block, generation, decodings, on_broken).predictions():
+            for found in _Block(answering, block, on_broken).predictions():
                 if wanted is None or found.image_id in wanted:
                     yield found
 
@@ -145,101 +119,81 @@ def _automaton(detector: Loaded) -> Any:
     )
 
 
-@dataclass(eq=False)
-class _Block:
-    """The windows of some images on their way through the model.
+@dataclass(frozen=True)
+class Answering:
+    """How batches of windows are answered.
 
     Attributes:
         detector: What detects.
-        scenes: The images.
         generation: How.
         decodings: Of answers at their first attempt, their second, and so on.
-        on_broken: As in `detect`.
-        queues: Windows that wait for each attempt; never more than two batches of each.
-        answers: By scene and window.
-        broken: Scenes whose files are.
     """
 
     detector: Loaded
-    scenes: Sequence[Scene]
     generation: Generation
-    decodings: Sequence[_families.Decoding]
-    on_broken: OnBroken | None
-    queues: list[list[_Seen]] = field(init=False)
-    answers: dict[Scene, dict[int, _Answered]] = field(init=False)
-    broken: set[Scene] = field(default_factory=set)
+    decodings: tuple[_families.Decoding, ...]
 
-    def __post_init__(self) -> None:
-        self.queues = [[] for _ in self.decodings]
-        self.answers = {scene: {} for scene in self.scenes}
+    @classmethod
+    def of(cls, detector: Loaded, generation: Generation) -> Answering:
+        """Make it.
 
-    def predictions(self) -> Iterator[Prediction]:
-        """Yield the images' predictions, in order."""
-        waiting = list(reversed(self.scenes))
-        for _ in self._steps():
-            while waiting and (waiting[-1] in self.broken or self._is_done(waiting[-1])):
-                scene = waiting.pop()
-                answers = self.answers.pop(scene)
-                if scene not in self.broken:
-                    found = _prediction(self.detector, scene, [answers[number] for number in range(len(answers))])
-                    low = self.generation.score_threshold
-                    yield found if found.scores is None else found.select(found.scores >= low)
+        Raises:
+            RboxError: If answers cannot be generated so.
+        """
+        limit = _limit(detector, generation)
+        automaton = _automaton(detector) if generation.constrained else None
+        circle = _circle(detector, generation)
+        decodings = (
+            _families.Decoding(
+                max_new_tokens=room,
+                num_beams=generation.num_beams,
+                temperature=generation.temperature,
+                top_p=generation.top_p,
+                automaton=automaton,
+                circle=circle,
+            )
+            for room in generation.rooms(limit)
+        )
+        return cls(detector, generation, tuple(decodings))
 
-    def _is_done(self, scene: Scene) -> bool:
-        return len(self.answers[scene]) == len(scene.windows)
+    def attempt(
+        self, number: int, batch: Sequence[SceneWindow], listener: Callable[[int, str], None] | None = None
+    ) -> list[Answered | None]:
+        """Answer a batch.
 
-    def _steps(self) -> Iterator[None]:
-        """Do all the work, and pause after each batch."""
-        for scene in self.scenes:
-            for seen in self._windows(scene):
-                self.queues[0].append(seen)
-                yield from self._answer(full=True)
-        yield from self._answer(full=False)
-        yield  # for the last scenes, where they are broken
+        Args:
+            number: How many times these windows have been tried before.
+            batch: The windows.
+            listener: Called with the place of a window in the batch and what was added to its text.
 
-    def _windows(self, scene: Scene) -> Iterator[_Seen]:
-        try:
-            for number, pixels in scene.crops():
-                yield _Seen(scene, number, pixels)
-        except ImageError as error:
-            if self.on_broken is None:
-                raise
-            self.broken.add(scene)
-            self.on_broken(scene, error)
-
-    def _answer(self, *, full: bool) -> Iterator[None]:
-        """Answer the windows that wait: full batches only, or all."""
-        size = self.generation.batch_size
-        for attempt, queue in enumerate(self.queues):
-            while len(queue) >= (size if full else 1):
-                batch = queue[:size]
-                del queue[:size]
-                self._attempt(attempt, batch)
-                yield
-
-    def _attempt(self, attempt: int, batch: Sequence[_Seen]) -> None:
-        """Answer a batch; windows whose answers ran out of room wait for the next attempt, if there is one."""
+        Returns:
+            What was found in each window; None where its answer ran out of room and there is another attempt.
+        """
         crops = [seen.pixels for seen in batch]
         family, prompt = self.detector.family, self.detector.spec.prompt
+        decoding, is_last = self.decodings[number], number == len(self.decodings) - 1
+        if listener is not None:
+            decoding = replace(decoding, listener=Hearing(family, len(batch), listener))
         with self._enough_memory(len(batch)):
             with self._draws(batch):
-                answers = family.generate(crops, prompt, self.decodings[attempt])
-            is_last = attempt == len(self.decodings) - 1
+                answers = family.generate(crops, prompt, decoding)
             ended = [place for place, each in enumerate(answers) if each.finished or each.repeated or is_last]
             logs: list[Any] = [None] * len(ended)
             if self.generation.scores != "none" and ended:
                 tokens = [answers[place].tokens for place in ended]
                 logs = family.log_probabilities([crops[place] for place in ended], prompt, tokens)
+        found: list[Answered | None] = [None] * len(batch)
         for place, log in zip(ended, logs, strict=True):
-            scene, number, _ = batch[place]
-            window = scene.windows[number]
-            found = _answered(self.detector, window, answers[place], log, self.generation.scores)
-            if scene in self.answers:  # one that turned out to be broken is not
-                self.answers[scene][number] = found
-        if not is_last:
-            self.queues[attempt + 1] += [seen for place, seen in enumerate(batch) if place not in ended]
+            window = batch[place].scene.windows[batch[place].number]
+            found[place] = _answered(self.detector, window, answers[place], log, self.generation.scores)
+        return found
 
-    def _draws(self, batch: Sequence[_Seen]) -> Any:
+    def prediction(self, scene: Scene, answers: Sequence[Answered]) -> Prediction:
+        """Return one image's record out of the answers to its windows, in their order."""
+        found = _prediction(self.detector, scene, answers)
+        return found if found.scores is None else found.select(found.scores >= self.generation.score_threshold)
+
+    def _draws(self, batch: Sequence[SceneWindow]) -> Any:
         """Make PyTorch's generators draw from this batch's own seed, and restore them."""
         if self.generation.temperature is None:
             return nullcontext()
@@ -259,6 +213,81 @@ class _Block:
         return enough_memory(f"a batch of {windows} windows", remedy)
 
 
+@dataclass(eq=False)
+class _Block:
+    """The windows of some images on their way through the model.
+
+    Attributes:
+        answering: How batches are answered.
+        scenes: The images.
+        on_broken: As in `detect`.
+        queues: Windows that wait for each attempt; never more than two batches of each.
+        answers: By scene and window.
+        broken: Scenes whose files are.
+    """
+
+    answering: Answering
+    scenes: Sequence[Scene]
+    on_broken: OnBroken | None
+    queues: list[list[SceneWindow]] = field(init=False)
+    answers: dict[Scene, dict[int, Answered]] = field(init=False)
+    broken: set[Scene] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.queues = [[] for _ in self.answering.decodings]
+        self.answers = {scene: {} for scene in self.scenes}
+
+    def predictions(self) -> Iterator[Prediction]:
+        """Yield the images' predictions, in order."""
+        waiting = list(reversed(self.scenes))
+        for _ in self._steps():
+            while waiting and (waiting[-1] in self.broken or self._is_done(waiting[-1])):
+                scene = waiting.pop()
+                answers = self.answers.pop(scene)
+                if scene not in self.broken:
+                    yield self.answering.prediction(scene, [answers[number] for number in range(len(answers))])
+
+    def _is_done(self, scene: Scene) -> bool:
+        return len(self.answers[scene]) == len(scene.windows)
+
+    def _steps(self) -> Iterator[None]:
+        """Do all the work, and pause after each batch."""
+        for scene in self.scenes:
+            for seen in self._windows(scene):
+                self.queues[0].append(seen)
+                yield from self._answer(full=True)
+        yield from self._answer(full=False)
+        yield  # for the last scenes, where they are broken
+
+    def _windows(self, scene: Scene) -> Iterator[SceneWindow]:
+        try:
+            for number, pixels in scene.crops():
+                yield SceneWindow(scene, number, pixels)
+        except ImageError as error:
+            if self.on_broken is None:
+                raise
+            self.broken.add(scene)
+            self.on_broken(scene, error)
+
+    def _answer(self, *, full: bool) -> Iterator[None]:
+        """Answer the windows that wait: full batches only, or all."""
+        size = self.answering.generation.batch_size
+        for attempt, queue in enumerate(self.queues):
+            while len(queue) >= (size if full else 1):
+                batch = queue[:size]
+                del queue[:size]
+                self._attempt(attempt, batch)
+                yield
+
+    def _attempt(self, attempt: int, batch: Sequence[SceneWindow]) -> None:
+        """Answer a batch; windows whose answers ran out of room wait for the next attempt."""
+        for seen, found in zip(batch, self.answering.attempt(attempt, batch), strict=True):
+            if found is None:
+                self.queues[attempt + 1].append(seen)
+            elif seen.scene in self.answers:  # one that turned out to be broken is not
+                self.answers[seen.scene][seen.number] = found
+
+
 def _seeded(seed: int, device: Any) -> Any:
     from contextlib import ExitStack
 
@@ -270,7 +299,7 @@ def _seeded(seed: int, device: Any) -> Any:
     return stack
 
 
-def _answered(detector: Loaded, window: tiling.Window, answer: _families.Answer, log: Any, rule: str) -> _Answered:
+def _answered(detector: Loaded, window: tiling.Window, answer: _families.Answer, log: Any, rule: str) -> Answered:
     """Return what an answer says of its window."""
     size = (window.output_size, window.output_size)
     found = detector.codec.decode(
@@ -287,10 +316,10 @@ def _answered(detector: Loaded, window: tiling.Window, answer: _families.Answer,
         "status": "repeated" if answer.repeated else found.status if answer.finished else "truncated",
         "rejected": [list(piece) for piece in found.rejected],
     }
-    return _Answered(found, scores, about)
+    return Answered(found, scores, about)
 
 
-def _prediction(detector: Loaded, scene: Scene, answers: Sequence[_Answered]) -> Prediction:
+def _prediction(detector: Loaded, scene: Scene, answers: Sequence[Answered]) -> Prediction:
     """Return one image's record out of the answers to its windows."""
     pairs = list(zip(answers, scene.windows, strict=True))
     boxes = np.concatenate([tiling.to_image(each.found.boxes, window) for each, window in pairs])
@@ -298,6 +327,7 @@ def _prediction(detector: Loaded, scene: Scene, answers: Sequence[_Answered]) ->
     quads = [tiling.to_image(each.found.quads, window) for each, window in pairs if each.found.quads is not None]
     scores = [each.scores for each in answers if each.scores is not None]
     windows = [each.about for each in answers]
+    spans = [_spans(number, each.found) for number, each in enumerate(answers)]
     width, height = scene.size
     found = Prediction(
         image_id=scene.image_id,
@@ -311,6 +341,7 @@ def _prediction(detector: Loaded, scene: Scene, answers: Sequence[_Answered]) ->
         metadata={"status": codecs.joined_status(str(window["status"]) for window in windows), "windows": windows},
         class_names=detector.class_names,
         pixels=scene.pixels,
+        spans=np.concatenate(spans),
     )
     if len(answers) == 1:
         return found
@@ -322,3 +353,10 @@ def _prediction(detector: Loaded, scene: Scene, answers: Sequence[_Answered]) ->
         windows=np.array([window.corners for window in scene.windows], dtype=np.float64),
     )
     return found.select(kept)
+
+
+def _spans(number: int, found: codecs.Decoded) -> SpansN:
+    """Return (N, 3): a window's number, and of each box the first character of its numbers and one past the last."""
+    numbers = found.number_spans
+    bounds = [np.full(len(numbers), number), numbers[:, :, 0].min(axis=1), numbers[:, :, 1].max(axis=1)]
+    return np.stack(bounds, axis=1).astype(np.int64)

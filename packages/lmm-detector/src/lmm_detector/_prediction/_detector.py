@@ -14,9 +14,10 @@ from rbox_formats.detection import ImageLike, Prediction, PredictOptions, Scene,
 from rbox_formats.typing import Image
 
 from lmm_detector import _families
-from lmm_detector._prediction._detection import check_generation, detect
+from lmm_detector._prediction._detection import Answering, check_generation, detect
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._loaded import Loaded
+from lmm_detector._prediction._steps import Steps
 from lmm_detector._runtime import _ranks
 from lmm_detector._runtime._memory import enough_memory
 from lmm_detector._spec import DetectorSpec
@@ -156,15 +157,50 @@ class Detector(Loaded):
             ImageError: If something is not an image, or a file not a whole one.
             ModelError: If the answers cannot be as long, or as short, as asked for, or memory runs out.
         """
-        given: dict[str, Any] = {"score_threshold": score_threshold, "batch_size": batch_size}
-        generation = replace(generation or Generation(), **{k: v for k, v in given.items() if v is not None})
-        detector = self.with_windows(window, gap)
-        check_generation(detector, generation)
+        detector, generation = self._with_options(generation, window, gap, score_threshold, batch_size)
         scenes, is_one = scenes_of(images, detector._windows)
         found = detect(detector, scenes, generation)
         return next(found) if is_one else found
 
     __call__ = predict
+
+    def steps(
+        self,
+        generation: Generation | None = None,
+        *,
+        window: int | None = None,
+        gap: int | None = None,
+        score_threshold: float | None = None,
+        batch_size: int | None = None,
+    ) -> Steps:
+        """Return what `predict` does with these options, step by step: see `rbox_formats.detection.Steps`.
+
+        Args:
+            generation: As in `predict`.
+            window: As in `predict`.
+            gap: As in `predict`.
+            score_threshold: As in `predict`.
+            batch_size: As in `predict`.
+
+        Raises:
+            ModelError: As in `predict`.
+        """
+        detector, generation = self._with_options(generation, window, gap, score_threshold, batch_size)
+        return Steps(Answering.of(detector, generation), detector._windows)
+
+    def _with_options(
+        self,
+        generation: Generation | None,
+        window: int | None,
+        gap: int | None,
+        score_threshold: float | None,
+        batch_size: int | None,
+    ) -> tuple[Detector, Generation]:
+        given: dict[str, Any] = {"score_threshold": score_threshold, "batch_size": batch_size}
+        generation = replace(generation or Generation(), **{k: v for k, v in given.items() if v is not None})
+        detector = self.with_windows(window, gap)
+        check_generation(detector, generation)
+        return detector, generation
 
     def scene(self, image: ImageLike, name: str = "image") -> Scene:
         """Make a scene of an image, with the windows in which the detector sees it; of a file it reads the header."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import click
-from rbox_formats.cli import Group, completion
+from rbox_formats.cli import Group, completion, serve_command
 
 from lmm_detector import __version__
 from lmm_detector.cli.convert import convert
@@ -23,5 +23,6 @@ def main() -> None:
     """Fine-tune, run and score multimodal models that write rotated boxes as text."""
 
 
-for _command in (train, predict, evaluate, visualize, convert, merge, push, demo, ymir, completion("lmm-detector")):
+_shared = (serve_command("lmm-detector"), completion("lmm-detector"))
+for _command in (train, predict, evaluate, visualize, convert, merge, push, demo, ymir, *_shared):
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""What the four packages' command lines share: how errors end a command, and options of the same name.
+"""What the five packages' command lines share: how errors end a command, and options of the same name.
 
 The command `rbox-formats` itself is in `main`, with a file for each subcommand.
 """
@@ -44,6 +44,7 @@ from rbox_formats.cli._options import (
     split_option,
 )
 from rbox_formats.cli._prediction import Extras, images_to_predict, prediction_options, require_images
+from rbox_formats.cli._serve import serve_command
 from rbox_formats.cli._ymir import ymir_command
 
 __all__ = [
@@ -86,6 +87,7 @@ __all__ = [
     "read_class_map",
     "require_images",
     "say_renamed",
+    "serve_command",
     "show_messages",
     "split_option",
     "wait_option",

@@ -1,4 +1,4 @@
-"""Commands and options as the four packages have them: titled groups, examples, and old names that still work.
+"""Commands and options as the five packages have them: titled groups, examples, and old names that still work.
 
 An option of the same meaning has the same name in every command. One that was renamed keeps its old name for one
 version: it works, says the new name, and is shown nowhere.
@@ -30,6 +30,8 @@ Title = Literal[
     "Evaluation during training",
     "Scoring",
     "Output",
+    "Network",
+    "Limits",
 ]
 _OTHERS = "Other options"
 

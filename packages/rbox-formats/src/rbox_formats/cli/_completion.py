@@ -1,4 +1,4 @@
-"""`completion`, which every one of the four commands has: what makes a shell complete its options by the tab key."""
+"""`completion`, which every one of the five commands has: what makes a shell complete its options by the tab key."""
 
 from __future__ import annotations
 

@@ -4,8 +4,9 @@ from rbox_formats.detection._blocks import ahead, blocks, shared
 from rbox_formats.detection._loading import ENTRY_POINTS, DetectorLoader, command_of, load_detector
 from rbox_formats.detection._maps import check_geojson, write_geojson
 from rbox_formats.detection._prediction import DetectedObject, Prediction, read_predictions
-from rbox_formats.detection._protocol import Detector, PredictOptions
+from rbox_formats.detection._protocol import Detector, PredictOptions, StepwiseDetector
 from rbox_formats.detection._scenes import ImageLike, Scene, scenes_of
+from rbox_formats.detection._steps import Listener, SceneWindow, Steps
 
 __all__ = [
     "ENTRY_POINTS",
@@ -13,9 +14,13 @@ __all__ = [
     "Detector",
     "DetectorLoader",
     "ImageLike",
+    "Listener",
     "PredictOptions",
     "Prediction",
     "Scene",
+    "SceneWindow",
+    "Steps",
+    "StepwiseDetector",
     "ahead",
     "blocks",
     "check_geojson",

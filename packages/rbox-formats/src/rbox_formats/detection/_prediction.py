@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
@@ -62,15 +62,22 @@ class Prediction(ImageRecord):
     Attributes:
         class_names: What the labels index; a list of names becomes `ClassNames`.
         pixels: (height, width, 3) uint8, of an image that is in no file.
+        spans: (N, 3) int64: of each box the window in whose text a multimodal model wrote its coordinates, as an index
+            into `metadata["windows"]`, and the first of their characters and one past the last. None: no text.
     """
 
     class_names: ClassNames = field(kw_only=True)
     pixels: Image | None = field(default=None, kw_only=True)
+    spans: np.ndarray | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.class_names, ClassNames):
             object.__setattr__(self, "class_names", ClassNames(self.class_names))
+        if self.spans is not None and self.spans.shape != (len(self), 3):
+            raise FormatsError(
+                f"expected spans of shape ({len(self)}, 3) on {quoted(self.image_id)}, got {self.spans.shape}"
+            )
         if len(self.labels) and not 0 <= self.labels.min() <= self.labels.max() < len(self.class_names):
             raise FormatsError(
                 f"expected labels from 0 below {len(self.class_names)} on {quoted(self.image_id)}, got "
@@ -88,6 +95,11 @@ class Prediction(ImageRecord):
         """
         values = {each.name: getattr(record, each.name) for each in fields(ImageRecord)}
         return cls(**{**values, **more}, class_names=class_names)
+
+    def select(self, which: Any) -> Prediction:
+        """Return the prediction with only some of its objects; see `ImageRecord.select`."""
+        found = super().select(which) if self.spans is None else ImageRecord.select(replace(self, spans=None), which)
+        return found if self.spans is None else replace(found, spans=self.spans[which])
 
     @property
     def names(self) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, TypedDict, Unpack, runtime_checkable
 
 from rbox_formats._records import ClassNames, ImageRecord
 from rbox_formats.detection._prediction import Prediction
 from rbox_formats.detection._scenes import ImageLike
+from rbox_formats.detection._steps import Steps
 from rbox_formats.typing import Image
 
 
@@ -73,4 +74,25 @@ class Detector(Protocol):
 
     def __call__(self, images: ImageLike, **options: Any) -> Any:
         """Detect, as `predict` does."""
+        ...
+
+
+@runtime_checkable
+class StepwiseDetector(Detector, Protocol):
+    """A detector whose steps another program may put in order; rbox-serve serves such detectors.
+
+    >>> from rbox_formats import load_detector
+    >>> isinstance(load_detector("demo"), StepwiseDetector)  # doctest: +SKIP
+    True
+    """
+
+    def steps(self, **options: Unpack[PredictOptions]) -> Steps:
+        """Return what `predict` does with these options, step by step.
+
+        Args:
+            **options: As in `predict`.
+
+        Raises:
+            RboxError: If an option is out of its range.
+        """
         ...

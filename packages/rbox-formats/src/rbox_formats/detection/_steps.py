@@ -1,0 +1,111 @@
+"""Detection step by step: for programs that put windows of several images into one batch, such as a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from rbox_formats.codecs import StreamDecoder
+from rbox_formats.detection._prediction import Prediction
+from rbox_formats.detection._scenes import ImageLike, Scene
+from rbox_formats.typing import Image
+
+#: Called with the place of a window in its batch, and the characters that were added to its text.
+Listener: TypeAlias = Callable[[int, str], None]
+
+
+class SceneWindow(NamedTuple):
+    """A window of an image, as a detector sees it.
+
+    Attributes:
+        scene: The image.
+        number: The window's index into `scene.windows`.
+        pixels: (height, width, 3) uint8, RGB.
+    """
+
+    scene: Scene
+    number: int
+    pixels: Image
+
+
+class Steps(Protocol):
+    """What `Detector.predict` does with given options, in steps that another program puts in order.
+
+    Images become scenes, scenes windows, batches of windows results, and the results of all windows of a scene its
+    prediction. With the batches that `predict` makes, the predictions are those of `predict` to the last bit.
+
+    >>> steps = detector.steps(window=1024)  # doctest: +SKIP
+    >>> scene = steps.scene("scene.png")  # doctest: +SKIP
+    >>> found = [steps.detect([window])[0] for window in steps.crops(scene)]  # doctest: +SKIP
+    >>> steps.join(scene, found)  # doctest: +SKIP
+    <Prediction of 'scene': 3 ship>
+    """
+
+    @property
+    def batch_size(self) -> int:
+        """Return how many windows `predict` takes together."""
+        ...
+
+    @property
+    def attempts(self) -> int:
+        """Return how many times a window is tried at most, 1 or more; see `detect`."""
+        ...
+
+    @property
+    def key(self) -> Hashable:
+        """Return what must be equal in the steps of all windows of a batch; windows must also be of one size."""
+        ...
+
+    def scene(self, image: ImageLike, name: str = "image") -> Scene:
+        """Make a scene of an image, with the windows in which the detector sees it; of a file it reads the header.
+
+        Args:
+            image: A path, a Pillow image, an array or a tensor.
+            name: The id of an image in memory.
+        """
+        ...
+
+    def crops(self, scene: Scene) -> Iterator[SceneWindow]:
+        """Yield the windows of a scene, each read when it is asked for.
+
+        Raises:
+            ImageError: If the file is broken.
+        """
+        ...
+
+    def detect(
+        self, windows: Sequence[SceneWindow], *, attempt: int = 0, listener: Listener | None = None
+    ) -> Sequence[Any]:
+        """Detect the objects on a batch of windows.
+
+        Args:
+            windows: The batch.
+            attempt: How many times these windows have been tried before.
+            listener: Called with each piece of a text as the model writes it, from the thread that calls this. With
+                it, `attempt` is the last one, since texts of earlier ones may be begun again.
+
+        Returns:
+            For each window what `join` takes; or None, where the window is to be tried again.
+        """
+        ...
+
+    def join(self, scene: Scene, found: Sequence[Any]) -> Prediction:
+        """Make the prediction for an image.
+
+        Args:
+            scene: The image.
+            found: What `detect` returned for each of its windows, in the order of `scene.windows`.
+        """
+        ...
+
+    def stream(self, scene: Scene, number: int) -> StreamDecoder | None:
+        """Return what reads boxes from the text about a window as it arrives, in pixels of that window.
+
+        Args:
+            scene: The image.
+            number: The window's index into `scene.windows`.
+
+        Returns:
+            None for a detector that writes no text.
+        """
+        ...
