@@ -201,7 +201,7 @@ def test_files_that_do_not_fit_are_refused(mmrotate: ModuleType, tmp_path: Path)
         assert not (tmp_path / "o.pth").exists()
 
     refused(
-        {**weights, "roi_head.iou.weight": torch.zeros(1)}, "of which 1 are unknown to the model: roi_head.iou.weight"
+        {**weights, "roi_head.iou.weight": torch.zeros(1)}, "got 1 that are unknown to the model: roi_head.iou.weight"
     )
     refused({name: each for name, each in weights.items() if "fc_cls" not in name}, "2 are missing: roi_head.bbox_head")
     refused(

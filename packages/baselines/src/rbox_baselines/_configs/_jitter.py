@@ -34,6 +34,6 @@ def jitter(config: Config, side: int) -> None:
         {"type": "mmdet.FilterAnnotations", "min_gt_bbox_wh": (1e-5, 1e-5), "by_mask": True},
         {"type": "mmdet.PackDetInputs"},
     ]  # fmt: skip
-    # SAM has seen images padded to squares: smaller ones are not given to it as they are.
+    # SAM has seen images padded to squares: smaller ones are not given to it unpadded.
     padding: dict[str, Any] = {"size": size, "img_pad_value": 0, "pad_mask": True, "mask_pad_value": 0}
     config.model.data_preprocessor.batch_augments = [{"type": "mmdet.BatchFixedSizePad", **padding, "pad_seg": False}]

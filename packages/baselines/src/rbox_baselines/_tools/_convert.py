@@ -155,7 +155,7 @@ def _check_fit(settings: Any, weights: Mapping[str, Tensor], source: str | Path)
     for kind, names in (("unknown to the model", report.unexpected_keys), ("missing", report.missing_keys)):
         if names:
             raise CheckpointError(
-                f"expected the model's weights, of which {len(names)} are {kind}: {listed(names)}",
+                f"expected the model's weights, got {len(names)} that are {kind}: {listed(names)}",
                 path=source,
                 remedy=remedy,
             )

@@ -80,7 +80,7 @@ def train(
         backbone: A file with the backbone's weights, or "none" for random ones. None: the weights that the config
             names, which most configs fetch from torchvision's site.
         sam: A folder or hub name of transformers' SAM, with whose weights the model's parts of SAM begin. None: that
-            of the config. `backbone` goes before it.
+            of the config. `backbone` overrides it.
         load_from: A checkpoint to begin with; its classes must be the dataset's.
         resume: Resume from the last checkpoint of `work_dir`; where there is none, begin from the start.
         amp: Computes in half precision where that is safe, on a GPU.
