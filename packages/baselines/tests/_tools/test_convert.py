@@ -203,7 +203,9 @@ def test_files_that_do_not_fit_are_refused(mmrotate: ModuleType, tmp_path: Path)
     refused(
         {**weights, "roi_head.iou.weight": torch.zeros(1)}, "got 1 that are unknown to the model: roi_head.iou.weight"
     )
-    refused({name: each for name, each in weights.items() if "fc_cls" not in name}, "2 are missing: roi_head.bbox_head")
+    refused(
+        {name: each for name, each in weights.items() if "fc_cls" not in name}, "2 that are missing: roi_head.bbox_head"
+    )
     refused(
         weights, "expected weights in the model's shapes, got size mismatch for roi_head.bbox_head", class_names=["a"]
     )
