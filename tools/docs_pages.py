@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import json
 import pkgutil
 import re
 import shutil
@@ -22,7 +23,8 @@ import click
 import numpy as np
 from _docs_pictures import PICTURES
 from PIL import Image
-from rbox_formats import datasets
+from rbox_formats import ClassNames, ImageRecord, datasets
+from rbox_formats.predictions import Header, Writer
 
 DOCS = Path(__file__).parents[1] / "docs"
 MADE = "<!-- Written by tools/docs_pages.py: change that, or the code that it is made from. -->\n\n"
@@ -39,6 +41,8 @@ INNER = re.compile(
     r"rbox_formats\.(archives|arrays|codecs\..*|datasets\..*|executor|files|lazy|parsing.*|progress|typing|ymir)"
     r"|rbox_metrics\.(compiling|plots\.style|tables|typing)"
 )
+#: The definitions of the schema that are lines of predictions.jsonl.
+PREDICTION_LINES = {"header": "the detector", "image": "an image"}
 #: Public names that a star import leaves out, since they need torch.
 NOT_STARRED = {"rbox_metrics": ["RotatedMeanAveragePrecision", "diff_iou_rotated"]}
 
@@ -55,18 +59,77 @@ def public_modules(package: str) -> Iterator[str]:
             yield module.name
 
 
-def python_page(package: str) -> str:
-    """Return the page of a package's public names: a heading for each module, and mkdocstrings' mark for each name."""
-    title, what = PACKAGES[package]
-    parts = [f"{MADE}# {title} in Python\n\n{what} Examples are run by the tests.\n"]
-    for name in public_modules(package):
-        module = importlib.import_module(name)
-        summary = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-        parts.append(f"## `{name}`\n\n{summary}\n")
-        for public in [*module.__all__, *NOT_STARRED.get(name, ())]:
-            if f"{name}.{public}" in sys.modules or isinstance(getattr(module, public), type(sys)):
-                continue  # a module has a heading of its own
-            parts.append(f"::: {name}.{public}\n    options:\n      heading_level: 3\n")
+def python_page(name: str) -> str:
+    """Return the page of a module's public names: mkdocstrings' mark for each, which the site's build fills."""
+    module = importlib.import_module(name)
+    summary = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+    parts = [f"{MADE}# {name}\n\n{summary} Examples are run by the tests.\n"]
+    for public in [*module.__all__, *NOT_STARRED.get(name, ())]:
+        if not isinstance(getattr(module, public), type(sys)):  # a module has a page of its own
+            parts.append(f"::: {name}.{public}\n")
+    return "\n".join(parts)
+
+
+def names_page() -> str:
+    """Return the page that lists all public modules and names, each with its first sentence."""
+    parts = [f"{MADE}# All public names\n\nEach links to its description.\n"]
+    for package, (title, what) in PACKAGES.items():
+        parts.append(f"## {title}\n\n{what}\n")
+        for name in public_modules(package):
+            module = importlib.import_module(name)
+            publics = [*module.__all__, *NOT_STARRED.get(name, ())]
+            links = [
+                f"[`{public}`](python/{name}.md#{name}.{public})"
+                for public in publics
+                if not isinstance(getattr(module, public), type(sys))
+            ]
+            parts.append(f"[`{name}`](python/{name}.md): {', '.join(links)}\n")
+    return "\n".join(parts)
+
+
+def settings_page() -> str:
+    """Return the page of the settings of `lmm-detector train`, from their schema."""
+    schema = json.loads((DOCS / "train-config.schema.json").read_text(encoding="utf-8"))
+    rows = [
+        f"| `{name}` | {escaped(found.get('description', ''))} | `{json.dumps(found['default'])}` |"
+        if "default" in found
+        else f"| `{name}` | {escaped(found.get('description', ''))} | |"
+        for name, found in schema["properties"].items()
+    ]
+    table = "\n".join(["| setting | what it does | default |", "|---|---|---|", *rows])
+    return (
+        f"{MADE}# Settings of a training\n\nThe names of a file for `lmm-detector train --config`, and of "
+        "`lmm_detector.TrainConfig`. An editor completes and checks them by "
+        f"[train-config.schema.json](../train-config.schema.json).\n\n{table}\n"
+    )
+
+
+def predictions_page() -> str:
+    """Return the page of predictions.jsonl: a file that the writer made, and its fields from the schema."""
+    record = ImageRecord(
+        "P0706", [[51, 40, 20, 10, 0.3]], labels=[0], scores=np.array([0.9]), width=1024, height=768
+    )
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "predictions.jsonl"
+        with Writer(path, Header(ClassNames(["ship", "plane"]), "my detector")) as writer:
+            writer.write(record)
+        lines = path.read_text(encoding="utf-8").strip()
+    schema = json.loads((DOCS / "predictions.schema.json").read_text(encoding="utf-8"))
+    parts = [
+        f"{MADE}# predictions.jsonl\n\nThe file in which detectors and metrics meet: a line about the detector, then a "
+        f"line for each image.\n\n```json\n{lines}\n```\n\nThe rules are in "
+        "[predictions.schema.json](../predictions.schema.json). `rbox_formats.predictions.Writer` writes it, as "
+        "[Score your own detector](../tutorials/score-your-detector.md) shows.\n"
+    ]
+    for name, found in schema["$defs"].items():
+        if name in PREDICTION_LINES:
+            parts.append(f"## The line of {PREDICTION_LINES[name]}\n")
+            parts.append("| field | type | what it is |\n|---|---|---|")
+            for key, value in found["properties"].items():
+                kind = value.get("type") or value.get("$ref", "").removeprefix("#/$defs/")
+                kinds = " or ".join(kind) if isinstance(kind, list) else kind
+                parts.append(f"| `{key}` | {kinds} | {escaped(value.get('description', ''))} |")
+            parts.append("")
     return "\n".join(parts)
 
 
@@ -148,10 +211,15 @@ def formats_page() -> str:
 
 def pages() -> Mapping[str, str]:
     """Return each made page by its path under docs."""
-    found = {"reference/dataset-formats.md": formats_page()}
+    found = {
+        "reference/dataset-formats.md": formats_page(),
+        "reference/predictions.md": predictions_page(),
+        "reference/train-settings.md": settings_page(),
+        "reference/names.md": names_page(),
+    }
     for package, (title, _) in PACKAGES.items():
-        found[f"reference/{title}-python.md"] = python_page(package)
         found[f"reference/{title}-commands.md"] = commands_page(package)
+        found |= {f"reference/python/{name}.md": python_page(name) for name in public_modules(package)}
     return found
 
 
@@ -182,8 +250,8 @@ def differences(old: Path, new: Path) -> list[str]:
             texts = [(folder / name).read_text(encoding="utf-8").splitlines() for folder in (old, new)]
             found += difflib.unified_diff(*texts, str(name), "made now", lineterm="", n=1)
     for folder in ("reference", "pictures"):
-        made = {path.name for path in (new / folder).glob("*")}
-        found += [f"{folder}/{p.name} is made by nothing" for p in sorted((old / folder).glob("*")) if p.name not in made]
+        kept, made = ({path.relative_to(docs) for path in (docs / folder).rglob("*")} for docs in (old, new))
+        found += [f"{name} is made by nothing" for name in sorted(kept - made)]
     return found
 
 

@@ -73,9 +73,10 @@ def run(cells: list[Cell]) -> Iterator[str]:
     for cell in cells:
         if cell.kind == "bash":
             # Wide enough that no table is cut, and without colours.
-            told = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
+            beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the commands of this environment
+            variables = {**os.environ, "PATH": beside, "COLUMNS": "100", "NO_COLOR": "1"}
             done = subprocess.run(
-                ["bash", "-euc", cell.text], capture_output=True, text=True, env=told, stdin=subprocess.DEVNULL
+                ["bash", "-euc", cell.text], capture_output=True, text=True, env=variables, stdin=subprocess.DEVNULL
             )
             if done.returncode:
                 raise RuntimeError(f"{cell.text}\n{done.stdout}{done.stderr}")
