@@ -56,7 +56,9 @@ def test_commands_and_options_exist(page: Path) -> None:
 
 
 def test_commands_are_found_and_wrong_ones_are_seen() -> None:
-    page = "| a | `rbox-metrics evaluate --data D --truth T` |\n```bash\nrbox-formats split --data D \\\n  --odd 1\n```\n"
+    page = (
+        "| a | `rbox-metrics evaluate --data D --truth T` |\n```bash\nrbox-formats split --data D \\\n  --odd 1\n```\n"
+    )
     found = list(commands_of(page))
     assert [unknown_options(line) for line in found] == [["--truth"], ["--odd"]]
     assert unknown_options("rbox-metrics evaluates --data D") == ["evaluates"]

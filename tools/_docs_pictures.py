@@ -62,7 +62,8 @@ def conventions() -> Image.Image:
         low, high = convention.degrees.range
         ends = ("[", ")") if convention.closed == "low" else ("(", "]")
         axes.set_title(
-            f"{convention.name}\nw {w:.1f}, h {h:.1f}, angle {angle:.0f}°\nrange {ends[0]}{low:.0f}°, {high:.0f}°{ends[1]}",
+            f"{convention.name}\nw {w:.1f}, h {h:.1f}, angle {angle:.0f}°\n"
+            f"range {ends[0]}{low:.0f}°, {high:.0f}°{ends[1]}",
             fontsize=10,
         )
         axes.set_xlim(-4, 4)

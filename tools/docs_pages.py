@@ -64,9 +64,9 @@ def python_page(name: str) -> str:
     module = importlib.import_module(name)
     summary = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     parts = [f"{MADE}# {name}\n\n{summary} Examples are run by the tests.\n"]
-    for public in [*module.__all__, *NOT_STARRED.get(name, ())]:
-        if not isinstance(getattr(module, public), type(sys)):  # a module has a page of its own
-            parts.append(f"::: {name}.{public}\n")
+    publics = [*module.__all__, *NOT_STARRED.get(name, ())]
+    # A module has a page of its own.
+    parts += [f"::: {name}.{public}\n" for public in publics if not isinstance(getattr(module, public), type(sys))]
     return "\n".join(parts)
 
 
@@ -106,9 +106,7 @@ def settings_page() -> str:
 
 def predictions_page() -> str:
     """Return the page of predictions.jsonl: a file that the writer made, and its fields from the schema."""
-    record = ImageRecord(
-        "P0706", [[51, 40, 20, 10, 0.3]], labels=[0], scores=np.array([0.9]), width=1024, height=768
-    )
+    record = ImageRecord("P0706", [[51, 40, 20, 10, 0.3]], labels=[0], scores=np.array([0.9]), width=1024, height=768)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "predictions.jsonl"
         with Writer(path, Header(ClassNames(["ship", "plane"]), "my detector")) as writer:

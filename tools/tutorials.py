@@ -6,7 +6,8 @@ python tools/tutorials.py --check         # exit code 1 and the differences, whe
 
 A tutorial is a Python file of docs/tutorials, in cells: `# %% [markdown]` begins a text, `# %% [bash]` commands, and
 `# %%` Python, which is run in one process. Lines of texts and commands begin with "# ". A picture in a text,
-`![what it shows](file.png)`, is one that an earlier cell has written.
+`![what it shows](file.png)`, is one that an earlier cell has written. Training on another processor gives other
+weights: a cell `# %% [bash, varies]` shows what depends on them, and --check does not compare it.
 """
 
 from __future__ import annotations
@@ -30,20 +31,23 @@ import numpy as np
 from PIL import Image
 
 SOURCES = Path(__file__).parents[1] / "docs" / "tutorials"
-MARK = re.compile(r"^# %%(?: \[(markdown|bash)\])?$")
+MARK = re.compile(r"^# %%(?: \[(markdown|bash|python)(, varies)?\])?$")
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w./-]+\.png)\)")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 #: Trained weights, and so scores, differ a little between processors: by how much a number or a picture may.
 NUMBERS_OFF, PICTURE_OFF = 0.02, 3.0
+#: Before an output that is not compared.
+VARIES = "<!-- varies -->\n\n"
 #: What a log says of one run alone.
 VOLATILE = re.compile(r"\d+(?:\.\d+)? (?:s|ms|minutes|images a second)\b")
 
 
 class Cell(NamedTuple):
-    """A part of a tutorial: its kind, "markdown", "bash" or "python", and its text."""
+    """A part of a tutorial: its kind, "markdown", "bash" or "python", its text, and whether its output varies."""
 
     kind: str
     text: str
+    varies: bool = False
 
 
 def cells_of(source: str) -> list[Cell]:
@@ -52,10 +56,10 @@ def cells_of(source: str) -> list[Cell]:
     Raises:
         ValueError: If something stands above the first cell, or a line of a text is not a comment.
     """
-    found: list[tuple[str, list[str]]] = []
+    found: list[tuple[str, list[str], bool]] = []
     for number, line in enumerate(source.splitlines(), 1):
         if mark := MARK.match(line):
-            found.append((mark[1] or "python", []))
+            found.append((mark[1] or "python", [], bool(mark[2])))
         elif not found:
             raise ValueError(f"line {number}: expected a cell's mark, `# %%`, got {line!r}")
         elif found[-1][0] == "python":
@@ -64,7 +68,7 @@ def cells_of(source: str) -> list[Cell]:
             found[-1][1].append(line[2:])
         else:
             raise ValueError(f"line {number}: expected a comment, as all lines of a text or of commands, got {line!r}")
-    return [Cell(kind, "\n".join(lines).strip()) for kind, lines in found]
+    return [Cell(kind, "\n".join(lines).strip(), varies) for kind, lines, varies in found]
 
 
 def run(cells: list[Cell]) -> Iterator[str]:
@@ -73,7 +77,9 @@ def run(cells: list[Cell]) -> Iterator[str]:
     for cell in cells:
         if cell.kind == "bash":
             # Wide enough that no table is cut, and without colours.
-            beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the commands of this environment
+            beside = (
+                f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # the commands of this environment
+            )
             variables = {**os.environ, "PATH": beside, "COLUMNS": "100", "NO_COLOR": "1"}
             done = subprocess.run(
                 ["bash", "-euc", cell.text], capture_output=True, text=True, env=variables, stdin=subprocess.DEVNULL
@@ -99,7 +105,7 @@ def page_of(name: str, cells: list[Cell], outputs: list[str]) -> str:
             parts.append(f"```{cell.kind}\n{cell.text}\n```")
             if output.strip():
                 shown = "\n".join(line.rstrip() for line in output.strip("\n").splitlines())
-                parts.append(f"```text\n{shown}\n```")
+                parts.append(f"{VARIES if cell.varies else ''}```text\n{shown}\n```")
         if len(parts) == 2:  # after the title and what the page is for
             parts.append(f"*This page is also a notebook: [{name}.ipynb]({name}.ipynb).*")
     return "\n\n".join(parts) + "\n"
@@ -140,6 +146,11 @@ def make(source: Path, out: Path) -> None:
     (out / f"{source.stem}.ipynb").write_text(notebook_of(cells), encoding="utf-8")
 
 
+def without_what_varies(page: str) -> list[str]:
+    """Return the lines of a page, without the outputs that vary."""
+    return re.sub(rf"{VARIES}```text\n.*?\n```", f"{VARIES}output", page, flags=re.DOTALL).splitlines()
+
+
 def alike(old: str, new: str) -> bool:
     """Return whether two lines say the same: equal words, and numbers that are nearly equal."""
     old, new = VOLATILE.sub("TIME", old), VOLATILE.sub("TIME", new)
@@ -163,7 +174,7 @@ def differences(old: Path, new: Path, stem: str) -> list[str]:
                 if not same or np.abs(np.asarray(one, float) - np.asarray(other, float)).mean() > PICTURE_OFF:
                     found.append(f"{name} shows something else")
         else:
-            lines = [(folder / name).read_text(encoding="utf-8").splitlines() for folder in (old, new)]
+            lines = [without_what_varies((folder / name).read_text(encoding="utf-8")) for folder in (old, new)]
             if len(lines[0]) != len(lines[1]) or not all(map(alike, *lines)):
                 found += difflib.unified_diff(*lines, str(name), "made now", lineterm="", n=1)
     kept = {path.name for path in (old / stem).glob("*")}

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Choose a text format for your object sizes
 #
-# A multimodal model writes coordinates as text, and most formats round them. On a large image that rounding can cost a
-# small object its match. This page finds out, for your own dataset, which formats are fine enough.
+# A multimodal model writes coordinates as text, and most formats round them. On a large image that rounding can cost
+# a small object its match. This page finds out, for your own dataset, which formats are fine enough.
 # %% [markdown]
 # ## 1. Your dataset
 #
@@ -21,8 +21,9 @@ print(f"{np.median(sides.max(1)):.0f} px; short side: 5 % below {np.quantile(sid
 # %% [markdown]
 # ## 2. Write each object as text, read it back, and compare
 #
-# The overlap (IoU) of an object with what came back is the best that a model which answers without a mistake can reach.
-# Scores count a detection from an IoU of 0.5 on; the share of objects above 0.75 says how much room is left for mistakes.
+# The overlap (IoU) of an object with what came back is the best that a model which answers without a mistake can
+# reach. Scores count a detection from an IoU of 0.5 on; the share of objects above 0.75 says how much room is left
+# for mistakes.
 # %%
 print("format      median IoU   above 0.5   above 0.75   characters a box")
 for name in ("florence2", "rscovlm", "geochat", "allseeing", "plain"):
@@ -38,13 +39,13 @@ for name in ("florence2", "rscovlm", "geochat", "allseeing", "plain"):
     shares = f"{np.median(overlaps):10.2f} {(overlaps > 0.5).mean():10.1%} {(overlaps > 0.75).mean():11.1%}"
     print(f"{name:11} {shares} {length / len(overlaps):14.0f}")
 # %% [markdown]
-# A format that is too coarse is not lost: train and predict on windows. On a window of half the side, a step is half as
-# many pixels. `lmm-detector train --window 512` cuts them.
+# A format that is too coarse is not lost: train and predict on windows. On a window of half the side, a step is half
+# as many pixels. `lmm-detector train --window 512` cuts them.
 #
 # ## 3. The chart for all formats and sizes
 #
-# [What a round trip costs](../codecs.md#what-a-round-trip-costs) has the same measurement for every format, for images
-# from 512 to 4,096 px: look up the long side of your small objects in the column of your image's size.
+# [What a round trip costs](../codecs.md#what-a-round-trip-costs) has the same measurement for every format, for
+# images from 512 to 4,096 px: look up the long side of your small objects in the column of your image's size.
 #
 # ## Next
 #

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Fine-tune a multimodal model
 #
-# First a run of one minute without a GPU, with every file that a real one writes; then the command for Florence-2 on DOTA,
-# and what it takes.
+# First a run of one minute without a GPU, with every file that a real one writes; then the command for Florence-2 on
+# DOTA, and what it takes.
 # %% [markdown]
 # ## 1. A small run
 #
@@ -54,10 +54,10 @@ adapters = 16 * (parameters - lora_language) + 2 * lora_language
 print(f"all trained: {16 * parameters / 2**30:.1f} GiB, and activations")
 print(f"--language-model-lora 16: {adapters / 2**30:.1f} GiB, and the adapters and activations")
 # %% [markdown]
-# Activations come on top; they grow with `--device-batch-size`, and `--gradient-checkpointing` lowers them. The report at the
-# start of a run says what weights, gradients and optimiser take. `--batch-size` stays the preset's 32 on any number of GPUs:
-# a device takes `--device-batch-size` windows at once and adds up the rest. How long a run on a GPU takes has not been
-# measured here.
+# Activations come on top; they grow with `--device-batch-size`, and `--gradient-checkpointing` lowers them. The
+# report at the start of a run says what weights, gradients and optimiser take. `--batch-size` stays the preset's 32
+# on any number of GPUs: a device takes `--device-batch-size` windows at once and adds up the rest. How long a run on
+# a GPU takes has not been measured here.
 #
 # ## Next
 #

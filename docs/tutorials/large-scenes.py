@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Detect in a large scene
 #
-# A satellite image is far larger than what a model sees at once. The commands cut it into windows that overlap, detect in
-# each, and join what two windows saw. Here a drawn scene of 384 px stands for your GeoTIFF, since the small detector that
-# comes with the packages sees 96 px at once; the commands are the same for 20,000 px.
+# A satellite image is far larger than what a model sees at once. The commands cut it into windows that overlap,
+# detect in each, and join what two windows saw. Here a drawn scene of 384 px stands for your GeoTIFF, since the small
+# detector that comes with the packages sees 96 px at once; the commands are the same for 20,000 px.
 # %% [markdown]
 # ## 1. A scene that lies on a map
 #
-# With a GeoTIFF of your own, leave this out. The world file, `scene.pgw`, says how large a pixel is and where the first one
-# lies, here half a metre a pixel.
+# With a GeoTIFF of your own, leave this out. The world file, `scene.pgw`, says how large a pixel is and where the
+# first one lies, here half a metre a pixel.
 # %%
 from pathlib import Path
 
@@ -30,21 +30,23 @@ print(len(truth.boxes), "objects")
 # %% [markdown]
 # ![The scene with what was found](pictures/scene.png)
 #
-# `--window` is the side of a window in pixels of the scene, and `--gap` how far neighbours overlap: let it be at least as
-# long as your largest objects, so that each lies whole in some window. Drag `found.geojson` into QGIS, over the scene.
+# `--window` is the side of a window in pixels of the scene, and `--gap` how far neighbours overlap: let it be at
+# least as long as your largest objects, so that each lies whole in some window. Drag `found.geojson` into QGIS, over
+# the scene.
 #
 # ## 3. Count what was found and missed
 # %%
+from dataclasses import replace
+
 from rbox_formats import predictions
 from rbox_metrics import evaluate
 
-[found] = predictions.read("found.jsonl")
-figures = evaluate([truth], [found.__class__(truth.image_id, found.boxes, labels=found.labels, scores=found.scores)],
-                   synthetic.CLASS_NAMES).figures
-print(f"{len(found.boxes)} found; precision {figures['precision_micro']:.2f}, recall {figures['recall_micro']:.2f}")
+truth = replace(truth, image_id="scene")  # as the file is named
+figures = evaluate([truth], predictions.read("found.jsonl"), synthetic.CLASS_NAMES).figures
+print(f"precision {figures['precision_micro']:.2f}, recall {figures['recall_micro']:.2f}")
 # %% [markdown]
-# A scene that does not fit into memory is read window by window, with `pip install 'rbox-formats[geo]'`. Both detectors
-# take the same options; `rbox-baselines predict --model checkpoint.pth` is the other one.
+# A scene that does not fit into memory is read window by window, with `pip install 'rbox-formats[geo]'`. Both
+# detectors take the same options; `rbox-baselines predict --model checkpoint.pth` is the other one.
 #
 # ## Next
 #

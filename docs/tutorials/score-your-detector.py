@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Score your own detector
 #
-# You have boxes from a detector of your own, whatever it is. At the end of this page you have its mAP, F1 and a picture
-# of what it got wrong. It takes five minutes, and needs `pip install rbox-formats rbox-metrics`; the README says how from
-# a checkout.
+# You have boxes from a detector of your own, whatever it is. At the end of this page you have its mAP, F1 and a
+# picture of what it got wrong. It takes five minutes, and needs two packages:
+# [Install](../how-to/install.md).
 # %% [markdown]
 # ## 1. Some data
 #
-# Here the ground truth is drawn: 24 scenes in DOTA's layout, a folder `images` and a folder `labelTxt` for each split.
-# With data of your own, leave this step out.
+# Here the ground truth is drawn: 24 scenes in DOTA's layout, a folder `images` and a folder `labelTxt` for each
+# split. With data of your own, leave this step out.
 # %%
 from rbox_formats import datasets, synthetic
 
@@ -21,8 +21,8 @@ print(record.image_id, record.size, record.boxes.round(2).tolist())
 #
 # ## 2. Write your detector's boxes into one file
 #
-# These are the ten lines. Put your detector instead of `my_detector`: it gives boxes `(n, 5)`, labels that index the class
-# names, and scores. This one knows the truth, moves each box a little, and misses every fifth.
+# These are the ten lines. Put your detector instead of `my_detector`: it gives boxes `(n, 5)`, labels that index the
+# class names, and scores. This one knows the truth, moves each box a little, and misses every fifth.
 # %%
 import numpy as np
 from rbox_formats import ImageRecord
@@ -58,7 +58,7 @@ with Writer("predictions.jsonl", Header(truth.class_names, "my detector")) as wr
 #
 # ## 4. See what went wrong
 # %%
-from rbox_formats.visualization import draw_predictions, visualize
+from rbox_formats.visualization import visualize
 
 visualize(truth, "predictions.jsonl", "pictures", limit=4)
 # %% [markdown]
