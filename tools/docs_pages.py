@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FunctionType
 
 import click
 import numpy as np
@@ -65,6 +66,8 @@ def python_page(name: str) -> str:
     summary = (module.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     parts = [f"{MADE}# {name}\n\n{summary} Examples are run by the tests.\n"]
     publics = [*module.__all__, *NOT_STARRED.get(name, ())]
+    # What is called first, constants last.
+    publics.sort(key=lambda public: not isinstance(getattr(module, public), type | FunctionType))
     # A module has a page of its own.
     parts += [f"::: {name}.{public}\n" for public in publics if not isinstance(getattr(module, public), type(sys))]
     return "\n".join(parts)

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Fine-tune a multimodal model
 #
-# First a run of one minute without a GPU, with every file that a real one writes; then the command for Florence-2 on
+# First a run of some minutes without a GPU, with every file that a real one writes; then the command for Florence-2 on
 # DOTA, and what it takes.
 # %% [markdown]
 # ## 1. A small run

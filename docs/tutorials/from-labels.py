@@ -76,10 +76,10 @@ for folder in ("qgis", "qgis-val"):
 # ## 5. Score it on scenes that it has not seen
 # %% [bash, varies]
 # lmm-detector predict --model run/model --data data --split val --out found.jsonl 2>/dev/null
-# lmm-detector evaluate --data data --split val --predictions found.jsonl --out report.json | head -14
+# lmm-detector evaluate --data data --split val --predictions found.jsonl --out report.json | head -13
 # lmm-detector visualize --data data --split val --predictions found.jsonl --out pictures --limit 6 >/dev/null
 # %% [markdown]
-# ![Held-out scenes: the ground truth beside what was found](pictures/sheet.png)
+# ![Held-out scenes: right in green, wrong in red, missed in yellow](pictures/sheet.png)
 #
 # ## 6. Back to the map
 #

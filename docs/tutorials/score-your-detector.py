@@ -62,7 +62,7 @@ from rbox_formats.visualization import visualize
 
 visualize(truth, "predictions.jsonl", "pictures", limit=4)
 # %% [markdown]
-# ![Four scenes: the ground truth on the left, the detector's boxes on the right](pictures/sheet.png)
+# ![Four scenes: right in green, wrong in red, missed in yellow](pictures/sheet.png)
 #
 # ## Next
 #
