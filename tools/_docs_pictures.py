@@ -47,8 +47,8 @@ def start() -> Image.Image:
 def conventions() -> Image.Image:
     """Draw one rectangle, and its five numbers in each convention."""
     box = np.array([[0.0, 0.0, 6.0, 2.5, np.radians(-60)]])
-    figure = Figure(figsize=(9.6, 3.2), layout="constrained")
-    for axes, convention in zip(figure.subplots(1, 4), (LE90, LE135, OC, OC_OLD), strict=True):
+    figure = Figure(figsize=(6.4, 6.6), layout="constrained")
+    for axes, convention in zip(figure.subplots(2, 2).flat, (LE90, LE135, OC, OC_OLD), strict=True):
         _, _, w, h, angle = convert(box, LE90, convention.degrees)[0]
         corners = np.vstack([rbox_to_quad(box)[0], rbox_to_quad(box)[0][:1]])
         axes.fill(corners[:, 0], corners[:, 1], color=TEAL, alpha=0.15)
