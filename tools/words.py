@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 
-# Tests, whose names and data are full of such words; licences; and the list itself.
-SKIPPED = re.compile(r"(^|/)(tests/|LICENSE)|^tools/words\.py$")
+# Tests, whose names and data are full of such words; licences; pages made from what is searched; and the list itself.
+SKIPPED = re.compile(r"(^|/)(tests/|LICENSE)|^docs/reference/|^tools/words\.py$")
 
 # A regular expression of the word, and what to say instead. Upper and lower case are the same, any white space is one
 # space. Where a word has a right use, the expression leaves it out: "a figure of matplotlib".

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 else:
     PillowImage = Any  # Pillow is imported where an image is opened
 
-BANDS_VARIABLE, STRETCH_VARIABLE = "RBOX_BANDS", "RBOX_STRETCH"
+BANDS_VARIABLE = "RBOX_BANDS"
+STRETCH_VARIABLE = "RBOX_STRETCH"
 
 # Pillow's modes of one band of numbers.
 DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
