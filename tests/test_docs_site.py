@@ -27,6 +27,7 @@ COMMANDS = {
     "rbox-metrics": "rbox_metrics",
     "lmm-detector": "lmm_detector",
     "rbox-baselines": "rbox_baselines",
+    "rbox-serve": "rbox_serve",
 }
 WRITTEN = [*DOCS.glob("*.md"), *DOCS.glob("how-to/*.md"), *DOCS.glob("explanations/*.md"), *DOCS.glob("tutorials/*.md")]
 COMMAND = re.compile(rf"(?:^|`|\| |; |&& )((?:{'|'.join(COMMANDS)}) [a-z][^`|;&>\n]*)", re.MULTILINE)

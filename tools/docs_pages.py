@@ -36,6 +36,7 @@ PACKAGES = {
     "rbox_metrics": ("rbox-metrics", "Overlaps, suppression and scores."),
     "lmm_detector": ("lmm-detector", "Multimodal models: fine-tune, predict, evaluate."),
     "rbox_baselines": ("rbox-baselines", "Conventional detectors: train, predict, evaluate."),
+    "rbox_serve": ("rbox-serve", "Detectors over HTTP, and the page that shows and compares them."),
 }
 #: Public modules that the packages and their tests share: their docstrings serve who works on them.
 INNER = re.compile(
