@@ -18,7 +18,7 @@ synthetic.write_scenes("data", "val", range(20_000, 20_048), look)
 # ## 2. Train Rotated RetinaNet
 #
 # Any config of MMRotate is trained by its name. `--cfg-options` makes this one small: a ResNet-18 with few channels.
-# Its values are written as in JSON: `false`, not `False`.
+# Its values are written as in JSON, or as in Python.
 # %% [bash]
 # rbox-baselines train rotated-retinanet-rbox-le90_r50_fpn_1x_dota --data data --split train --val-split val \
 #     --class-names plane,ship,small-vehicle,storage-tank --image-size 128 --backbone none --out retinanet \

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 from rbox_formats import codecs, datasets, predictions
-from rbox_formats.cli import parse_class_names
+from rbox_formats.cli import parse_class_names, parse_options
 from rbox_formats.cli.main import main
 
 
@@ -186,3 +186,12 @@ def test_class_names_of_a_file_or_a_list(tmp_path: Path) -> None:
         with pytest.raises(click.BadParameter, match=r"expected (a file of )?class names"):
             parse_class_names(wrong)
     assert parse_class_names(str(tmp_path / "names.txt")) == parse_class_names("plane, ship") == ("plane", "ship")
+
+
+def test_values_of_options_are_json_or_pythons_words_or_text() -> None:
+    """As text, "False" would be true."""
+    pairs = ["a=False", "b=false", "c=None", "d=null", "e=[1, 2.5]", "f=le90", "g=x=y", "h=True", 'i="True"']
+    values = [False, False, None, None, [1, 2.5], "le90", "x=y", True, "True"]
+    assert list(parse_options(pairs).values()) == values
+    with pytest.raises(click.BadParameter, match="expected NAME=VALUE, got 'steps'"):
+        parse_options(["steps"])

@@ -255,15 +255,19 @@ def parse_size(value: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
+# As mmengine's commands take them; as text they would all be true.
+_PYTHONS = {"True": True, "False": False, "None": None}
+
+
 def parse_options(pairs: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs from the command line; a value that reads as JSON is taken as such, others as text."""
-    options = {}
+    """NAME=VALUE pairs from the command line: values are JSON, or True, False or None, or else text."""
+    options: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals:
             raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
         try:
-            options[name] = json.loads(value)
+            options[name] = _PYTHONS[value] if value in _PYTHONS else json.loads(value)
         except ValueError:
             options[name] = value
     return options
