@@ -256,6 +256,7 @@ def test_images_are_resized_and_padded_as_sams(sam: Path, tmp_path: Path) -> Non
         ({"mask": 1.0}, "expected mask from 0 to below 1"),
         ({"steps": 0}, "expected steps of 1 or more"),
         ({"layers": ((9, 0),)}, "expected layers of the student from 0 to 1, got 9"),
+        ({"layers": ((0, 0), (2, 0))}, "expected layers of the student from 0 to 1, got 2"),
         ({"image_size": 128}, "expected images of 64 px, the teacher's own, got 128 px"),
         ({"held_out": 10}, "expected more than 10 images, which are held out, got 10"),
     ],
