@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,7 +62,14 @@ def test_models_are_listed(client: TestClient) -> None:
     assert client.get("/health").json() == {"status": "ok"}
     assert client.get("/ping").json() == {"status": "Healthy"}
     assert client.get("/ready").json() == {"ready": True, "models": {"bright": True, "writer": True}}
-    assert "<html" in client.get("/").text
+    page = client.get("/")
+    assert "<html" in page.text
+    assert page.headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    [script] = re.findall(r'<script type="module" src="([^"]+)"', page.text)
+    module = client.get(script)
+    assert module.headers["Content-Type"] == "text/javascript; charset=utf-8"
+    assert (module.headers["X-Content-Type-Options"], module.headers["Cache-Control"]) == ("nosniff", "no-cache")
+    assert client.get(script, headers={"If-None-Match": module.headers["ETag"]}).status_code == 304
 
 
 def test_an_answer_holds_what_predict_gives(client: TestClient, detectors: dict[str, Any], picture: Path) -> None:

@@ -18,6 +18,7 @@ from rbox_formats import RboxError, files
 from rbox_formats.errors import quoted
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from rbox_serve import __version__, _answers, _examples, _torchserve
 from rbox_serve._detecting import GONE, Detecting, GoneError
@@ -29,6 +30,12 @@ from rbox_serve._settings import Settings
 from rbox_serve.errors import NotFoundError
 
 PAGE = Path(__file__).parent / "page"
+
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "frame-ancestors 'none'",  # a page cannot say this of itself
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",  # a browser asks whether modules have changed, so that it mixes no two versions
+}
 
 _TITLE = "rbox-serve"
 _ABOUT = "Detectors of rotated boxes. A box is (cx, cy, w, h, angle), in pixels and radians, clockwise, le90."
@@ -73,8 +80,20 @@ def make_app(settings: Settings, *, on_failure: Callable[[Model], None] | None =
     _add_state(app, models, metrics)
     _add_detection(app, models, metrics, settings, place)
     _add_scenes(app, place)
-    app.mount("/", StaticFiles(directory=PAGE, html=True))
+    app.mount("/", _PageFiles(directory=PAGE, html=True))
     return app
+
+
+class _PageFiles(StaticFiles):
+    """The files of the page: in no other site's frame, taken for nothing else, and all of one version."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Answer with a file, and with the headers of the page."""
+        response = await super().get_response(path, scope)
+        response.headers.update(_PAGE_HEADERS)
+        if path.endswith(".js"):  # as Windows may not say
+            response.headers["Content-Type"] = "text/javascript; charset=utf-8"
+        return response
 
 
 class _Place:
