@@ -17,6 +17,15 @@ Listener: TypeAlias = Callable[[int, str], None]
 class SceneWindow(NamedTuple):
     """A window of an image, as a detector sees it.
 
+    >>> import numpy as np
+    >>> from rbox_formats.detection import Scene, SceneWindow
+    >>> from rbox_formats.tiling import Window
+    >>> pixels = np.zeros((64, 96, 3), np.uint8)
+    >>> scene = Scene.of(pixels, lambda width, height: [Window(0, 0, 64), Window(32, 0, 64)])
+    >>> window = SceneWindow(scene, 1, pixels[:, 32:])
+    >>> window.scene.windows[window.number].x
+    32
+
     Attributes:
         scene: The image.
         number: The window's index into `scene.windows`.
