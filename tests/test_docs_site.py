@@ -84,8 +84,15 @@ def test_page_and_notebook_are_of_the_source(source: Path) -> None:
         assert (source.parent / picture).is_file()
 
 
+# Those that train take minutes: `hatch run test-slow` runs them, and `.ci/run` the others.
+LONG = ("fine-tune", "from-labels", "two-detectors")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("source", TUTORIALS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "source",
+    [pytest.param(path, marks=[pytest.mark.variant] if path.stem in LONG else [], id=path.stem) for path in TUTORIALS],
+)
 def test_a_tutorial_runs_and_gives_what_its_page_shows(source: Path) -> None:
     command = [sys.executable, str(ROOT / "tools" / "tutorials.py"), "--check", source.stem]
     result = subprocess.run(command, capture_output=True, text=True)
