@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from rbox_formats.codecs import StreamDecoder
 from rbox_formats.detection._prediction import Prediction
@@ -37,6 +37,7 @@ class SceneWindow(NamedTuple):
     pixels: Image
 
 
+@runtime_checkable
 class Steps(Protocol):
     """What `Detector.predict` does with given options, in steps that another program puts in order.
 
