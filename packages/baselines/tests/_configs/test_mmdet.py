@@ -18,7 +18,6 @@ from PIL import Image
 from rbox_baselines import Data, load_config
 from rbox_baselines._configs import _mmdet
 from rbox_baselines._configs._trial import STEPS, trial
-from rbox_baselines._parts._dataset import opened
 from rbox_baselines._stack import _mends
 from rbox_baselines.cli.main import main
 from rbox_baselines.errors import ConfigError
@@ -90,6 +89,8 @@ def test_a_file_of_mmdets_is_read_as_its_name_is(masked: Path) -> None:
     ],
 )
 def test_it_learns_masks_of_other_classes(name: str, masked: Path) -> None:
+    from rbox_baselines._parts._dataset import opened  # not before the stack is mended
+
     config = load_config(name, data=Data(str(masked), "coco"), class_names=NAMES)
     sample = opened(config.train_dataloader.dataset)[0]["data_samples"]
     assert len(sample.gt_instances.masks) == len(sample.gt_instances.labels) > 0
