@@ -49,8 +49,9 @@ INTRO = """\
 
 These models find objects with their masks. `rbox-baselines train NAME --data ...` trains one on any dataset of the
 [formats](reference/dataset-formats.md): COCO's polygons and run lengths, rasters of buildings (`whu`), or boxes, whose
-quads are then the masks. `predict` writes each object's mask, and the rotated rectangle around the mask as its box, so that `evaluate`
-compares an instance model with oriented detectors (boxes), or with others of its kind (`--geometry mask`).
+quads are then the masks. `predict` writes each object's mask, and the rotated rectangle around the mask as its box, so
+that `evaluate` compares an instance model with oriented detectors (boxes), or with others of its kind (`--geometry
+mask`).
 
 mmdet {mmdet} brings {configs} configs of these kinds; `rbox-baselines train --list` names them. HTC and SCNet with a
 semantic branch are not among them, since they learn from semantic maps too, nor is BoxInst, which needs scikit-image.
