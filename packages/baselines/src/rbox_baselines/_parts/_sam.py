@@ -7,7 +7,7 @@ the parts are by numbers alone: making one reads no file and fetches nothing. We
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -117,15 +117,7 @@ class SAMEncoder(BaseModule):
 
     def init_weights(self) -> None:
         """Load what `init_cfg` names."""
-        self._is_init = True
-        source = _source(self.init_cfg)
-        if source is None:
-            return
-        if Path(source).is_file():
-            initialize(self, self.init_cfg)
-            return
-        weights = from_pretrained(library().SamVisionModel, source).state_dict()
-        _load(self, weights, source)
+        _begin(self, lambda source: from_pretrained(library().SamVisionModel, source).state_dict())
 
     def _positions(self, side: int) -> Tensor:
         """Return (1, C, side, side)."""
@@ -258,17 +250,12 @@ class SAMDecoder(BaseModule):
 
     def init_weights(self) -> None:
         """Load what `init_cfg` names."""
-        self._is_init = True
-        source = _source(self.init_cfg)
-        if source is None:
-            return
-        if Path(source).is_file():
-            initialize(self, self.init_cfg)
-            return
+        _begin(self, self._weights_in)
+
+    def _weights_in(self, source: str) -> dict[str, Tensor]:
         found = from_pretrained(_decoder_class(), source).state_dict()
         weights = {name.removeprefix("prompt_encoder."): value for name, value in found.items()}
-        own = {name: weights[name] for name in self.state_dict() if name in weights}
-        _load(self, own, source)
+        return {name: weights[name] for name in self.state_dict() if name in weights}
 
     def _freeze(self) -> None:
         decoder = self.mask_decoder
@@ -300,6 +287,23 @@ def is_hub_name(source: str) -> bool:
     """Return whether a text may be a name on the hub, such as facebook/sam-vit-base, and is not that of a file."""
     owner, slash, name = source.partition("/")
     return bool(slash and owner and name) and "/" not in name and Path(name).suffix not in (".pth", ".pt", ".bin")
+
+
+def _begin(part: BaseModule, weights_in: Callable[[str], Mapping[str, Tensor]]) -> None:
+    """Load what `init_cfg` of a part names: a file as mmengine writes it, or a folder or hub name of SAM.
+
+    Args:
+        part: The part.
+        weights_in: Returns the part's weights in a folder or under a hub name.
+    """
+    part._is_init = True
+    source = _source(part.init_cfg)
+    if source is None:
+        return
+    if Path(source).is_file():
+        initialize(part, part.init_cfg)
+    else:
+        _load(part, weights_in(source), source)
 
 
 def _load(module: nn.Module, weights: Mapping[str, Tensor], source: str) -> None:
