@@ -23,7 +23,7 @@ from types import FunctionType
 import click
 import numpy as np
 from _docs_pictures import PICTURES
-from PIL import Image
+from _made import same_picture
 from rbox_formats import ClassNames, ImageRecord, datasets
 from rbox_formats.predictions import Header, Writer
 
@@ -243,10 +243,7 @@ def differences(old: Path, new: Path) -> list[str]:
         if not (old / name).is_file():
             found.append(f"{name} is missing")
         elif path.suffix == ".png":
-            # Fonts and curves differ by a shade between versions of Pillow and matplotlib.
-            with Image.open(old / name) as one, Image.open(path) as other:
-                a, b = (np.asarray(image.convert("RGB"), float) for image in (one, other))
-            if a.shape != b.shape or np.abs(a - b).mean() > 3:
+            if not same_picture(old / name, path):
                 found.append(f"{name} shows something else")
         else:
             texts = [(folder / name).read_text(encoding="utf-8").splitlines() for folder in (old, new)]
