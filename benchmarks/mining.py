@@ -3,9 +3,9 @@
     OMP_WAIT_POLICY=PASSIVE python benchmarks/mining.py --out runs/mining [--seeds 3] [--steps 1500] [--device cuda:0]
 
 From 40 labelled scenes a small Rotated RetinaNet is trained from random weights, scored on unseen scenes, and ranks 400
-others; the first 20 get their labels, and a new model is trained on all: five rounds. Every way to rank starts from the
-same 40 scenes and the same model, and every model has the same number of steps, so that only the images differ.
-`--out` keeps what was measured, a line per model; the same command resumes.
+others; the first 20 get their labels, and the model learns on, on all that are labelled: five rounds. Every way to rank
+starts from the same 40 scenes and the same model, and every round has the same number of steps, so that only the images
+differ. `--out` keeps what was measured, a line per model; the same command resumes.
 
 Prints markdown tables: AP at IoU 0.5 by round, the mean over the seeds and their spread, and the paired difference from
 `random`.
@@ -46,6 +46,7 @@ class Setting:
     chosen: int
     rounds: int
     steps: int
+    round_steps: int
     batch: int
     test: int
     size: int
@@ -60,9 +61,9 @@ def main() -> None:
     parser.add_argument("--device", default=None)
     for name, value in (
         *(("start", 40), ("pool", 400), ("chosen", 20), ("rounds", 5)),
-        *(("steps", 1500), ("batch", 8), ("test", 200), ("size", 96)),
+        *(("steps", 1500), ("round_steps", 400), ("batch", 8), ("test", 200), ("size", 96)),
     ):
-        parser.add_argument(f"--{name}", type=int, default=value)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
     arguments = vars(parser.parse_args())
     out, algorithms, seeds = (arguments.pop(name) for name in ("out", "algorithms", "seeds"))
     _mends.silence()
@@ -89,14 +90,19 @@ def run(
 ) -> None:
     """Measure all rounds of one way to rank, from one start; what is measured already is not measured again."""
     measured = out / "measured.jsonl"
+
+    def folder_of(number: int) -> Path:
+        return out / "models" / f"{seed}-{algorithm if number else 'start'}-{number}"
+
     labelled = [record.image_id for record in known[: setting.start]]
     for number in range(setting.rounds + 1):
         key = {"seed": seed, "algorithm": algorithm if number else "start", "round": number}
         done = [line for line in read(measured) if {name: line[name] for name in key} == key]
-        work = out / "models" / f"{seed}-{key['algorithm']}-{number}"
+        work = folder_of(number)
         if not done:
             chosen = [record for record in known if record.image_id in set(labelled)]
-            checkpoint = trained(chosen, work, seed, setting)
+            earlier = folder_of(number - 1) / "model.pth" if number else None
+            checkpoint = trained(chosen, work, seed + 100 * number, setting, earlier)
             line = {**key, "labelled": labelled, "ap": scored(checkpoint, test, setting)}
             with measured.open("a") as file:
                 file.write(json.dumps(line) + "\n")
@@ -122,15 +128,16 @@ def run(
         labelled = [*labelled, *(pool[place].image_id for place in order_of(scores)[: setting.chosen])]
 
 
-def trained(records: Sequence[ImageRecord], work: Path, seed: int, setting: Setting) -> Path:
-    """Train a model on some scenes, and return its checkpoint."""
+def trained(records: Sequence[ImageRecord], work: Path, seed: int, setting: Setting, earlier: Path | None) -> Path:
+    """Train a model on some scenes, from random weights or from those of an earlier one; return its checkpoint."""
     shutil.rmtree(work, ignore_errors=True)
     folder = work / "data" / "train"
     for record in records:
         for path in (record.file, record.file.parents[1] / "labelTxt" / f"{record.image_id}.txt"):
             (folder / path.parent.name).mkdir(parents=True, exist_ok=True)
             os.link(path, folder / path.parent.name / path.name)
-    epochs = math.ceil(setting.steps / math.ceil(len(records) / setting.batch))
+    steps, rate = (setting.steps, 1e-3) if earlier is None else (setting.round_steps, 5e-4)
+    epochs = math.ceil(steps / math.ceil(len(records) / setting.batch))
     options: dict[str, Any] = {
         **{name: value for name, value in small_retinanet.SMALL.items() if not name.startswith("val_")},
         "model.backbone.base_channels": 16,
@@ -141,7 +148,7 @@ def trained(records: Sequence[ImageRecord], work: Path, seed: int, setting: Sett
         "model.backbone.norm_eval": False,  # nothing is learnt before, so that there are no averages to keep
         "train_dataloader.batch_size": setting.batch,
         "train_cfg.max_epochs": epochs,
-        "optim_wrapper.optimizer": {"type": "AdamW", "lr": 1e-3, "weight_decay": 0.05, "_delete_": True},
+        "optim_wrapper.optimizer": {"type": "AdamW", "lr": rate, "weight_decay": 0.05, "_delete_": True},
         "param_scheduler": [
             {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "begin": 0, "end": 50},
             {"type": "CosineAnnealingLR", "T_max": epochs, "by_epoch": True, "convert_to_iter_based": True},
@@ -157,6 +164,7 @@ def trained(records: Sequence[ImageRecord], work: Path, seed: int, setting: Sett
         image_size=setting.size,
         options=options,
         backbone="none",
+        load_from=earlier,
         seed=seed,
     )
     last.replace(work / "model.pth")
