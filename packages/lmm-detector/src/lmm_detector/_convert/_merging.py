@@ -10,13 +10,13 @@ from lmm_detector._spec import DetectorSpec
 from lmm_detector.errors import ModelError
 
 
-def merge_adapters(source: str | Path, out: str | Path, *, dtype: str = "float32") -> Path:
+def merge_adapters(source: str | Path, out: str | Path, *, dtype: str | None = None) -> Path:
     """Make a detector with whole weights out of one with adapters.
 
     Args:
         source: The detector's folder; its base must be where it was when it was trained, or on the hub.
         out: The folder to make. It appears when all is written, or not at all.
-        dtype: What the weights are held in: "float32", "bfloat16" or "float16".
+        dtype: What the weights are held in: "float32", "bfloat16" or "float16". None: what the base was published in.
 
     Returns:
         The new folder.
@@ -27,7 +27,7 @@ def merge_adapters(source: str | Path, out: str | Path, *, dtype: str = "float32
     source, out = _families.fetch_detector(source), Path(out)
     spec = DetectorSpec.load(source)
     check_new(out, source)
-    family = _families.load(str(source), dtype=dtype)
+    family = _families.load(str(source), dtype=dtype or _families.published_dtype(str(source)))
     if family.preparation is None:
         raise ModelError("expected a detector with adapters, got whole weights", path=source)
     with appearing(out) as folder:
