@@ -196,8 +196,8 @@ def test_what_cannot_be_written_is_said_before_the_model_is_loaded(
         ((folder, *out, "--geojson", tmp_path / "x.geojson", "--geojson-crs", "EPSG:4326"), 1, "known system"),
         ((folder, *out, "--geojson-crs", "EPSG:4326"), 2, "give both"),
         ((folder, *out, "--pictures", folder), 1, "expected another file to write to: this one is read"),
-        ((folder, "--data", folder, *out), 2, "Give either --data, or images."),
-        (out, 2, "Give either --data, or images."),
+        ((folder, "--data", folder, *out), 2, "Give one of --data, --shards, and images."),
+        (out, 2, "Give one of --data, --shards, and images."),
         (("s3://bucket/a.png", *out), 1, "expected images"),
     ):
         result = predict(kind, paths, *words)

@@ -27,6 +27,7 @@ from rbox_formats import (
     draw,
     images,
     predictions,
+    sharding,
     splitting,
     ymir,
 )
@@ -34,6 +35,7 @@ from rbox_formats import files as f
 from rbox_formats.datasets import FORMATS
 from rbox_formats.synthetic import write_scenes
 from rbox_formats.visualization import draw_predictions
+from rbox_testing.telling import join_all
 
 DETECTORS = ("lmm_detector", "rbox_baselines")
 NAMES = ClassNames(["ship"])
@@ -99,6 +101,9 @@ READ: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.images.read_size": images.read_size,
     "rbox_formats.detection.read_predictions": lambda path: list(detection.read_predictions(path)),
     "rbox_formats.detection.scenes_of": lambda path: detection.scenes_of(path, lambda *_: []),
+    "rbox_formats.sharding.make_manifest": lambda path: sharding.make_manifest([path]),
+    "rbox_formats.sharding.read_manifest": sharding.read_manifest,
+    "rbox_formats.sharding.read_stac": sharding.read_stac,
     "rbox_formats.ymir.read_env": ymir.read_env,
     "rbox_formats.load_detector": detection.load_detector,
     "rbox_formats.draw.fitted": lambda path: draw.fitted(path, [], 64),
@@ -122,7 +127,8 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
         datasets.write(name, [RECORD], path, None, NAMES) for name in READABLE
     ],
     "rbox_formats.predictions.Writer": write_predictions,
-    "rbox_formats.predictions.join": lambda path: predictions.join(path, [], HEADER, []),
+    "rbox_formats.sharding.Parts": lambda path: join_all(sharding.Parts(path, HEADER)),
+    "rbox_formats.sharding.write_manifest": lambda path: sharding.write_manifest(path, sharding.make_manifest([])),
     "rbox_formats.files.replacing": replace,
     "rbox_formats.files.write_text": lambda path: f.write_text(path, "x"),
     "rbox_formats.files.require_writable": lambda path: f.require_writable(path),
@@ -190,10 +196,10 @@ OTHERS = {
     *(f"{package}.{name}" for package in DETECTORS for name in ("read_predictions", "write_geojson")),
     *("rbox_formats.Prediction", "rbox_formats.detection.load_detector"),
     *(f"rbox_formats.detection.DetectorLoader.{name}" for name in ("is_detector", "load_detector")),  # a protocol
-    *("rbox_formats.detection.Scene", "rbox_formats.detection.check_geojson"),
+    *("rbox_formats.sharding.Manifest", "rbox_formats.detection.Scene", "rbox_formats.detection.check_geojson"),
     *("rbox_formats.detection.command_of", "rbox_formats.images.find_broken"),
     *("rbox_formats.ImageRecord", "rbox_formats.RboxError", "rbox_formats.datasets.with_images"),
-    *("rbox_formats.predictions.Header.from_line", "rbox_formats.predictions.held", "rbox_formats.images.by_id"),
+    *("rbox_formats.predictions.Header.from_line", "rbox_formats.images.by_id"),
     *("rbox_formats.images.find", "rbox_formats.splitting.split_image", "rbox_formats.visualization.visualize"),
     *("rbox_formats.files.locked", "rbox_formats.files.safe_name", "rbox_formats.files.temporary_folder"),
     *("rbox_formats.files.visible", "rbox_formats.files.reaching", "rbox_formats.files.safe_path"),
@@ -220,6 +226,7 @@ def test_every_public_function_that_takes_a_path_is_known() -> None:
             "rbox_formats.datasets",
             "rbox_formats.detection",
             "rbox_formats.predictions",
+            "rbox_formats.sharding",
             "rbox_formats.images",
             "rbox_formats.ymir",
         ),

@@ -70,6 +70,7 @@ _LMM_TRAIN = (
 WRITING = {
     "formats convert": _writing("rbox-formats convert VAL --to yolo-obb --images copy --out out", "out"),
     "formats split": _writing("rbox-formats split VAL --window 40 --workers 2 --out out", "out"),
+    "formats shards": _writing("rbox-formats shards VAL --window 64 --shard-windows 2 --out out.jsonl", "out.jsonl"),
     "formats inspect": _writing("rbox-formats inspect VAL --out out", "out"),
     "formats encode": _writing("rbox-formats encode VAL --out out.jsonl", "out.jsonl"),
     "formats decode": _writing(f"rbox-formats decode in/texts.jsonl {_CLASSES} --out out.jsonl", "out.jsonl"),

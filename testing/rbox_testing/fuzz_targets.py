@@ -13,14 +13,27 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from rbox_formats import ClassNames, ImageRecord, codecs, datasets, images, predictions, splitting, ymir
+from rbox_formats import (
+    ClassNames,
+    ImageRecord,
+    RboxError,
+    codecs,
+    datasets,
+    images,
+    predictions,
+    sharding,
+    splitting,
+    ymir,
+)
 from rbox_formats.codecs import CODECS, Codec
 from rbox_formats.datasets import FORMATS
 from rbox_formats.executor import InferParameters
 from rbox_formats.predictions import Header
+from rbox_formats.sharding import Parts
 
 from rbox_testing.fuzzing import Target
 from rbox_testing.geopackages import geopackage, polygon
+from rbox_testing.telling import join_all
 
 NAMES = ClassNames(["ship", "small-vehicle"])
 SIZE = (100, 80)
@@ -131,6 +144,44 @@ def _jsonl(folder: Path) -> list[Path]:
         with predictions.Writer(path, HEADER) as writer:
             writer.write(record)
     return paths
+
+
+def _part(folder: Path) -> list[Path]:
+    whole, part = _jsonl(folder)
+    (folder / "found.jsonl.parts").mkdir()
+    return [whole, part.rename(folder / "found.jsonl.parts" / "part.jsonl")]
+
+
+def _join(folder: Path) -> None:
+    join_all(Parts(folder / "found.jsonl", HEADER))
+    (folder / "found.jsonl.parts").mkdir()  # for the next input
+
+
+def _manifest(folder: Path) -> list[Path]:
+    sizes = {"a": (900, 500), "b": (1800, 500), "c": (90, 50)}
+    found = [sharding.Located(name, folder / f"{name}.tif", size) for name, size in sizes.items()]
+    manifest = sharding.make_manifest(found, window=200, shard_windows=4)
+    return [sharding.write_manifest(folder / name, manifest) for name in ("archive.jsonl", "archive.parquet")]
+
+
+def _read_manifests(folder: Path) -> None:
+    errors = []
+    for name in ("archive.jsonl", "archive.parquet"):
+        try:
+            sharding.read_manifest(folder / name)
+        except RboxError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _stac(folder: Path) -> list[Path]:
+    path = folder / "items.json"
+    shape = {"proj:shape": [10980, 10980], "datetime": "2026-05-01T10:00:00Z"}
+    assets = {"visual": {"href": "./a.tif", "type": "image/tiff", "roles": ["visual"]}, "thumbnail": {"href": "t.png"}}
+    items = [{"type": "Feature", "id": name, "properties": shape, "assets": assets} for name in "ab"]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    return [path]
 
 
 def _go_on(folder: Path) -> None:
@@ -431,10 +482,9 @@ def targets() -> dict[str, Target]:
         },
         "predictions read": Target(_jsonl, lambda folder: list(predictions.read(folder / "found.jsonl"))),
         "predictions go on": Target(_jsonl, _go_on),  # words: go on
-        "predictions join": Target(
-            _jsonl,
-            lambda folder: predictions.join(folder / "found.jsonl", [folder / "part.jsonl"], HEADER, ["P1", "P0"]),
-        ),
+        "predictions join": Target(_part, _join),
+        "manifest": Target(_manifest, _read_manifests),
+        "stac": Target(_stac, lambda folder: sharding.read_stac(folder / "items.json")),
         "results coco": Target(_coco, partial(_read_found, "found.json")),
         "results task1": Target(_unpacked, partial(_read_found, "found")),
         "results ultralytics": Target(_shares, partial(_read_found, "found")),

@@ -20,8 +20,10 @@ from hypothesis import strategies as st
 from rbox_formats import ClassNames, ImageRecord, predictions
 from rbox_formats.errors import PredictionsError
 from rbox_formats.masks import _rle
+from rbox_formats.sharding import Parts
 from rbox_testing.json_schemas import Broken, allowed, broken, with_text
 from rbox_testing.places import ROOT
+from rbox_testing.telling import join_all
 
 SCHEMA = json.loads((ROOT / "docs" / "predictions.schema.json").read_text())
 HEADER = {
@@ -131,9 +133,7 @@ def write(path: Path, number: int, value: Any) -> None:
 CALLS: dict[str, Callable[[Path], object]] = {
     "read": predictions.read,
     "go on": lambda path: predictions.Writer(path, RUN),
-    "held": lambda path: predictions.held(path, RUN),
-    "join into": lambda path: predictions.join(path, [], RUN, []),
-    "join": lambda path: predictions.join(path.with_name("whole.jsonl"), [path], RUN, []),
+    "join": lambda path: join_all(Parts(path, RUN)),
 }
 
 
@@ -235,7 +235,7 @@ def test_what_the_schema_allows_is_read(
     for part, value in [("header", header), *(("image", image) for image in images)]:
         jsonschema.validate(value, {**SCHEMA, "$ref": f"#/$defs/{part}"}, jsonschema.Draft202012Validator)
     folder = tmp_path_factory.mktemp("allowed")
-    path, whole = folder / "p.jsonl", folder / "whole.jsonl"
+    path = folder / "p.jsonl"
     lines = [json.dumps(each, ensure_ascii=ascii_only, separators=spaces, sort_keys=sort) for each in (header, *images)]
     path.write_bytes("".join(each + "\n" for each in lines).encode())
     found = predictions.read(path)
@@ -253,7 +253,10 @@ def test_what_the_schema_allows_is_read(
     with predictions.Writer(path, found.header) as writer:
         assert writer.done == {image["image_id"] for image in images}
     before = path.read_bytes()
-    predictions.join(whole, [path], found.header, [])
+    part = tmp_path_factory.mktemp("parts") / "whole.jsonl.parts" / "part.jsonl"
+    part.parent.mkdir()
+    part.write_bytes(before)
+    whole = join_all(Parts(part.parents[1] / "whole.jsonl", found.header))
     assert [record.image_id for record in predictions.read(whole)] == [image["image_id"] for image in images]
     assert whole.read_bytes().split(b"\n")[1:] == before.split(b"\n")[1:]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -48,7 +48,7 @@ class Bright:
         """One window after the other."""
         steps = self.steps(**options)
         scene = steps.scene(image)
-        found = [steps.found(window) for window in steps.crops(scene)]
+        found = [steps.found(SceneWindow(scene, *crop)) for crop in scene.crops()]
         return steps.join(scene, found)
 
     __call__ = predict
@@ -77,9 +77,8 @@ class BrightSteps:
         side = SIDE if self.window is None else self.window
         return Scene.of(image, lambda w, h: tiling.windows(w, h, side or max(w, h), self.gap or 0), name)
 
-    def crops(self, scene: Scene) -> Iterator[SceneWindow]:
-        for number, pixels in scene.crops():
-            yield SceneWindow(scene, number, pixels)
+    def group(self, window: SceneWindow) -> Hashable:
+        return window.pixels.shape
 
     def detect(
         self, windows: Sequence[SceneWindow], *, attempt: int = 0, listener: Listener | None = None

@@ -28,7 +28,7 @@ class Clock:
 
 
 def job(name: str, count: int, *, side: int = 8, key: object = None, attempts: int = 2, **more: Any) -> Job:
-    steps = SimpleNamespace(attempts=attempts, key=key)
+    steps = SimpleNamespace(attempts=attempts, key=key, group=lambda window: window.pixels.shape)
     scene = SimpleNamespace(image_id=name, windows=[None] * count, side=side)
     return Job(steps, scene, **more)  # type: ignore[arg-type]
 

@@ -165,7 +165,7 @@ PACKAGE = """
     from pathlib import Path
     import numpy as np
     from rbox_formats import ClassNames, ImageRecord, tiling
-    from rbox_formats.detection import Prediction, Scene, SceneWindow
+    from rbox_formats.detection import Prediction, Scene
     from rbox_formats.errors import ModelFileError
 
     COMMAND = "third-detector"
@@ -189,9 +189,8 @@ PACKAGE = """
         def scene(self, image, name="image"):
             return Scene.of(image, lambda w, h: [tiling.Window(0, 0, max(w, h))], name)
 
-        def crops(self, scene):
-            for number, pixels in scene.crops():
-                yield SceneWindow(scene, number, pixels)
+        def group(self, window):
+            return None
 
         def detect(self, windows, *, attempt=0, listener=None):
             Path("detecting").touch()

@@ -15,11 +15,12 @@ from PIL import Image
 from rbox_baselines import Detector, Views, predict
 from rbox_baselines._checkpoints import read_checkpoint
 from rbox_baselines._configs._text import config_from_text
-from rbox_baselines._prediction._views import look
+from rbox_baselines._prediction._views import Steps
 from rbox_baselines.errors import CheckpointError, ConfigError
 from rbox_formats import draw, predictions, synthetic
 from rbox_formats.detection import Scene
 from rbox_formats.errors import ImageError, PredictionsError
+from rbox_formats.sharding import detect_scenes
 
 NAMES = synthetic.CLASS_NAMES
 
@@ -189,8 +190,8 @@ def test_a_file_is_gone_on_with_and_belongs_to_one_run(bright: Detector, image: 
 class BreakingScene(Scene):
     """An image whose file ends in the middle."""
 
-    def crops(self, *, padding: bool = True) -> Iterator[tuple[int, np.ndarray]]:
-        for number, crop in super().crops(padding=padding):
+    def crops(self, numbers: range | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        for number, crop in super().crops(numbers):
             if number == 5:
                 raise ImageError(f"{self.image_id}: expected a whole image")
             yield number, crop
@@ -206,15 +207,16 @@ def test_windows_of_several_images_share_batches(batch_size: int, bright: Detect
 
     scenes = [made(Scene, "a", 140), made(BreakingScene, "b", 300), made(Scene, "c", 190), made(Scene, "d", 64)]
     broken: list[str] = []
-    found = list(look(bright, scenes, views, batch_size, on_broken=lambda scene, _: broken.append(scene.image_id)))
+    steps = Steps(bright, views, 64, batch_size)
+    found = list(detect_scenes(steps, scenes, on_broken=lambda scene, _: broken.append(scene.image_id)))
     assert broken == ["b"]
     assert [each.image_id for each in found] == ["a", "c", "d"]
     sizes = [len(each.windows) for each in scenes]
     for each, one in zip(found, (scenes[0], *scenes[2:]), strict=True):
-        (alone,) = look(bright, [one], views, 1)
+        (alone,) = detect_scenes(Steps(bright, views, 64, 1), [one])
         np.testing.assert_array_equal(each.boxes, alone.boxes)
     with pytest.raises(ImageError, match="b: expected a whole image"):
-        list(look(bright, scenes, views, batch_size))
+        list(detect_scenes(steps, scenes))
     assert sizes == [6, 12, 8, 2]
 
 

@@ -33,7 +33,10 @@ def test_steps_in_the_order_of_predict_give_its_prediction(
     assert isinstance(detector, StepwiseDetector)
     assert (steps.batch_size, steps.attempts) == (3, 1 if first_tokens == 0 else 3)
     scene = steps.scene(pixels)
-    waiting: list[list[SceneWindow]] = [list(steps.crops(scene)), *([] for _ in range(steps.attempts))]
+    waiting: list[list[SceneWindow]] = [
+        [SceneWindow(scene, *crop) for crop in scene.crops()],
+        *([] for _ in range(steps.attempts)),
+    ]
     assert len(waiting[0]) > 3
     found: dict[int, Any] = {}
     for attempt in range(steps.attempts):
@@ -60,7 +63,7 @@ def test_keys_are_equal_where_windows_may_share_a_batch(detector: Detector) -> N
 def test_texts_are_heard_in_full_and_their_boxes_read(detector: Detector, pixels: np.ndarray) -> None:
     steps = detector.steps(Generation(max_new_tokens=60, max_repeats=2), window=48, gap=16)
     scene = steps.scene(pixels)
-    windows = list(steps.crops(scene))[:4]
+    windows = [SceneWindow(scene, *crop) for crop in scene.crops()][:4]
     texts = [""] * 4
     decoders = [steps.stream(scene, window.number) for window in windows]
     boxes: list[list[Any]] = [[] for _ in windows]

@@ -13,6 +13,7 @@ __all__ = [
     "DatasetError",
     "FormatsError",
     "ImageError",
+    "ManifestError",
     "ModelFileError",
     "PredictionsError",
     "RboxError",
@@ -83,6 +84,10 @@ class CodecError(FormatsError):
 
 class PredictionsError(FormatsError):
     """A predictions file is torn, of another version, or belongs to another run."""
+
+
+class ManifestError(FormatsError):
+    """A manifest of shards, or a collection that one is made of, does not hold what it should."""
 
 
 def quoted(value: Any, place: int = 0, *, marks: bool = True) -> str:

@@ -34,8 +34,8 @@ PACKAGE = """
             return [ImageRecord("", [[c.shape[1] / 2, c.shape[0] / 2, 9, 3, 0]], [0], scores=[1]) for c in crops]
 
         def predict(self, images, *, window=None, gap=None, score_threshold=None, batch_size=None):
-            scenes, is_one = scenes_of(images, lambda w, h: [tiling.Window(0, 0, max(w, h))])
-            found = (Prediction.of(self.detect([c for _, c in s.crops(padding=False)])[0], self.class_names)
+            scenes, is_one = scenes_of(images, lambda w, h: [tiling.Window(0, 0, max(w, h))], pad_whole=False)
+            found = (Prediction.of(self.detect([c for _, c in s.crops()])[0], self.class_names)
                      for s in scenes)
             return next(found) if is_one else found
 

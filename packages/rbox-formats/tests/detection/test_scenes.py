@@ -132,8 +132,8 @@ def test_an_image_is_turned_as_its_file_notes_in_memory_too(name: str, orientati
 
 def test_a_whole_image_is_not_filled_up() -> None:
     pixels = RNG.integers(0, 255, (20, 40, 3), dtype=np.uint8)
-    scene = Scene.of(pixels, lambda width, height: [tiling.Window(0, 0, max(width, height))])
+    scene = Scene.of(pixels, lambda width, height: [tiling.Window(0, 0, max(width, height))], pad_whole=False)
     assert scene.is_whole
-    ((_, crop),) = scene.crops(padding=False)
+    ((_, crop),) = scene.crops()
     np.testing.assert_array_equal(crop, pixels)
     assert not Scene.of(np.zeros((60, 60, 3), np.uint8), windows).is_whole

@@ -9,6 +9,7 @@ import json
 import math
 import random
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ import numpy as np
 import pytest
 from rbox_formats import ClassNames, ImageRecord, predictions
 from rbox_formats.errors import PredictionsError
+from rbox_formats.sharding import Parts
 from rbox_testing.damage import damaged
 from rbox_testing.places import ROOT
+from rbox_testing.telling import join_all
 
 SCHEMA = json.loads((ROOT / "docs" / "predictions.schema.json").read_text())
 HEADER = predictions.Header(
@@ -134,10 +137,13 @@ def fuzz(root: Path, count: int, seed: int) -> tuple[int, int]:
         outcomes[not not_read] += 1
         assert says_the_witness(content) in (None, not not_read), content
         # A file that is torn, or has not got to the end of its header, is gone on with; all others as they are read.
-        not_joined = refused(lambda: predictions.join(joined, [path], HEADER, []))
-        assert path.exists() == not_joined
+        part = root / "joined.jsonl.parts" / "part.jsonl"
+        part.parent.mkdir()
+        part.write_bytes(content)
+        not_joined = refused(lambda: join_all(Parts(root / "joined.jsonl", HEADER)))
+        assert part.exists() == not_joined
         joined.unlink(missing_ok=True)
-        path.write_bytes(content)
+        shutil.rmtree(part.parent, ignore_errors=True)
         not_gone_on = refused(lambda: predictions.Writer(path, HEADER).__exit__(None, None, None))
         assert not_gone_on == not_joined
         assert not not_gone_on or path.read_bytes() == content

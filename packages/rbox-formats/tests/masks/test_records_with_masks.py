@@ -11,6 +11,8 @@ from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, draw, predictions, splitting, tiling
 from rbox_formats.errors import PredictionsError
 from rbox_formats.masks import Masks, PolygonMask, RunMask
+from rbox_formats.sharding import Parts
+from rbox_testing.telling import join_all
 
 
 def pixels_of(seed: int = 0, width: int = 200, height: int = 120) -> list[np.ndarray]:
@@ -88,7 +90,10 @@ def test_predictions_files_hold_masks(tmp_path: Path) -> None:
     for path in paths:
         with predictions.Writer(path, header) as writer:
             writer.write(record)
-    predictions.join(paths[0], [paths[1]], header, [])
+    parts = tmp_path / "c.jsonl.parts"
+    parts.mkdir()
+    paths[1].replace(parts / "b.jsonl")
+    assert join_all(Parts(tmp_path / "c.jsonl", header)).read_bytes() == paths[0].read_bytes()
     (read,) = predictions.read(paths[0])
     assert read.masks is not None
     assert [*map(type, read.masks)] == [RunMask] * 4 + [PolygonMask]

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
         precision_recall_curves,
         sweep_scores,
     )
-    from rbox_metrics._suppression import merge_windows, nms_rotated, soft_nms_rotated
+    from rbox_metrics._suppression import merge_scene, merge_windows, nms_rotated, soft_nms_rotated
     from rbox_metrics.errors import MetricsError
     from rbox_metrics.typing import Backend, Binning, Geometry, Mode, ProtocolName
 else:
@@ -114,6 +114,7 @@ else:
             "from_supervision": "rbox_metrics._inputs",
             "from_ultralytics": "rbox_metrics._inputs",
             "map_classes": "rbox_metrics._inputs",
+            "merge_scene": "rbox_metrics._suppression",
             "merge_windows": "rbox_metrics._suppression",
             "nms_rotated": "rbox_metrics._suppression",
             "precision_recall_curves": "rbox_metrics._scores",
@@ -174,6 +175,7 @@ __all__ = [
     "from_supervision",
     "from_ultralytics",
     "map_classes",
+    "merge_scene",
     "merge_windows",
     "nms_rotated",
     "precision_recall_curves",

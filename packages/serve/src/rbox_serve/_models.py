@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rbox_formats import RboxError, images
-from rbox_formats.detection import Prediction, Scene, StepwiseDetector, command_of, load_detector
+from rbox_formats.detection import Prediction, Scene, SceneWindow, StepwiseDetector, command_of, load_detector
 from rbox_formats.errors import quoted, said
 from rbox_formats.predictions import Header
 
@@ -227,7 +227,8 @@ class Model:
         queue = self._loaded_queue()
         try:
             with self.reading(job.scene.size):
-                for window in job.steps.crops(job.scene):
+                for number, pixels in job.scene.crops():
+                    window = SceneWindow(job.scene, number, pixels)
                     if not queue.offer(job, window):
                         return
             queue.finish_reading(job)

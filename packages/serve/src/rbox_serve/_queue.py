@@ -85,7 +85,8 @@ class Job:
         """Return what the windows of a batch have in common, of the first that waits for an attempt."""
         if not self.waiting[attempt]:
             return None
-        return self.key, self.waiting[attempt][0].window.pixels.shape, attempt, id(self) if self.exact else None
+        group = self.steps.group(self.waiting[attempt][0].window)
+        return self.key, group, attempt, id(self) if self.exact else None
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,13 @@ import rbox_formats
 from rbox_formats import ClassNames, ImageRecord, files
 from rbox_formats.detection import ImageLike, Prediction, PredictOptions, Scene, scenes_of
 from rbox_formats.errors import RboxError, quoted, said
+from rbox_formats.sharding import detect_scenes
 from rbox_formats.typing import Image
 
 from rbox_baselines._configs._pipelines import innermost, kind_of
 from rbox_baselines._parts._records import to_record
 from rbox_baselines._prediction._device import check_device
-from rbox_baselines._prediction._views import BATCH_SIZE, Steps, Views, look
+from rbox_baselines._prediction._views import BATCH_SIZE, Steps, Views
 from rbox_baselines._stack._registered import registered_alone
 from rbox_baselines.errors import CheckpointError, ConfigError, ExportError
 
@@ -233,8 +234,7 @@ class Detector:
             views: How images are looked at.
             name: The id of an image in memory.
         """
-        views = views or Views()
-        return Scene.of(image, lambda width, height: views.windows(width, height, self.input_side), name)
+        return self.steps(views).scene(image, name)
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # an array is an image, and not its rows
@@ -283,8 +283,9 @@ class Detector:
             ConfigError: If a setting is out of its range.
         """
         views = _with_options(views, window, gap, score_threshold)
-        scenes, is_one = scenes_of(images, lambda width, height: views.windows(width, height, self.input_side))
-        found = look(self, scenes, views, batch_size or BATCH_SIZE)
+        steps = Steps(self, views, self.input_side, batch_size or BATCH_SIZE, views.score_threshold)
+        scenes, is_one = scenes_of(images, steps.windows, pad_whole=False)
+        found = detect_scenes(steps, scenes)
         return next(found) if is_one else found
 
     __call__ = predict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +10,17 @@ import click
 from rbox_formats.cli import (
     PATH,
     PATH_TEXT,
+    Division,
     Extras,
     command,
     dataset_options,
-    images_to_predict,
+    division_options,
     option,
     options,
     pixels_options,
     prediction_options,
-    require_images,
     writes,
+    written,
 )
 
 from rbox_baselines.cli._common import device_option, set_up_output
@@ -86,12 +88,12 @@ def _is_onnx(path: Path) -> bool:
     return path.suffix.lower() == ".onnx"
 
 
-def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path, **more: Any) -> None:
+def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path, **more: Any) -> Path | None:
     """Predicts as `model_options` say."""
     from rbox_baselines import Views, predict
 
     views = Views(**{name: settings[name] for name in VIEWS})
-    predict(detector, paths, out, views=views, batch_size=settings["batch_size"], **more)
+    return predict(detector, paths, out, views=views, batch_size=settings["batch_size"], **more)
 
 
 @command(
@@ -117,6 +119,7 @@ def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path,
 )
 @model_options
 @prediction_options
+@division_options
 @option(
     "--geojson-tolerance",
     type=click.FloatRange(min=0),
@@ -126,7 +129,7 @@ def run_detector(detector: Any, settings: dict[str, Any], paths: Any, out: Path,
     group="Output",
 )
 @pixels_options
-@writes("out", "pictures", "geojson")
+@writes(written, "pictures", "geojson", shared=True)
 def predict(
     images: tuple[str, ...],
     model: Path,
@@ -139,6 +142,11 @@ def predict(
     geojson_crs: str | None,
     geojson_tolerance: float,
     skip_broken: bool,
+    manifest: Path | None,
+    share: tuple[int, int] | None,
+    engine: str,
+    ray_address: str | None,
+    actors: int,
     **settings: Any,
 ) -> None:
     """Detect the objects on a dataset's images (--data), or on IMAGES.
@@ -147,9 +155,11 @@ def predict(
 
     IMAGES are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list). Predictions of one
     object in several windows, flips or scales are merged. After a stopped run, the same command resumes where that run
-    stopped.
+    stopped. The processes of torchrun, the jobs of an array (--share) or the machines of a Ray cluster (--engine ray)
+    share the work.
     """
-    require_images(images, data)
+    division = Division(manifest, share, engine, ray_address, actors)
+    division.check(images, data, settings["window"], settings["gap"])
     set_up_output()
     from rbox_formats import files
 
@@ -158,10 +168,24 @@ def predict(
     files.require_writable_file(out)
     if not _is_onnx(model):  # onnxruntime has devices of its own
         settings["device"] = check_device(settings["device"])
-    paths, description = images_to_predict(images, data, format, split)
+    source, named, description = division.images(images, data, format, split)
     extras = Extras(pictures, geojson, geojson_crs, geojson_tolerance)
-    extras.check(paths)
-    detector = load_detector(model, settings)
-    run_detector(detector, settings, paths, out, dataset=description, skip_broken=skip_broken)
-    extras.write(out, paths)
+    extras.check(list(named.values()))
+    load = partial(load_detector, model.absolute(), settings)
+    detector = load()
+    found = run_detector(
+        detector,
+        settings,
+        source,
+        out,
+        dataset=description,
+        skip_broken=skip_broken,
+        share=share,
+        cluster=division.cluster(on_gpu=str(settings["device"]).startswith("cuda")),
+        load=load,
+    )
+    if found is None:
+        click.echo(f"This share is done; its parts are in {out}.parts. The share that ends last joins all of them.")
+        return
+    extras.write(out, named)
     click.echo(extras.closing(out))

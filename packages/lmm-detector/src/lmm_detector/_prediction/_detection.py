@@ -1,20 +1,19 @@
-"""Detection on many images: windows into batches, batches into answers, answers into the images' records."""
+"""Batches of windows into answers, and answers into the records of windows and images."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import rbox_metrics
-from rbox_formats import codecs, tiling
-from rbox_formats.detection import Prediction, Scene, SceneWindow, blocks
-from rbox_formats.errors import ImageError
+from rbox_formats import ImageRecord, codecs, tiling
+from rbox_formats.detection import Prediction, Scene, SceneWindow
 from rbox_formats.typing import ScoresN, SpansN
 
 from lmm_detector import _families
@@ -28,9 +27,6 @@ from lmm_detector.errors import ModelError
 
 # A held-out window may have more objects than any that was trained on.
 _MARGIN, _MORE = 1.5, 64
-
-#: Called with an image whose file turns out to be broken while it is read.
-OnBroken = Callable[[Scene, ImageError], None]
 
 
 class Answered(NamedTuple):
@@ -55,35 +51,6 @@ def check_generation(detector: Loaded, generation: Generation) -> None:
     """
     _scores.check_rule(generation.scores, detector.codec)
     _limit(detector, generation)
-
-
-def detect(
-    detector: Loaded,
-    scenes: Sequence[Scene],
-    generation: Generation,
-    *,
-    wanted: Collection[str] | None = None,
-    on_broken: OnBroken | None = None,
-) -> Iterator[Prediction]:
-    """Detect the objects on images, block by block.
-
-    Args:
-        detector: What to detect with.
-        scenes: All images of the run, of different ids.
-        generation: How answers are generated.
-        wanted: The ids of those whose predictions are asked for; None: all. Blocks without one are passed over; in the
-            others all windows are answered again, so that the answers come out the same to the last bit.
-        on_broken: Called for each file that turns out to be broken; its image is then left out. None: that is an error.
-
-    Yields:
-        The predictions in the order of the images, each as soon as it and those before it in its block are done.
-    """
-    answering = Answering.of(detector, generation)
-    for block in blocks(scenes, generation.batch_size):
-        if wanted is None or any(scene.image_id in wanted for scene in block):
-            for found in _Block(answering, block, on_broken).predictions():
-                if wanted is None or found.image_id in wanted:
-                    yield found
 
 
 def _limit(detector: Loaded, generation: Generation) -> int:
@@ -213,81 +180,6 @@ class Answering:
         return enough_memory(f"a batch of {windows} windows", remedy)
 
 
-@dataclass(eq=False)
-class _Block:
-    """The windows of some images on their way through the model.
-
-    Attributes:
-        answering: How batches are answered.
-        scenes: The images.
-        on_broken: As in `detect`.
-        queues: Windows that wait for each attempt; never more than two batches of each.
-        answers: By scene and window.
-        broken: Scenes whose files are.
-    """
-
-    answering: Answering
-    scenes: Sequence[Scene]
-    on_broken: OnBroken | None
-    queues: list[list[SceneWindow]] = field(init=False)
-    answers: dict[Scene, dict[int, Answered]] = field(init=False)
-    broken: set[Scene] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.queues = [[] for _ in self.answering.decodings]
-        self.answers = {scene: {} for scene in self.scenes}
-
-    def predictions(self) -> Iterator[Prediction]:
-        """Yield the images' predictions, in order."""
-        waiting = list(reversed(self.scenes))
-        for _ in self._steps():
-            while waiting and (waiting[-1] in self.broken or self._is_done(waiting[-1])):
-                scene = waiting.pop()
-                answers = self.answers.pop(scene)
-                if scene not in self.broken:
-                    yield self.answering.prediction(scene, [answers[number] for number in range(len(answers))])
-
-    def _is_done(self, scene: Scene) -> bool:
-        return len(self.answers[scene]) == len(scene.windows)
-
-    def _steps(self) -> Iterator[None]:
-        """Do all the work, and pause after each batch."""
-        for scene in self.scenes:
-            for seen in self._windows(scene):
-                self.queues[0].append(seen)
-                yield from self._answer(full=True)
-        yield from self._answer(full=False)
-        yield  # for the last scenes, where they are broken
-
-    def _windows(self, scene: Scene) -> Iterator[SceneWindow]:
-        try:
-            for number, pixels in scene.crops():
-                yield SceneWindow(scene, number, pixels)
-        except ImageError as error:
-            if self.on_broken is None:
-                raise
-            self.broken.add(scene)
-            self.on_broken(scene, error)
-
-    def _answer(self, *, full: bool) -> Iterator[None]:
-        """Answer the windows that wait: full batches only, or all."""
-        size = self.answering.generation.batch_size
-        for attempt, queue in enumerate(self.queues):
-            while len(queue) >= (size if full else 1):
-                batch = queue[:size]
-                del queue[:size]
-                self._attempt(attempt, batch)
-                yield
-
-    def _attempt(self, attempt: int, batch: Sequence[SceneWindow]) -> None:
-        """Answer a batch; windows whose answers ran out of room wait for the next attempt."""
-        for seen, found in zip(batch, self.answering.attempt(attempt, batch), strict=True):
-            if found is None:
-                self.queues[attempt + 1].append(seen)
-            elif seen.scene in self.answers:  # one that turned out to be broken is not
-                self.answers[seen.scene][seen.number] = found
-
-
 def _seeded(seed: int, device: Any) -> Any:
     from contextlib import ExitStack
 
@@ -317,6 +209,21 @@ def _answered(detector: Loaded, window: tiling.Window, answer: _families.Answer,
         "rejected": [list(piece) for piece in found.rejected],
     }
     return Answered(found, scores, about)
+
+
+def record(scene: Scene, number: int, answer: Answered) -> ImageRecord:
+    """Return the record of one window, in pixels of the shown window."""
+    side = scene.windows[number].output_size
+    return ImageRecord(
+        image_id=scene.image_id,
+        boxes=answer.found.boxes,
+        labels=answer.found.labels,
+        quads=answer.found.quads,
+        scores=answer.scores,
+        width=side,
+        height=side,
+        metadata={"status": answer.about["status"], "windows": [answer.about]},
+    )
 
 
 def _prediction(detector: Loaded, scene: Scene, answers: Sequence[Answered]) -> Prediction:

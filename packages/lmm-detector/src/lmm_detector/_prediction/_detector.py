@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import numpy as np
 from rbox_formats import images, tiling
 from rbox_formats.detection import ImageLike, Prediction, PredictOptions, Scene, scenes_of
+from rbox_formats.sharding import detect_scenes
 from rbox_formats.typing import Image
 
 from lmm_detector import _families
-from lmm_detector._prediction._detection import Answering, check_generation, detect
+from lmm_detector._prediction._detection import Answering, check_generation
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._loaded import Loaded
 from lmm_detector._prediction._steps import Steps
@@ -106,9 +107,8 @@ class Detector(Loaded):
             A prediction for each crop, its boxes in pixels of that crop.
         """
         whole = replace(self, views=(0, 0))
-        generation = generation or Generation()
-        check_generation(whole, generation)
-        return list(detect(whole, [whole.scene(crop, f"crop-{i}") for i, crop in enumerate(crops)], generation))
+        scenes = [whole.scene(crop, f"crop-{i}") for i, crop in enumerate(crops)]
+        return list(detect_scenes(whole.steps(generation), scenes))
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # an array is an image, and not its rows
@@ -157,9 +157,9 @@ class Detector(Loaded):
             ImageError: If something is not an image, or a file not a whole one.
             ModelError: If the answers cannot be as long, or as short, as asked for, or memory runs out.
         """
-        detector, generation = self._with_options(generation, window, gap, score_threshold, batch_size)
-        scenes, is_one = scenes_of(images, detector._windows)
-        found = detect(detector, scenes, generation)
+        steps = self.steps(generation, window=window, gap=gap, score_threshold=score_threshold, batch_size=batch_size)
+        scenes, is_one = scenes_of(images, steps.windows)
+        found = detect_scenes(steps, scenes)
         return next(found) if is_one else found
 
     __call__ = predict
@@ -185,22 +185,11 @@ class Detector(Loaded):
         Raises:
             ModelError: As in `predict`.
         """
-        detector, generation = self._with_options(generation, window, gap, score_threshold, batch_size)
-        return Steps(Answering.of(detector, generation), detector._windows)
-
-    def _with_options(
-        self,
-        generation: Generation | None,
-        window: int | None,
-        gap: int | None,
-        score_threshold: float | None,
-        batch_size: int | None,
-    ) -> tuple[Detector, Generation]:
         given: dict[str, Any] = {"score_threshold": score_threshold, "batch_size": batch_size}
         generation = replace(generation or Generation(), **{k: v for k, v in given.items() if v is not None})
         detector = self.with_windows(window, gap)
         check_generation(detector, generation)
-        return detector, generation
+        return Steps(Answering.of(detector, generation), detector._windows)
 
     def scene(self, image: ImageLike, name: str = "image") -> Scene:
         """Make a scene of an image, with the windows in which the detector sees it; of a file it reads the header."""

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import glob
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rbox_formats import files, images, predictions
-from rbox_formats.detection import Scene, blocks, shared
-from rbox_formats.errors import ImageError, PredictionsError
-from rbox_formats.progress import progress_bar, showing
+from rbox_formats.errors import PredictionsError
+from rbox_formats.progress import showing
+from rbox_formats.sharding import (
+    Manifest,
+    Outcome,
+    Parts,
+    RayCluster,
+    Shard,
+    complete,
+    detect_parts,
+    detect_parts_on_ray,
+    shard_size,
+    shards,
+)
+from rbox_metrics import merge_scene
 
-from lmm_detector._prediction._detection import check_generation, detect
+from lmm_detector._prediction._detection import check_generation
 from lmm_detector._prediction._detector import Detector
 from lmm_detector._prediction._generation import Generation
+from lmm_detector._prediction._steps import Steps
 from lmm_detector._runtime import _ranks
+from lmm_detector.errors import ModelError
 
 logger = logging.getLogger("lmm_detector")
 
@@ -27,30 +41,38 @@ _NOT_IN_HEADER = ("batch_size", "first_tokens")
 
 def predict(
     detector: Detector,
-    paths: Sequence[str | Path],
+    paths: Sequence[str | Path] | Manifest,
     out: str | Path,
     *,
     generation: Generation | None = None,
     dataset: Mapping[str, Any] | None = None,
     skip_broken: bool = False,
+    share: tuple[int, int] | None = None,
+    cluster: RayCluster | None = None,
+    load: Callable[[], Detector] | None = None,
     progress: bool = False,
-) -> Path:
+) -> Path | None:
     """Write the detections on image files to a predictions file, or resume one.
 
-    The processes of a run under torchrun share the images; each calls this alike. Until all are done, each appends to
-    a file of its own beside `out`, `<out>.part-<number>`; a stopped run may be resumed by another number of processes.
+    What is done is kept in the folder `<out>.parts` until all is done (`rbox_formats.sharding`). The processes of a run
+    under torchrun share the work; each calls this alike. A stopped run may be resumed by another number of processes.
 
     Args:
         detector: What to detect with.
-        paths: The image files, no two of the same name; one that comes twice counts once.
+        paths: The image files, no two of the same name; one that comes twice counts once. Or a manifest of shards, with
+            the windows to look at.
         out: The file, such as "predictions.jsonl". Images that it holds are not predicted again.
         generation: How answers are generated.
         dataset: What the file's header says of the images.
         skip_broken: Leaves broken files out, and lists them at the end.
+        share: Does one share of the work: its number, from 0, and how many there are. The call that ends last joins all
+            parts into the file. None: all; under torchrun, whose processes share it, the process's own.
+        cluster: Detects in processes of Ray. None: in this one.
+        load: Loads the detector in each process of Ray.
         progress: Shows progress bars on standard error.
 
     Returns:
-        The file; its images are in the order of `paths`.
+        The file; its images are in the order of `paths`. None where other shares of the work are still to be done.
 
     Raises:
         DatasetError: If two files have the same name.
@@ -65,25 +87,53 @@ def predict(
         if out.exists() and not out.is_file():
             raise PredictionsError("expected a file to write, got something else", path=out)
         generation = generation or Generation()
+        broken: dict[Path, str] = {}
+        if isinstance(paths, Manifest):
+            detector = detector.with_windows(paths.window, paths.gap)
         check_generation(detector, generation)
-        named = images.by_id(paths)
-        broken = _broken_images(list(named.values()))
-        if not skip_broken:
-            images.refuse(list(broken.values()))
-        scenes = [detector.scene(path) for path in named.values() if path not in broken]
-        header = _header(detector, generation, dataset)
-
-        parts, done = _ranks.on_main(lambda: _held(out, header))
-        rank, count = _ranks.place()
-        if rank == 0 and (held := sum(scene.image_id in done for scene in scenes)):
-            logger.info("%s holds %d of %d images already", out, held, len(scenes))
-        if parts or count > 1:
-            outcome = _by_parts(detector, scenes, generation, out, header, done, skip_broken)
+        if isinstance(paths, Manifest):
+            plan = paths.plan()
         else:
-            todo = {scene.image_id for scene in scenes} - done
-            outcome = _run(detector, scenes, generation, out, header, todo, skip_broken)
-        _report(outcome, [*broken.values(), *outcome.broken])
-        return out
+            named = images.by_id(paths)
+            broken = _broken_images(list(named.values()))
+            if not skip_broken:
+                images.refuse(list(broken.values()))
+            scenes = [detector.scene(path) for path in named.values() if path not in broken]
+            plan = shards(scenes, shard_size(scenes, generation.batch_size))
+        parts = _ranks.on_main(lambda: Parts(out, _header(detector, generation, dataset)))
+        rank, count = _ranks.place()
+        if count > 1:
+            share = rank, count
+        run = _runner(detector, generation, parts, cluster, load, skip_broken)
+        merge = partial(merge_scene, score_threshold=generation.score_threshold)
+        outcomes, joined = zip(
+            *_ranks.gathered(complete(parts, plan, run, merge, share=share, skip_broken=skip_broken)), strict=True
+        )
+        _report(Outcome.total(outcomes), list(broken.values()))
+        return out if any(joined) else None
+
+
+def _runner(
+    detector: Detector,
+    generation: Generation,
+    parts: Parts,
+    cluster: RayCluster | None,
+    load: Callable[[], Detector] | None,
+    skip_broken: bool,
+) -> Callable[[list[Shard]], Outcome]:
+    """Return what does shards: in this process, or on Ray."""
+    if cluster is None:
+        steps = detector.steps(generation)
+        return lambda mine: detect_parts(steps, mine, parts, skip_broken=skip_broken)
+    if load is None:
+        raise ModelError("expected what loads the detector in the processes of Ray, got none", remedy="Give `load`.")
+    make = partial(_loaded_steps, load, detector.views, generation)
+    return lambda mine: detect_parts_on_ray(make, mine, parts, cluster, skip_broken=skip_broken)
+
+
+def _loaded_steps(load: Callable[[], Detector], views: tuple[int, int] | None, generation: Generation) -> Steps:
+    detector = load()
+    return (detector if views is None else detector.with_windows(*views)).steps(generation)
 
 
 def _broken_images(paths: Sequence[Path]) -> dict[Path, str]:
@@ -93,22 +143,6 @@ def _broken_images(paths: Sequence[Path]) -> dict[Path, str]:
     for part in _ranks.gathered(images.find_broken(paths[rank::count])):
         everyones |= part
     return {path: everyones[path] for path in paths if path in everyones}
-
-
-class _Outcome(NamedTuple):
-    """What came of some images.
-
-    Attributes:
-        written: How many were predicted.
-        truncated: How many have an answer that ran into the length limit.
-        repeated: How many others have one that was stopped because it repeated boxes.
-        broken: What is wrong with the others.
-    """
-
-    written: int
-    truncated: int
-    repeated: int
-    broken: list[str]
 
 
 def _header(detector: Detector, generation: Generation, dataset: Mapping[str, Any] | None) -> predictions.Header:
@@ -128,95 +162,24 @@ def _header(detector: Detector, generation: Generation, dataset: Mapping[str, An
     )
 
 
-def _held(out: Path, header: predictions.Header) -> tuple[list[Path], set[str]]:
-    """Return the parts that a run of several processes left, and the images that they and the file itself hold."""
-    parts = _parts(out)
-    return parts, set().union(*(predictions.held(path, header) for path in (out, *parts)))
-
-
-def _parts(out: Path) -> list[Path]:
-    return sorted(out.parent.glob(f"{glob.escape(out.name)}.part-*"))
-
-
-def _run(
-    detector: Detector,
-    scenes: Sequence[Scene],
-    generation: Generation,
-    out: Path,
-    header: predictions.Header,
-    todo: Collection[str],
-    skip_broken: bool,
-) -> _Outcome:
-    """Append the predictions of the images in `todo` to a file."""
-    truncated = repeated = 0
-    broken: list[str] = []
-    windows = sum(len(scene.windows) for scene in scenes if scene.image_id in todo)
-
-    def on_broken(scene: Scene, error: ImageError) -> None:
-        broken.append(str(error).splitlines()[0])
-
-    written = 0
-    with (
-        predictions.Writer(out, header) as writer,
-        progress_bar("predicting", windows) as advance,
-    ):
-        for found in detect(detector, scenes, generation, wanted=todo, on_broken=on_broken if skip_broken else None):
-            writer.write(found)
-            written += 1
-            truncated += found.status == "truncated"
-            repeated += found.status == "repeated"
-            advance(len(found.metadata["windows"]))
-    return _Outcome(written, truncated, repeated, broken)
-
-
-def _by_parts(
-    detector: Detector,
-    scenes: Sequence[Scene],
-    generation: Generation,
-    out: Path,
-    header: predictions.Header,
-    done: set[str],
-    skip_broken: bool,
-) -> _Outcome:
-    """Predict this process's share, into a part; when all are done, put the parts together."""
-    rank, count = _ranks.place()
-    left = [
-        (block, [scene for scene in block if scene.image_id not in done])
-        for block in blocks(scenes, generation.batch_size)
-    ]
-    left = [(block, todo) for block, todo in left if todo]
-    # All of a block is answered again where an image of it is asked for.
-    owners = shared([sum(len(scene.windows) for scene in block) for block, _ in left], count)
-    mine = {scene.image_id for owner, (_, todo) in zip(owners, left, strict=True) if owner == rank for scene in todo}
-    outcomes = _ranks.gathered(
-        _run(detector, scenes, generation, out.with_name(f"{out.name}.part-{rank}"), header, mine, skip_broken)
-    )
-    order = [scene.image_id for scene in scenes]
-    _ranks.on_main(lambda: predictions.join(out, _parts(out), header, order))
-    return _Outcome(
-        sum(each.written for each in outcomes),
-        sum(each.truncated for each in outcomes),
-        sum(each.repeated for each in outcomes),
-        [message for each in outcomes for message in each.broken],
-    )
-
-
-def _report(outcome: _Outcome, broken: list[str]) -> None:
+def _report(outcome: Outcome, broken: list[str]) -> None:
     """Say at the end what a user should know."""
     rank, _ = _ranks.place()
     if rank != 0:
         return
-    if outcome.truncated:
+    statuses, broken = outcome.statuses, [*broken, *outcome.broken.values()]
+    written = statuses.total()
+    if statuses["truncated"]:
         logger.warning(
             "%d of %d images have an answer that ran into the length limit (--max-new-tokens)",
-            outcome.truncated,
-            outcome.written,
+            statuses["truncated"],
+            written,
         )
-    if outcome.repeated:
+    if statuses["repeated"]:
         logger.warning(
             "%d of %d images have an answer that was stopped because it repeated the same boxes (--max-repeats)",
-            outcome.repeated,
-            outcome.written,
+            statuses["repeated"],
+            written,
         )
     if broken:
         logger.warning("%d broken images were left out:\n%s", len(broken), "\n".join(broken))  # words: left out:

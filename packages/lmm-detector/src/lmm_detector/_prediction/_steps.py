@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
-from rbox_formats import tiling
+from rbox_formats import ImageRecord, tiling
 from rbox_formats.codecs import StreamDecoder
 from rbox_formats.detection import ImageLike, Listener, Prediction, Scene, SceneWindow
 
+from lmm_detector._prediction import _detection
 from lmm_detector._prediction._detection import Answered, Answering
 
 
@@ -43,10 +44,9 @@ class Steps:
         """See `rbox_formats.detection.Steps`."""
         return Scene.of(image, self.windows, name)
 
-    def crops(self, scene: Scene) -> Iterator[SceneWindow]:
-        """See `rbox_formats.detection.Steps`."""
-        for number, pixels in scene.crops():
-            yield SceneWindow(scene, number, pixels)
+    def group(self, window: SceneWindow) -> None:
+        """See `rbox_formats.detection.Steps`: processors take images of any sizes together."""
+        return
 
     def detect(
         self, windows: Sequence[SceneWindow], *, attempt: int = 0, listener: Listener | None = None
@@ -57,6 +57,10 @@ class Steps:
     def join(self, scene: Scene, found: Sequence[Answered]) -> Prediction:
         """See `rbox_formats.detection.Steps`."""
         return self.answering.prediction(scene, found)
+
+    def record(self, scene: Scene, number: int, found: Answered) -> ImageRecord:
+        """See `rbox_formats.detection.Steps`."""
+        return _detection.record(scene, number, found)
 
     def stream(self, scene: Scene, number: int) -> StreamDecoder:
         """See `rbox_formats.detection.Steps`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,16 @@ import click
 from rbox_formats.cli import (
     PATH,
     PATH_TEXT,
+    Division,
     Extras,
     command,
     dataset_options,
-    images_to_predict,
+    division_options,
     option,
     pixels_options,
     prediction_options,
-    require_images,
     writes,
+    written,
 )
 
 from lmm_detector.cli._common import generation_options, set_up_output
@@ -56,9 +58,10 @@ from lmm_detector.cli._common import generation_options, set_up_output
     group="Output",
 )
 @prediction_options
+@division_options
 @generation_options
 @pixels_options
-@writes("out", "pictures", "geojson", shared=True)
+@writes(written, "pictures", "geojson", shared=True)
 def predict(
     images: tuple[str, ...],
     model: str,
@@ -74,15 +77,22 @@ def predict(
     gap: int | None,
     device: str | None,
     dtype: str,
+    manifest: Path | None,
+    share: tuple[int, int] | None,
+    engine: str,
+    ray_address: str | None,
+    actors: int,
     **settings: Any,
 ) -> None:
     """Detect the objects on a dataset's images (--data), or on IMAGES.
 
     IMAGES are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list) with a path on each
-    line, relative to the list. After a stopped run, the same command resumes where that run stopped. Under torchrun
-    (torchrun --nproc-per-node 2 -m lmm_detector predict ...) the processes share the images.
+    line, relative to the list. After a stopped run, the same command resumes where that run stopped. The processes of
+    torchrun (torchrun --nproc-per-node 2 -m lmm_detector predict ...), the jobs of an array (--share) or the machines
+    of a Ray cluster (--engine ray) share the work.
     """
-    require_images(images, data)
+    division = Division(manifest, share, engine, ray_address, actors)
+    division.check(images, data, window, gap)
     set_up_output()
     from rbox_formats import files
 
@@ -101,12 +111,26 @@ def predict(
     folder = fetch_detector(model)
     spec = DetectorSpec.load(folder)
     _scores.check_rule(generation.scores, spec.make_codec())
-    paths, description = images_to_predict(images, data, format, split, spec.class_names)
+    source, named, description = division.images(images, data, format, split, spec.class_names)
     extras = Extras(pictures, geojson, geojson_crs)
-    extras.check(paths)
-    detector = Detector.from_pretrained(folder, device=device, dtype=dtype).with_windows(window, gap)
-    run(detector, paths, out, generation=generation, dataset=description, skip_broken=skip_broken)
-    _ranks.on_main(lambda: extras.write(out, paths))
+    extras.check(list(named.values()))
+    load = partial(Detector.from_pretrained, Path(folder).absolute(), device=device, dtype=dtype)
+    detector = load().with_windows(window, gap)
+    found = run(
+        detector,
+        source,
+        out,
+        generation=generation,
+        dataset=description,
+        skip_broken=skip_broken,
+        share=share,
+        cluster=division.cluster(on_gpu=detector.family.model.device.type == "cuda"),
+        load=load,
+    )
+    if found is None:
+        click.echo(f"This share is done; its parts are in {out}.parts. The share that ends last joins all of them.")
+        return
+    _ranks.on_main(lambda: extras.write(out, named))
     if _ranks.place()[0] == 0:
         click.echo(extras.closing(out))
     _ranks.leave()

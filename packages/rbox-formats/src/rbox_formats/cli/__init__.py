@@ -43,7 +43,15 @@ from rbox_formats.cli._options import (
     read_class_map,
     split_option,
 )
-from rbox_formats.cli._prediction import Extras, images_to_predict, prediction_options, require_images
+from rbox_formats.cli._prediction import (
+    Division,
+    Extras,
+    division_options,
+    images_to_predict,
+    prediction_options,
+    require_images,
+    written,
+)
 from rbox_formats.cli._serve import serve_command
 from rbox_formats.cli._ymir import ymir_command
 
@@ -55,6 +63,7 @@ __all__ = [
     "PATH_TEXT",
     "Command",
     "Decorator",
+    "Division",
     "Extras",
     "Group",
     "Known",
@@ -69,6 +78,7 @@ __all__ = [
     "completion",
     "data_option",
     "dataset_options",
+    "division_options",
     "folder_options",
     "format_option",
     "holding",
@@ -92,5 +102,6 @@ __all__ = [
     "split_option",
     "wait_option",
     "writes",
+    "written",
     "ymir_command",
 ]

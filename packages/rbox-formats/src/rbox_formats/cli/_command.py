@@ -25,6 +25,7 @@ Title = Literal[
     "Windows and images",
     "Generation",
     "Prediction",
+    "Several machines",
     "Training",
     "Adapters",
     "Evaluation during training",

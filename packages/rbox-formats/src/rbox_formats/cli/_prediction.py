@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,151 @@ prediction_options = options(
         group="Output",
     ),
 )
+
+
+class _Share(click.ParamType):
+    """A share of the work, such as 3/100."""
+
+    name = "K/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Return the share's number, from 0, and how many there are."""
+        number, slash, count = str(value).partition("/")
+        if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+            self.fail(f"expected one of N shares, such as 3/100, got {value!r}", param, ctx)
+        return int(number) - 1, int(count)
+
+
+#: How the work of a prediction is divided; see `Division`.
+division_options = options(
+    option(
+        "--shards",
+        "manifest",
+        type=PATH,
+        help="Predict the images of a manifest that `rbox-formats shards` wrote, in its windows.",
+        group="Windows and images",
+    ),
+    option(
+        "--share",
+        type=_Share(),
+        help="Do one of N shares of the work, such as 3/100 in the third job of an array. The job that ends last joins "
+        "the parts.",
+        group="Several machines",
+    ),
+    option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        help="Detect in this process, or in processes of Ray on one machine or many.",
+        group="Several machines",
+    ),
+    option(
+        "--ray-address",
+        help="The Ray cluster, such as auto or ray://head:10001. [default: a local one, for this run]",
+        group="Several machines",
+    ),
+    option(
+        "--actors",
+        type=click.IntRange(min=1),
+        default=1,
+        help="How many processes of Ray hold the model, each with a GPU of its own where --device is one.",
+        group="Several machines",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Division:
+    """How the work of a prediction is divided, as `division_options` say.
+
+    Attributes:
+        manifest: The manifest of the images, or None.
+        share: Which of how many shares, or None.
+        engine: "local" or "ray".
+        ray_address: The cluster, or None.
+        actors: Its processes that hold the model.
+    """
+
+    manifest: Path | None
+    share: tuple[int, int] | None
+    engine: str
+    ray_address: str | None
+    actors: int
+
+    def check(self, images: Sequence[str], data: Path | None, *windows: int | None) -> None:
+        """Make sure that a command was given images in one way, and options that go together.
+
+        Args:
+            images: Files, folders, patterns and lists.
+            data: A dataset's folder.
+            *windows: The sides and gaps of windows that were given.
+
+        Raises:
+            UsageError: If not.
+        """
+        if sum(map(bool, (images, data, self.manifest))) != 1:
+            raise click.UsageError("Give one of --data, --shards, and images.")
+        if self.manifest is not None and any(each is not None for each in windows):
+            raise click.UsageError("--window and --gap are those of the manifest, which --shards names.")
+        if self.engine != "ray" and (self.ray_address is not None or self.actors != 1):
+            raise click.UsageError("--ray-address and --actors go with --engine ray.")
+
+    def images(
+        self,
+        images: Sequence[str],
+        data: Path | None,
+        format: str,
+        split: str | None,
+        class_names: Sequence[str] | None = None,
+    ) -> tuple[Any, dict[str, Path], dict[str, Any]]:
+        """Find the images that a command was given: by a manifest, a dataset or their names.
+
+        Args:
+            images: As in `images_to_predict`.
+            data: As in `images_to_predict`.
+            format: As in `images_to_predict`.
+            split: As in `images_to_predict`.
+            class_names: As in `images_to_predict`.
+
+        Returns:
+            What `predict` takes, the file of each image by its id, and what a predictions file says of them.
+
+        Raises:
+            RboxError: If there are none, or the manifest cannot be read.
+        """
+        from rbox_formats.images import by_id
+        from rbox_formats.sharding import read_manifest
+
+        if self.manifest is not None:
+            manifest = read_manifest(self.manifest)
+            return manifest, manifest.files, {"shards": self.manifest.name}
+        paths, description = images_to_predict(images, data, format, split, class_names)
+        return paths, by_id(paths), description
+
+    def cluster(self, *, on_gpu: bool) -> Any:
+        """Return where a run on Ray takes place, or None for another.
+
+        Args:
+            on_gpu: Whether each process that holds the model needs a GPU.
+        """
+        from rbox_formats.sharding import RayCluster
+
+        if self.engine != "ray":
+            return None
+        return RayCluster(self.ray_address, self.actors, gpus=1.0 if on_gpu else 0.0)
+
+
+def written(values: Mapping[str, Any]) -> list[Path | None]:
+    """Return what a prediction writes, for `writes`: a share writes parts, which others write too.
+
+    Args:
+        values: The command's parameters.
+    """
+    out: Path = values["out"]
+    share = values.get("share")
+    if share is None:
+        return [out]
+    return [out.with_name(f"{out.name}.share-{share[0] + 1}-of-{share[1]}")]
 
 
 def require_images(images: Sequence[str], data: Path | None) -> None:
@@ -115,12 +260,12 @@ class Extras:
         if self.geojson is not None:
             check_geojson(paths, self.geojson, crs=self.crs)
 
-    def write(self, out: Path, paths: Sequence[Path]) -> None:
+    def write(self, out: Path, paths: Sequence[Path] | Mapping[str, Path]) -> None:
         """Write it from the predictions file.
 
         Args:
             out: The predictions file.
-            paths: The images.
+            paths: The images, or each by its id.
         """
         from rbox_formats.detection import read_predictions, write_geojson
         from rbox_formats.visualization import draw_predictions

@@ -11,6 +11,7 @@ from rbox_formats.cli.convert import convert
 from rbox_formats.cli.decode import decode
 from rbox_formats.cli.encode import encode
 from rbox_formats.cli.inspect import inspect
+from rbox_formats.cli.shards import shards
 from rbox_formats.cli.split import split
 
 
@@ -20,5 +21,5 @@ def main() -> None:
     """Inspect, convert and split datasets of rotated boxes, and write and read boxes as text."""
 
 
-for _command in (inspect, convert, split, encode, decode, completion("rbox-formats")):
+for _command in (inspect, convert, split, shards, encode, decode, completion("rbox-formats")):
     main.add_command(_command)

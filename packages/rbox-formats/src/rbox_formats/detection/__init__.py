@@ -1,6 +1,5 @@
 """What a detector is and what it gives: one protocol for all packages, found by a path alone."""
 
-from rbox_formats.detection._blocks import ahead, blocks, shared
 from rbox_formats.detection._loading import ENTRY_POINTS, DetectorLoader, command_of, load_detector
 from rbox_formats.detection._maps import check_geojson, write_geojson
 from rbox_formats.detection._prediction import DetectedObject, Prediction, read_predictions
@@ -21,13 +20,10 @@ __all__ = [
     "SceneWindow",
     "Steps",
     "StepwiseDetector",
-    "ahead",
-    "blocks",
     "check_geojson",
     "command_of",
     "load_detector",
     "read_predictions",
     "scenes_of",
-    "shared",
     "write_geojson",
 ]

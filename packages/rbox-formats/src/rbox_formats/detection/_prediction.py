@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from io import BytesIO
 from pathlib import Path
@@ -269,7 +269,9 @@ def _upright(quads: np.ndarray) -> np.ndarray:
     return np.concatenate([quads.min(axis=1), quads.max(axis=1)], axis=1)
 
 
-def read_predictions(path: str | Path, image_files: Iterable[str | Path] = ()) -> Iterator[Prediction]:
+def read_predictions(
+    path: str | Path, image_files: Iterable[str | Path] | Mapping[str, Path] = ()
+) -> Iterator[Prediction]:
     """Read a predictions file as what a detector gives: to be drawn, or written for a map.
 
     >>> for found in read_predictions("found.jsonl", ["scene.png"]):  # doctest: +SKIP
@@ -277,13 +279,13 @@ def read_predictions(path: str | Path, image_files: Iterable[str | Path] = ()) -
 
     Args:
         path: The file.
-        image_files: The image files that it was made of; images of the file that are not among them are left out,
-            unless none are given.
+        image_files: The image files that it was made of, or each by its image's id; images of the file that are not
+            among them are left out, unless none are given.
 
     Raises:
         PredictionsError: If the file is not a whole predictions file.
     """
-    named = images.by_id(image_files)
+    named = dict(image_files) if isinstance(image_files, Mapping) else images.by_id(image_files)
     found = predictions.read(path)
     for record in found:
         if not named or record.image_id in named:

@@ -37,7 +37,9 @@ class Scene:
         path: The file, if it is in one.
         pixels: (height, width, 3) uint8, if it is in memory.
         size: (width, height) in pixels.
-        windows: The parts of the image that the detector sees one by one.
+        windows: The parts of the image that the detector sees one by one. Those at the border are filled up to a
+            square, as `rbox-formats split` does.
+        pad_whole: Whether that holds of a window with all of the image too.
     """
 
     image_id: str
@@ -45,15 +47,17 @@ class Scene:
     pixels: Image | None
     size: tuple[int, int]
     windows: tuple[tiling.Window, ...]
+    pad_whole: bool = True
 
     @classmethod
-    def of(cls, image: ImageLike, windows: Windows, name: str = "image") -> Scene:
+    def of(cls, image: ImageLike, windows: Windows, name: str = "image", *, pad_whole: bool = True) -> Scene:
         """Make a scene from a file or from pixels. Of a file, only the header is read.
 
         Args:
             image: A path, a Pillow image, an array or a tensor.
             windows: Gives the windows of an image of (width, height) pixels.
             name: The id of an image in memory.
+            pad_whole: Whether a window with all of the image is filled up to a square, as others are.
 
         Raises:
             ImageError: If it is no image.
@@ -65,32 +69,42 @@ class Scene:
         else:
             pixels = _as_pixels(image)
             size = (pixels.shape[1], pixels.shape[0])
-        return cls(name, path, pixels, size, tuple(windows(*size)))
+        return cls(name, path, pixels, size, tuple(windows(*size)), pad_whole)
 
     @property
     def is_whole(self) -> bool:
         """Whether its only window holds all of the image."""
         return len(self.windows) == 1 and self.windows[0].size >= max(self.size)
 
-    def crops(self, *, padding: bool = True) -> Iterator[tuple[int, Image]]:
+    def window_name(self, number: int) -> str:
+        """Return the name of a window, as `rbox_formats.tiling.window_name` makes it.
+
+        Args:
+            number: The window's index into `windows`.
+        """
+        return tiling.window_name(self.image_id, self.windows[number])
+
+    def crops(self, numbers: range | None = None) -> Iterator[tuple[int, Image]]:
         """Yield the number and the pixels of each window; a large file is read part by part, from top to bottom.
 
         Args:
-            padding: Fills windows at the border up to a square, as `rbox-formats split` does.
+            numbers: Which windows, as indices into `windows`. None: all.
 
         Raises:
             ImageError: If the file is broken.
         """
+        padding = self.pad_whole or not self.is_whole
+        asked = range(len(self.windows)) if numbers is None else numbers
         if self.pixels is not None:
-            for number, window in enumerate(self.windows):
-                yield number, tiling.crop(self.pixels, window, padding=padding)
+            for number in asked:
+                yield number, tiling.crop(self.pixels, self.windows[number], padding=padding)
         elif self.path is not None:
-            numbers = {window: number for number, window in enumerate(self.windows)}
-            for window, pixels in tiling.crops(self.path, self.windows, padding=padding):
-                yield numbers[window], pixels
+            places = {self.windows[number]: number for number in asked}
+            for window, pixels in tiling.crops(self.path, list(places), padding=padding):
+                yield places[window], pixels
 
 
-def scenes_of(source: ImageLike, windows: Windows) -> tuple[list[Scene], bool]:
+def scenes_of(source: ImageLike, windows: Windows, *, pad_whole: bool = True) -> tuple[list[Scene], bool]:
     """Make scenes of what a user gives as one image or many.
 
     >>> scenes, is_one = scenes_of([np.zeros((30, 40, 3), np.uint8)] * 2, lambda width, height: [])
@@ -105,6 +119,7 @@ def scenes_of(source: ImageLike, windows: Windows) -> tuple[list[Scene], bool]:
     Args:
         source: The image, or the images.
         windows: Gives the windows of an image of (width, height) pixels.
+        pad_whole: As in `Scene.of`.
 
     Returns:
         The scenes in order, and whether one image was given.
@@ -117,17 +132,18 @@ def scenes_of(source: ImageLike, windows: Windows) -> tuple[list[Scene], bool]:
         _refuse_address(source)
         path = files.as_path(source, ImageError)
         if path.is_file() and path.suffix.lower() != ".txt":
-            return [Scene.of(path, windows)], True
+            return [Scene.of(path, windows, pad_whole=pad_whole)], True
         named = _named(source)
-        return [Scene.of(each, windows) for each in named], False
+        return [Scene.of(each, windows, pad_whole=pad_whole) for each in named], False
     if _is_one(source):
-        return [Scene.of(source, windows)], True
+        return [Scene.of(source, windows, pad_whole=pad_whole)], True
     if not isinstance(source, Iterable):
         raise ImageError(f"expected an image, or a list of images, got {type(source).__name__}")
     flat: list[Any] = []
     for each in source:
         flat += _named(each) if isinstance(each, str | Path) else [each]
-    return [Scene.of(each, windows, f"image-{number}") for number, each in enumerate(flat)], False
+    numbered = enumerate(flat)
+    return [Scene.of(each, windows, f"image-{number}", pad_whole=pad_whole) for number, each in numbered], False
 
 
 def _named(source: str | Path) -> list[Path]:

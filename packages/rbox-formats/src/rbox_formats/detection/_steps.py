@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from rbox_formats._records import ImageRecord
 from rbox_formats.codecs import StreamDecoder
 from rbox_formats.detection._prediction import Prediction
 from rbox_formats.detection._scenes import ImageLike, Scene
@@ -46,7 +47,8 @@ class Steps(Protocol):
 
     >>> steps = detector.steps(window=1024)  # doctest: +SKIP
     >>> scene = steps.scene("scene.png")  # doctest: +SKIP
-    >>> found = [steps.detect([window])[0] for window in steps.crops(scene)]  # doctest: +SKIP
+    >>> windows = [SceneWindow(scene, number, pixels) for number, pixels in scene.crops()]  # doctest: +SKIP
+    >>> found = [steps.detect([window])[0] for window in windows]  # doctest: +SKIP
     >>> steps.join(scene, found)  # doctest: +SKIP
     <Prediction of 'scene': 3 ship>
     """
@@ -63,7 +65,15 @@ class Steps(Protocol):
 
     @property
     def key(self) -> Hashable:
-        """Return what must be equal in the steps of all windows of a batch; windows must also be of one size."""
+        """Return what must be equal in the steps of all windows of a batch."""
+        ...
+
+    def group(self, window: SceneWindow) -> Hashable:
+        """Return what must be equal in all windows of a batch, such as their size.
+
+        Args:
+            window: The window.
+        """
         ...
 
     def scene(self, image: ImageLike, name: str = "image") -> Scene:
@@ -72,14 +82,6 @@ class Steps(Protocol):
         Args:
             image: A path, a Pillow image, an array or a tensor.
             name: The id of an image in memory.
-        """
-        ...
-
-    def crops(self, scene: Scene) -> Iterator[SceneWindow]:
-        """Yield the windows of a scene, each read when it is asked for.
-
-        Raises:
-            ImageError: If the file is broken.
         """
         ...
 
@@ -105,6 +107,16 @@ class Steps(Protocol):
         Args:
             scene: The image.
             found: What `detect` returned for each of its windows, in the order of `scene.windows`.
+        """
+        ...
+
+    def record(self, scene: Scene, number: int, found: Any) -> ImageRecord:
+        """Make the record of one window, in pixels of that window.
+
+        Args:
+            scene: The image.
+            number: The window's index into `scene.windows`.
+            found: What `detect` returned for it.
         """
         ...
 

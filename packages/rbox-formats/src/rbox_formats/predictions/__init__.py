@@ -11,6 +11,6 @@ is its JSON Schema.
 from rbox_formats.predictions._header import SCHEMA_VERSION, Header
 from rbox_formats.predictions._reading import PredictionFile, read
 from rbox_formats.predictions._schema import to_dict
-from rbox_formats.predictions._writing import Writer, held, join
+from rbox_formats.predictions._writing import Writer
 
-__all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "held", "join", "read", "to_dict"]
+__all__ = ["SCHEMA_VERSION", "Header", "PredictionFile", "Writer", "read", "to_dict"]

@@ -1,9 +1,7 @@
-"""Writing, resuming and joining predictions files."""
+"""Writing and resuming predictions files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -85,68 +83,3 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
-
-
-def held(path: str | Path, header: Header) -> set[str]:
-    """Return the ids of the images that a run's file holds so far; empty where the file is missing or just begun.
-
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> from rbox_formats import predictions
-    >>> with TemporaryDirectory() as folder:
-    ...     print(predictions.held(Path(folder) / "val.jsonl", predictions.Header(["ship"], "my-detector-v1")))
-    set()
-
-    Raises:
-        PredictionsError: If the file exists with another header (the message names what differs), or with lines that
-            break the schema.
-    """
-    found = content_of(files.as_path(path, PredictionsError), header)
-    return set() if found is None else set(found.records)
-
-
-def join(path: str | Path, parts: Sequence[str | Path], header: Header, order: Iterable[str]) -> None:
-    """Join the files that several processes of one run wrote into one file.
-
-    The file is replaced as a whole, and then the parts are removed, so that a stopped call can be repeated.
-
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> from rbox_formats import ImageRecord, predictions
-    >>> header = predictions.Header(["ship"], "my-detector-v1")
-    >>> with TemporaryDirectory() as folder:
-    ...     whole, *parts = (Path(folder) / name for name in ("val.jsonl", "part0.jsonl", "part1.jsonl"))
-    ...     for part, image_id in zip(parts, ("P0001", "P0002")):
-    ...         with predictions.Writer(part, header) as writer:
-    ...             writer.write(ImageRecord(image_id, boxes=[], labels=[]))
-    ...     predictions.join(whole, parts, header, order=["P0002", "P0001"])
-    ...     print([record.image_id for record in predictions.read(whole)])
-    ['P0002', 'P0001']
-
-    Args:
-        path: The joined file; images that it already holds stay in it.
-        parts: The files to join. An image that is in several of them is taken once.
-        header: The header of the run.
-        order: The ids in the order of the file; images that are not among them come last.
-
-    Raises:
-        PredictionsError: If a file belongs to another run, or a line breaks the schema. All files are then unchanged.
-    """
-    path = files.as_path(path, PredictionsError)
-    others = [files.as_path(part, PredictionsError) for part in parts]
-    places: dict[str, tuple[Path, int, int]] = {}
-    for source in [path, *others]:
-        if (content := content_of(source, header)) is not None:
-            for image_id, span in content.spans.items():
-                places.setdefault(image_id, (source, *span))
-    names = dict.fromkeys([*(image_id for image_id in order if image_id in places), *places])
-    with files.replacing(path) as temporary, ExitStack() as stack:
-        opened = {source: stack.enter_context(source.open("rb")) for source, *_ in places.values()}
-        whole = stack.enter_context(temporary.open("wb"))
-        whole.write(first_line(header, path))
-        for image_id in names:
-            source, begin, end = places[image_id]
-            opened[source].seek(begin)
-            whole.write(opened[source].read(end - begin))
-    for part in others:
-        part.unlink(missing_ok=True)

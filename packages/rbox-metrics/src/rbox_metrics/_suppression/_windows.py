@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from rbox_formats import ImageRecord, tiling
+from rbox_formats import ImageRecord, codecs, tiling
+from rbox_formats.detection import Scene
 from rbox_formats.errors import quoted
 from rbox_formats.masks import Masks
 
@@ -50,8 +53,60 @@ def merge_records(
         yield merged(image_id, windows, iou_threshold)
 
 
+def merge_scene(
+    scene: Scene,
+    parts: Sequence[tuple[tiling.Window, ImageRecord]],
+    *,
+    iou_threshold: float = 0.1,
+    score_threshold: float = 0.0,
+) -> ImageRecord:
+    """Join the records of an image's windows, as detectors make them, to the record of the image.
+
+    >>> from rbox_formats.tiling import Window
+    >>> windows = (Window(0, 0, 100), Window(50, 0, 100))
+    >>> scene = Scene("P0001", None, None, (150, 100), windows)
+    >>> seen = [ImageRecord("left", [[80, 50, 20, 10, 0]], [0], scores=[0.8])]
+    >>> seen.append(ImageRecord("right", [[30, 50, 20, 10, 0]], [0], scores=[0.9]))
+    >>> merge_scene(scene, list(zip(windows, seen))).scores.tolist()
+    [0.9]
+
+    Args:
+        scene: The image.
+        parts: Each window with its record, in pixels of the shown window.
+        iou_threshold: As in `merge_windows`.
+        score_threshold: Drops objects of a lower score.
+
+    Returns:
+        The record in pixels of the image, with the texts and the status of its windows where they have some. Masks end
+        at the border of the image, and an object whose mask lies beyond it is dropped.
+
+    Raises:
+        MetricsError: If only some of the windows have scores, or masks.
+    """
+    found = merged(scene.image_id, parts, iou_threshold)
+    width, height = scene.size
+    found = replace(found, width=width, height=height, path=scene.path, metadata=_metadata(parts))
+    if found.masks is not None:  # windows reach beyond the image
+        inside = found.masks.clipped(0, 0, width, height)
+        found = replace(found, masks=inside).select(inside.areas > 0)
+    return found if found.scores is None else found.select(found.scores >= score_threshold)
+
+
+def _metadata(parts: Sequence[tuple[Any, ImageRecord]]) -> dict[str, Any]:
+    """Return what a predictions file says of an image, by what it says of its windows."""
+    each = [record.metadata for _, record in parts]
+    found: dict[str, Any] = {}
+    if any("status" in metadata for metadata in each):
+        found["status"] = codecs.joined_status(str(metadata.get("status", "empty")) for metadata in each)
+    if any("windows" in metadata for metadata in each):
+        found["windows"] = [window for metadata in each for window in metadata.get("windows", ())]
+    return found
+
+
 def merged(
-    image_id: str, parts: list[tuple[tiling.NamedWindow, ImageRecord]], iou_threshold: float = 0.1
+    image_id: str,
+    parts: Sequence[tuple[tiling.Window | tiling.NamedWindow, ImageRecord]],
+    iou_threshold: float = 0.1,
 ) -> ImageRecord:
     """Return the record of an image from those of its windows, which are in pixels of the window as it was seen."""
     scored = {record.scores is not None for _, record in parts if len(record)}
@@ -76,7 +131,7 @@ def merged(
     return found.select(kept)
 
 
-def _masks(image_id: str, parts: list[tuple[tiling.NamedWindow, ImageRecord]]) -> Masks | None:
+def _masks(image_id: str, parts: Sequence[tuple[tiling.Window | tiling.NamedWindow, ImageRecord]]) -> Masks | None:
     """Return the masks of all windows in pixels of the image; None where there are none."""
     filled = [(window, record) for window, record in parts if len(record)]
     having = [record.masks is not None for _, record in filled]
