@@ -61,6 +61,17 @@ def test_without_flash_attention(folder: Path) -> None:
             _families.load(str(folder), attn_implementation=wanted)
 
 
+@pytest.mark.parametrize("name", ["owner/kernel", "owner/kernel@main:sdpa", "paged|owner/kernel"])
+def test_kernels_of_the_hub_are_not_fetched(name: str, save: Callable[..., Path]) -> None:
+    """A settings file may be a stranger's."""
+    family = _families.load(str(save("florence2")))
+    for wanted in (name, {"vision": name}):
+        with pytest.raises(ModelError, match=r"expected the name of an attention that is built in, got 'owner|'paged"):
+            family.use_attention(wanted, "float32")
+        with pytest.raises(ModelError, match="expected the name of an attention that is built in"):
+            _families.load(str(save("florence2")), attn_implementation=wanted)
+
+
 @pytest.mark.usefixtures("there")
 @pytest.mark.parametrize(
     "model_type, expected",

@@ -114,7 +114,7 @@ def test_what_cannot_be_gone_on_with(config: TrainConfig, tmp_path: Path) -> Non
     (run / "texts.jsonl").write_text("")
     for name, text in {"detector.json": "{}", "trainer_state.json": '{"epoch": {', "model.safetensors": ""}.items():
         (run / "checkpoints" / "checkpoint-2" / name).write_text(text)
-    with pytest.raises(RunError, match="expected checkpoints of `lmm-detector train`, got"):
+    with pytest.raises(RunError, match="expected a checkpoint of `lmm-detector train`, got"):
         train(config)
     assert not (Path(config.out) / "checkpoints" / "checkpoint-2").exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import resource
 import shutil
 from collections.abc import Iterator
@@ -97,6 +98,58 @@ def test_a_checkpoint_with_other_weights_is_not_gone_on_with(
     save_file({f"{key}x" if key == name else key: value for key, value in weights.items()}, path, {"format": "pt"})
     with pytest.raises((RunError, ModelError), match="expected"):
         train(dataclasses.replace(config, out=str(cut)))
+
+
+class Planted:
+    """What makes a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+BROKEN = "expected a checkpoint of `lmm-detector train`, got"
+# Which file of a checkpoint is damaged, how, and what is said of it.
+DAMAGED = [
+    ("optimizer.pt", "pickle", BROKEN),
+    ("optimizer.pt", "gone", "expected the state of the optimiser in optimizer.pt or optimizer.bin, found none"),
+    ("scheduler.pt", "pickle", BROKEN),
+    ("scheduler.pt", "gone", "expected the state of the schedule in scheduler.pt, found none"),
+    ("rng_state.pth", "pickle", BROKEN),
+    ("trainer_state.json", "half", BROKEN),
+    ("trainer_state.json", "5", BROKEN),
+    ("adapter_model.safetensors", "half", BROKEN),
+]
+
+
+@pytest.mark.parametrize("name, damage, message", sampled(DAMAGED, DAMAGED[:1]))
+def test_a_damaged_checkpoint_is_an_error_that_names_it(
+    name: str, damage: str, message: str, run_config: TrainConfig, tmp_path: Path
+) -> None:
+    """Nothing in it is run, and no run goes on with an optimiser of its own that begins anew."""
+    adapters = 2 if name.startswith("adapter") else None
+    config = dataclasses.replace(
+        run_config, language_model_lora=adapters, steps=2, save_every=1, out=str(tmp_path / "whole")
+    )
+    train(config)
+    cut = stopped(tmp_path / "whole", tmp_path / "cut")
+    [path] = (cut / "checkpoints").glob(f"*/{name}")
+    if damage == "pickle":
+        path.write_bytes(pickle.dumps(Planted(tmp_path / "planted"), protocol=2))
+    elif damage == "half":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif damage == "gone":
+        path.unlink()
+    else:
+        path.write_text(damage)
+    with pytest.raises(RunError, match=f"checkpoint-1: {message}") as caught:
+        train(dataclasses.replace(config, out=str(cut)))
+    assert "Remove this folder" in str(caught.value)
+    assert not (tmp_path / "planted").exists()
+    shutil.rmtree(path.parent)  # as it says
+    assert losses(train(dataclasses.replace(config, out=str(cut))).parent) == losses(tmp_path / "whole")
 
 
 @contextmanager

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from lmm_detector import TrainConfig, train
+from lmm_detector._training._preparation import prepared
 from lmm_detector._training._sharding import DEEPSPEED, FSDP, arguments, cuts_weights
-from lmm_detector.errors import ConfigError
+from lmm_detector.errors import ConfigError, ModelError
+from rbox_formats import ClassNames, codecs
+from rbox_testing.tiny_families import save_tiny
 
 
 @pytest.mark.parametrize("name, stage", [("zero2", 2), ("zero3", 3)])
@@ -52,3 +55,13 @@ def test_without_a_gpu_nothing_is_cut_behind_ones_back(run_config: TrainConfig) 
         train(dataclasses.replace(run_config, fsdp="full"))
     with pytest.raises(ConfigError, match="expected"):  # deepspeed itself may not be there
         train(dataclasses.replace(run_config, deepspeed="zero2"))
+
+
+def test_single_rows_of_tables_in_pieces_are_not_trained(
+    run_config: TrainConfig, tmp_path: Path, class_names: ClassNames
+) -> None:
+    start = save_tiny("qwen2_5_vl", tmp_path / "start", class_names, codecs.get("plain"))
+    config = dataclasses.replace(run_config, model_name_or_path=str(start), language_model_lora=2, fsdp="full")
+    with pytest.raises(ModelError, match=r"without new tokens for adapters with FSDP, got 100\d that the model lacks"):
+        prepared(config, codecs.get("florence2"))
+    assert prepared(config, codecs.get("plain")).preparation is not None

@@ -22,6 +22,7 @@ from lmm_detector._training._preparation import prepared
 from lmm_detector.errors import ConfigError, ModelError, RunError
 from rbox_formats import ClassNames, codecs, images, synthetic
 from rbox_formats.errors import CodecError, DatasetError
+from rbox_testing.layouts import rewrite
 from rbox_testing.samples import sampled
 from rbox_testing.tiny_families import save_tiny
 from rbox_testing.tiny_florence2 import save_tiny_florence2
@@ -61,8 +62,18 @@ def test_a_finished_run_is_not_run_again(config: TrainConfig) -> None:
     assert (folder / "model.safetensors").stat().st_mtime_ns == before
 
 
+# A model in the layout of the hub's, and the rank of adapters; None: the tiny Florence-2, and whole weights.
+KILLED = [(None, None), ("qwen2_5_vl", None), ("qwen2_5_vl", 2)]
+
+
+@pytest.mark.parametrize("model_type, rank", sampled(KILLED, KILLED[:1]))
 def test_a_killed_run_goes_on_to_the_same_losses_and_weights(
-    start: Callable[..., Any], config: TrainConfig, tmp_path: Path
+    model_type: str | None,
+    rank: int | None,
+    start: Callable[..., Any],
+    config: TrainConfig,
+    tmp_path: Path,
+    class_names: ClassNames,
 ) -> None:
     """SIGKILL at three instants, one in the middle of a write; exactly the same numbers at the end.
 
@@ -70,6 +81,10 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(
     """
     # The same words for both folders: they are part of the settings.
     config = dataclasses.replace(config, out="run", steps=11, save_every=3, log_every=2, schedule="constant")
+    if model_type is not None:
+        base = rewrite(save_tiny(model_type, tmp_path / "base", class_names, codecs.get("florence2")), "hub")
+        config = dataclasses.replace(config, model_name_or_path=str(base), language_model_lora=rank, learning_rate=1e-2)
+    weights = "adapter_model.safetensors" if rank else "model.safetensors"
     for name in ("whole", "killed"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "given.yaml").write_text(to_yaml(config))
@@ -78,8 +93,8 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(
     out = tmp_path / "killed" / "run"
     instants = [
         out / "checkpoints" / "checkpoint-3" / "detector.json",
-        out / "checkpoints" / "checkpoint-6" / "model.safetensors",
-        out / ".model" / "config.json",
+        out / "checkpoints" / "checkpoint-6" / weights,
+        out / ".model" / ("adapter_config.json" if rank else "config.json"),
     ]
     killed = []
     for instant in instants:
@@ -89,7 +104,7 @@ def test_a_killed_run_goes_on_to_the_same_losses_and_weights(
     _run(start, tmp_path / "killed")
 
     assert losses(out) == losses(tmp_path / "whole" / "run")
-    ours, theirs = (load_file(tmp_path / name / "run" / "model" / "model.safetensors") for name in ("killed", "whole"))
+    ours, theirs = (load_file(tmp_path / name / "run" / "model" / weights) for name in ("killed", "whole"))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from rbox_formats.errors import quoted
 
 from lmm_detector.errors import ModelError
 
@@ -20,6 +23,8 @@ CONFIGS: dict[Part, str] = {"vision": "vision_config", "language": "text_config"
 # between multiples of 8 are padded by its own interface, which costs what they would gain).
 _LARGEST_HEAD, _HEAD_MULTIPLE = 256, 8
 _DTYPES = ("bfloat16", "float16")
+
+_BUILT_IN = re.compile(r"[\w|]+")  # transformers takes any other for a repository of the hub
 
 
 def choose(
@@ -42,7 +47,7 @@ def choose(
         What is asked of transformers; None: nothing.
 
     Raises:
-        ModelError: If flash attention is asked for by name and cannot be had.
+        ModelError: If flash attention is asked for by name and cannot be had, or a name is one of the hub's.
     """
     asked: dict[Part, str] = (
         dict.fromkeys(CONFIGS, AUTO) | dict(wanted)
@@ -52,6 +57,11 @@ def choose(
     is_there = flash_is_there()
     names: dict[Part, str] = {}
     for part, name in asked.items():
+        if not _BUILT_IN.fullmatch(name):
+            raise ModelError(
+                f"expected the name of an attention that is built in, got {quoted(name)}",
+                remedy="transformers would fetch it from the hub and run it.",
+            )
         if name == FLASH:
             if not is_there:
                 raise ModelError(

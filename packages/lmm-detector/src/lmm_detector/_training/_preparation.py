@@ -12,7 +12,7 @@ from rbox_formats.codecs import Codec
 from lmm_detector import _families
 from lmm_detector._training._config import TrainConfig
 from lmm_detector._training._run_folder import finished_checkpoints
-from lmm_detector.errors import RunError
+from lmm_detector.errors import ModelError, RunError
 
 logger = logging.getLogger("lmm_detector")
 
@@ -21,7 +21,7 @@ def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
     """Return the model of a run: of the size asked for, with the codec's tokens, adapters, frozen parts.
 
     Raises:
-        ModelError: If it cannot be had, or cannot be changed as asked for.
+        ModelError: If it cannot be had, or cannot be changed or cut up as asked for.
         RunError: If the run has begun with adapters on another.
     """
     begun = _begun(Path(config.out))
@@ -47,6 +47,13 @@ def prepared(config: TrainConfig, codec: Codec) -> _families.Family:
                 "(--freeze-language); --language-model-lora in its place trains them, beside adapters",
                 len(added),
             )
+    if added and config.adapters is not None and config.fsdp is not None:
+        # accelerate cuts the embeddings apart from the head that shares them, and PyTorch has no rows of pieces.
+        raise ModelError(
+            f"expected a codec without new tokens for adapters with FSDP, got {len(added)} that the model lacks",
+            path=config.model_name_or_path,
+            remedy="Take --deepspeed zero2, a codec that writes digits (--codec plain), or no adapters.",
+        )
     if config.quantization is not None:
         _families.quantise(family.base, family.linear_layers("language"), config.precision)
     if config.adapters is not None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from rbox_formats import archives, files
-from rbox_formats.errors import said
+from rbox_formats.errors import RboxError, said
 from transformers import TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from lmm_detector import _families
+from lmm_detector._runtime._memory import is_out_of_memory
 from lmm_detector._spec import FILE_NAME, DetectorSpec
 from lmm_detector._training import _config, _following
 from lmm_detector._training._config import TrainConfig
@@ -81,6 +82,45 @@ def written(folder: Path) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def readable(checkpoint: Path) -> Iterator[None]:
+    """Turn what a checkpoint's broken files raise into an error that names it.
+
+    Raises:
+        RunError: If the block could not read it.
+    """
+    try:
+        yield
+    except RboxError:
+        raise
+    except Exception as error:  # what is wrong with a broken file shows in any way
+        if is_out_of_memory(error):
+            raise
+        raise RunError(
+            f"expected a checkpoint of `lmm-detector train`, got {type(error).__name__}: {said(error)}",
+            path=checkpoint,
+            remedy=_WITHOUT_IT,
+        ) from error
+
+
+_WITHOUT_IT = "Remove this folder: the same command then resumes from the checkpoint before, or begins again."
+
+
+def require_training_state(checkpoint: Path) -> None:
+    """Make sure that a checkpoint has the state of optimiser and schedule; transformers begins with new ones else.
+
+    Raises:
+        RunError: If it has not.
+    """
+    for what, names in {"optimiser": ("optimizer.pt", "optimizer.bin"), "schedule": ("scheduler.pt",)}.items():
+        if not any((checkpoint / name).is_file() for name in names):
+            raise RunError(
+                f"expected the state of the {what} in {' or '.join(names)}, found none",
+                path=checkpoint,
+                remedy=_WITHOUT_IT,
+            )
+
+
 def copy_checkpoints(run: Path, out: Path, called: Path) -> Path:
     """Copy the newest and the best checkpoint of a run into the folder of another, or of what is to be sent.
 
@@ -119,7 +159,11 @@ def copy_checkpoints(run: Path, out: Path, called: Path) -> Path:
 
 
 def _state(checkpoint: Path) -> TrainerState:
-    return TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+    with readable(checkpoint):
+        state = TrainerState.load_from_json(str(checkpoint / TRAINER_STATE_NAME))
+        state.global_step, state.max_steps = int(state.global_step), int(state.max_steps)
+        state.log_history = [dict(entry) for entry in state.log_history or ()]
+        return state
 
 
 def checkpoint_step(checkpoint: Path) -> int:

@@ -25,7 +25,14 @@ from lmm_detector._spec import DetectorSpec
 from lmm_detector._training._following import Follower, Pace
 from lmm_detector._training._mixing import EpochSampler, Place
 from lmm_detector._training._rehearsal import Device, longest, rehearsed
-from lmm_detector._training._run_folder import checkpoint_step, evaluations, has_settled, written
+from lmm_detector._training._run_folder import (
+    checkpoint_step,
+    evaluations,
+    has_settled,
+    readable,
+    require_training_state,
+    written,
+)
 from lmm_detector._training._samples import WindowTexts
 from lmm_detector._training._trackers import Trackers
 from lmm_detector._training._validation import sheet
@@ -174,8 +181,9 @@ class FamilyTrainer(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         if self.family.preparation is not None:
-            _check_adapters(self.model, Path(resume_from_checkpoint))
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            with readable(Path(resume_from_checkpoint)):
+                _check_adapters(self.model, Path(resume_from_checkpoint))
+                super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         found, own = _families.load(resume_from_checkpoint).base.state_dict(), self.family.base.state_dict()
         if other := _differing(found, own):
@@ -184,6 +192,18 @@ class FamilyTrainer(Trainer):
                 path=resume_from_checkpoint,
             )
         self.family.base.load_state_dict(found)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and not self.is_deepspeed_enabled:  # which loads them with the weights
+            require_training_state(Path(checkpoint))
+            with readable(Path(checkpoint)):
+                super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        super()._load_optimizer_and_scheduler(checkpoint)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        with readable(Path(str(checkpoint))):
+            super()._load_rng_state(checkpoint)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Return the optimiser, with a group for each part of the model, and one for what weight decay leaves out."""
