@@ -337,7 +337,8 @@ def downloaded(tmp_path: Path) -> Path:
     base = tmp_path / "train"
     for folder, name in (
         ("labelTxt-v1.0/labelTxt", "ship"), ("labelTxt-v1.5/DOTA-v1.5_train", "container-crane"),
-        ("labelTxt-v1.5/DOTA-v1.5_train_hbb", "none"), ("images/part1/images", ""), ("images/part2/images", ""),
+        ("labelTxt-v1.5/DOTA-v1.5_train_hbb", "none"), ("labelTxt-v1.0/trainset_reclabelTxt", "none"),
+        ("images/part1/images", ""), ("images/part2/images", ""),
     ):  # fmt: skip
         (base / folder).mkdir(parents=True)
         if name:
@@ -354,6 +355,28 @@ def test_downloads_are_read_as_they_unpack(format: str, name: str, downloaded: P
         first, second = dataset
         assert dataset.class_names[first.labels[0]] == name
         assert (first.size, second.image_id, len(second)) == ((64, 48), "P0001", 0)
+
+
+def test_a_named_folder_is_that_of_the_zip_within_it(downloaded: Path) -> None:
+    """`--labels labelTxt-v1.5`, as the folder of the download is called."""
+    first, second = datasets.read("dota-v1.5", downloaded, "train", labels="labelTxt-v1.5")
+    assert (first.image_id, len(first), first.size) == ("P0000", 1, (64, 48))
+    assert (second.image_id, len(second)) == ("P0001", 0)
+    (downloaded / "train" / "labelTxt-v1.5" / "DOTA-v1.5_val").mkdir()
+    (downloaded / "train" / "labelTxt-v1.5" / "DOTA-v1.5_val" / "P2.txt").touch()
+    with pytest.raises(DatasetError, match=r"DOTA-v1.5_val\nName one \(--labels labelTxt-v1.5/DOTA-v1.5_train\)"):
+        datasets.read("dota-v1.5", downloaded, "train", labels="labelTxt-v1.5")
+
+
+@pytest.mark.parametrize("pictures", ["images", "images/images"])
+@pytest.mark.parametrize("labels", ["labelTxt", "labelTxt/labelTxt"])
+def test_zips_in_folders_of_their_names(labels: str, pictures: str, tmp_path: Path) -> None:
+    for folder in (labels, pictures):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / labels / "P1.txt").write_text(f"{OBJECT} ship 0\n")
+    Image.new("RGB", (64, 48)).save(tmp_path / pictures / "P1.png")
+    (record,) = datasets.read("dota", tmp_path)
+    assert (record.image_id, len(record), record.size) == ("P1", 1, (64, 48))
 
 
 def test_another_versions_labels_name_the_format(downloaded: Path) -> None:

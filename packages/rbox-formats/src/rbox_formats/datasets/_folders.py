@@ -60,6 +60,36 @@ def annotation_folder(base: Path, names: Sequence[str]) -> Path:
     )
 
 
+# Labels of DOTA's task 2, upright boxes, lie beside those of its task 1 under these names.
+_UPRIGHT = ("hbb", "reclabel")
+
+
+def as_unpacked(folder: Path, patterns: Sequence[str], suffixes: Sequence[str]) -> Path:
+    """Return the folder within that a zip makes where it is unpacked into a folder of its own, or else `folder`.
+
+    Args:
+        folder: The folder in which the files are looked for.
+        patterns: What the zip's own folder may be called.
+        suffixes: The suffixes of the files.
+
+    Raises:
+        DatasetError: If there are several such folders.
+    """
+    if _has(folder, suffixes):
+        return folder
+    within = {path for pattern in patterns for path in folder.glob(pattern) if _has(path, suffixes)}
+    found = sorted(path for path in within if not any(word in path.name.lower() for word in _UPRIGHT))
+    if len(found) > 1:
+        names = listed(path.name for path in found)
+        remedy = f"Name one (--labels {folder.name}/{found[0].name}), or move the others away."
+        raise DatasetError(f"expected files, or one folder of them, found {names}", path=folder, remedy=remedy)
+    return found[0] if found else folder
+
+
+def _has(folder: Path, suffixes: Sequence[str]) -> bool:
+    return folder.is_dir() and any(path.suffix.lower() in suffixes for path in files.visible(folder))
+
+
 def id_in(path: Path, folder: Path) -> str:
     """Return the id of a file's image: its path in the folder, with '/' between folders and without suffix."""
     return path.relative_to(folder).with_suffix("").as_posix()
