@@ -387,7 +387,7 @@ def test_another_versions_labels_name_the_format(downloaded: Path) -> None:
 
 
 def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    """In YOLO's and COCO's layout too, there and back."""
+    """In YOLO's and COCO's layout too, and those of annotation tools, there and back."""
     for number, cam in enumerate(("cam1", "cam2"), start=1):
         for folder in ("labelTxt", "images"):
             (tmp_path / "dota" / folder / cam).mkdir(parents=True)
@@ -396,12 +396,12 @@ def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) ->
     read = datasets.read("dota", tmp_path / "dota")
     expected = [("cam1/1", 1, (64, 49)), ("cam2/1", 2, (64, 50))]
     assert [(record.image_id, len(record), record.size) for record in read] == expected
-    for format, place in (("yolo-obb", "images"), ("coco", "images"), ("dota", "images")):
+    for format in ("yolo-obb", "coco", "dota", "cvat", "label-studio", "predictions"):
         root = tmp_path / f"new-{format}"
         arguments = ["convert", "--data", tmp_path / "dota", "--to", format, "--out", root, "--images", "copy"]
         result = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
         assert result.exit_code == 0, result.output
-        assert (root / place / "cam2" / "1.png").is_file()
+        assert (root / "images" / "cam2" / "1.png").is_file()
         names = None if format == "coco" else dota.V1_0
         back = datasets.read(format, root, None, names)
         assert [(record.image_id, len(record), record.size) for record in back] == expected
@@ -458,6 +458,18 @@ def test_folders_of_other_names(labels: str, count: int, tmp_path: Path) -> None
     assert result.exit_code == 0, result.output
     assert f"{count} objects on 1 images" in result.output
     assert (out / "images" / "P1.webp").is_file()
+
+
+def test_an_image_folder_with_folders(tmp_path: Path) -> None:
+    """Images are found there by their paths, and by names that no other image has."""
+    (tmp_path / "labelTxt" / "cam1").mkdir(parents=True)
+    for name in ("cam1/1", "2"):
+        (tmp_path / "labelTxt" / f"{name}.txt").write_text(LINE)
+    for number, name in enumerate(("cam1/1", "cam2/1", "cam2/2")):
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (60 + number, 48)).save(tmp_path / "pictures" / f"{name}.png")
+    read = datasets.read("dota", tmp_path, image_folder=tmp_path / "pictures")
+    assert [(record.image_id, record.width) for record in read] == [("2", 62), ("cam1/1", 60)]
 
 
 def test_folders_that_are_not_there(tmp_path: Path) -> None:

@@ -178,6 +178,30 @@ def test_images_by_what_a_task_says(url: str, tmp_path: Path) -> None:
     assert record.stated_size == (1000, 500)
 
 
+@pytest.mark.parametrize("layout", ["full", "min"])
+@pytest.mark.parametrize(
+    ("urls", "ids"),
+    [
+        (("/data/local-files/?d=images/a/P1.png", "/data/local-files/?d=images/b/P1.png"), ["a/P1", "b/P1"]),
+        (("s3://bucket/a/P1.png", "s3://bucket/b/c/P1.png"), ["a/P1", "b/c/P1"]),
+        (("/data/upload/1/0a1b2c3d-P1.png", "/data/upload/1/99887766-P1.png"), ["0a1b2c3d-P1", "99887766-P1"]),
+    ],
+)
+def test_equal_names(urls: tuple[str, str], ids: list[str], layout: str, tmp_path: Path) -> None:
+    """Each task has its own image, and never that of another."""
+    if layout == "full":
+        export(tmp_path, *(task(region(), image=url) for url in urls))
+    else:
+        flat = {**PLACE, **SIZE, "rectanglelabels": ["ship"]}
+        export(tmp_path, *({"image": url, "id": i, "annotation_id": i, "label": [flat]} for i, url in enumerate(urls)))
+    for name, width in ((f"{ids[1]}.png", 90), ("P1.png", 50)):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (width, 40)).save(tmp_path / "images" / name)
+    first, second = datasets.read("label-studio", tmp_path)
+    assert [first.image_id, second.image_id] == ids
+    assert (first.path, first.size, second.size) == (None, (1000, 500), (90, 40))
+
+
 BAD: list[tuple[Any, str]] = [
     ([{"image": "P1.png"}], r"\[0\]: expected a task with its 'data', .*\nChoose \"JSON\""),
     ([task(data=3)], r"\[0\]\.data: expected an object, got a number 3"),

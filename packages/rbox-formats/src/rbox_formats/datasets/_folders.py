@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -143,6 +144,14 @@ def image_index(folders: Iterable[Path], *, nested: bool = False) -> dict[str, P
                 )
             found[name] = path
     return found
+
+
+def images_below(folder: Path) -> dict[str, Path]:
+    """Return the images in a folder and its folders, by their paths without suffix; also by names that only one has."""
+    paths = [path for path in below(folder, nested=True) if path.suffix.lower() in images.SUFFIXES]
+    times = Counter(path.stem for path in paths if path.parent != folder)
+    by_name = {path.stem: path for path in paths if times[path.stem] == 1}
+    return by_name | {id_in(path, folder): path for path in paths}
 
 
 def unmatched(

@@ -28,7 +28,9 @@ the file holds a detector's findings, and `predictions` are read, with the score
 
 An image is looked for by the path in `data`, which may be a URL or Label Studio's own: as the whole of it, and without
 its first folders, down to the name; and without the eight digits that the tool puts before the names of uploaded files.
-Its id is that name without suffix. What `data` says, and the task's `id`, is the record's metadata and is written back.
+Its id is that name without suffix, or, if two are equal, the path after the folders that all have, such as
+"cam1/0001", with the digits of uploaded files. What `data` says, and the task's `id`, is the record's metadata and is
+written back.
 An object is difficult where its region's text (`meta`) has the word "difficult", which JSON-MIN leaves out.
 
 Written is "JSON": rectangles as such, other quads as polygons; records with scores as predictions, which the tool shows
@@ -68,7 +70,7 @@ from rbox_formats._geometry import quad_around
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import ImageFile
-from rbox_formats.datasets._images import find_first, image_name
+from rbox_formats.datasets._images import find_first, image_name, is_name_of, without_common
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
 from rbox_formats.datasets._rectangles import Rectangle, as_rectangle, corners_of
 from rbox_formats.errors import DatasetError, listed
@@ -120,10 +122,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     tasks = _tasks([document] if isinstance(document.value, dict) else list(document.items()), left_out)
     if not tasks:
         raise DatasetError("expected tasks with annotations or predictions, found none", path=path, remedy=_EXPORT)
-    ids: dict[str, _Task] = {}
-    for task in tasks:
-        if ids.setdefault(task.image_id, task) is not task:
-            raise task.image.error("an image that no other task has, up to folder and suffix")
+    tasks = _told_apart(tasks)
     used = (region.label.text() for task in tasks for region in task.regions)
     names = _names.used(used) if class_names is None else class_names
     for what, count in left_out.items():
@@ -131,6 +130,21 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     folders = [folder / part for part in ([f"images/{split}", split] if split else [])]
     load = partial(_load, root=folder, folders=[*folders, folder / "images", folder], class_names=names)
     return Dataset(names, tasks, load)
+
+
+def _told_apart(tasks: list[_Task]) -> list[_Task]:
+    """Return the tasks with ids that differ: if two images have the same name, by their folders too."""
+    if len({task.image_id for task in tasks}) < len(tasks):
+        parts = [_parts(task.image.text()) for task in tasks]
+        folders = without_common([part[:-1] for part in parts])
+        ids = ["/".join([*inner, stem_of(part[-1])]) for inner, part in zip(folders, parts, strict=True)]
+        tasks = [task._replace(image_id=image_id) for task, image_id in zip(tasks, ids, strict=True)]
+    seen: set[str] = set()
+    for task in tasks:
+        if task.image_id in seen:
+            raise task.image.error("an image that no other task has, up to its suffix")
+        seen.add(task.image_id)
+    return tasks
 
 
 def images(root: Path, split: str | None) -> Path:
@@ -280,10 +294,16 @@ def _id_of(image: Value) -> str:
     return stem_of(_UPLOADED.sub("", name, count=1) if "/upload/" in image.text() else name)
 
 
-def _find(image: Value, root: Path, folders: Sequence[Path]) -> ImageFile:
+def _may_be(image_id: str, given: str, parts: Sequence[str]) -> bool:
+    """Return whether an image with this path in a task may have the id."""
+    return _id_of(Value(given, Path())) == image_id or is_name_of("/".join(parts), image_id)
+
+
+def _find(image: Value, image_id: str, root: Path, folders: Sequence[Path]) -> ImageFile:
     parts = _parts(image.text())
-    names = ["/".join(parts[first:]) for first in range(len(parts))]
-    if "/upload/" in image.text():
+    # With fewer parts than the id has, it would be another image's name, too.
+    names = ["/".join(parts[first:]) for first in range(len(parts) - image_id.count("/"))]
+    if "/upload/" in image.text() and image_id == _id_of(image):
         names.append(_UPLOADED.sub("", parts[-1], count=1))
     return find_first(names, root, folders)
 
@@ -292,7 +312,7 @@ def _find(image: Value, root: Path, folders: Sequence[Path]) -> ImageFile:
 
 
 def _load(task: _Task, root: Path, folders: Sequence[Path], class_names: ClassNames) -> ImageRecord:
-    image = _find(task.image, root, folders)
+    image = _find(task.image, task.image_id, root, folders)
     stated = next((_stated(region) for region in task.regions if _has_size(region)), None)
     quads, labels, difficult = [], [], []
     for region in task.regions:
@@ -406,9 +426,9 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 def _data(record: ImageRecord, folder: str) -> dict[str, Any]:
     others = {key: value for key, value in json_values.holdable(record.metadata).items() if key != "id"}
-    name = files.safe_name(image_name(record), Path(folder))
+    name = files.safe_path(image_name(record), Path(folder))
     given = others.pop("image", None)
-    own = isinstance(given, str) and _parts(given) and _id_of(Value(given, Path(folder))) == record.image_id
+    own = isinstance(given, str) and (parts := _parts(given)) and _may_be(record.image_id, given, parts)
     # Only if it still means this image, since windows of an image have its metadata as well.
     return {"image": given if own else f"/data/local-files/?d={quote(f'{folder}/{name}')}", **others}
 
