@@ -414,6 +414,8 @@ def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) ->
         ("10,20,30,20,30,40,10,40,ship,0", "got 1 fields\nFields are separated by spaces, not by commas."),
         ("10, 20, 30, 20, 30, 40, 10, 40, ship, 0", "got '10,' as number 1\nFields are separated by spaces"),
         ("10 20 30 40 ship", "got 5 fields\nThese may be upright boxes, x_min y_min x_max y_max class."),
+        ("29 31 2.3 1 1 0 20 30 38 28 30 20 32 42", "got 14 fields\nIt may be a line of VEDAI: --format vedai"),
+        ("0 0.5 0.5 0.4 0.1 30", "got 6 fields\nIt may be a line of yolov5_obb: --format yolov5-obb"),
         ("0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3", "got '0.3'\nA line reads.*--format yolo-obb"),
     ],
 )

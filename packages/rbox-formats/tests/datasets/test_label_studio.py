@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, rbox_to_quad
 from rbox_formats.errors import DatasetError
@@ -250,6 +251,35 @@ def test_detections_go_in_as_predictions_and_come_back(tmp_path: Path) -> None:
     assert again.scores is not None
     assert again.scores.tolist() == [0.9, 0.25]
     np.testing.assert_allclose(again.corners, rbox_to_quad(boxes), atol=1e-9)
+
+
+def test_a_detector_without_scores_gives_predictions(tmp_path: Path) -> None:
+    """Its findings, and images without any, are nobody's annotations: the tool would not show them for labelling."""
+    from rbox_formats import predictions
+    from rbox_formats.cli.main import main
+
+    found = [
+        ImageRecord("P1", [[40, 30, 20, 10, 0.3]], [0], width=100, height=80),
+        ImageRecord("P2", [], [], width=100, height=80),
+    ]
+    with predictions.Writer(tmp_path / "in.jsonl", predictions.Header(["ship"], "x")) as writer:
+        for record in found:
+            writer.write(record)
+    words = ["convert", "--data", tmp_path / "in.jsonl", "--format", "predictions", "--to", "label-studio", "--out"]
+    result = CliRunner().invoke(main, list(map(str, [*words, tmp_path / "out"])), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "Read back, it is the same." in result.output
+    tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
+    assert [set(task) & {"annotations", "predictions"} for task in tasks] == [{"predictions"}] * 2
+    assert [len(task["predictions"][0]["result"]) for task in tasks] == [1, 0]
+    # The same as ground truth.
+    options = ["--to-option", "predictions=false"]
+    result = CliRunner().invoke(main, list(map(str, [*words, tmp_path / "truth", *options])), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    tasks = json.loads((tmp_path / "truth" / "tasks.json").read_text())
+    assert [set(task) & {"annotations", "predictions"} for task in tasks] == [{"annotations"}] * 2
+    with pytest.raises(DatasetError, match="expected predictions=true or predictions=false, got 1"):
+        datasets.write("label-studio", found, tmp_path, "x", ClassNames(["ship"]), options={"predictions": 1})
 
 
 def test_what_came_from_the_tool_goes_back_with_its_paths(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ _IMAGES, _PARTS = 20, 8
 # The beginning of a reader's message where a format fits, and its list of classes does not.
 _NAMES = "--class-names"
 _OPEN = ("dota", "yolo-obb")  # formats for any classes
+_WELL_KNOWN = ("dota", "yolo-obb", "rolabelimg", "voc")  # others open folders of these
 
 
 class Guess(NamedTuple):
@@ -65,6 +66,42 @@ def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -
             if fits is None and second is None and name in _OPEN:
                 second = Guess(name, part, True)
     return second
+
+
+def nearest(root: Path, formats: Mapping[str, Format], split: str | None = None) -> tuple[Guess, RboxError] | None:
+    """Return the format that a folder of no readable one comes nearest to, and what is wrong; None where none does.
+
+    It is the first that fails on the annotations of the folder, or fails to open it though its own folders are there.
+
+    Args:
+        root: A dataset's folder or file.
+        formats: The formats to try.
+        split: The part that is tried first.
+    """
+    if not root.exists():
+        return None
+    order = {name: formats[name] for name in (*_WELL_KNOWN, *formats)}
+    for part in dict.fromkeys([split, None, *islice(_parts(root), _PARTS)]):
+        for name, entry in order.items():
+            opened = False
+            try:
+                if entry.read is not None:
+                    dataset = entry.read(root, part, entry.class_names)
+                    opened = True
+                    any(len(dataset.load(source)) for source in islice(dataset.sources, _IMAGES))
+            except RboxError as error:
+                if opened or _has_folders(name, root, part):
+                    return Guess(name, part, False), error
+            except (OSError, RecursionError):
+                continue
+    return None
+
+
+def _has_folders(name: str, root: Path, split: str | None) -> bool:
+    """Return whether the folders or files are there by which people know a format."""
+    marks = {"dota": ("labelTxt", "annfiles"), "yolo-obb": ("data.yaml", "dataset.yaml", "classes.txt", "labels")}
+    base = root / split if split and (root / split).is_dir() else root
+    return any((base / mark).exists() for mark in marks.get(name, ()))
 
 
 def _indexed(root: Path) -> list[str]:

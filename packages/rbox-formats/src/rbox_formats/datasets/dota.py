@@ -340,6 +340,9 @@ def _likely(fields: list[str]) -> str:
         return f"{NO_COMMAS} {_LINE}"
     if len(fields) in (5, 6) and all(map(_is_number, fields[:4])) and not _is_number(fields[4]):
         return f"These may be upright boxes, x_min y_min x_max y_max class. {_LINE}"
+    if len(fields) in (6, 14) and all(map(_is_number, fields)):
+        other = {6: "yolov5_obb: --format yolov5-obb", 14: "VEDAI: --format vedai"}[len(fields)]
+        return f"It may be a line of {other}. {_LINE}"
     return _LINE
 
 

@@ -34,10 +34,12 @@ written back.
 An object is difficult where its region's text (`meta`) has the word "difficult", which JSON-MIN leaves out.
 
 Written is "JSON": rectangles as such, other quads as polygons; records with scores as predictions, which the tool shows
-as pre-annotations, others as annotations. The images' paths are those that they came with, else
-"/data/local-files/?d=images/P0001.png", for a tool whose LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT is the dataset's
-folder.
-The labeling configuration must have the names `label` (RectangleLabels), `polygon` (PolygonLabels) and `image` (Image).
+as pre-annotations, others as annotations. The option `predictions` (`datasets.write(..., options=)`, `--to-option`)
+says whether all are predictions: a detector's findings may be without scores, and an image on which it found nothing
+is not yet looked at. `convert` sets it for the format `predictions`. The images' paths are those that they came with,
+else "/data/local-files/?d=images/P0001.png", for a tool whose LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT is the dataset's
+folder. The labeling configuration must have the names `label` (RectangleLabels), `polygon` (PolygonLabels) and `image`
+(Image).
 
 On disk: the file itself as `root`, or `<root>/<split>.json`, without a split `<root>/tasks.json` or the only JSON file
 there; images in `images/<split>`, `images` or beside the file. Without a list of classes they are the labels in the
@@ -73,7 +75,7 @@ from rbox_formats.datasets._folders import ImageFile
 from rbox_formats.datasets._images import find_first, image_name, is_name_of, without_common
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
 from rbox_formats.datasets._rectangles import Rectangle, as_rectangle, corners_of
-from rbox_formats.errors import DatasetError, listed
+from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.images import SUFFIXES, stem_of
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
@@ -401,12 +403,28 @@ def _percents(place: Value, keys: Sequence[str]) -> Iterator[float]:
 # Writing.
 
 
-def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
+def write(
+    records: Iterable[ImageRecord],
+    root: Path,
+    split: str | None,
+    class_names: ClassNames,
+    *,
+    predictions: bool | None = None,
+) -> Path:
     """Write one file of tasks; see `rbox_formats.datasets.write`.
 
+    Args:
+        records: The images and their objects.
+        root: The dataset's folder.
+        split: A part of the dataset.
+        class_names: The class names.
+        predictions: Whether the objects are predictions, not annotations. None: where a record has scores.
+
     Raises:
-        FormatsError: If the size of a record's image is unknown.
+        FormatsError: If the size of a record's image is unknown, or `predictions` is neither true nor false.
     """
+    if not (predictions is None or isinstance(predictions, bool)):
+        raise DatasetError(f"expected predictions=true or predictions=false, got {quoted(predictions)}")
     path = written_file(root, split, _LAYOUT)
     folder = f"images/{split}" if split else "images"
     used: set[int] = set()
@@ -418,7 +436,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
             if not isinstance(number, int) or isinstance(number, bool) or number in used:
                 number = next(candidate for candidate in free if candidate not in used)
             used.add(number)
-            task = {"id": number, "data": _data(record, folder), **_annotation(record, class_names)}
+            task = {"id": number, "data": _data(record, folder), **_annotation(record, class_names, predictions)}
             stream.write((",\n" if index else "\n") + json_values.dump(task))
         stream.write("\n]\n")
     return path
@@ -433,7 +451,7 @@ def _data(record: ImageRecord, folder: str) -> dict[str, Any]:
     return {"image": given if own else f"/data/local-files/?d={quote(f'{folder}/{name}')}", **others}
 
 
-def _annotation(record: ImageRecord, class_names: ClassNames) -> dict[str, Any]:
+def _annotation(record: ImageRecord, class_names: ClassNames, predictions: bool | None) -> dict[str, Any]:
     width, height = record.size
     results = []
     for i, quad in enumerate(record.corners):
@@ -462,6 +480,6 @@ def _annotation(record: ImageRecord, class_names: ClassNames) -> dict[str, Any]:
         if record.scores is not None:
             result["score"] = float(record.scores[i])
         results.append(result)
-    if record.scores is None:
+    if not (record.scores is not None if predictions is None else predictions):
         return {"annotations": [{"result": results, "was_cancelled": False, "ground_truth": False}]}
     return {"predictions": [{"model_version": "rbox", "result": results}]}
