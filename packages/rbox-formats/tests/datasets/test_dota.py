@@ -331,6 +331,15 @@ def test_labels_alone_are_not_said_to_be_alone(tmp_path: Path, caplog: pytest.Lo
     assert not caplog.messages
 
 
+def test_images_of_a_kind_that_is_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, f"{OBJECT} ship 0")
+    (tmp_path / "labelTxt" / "P2.txt").write_text(f"{OBJECT} ship 0\n")
+    Image.new("P", (64, 48)).save(tmp_path / "images" / "P2.gif")
+    datasets.read("dota", tmp_path)
+    assert "1 of 2 annotation files have no image: P2.txt" in caplog.messages
+    assert "1 images are of a kind that is not read, store them as PNG: P2.gif" in caplog.messages
+
+
 @pytest.fixture
 def downloaded(tmp_path: Path) -> Path:
     """As the zips of v1.0 and v1.5 unpack side by side."""

@@ -219,6 +219,10 @@ BAD: list[tuple[Any, str]] = [
     ([task(region(image_rotation=90))], r"image_rotation: expected 0: .*\nTurn the image back"),
     ([task(region(original_width=None))], r"result\[0\]: expected the image, or original_width and original_height"),
     ([task(region(place={**PLACE, "rotation": "1"}))], r"value\.rotation: expected a number, got a string"),
+    (
+        [task(region(place={**PLACE, "x": math.inf}))],
+        r"result\[0\]\.value\.x: expected a finite number.*got a number Inf",
+    ),
     ([3], r"expected an object, got a number 3"),
 ]
 

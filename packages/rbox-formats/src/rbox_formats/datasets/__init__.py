@@ -154,8 +154,10 @@ def _nearest(root: str | Path, split: str | None = None) -> tuple[Guess, RboxErr
 
 
 # A format that can also read the files of another comes after it: roLabelImg after VOC, RSDD-SAR after roLabelImg.
-# YMIR's index names files of several formats.
-_ORDER = ("ymir", "coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg")
+# YMIR's index names files of several formats. Coordinates of a map lie on the images that it shows, or on none.
+_ORDER = (
+    "ymir", "coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg", "geojson-map",
+)  # fmt: skip
 
 
 def read(

@@ -97,6 +97,8 @@ def id_in(path: Path, folder: Path) -> str:
 
 
 _OF_FILES = (".txt", ".xml", ".json")
+# Images that are named where they are missed.
+_UNREAD = (".gif", ".heic", ".heif", ".avif", ".jxl", ".tga", ".ppm", ".pgm", ".svg", ".psd", ".img", ".ecw", ".dng")
 
 
 def below(folder: Path, nested: bool) -> list[Path]:
@@ -172,9 +174,14 @@ def unmatched(
     labels = list(labels)
     called = {path: path.stem for path in labels} if ids is None else ids
     names = {called[path] for path in labels}
+    alone = tuple(path for path in labels if called[path] not in image_files)
+    stems = {path.stem for path in alone}
+    folders = {path.parent for path in image_files.values()} if alone else ()
+    beside = (path for folder in sorted(folders) for path in files.visible(folder))
     return Unmatched(
         images=tuple(path for name, path in image_files.items() if name not in names),
-        labels=tuple(path for path in labels if called[path] not in image_files),
+        labels=alone,
+        unread=tuple(path for path in beside if path.suffix.lower() in _UNREAD and path.stem in stems),
         as_empty=as_empty,
         image_count=len(image_files),
         label_count=len(labels),

@@ -255,7 +255,7 @@ def _shape_of(place: Value) -> tuple[str, ...] | None:
 
 
 def _geometry(place: Value, keys: tuple[str, ...]) -> str:
-    return json_values.dump([place.value[key] for key in keys])
+    return repr([place.value[key] for key in keys])
 
 
 # Images.
