@@ -405,12 +405,12 @@ def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) ->
     read = datasets.read("dota", tmp_path / "dota")
     expected = [("cam1/1", 1, (64, 49)), ("cam2/1", 2, (64, 50))]
     assert [(record.image_id, len(record), record.size) for record in read] == expected
-    for format in ("yolo-obb", "coco", "dota", "cvat", "label-studio", "predictions"):
+    for format in ("yolo-obb", "coco", "dota", "cvat", "label-studio", "predictions", "labelme", "rolabelimg"):
         root = tmp_path / f"new-{format}"
         arguments = ["convert", "--data", tmp_path / "dota", "--to", format, "--out", root, "--images", "copy"]
         result = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
         assert result.exit_code == 0, result.output
-        assert (root / "images" / "cam2" / "1.png").is_file()
+        assert (root / ("" if format in ("labelme", "rolabelimg") else "images") / "cam2" / "1.png").is_file()
         names = None if format == "coco" else dota.V1_0
         back = datasets.read(format, root, None, names)
         assert [(record.image_id, len(record), record.size) for record in back] == expected

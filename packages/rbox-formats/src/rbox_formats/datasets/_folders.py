@@ -128,6 +128,32 @@ def annotation_files(folder: Path, suffix: str, *, nested: bool = False) -> list
     return found
 
 
+# Folders of such names are splits, not folders of images inside a split.
+SPLITS = ("train", "val", "valid", "validation", "test", "trainval")
+
+
+def files_beside_images(base: Path, suffix: str) -> list[Path]:
+    """Return the annotation files that lie beside their images: in a folder, and in its folders that have images.
+
+    Folders with the name of a split are other datasets.
+
+    Raises:
+        DatasetError: If there are no such files.
+    """
+    inner = [path for path in below(base, nested=True) if path.parent != base]
+    inner = [path for path in inner if not any(part.lower() in SPLITS for part in path.relative_to(base).parts[:-1])]
+    with_images = {path.parent for path in inner if path.suffix.lower() in images.SUFFIXES}
+    nested = [path for path in inner if path.parent in with_images and path.suffix.lower() == suffix]
+    direct = [path for path in files.visible(base) if path.suffix.lower() == suffix]
+    return sorted([*direct, *nested]) if nested else annotation_files(base, suffix)
+
+
+def images_beside(annotations: Iterable[Path], base: Path) -> dict[str, Path]:
+    """Return the images in the folders of annotation files, by their paths in `base` without suffix."""
+    folders = {base, *(path.parent for path in annotations)}
+    return {id_in(path, base): path for folder in sorted(folders) for path in image_index([folder]).values()}
+
+
 def image_index(folders: Iterable[Path], *, nested: bool = False) -> dict[str, Path]:
     """Return the image files in folders, by their names without suffix; a missing folder has none.
 

@@ -46,7 +46,7 @@ from rbox_formats import files, images
 from rbox_formats._geometry import quad_around, quad_to_rbox, rbox_to_quad, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
-from rbox_formats.datasets._folders import below, id_in, image_index, unmatched
+from rbox_formats.datasets._folders import SPLITS, below, id_in, image_index, unmatched
 from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
@@ -72,8 +72,6 @@ _LONGSIDE = "A line reads: class cx cy longside shortside theta, shares of the i
 _SIX = "Six fields are yolov5_obb's (the format yolov5-obb), or what a detector of upright boxes found."
 _SCORED = 10  # fields of a line with a confidence
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
-# Folders of such names are splits, not folders of images inside a split.
-_SPLITS = ("train", "val", "valid", "validation", "test", "trainval")
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
 _NAME_FILES = ("classes.txt", "labels/classes.txt")
 
@@ -97,7 +95,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None, *, longs
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
     label_folder, image_folder = _split_folders(root, split)
     inside = [path.name for path in files.visible(image_folder) if path.is_dir()]
-    nested = not any(name.lower() in _SPLITS for name in inside)
+    nested = not any(name.lower() in SPLITS for name in inside)
     found = image_index([image_folder], nested=nested)
     if not found:
         remedy = f"In it are the folders {listed(inside)}: are they splits (--split)?" if inside else None
