@@ -17,8 +17,8 @@ have the same files.
 The classes are each dataset's own: without a list of them they are the names that the files use, sorted.
 
 On disk the tool puts a file beside each image: `<root>[/<split>]/<image_id>.xml` and `<image_id>.jpg`, and so it is
-written; folders within are read if they have images. Also read: Pascal VOC's folders, `Annotations` and `JPEGImages` (or `AllImages`, `images`) with lists in
-`ImageSets/Main` or `ImageSets`, and `annotations` beside `images`.
+written; folders within are read if they have images. Also read: Pascal VOC's folders, `Annotations` and `JPEGImages`
+(or `AllImages`, `images`) with lists in `ImageSets/Main` or `ImageSets`, and `annotations` beside `images`.
 
 Source: cgvict/roLabelImg, `libs/pascal_voc_io.py` (the sign is its `rotatePoint`'s) and README.rst.
 """
