@@ -98,9 +98,15 @@ FORMATS: dict[str, Format] = {
     "vedai": Format(vedai.read, vedai.write, vedai.CLASS_NAMES, vedai.images),
     "voc": Format(voc.read, voc.write, None, voc.images),
     "whu": Format(whu.read, whu.write, whu.CLASS_NAMES, whu.images, options=whu.OPTIONS),
-    "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder, drops_outside=True),
+    "yolo-obb": Format(
+        yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder, drops_outside=True, label_folder=True
+    ),
     "yolov5-obb": Format(
-        partial(yolo_obb.read, longside=True), partial(yolo_obb.write, longside=True), None, yolo_obb.images_folder
+        partial(yolo_obb.read, longside=True),
+        partial(yolo_obb.write, longside=True),
+        None,
+        yolo_obb.images_folder,
+        label_folder=True,
     ),
     "ymir": Format(ymir.read, ymir.write, None, ymir.images),
     "ymir-coco": Format(ymir.read, partial(ymir.write, suffix=".json"), None, ymir.images),

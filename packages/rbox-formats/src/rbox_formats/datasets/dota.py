@@ -19,7 +19,7 @@ Label files and images in folders within are called by their paths: `labelTxt/ca
 DOTA's downloads are read as they unpack: `<root>[/<split>]/labelTxt-v1.0/labelTxt` (of v1.5 and v2.0
 `labelTxt-v1.5/DOTA-v1.5_train` and so on), with the images in `images`, `images/images`, or in
 parts, `images/part1` and so on; the format's version chooses among several. The upright boxes beside them
-(`..._hbb`, `trainset_reclabelTxt`) are not read. A folder of labels, or `images`, may have all its files in the one
+("..._hbb", "trainset_reclabelTxt") are not read. A folder of labels, or `images`, may have all its files in the one
 folder that its zip had, as `labelTxt/labelTxt`.
 
 The classes are those of the DOTA development kit (CAPTAIN-WHU/DOTA_devkit) and of MMRotate

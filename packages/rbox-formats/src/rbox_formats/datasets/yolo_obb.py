@@ -72,6 +72,7 @@ _LONGSIDE = "A line reads: class cx cy longside shortside theta, shares of the i
 _SIX = "Six fields are yolov5_obb's (the format yolov5-obb), or what a detector of upright boxes found."
 _SCORED = 10  # fields of a line with a confidence
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
+_LABEL_FOLDERS = ("labels",)
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
 _NAME_FILES = ("classes.txt", "labels/classes.txt")
 
@@ -89,11 +90,18 @@ class _Classes:
     written: ClassNames
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None, *, longside: bool = False) -> Dataset:
+def read(
+    root: Path,
+    split: str | None,
+    class_names: ClassNames | None,
+    *,
+    longside: bool = False,
+    label_folders: tuple[str, ...] = _LABEL_FOLDERS,
+) -> Dataset:
     """Open a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
-    label_folder, image_folder = _split_folders(root, split)
+    label_folder, image_folder = _split_folders(root, split, label_folders[0])
     inside = [path.name for path in files.visible(image_folder) if path.is_dir()]
     nested = not any(name.lower() in SPLITS for name in inside)
     found = image_index([image_folder], nested=nested)
@@ -132,7 +140,8 @@ def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Pa
             + (f"only {inside}" if inside else "none" if folder.is_dir() else f"no such folder beside {beside}"),
             path=folder,
             remedy="Each image has one of the same name, in the folder of labels beside: of images/train it is "
-            "labels/train. An image without objects may go without, but not all of them.",
+            "labels/train. Another folder can be named (--labels). An image without objects may go without, but not "
+            "all of them.",
         )
     found: dict[str, Path] = {}
     names = {path.relative_to(image_folder).as_posix(): name for name, path in image_files.items()}
@@ -158,19 +167,19 @@ def images_folder(root: Path, split: str | None) -> Path:
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
 
-def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
+def _split_folders(root: Path, split: str | None, labels: str) -> tuple[Path, Path]:
     """Return the folders of a split's labels and images."""
     if split is None:
-        candidates = [(root / "labels", root / "images")]
+        candidates = [(root / labels, root / "images")]
     else:
         name = files.safe_name(split, root)
         candidates = [
-            (root / "labels" / name, root / "images" / name),
-            (root / name / "labels", root / name / "images"),
+            (root / labels / name, root / "images" / name),
+            (root / name / labels, root / name / "images"),
         ]
-    for labels, pictures in candidates:
+    for folder, pictures in candidates:
         if pictures.is_dir():
-            return labels, pictures
+            return folder, pictures
     splits = [path.name for path in files.visible(root / "images") if path.is_dir()]
     remedy = f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else _FOLDERS
     raise DatasetError(f"expected a folder {candidates[0][1].relative_to(root)}, found none", path=root, remedy=remedy)
