@@ -283,6 +283,7 @@ class Unmatched:
         as_empty: Whether images without an annotation file are in the dataset, as images without objects.
         image_count: The number of all images.
         label_count: The number of all annotation files.
+        unread: Files of the name of an annotation file without an image, of a kind of images that is not read.
     """
 
     images: tuple[Path, ...] = ()
@@ -290,6 +291,7 @@ class Unmatched:
     as_empty: bool = False
     image_count: int = 0
     label_count: int = 0
+    unread: tuple[Path, ...] = ()
 
     def lines(self, show: int = 3) -> list[str]:
         """Describe it, with the names of the first few; an empty list where the dataset has no images at all."""
@@ -303,6 +305,9 @@ class Unmatched:
         if self.labels:
             some = _some(self.labels, show)
             found.append(f"{len(self.labels)} of {self.label_count} annotation files have no image: {some}")
+        if self.unread:
+            some = _some(self.unread, show)
+            found.append(f"{len(self.unread)} images are of a kind that is not read, store them as PNG: {some}")
         return found
 
 

@@ -422,6 +422,20 @@ def test_paths_of_another_machine_are_looked_for_by_their_last_part(name: str, t
     assert (record.path, record.size) == (root / "images" / "P1.png", (9, 8))
 
 
+@pytest.mark.parametrize("start", ["/home/me/data/", "C:\\data\\", "../", "../../x/"])
+def test_equal_names_on_another_machine(start: str, tmp_path: Path) -> None:
+    names = [f"{start}{cam}/P1.png" for cam in ("a", "b")]
+    entries = [{"id": i, "file_name": name, "width": 64, "height": 48} for i, name in enumerate(names)]
+    root = tmp_path / "set"
+    (root / "images" / "b").mkdir(parents=True)
+    (tmp_path / "a").mkdir()
+    Image.new("L", (9, 8)).save(root / "images" / "b" / "P1.png")
+    Image.new("L", (3, 3)).save(tmp_path / "a" / "P1.png")
+    first, second = datasets.read("coco", make(root, images=entries))
+    assert (first.image_id, first.path, first.size) == ("a/P1", None, (64, 48))
+    assert (second.image_id, second.file, second.size) == ("b/P1", root / "images" / "b" / "P1.png", (9, 8))
+
+
 def test_a_category_that_only_heads_others_is_no_class(tmp_path: Path) -> None:
     """As Roboflow writes it: the root may bear the class's name; one with objects is a class."""
     root = {"id": 0, "name": "ship", "supercategory": "none"}

@@ -58,6 +58,18 @@ def test_an_export(tmp_path: Path) -> None:
     np.testing.assert_allclose(first.corners[0, 0], corner, atol=1e-9)
 
 
+def test_equal_names_in_folders(tmp_path: Path) -> None:
+    """A task of a share has the images' paths as names; the file of another folder is never taken."""
+    starts = [f'<image id="0" name="{cam}/P1.png" width="10" height="{20 + i}">' for i, cam in enumerate("ab")]
+    export(tmp_path, *(image(f'<box label="ship" {BOX}></box>' * i, start=start) for i, start in enumerate(starts)))
+    (tmp_path / "images" / "b").mkdir(parents=True)
+    Image.new("L", (10, 21)).save(tmp_path / "images" / "b" / "P1.png")
+    Image.new("L", (7, 7)).save(tmp_path / "images" / "P1.png")
+    first, second = datasets.read("cvat", tmp_path)
+    assert (first.image_id, first.path, first.size, len(first)) == ("a/P1", None, (10, 20), 0)
+    assert (second.image_id, second.file.parent.name, second.size, len(second)) == ("b/P1", "b", (10, 21), 1)
+
+
 def test_other_shapes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     common = 'source="manual" occluded="0" z_order="0"'
     export(
@@ -124,7 +136,7 @@ BAD = [
     ),
     ("", 2, r"expected <image> in <annotations>, found none\nChoose"),
     (image(start='<image id="0">'), 5, r"expected an attribute 'name' of <image>, found none"),
-    (image() + image(), 6, r"expected a name that no other image has, up to folder and suffix, got 'P1\.png'"),
+    (image() + image(), 6, r"expected a name that no other image has, up to its suffix, got 'P1\.png'"),
     (image(f"<box {BOX}></box>"), 6, r"expected an attribute 'label' of <box>, found none"),
     (image(f'<box label="tram" {BOX}></box>'), 6, r"expected a class among ship, got 'tram'"),
     (image('<box label="ship" xtl="1" ytl="2" xbr="3"></box>'), 6, r"expected an attribute 'ybr' of <box>, found none"),

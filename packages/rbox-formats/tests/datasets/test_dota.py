@@ -331,13 +331,23 @@ def test_labels_alone_are_not_said_to_be_alone(tmp_path: Path, caplog: pytest.Lo
     assert not caplog.messages
 
 
+def test_images_of_a_kind_that_is_not_read_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make(tmp_path, f"{OBJECT} ship 0")
+    (tmp_path / "labelTxt" / "P2.txt").write_text(f"{OBJECT} ship 0\n")
+    Image.new("P", (64, 48)).save(tmp_path / "images" / "P2.gif")
+    datasets.read("dota", tmp_path)
+    assert "1 of 2 annotation files have no image: P2.txt" in caplog.messages
+    assert "1 images are of a kind that is not read, store them as PNG: P2.gif" in caplog.messages
+
+
 @pytest.fixture
 def downloaded(tmp_path: Path) -> Path:
     """As the zips of v1.0 and v1.5 unpack side by side."""
     base = tmp_path / "train"
     for folder, name in (
         ("labelTxt-v1.0/labelTxt", "ship"), ("labelTxt-v1.5/DOTA-v1.5_train", "container-crane"),
-        ("labelTxt-v1.5/DOTA-v1.5_train_hbb", "none"), ("images/part1/images", ""), ("images/part2/images", ""),
+        ("labelTxt-v1.5/DOTA-v1.5_train_hbb", "none"), ("labelTxt-v1.0/trainset_reclabelTxt", "none"),
+        ("images/part1/images", ""), ("images/part2/images", ""),
     ):  # fmt: skip
         (base / folder).mkdir(parents=True)
         if name:
@@ -356,6 +366,28 @@ def test_downloads_are_read_as_they_unpack(format: str, name: str, downloaded: P
         assert (first.size, second.image_id, len(second)) == ((64, 48), "P0001", 0)
 
 
+def test_a_named_folder_is_that_of_the_zip_within_it(downloaded: Path) -> None:
+    """`--labels labelTxt-v1.5`, as the folder of the download is called."""
+    first, second = datasets.read("dota-v1.5", downloaded, "train", labels="labelTxt-v1.5")
+    assert (first.image_id, len(first), first.size) == ("P0000", 1, (64, 48))
+    assert (second.image_id, len(second)) == ("P0001", 0)
+    (downloaded / "train" / "labelTxt-v1.5" / "DOTA-v1.5_val").mkdir()
+    (downloaded / "train" / "labelTxt-v1.5" / "DOTA-v1.5_val" / "P2.txt").touch()
+    with pytest.raises(DatasetError, match=r"DOTA-v1.5_val\nName one \(--labels labelTxt-v1.5/DOTA-v1.5_train\)"):
+        datasets.read("dota-v1.5", downloaded, "train", labels="labelTxt-v1.5")
+
+
+@pytest.mark.parametrize("pictures", ["images", "images/images"])
+@pytest.mark.parametrize("labels", ["labelTxt", "labelTxt/labelTxt"])
+def test_zips_in_folders_of_their_names(labels: str, pictures: str, tmp_path: Path) -> None:
+    for folder in (labels, pictures):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / labels / "P1.txt").write_text(f"{OBJECT} ship 0\n")
+    Image.new("RGB", (64, 48)).save(tmp_path / pictures / "P1.png")
+    (record,) = datasets.read("dota", tmp_path)
+    assert (record.image_id, len(record), record.size) == ("P1", 1, (64, 48))
+
+
 def test_another_versions_labels_name_the_format(downloaded: Path) -> None:
     with pytest.raises(
         DatasetError, match=r"expected one folder of DOTA-v2.0's labels(.|\n)*--format dota or --format dota-v1.5"
@@ -364,7 +396,7 @@ def test_another_versions_labels_name_the_format(downloaded: Path) -> None:
 
 
 def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) -> None:
-    """In YOLO's and COCO's layout too, there and back."""
+    """In YOLO's and COCO's layout too, and those of annotation tools, there and back."""
     for number, cam in enumerate(("cam1", "cam2"), start=1):
         for folder in ("labelTxt", "images"):
             (tmp_path / "dota" / folder / cam).mkdir(parents=True)
@@ -373,12 +405,12 @@ def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) ->
     read = datasets.read("dota", tmp_path / "dota")
     expected = [("cam1/1", 1, (64, 49)), ("cam2/1", 2, (64, 50))]
     assert [(record.image_id, len(record), record.size) for record in read] == expected
-    for format, place in (("yolo-obb", "images"), ("coco", "images"), ("dota", "images")):
+    for format in ("yolo-obb", "coco", "dota", "cvat", "label-studio", "predictions", "labelme", "rolabelimg"):
         root = tmp_path / f"new-{format}"
         arguments = ["convert", "--data", tmp_path / "dota", "--to", format, "--out", root, "--images", "copy"]
         result = CliRunner().invoke(main, list(map(str, arguments)), catch_exceptions=False)
         assert result.exit_code == 0, result.output
-        assert (root / place / "cam2" / "1.png").is_file()
+        assert (root / ("" if format in ("labelme", "rolabelimg") else "images") / "cam2" / "1.png").is_file()
         names = None if format == "coco" else dota.V1_0
         back = datasets.read(format, root, None, names)
         assert [(record.image_id, len(record), record.size) for record in back] == expected
@@ -391,6 +423,8 @@ def test_equal_names_in_folders_are_told_apart_by_their_paths(tmp_path: Path) ->
         ("10,20,30,20,30,40,10,40,ship,0", "got 1 fields\nFields are separated by spaces, not by commas."),
         ("10, 20, 30, 20, 30, 40, 10, 40, ship, 0", "got '10,' as number 1\nFields are separated by spaces"),
         ("10 20 30 40 ship", "got 5 fields\nThese may be upright boxes, x_min y_min x_max y_max class."),
+        ("29 31 2.3 1 1 0 20 30 38 28 30 20 32 42", "got 14 fields\nIt may be a line of VEDAI: --format vedai"),
+        ("0 0.5 0.5 0.4 0.1 30", "got 6 fields\nIt may be a line of yolov5_obb: --format yolov5-obb"),
         ("0 0.1 0.1 0.3 0.1 0.3 0.3 0.1 0.3", "got '0.3'\nA line reads.*--format yolo-obb"),
     ],
 )
@@ -435,6 +469,18 @@ def test_folders_of_other_names(labels: str, count: int, tmp_path: Path) -> None
     assert result.exit_code == 0, result.output
     assert f"{count} objects on 1 images" in result.output
     assert (out / "images" / "P1.webp").is_file()
+
+
+def test_an_image_folder_with_folders(tmp_path: Path) -> None:
+    """Images are found there by their paths, and by names that no other image has."""
+    (tmp_path / "labelTxt" / "cam1").mkdir(parents=True)
+    for name in ("cam1/1", "2"):
+        (tmp_path / "labelTxt" / f"{name}.txt").write_text(LINE)
+    for number, name in enumerate(("cam1/1", "cam2/1", "cam2/2")):
+        (tmp_path / "pictures" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (60 + number, 48)).save(tmp_path / "pictures" / f"{name}.png")
+    read = datasets.read("dota", tmp_path, image_folder=tmp_path / "pictures")
+    assert [(record.image_id, record.width) for record in read] == [("2", 62), ("cam1/1", 60)]
 
 
 def test_folders_that_are_not_there(tmp_path: Path) -> None:

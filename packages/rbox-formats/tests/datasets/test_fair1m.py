@@ -58,6 +58,16 @@ def test_closed_polygons_are_quads(tmp_path: Path) -> None:
     assert record.metadata == {"source/origin": "GF2/GF3", "size/depth": "3"}
 
 
+def test_the_zips_of_2_0_are_read_as_they_unpack(tmp_path: Path) -> None:
+    """`labelXmls.zip` has a folder labelXml, and `images.zip` a folder images."""
+    for part, stem in (("part1", "1"), ("part2", "2")):
+        make(tmp_path / "train" / part, an_object(), stem=stem, folder="labelXmls/labelXml")
+        (tmp_path / "train" / part / "images" / "images").mkdir(parents=True)
+        Image.new("L", (64, 48)).save(tmp_path / "train" / part / "images" / "images" / f"{stem}.tif")
+    read = datasets.read("fair1m", tmp_path, "train")
+    assert [(record.image_id, len(record), record.size) for record in read] == [("1", 1, (64, 48)), ("2", 1, (64, 48))]
+
+
 def test_the_classes_are_37() -> None:
     assert len(fair1m.CLASS_NAMES) == 37
     assert sum(name.startswith("other-") for name in fair1m.CLASS_NAMES) == 3

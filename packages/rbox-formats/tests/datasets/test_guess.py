@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,34 @@ def test_a_folder_is_inspected_without_a_format(tmp_path: Path) -> None:
     assert "expected a dataset of a known format, found none of coco" in result.output
     result = CliRunner().invoke(main, ["inspect"], catch_exceptions=False)
     assert result.exit_code == 2
+
+
+DEGREES = "<robndbox><cx>5</cx><cy>5</cy><w>4</w><h>2</h><angle>145</angle></robndbox>"
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({"labelTxt/P1.txt": "1,2,3,2,3,4,1,4,ship,0"}, "dota: .*P1.txt:1: .*\nFields are separated by spaces"),
+        ({"labelTxt/P1.txt": "1 2 9 8 ship 0"}, "dota: .*P1.txt:1: .*\nThese may be upright boxes"),
+        ({"labelTxt/.keep": ""}, "dota: .*labelTxt: expected annotation files"),
+        ({"data.yaml": "names: [ship]", "mine/P1.txt": "0 1"}, "yolo-obb: .*labels: expected label files"),
+        ({"data.yaml": "names: [a]", "labels/P1.jpg.txt": "0 .1 .1 .3 .1 .3 .3 .1 .3"}, "yolo-obb: .*\nName the label"),
+        (
+            {"P1.xml": f"<annotation><object><type>robndbox</type><name>a</name>{DEGREES}</object></annotation>"},
+            "rolabelimg: .*P1.xml:1: expected an angle in radians",
+        ),
+    ],
+)
+def test_the_nearest_format_says_what_is_wrong(files: dict[str, str], said: str, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (64, 48)).save(tmp_path / "images" / "P1.jpg")
+    result = CliRunner().invoke(main, ["inspect", str(tmp_path)], catch_exceptions=False)
+    assert result.exit_code == 1
+    assert re.search(f"known format, found none\nNearest is --format {said}", result.output), result.output
 
 
 def test_classes_that_are_not_the_formats_are_asked_for(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, rbox_to_quad
 from rbox_formats.errors import DatasetError
@@ -178,6 +179,30 @@ def test_images_by_what_a_task_says(url: str, tmp_path: Path) -> None:
     assert record.stated_size == (1000, 500)
 
 
+@pytest.mark.parametrize("layout", ["full", "min"])
+@pytest.mark.parametrize(
+    ("urls", "ids"),
+    [
+        (("/data/local-files/?d=images/a/P1.png", "/data/local-files/?d=images/b/P1.png"), ["a/P1", "b/P1"]),
+        (("s3://bucket/a/P1.png", "s3://bucket/b/c/P1.png"), ["a/P1", "b/c/P1"]),
+        (("/data/upload/1/0a1b2c3d-P1.png", "/data/upload/1/99887766-P1.png"), ["0a1b2c3d-P1", "99887766-P1"]),
+    ],
+)
+def test_equal_names(urls: tuple[str, str], ids: list[str], layout: str, tmp_path: Path) -> None:
+    """Each task has its own image, and never that of another."""
+    if layout == "full":
+        export(tmp_path, *(task(region(), image=url) for url in urls))
+    else:
+        flat = {**PLACE, **SIZE, "rectanglelabels": ["ship"]}
+        export(tmp_path, *({"image": url, "id": i, "annotation_id": i, "label": [flat]} for i, url in enumerate(urls)))
+    for name, width in ((f"{ids[1]}.png", 90), ("P1.png", 50)):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (width, 40)).save(tmp_path / "images" / name)
+    first, second = datasets.read("label-studio", tmp_path)
+    assert [first.image_id, second.image_id] == ids
+    assert (first.path, first.size, second.size) == (None, (1000, 500), (90, 40))
+
+
 BAD: list[tuple[Any, str]] = [
     ([{"image": "P1.png"}], r"\[0\]: expected a task with its 'data', .*\nChoose \"JSON\""),
     ([task(data=3)], r"\[0\]\.data: expected an object, got a number 3"),
@@ -194,6 +219,10 @@ BAD: list[tuple[Any, str]] = [
     ([task(region(image_rotation=90))], r"image_rotation: expected 0: .*\nTurn the image back"),
     ([task(region(original_width=None))], r"result\[0\]: expected the image, or original_width and original_height"),
     ([task(region(place={**PLACE, "rotation": "1"}))], r"value\.rotation: expected a number, got a string"),
+    (
+        [task(region(place={**PLACE, "x": math.inf}))],
+        r"result\[0\]\.value\.x: expected a finite number.*got a number Inf",
+    ),
     ([3], r"expected an object, got a number 3"),
 ]
 
@@ -226,6 +255,35 @@ def test_detections_go_in_as_predictions_and_come_back(tmp_path: Path) -> None:
     assert again.scores is not None
     assert again.scores.tolist() == [0.9, 0.25]
     np.testing.assert_allclose(again.corners, rbox_to_quad(boxes), atol=1e-9)
+
+
+def test_a_detector_without_scores_gives_predictions(tmp_path: Path) -> None:
+    """Its findings, and images without any, are nobody's annotations: the tool would not show them for labelling."""
+    from rbox_formats import predictions
+    from rbox_formats.cli.main import main
+
+    found = [
+        ImageRecord("P1", [[40, 30, 20, 10, 0.3]], [0], width=100, height=80),
+        ImageRecord("P2", [], [], width=100, height=80),
+    ]
+    with predictions.Writer(tmp_path / "in.jsonl", predictions.Header(["ship"], "x")) as writer:
+        for record in found:
+            writer.write(record)
+    words = ["convert", "--data", tmp_path / "in.jsonl", "--format", "predictions", "--to", "label-studio", "--out"]
+    result = CliRunner().invoke(main, list(map(str, [*words, tmp_path / "out"])), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "Read back, it is the same." in result.output
+    tasks = json.loads((tmp_path / "out" / "tasks.json").read_text())
+    assert [set(task) & {"annotations", "predictions"} for task in tasks] == [{"predictions"}] * 2
+    assert [len(task["predictions"][0]["result"]) for task in tasks] == [1, 0]
+    # The same as ground truth.
+    options = ["--to-option", "predictions=false"]
+    result = CliRunner().invoke(main, list(map(str, [*words, tmp_path / "truth", *options])), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    tasks = json.loads((tmp_path / "truth" / "tasks.json").read_text())
+    assert [set(task) & {"annotations", "predictions"} for task in tasks] == [{"annotations"}] * 2
+    with pytest.raises(DatasetError, match="expected predictions=true or predictions=false, got 1"):
+        datasets.write("label-studio", found, tmp_path, "x", ClassNames(["ship"]), options={"predictions": 1})
 
 
 def test_what_came_from_the_tool_goes_back_with_its_paths(tmp_path: Path) -> None:

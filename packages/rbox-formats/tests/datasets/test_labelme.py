@@ -191,3 +191,15 @@ def test_other_shapes_and_other_files_are_left_out_and_named(tmp_path: Path, cap
         "shapes without an area, 'linestrip'": 1,
     }
     assert caplog.messages == ["2 of 3 JSON files are no annotations of LabelMe: classes.json, settings.json"]
+
+
+def test_folders_within_are_read_where_they_have_images(tmp_path: Path) -> None:
+    """Those of splits are other datasets, and other JSON files of the tree are not looked into."""
+    for folder in ("cam1", "cam2", "train"):
+        make(tmp_path / folder, shape())
+        Image.new("L", (64, 48)).save(tmp_path / folder / "P1.png")
+    make(tmp_path / "Annotations", shape())
+    read = datasets.read("labelme", tmp_path)
+    assert [record.image_id for record in read] == ["cam1/P1", "cam2/P1"]
+    assert [record.file.parent.name for record in read] == ["cam1", "cam2"]
+    assert [record.image_id for record in datasets.read("labelme", tmp_path, "train")] == ["P1"]

@@ -48,6 +48,14 @@ def layer(root: Path, *features: Any, name: str = "labels.geojson", **other: Any
     return root
 
 
+def test_a_layer_on_images_with_a_place_looks_like_a_map(tmp_path: Path) -> None:
+    """And one in pixels beside the same images does not."""
+    layer(images(tmp_path / "map", "P1"), feature(on_map(QUAD), label="ship"))
+    layer(images(tmp_path / "pixels", "P1"), feature(QUAD.tolist(), label="ship"), name="P1.geojson")
+    found = [datasets.guess(tmp_path / name) for name in ("map", "pixels")]
+    assert [each and each.format for each in found] == ["geojson-map", "geojson"]
+
+
 def test_a_layer_of_polygons(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     far = [[x + 1000, y] for x, y in on_map(QUAD)]
     five = [[0, 0], [20, 0], [20, 10], [10, 10], [0, 10]]

@@ -152,7 +152,19 @@ def farthest_corner(before: ImageRecord, after: ImageRecord) -> float:
 
 
 # Formats whose images may be in folders within.
-NESTED = ("dota", "rsar", "srsdd", "yolo-obb", "coco", "coco-rotated")
+NESTED = (
+    "dota",
+    "rsar",
+    "srsdd",
+    "yolo-obb",
+    "coco",
+    "coco-rotated",
+    "cvat",
+    "label-studio",
+    "predictions",
+    "labelme",
+    "rolabelimg",
+)
 
 
 @pytest.mark.parametrize("name", [*HELD, "ymir", "lmmrotate-v3", "geojson"])

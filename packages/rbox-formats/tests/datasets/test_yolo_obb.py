@@ -298,3 +298,25 @@ def test_confidences_are_scores(tmp_path: Path) -> None:
 def make_folder(path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@pytest.mark.parametrize(
+    ("labels", "images", "split"),
+    [
+        ("labelTxt", "images", None),
+        ("labels/train", "images", None),
+        ("mine/train", "images/train", "train"),
+        ("train/mine", "train/images", "train"),
+    ],
+)
+def test_label_folders_of_other_names(labels: str, images: str, split: str | None, tmp_path: Path) -> None:
+    for folder in (labels, images):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "data.yaml").write_text("names: [ship]")
+    Image.new("L", (100, 50)).save(tmp_path / images / "P1.png")
+    (tmp_path / labels / "P1.txt").write_text("0 0.1 0.2 0.3 0.2 0.3 0.4 0.1 0.4\n")
+    with pytest.raises(DatasetError, match=r"expected label files|expected an image 'train/P1'"):
+        datasets.read("yolo-obb", tmp_path, split)
+    name = "mine" if "mine" in labels else labels
+    (record,) = datasets.read("yolo-obb", tmp_path, split, labels=name)
+    np.testing.assert_allclose(record.corners, [[[10, 10], [30, 10], [30, 20], [10, 20]]], atol=1e-9)

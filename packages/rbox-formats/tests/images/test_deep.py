@@ -114,6 +114,14 @@ def test_without_rasterio_labels_read_and_pixels_say_what_is_wanting(
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_many_bands_are_no_news(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Pillow logs an error, which a terminal would show, before rasterio reads them."""
+    file = write(tmp_path / "a.tif", *np.zeros((8, 20, 30), dtype=np.uint16))
+    assert images.read_size(file) == (30, 20)
+    assert not [record for record in caplog.records if record.name.startswith("PIL") and record.levelname != "DEBUG"]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_a_command_takes_bands_and_stretch(tmp_path: Path) -> None:
     (tmp_path / "data" / "images").mkdir(parents=True)
     (tmp_path / "data" / "labelTxt").mkdir()

@@ -57,7 +57,8 @@ if TYPE_CHECKING:
     metavar="NAME=VALUE",
     callback=lambda _context, _option, value: parse_options(value),
     help="An option of the format to write. That of geojson and geojson-map: tolerance=1.0, by how many pixels the "
-    "outlines of masks may be simplified. Repeat it for more.",
+    "outlines of masks may be simplified. That of label-studio: predictions=true, for pre-annotations. Repeat it for "
+    "more.",
     group="Output",
 )
 @option("--out", type=PATH, required=True, help="The folder of the new dataset.", group="Output")
@@ -121,6 +122,8 @@ def convert(
     if only_labelled:
         dataset = dataset.labelled()
     target = datasets.get(to)
+    if format == "predictions" and "predictions" in target.write_options:
+        to_options = {"predictions": True, **to_options}
     new_names = read_class_map(mapping, drop) or {}
     dropped = [name for name, new in new_names.items() if new is None]
     renamed = {name: new for name, new in new_names.items() if new is not None}

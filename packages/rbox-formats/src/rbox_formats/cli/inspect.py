@@ -145,6 +145,11 @@ def _found(folder: Path, split: str | None, class_names: ClassNames | None) -> t
     from rbox_formats.errors import DatasetError, listed
 
     looks = datasets.guess(folder, split)
+    if looks is None and (near := datasets._nearest(folder, split)) is not None:
+        options, error = near[0].options, near[1]
+        raise DatasetError(
+            "expected a dataset of a known format, found none", path=folder, remedy=f"Nearest is {options}: {error}"
+        )
     if looks is None:
         readable = [name for name, entry in datasets.FORMATS.items() if entry.read]
         raise DatasetError(

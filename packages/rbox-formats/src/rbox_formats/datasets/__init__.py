@@ -43,7 +43,7 @@ from rbox_formats.datasets._format import Format
 from rbox_formats.datasets._guess import Guess
 from rbox_formats.datasets._per_image import Annotation
 from rbox_formats.datasets._with_images import with_image_folder, with_images
-from rbox_formats.errors import DatasetError, listed, quoted
+from rbox_formats.errors import DatasetError, RboxError, listed, quoted
 
 _logger = logging.getLogger("rbox_formats")
 
@@ -76,7 +76,9 @@ FORMATS: dict[str, Format] = {
     "hrsc2016": Format(hrsc2016.read, hrsc2016.write, hrsc2016.SHIP, hrsc2016.images),
     "hrsc2016-l2": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_2, hrsc2016.images),
     "hrsc2016-l3": Format(hrsc2016.read, hrsc2016.write, hrsc2016.LEVEL_3, hrsc2016.images),
-    "label-studio": Format(label_studio.read, label_studio.write, None, label_studio.images),
+    "label-studio": Format(
+        label_studio.read, label_studio.write, None, label_studio.images, write_options=("predictions",)
+    ),
     "labelme": Format(labelme.read, labelme.write, None, labelme.images),
     "lmmrotate": Format(lmmrotate.read, lmmrotate.write, None, lmmrotate.images),
     "lmmrotate-v3": Format(
@@ -96,9 +98,15 @@ FORMATS: dict[str, Format] = {
     "vedai": Format(vedai.read, vedai.write, vedai.CLASS_NAMES, vedai.images),
     "voc": Format(voc.read, voc.write, None, voc.images),
     "whu": Format(whu.read, whu.write, whu.CLASS_NAMES, whu.images, options=whu.OPTIONS),
-    "yolo-obb": Format(yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder, drops_outside=True),
+    "yolo-obb": Format(
+        yolo_obb.read, yolo_obb.write, None, yolo_obb.images_folder, drops_outside=True, label_folder=True
+    ),
     "yolov5-obb": Format(
-        partial(yolo_obb.read, longside=True), partial(yolo_obb.write, longside=True), None, yolo_obb.images_folder
+        partial(yolo_obb.read, longside=True),
+        partial(yolo_obb.write, longside=True),
+        None,
+        yolo_obb.images_folder,
+        label_folder=True,
     ),
     "ymir": Format(ymir.read, ymir.write, None, ymir.images),
     "ymir-coco": Format(ymir.read, partial(ymir.write, suffix=".json"), None, ymir.images),
@@ -139,12 +147,23 @@ def guess(root: str | Path, split: str | None = None) -> Guess | None:
         root: A dataset's folder, or its file.
         split: The part that is tried first.
     """
-    return _guess.guess(files.as_path(root), {name: FORMATS[name] for name in _ORDER + tuple(FORMATS)}, split)
+    return _guess.guess(files.as_path(root), _in_order(), split)
+
+
+def _in_order() -> dict[str, Format]:
+    return {name: FORMATS[name] for name in _ORDER + tuple(FORMATS)}
+
+
+def _nearest(root: str | Path, split: str | None = None) -> tuple[Guess, RboxError] | None:
+    """Return the format that a folder of no readable one comes nearest to, and what is wrong with it."""
+    return _guess.nearest(files.as_path(root), _in_order(), split)
 
 
 # A format that can also read the files of another comes after it: roLabelImg after VOC, RSDD-SAR after roLabelImg.
-# YMIR's index names files of several formats.
-_ORDER = ("ymir", "coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg")
+# YMIR's index names files of several formats. Coordinates of a map lie on the images that it shows, or on none.
+_ORDER = (
+    "ymir", "coco", "dota", "dota-v1.5", "dota-v2.0", "yolo-obb", "labelme", "voc", "rolabelimg", "geojson-map",
+)  # fmt: skip
 
 
 def read(

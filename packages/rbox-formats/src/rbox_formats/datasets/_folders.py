@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -60,12 +61,44 @@ def annotation_folder(base: Path, names: Sequence[str]) -> Path:
     )
 
 
+# Labels of DOTA's task 2, upright boxes, lie beside those of its task 1 under these names.
+_UPRIGHT = ("hbb", "reclabel")
+
+
+def as_unpacked(folder: Path, patterns: Sequence[str], suffixes: Sequence[str]) -> Path:
+    """Return the folder within that a zip makes where it is unpacked into a folder of its own, or else `folder`.
+
+    Args:
+        folder: The folder in which the files are looked for.
+        patterns: What the zip's own folder may be called.
+        suffixes: The suffixes of the files.
+
+    Raises:
+        DatasetError: If there are several such folders.
+    """
+    if _has(folder, suffixes):
+        return folder
+    within = {path for pattern in patterns for path in folder.glob(pattern) if _has(path, suffixes)}
+    found = sorted(path for path in within if not any(word in path.name.lower() for word in _UPRIGHT))
+    if len(found) > 1:
+        names = listed(path.name for path in found)
+        remedy = f"Name one (--labels {folder.name}/{found[0].name}), or move the others away."
+        raise DatasetError(f"expected files, or one folder of them, found {names}", path=folder, remedy=remedy)
+    return found[0] if found else folder
+
+
+def _has(folder: Path, suffixes: Sequence[str]) -> bool:
+    return folder.is_dir() and any(path.suffix.lower() in suffixes for path in files.visible(folder))
+
+
 def id_in(path: Path, folder: Path) -> str:
     """Return the id of a file's image: its path in the folder, with '/' between folders and without suffix."""
     return path.relative_to(folder).with_suffix("").as_posix()
 
 
 _OF_FILES = (".txt", ".xml", ".json")
+# Images that are named where they are missed.
+_UNREAD = (".gif", ".heic", ".heif", ".avif", ".jxl", ".tga", ".ppm", ".pgm", ".svg", ".psd", ".img", ".ecw", ".dng")
 
 
 def below(folder: Path, nested: bool) -> list[Path]:
@@ -95,6 +128,32 @@ def annotation_files(folder: Path, suffix: str, *, nested: bool = False) -> list
     return found
 
 
+# Folders of such names are splits, not folders of images inside a split.
+SPLITS = ("train", "val", "valid", "validation", "test", "trainval")
+
+
+def files_beside_images(base: Path, suffix: str) -> list[Path]:
+    """Return the annotation files that lie beside their images: in a folder, and in its folders that have images.
+
+    Folders with the name of a split are other datasets.
+
+    Raises:
+        DatasetError: If there are no such files.
+    """
+    inner = [path for path in below(base, nested=True) if path.parent != base]
+    inner = [path for path in inner if not any(part.lower() in SPLITS for part in path.relative_to(base).parts[:-1])]
+    with_images = {path.parent for path in inner if path.suffix.lower() in images.SUFFIXES}
+    nested = [path for path in inner if path.parent in with_images and path.suffix.lower() == suffix]
+    direct = [path for path in files.visible(base) if path.suffix.lower() == suffix]
+    return sorted([*direct, *nested]) if nested else annotation_files(base, suffix)
+
+
+def images_beside(annotations: Iterable[Path], base: Path) -> dict[str, Path]:
+    """Return the images in the folders of annotation files, by their paths in `base` without suffix."""
+    folders = {base, *(path.parent for path in annotations)}
+    return {id_in(path, base): path for folder in sorted(folders) for path in image_index([folder]).values()}
+
+
 def image_index(folders: Iterable[Path], *, nested: bool = False) -> dict[str, Path]:
     """Return the image files in folders, by their names without suffix; a missing folder has none.
 
@@ -115,6 +174,14 @@ def image_index(folders: Iterable[Path], *, nested: bool = False) -> dict[str, P
     return found
 
 
+def images_below(folder: Path) -> dict[str, Path]:
+    """Return the images in a folder and its folders, by their paths without suffix; also by names that only one has."""
+    paths = [path for path in below(folder, nested=True) if path.suffix.lower() in images.SUFFIXES]
+    times = Counter(path.stem for path in paths if path.parent != folder)
+    by_name = {path.stem: path for path in paths if times[path.stem] == 1}
+    return by_name | {id_in(path, folder): path for path in paths}
+
+
 def unmatched(
     labels: Iterable[Path],
     image_files: Mapping[str, Path],
@@ -133,9 +200,14 @@ def unmatched(
     labels = list(labels)
     called = {path: path.stem for path in labels} if ids is None else ids
     names = {called[path] for path in labels}
+    alone = tuple(path for path in labels if called[path] not in image_files)
+    stems = {path.stem for path in alone}
+    folders = {path.parent for path in image_files.values()} if alone else ()
+    beside = (path for folder in sorted(folders) for path in files.visible(folder))
     return Unmatched(
         images=tuple(path for name, path in image_files.items() if name not in names),
-        labels=tuple(path for path in labels if called[path] not in image_files),
+        labels=alone,
+        unread=tuple(path for path in beside if path.suffix.lower() in _UNREAD and path.stem in stems),
         as_empty=as_empty,
         image_count=len(image_files),
         label_count=len(labels),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rbox_formats import files
+from rbox_formats._records import ImageRecord
 from rbox_formats.datasets._format import Format
 from rbox_formats.errors import RboxError
 
@@ -17,6 +18,8 @@ _IMAGES, _PARTS = 20, 8
 # The beginning of a reader's message where a format fits, and its list of classes does not.
 _NAMES = "--class-names"
 _OPEN = ("dota", "yolo-obb")  # formats for any classes
+_MAP = "geojson-map"  # a layer in pixels is no map, though the images have their place on one
+_WELL_KNOWN = ("dota", "yolo-obb", "rolabelimg", "voc")  # others open folders of these
 
 
 class Guess(NamedTuple):
@@ -59,12 +62,48 @@ def guess(root: Path, formats: Mapping[str, Format], split: str | None = None) -
         for name, entry in formats.items():
             if entry.read is None:
                 continue
-            fits = _fits(entry, root, part)
+            fits = _fits(entry, root, part, anywhere=name != _MAP)
             if fits:
                 return Guess(name, part, False)
             if fits is None and second is None and name in _OPEN:
                 second = Guess(name, part, True)
     return second
+
+
+def nearest(root: Path, formats: Mapping[str, Format], split: str | None = None) -> tuple[Guess, RboxError] | None:
+    """Return the format that a folder of no readable one comes nearest to, and what is wrong; None where none does.
+
+    It is the first that fails on the annotations of the folder, or fails to open it though its own folders are there.
+
+    Args:
+        root: A dataset's folder or file.
+        formats: The formats to try.
+        split: The part that is tried first.
+    """
+    if not root.exists():
+        return None
+    order = {name: formats[name] for name in (*_WELL_KNOWN, *formats)}
+    for part in dict.fromkeys([split, None, *islice(_parts(root), _PARTS)]):
+        for name, entry in order.items():
+            opened = False
+            try:
+                if entry.read is not None:
+                    dataset = entry.read(root, part, entry.class_names)
+                    opened = True
+                    any(len(dataset.load(source)) for source in islice(dataset.sources, _IMAGES))
+            except RboxError as error:
+                if opened or _has_folders(name, root, part):
+                    return Guess(name, part, False), error
+            except (OSError, RecursionError):
+                continue
+    return None
+
+
+def _has_folders(name: str, root: Path, split: str | None) -> bool:
+    """Return whether the folders or files are there by which people know a format."""
+    marks = {"dota": ("labelTxt", "annfiles"), "yolo-obb": ("data.yaml", "dataset.yaml", "classes.txt", "labels")}
+    base = root / split if split and (root / split).is_dir() else root
+    return any((base / mark).exists() for mark in marks.get(name, ()))
 
 
 def _indexed(root: Path) -> list[str]:
@@ -86,13 +125,26 @@ def _parts(root: Path) -> Iterator[str]:
                 yield path.stem.removeprefix("instances_")
 
 
-def _fits(entry: Format, root: Path, split: str | None) -> bool | None:
-    """Return whether a format reads an object of a dataset; None where only the class names are missing."""
+def _fits(entry: Format, root: Path, split: str | None, *, anywhere: bool) -> bool | None:
+    """Return whether a format reads an object of a dataset; None where only the class names are missing.
+
+    Args:
+        entry: The format.
+        root: The dataset's folder or file.
+        split: The part that is read.
+        anywhere: Whether the object may lie outside of its image.
+    """
     assert entry.read is not None
     try:
         dataset = entry.read(root, split, entry.class_names)
-        return any(len(dataset.load(source)) for source in islice(dataset.sources, _IMAGES))
+        records = (dataset.load(source) for source in islice(dataset.sources, _IMAGES))
+        return any(len(record) if anywhere else _on_image(record) for record in records)
     except RboxError as error:
         return None if _NAMES in str(error) else False
     except (OSError, RecursionError):
         return False
+
+
+def _on_image(record: ImageRecord) -> bool:
+    """Return whether the centre of an object lies on the image."""
+    return any(0 <= x <= record.size[0] and 0 <= y <= record.size[1] for x, y in record.boxes[:, :2].tolist())

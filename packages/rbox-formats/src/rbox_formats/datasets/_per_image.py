@@ -18,9 +18,11 @@ from rbox_formats.datasets._folders import (
     annotation_files,
     annotation_folder,
     below,
+    files_beside_images,
     id_in,
     image_file,
     image_index,
+    images_beside,
     unmatched,
 )
 from rbox_formats.errors import DatasetError, quoted
@@ -144,8 +146,9 @@ def _all_files(base: Path, layout: Layout) -> Found:
             remedy=f"Give the folder that has {' or '.join(map(repr, layout.annotations))} in it.",
         )
     folder = annotation_folder(base, layout.annotations)
-    # Not all files beside images, which may belong to other datasets.
-    return Found(base, annotation_files(folder, ".xml", nested=folder != base), folder=folder)
+    if folder == base:
+        return Found(base, files_beside_images(base, ".xml"), folder=base)
+    return Found(base, annotation_files(folder, ".xml", nested=True), folder=folder)
 
 
 def _listed(path: Path, folder: Path) -> list[Path]:
@@ -255,7 +258,7 @@ def write(
     """
     folder = root / layout.annotations[0]
     folder.mkdir(parents=True, exist_ok=True)
-    safe = files.safe_path if nested and folder != root else files.safe_name
+    safe = files.safe_path if nested else files.safe_name
     with _list_writer(
         None if split is None else root / layout.lists[0] / files.safe_name(f"{split}.txt", root)
     ) as note:
@@ -300,6 +303,10 @@ def size_texts(record: ImageRecord, width: str, height: str) -> dict[str, str]:
     return {key: str(side) for key, side in sides.items() if side is not None}
 
 
-def first_images(base: Path, folders: Iterable[str]) -> dict[str, Path]:
+def first_images(found: Found, folders: Iterable[str]) -> dict[str, Path]:
     """Return the images of the first folder that has any, by their names; empty where no folder has."""
-    return next((index for folder in folders if (index := image_index([base / folder], nested=folder != "."))), {})
+    indexes = (
+        images_beside(found.files, found.base) if folder == "." else image_index([found.base / folder], nested=True)
+        for folder in folders
+    )
+    return next((index for index in indexes if index), {})

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rbox_formats import images
 from rbox_formats._records import Dataset, ImageRecord
+from rbox_formats.datasets._folders import images_below
 from rbox_formats.errors import DatasetError
 from rbox_formats.progress import showing, track
 
@@ -37,7 +38,7 @@ def with_images(
     if image_folder is not None:
         if not Path(image_folder).is_dir():
             raise DatasetError("expected a folder with images, found none", path=image_folder)
-        files = {path.stem: path for path in images.find(Path(image_folder))}
+        files = images_below(Path(image_folder))
         records = [_at(record, files.get(record.image_id)) for record in records]
     found = [record for record in records if record.path is not None]
     if not found:
@@ -60,7 +61,7 @@ def with_image_folder(dataset: Dataset, folder: str | Path) -> Dataset:
     """
     if not Path(folder).is_dir():
         raise DatasetError("expected a folder with images, found none", path=folder)
-    found = {path.stem: path for path in images.find(Path(folder))}
+    found = images_below(Path(folder))
     return Dataset(dataset.class_names, range(len(dataset)), partial(_load_at, dataset=dataset, found=found))
 
 

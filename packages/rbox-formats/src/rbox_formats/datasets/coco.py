@@ -40,10 +40,10 @@ On disk, read: the file itself as `root`, or for a split `annotations/instances_
 `<split>/<split>.json`; without one `annotations.json`, `_annotations.coco.json` or the only JSON file in `root` or in
 `annotations`; RSPrompter's `annotations/NWPU_instances_<split>.json`, `SSDD_instances_...` and `WHU_building_...` too.
 A `file_name` is looked for in `images/<split>`, `<split>/images`, `<split>`, `imgs/<split>/image`, `images`, `root` and
-`imgs`; it may have folders, but never leaves the dataset's: of a path that would (absolute, with a drive, from `..`),
-only the last part is looked for. An image's id is its file's name without suffix, or its path if two names are equal.
-Written: `annotations/instances_<split>.json`, without a split `annotations.json`, or `root` itself where it ends in
-.json.
+`imgs`; it may have folders, but never leaves the dataset's: a path that would (absolute, with a drive, from `..`) is
+looked for without its first folders, down to its last part. An image's id is its file's name without suffix, or its
+path if two names are equal. Written: `annotations/instances_<split>.json`, without a split `annotations.json`, or
+`root` itself where it ends in .json.
 
 The whole file is parsed when the dataset is opened, and held: about ten times its size. Writing holds one record at a
 time, and the ids of the images.
@@ -72,10 +72,9 @@ from rbox_formats._geometry import quad_area, quad_to_hbox, rbox_to_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._coco_shapes import arrays_of, has_mask, masks_of, shape_of, unread_angles
-from rbox_formats.datasets._images import find_named, image_name
+from rbox_formats.datasets._images import find_named, ids_of, image_name
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
 from rbox_formats.errors import listed, quoted
-from rbox_formats.images import stem_of
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
 from rbox_formats.parsing.lines import CORRECT_OR_NAME
@@ -213,17 +212,15 @@ def categories_of(document: Value) -> dict[int, str]:
 def image_ids_of(document: Value) -> dict[int, str]:
     """Return the record ids of a file's images, by their COCO ids: file names without folders and suffix.
 
-    If two images of a file have the same name, the ids of all are their paths without suffix, such as "cam1/0001".
+    If two images of a file have the same name, the ids of all are their paths without suffix, such as "cam1/0001", and
+    of paths of another machine what follows the folders that all have.
 
     Raises:
         DatasetError: If two images have the same id, or the same path without suffix.
     """
     entries = list(document["images"].items())
     names = [entry["file_name"].text() for entry in entries]
-    called = [stem_of(name) for name in names]
-    if len(set(called)) < len(called):
-        folders = [name.replace("\\", "/").strip("/").rpartition("/")[0] for name in names]
-        called = [f"{folder}/{stem}" if folder else stem for folder, stem in zip(folders, called, strict=True)]
+    called = ids_of(names)
     found: dict[int, str] = {}
     for entry, image_id in zip(entries, called, strict=True):
         number = entry["id"].integer()

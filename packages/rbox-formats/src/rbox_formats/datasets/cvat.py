@@ -29,8 +29,8 @@ attributes are not kept.
 
 On disk: the file itself as `root`, or `<root>[/<split>]/annotations.xml`, or the only XML file there; images in
 `images`, in `images/<subset>` or beside the file. A project's images have a `subset`: it is the split where no folder
-has that name. An image's id is its name without folders and suffix; a name with folders is kept in the metadata
-(`name`).
+has that name. An image's id is its name without folders and suffix, or its path if two names are equal; a name with
+folders is kept in the metadata (`name`).
 
 Without a list of classes they are the labels of the task, except those of tags, in its order. The file is parsed when
 the dataset is opened; writing holds one record at a time.
@@ -54,7 +54,7 @@ import numpy as np
 from rbox_formats import archives, files
 from rbox_formats._geometry import quad_around, rbox_to_quad, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord, _normalised
-from rbox_formats.datasets._images import find_first, image_name
+from rbox_formats.datasets._images import find_first, ids_of, image_name, is_name_of
 from rbox_formats.datasets._per_image import Annotation
 from rbox_formats.datasets._rectangles import Rectangle, as_rectangle
 from rbox_formats.errors import DatasetError, listed, quoted
@@ -76,8 +76,9 @@ _logger = logging.getLogger("rbox_formats")
 
 
 class _Image(NamedTuple):
-    """An image's name in the file, its subset, and its metadata."""
+    """An image's id, its name in the file, its subset, and its metadata."""
 
+    image_id: str
     name: str
     subset: str | None
     annotation: Annotation
@@ -160,18 +161,21 @@ def _names_in(root: Element) -> ClassNames:
 
 
 def _images(root: Element, names: ClassNames, subset: str | None, left_out: Counter[str]) -> Iterator[_Image]:
+    elements = [
+        element
+        for element in root.iterfind("image")
+        if subset is None or (element.get("subset") or "").casefold() == subset.casefold()
+    ]
     seen: set[str] = set()
-    for element in root.iterfind("image"):
-        name, its = _text(element, "name"), element.get("subset")
-        if subset is not None and (its or "").casefold() != subset.casefold():
-            continue
-        if not (stem := stem_of(name)) or stem in seen:
+    for element, image_id in zip(elements, ids_of([_text(element, "name") for element in elements]), strict=True):
+        name = _text(element, "name")
+        if not stem_of(name) or image_id in seen:
             raise ElementError(
-                f"expected a name that no other image has, up to folder and suffix, got {quoted(name)}", element
+                f"expected a name that no other image has, up to its suffix, got {quoted(name)}", element
             )
-        seen.add(stem)
+        seen.add(image_id)
         left_out.update(shape.tag for shape in element if shape.tag in _OTHERS)
-        yield _Image(name, its, _annotation(element, names))
+        yield _Image(image_id, name, element.get("subset"), _annotation(element, names))
 
 
 def _annotation(element: Element, names: ClassNames) -> Annotation:
@@ -265,12 +269,15 @@ def _around(shape: Element) -> list[float]:
 def _load(image: _Image, root: Path) -> ImageRecord:
     annotation = image.annotation
     names = [image.name.replace("\\", "/"), image.name.replace("\\", "/").rpartition("/")[2]]
+    has_folders = len(set(names)) > 1
+    if "/" in image.image_id:  # the last part is another image's, too
+        names = names[:1]
     subsets = [f"images/{image.subset}"] if image.subset and not set("/\\") & set(image.subset) else []
     folders = [root / part for part in (*subsets, "images", ".")]
     found = find_first(names, root, folders)
     width, height = annotation.width, annotation.height
     return ImageRecord(
-        image_id=stem_of(image.name),
+        image_id=image.image_id,
         boxes=annotation.boxes,
         labels=annotation.labels,
         quads=annotation.quads,
@@ -279,7 +286,7 @@ def _load(image: _Image, root: Path) -> ImageRecord:
         path=found.path,
         width=found.width if found.path else width,
         height=found.height if found.path else height,
-        metadata={**annotation.metadata, **({"name": image.name} if len(set(names)) > 1 else {})},
+        metadata={**annotation.metadata, **({"name": image.name} if has_folders else {})},
         stated_size=None if width is None or height is None else (width, height),
     )
 
@@ -303,9 +310,9 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 def _lines(record: ImageRecord, number: int, class_names: ClassNames, path: Path) -> Iterator[str]:
     """Yield the lines of an image's element."""
-    name = files.safe_name(image_name(record), path.parent)
+    name = files.safe_path(image_name(record), path.parent)
     given = record.metadata.get("name")
-    if isinstance(given, str) and stem_of(given) == record.image_id:  # a window of the image has a different id
+    if isinstance(given, str) and is_name_of(given, record.image_id):  # a window of the image has a different id
         name = given
     sizes = {"width": record.width, "height": record.height}
     sides = {key: str(side) for key, side in sizes.items() if side is not None}

@@ -18,7 +18,9 @@ Label files and images in folders within are called by their paths: `labelTxt/ca
 
 DOTA's downloads are read as they unpack: `<root>[/<split>]/labelTxt-v1.0/labelTxt` (of v1.5 and v2.0
 `labelTxt-v1.5/DOTA-v1.5_train` and so on), with the images in `images`, `images/images`, or in
-parts, `images/part1` and so on; the format's version chooses among several.
+parts, `images/part1` and so on; the format's version chooses among several. The upright boxes beside them
+("..._hbb", "trainset_reclabelTxt") are not read. A folder of labels, or `images`, may have all its files in the one
+folder that its zip had, as `labelTxt/labelTxt`.
 
 The classes are those of the DOTA development kit (CAPTAIN-WHU/DOTA_devkit) and of MMRotate
 (`mmrotate/datasets/dota.py`), in their order: 15 in v1.0, "container-crane" added in v1.5, "airport" and "helipad" in
@@ -41,6 +43,7 @@ from rbox_formats.datasets._ahead import QuadDataset
 from rbox_formats.datasets._folders import (
     annotation_files,
     annotation_folder,
+    as_unpacked,
     id_in,
     image_file,
     image_index,
@@ -112,10 +115,9 @@ _DOWNLOADED = (
     "labelTxt-v{version}",
     "labelTxt-v{version}/labelTxt",
     "labelTxt-v{version}/DOTA-v{version}_*",
-    "labelTxt-v{version}/trainset_reclabelTxt",
-    "labelTxt-v{version}/valset_reclabelTxt",
     "DOTA-v{version}_*",
 )
+_ZIPPED = ("labelTxt", "annfiles", "DOTA-v*_*")  # the folders in the zips of labels
 _DOWNLOADED_IMAGES = ("images", "images/images", "images/part*", "images/part*/images", "part*", "part*/images")
 
 
@@ -167,10 +169,13 @@ def _as_downloaded(base: Path, version: str) -> tuple[Path, list[Path]] | None:
     if len(found[version]) != 1:
         there = listed(path.relative_to(base) for paths in found.values() for path in paths)
         others = [f"--format {name}" for each, name in _VERSIONS.items() if each != version and found[each]]
-        remedy = f"Read it as {' or '.join(others)}." if others else "Move all but one of them away."
+        remedy = f"Read it as {' or '.join(others)}." if not found[version] else "Move all but one of them away."
         raise DatasetError(f"expected one folder of DOTA-v{version}'s labels, found {there}", path=base, remedy=remedy)
-    image_folders = [path for name in _DOWNLOADED_IMAGES for path in sorted(base.glob(name)) if images.find(path)]
-    return found[version][0], image_folders
+    return found[version][0], _downloaded_images(base)
+
+
+def _downloaded_images(base: Path) -> list[Path]:
+    return [path for name in _DOWNLOADED_IMAGES for path in sorted(base.glob(name)) if images.find(path)]
 
 
 def _has_labels(folder: Path) -> bool:
@@ -189,7 +194,14 @@ def open_folders(
 ) -> Dataset:
     """Open a folder of label files and a folder of images beside it, each label file read by `parse`."""
     base = split_folder(root, split)
-    return _open(annotation_folder(base, label_folders), [base / "images"], class_names, parse)
+    named = annotation_folder(base, label_folders)
+    folder = as_unpacked(named, _ZIPPED, (".txt",))
+    pictures = [base / "images"]
+    if folder != named:
+        pictures = _downloaded_images(base)
+    elif not (folder / "images").is_dir():
+        pictures = [as_unpacked(base / "images", ("images",), images.SUFFIXES)]
+    return _open(folder, pictures, class_names, parse)
 
 
 def _open(
@@ -328,6 +340,9 @@ def _likely(fields: list[str]) -> str:
         return f"{NO_COMMAS} {_LINE}"
     if len(fields) in (5, 6) and all(map(_is_number, fields[:4])) and not _is_number(fields[4]):
         return f"These may be upright boxes, x_min y_min x_max y_max class. {_LINE}"
+    if len(fields) in (6, 14) and all(map(_is_number, fields)):
+        other = {6: "yolov5_obb: --format yolov5-obb", 14: "VEDAI: --format vedai"}[len(fields)]
+        return f"It may be a line of {other}. {_LINE}"
     return _LINE
 
 

@@ -20,8 +20,8 @@ a record has scores. A folder written from detections is therefore a submission,
 is when read, and it is not written. `description` is not kept.
 
 On disk: `<root>/<split>/labelXml/<image_id>.xml` and `<root>/<split>/images/<image_id>.tif`; the training set in two
-such folders, `train/part1` and `train/part2`, read as one. Also read: `labelXmls`, and annotations for which there is
-no image. Written is `<root>/<split>/labelXml`.
+such folders, `train/part1` and `train/part2`, read as one. Also read: `labelXmls`, `labelXmls/labelXml` as the zips of
+2.0 unpack, `images/images`, and annotations for which there is no image. Written is `<root>/<split>/labelXml`.
 
 Source: Sun et al., FAIR1M, ISPRS Journal 184 (2022) 116, for the 37 classes; for the elements and folders, readers and
 writers of FAIR1M in public repositories, which agree. The classes are in the paper's groups: airplanes, ships,
@@ -34,10 +34,10 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from rbox_formats import files
+from rbox_formats import files, images
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _per_image
-from rbox_formats.datasets._folders import annotation_files, annotation_folder, image_index, split_folder
+from rbox_formats.datasets._folders import annotation_files, annotation_folder, as_unpacked, image_index, split_folder
 from rbox_formats.datasets._per_image import Annotation, Found, Layout
 from rbox_formats.errors import DatasetError, quoted
 from rbox_formats.parsing import xml_elements
@@ -109,13 +109,14 @@ def read(
         inner = [part for part in files.visible(base) if any((part / folder).is_dir() for folder in label_folders)]
         parts = [part for part in inner if part.name.lower().startswith("part")] or parts
     found: dict[str, Path] = {}
-    for path in (path for part in parts for path in annotation_files(annotation_folder(part, label_folders), ".xml")):
+    folders = [as_unpacked(annotation_folder(part, label_folders), _LABEL_FOLDERS, (".xml",)) for part in parts]
+    for path in (path for folder in folders for path in annotation_files(folder, ".xml")):
         if path.stem in found:
             raise DatasetError(
                 f"expected one annotation of {quoted(path.stem)}, got {path} as well", path=found[path.stem]
             )
         found[path.stem] = path
-    image_files = image_index(part / "images" for part in parts)
+    image_files = image_index(as_unpacked(part / "images", ("images",), images.SUFFIXES) for part in parts)
     names = CLASS_NAMES if class_names is None else class_names
     return _per_image.dataset(Found(base, list(found.values())), image_files, names, parse)
 

@@ -133,7 +133,7 @@ _UPRIGHT_TAGS = ("box_xmin", "box_ymin", "box_xmax", "box_ymax")
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Open a dataset in HRSC2016's layout; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
-    image_files = _per_image.first_images(found.base, _IMAGES)
+    image_files = _per_image.first_images(found, _IMAGES)
     return _per_image.dataset(found, image_files, SHIP if class_names is None else class_names, parse)
 
 

@@ -28,14 +28,18 @@ the file holds a detector's findings, and `predictions` are read, with the score
 
 An image is looked for by the path in `data`, which may be a URL or Label Studio's own: as the whole of it, and without
 its first folders, down to the name; and without the eight digits that the tool puts before the names of uploaded files.
-Its id is that name without suffix. What `data` says, and the task's `id`, is the record's metadata and is written back.
+Its id is that name without suffix, or, if two are equal, the path after the folders that all have, such as
+"cam1/0001", with the digits of uploaded files. What `data` says, and the task's `id`, is the record's metadata and is
+written back.
 An object is difficult where its region's text (`meta`) has the word "difficult", which JSON-MIN leaves out.
 
 Written is "JSON": rectangles as such, other quads as polygons; records with scores as predictions, which the tool shows
-as pre-annotations, others as annotations. The images' paths are those that they came with, else
-"/data/local-files/?d=images/P0001.png", for a tool whose LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT is the dataset's
-folder.
-The labeling configuration must have the names `label` (RectangleLabels), `polygon` (PolygonLabels) and `image` (Image).
+as pre-annotations, others as annotations. The option `predictions` (`datasets.write(..., options=)`, `--to-option`)
+says whether all are predictions: a detector's findings may be without scores, and an image on which it found nothing
+is not yet looked at. `convert` sets it for the format `predictions`. The images' paths are those that they came with,
+else "/data/local-files/?d=images/P0001.png", for a tool whose LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT is the dataset's
+folder. The labeling configuration must have the names `label` (RectangleLabels), `polygon` (PolygonLabels) and `image`
+(Image).
 
 On disk: the file itself as `root`, or `<root>/<split>.json`, without a split `<root>/tasks.json` or the only JSON file
 there; images in `images/<split>`, `images` or beside the file. Without a list of classes they are the labels in the
@@ -68,10 +72,10 @@ from rbox_formats._geometry import quad_around
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
 from rbox_formats.datasets._folders import ImageFile
-from rbox_formats.datasets._images import find_first, image_name
+from rbox_formats.datasets._images import find_first, image_name, is_name_of, without_common
 from rbox_formats.datasets._one_file import Layout, annotation_file, written_file
 from rbox_formats.datasets._rectangles import Rectangle, as_rectangle, corners_of
-from rbox_formats.errors import DatasetError, listed
+from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.images import SUFFIXES, stem_of
 from rbox_formats.parsing import json_values
 from rbox_formats.parsing.json_values import Value
@@ -120,10 +124,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     tasks = _tasks([document] if isinstance(document.value, dict) else list(document.items()), left_out)
     if not tasks:
         raise DatasetError("expected tasks with annotations or predictions, found none", path=path, remedy=_EXPORT)
-    ids: dict[str, _Task] = {}
-    for task in tasks:
-        if ids.setdefault(task.image_id, task) is not task:
-            raise task.image.error("an image that no other task has, up to folder and suffix")
+    tasks = _told_apart(tasks)
     used = (region.label.text() for task in tasks for region in task.regions)
     names = _names.used(used) if class_names is None else class_names
     for what, count in left_out.items():
@@ -131,6 +132,21 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     folders = [folder / part for part in ([f"images/{split}", split] if split else [])]
     load = partial(_load, root=folder, folders=[*folders, folder / "images", folder], class_names=names)
     return Dataset(names, tasks, load)
+
+
+def _told_apart(tasks: list[_Task]) -> list[_Task]:
+    """Return the tasks with ids that differ: if two images have the same name, by their folders too."""
+    if len({task.image_id for task in tasks}) < len(tasks):
+        parts = [_parts(task.image.text()) for task in tasks]
+        folders = without_common([part[:-1] for part in parts])
+        ids = ["/".join([*inner, stem_of(part[-1])]) for inner, part in zip(folders, parts, strict=True)]
+        tasks = [task._replace(image_id=image_id) for task, image_id in zip(tasks, ids, strict=True)]
+    seen: set[str] = set()
+    for task in tasks:
+        if task.image_id in seen:
+            raise task.image.error("an image that no other task has, up to its suffix")
+        seen.add(task.image_id)
+    return tasks
 
 
 def images(root: Path, split: str | None) -> Path:
@@ -239,7 +255,7 @@ def _shape_of(place: Value) -> tuple[str, ...] | None:
 
 
 def _geometry(place: Value, keys: tuple[str, ...]) -> str:
-    return json_values.dump([place.value[key] for key in keys])
+    return repr([place.value[key] for key in keys])
 
 
 # Images.
@@ -280,10 +296,16 @@ def _id_of(image: Value) -> str:
     return stem_of(_UPLOADED.sub("", name, count=1) if "/upload/" in image.text() else name)
 
 
-def _find(image: Value, root: Path, folders: Sequence[Path]) -> ImageFile:
+def _may_be(image_id: str, given: str, parts: Sequence[str]) -> bool:
+    """Return whether an image with this path in a task may have the id."""
+    return _id_of(Value(given, Path())) == image_id or is_name_of("/".join(parts), image_id)
+
+
+def _find(image: Value, image_id: str, root: Path, folders: Sequence[Path]) -> ImageFile:
     parts = _parts(image.text())
-    names = ["/".join(parts[first:]) for first in range(len(parts))]
-    if "/upload/" in image.text():
+    # With fewer parts than the id has, it would be another image's name, too.
+    names = ["/".join(parts[first:]) for first in range(len(parts) - image_id.count("/"))]
+    if "/upload/" in image.text() and image_id == _id_of(image):
         names.append(_UPLOADED.sub("", parts[-1], count=1))
     return find_first(names, root, folders)
 
@@ -292,7 +314,7 @@ def _find(image: Value, root: Path, folders: Sequence[Path]) -> ImageFile:
 
 
 def _load(task: _Task, root: Path, folders: Sequence[Path], class_names: ClassNames) -> ImageRecord:
-    image = _find(task.image, root, folders)
+    image = _find(task.image, task.image_id, root, folders)
     stated = next((_stated(region) for region in task.regions if _has_size(region)), None)
     quads, labels, difficult = [], [], []
     for region in task.regions:
@@ -381,12 +403,28 @@ def _percents(place: Value, keys: Sequence[str]) -> Iterator[float]:
 # Writing.
 
 
-def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_names: ClassNames) -> Path:
+def write(
+    records: Iterable[ImageRecord],
+    root: Path,
+    split: str | None,
+    class_names: ClassNames,
+    *,
+    predictions: bool | None = None,
+) -> Path:
     """Write one file of tasks; see `rbox_formats.datasets.write`.
 
+    Args:
+        records: The images and their objects.
+        root: The dataset's folder.
+        split: A part of the dataset.
+        class_names: The class names.
+        predictions: Whether the objects are predictions, not annotations. None: where a record has scores.
+
     Raises:
-        FormatsError: If the size of a record's image is unknown.
+        FormatsError: If the size of a record's image is unknown, or `predictions` is neither true nor false.
     """
+    if not (predictions is None or isinstance(predictions, bool)):
+        raise DatasetError(f"expected predictions=true or predictions=false, got {quoted(predictions)}")
     path = written_file(root, split, _LAYOUT)
     folder = f"images/{split}" if split else "images"
     used: set[int] = set()
@@ -398,7 +436,7 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
             if not isinstance(number, int) or isinstance(number, bool) or number in used:
                 number = next(candidate for candidate in free if candidate not in used)
             used.add(number)
-            task = {"id": number, "data": _data(record, folder), **_annotation(record, class_names)}
+            task = {"id": number, "data": _data(record, folder), **_annotation(record, class_names, predictions)}
             stream.write((",\n" if index else "\n") + json_values.dump(task))
         stream.write("\n]\n")
     return path
@@ -406,14 +444,14 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
 
 def _data(record: ImageRecord, folder: str) -> dict[str, Any]:
     others = {key: value for key, value in json_values.holdable(record.metadata).items() if key != "id"}
-    name = files.safe_name(image_name(record), Path(folder))
+    name = files.safe_path(image_name(record), Path(folder))
     given = others.pop("image", None)
-    own = isinstance(given, str) and _parts(given) and _id_of(Value(given, Path(folder))) == record.image_id
+    own = isinstance(given, str) and (parts := _parts(given)) and _may_be(record.image_id, given, parts)
     # Only if it still means this image, since windows of an image have its metadata as well.
     return {"image": given if own else f"/data/local-files/?d={quote(f'{folder}/{name}')}", **others}
 
 
-def _annotation(record: ImageRecord, class_names: ClassNames) -> dict[str, Any]:
+def _annotation(record: ImageRecord, class_names: ClassNames, predictions: bool | None) -> dict[str, Any]:
     width, height = record.size
     results = []
     for i, quad in enumerate(record.corners):
@@ -442,6 +480,6 @@ def _annotation(record: ImageRecord, class_names: ClassNames) -> dict[str, Any]:
         if record.scores is not None:
             result["score"] = float(record.scores[i])
         results.append(result)
-    if record.scores is None:
+    if not (record.scores is not None if predictions is None else predictions):
         return {"annotations": [{"result": results, "was_cancelled": False, "ground_truth": False}]}
     return {"predictions": [{"model_version": "rbox", "result": results}]}

@@ -19,16 +19,17 @@ file without shapes, such as a list of classes, is not an annotation: it is skip
 
 `imagePath` is relative to the JSON file, with '/' or Windows' backslash between folders; it may lead out of the file's
 folder, but not out of the dataset's. Where no image is there, the one beside the JSON file with its name is taken, and
-without that the annotation stands alone, with the size that it says. The id of an image is the JSON file's name without
-suffix.
+without that the annotation stands alone, with the size that it says. The id of an image is the JSON file's path in the
+dataset's folder, without suffix.
 
 An object is difficult where its flag `difficult` is set, or X-AnyLabeling's key of that name; it is written as a flag.
 `version` and `flags` are the record's metadata and written back, as is what else the file says of the image; what else
 is said of a shape (`group_id`, `description`) is not kept, and neither is the image's copy in `imageData`. There is no
 place for scores.
 
-On disk: `<root>[/<split>]/<image_id>.json`, images beside. Without a list of classes they are the labels in the files,
-sorted: each file is parsed once more for that when the dataset is opened.
+On disk: `<root>[/<split>]/<image_id>.json`, images beside; folders within are read if they have images.
+Without a list of classes they are the labels in the files, sorted: each file is parsed once more for that when the
+dataset is opened.
 
 Source: wkentaro/labelme, labelme/_label_file.py and examples; CVHub520/X-AnyLabeling.
 """
@@ -50,7 +51,15 @@ from rbox_formats import files
 from rbox_formats._geometry import quad_around, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord, Unmatched
 from rbox_formats.datasets import _names
-from rbox_formats.datasets._folders import ImageFile, annotation_files, image_file, image_index, split_folder, unmatched
+from rbox_formats.datasets._folders import (
+    ImageFile,
+    files_beside_images,
+    id_in,
+    image_file,
+    images_beside,
+    split_folder,
+    unmatched,
+)
 from rbox_formats.datasets._images import find_named, image_name
 from rbox_formats.errors import DatasetError, listed
 from rbox_formats.images import stem_of
@@ -80,16 +89,16 @@ _KNOWN = ("shapes", "imagePath", "imageData", "imageHeight", "imageWidth")
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Open a folder of LabelMe's files; see `rbox_formats.datasets.read`."""
     base = split_folder(root, split)
-    found = _annotations(annotation_files(base, ".json"))
+    found = _annotations(files_beside_images(base, ".json"))
     names = _labels_in(found) if class_names is None else class_names
-    beside = image_index([base])
-    load = partial(_load, root=root, beside=beside, class_names=names)
-    return Dataset(names, found, load, _unmatched(found, beside))
+    beside = images_beside(found, base)
+    load = partial(_load, root=root, base=base, beside=beside, class_names=names)
+    return Dataset(names, found, load, _unmatched(found, beside, base))
 
 
-def _unmatched(found: Sequence[Path], beside: dict[str, Path]) -> Unmatched:
+def _unmatched(found: Sequence[Path], beside: dict[str, Path], base: Path) -> Unmatched:
     """Return the images beside the files that no file claims, by its name or by its `imagePath`."""
-    apart = unmatched(found, beside)
+    apart = unmatched(found, beside, ids={path: id_in(path, base) for path in found})
     if not apart.images:
         return replace(apart, labels=())  # their images may be elsewhere
     claimed = set()
@@ -145,8 +154,9 @@ def _without_area(shape: Value) -> str | None:
     return kind if isinstance(kind, str) and kind in _WITHOUT_AREA else None
 
 
-def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNames) -> ImageRecord:
+def _load(path: Path, root: Path, base: Path, beside: dict[str, Path], class_names: ClassNames) -> ImageRecord:
     document = json_values.read(path)
+    image_id = id_in(path, base)
     quads, labels, difficult = [], [], []
     passed_over: Counter[str] = Counter()
     for shape in document["shapes"].items():
@@ -159,10 +169,10 @@ def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNam
         quads.append(_quad(shape))
         labels.append(label)
         difficult.append(_is_difficult(shape))
-    image = _image(document, path, root, beside)
+    image = _image(document, path, root) or image_file(beside, image_id)
     width, height = (document[key].side() if document.has(key) else None for key in ("imageWidth", "imageHeight"))
     return ImageRecord.from_quads(
-        image_id=path.stem,
+        image_id=image_id,
         quads=np.array(quads, dtype=np.float64).reshape(-1, 4, 2),
         labels=np.array(labels, dtype=np.int64),
         difficult=np.array(difficult, dtype=bool),
@@ -175,12 +185,10 @@ def _load(path: Path, root: Path, beside: dict[str, Path], class_names: ClassNam
     )
 
 
-def _image(document: Value, path: Path, root: Path, beside: dict[str, Path]) -> ImageFile:
-    if document.has("imagePath"):
-        image = find_named(document["imagePath"], root, [path.parent])
-        if image.path is not None:
-            return image
-    return image_file(beside, path.stem)
+def _image(document: Value, path: Path, root: Path) -> ImageFile | None:
+    """Return the image that the file names, if it is there."""
+    image = find_named(document["imagePath"], root, [path.parent]) if document.has("imagePath") else ImageFile()
+    return None if image.path is None else image
 
 
 def _is_difficult(shape: Value) -> bool:
@@ -221,7 +229,8 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     folder = images(root, split)
     folder.mkdir(parents=True, exist_ok=True)
     for record in records:
-        name = files.safe_name(f"{record.image_id}.json", folder)
+        name = files.safe_path(f"{record.image_id}.json", folder)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         files.write_text(folder / name, json_values.dump(_document(record, class_names)) + "\n")
     return folder
 
@@ -244,7 +253,7 @@ def _document(record: ImageRecord, class_names: ClassNames) -> dict[str, Any]:
         "flags": {},
         **others,
         "shapes": shapes,
-        "imagePath": image_name(record),
+        "imagePath": image_name(record).rpartition("/")[2],
         "imageData": None,
         "imageHeight": record.height,
         "imageWidth": record.width,

@@ -43,7 +43,9 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
         unknown = quoted(found.class_names[labels.index(None)])
         raise DatasetError(f"expected classes among {listed(names)}, got {unknown} in the header", path=path, line=1)
     folders = [path.parent / "images" / split] if split else []
-    image_files = next((index for part in [*folders, path.parent / "images"] if (index := image_index([part]))), {})
+    image_files = next(
+        (index for part in [*folders, path.parent / "images"] if (index := image_index([part], nested=True))), {}
+    )
     load = partial(_load, image_files=image_files, labels=np.array(labels, dtype=np.int64))
     return Dataset(names, found.sources, load)
 
@@ -79,6 +81,6 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     header = predictions.Header(class_names, _FINGERPRINT)
     with files.replacing(path) as temporary, predictions.Writer(temporary, header) as writer:
         for record in records:
-            files.safe_name(record.image_id, path.parent)
+            files.safe_path(record.image_id, path.parent)
             writer.write(replace(record, metadata={}))
     return path

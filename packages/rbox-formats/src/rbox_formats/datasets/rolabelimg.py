@@ -17,8 +17,8 @@ have the same files.
 The classes are each dataset's own: without a list of them they are the names that the files use, sorted.
 
 On disk the tool puts a file beside each image: `<root>[/<split>]/<image_id>.xml` and `<image_id>.jpg`, and so it is
-written. Also read: Pascal VOC's folders, `Annotations` and `JPEGImages` (or `AllImages`, `images`) with lists in
-`ImageSets/Main` or `ImageSets`, and `annotations` beside `images`.
+written; folders within are read if they have images. Also read: Pascal VOC's folders, `Annotations` and `JPEGImages`
+(or `AllImages`, `images`) with lists in `ImageSets/Main` or `ImageSets`, and `annotations` beside `images`.
 
 Source: cgvict/roLabelImg, `libs/pascal_voc_io.py` (the sign is its `rotatePoint`'s) and README.rst.
 """
@@ -55,7 +55,7 @@ _A_TURN = 2 * math.pi + 1e-6
 def read(root: Path, split: str | None, class_names: ClassNames | None) -> Dataset:
     """Open a folder of roLabelImg's files; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
-    image_files = _per_image.first_images(found.base, _IMAGES)
+    image_files = _per_image.first_images(found, _IMAGES)
     names = _voc.class_names_in(found.files) if class_names is None else class_names
     return _per_image.dataset(found, image_files, names, parse)
 

@@ -59,7 +59,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     by_split = [suffix for suffix in of_split if (root / f"Annotations{suffix}").is_dir()]
     layout = _LAYOUT._replace(annotations=tuple(f"Annotations{suffix}" for suffix in (*by_split, "")))
     found = _per_image.find(root, None if by_split else split, layout)
-    image_files = _per_image.first_images(found.base, [f"JPEGImages{suffix}" for suffix in (*of_split, "")])
+    image_files = _per_image.first_images(found, [f"JPEGImages{suffix}" for suffix in (*of_split, "")])
     found = found._replace(listed=split is not None)  # images of all splits may be in one folder
     return _per_image.dataset(found, image_files, CLASS_NAMES if class_names is None else class_names, parse)
 

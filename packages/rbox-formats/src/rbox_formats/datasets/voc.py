@@ -66,7 +66,7 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
     """Open a dataset in Pascal VOC's layout; see `rbox_formats.datasets.read`."""
     found = _per_image.find(root, split, _LAYOUT)
     of_dior = image_index((found.base / folder for folder in _DIOR_IMAGES), nested=True)
-    image_files = of_dior or _per_image.first_images(found.base, _IMAGES)
+    image_files = of_dior or _per_image.first_images(found, _IMAGES)
     names = _voc.class_names_in(found.files) if class_names is None else class_names
     return _per_image.dataset(found, image_files, names, parse)
 

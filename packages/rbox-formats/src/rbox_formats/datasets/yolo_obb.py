@@ -46,7 +46,7 @@ from rbox_formats import files, images
 from rbox_formats._geometry import quad_around, quad_to_rbox, rbox_to_quad, upright_quad
 from rbox_formats._records import ClassNames, Dataset, ImageRecord
 from rbox_formats.datasets import _names
-from rbox_formats.datasets._folders import below, id_in, image_index, unmatched
+from rbox_formats.datasets._folders import SPLITS, below, id_in, image_index, unmatched
 from rbox_formats.errors import DatasetError, listed, quoted
 from rbox_formats.parsing.lines import (
     CORRECT_OR_NAME,
@@ -72,8 +72,7 @@ _LONGSIDE = "A line reads: class cx cy longside shortside theta, shares of the i
 _SIX = "Six fields are yolov5_obb's (the format yolov5-obb), or what a detector of upright boxes found."
 _SCORED = 10  # fields of a line with a confidence
 _YAML_FILES = ("data.yaml", "dataset.yaml", "data.yml")
-# Folders of such names are splits, not folders of images inside a split.
-_SPLITS = ("train", "val", "valid", "validation", "test", "trainval")
+_LABEL_FOLDERS = ("labels",)
 _FOLDERS = "Give the folder that has the folders 'images' and 'labels' in it."
 _NAME_FILES = ("classes.txt", "labels/classes.txt")
 
@@ -91,13 +90,20 @@ class _Classes:
     written: ClassNames
 
 
-def read(root: Path, split: str | None, class_names: ClassNames | None, *, longside: bool = False) -> Dataset:
+def read(
+    root: Path,
+    split: str | None,
+    class_names: ClassNames | None,
+    *,
+    longside: bool = False,
+    label_folders: tuple[str, ...] = _LABEL_FOLDERS,
+) -> Dataset:
     """Open a dataset in Ultralytics' layout; see `rbox_formats.datasets.read`."""
     if not root.is_dir():
         raise DatasetError("expected a dataset folder, found none", path=root, remedy=_FOLDERS)
-    label_folder, image_folder = _split_folders(root, split)
+    label_folder, image_folder = _split_folders(root, split, label_folders[0])
     inside = [path.name for path in files.visible(image_folder) if path.is_dir()]
-    nested = not any(name.lower() in _SPLITS for name in inside)
+    nested = not any(name.lower() in SPLITS for name in inside)
     found = image_index([image_folder], nested=nested)
     if not found:
         remedy = f"In it are the folders {listed(inside)}: are they splits (--split)?" if inside else None
@@ -134,7 +140,8 @@ def _label_files(folder: Path, image_files: Mapping[str, Path], image_folder: Pa
             + (f"only {inside}" if inside else "none" if folder.is_dir() else f"no such folder beside {beside}"),
             path=folder,
             remedy="Each image has one of the same name, in the folder of labels beside: of images/train it is "
-            "labels/train. An image without objects may go without, but not all of them.",
+            "labels/train. Another folder can be named (--labels). An image without objects may go without, but not "
+            "all of them.",
         )
     found: dict[str, Path] = {}
     names = {path.relative_to(image_folder).as_posix(): name for name, path in image_files.items()}
@@ -160,19 +167,19 @@ def images_folder(root: Path, split: str | None) -> Path:
     return root / "images" / files.safe_name(split, root) if split else root / "images"
 
 
-def _split_folders(root: Path, split: str | None) -> tuple[Path, Path]:
+def _split_folders(root: Path, split: str | None, labels: str) -> tuple[Path, Path]:
     """Return the folders of a split's labels and images."""
     if split is None:
-        candidates = [(root / "labels", root / "images")]
+        candidates = [(root / labels, root / "images")]
     else:
         name = files.safe_name(split, root)
         candidates = [
-            (root / "labels" / name, root / "images" / name),
-            (root / name / "labels", root / name / "images"),
+            (root / labels / name, root / "images" / name),
+            (root / name / labels, root / name / "images"),
         ]
-    for labels, pictures in candidates:
+    for folder, pictures in candidates:
         if pictures.is_dir():
-            return labels, pictures
+            return folder, pictures
     splits = [path.name for path in files.visible(root / "images") if path.is_dir()]
     remedy = f"It has the splits {', '.join(splits)}: choose one (--split)." if splits else _FOLDERS
     raise DatasetError(f"expected a folder {candidates[0][1].relative_to(root)}, found none", path=root, remedy=remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ LIMIT_VARIABLE = "RBOX_MAX_PIXELS"
 
 # The modes that become RGB without loss; `_deep` handles others.
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+
+_pillow = logging.getLogger("PIL.TiffImagePlugin")
 
 _TIFF_WIDTH, _TIFF_HEIGHT, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 322, 323
 
@@ -123,6 +126,7 @@ def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
     """
     from PIL import Image, UnidentifiedImageError
 
+    _pillow.addFilter(_worth_saying)
     with any_size():
         try:
             image = Image.open(path, formats=FORMATS)
@@ -136,6 +140,11 @@ def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
                 f"expected an image that can become RGB, got Pillow's mode {quoted(image.mode)}", path=path
             )
         yield image
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Return whether a message of Pillow's is about more than bands that are then read by rasterio."""
+    return not str(record.msg).startswith("More samples per pixel")
 
 
 class UnreadTiffError(ImageError):

@@ -202,10 +202,13 @@ def open_truth(
     predictions_path: Path,
     mapping: dict[str, str | None] | None,
     only_labelled: bool = False,
-) -> Dataset:
+) -> tuple[Dataset, list[str] | None]:
     """The dataset, with the classes asked for; else, without a mapping, those that a predictions.jsonl names.
 
     All of it is read: what is wrong with it is said before any work, and nothing is read twice.
+
+    Returns:
+        The dataset, and the ids of its images with an annotation file if only these count, else None.
     """
     from rbox_formats import Dataset, datasets, predictions
     from rbox_formats.errors import DatasetError
@@ -215,8 +218,6 @@ def open_truth(
     if borrowed:
         class_names = predictions.read(predictions_path).class_names
     found = datasets.read(format, data, split, class_names)
-    if only_labelled:
-        found = found.labelled()
     try:
         records = list(track(found, "reading annotations"))
     except DatasetError as error:
@@ -227,7 +228,12 @@ def open_truth(
                 remedy="Name the dataset's own classes (--class-names), and rename the detector's (--map).",
             ) from error
         raise
-    return Dataset(found.class_names, records)
+    counting = None
+    if only_labelled:
+        without = set(found.unmatched.images) if found.unmatched.as_empty else ()
+        pairs = zip(found.sources, records, strict=True)
+        counting = [record.image_id for source, record in pairs if not without or source not in without]
+    return Dataset(found.class_names, records), counting
 
 
 def annotations_for(

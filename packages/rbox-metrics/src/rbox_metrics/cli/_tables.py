@@ -68,7 +68,7 @@ def open_runs(
     show_messages("rbox_metrics", "rbox_formats")
     say_if_compiling(command, protocol, geometry)
     class_map = class_map_of(mapping, drop)
-    annotated = open_truth(data, format, split, class_names, paths[0], class_map, only_labelled)
+    annotated, counting = open_truth(data, format, split, class_names, paths[0], class_map, only_labelled)
     pairs = [
         load_pair(
             annotated,
@@ -78,6 +78,7 @@ def open_runs(
             annotations=annotations_for(annotations, data, format, split, path, predictions_format),
             convention=convention,
             only_with_images=only_with_images,
+            images=counting,
             count_difficult=count_difficult,
         )
         for path in paths

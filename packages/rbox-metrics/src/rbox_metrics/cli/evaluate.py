@@ -74,13 +74,14 @@ def evaluate(
         pictures=options["plots"],
     )
     class_map = class_map_of(mapping, drop)
-    annotated = open_truth(data, format, split, class_names, predictions_path, class_map, only_labelled)
+    annotated, counting = open_truth(data, format, split, class_names, predictions_path, class_map, only_labelled)
     detections = score(
         annotated,
         predictions_path,
         format=predictions_format,
         class_mapping=class_map,
         annotations=annotations_for(annotations, data, format, split, predictions_path, predictions_format),
+        images=counting,
         **options,
     )
     for path, write in ((dota_submission, write_dota_submission), (fair1m_submission, write_fair1m_submission)):

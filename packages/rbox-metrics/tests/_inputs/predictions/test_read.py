@@ -114,6 +114,10 @@ def test_class_names_of_a_predictions_file_are_its_headers(tmp_path: Path) -> No
             lambda folder: folder,
             r"can be recognised by the content, got a folder with nothing in it(.|\n)*coco-results",
         ),
+        (
+            lambda folder: write(folder / "labelTxt" / "a.txt", "1 2 9 2 9 8 1 8 ship 0").parents[1],
+            r"a folder with labelTxt in it\nIt looks like a dataset: --predictions-format dota\n",
+        ),
         (lambda folder: write(folder / "a.txt", "plane 1 2 3"), "can be recognised by the content"),
         (lambda folder: write(folder / "a.json", '{"images": []}'), "can be recognised by the content"),
         (
@@ -134,6 +138,7 @@ def test_an_unknown_format_is_an_error_that_lists_them(tmp_path: Path) -> None:
 
 
 def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text(text)
     return path
 
@@ -191,6 +196,6 @@ def test_what_lies_beside_the_files_in_a_zip_is_passed_over(tmp_path: Path) -> N
 def test_a_pickle_is_not_opened_and_what_reads_it_is_named(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(pickle.dumps([{"img_id": "P1"}]))
     with pytest.raises(
-        MetricsError, match=rf"pickles, such as .*\nrbox-baselines .*: rbox-baselines results {name} --data"
+        MetricsError, match=rf"pickles, such as .*\nrbox-baselines .*: rbox-baselines results {tmp_path / name} --data"
     ):
         read_predictions(tmp_path / name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from rbox_formats import ClassNames, Convention, Dataset, archives, files
+from rbox_formats import ClassNames, Convention, Dataset, archives, datasets, files
 
 from rbox_metrics._inputs.predictions import _members
 from rbox_metrics._inputs.predictions._source import Context, Predictions, Source, convention_of
@@ -176,8 +177,8 @@ def _kind_of_file(path: Path) -> str:
         raise MetricsError(
             "pickles, such as MMRotate's tools/test.py --out writes, are not read here",
             path=path,
-            remedy=f"rbox-baselines reads it without running what is in it: rbox-baselines results {path.name} --data "
-            "DATASET --out predictions.jsonl",
+            remedy="rbox-baselines reads it without running what is in it: rbox-baselines results "
+            f"{shlex.quote(str(path))} --data DATASET --out predictions.jsonl",
         )
     if start.startswith(b"["):
         return "coco-results"
@@ -193,10 +194,12 @@ def _unclear(path: Path) -> MetricsError:
     kinds = "; ".join(f"{name}: {kind.text}" for name, kind in KINDS.items())
     inside = [file.name for file in _visible(path)[:3]] if path.is_dir() else []
     got = f"a folder with {', '.join(inside) or 'nothing'} in it" if path.is_dir() else "a file of another"
+    looks = datasets.guess(path) if path.is_dir() else None
+    like = "" if looks is None else f"It looks like a dataset: --predictions-format {looks.format}\n"
     return MetricsError(
         f"expected predictions whose kind can be recognised by the content, got {got}",
         path=path,
-        remedy="Name the kind (--predictions-format, in Python format=). "
+        remedy=f"{like}Name the kind (--predictions-format, in Python format=). "
         f"Kinds are {kinds}; or any dataset format, such as dota or coco.",
     )
 
