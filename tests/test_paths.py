@@ -89,6 +89,7 @@ def evaluate(module: Any) -> Callable[[Any], Any]:
 READ: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.datasets.read": lambda path: [list(datasets.read(name, path)) for name in READABLE],
     "rbox_formats.predictions.read": predictions.read,
+    "rbox_formats.predictions.stream": predictions.stream,
     "rbox_formats.images.check": images.check,
     "rbox_formats.images.find_images": images.find_images,
     "rbox_formats.images.load": images.load,
@@ -122,6 +123,7 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
         datasets.write(name, [RECORD], path, None, NAMES) for name in READABLE
     ],
     "rbox_formats.predictions.Writer": write_predictions,
+    "rbox_formats.predictions.write": lambda path: predictions.write(path, HEADER, [RECORD]),
     "rbox_formats.predictions.join": lambda path: predictions.join(path, [], HEADER, []),
     "rbox_formats.files.replacing": replace,
     "rbox_formats.files.write_text": lambda path: f.write_text(path, "x"),
@@ -194,6 +196,7 @@ OTHERS = {
     *("rbox_formats.detection.command_of", "rbox_formats.images.find_broken"),
     *("rbox_formats.ImageRecord", "rbox_formats.RboxError", "rbox_formats.datasets.with_images"),
     *("rbox_formats.predictions.Header.from_line", "rbox_formats.predictions.held", "rbox_formats.images.by_id"),
+    *("rbox_formats.predictions.Stream", "rbox_formats.predictions.parts"),
     *("rbox_formats.images.find", "rbox_formats.splitting.split_image", "rbox_formats.visualization.visualize"),
     *("rbox_formats.files.locked", "rbox_formats.files.safe_name", "rbox_formats.files.temporary_folder"),
     *("rbox_formats.files.visible", "rbox_formats.files.reaching", "rbox_formats.files.safe_path"),
