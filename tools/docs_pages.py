@@ -149,7 +149,8 @@ def predictions_page() -> str:
         'objects = pandas.read_parquet("predictions.parquet").explode(numbers)\n```\n\n'
         "```sql\nSELECT image_id, unnest(label) AS label, unnest(score) AS score FROM 'predictions.parquet'\n```\n\n"
         "For a map, `predict --geojson found.parquet` writes GeoParquet, a row for each object with its polygon, which "
-        "QGIS and GeoPandas open.\n\nNext: [Score your own detector](../tutorials/score-your-detector.md).\n"
+        "GeoPandas opens, and QGIS where its GDAL has the Parquet driver.\n\nNext: "
+        "[Score your own detector](../tutorials/score-your-detector.md).\n"
     )
     return "\n".join(parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -172,6 +173,22 @@ def test_a_file_that_unpacks_to_far_more_is_refused_unread(tmp_path: Path, monke
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)  # nothing is decoded
     with pytest.raises(PredictionsError, match=r"expected at most 100 times a row group's size when unpacked, got 11,"):
         predictions.read(path)
+
+
+@pytest.mark.parametrize("ending", predictions.SUFFIXES)
+def test_a_stream_holds_a_part_of_a_file(ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four times the images take no more memory, at any time."""
+    monkeypatch.setattr(_parquet, "_AT_ONCE", 400)
+    peaks = []
+    for count in (50, 200):
+        path = tmp_path / f"{count}{ending}"
+        predictions.write(path, HEADER, (record(f"{number}", 40 + number % 2, rich=False) for number in range(count)))
+        list(predictions.stream(path))
+        tracemalloc.start()
+        assert sum(len(each) for each in predictions.stream(path)) == count * 40 + count // 2
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:

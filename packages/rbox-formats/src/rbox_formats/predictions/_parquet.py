@@ -106,6 +106,8 @@ def read_records(path: Path) -> Iterator[ImageRecord]:
         header = _header_of(file, path)
         groups = read_row_groups(path)
         _require_reasonable(groups, path)
+        if not groups:  # up to pyarrow 18 to ask for batches is an error then
+            return
         names = [name for name in file.schema_arrow.names if name in _TYPES]
         row = 1
         for batch in _reading(path, lambda: file.iter_batches(_rows(groups), columns=names, use_threads=False)):
@@ -117,8 +119,8 @@ def write_records(path: Path, header: Header, records: Iterable[ImageRecord]) ->
     """Write a Parquet file, whole or not at all; each record is checked as `Writer.write` does."""
     arrow = require_pyarrow()
     schema = _schema(arrow).with_metadata({_KEY: first_line(header, path).rstrip(b"\n")})
-    # Whole numbers and flags repeat; measured numbers do not, and a dictionary of them is built in vain.
-    options = {"compression": "zstd", "use_dictionary": ["label", "status"], "write_page_checksum": True}
+    # Labels and statuses repeat; measured numbers do not, and a dictionary of them is built in vain.
+    options = {"compression": "zstd", "use_dictionary": ["label.list.element", "status"], "write_page_checksum": True}
     with files.replacing(path) as temporary, arrow.parquet.ParquetWriter(temporary, schema, **options) as writer:
         seen: set[str] = set()
         for group in _grouped(records):
