@@ -159,7 +159,6 @@ def test_a_file_that_unpacks_to_far_more_is_refused_unread(tmp_path: Path, monke
     predictions.write(path, HEADER, [record("a", 1, rich=False)])
     (row,) = pq.read_table(path).to_batches()
     many = 200_000
-    monkeypatch.setattr(_parquet, "LARGEST_GROUP", 2**20)
     columns = {
         name: pa.ListArray.from_arrays(
             pa.array([0, many], pa.int32()), pa.array(np.zeros(many, np.int32)).cast(kind.type.value_type)
@@ -168,11 +167,14 @@ def test_a_file_that_unpacks_to_far_more_is_refused_unread(tmp_path: Path, monke
         else row[name]
         for name in row.schema.names
     }
-    pq.write_table(pa.table(columns, schema=row.schema), path, compression="zstd")
-    assert path.stat().st_size < 100_000
+    table = pa.table(columns, schema=row.schema)
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", None)  # nothing is decoded
-    with pytest.raises(PredictionsError, match=r"expected at most 100 times a row group's size when unpacked, got 11,"):
-        predictions.read(path)
+    for limit, copies, what in ((2**20, 1, "row group 1"), (2**24, 4, "all row groups")):
+        monkeypatch.setattr(_parquet, "LARGEST_GROUP", limit)
+        pq.write_table(pa.concat_tables([table] * copies), path, compression="zstd", row_group_size=1)
+        assert path.stat().st_size < 100_000
+        with pytest.raises(PredictionsError, match=rf"expected at most 100 times .*got [0-9,]+ bytes .* in {what}"):
+            predictions.read(path)
 
 
 @pytest.mark.parametrize("ending", predictions.SUFFIXES)

@@ -61,10 +61,10 @@ _AT_ONCE = 2**16
 """Objects that are decoded at once, about."""
 
 LARGEST_GROUP = 2**29
-"""The unpacked size of a row group in bytes up to which the ratio to its packed size is not checked."""
+"""The unpacked size in bytes, of a file or a row group, up to which the ratio to the size on disk is not checked."""
 
 MOST_RATIO = 100
-"""The limit on the ratio of unpacked to packed size of a row group; of numbers drawn at random it is 2."""
+"""The limit on the ratio of the unpacked size to that on disk; of numbers drawn at random it is 2."""
 
 _REMEDY = "The page on file formats says which columns predictions in Parquet have; `rbox-formats convert` writes them."
 
@@ -187,18 +187,18 @@ def _header_of(file: ParquetFile, path: Path) -> Header:
 
 
 def _require_reasonable(groups: list[RowGroup], path: Path) -> None:
-    """Refuse a file whose row groups would unpack to far more than there is of them on disk.
+    """Refuse a file that would unpack to far more than there is of it on disk, as a whole or in one row group.
 
     Raises:
-        PredictionsError: Where one does.
+        PredictionsError: Where it does.
     """
-    for number, group in enumerate(groups, start=1):
-        packed = max(min(group.packed, path.stat().st_size), 1)
-        if group.unpacked > max(LARGEST_GROUP, MOST_RATIO * packed):
-            message = f"expected at most {MOST_RATIO} times a row group's size when unpacked"
-            raise PredictionsError(
-                f"{message}, got {group.unpacked:,} bytes of {packed:,} in row group {number}", path=path
-            )
+    size = path.stat().st_size
+    parts = [(f"row group {number}", group.unpacked, group.packed) for number, group in enumerate(groups, start=1)]
+    for what, unpacked, packed in [*parts, ("all row groups", sum(group.unpacked for group in groups), size)]:
+        packed = max(min(packed, size), 1)
+        if unpacked > max(LARGEST_GROUP, MOST_RATIO * packed):
+            message = f"expected at most {MOST_RATIO} times the size on disk when unpacked"
+            raise PredictionsError(f"{message}, got {unpacked:,} bytes of {packed:,} in {what}", path=path)
 
 
 def _rows(groups: list[RowGroup]) -> int:
