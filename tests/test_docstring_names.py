@@ -38,7 +38,6 @@ FOREIGN = {
         "embedding_bag",
         "finfo",
         "fn",
-        "geo",
         "import",
         "lastindex",
         "metadata_props",

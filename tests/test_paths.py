@@ -91,6 +91,7 @@ def evaluate(module: Any) -> Callable[[Any], Any]:
 READ: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.datasets.read": lambda path: [list(datasets.read(name, path)) for name in READABLE],
     "rbox_formats.predictions.read": predictions.read,
+    "rbox_formats.predictions.stream": predictions.stream,
     "rbox_formats.images.check": images.check,
     "rbox_formats.images.find_images": images.find_images,
     "rbox_formats.images.load": images.load,
@@ -129,6 +130,7 @@ WRITTEN: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.predictions.Writer": write_predictions,
     "rbox_formats.sharding.Parts": lambda path: join_all(sharding.Parts(path, HEADER)),
     "rbox_formats.sharding.write_manifest": lambda path: sharding.write_manifest(path, sharding.make_manifest([])),
+    "rbox_formats.predictions.write": lambda path: predictions.write(path, HEADER, [RECORD]),
     "rbox_formats.files.replacing": replace,
     "rbox_formats.files.write_text": lambda path: f.write_text(path, "x"),
     "rbox_formats.files.require_writable": lambda path: f.require_writable(path),
@@ -200,6 +202,7 @@ OTHERS = {
     *("rbox_formats.detection.command_of", "rbox_formats.images.find_broken"),
     *("rbox_formats.ImageRecord", "rbox_formats.RboxError", "rbox_formats.datasets.with_images"),
     *("rbox_formats.predictions.Header.from_line", "rbox_formats.images.by_id"),
+    *("rbox_formats.predictions.Stream", "rbox_formats.predictions.parts"),
     *("rbox_formats.images.find", "rbox_formats.splitting.split_image", "rbox_formats.visualization.visualize"),
     *("rbox_formats.files.locked", "rbox_formats.files.safe_name", "rbox_formats.files.temporary_folder"),
     *("rbox_formats.files.visible", "rbox_formats.files.reaching", "rbox_formats.files.safe_path"),

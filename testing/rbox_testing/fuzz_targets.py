@@ -184,6 +184,11 @@ def _stac(folder: Path) -> list[Path]:
     return [path]
 
 
+def _parquet(folder: Path) -> list[Path]:
+    predictions.write(folder / "found.parquet", HEADER, records(scored=True))
+    return [folder / "found.parquet"]
+
+
 def _go_on(folder: Path) -> None:
     with predictions.Writer(folder / "found.jsonl", HEADER) as writer:
         writer.write(ImageRecord("new", np.zeros((0, 5)), np.zeros(0, np.int64), width=9, height=9, scores=np.zeros(0)))
@@ -481,6 +486,7 @@ def targets() -> dict[str, Target]:
             for name, codec in _variants().items()
         },
         "predictions read": Target(_jsonl, lambda folder: list(predictions.read(folder / "found.jsonl"))),
+        "predictions parquet": Target(_parquet, lambda folder: list(predictions.stream(folder / "found.parquet"))),
         "predictions go on": Target(_jsonl, _go_on),  # words: go on
         "predictions join": Target(_part, _join),
         "manifest": Target(_manifest, _read_manifests),

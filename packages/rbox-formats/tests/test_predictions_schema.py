@@ -314,8 +314,9 @@ def test_a_header_that_could_not_be_read_back_begins_no_file(change: dict[str, A
 
 
 def test_what_is_no_file_of_text_is_named(tmp_path: Path) -> None:
-    for path in (tmp_path, tmp_path / "x\0y", tmp_path / ("n" * 300), tmp_path / "p.jsonl" / "q"):
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "folder", tmp_path / "x\0y", tmp_path / ("n" * 300), tmp_path / "p.jsonl" / "q"):
         (tmp_path / "p.jsonl").touch()
         for call in (CALLS["read"], CALLS["go on"]):
-            with pytest.raises(PredictionsError, match=r"expected a p(redictions file|ath)"):
+            with pytest.raises(PredictionsError, match=r"expected a (p(redictions file|ath)|folder of files)"):
                 call(path)

@@ -145,4 +145,4 @@ def test_windows_of_a_dataset_are_merged_and_score_in_full(run: Run, tmp_path: P
 def test_what_merge_cannot_write(run: Run, task1: Path, tmp_path: Path) -> None:
     code, output = run("merge", "--predictions", task1, "--out", tmp_path / "merged.txt")
     assert code == 1
-    assert "expected a file ending in .jsonl or .zip to write to" in output
+    assert "expected a file ending in .jsonl, .parquet or .zip to write to" in output

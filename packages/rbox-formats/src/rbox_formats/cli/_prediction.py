@@ -22,8 +22,8 @@ prediction_options = options(
     option(
         "--geojson",
         type=PATH,
-        help="Also write the predictions for a map: a file (.geojson, or .gpkg for a GeoPackage), or a folder with a "
-        "file for each image; in map coordinates where an image has them.",
+        help="Also write the predictions for a map: a file (.geojson, .gpkg for a GeoPackage, or .parquet for "
+        "GeoParquet), or a folder with a file for each image; in map coordinates where an image has them.",
         group="Output",
     ),
     option(

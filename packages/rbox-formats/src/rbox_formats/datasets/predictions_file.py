@@ -5,12 +5,13 @@ with which settings, is not kept. Written is a file without a detector: its head
 place of a checkpoint's fingerprint. There is no place for what is difficult, nor for metadata.
 
 On disk: the file itself as `root`, or `<root>/<split>.jsonl`, without a split `<root>/predictions.jsonl`; images in
-`images/<split>` or `images` beside it, by the images' ids. The file is read when the dataset is opened.
+`images/<split>` or `images` beside it, by the images' ids. A file that ends in .parquet is Parquet (which needs the
+extra "parquet"); a folder without such a file is read as a run's part files. All is read when the dataset is opened.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from rbox_formats.errors import DatasetError, listed, quoted
 __all__ = ["images", "read", "write"]
 
 _FILE, _SUFFIX = "predictions.jsonl", ".jsonl"
+_SUFFIXES = (_SUFFIX, ".parquet")
 _FINGERPRINT = "converted"
 
 
@@ -36,18 +38,20 @@ def read(root: Path, split: str | None, class_names: ClassNames | None) -> Datas
         remedy = f"Give the file, or the folder that has {_FILE} in it."
         raise DatasetError("expected a dataset folder or a predictions file, found none", path=root, remedy=remedy)
     path = _file(root, split)
-    found = predictions.read(path)
-    names = found.class_names if class_names is None else class_names
-    labels = [names.find(name) for name in found.class_names]
+    in_parts = root.is_dir() and not path.exists() and split is None and predictions.parts(root)
+    found = predictions.stream(root if in_parts else path)
+    class_names_of = found.header.class_names
+    names = class_names_of if class_names is None else class_names
+    labels = [names.find(name) for name in class_names_of]
     if None in labels:
-        unknown = quoted(found.class_names[labels.index(None)])
+        unknown = quoted(class_names_of[labels.index(None)])
         raise DatasetError(f"expected classes among {listed(names)}, got {unknown} in the header", path=path, line=1)
     folders = [path.parent / "images" / split] if split else []
     image_files = next(
         (index for part in [*folders, path.parent / "images"] if (index := image_index([part], nested=True))), {}
     )
     load = partial(_load, image_files=image_files, labels=np.array(labels, dtype=np.int64))
-    return Dataset(names, found.sources, load)
+    return Dataset(names, [replace(record, metadata={}) for record in found], load)
 
 
 def images(root: Path, split: str | None) -> Path:
@@ -58,7 +62,7 @@ def images(root: Path, split: str | None) -> Path:
 
 def _file(root: Path, split: str | None) -> Path:
     name = files.safe_name(f"{split}{_SUFFIX}", root) if split else _FILE
-    return root if root.suffix == _SUFFIX else root / name
+    return root if root.suffix in _SUFFIXES and not root.is_dir() else root / name
 
 
 def _load(record: ImageRecord, image_files: dict[str, Path], labels: np.ndarray) -> ImageRecord:
@@ -78,9 +82,11 @@ def write(records: Iterable[ImageRecord], root: Path, split: str | None, class_n
     from rbox_formats import predictions
 
     path = _file(root, split)
-    header = predictions.Header(class_names, _FINGERPRINT)
-    with files.replacing(path) as temporary, predictions.Writer(temporary, header) as writer:
+
+    def plain() -> Iterator[ImageRecord]:
         for record in records:
             files.safe_path(record.image_id, path.parent)
-            writer.write(replace(record, metadata={}))
+            yield replace(record, metadata={})
+
+    predictions.write(path, predictions.Header(class_names, _FINGERPRINT), plain())
     return path

@@ -1,10 +1,9 @@
-"""Predictions for a map: GeoJSON or GeoPackage, in map coordinates where the images have a place on one."""
+"""Predictions for a map: GeoJSON, GeoPackage or GeoParquet, in map coordinates where the images have a place on one."""
 
 from __future__ import annotations
 
 import json
-import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,10 +12,13 @@ import numpy as np
 
 from rbox_formats import files
 from rbox_formats.datasets import geojson
+from rbox_formats.detection import _geoparquet, _well_known
 from rbox_formats.detection._prediction import Prediction
 from rbox_formats.errors import DatasetError, said
 
 _GEOJSON, _GEOPACKAGE = (".geojson", ".json"), ".gpkg"
+# What takes map coordinates only, and what an error calls it.
+_ON_MAPS = {_GEOPACKAGE: "GeoPackage", _geoparquet.SUFFIX: "GeoParquet file"}
 _LAYER = "predictions"
 
 _Placed: TypeAlias = geojson.Placement | geojson.Projection | None
@@ -25,17 +27,18 @@ _Placed: TypeAlias = geojson.Placement | geojson.Projection | None
 def write_geojson(
     found: Prediction | Iterable[Prediction], out: str | Path, *, crs: str | None = None, tolerance: float = 0.0
 ) -> Path:
-    """Write predictions as GeoJSON, or as a GeoPackage (`rbox_formats.datasets.geojson` has the properties).
+    """Write predictions as GeoJSON, GeoPackage or GeoParquet (`rbox_formats.datasets.geojson` has the properties).
 
     An image with a place on the map, by its GeoTIFF or a world file beside it, is written in map coordinates, another
-    one in its pixels; a GeoPackage takes map coordinates only.
+    one in its pixels; GeoPackage and GeoParquet take map coordinates only. GeoParquet is for millions of objects: those
+    that are near each other on the map are near in the file, so that a map of a place reads little of it.
 
     >>> write_geojson(detector.predict("scenes/*.tif"), "found.geojson")  # doctest: +SKIP
 
     Args:
         found: What was detected on one image or many.
-        out: A file "found.geojson" or "found.gpkg": one collection of all objects, each with the `image_id` of its
-            image. Or a folder, for a file `<image_id>.geojson` of each image.
+        out: A file "found.geojson", "found.gpkg" or "found.parquet": one collection of all objects, each with the
+            `image_id` of its image. Or a folder, for a file `<image_id>.geojson` of each image.
         crs: The system of coordinates to convert to, such as "EPSG:4326", longitude and latitude, as RFC 7946 wants
             it. None: each image's own.
         tolerance: By how many pixels the outlines of masks may be simplified.
@@ -52,6 +55,10 @@ def write_geojson(
     suffix = out.suffix.lower()
     if suffix == _GEOPACKAGE:
         return _write_geopackage(found, out, crs, tolerance)
+    if suffix == _geoparquet.SUFFIX:
+        places = _OnePlace(out, crs)
+        _geoparquet.write(((each, places.of(each.path)) for each in found), out, tolerance)
+        return out
     return (_write_one if suffix in _GEOJSON else _write_each)(found, out, crs, tolerance)
 
 
@@ -71,6 +78,8 @@ def check_geojson(paths: Sequence[Path], out: str | Path, *, crs: str | None = N
     out = files.not_an_input(out, *paths)
     if out.suffix.lower() == _GEOPACKAGE:
         _pyogrio()
+    if out.suffix.lower() == _geoparquet.SUFFIX:
+        _geoparquet.require_pyarrow()
     places = _OnePlace(out, crs)
     for path in paths:
         places.of(path)
@@ -87,6 +96,7 @@ class _OnePlace:
     def __init__(self, out: Path, crs: str | None) -> None:
         self.out, self.crs = out, crs
         self.seen: dict[Path | None, _Placed] = {}
+        self.systems: dict[str, Path | None] = {}
 
     def of(self, path: Path | None) -> _Placed:
         """Return the place of an image, which is in the same system as those that were asked for before.
@@ -98,30 +108,27 @@ class _OnePlace:
             placement = None if path is None else geojson.find_placement(path)
             self.seen[path] = geojson.projected(placement, self.crs, path)
             suffix = self.out.suffix.lower()
-            if suffix == _GEOPACKAGE and self.seen[path] is None:
+            if suffix in _ON_MAPS and self.seen[path] is None:
                 raise DatasetError(
-                    "expected an image with a place on the map for a GeoPackage, found no transform",
+                    f"expected an image with a place on the map for a {_ON_MAPS[suffix]}, found no transform",
                     path=path,
                     remedy="Write GeoJSON (.geojson), which takes pixels, or put a world file beside the image.",
                 )
-            if suffix in (*_GEOJSON, _GEOPACKAGE):
-                _require_one_system(self.seen, self.out)
+            if suffix in (*_GEOJSON, *_ON_MAPS):
+                self._require_one_system(path, self.seen[path])
         return self.seen[path]
 
-
-def _require_one_system(placements: Mapping[Path | None, _Placed], out: Path) -> None:
-    """Check that the coordinates of one file are of one system: that of a map, or the pixels of images."""
-    systems: dict[str, Path | None] = {}
-    for path, placement in placements.items():
-        systems.setdefault("pixels" if placement is None else placement.crs or "an unnamed map's", path)
-    if len(systems) > 1:
-        listed = ", ".join(f"{system} ({path})" for system, path in systems.items())
-        raise DatasetError(
-            f"expected coordinates of one system in a file, got {listed}",
-            path=out,
-            remedy="Name the system to convert to (--geojson-crs EPSG:4326), or give a folder, for a file of each "
-            "image.",
-        )
+    def _require_one_system(self, path: Path | None, placement: _Placed) -> None:
+        """Check that the coordinates of one file are of one system: that of a map, or the pixels of images."""
+        self.systems.setdefault("pixels" if placement is None else placement.crs or "an unnamed map's", path)
+        if len(self.systems) > 1:
+            listed = ", ".join(f"{system} ({path})" for system, path in self.systems.items())
+            raise DatasetError(
+                f"expected coordinates of one system in a file, got {listed}",
+                path=self.out,
+                remedy="Name the system to convert to (--geojson-crs EPSG:4326), or give a folder, for a file of each "
+                "image.",
+            )
 
 
 def _collection(found: Prediction, placement: _Placed, tolerance: float) -> dict[str, Any]:
@@ -184,7 +191,7 @@ def _write_geopackage(found: Iterable[Prediction], out: Path, crs: str | None, t
             geometries.append(feature["geometry"])
     # A table has geometries of one type.
     several = any(geometry["type"] == "MultiPolygon" for geometry in geometries)
-    encoded = [_well_known_binary(geometry, several) for geometry in geometries]
+    encoded = [_well_known.encode(geometry, several) for geometry in geometries]
     names = [name for name in ("image_id", "class", "score", "angle", "difficult") if any(name in row for row in rows)]
     system = next((placement.crs for placement in places.seen.values() if placement), None)
     _make(out.parent)
@@ -222,14 +229,3 @@ def _pyogrio() -> Any:
             remedy="Install it: pip install rbox-formats[geo]. Or write GeoJSON (.geojson).",
         ) from error
     return pyogrio
-
-
-def _well_known_binary(geometry: Mapping[str, Any], several: bool) -> bytes:
-    """Return a Polygon, or a MultiPolygon: little endian, its type (3 or 6), its parts (OGC 06-103r4, 8.2)."""
-    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
-    encoded = [
-        struct.pack("<BII", 1, 3, len(rings))
-        + b"".join(struct.pack("<I", len(ring)) + np.asarray(ring, dtype="<f8").tobytes() for ring in rings)
-        for rings in polygons
-    ]
-    return struct.pack("<BII", 1, 6, len(encoded)) + b"".join(encoded) if several else encoded[0]

@@ -278,7 +278,7 @@ def read_predictions(
     ...     found.save(f"{found.image_id}-found.png")
 
     Args:
-        path: The file.
+        path: The file, or the folder of its parts.
         image_files: The image files that it was made of, or each by its image's id; images of the file that are not
             among them are left out, unless none are given.
 
@@ -286,7 +286,7 @@ def read_predictions(
         PredictionsError: If the file is not a whole predictions file.
     """
     named = dict(image_files) if isinstance(image_files, Mapping) else images.by_id(image_files)
-    found = predictions.read(path)
+    found = predictions.stream(path)
     for record in found:
         if not named or record.image_id in named:
-            yield Prediction.of(record, found.class_names, path=named.get(record.image_id))
+            yield Prediction.of(record, found.header.class_names, path=named.get(record.image_id))

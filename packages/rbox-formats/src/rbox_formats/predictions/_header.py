@@ -90,12 +90,13 @@ def first_line(header: Header, path: Path) -> bytes:
     return line + b"\n"
 
 
-def require_same(found: Header, wanted: Header, path: Path) -> None:
+def require_same(
+    found: Header, wanted: Header, path: Path, remedy: str = "Choose another file (--out), or remove this one."
+) -> None:
     """Check that two headers are equal, both as read from a line: a file cannot tell tuples from lists."""
     old, new = found.to_dict(), wanted.to_dict()
     different = [differing(key, old[key], new[key]) for key in new if old[key] != new[key]]
     if different:
-        remedy = "Choose another file (--out), or remove this one."
         raise PredictionsError(
             f"expected predictions of the same run, got a file with {'; '.join(different)}", path=path, remedy=remedy
         )

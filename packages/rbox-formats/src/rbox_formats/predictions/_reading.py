@@ -4,47 +4,62 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from rbox_formats import files
-from rbox_formats._records import Dataset, ImageRecord
+from rbox_formats._records import ImageRecord
 from rbox_formats.errors import PredictionsError, quoted
 from rbox_formats.predictions._header import Header, first_line, require_same
 from rbox_formats.predictions._schema import NOT_AS_SAID, decode_line, refusal, to_record
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class PredictionFile(Dataset):
-    """A predictions file as a dataset of records; `status` and `windows` are in their `metadata`."""
-
-    header: Header
-
-
-def read(path: str | Path) -> PredictionFile:
-    """Read a predictions file.
-
-    >>> from pathlib import Path
-    >>> from tempfile import TemporaryDirectory
-    >>> from rbox_formats import predictions
-    >>> with TemporaryDirectory() as folder:
-    ...     with predictions.Writer(Path(folder) / "val.jsonl", predictions.Header(["ship"], "my-detector-v1")):
-    ...         pass
-    ...     found = predictions.read(Path(folder) / "val.jsonl")
-    >>> found.header.fingerprint, len(found)
-    ('my-detector-v1', 0)
+def header_of(path: Path) -> Header:
+    """Return the header of a file of lines.
 
     Raises:
-        PredictionsError: If there is no such file, it is of another version, an image occurs twice, a line breaks the
-            schema (with its number), or the last line is torn, as a killed run leaves it.
+        PredictionsError: If there is no such file, or its first line is none.
     """
-    path = files.as_path(path, PredictionsError)
-    content = parse(path)
-    if content.torn:
-        remedy = "The run that wrote it was stopped: give its command again to resume it."
-        raise PredictionsError("expected whole lines, got a torn last one", path=path, remedy=remedy)
-    return PredictionFile(content.header.class_names, list(content.records.values()), header=content.header)
+    with _opened(path) as file:
+        return Header.from_line(next(_lines(file, path), b""), path)
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, ImageRecord]]:
+    """Yield the images of a file of lines, each with the number of its line; the file is read line by line.
+
+    Raises:
+        PredictionsError: If there is no such file, a line breaks the schema, or the last one is torn.
+    """
+    with _opened(path) as file:
+        numbered = enumerate(_lines(file, path), start=1)
+        _, first = next(numbered, (1, b""))
+        classes = len(Header.from_line(first, path).class_names)
+        for number, line in numbered:
+            yield number, _from_line(line, path, number, classes)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        with reaching(path):
+            return path.open("rb", buffering=2**20)
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+
+
+def _lines(file: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends."""
+    while True:
+        with reaching(path):
+            line = file.readline()
+        if not line:
+            return
+        if not line.endswith(b"\n"):
+            remedy = "The run that wrote it was stopped: give its command again to resume it."
+            raise PredictionsError("expected whole lines, got a torn last one", path=path, remedy=remedy)
+        yield line[:-1]
+
+
+def _missing(path: Path) -> PredictionsError:
+    return PredictionsError("expected a predictions file, found none", path=path)
 
 
 class Content(NamedTuple):
@@ -73,7 +88,7 @@ def parse(path: Path) -> Content:
         with reaching(path):
             whole, newline, torn = path.read_bytes().rpartition(b"\n")
     except FileNotFoundError as error:
-        raise PredictionsError("expected a predictions file, found none", path=path) from error
+        raise _missing(path) from error
     first, *rest = (whole + newline).split(b"\n")[:-1] or [b""]
     header = Header.from_line(first, path)
     records: dict[str, ImageRecord] = {}

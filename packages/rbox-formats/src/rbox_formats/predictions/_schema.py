@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -27,6 +28,7 @@ _Whole = Annotated[int, Meta(ge=-int(LARGEST), le=int(LARGEST))] | _Number
 _Count = Annotated[int, Meta(ge=0, le=int(LARGEST))] | _Side
 _Pixels = Annotated[int, Meta(ge=1, le=int(LARGEST))] | Annotated[float, Meta(ge=1, le=LARGEST)]
 _Status = Literal["boxes", "empty", "truncated", "repeated", "failed"]
+STATUSES: tuple[str, ...] = get_args(_Status)
 # A name with at least one character that lookup does not ignore.
 _Name = Annotated[str, Meta(pattern=r"[^\s_-]")]
 
@@ -65,6 +67,9 @@ class _RunLengths(Struct, forbid_unknown_fields=True):
     counts: str
 
 
+_Mask = list[Annotated[list[_Number], Meta(min_length=6)]] | _RunLengths
+
+
 class _Line(Struct, forbid_unknown_fields=True):
     """An image."""
 
@@ -77,10 +82,12 @@ class _Line(Struct, forbid_unknown_fields=True):
     scores: list[_Number] | None
     status: _Status | UnsetType = UNSET
     windows: list[_Window] | UnsetType = UNSET
-    masks: list[list[Annotated[list[_Number], Meta(min_length=6)]] | _RunLengths] | UnsetType = UNSET
+    masks: list[_Mask] | UnsetType = UNSET
 
 
 decode_line = msgspec.json.Decoder(_Line).decode
+decode_windows = msgspec.json.Decoder(list[_Window]).decode
+decode_mask = msgspec.json.Decoder(_Mask).decode
 decode_header = msgspec.json.Decoder(FirstLine).decode
 decode_version = msgspec.json.Decoder(_Version).decode
 
@@ -105,7 +112,7 @@ def to_record(values: _Line, classes: int) -> ImageRecord:
         column = getattr(values, name)
         if column is not None and column is not UNSET and len(column) != count:
             raise ValueError(f"expected as many {name} as boxes, {count}, got {len(column)} - at `$.{name}`")
-    if not all(label < classes for label in values.labels):
+    if max(values.labels, default=-1) >= classes:
         place = next(place for place, label in enumerate(values.labels) if label >= classes)
         raise ValueError(f"a label outside 0..{classes - 1} - at `$.labels[{place}]`")
     labels = np.array(values.labels)
@@ -115,17 +122,17 @@ def to_record(values: _Line, classes: int) -> ImageRecord:
     if values.status is not UNSET:
         metadata["status"] = values.status
     if values.windows is not UNSET:
-        metadata["windows"] = [_window(window, f"windows[{place}]") for place, window in enumerate(values.windows)]
+        metadata["windows"] = to_windows(values.windows)
     width = None if values.width is None else _whole(values.width, "width")
     height = None if values.height is None else _whole(values.height, "height")
     masks = None
     if values.masks is not UNSET:
-        masks = [_mask(mask, width, height, f"masks[{place}]") for place, mask in enumerate(values.masks)]
+        masks = [to_mask(mask, width, height, f"masks[{place}]") for place, mask in enumerate(values.masks)]
     return ImageRecord(
         image_id=values.image_id,
         width=width,
         height=height,
-        boxes=np.array(values.boxes, dtype=np.float64).reshape(-1, 5),
+        boxes=np.fromiter(chain.from_iterable(values.boxes), np.float64, 5 * count).reshape(-1, 5),
         quads=None if values.quads is None else np.array(values.quads, dtype=np.float64).reshape(-1, 4, 2),
         labels=labels,
         scores=None if values.scores is None else np.array(values.scores, dtype=np.float64),
@@ -134,7 +141,12 @@ def to_record(values: _Line, classes: int) -> ImageRecord:
     )
 
 
-def _mask(values: Any, width: int | None, height: int | None, where: str) -> Mask:
+def to_mask(values: Any, width: int | None, height: int | None, where: str) -> Mask:
+    """Return a mask as `decode_mask` gives it; `where` names it in an error.
+
+    Raises:
+        ValueError: If it is none.
+    """
     try:
         if isinstance(values, _RunLengths):
             size = [_whole(side, f"{where}.size[{place}]") for place, side in enumerate(values.size)]
@@ -145,6 +157,15 @@ def _mask(values: Any, width: int | None, height: int | None, where: str) -> Mas
         return PolygonMask(tuple(np.array(outline, dtype=np.float64).reshape(-1, 2) for outline in values))
     except FormatsError as error:
         raise ValueError(f"{error} - at `$.{where}`") from error
+
+
+def to_windows(windows: list[_Window]) -> list[dict[str, Any]]:
+    """Return windows' answers as a record's metadata holds them.
+
+    Raises:
+        ValueError: If a number is not whole.
+    """
+    return [_window(window, f"windows[{place}]") for place, window in enumerate(windows)]
 
 
 def _window(window: _Window, where: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ logger = logging.getLogger("rbox_metrics")
 
 def evaluate_file(
     truth: Dataset,
-    predictions_path: str | Path,
+    predictions_path: str | Path | Sequence[str | Path],
     *,
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
@@ -61,7 +61,8 @@ def evaluate_file(
 
     Args:
         truth: The dataset with the ground truth.
-        predictions_path: A file, a zip or a folder of any kind that `read_predictions` reads.
+        predictions_path: A file, a zip or a folder of any kind that `read_predictions` reads, or a list of the part
+            files of one run.
         protocol: As in `evaluate`.
         geometry: As in `evaluate`.
         iou_thresholds: As in `evaluate`.
@@ -107,7 +108,7 @@ def evaluate_file(
 
 def score_file(
     truth: Dataset,
-    predictions_path: str | Path,
+    predictions_path: str | Path | Sequence[str | Path],
     *,
     protocol: ProtocolName = "voc07",
     geometry: Geometry | None = None,
@@ -154,7 +155,7 @@ class Pair(NamedTuple):
 
 def load_pair(
     truth: Dataset,
-    predictions_path: str | Path,
+    predictions_path: str | Path | Sequence[str | Path],
     *,
     format: str | None = None,
     split: str | None = None,

@@ -12,8 +12,8 @@ from rbox_metrics._inputs.predictions import Predictions, read_predictions
 from rbox_metrics._suppression import merge_records
 from rbox_metrics.errors import MetricsError
 
-WRITTEN = (".jsonl", ".zip")
-"""How a file of merged detections may end: predictions.jsonl, or Task1 files in a zip."""
+WRITTEN = (".jsonl", ".parquet", ".zip")
+"""How a file of merged detections may end: predictions.jsonl, the same as Parquet, or Task1 files in a zip."""
 
 
 def merge_file(
@@ -33,8 +33,8 @@ def merge_file(
     Args:
         predictions_path: A file, a zip or a folder of any kind that `read_predictions` reads, whose image ids are
             windows' names (see `rbox_formats.tiling.locate`).
-        out: The file to write: predictions.jsonl if it ends in .jsonl, Task1 files if it ends in .zip. An existing file
-            is replaced.
+        out: The file to write: predictions.jsonl if it ends in .jsonl, Parquet if it ends in .parquet, Task1 files if
+            it ends in .zip. An existing file is replaced.
         iou_threshold: As in `merge_windows`.
         window_size: As in `merge_records`.
         format: As in `read_predictions`.
@@ -52,7 +52,9 @@ def merge_file(
     """
     out = files.as_path(out, MetricsError)
     if out.suffix.lower() not in WRITTEN:
-        raise MetricsError(f"expected a file ending in {' or '.join(WRITTEN)} to write to", path=out)
+        raise MetricsError(
+            f"expected a file ending in {', '.join(WRITTEN[:-1])} or {WRITTEN[-1]} to write to", path=out
+        )
     found = read_predictions(
         predictions_path,
         class_names=class_names,
@@ -72,15 +74,12 @@ def merge_file(
     if out.suffix.lower() == ".zip":
         write_dota_submission(out, counted(), found.class_names)
         return count
-    header = _header(found, predictions_path)
-    with files.replacing(out) as path, predictions.Writer(path, header) as writer:
-        for record in counted():
-            writer.write(record)
+    predictions.write(out, _header(found, predictions_path), counted())
     return count
 
 
 def _header(found: Predictions, path: str | Path) -> predictions.Header:
     """Return the header of a predictions file; of other files, one that says where the detections come from."""
     if found.kind == "predictions":
-        return predictions.read(path).header
+        return predictions.stream(path).header
     return predictions.Header(found.class_names, f"merged from {found.kind}", dataset={"windows": str(path)})

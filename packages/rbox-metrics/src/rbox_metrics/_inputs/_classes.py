@@ -157,6 +157,8 @@ def _map_flat(boxes: FlatBoxes, table: IntsC) -> FlatBoxes:
 
 def _map_record(record: ImageRecord, table: IntsC) -> ImageRecord:
     labels = _mapped(record.labels, table, f"on {quoted(record.image_id)}")
+    if (labels == record.labels).all():
+        return record
     if (labels == _DROPPED).any():
         keep = labels != _DROPPED
         record, labels = record.select(keep), labels[keep]

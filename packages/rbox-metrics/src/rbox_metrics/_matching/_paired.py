@@ -288,15 +288,24 @@ def _by_content(flat: FlatBoxes, image_rank: IntsM | None) -> IntsN:
 
 
 def _by_score(detections: FlatBoxes, scores: FloatsN, image_rank: IntsM | None) -> IntsN:
-    """Return the order by class, then by falling score, then by image and box."""
-    order, starts = _grouped(detections.labels)
+    """Return the order by class, then by falling score, then by image and box.
+
+    Scores of few decimals tie by the thousand. Sorting by image comes first, in linear time, and the others keep it, so
+    that only ties within an image are sorted by the numbers of their boxes.
+    """
+    images = _images(detections, image_rank)
+    by_image = np.arange(len(images))
+    if (np.diff(images) < 0).any():
+        by_image = stable_order(images, int(images.max()))
+    by_class, starts = _grouped(detections.labels[by_image])
+    order = by_image[by_class]
     sorted_scores = scores[order]
     order = order[falling_within(starts, sorted_scores, np.zeros(len(order)))]
-    labels, sorted_scores = detections.labels[order], scores[order]
-    members, run = tied_runs((np.diff(labels) == 0) & (np.diff(sorted_scores) == 0), len(order))
-    tied = order[members]
-    keys = (*detections.numbers(tied)[::-1], _images(detections, image_rank)[tied], run)
-    order[members] = tied[np.lexsort(keys)]
+    columns = (detections.labels, scores, images)
+    tied = np.logical_and.reduce([np.diff(column[order]) == 0 for column in columns])
+    members, run = tied_runs(tied, len(order))
+    chosen = order[members]
+    order[members] = chosen[np.lexsort((*detections.numbers(chosen)[::-1], run))]
     return order
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,16 +99,27 @@ def annotations_option(which: str) -> Callable[[Callable[..., Any]], Callable[..
     )
 
 
-predictions_options = options(
-    option(
-        "--predictions",
-        "predictions_path",
-        type=PATH,
-        required=True,
-        help="The predictions: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a folder or a zip), COCO "
-        "results, the folder of Ultralytics' predict save_txt save_conf, or a dataset.",
-        group="Predictions",
-    ),
+_PREDICTIONS = (
+    "The predictions: predictions.jsonl, a folder of its parts, the same as Parquet, DOTA's Task1 files or FAIR1M's "
+    "XML (a folder or a zip), COCO results, the folder of Ultralytics' predict save_txt save_conf, or a dataset."
+)
+
+predictions_option = option(
+    "--predictions", "predictions_path", type=PATH, required=True, help=_PREDICTIONS, group="Predictions"
+)
+
+# Of one run, in one file or many.
+predictions_of_parts_option = option(
+    "--predictions",
+    "predictions_paths",
+    type=PATH,
+    required=True,
+    multiple=True,
+    help=f"{_PREDICTIONS} Repeat it for the parts of one run.",
+    group="Predictions",
+)
+
+reading_options = options(
     format_of_files,
     annotations_option("of the ground truth"),
     convention_option,
@@ -144,7 +155,13 @@ iou_option = option(
 
 # Of a table at one overlap.
 table_options = options(
-    truth_options, only_with_images_option, predictions_options, protocol_option, geometry_option, iou_option
+    truth_options,
+    only_with_images_option,
+    predictions_option,
+    reading_options,
+    protocol_option,
+    geometry_option,
+    iou_option,
 )
 
 scoring_options = options(
@@ -199,11 +216,11 @@ def open_truth(
     format: str,
     split: str | None,
     class_names: ClassNames | None,
-    predictions_path: Path,
+    predictions_path: Path | Sequence[Path],
     mapping: dict[str, str | None] | None,
     only_labelled: bool = False,
 ) -> tuple[Dataset, list[str] | None]:
-    """The dataset, with the classes asked for; else, without a mapping, those that a predictions.jsonl names.
+    """The dataset, with the classes asked for; else, without a mapping, those that predictions of ours name.
 
     All of it is read: what is wrong with it is said before any work, and nothing is read twice.
 
@@ -214,9 +231,12 @@ def open_truth(
     from rbox_formats.errors import DatasetError
     from rbox_formats.progress import track
 
-    borrowed = class_names is None and mapping is None and predictions_path.suffix == ".jsonl"
+    from rbox_metrics._inputs.predictions import paths_of
+
+    paths = paths_of(predictions_path)
+    borrowed = class_names is None and mapping is None and _is_ours(paths)
     if borrowed:
-        class_names = predictions.read(predictions_path).class_names
+        class_names = predictions.stream(paths).header.class_names
     found = datasets.read(format, data, split, class_names)
     try:
         records = list(track(found, "reading annotations"))
@@ -224,7 +244,7 @@ def open_truth(
         if borrowed and "expected a class among" in str(error):
             raise MetricsError(
                 f"expected a dataset with the classes of the predictions, got others: {str(error).splitlines()[0]}",
-                path=predictions_path,
+                path=paths[0],
                 remedy="Name the dataset's own classes (--class-names), and rename the detector's (--map).",
             ) from error
         raise
@@ -236,17 +256,35 @@ def open_truth(
     return Dataset(found.class_names, records), counting
 
 
+def _is_ours(paths: Sequence[Path]) -> bool:
+    """Whether predictions have a header with class names."""
+    from rbox_formats import predictions
+
+    from rbox_metrics._inputs.predictions import kind_of
+
+    parts = predictions.parts(paths)
+    named = bool(parts) and all(part.suffix.lower() in predictions.SUFFIXES for part in parts)
+    # In a folder there may be files beside those of another kind.
+    return named and all(kind_of(path) == "predictions" for path in paths if path.is_dir())
+
+
 def annotations_for(
-    annotations: Path | None, data: Path, format: str, split: str | None, predictions_path: Path, kind: str | None
+    annotations: Path | None,
+    data: Path,
+    format: str,
+    split: str | None,
+    predictions_path: Path | Sequence[Path],
+    kind: str | None,
 ) -> Path | None:
     """The COCO file that says what the numbers in COCO results mean: the one named, or the truth's own."""
     from rbox_formats.datasets import coco
 
-    from rbox_metrics._inputs.predictions import kind_of
+    from rbox_metrics._inputs.predictions import kind_of, paths_of
 
-    if annotations is not None or format not in ("coco", "coco-rotated") or not predictions_path.exists():
+    first = paths_of(predictions_path)[0]
+    if annotations is not None or format not in ("coco", "coco-rotated") or not first.exists():
         return annotations
-    return coco.file_of(data, split) if (kind or kind_of(predictions_path)) == "coco-results" else None
+    return coco.file_of(data, split) if (kind or kind_of(first)) == "coco-results" else None
 
 
 def check_outputs(
@@ -284,7 +322,7 @@ def check_matplotlib() -> None:
 
 def score(
     truth: Dataset,
-    predictions_path: Path,
+    predictions_path: Path | Sequence[Path],
     *,
     out: tuple[Path, ...],
     plots: Path | None,
@@ -298,7 +336,7 @@ def score(
 
     Args:
         truth: The dataset.
-        predictions_path: The detections.
+        predictions_path: The detections; of several part files, all.
         out: Files for the report.
         plots: A folder for its pictures.
         iou_thresholds: As in `evaluate`; none: the protocol's.
@@ -314,12 +352,14 @@ def score(
         RboxError: If the inputs do not fit, or an output is one of them.
     """
     from rbox_metrics._evaluation import score_file
+    from rbox_metrics._inputs.predictions import paths_of
 
-    check_outputs(out, predictions_path, pictures=plots)
+    paths = paths_of(predictions_path)
+    check_outputs(out, *paths, pictures=plots)
     say_if_compiling("evaluate", protocol, geometry)
     report, detections = score_file(
         truth,
-        predictions_path,
+        paths,
         protocol=protocol,
         geometry=geometry,
         iou_thresholds=iou_thresholds or None,
@@ -333,7 +373,7 @@ def score(
     if plots:
         from rbox_metrics.plots import draw, worst_images
 
-        draw({predictions_path.stem: report.to_dict()}, plots)
+        draw({paths[0].stem: report.to_dict()}, plots)
         worst_images(
             truth,
             detections,

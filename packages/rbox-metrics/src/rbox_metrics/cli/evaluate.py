@@ -15,7 +15,8 @@ from rbox_metrics.cli._scoring import (
     class_map_of,
     open_truth,
     output_options,
-    predictions_options,
+    predictions_of_parts_option,
+    reading_options,
     score,
     scoring_options,
     truth_options,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     "rbox-metrics evaluate --data DOTA --predictions results.json --map boat=ship --drop helipad",
 )
 @truth_options
-@predictions_options
+@predictions_of_parts_option
+@reading_options
 @scoring_options
 @output_options
 @option(
@@ -49,7 +51,7 @@ def evaluate(
     split: str | None,
     class_names: ClassNames | None,
     only_labelled: bool,
-    predictions_path: Path,
+    predictions_paths: tuple[Path, ...],
     predictions_format: str | None,
     mapping: MapOption,
     drop: tuple[str, ...],
@@ -68,19 +70,19 @@ def evaluate(
     show_messages("rbox_metrics", "rbox_formats")
     check_outputs(
         options["out"],
-        predictions_path,
+        *predictions_paths,
         *mapping.files,
         archives=(dota_submission, fair1m_submission),
         pictures=options["plots"],
     )
     class_map = class_map_of(mapping, drop)
-    annotated, counting = open_truth(data, format, split, class_names, predictions_path, class_map, only_labelled)
+    annotated, counting = open_truth(data, format, split, class_names, predictions_paths, class_map, only_labelled)
     detections = score(
         annotated,
-        predictions_path,
+        predictions_paths,
         format=predictions_format,
         class_mapping=class_map,
-        annotations=annotations_for(annotations, data, format, split, predictions_path, predictions_format),
+        annotations=annotations_for(annotations, data, format, split, predictions_paths, predictions_format),
         images=counting,
         **options,
     )

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     "predictions_path",
     type=PATH,
     required=True,
-    help="Predictions on windows: predictions.jsonl, DOTA's Task1 files or FAIR1M's XML (a file, a folder or a zip), "
-    "COCO results, or a dataset.",
+    help="Predictions on windows: predictions.jsonl, a folder of its parts, the same as Parquet, DOTA's Task1 files or "
+    "FAIR1M's XML (a file, a folder or a zip), COCO results, or a dataset.",
     group="Predictions",
 )
 @format_of_files
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     "--out",
     type=PATH,
     required=True,
-    help="The predictions on images: predictions.jsonl, or a zip of Task1 files.",
+    help="The predictions on images: predictions.jsonl, the same as Parquet (.parquet), or a zip of Task1 files.",
     group="Output",
 )
 @writes("out")
@@ -74,10 +74,12 @@ def merge(
     The names of the windows say where they lie: those of `rbox-formats split`, MMRotate and Ultralytics have the
     window's size (P0706__1024__0___824), those of DOTA's kit have the scale (P0706__0.5__0___824).
     """
+    from rbox_formats import predictions
+
     from rbox_metrics._evaluation import merge_file
 
     show_messages("rbox_metrics", "rbox_formats")
-    files.not_an_input(out, predictions_path, annotations)
+    files.not_an_input(out, *predictions.parts(predictions_path), annotations)
     files.require_writable_file(out)
     count = merge_file(
         predictions_path,

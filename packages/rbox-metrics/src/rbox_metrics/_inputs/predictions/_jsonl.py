@@ -1,4 +1,4 @@
-"""`predictions.jsonl`: see `rbox_formats.predictions`."""
+"""`predictions.jsonl`, its part files, and Parquet: see `rbox_formats.predictions`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rbox_metrics.errors import MetricsError
 
 
 def read(source: Source) -> Predictions:
-    """Read a predictions file; see `read_predictions`. Its header names the classes."""
-    found = predictions.read(source.path)
+    """Read the predictions of a run; see `read_predictions`. Its header names the classes."""
+    found = predictions.read(source.parts)
     names = source.context.class_names or found.class_names
     if len(names) != len(found.class_names):
         raise MetricsError(

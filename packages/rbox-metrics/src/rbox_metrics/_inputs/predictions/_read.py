@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
-from rbox_formats import ClassNames, Convention, Dataset, archives, datasets, files
+from rbox_formats import ClassNames, Convention, Dataset, archives, datasets, files, predictions
 
 from rbox_metrics._inputs.predictions import _members
 from rbox_metrics._inputs.predictions._source import Context, Predictions, Source, convention_of
@@ -34,7 +34,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "predictions": Kind("_jsonl", "predictions.jsonl, as lmm-detector and rbox-baselines write it"),
+    "predictions": Kind("_jsonl", "predictions.jsonl, as lmm-detector and rbox-baselines write it, or Parquet"),
     "dota-task1": Kind("_task1", "DOTA's Task1_<class>.txt, in a folder or a zip"),
     "coco-results": Kind("_coco", "COCO's results, a JSON array"),
     "ultralytics": Kind("_ultralytics", "what Ultralytics' predict save_txt save_conf writes, a folder"),
@@ -47,7 +47,7 @@ _PICKLES = (".pkl", ".pickle")
 
 
 def read_predictions(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     truth: Dataset | None = None,
     *,
     class_names: Iterable[str] | None = None,
@@ -69,7 +69,7 @@ def read_predictions(
     ([('P0706', [[50.0, 40.0, 20.0, 10.0, 0.0]])], 'degrees-counter-clockwise')
 
     Args:
-        path: A file, a zip or a folder.
+        path: A file, a zip or a folder; or a list of the files of one run, of the kind "predictions".
         truth: The ground truth with which the detections will be compared. COCO results take the names of images from
             it, Ultralytics' files the sizes of images, and both the names of classes if these are not given otherwise.
             Other kinds contain all this themselves.
@@ -95,10 +95,14 @@ def read_predictions(
         RboxError: If there is no such file, its kind is not clear, or something in it does not fit the kind. The error
             has the file, the line or place, what was expected, and what to do.
     """
-    path = files.as_path(path, MetricsError)
-    if not path.exists():
-        raise MetricsError("expected a predictions file or folder, found none", path=path)
+    several = paths_of(path)
+    for one in several:
+        if not one.exists():
+            raise MetricsError("expected a predictions file or folder, found none", path=one)
+    path = several[0]
     kind = kind_of(path) if format is None else format
+    if len(several) > 1 and kind != "predictions":
+        raise MetricsError(f"expected one file or folder of the kind {kind}, got {len(several)}", path=several[1])
     if annotations is not None and kind != "coco-results":
         raise MetricsError(f"expected COCO results, since a COCO file of annotations is given, got {kind}", path=path)
     if convention is not None:
@@ -112,8 +116,20 @@ def read_predictions(
             context = _with_ids(context, truth, annotations)
         if kind == "ultralytics" and truth is not None:
             context = _with_sizes(context, truth)
-        return KINDS[kind].read(Source(path, context))
+        return KINDS[kind].read(Source(path, context, tuple(several)))
     return _read_dataset(kind, path, split, class_names)
+
+
+def paths_of(path: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the one path or the several that are given.
+
+    Raises:
+        MetricsError: If there is none, or one is no path.
+    """
+    given = path if isinstance(path, Sequence) and not isinstance(path, str) else [path]
+    if not given:
+        raise MetricsError("expected predictions files, got an empty list")
+    return [files.as_path(one, MetricsError) for one in given]
 
 
 def _read_dataset(format: str, path: Path, split: str | None, class_names: Iterable[str] | None) -> Predictions:
@@ -146,6 +162,8 @@ def kind_of(path: Path) -> str:
         return "fair1m-results"
     if path.is_dir() and _has_shares(path):
         return "ultralytics"
+    if path.is_dir() and predictions.parts(path):
+        return "predictions"
     raise _unclear(path)
 
 
@@ -184,6 +202,8 @@ def _kind_of_file(path: Path) -> str:
         return "coco-results"
     if path.suffix.lower() == ".zip":
         raise MetricsError("expected a zip, got a file that is no zip, or one that is cut short", path=path)
+    if start.startswith(b"PAR1"):
+        return "predictions"
     # An empty file is left when a run is stopped at once; the reader of predictions.jsonl says so.
     if not start or b'"schema_version"' in start or path.suffix.lower() == ".jsonl":
         return "predictions"

@@ -103,7 +103,14 @@ class Context:
 
 @dataclass(frozen=True)
 class Source:
-    """A file or folder to read, and what is known beside it."""
+    """A file or folder to read, and what is known beside it.
+
+    Attributes:
+        path: The file or folder; of several part files, the first.
+        context: What is known beside it.
+        parts: The part files, for the one kind that has some.
+    """
 
     path: Path
     context: Context
+    parts: tuple[Path, ...] = ()
