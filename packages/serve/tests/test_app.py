@@ -168,6 +168,8 @@ def test_an_answer_says_where_the_image_lies_on_the_map(client: TestClient, map_
     """With which a client that filters boxes by itself writes the same GeoJSON as the server."""
     ask = f"/v1/models/{model}/detect"
     layer = client.post(ask, files=upload(map_tiff), params={"format": "geojson"}).json()
+    body = client.post(ask, content=map_tiff.read_bytes(), params={"format": "geojson"}).json()  # which has no name
+    assert body == {**layer, "image_id": "image"}
     answers = [client.post(ask, files=upload(map_tiff)).json()]
     answers.append(events_of(client.post(ask, files=upload(map_tiff), params={"format": "events"}).text)[-1][1])
     for answer in answers:
