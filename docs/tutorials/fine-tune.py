@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Fine-tune a multimodal model
 #
-# [Install](../how-to/install.md) rbox-formats, rbox-metrics and lmm-detector. First a run of some minutes without a GPU, with every file that a real one writes; then the command for Florence-2 on
-# DOTA, and what it takes.
+# First a run of some minutes without a GPU, with every file that a real one writes; then the command for Florence-2 on
+# DOTA, and what it takes. [Install](../how-to/install.md) rbox-formats, rbox-metrics and lmm-detector.
 # %% [markdown]
 # ## 1. A small run
 #
@@ -24,7 +24,7 @@ print(", ".join(synthetic.WINTER.class_names))
 # | `settings.yaml` | all settings; `--config run/settings.yaml` gives them again |
 # | `texts.jsonl` | the first texts as the model is taught them: look here first |
 # | `losses.jsonl` | the loss by step |
-# | `training.png`, `tensorboard` | the same as a picture, where matplotlib is installed, and for TensorBoard, where that is |
+# | `training.png`, `tensorboard` | the same as a picture and for TensorBoard; where matplotlib and TensorBoard are installed |
 # | `evaluations` | predictions, scores and pictures of each evaluation |
 # | `model` | the detector, for `predict` and `load_detector` |
 # %%

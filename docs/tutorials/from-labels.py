@@ -14,7 +14,7 @@
 # A fifth of the images is for scoring: move it into `qgis-val/images`, and copy the layer into `qgis-val`. Each folder
 # takes the polygons that lie on its own images.
 #
-# With labels of your own, go on with step 2. What follows here draws 96 scenes and 16 for scoring, gives each a place
+# With labels of your own, continue with step 2. What follows here draws 96 scenes and 16 for scoring, gives each a place
 # on a map, and writes a layer, as one drawn by hand would be.
 # %%
 from dataclasses import replace
@@ -76,7 +76,7 @@ for folder in ("qgis", "qgis-val"):
 #
 # On photographs, and with a GPU, the command is
 # `lmm-detector train --data data --split train --class-names ship,car --out run`: it fetches Florence-2-large (1.5 GB),
-# and shows it windows of 1024 px. All other commands stay as they are.
+# and shows it windows of 1024 px. All other commands are the same.
 # %% [bash]
 # lmm-detector train --model demo --codec plain --object-order position --data data --split train \
 #     --class-names plane,ship,small-vehicle,storage-tank --window 96 --gap 0 --steps 100 \
