@@ -14,8 +14,8 @@
 # A fifth of the images is for scoring: move it into `qgis-val/images`, and copy the layer into `qgis-val`. Each folder
 # takes the polygons that lie on its own images.
 #
-# With labels of your own, continue with step 2. What follows here draws 96 scenes and 16 for scoring, gives each a place
-# on a map, and writes a layer, as one drawn by hand would be.
+# With labels of your own, continue with step 2. What follows here draws 96 scenes and 16 for scoring, gives each a
+# place on a map, and writes a layer, as one drawn by hand would be.
 # %%
 from dataclasses import replace
 from pathlib import Path
