@@ -502,13 +502,15 @@ def tiff(width: int = 300, height: int = 200) -> bytes:
     return buffer.getvalue()
 
 
-def colours(page: Any) -> list[list[int]]:
-    """Return the colours of the drawn image a little to the left and to the right of its middle."""
-    return page.locator("#stage canvas").first.evaluate("""(canvas) => [-20, 20].map((off) =>
-        [...canvas.getContext("2d").getImageData(canvas.width / 2 + off, canvas.height / 2, 1, 1).data])""")
-
-
-RED_AND_BLUE = [[200, 0, 0, 255], [0, 0, 100, 255]]
+def wait_for_tiff(page: Any) -> None:
+    """Wait until the image is drawn, red a little to the left of the middle of the view and blue to the right."""
+    for _ in range(150):
+        seen = page.locator("#stage canvas").first.evaluate("""(canvas) => [-20, 20].map((off) =>
+            [...canvas.getContext("2d").getImageData(canvas.width / 2 + off, canvas.height / 2, 1, 1).data])""")
+        if seen == [[200, 0, 0, 255], [0, 0, 100, 255]]:
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"not drawn: {seen}")
 
 
 def test_a_tiff_is_shown_by_the_servers_picture_of_it(visit: Any, server: Any, shoot: Any, tmp_path: Path) -> None:
@@ -519,7 +521,7 @@ def test_a_tiff_is_shown_by_the_servers_picture_of_it(visit: Any, server: Any, s
     assert count_of(page, SHOWN) == 4
     assert page.locator("#problems .problem").count() == 0
     assert "300 × 200" in page.locator("#image-name").inner_text()
-    assert colours(page) == RED_AND_BLUE
+    wait_for_tiff(page)
     shoot(page, "tiff")
     assert [line for line in server.requests if line.startswith("POST")] == [
         "POST /v1/pictures",
@@ -546,14 +548,11 @@ def test_a_smaller_picture_of_a_large_tiff_lies_under_its_boxes(visit: Any, shoo
     drop(page, ("large.tif", tiff(5000, 3000)))
     detected(page, "A")
     assert "5000 × 3000" in page.locator("#image-name").inner_text()
-    assert colours(page) == RED_AND_BLUE
+    wait_for_tiff(page)
     page.locator("#stage").focus()
     page.keyboard.press("1")  # closer than the picture is: tiles are cut from it, in pixels of the image
-    for _ in range(100):
-        if colours(page) == RED_AND_BLUE:
-            break
-        page.wait_for_timeout(50)
-    assert colours(page) == RED_AND_BLUE
+    page.locator("#zoom-level", has_text="100 %").wait_for()
+    wait_for_tiff(page)
     shoot(page, "tiff-large")
 
 
