@@ -24,7 +24,7 @@ print(", ".join(synthetic.WINTER.class_names))
 # | `settings.yaml` | all settings; `--config run/settings.yaml` gives them again |
 # | `texts.jsonl` | the first texts as the model is taught them: look here first |
 # | `losses.jsonl` | the loss by step |
-# | `training.png`, `tensorboard` | the same for eyes, where matplotlib or TensorBoard is installed |
+# | `training.png`, `tensorboard` | the same as pictures, where matplotlib or TensorBoard is installed |
 # | `evaluations` | predictions, scores and pictures of each evaluation |
 # | `model` | the detector, for `predict` and `load_detector` |
 # %%
