@@ -221,7 +221,7 @@ def test_predictions_are_drawn_without_ground_truth(
     rbox_baselines.predict(detectors["rbox-baselines"], sorted(folder.iterdir()), tmp_path / "p.jsonl")
     words = ("visualize", "--predictions", tmp_path / "p.jsonl", "--out", tmp_path / "pictures")
     result = invoke(lmm, *words, folder / "b.png")
-    assert "1 pictures are in" in result.output
+    assert "1 picture is in" in result.output
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["b.png", "sheet.png"]
     assert invoke(lmm, *words, code=2).output.endswith("Give either --data, or images.\n")
 

@@ -38,6 +38,9 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?")
 NUMBERS_OFF = 0.02
 #: Before an output that is not compared.
 VARIES = "<!-- varies -->\n\n"
+#: How a block of an output begins; what a reader types has the name of its language above it.
+OUTPUT = '```text title="Output"'
+TITLES = {"bash": "Shell", "python": "Python"}
 #: What a log says of one run alone.
 VOLATILE = re.compile(r"\d+(?:\.\d+)? (?:s|ms|minutes|images a second)\b")
 
@@ -102,10 +105,10 @@ def page_of(name: str, cells: list[Cell], outputs: list[str]) -> str:
         if cell.kind == "markdown":
             parts.append(PICTURE.sub(rf"![\1]({name}/\2)", cell.text))
         else:
-            parts.append(f"```{cell.kind}\n{cell.text}\n```")
+            parts.append(f'```{cell.kind} title="{TITLES[cell.kind]}"\n{cell.text}\n```')
             if output.strip():
                 shown = "\n".join(line.rstrip() for line in output.strip("\n").splitlines())
-                parts.append(f"{VARIES if cell.varies else ''}```text\n{shown}\n```")
+                parts.append(f"{VARIES if cell.varies else ''}{OUTPUT}\n{shown}\n```")
         if len(parts) == 2:  # after the title and what the page is for
             parts.append(f"*This page is also a notebook: [{name}.ipynb]({name}.ipynb).*")
     return "\n\n".join(parts) + "\n"
@@ -149,7 +152,7 @@ def make(source: Path, out: Path) -> None:
 
 def without_what_varies(page: str) -> list[str]:
     """Return the lines of a page, without the outputs that vary."""
-    return re.sub(rf"{VARIES}```text\n.*?\n```", f"{VARIES}output", page, flags=re.DOTALL).splitlines()
+    return re.sub(rf"{VARIES}{OUTPUT}\n.*?\n```", f"{VARIES}output", page, flags=re.DOTALL).splitlines()
 
 
 def alike(old: str, new: str) -> bool:

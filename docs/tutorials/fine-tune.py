@@ -2,7 +2,7 @@
 # # Fine-tune a multimodal model
 #
 # First a run of some minutes without a GPU, with every file that a real one writes; then the command for Florence-2 on
-# DOTA, and what it takes.
+# DOTA, and what it takes. [Install](../how-to/install.md) rbox-formats, rbox-metrics and lmm-detector.
 # %% [markdown]
 # ## 1. A small run
 #
@@ -23,7 +23,8 @@ print(", ".join(synthetic.WINTER.class_names))
 # |---|---|
 # | `settings.yaml` | all settings; `--config run/settings.yaml` gives them again |
 # | `texts.jsonl` | the first texts as the model is taught them: look here first |
-# | `losses.jsonl`, `training.png` | the loss by step |
+# | `losses.jsonl` | the loss by step |
+# | `training.png`, `tensorboard` | the same as pictures, where matplotlib or TensorBoard is installed |
 # | `evaluations` | predictions, scores and pictures of each evaluation |
 # | `model` | the detector, for `predict` and `load_detector` |
 # %%
@@ -36,7 +37,8 @@ print(json.loads(Path("run/texts.jsonl").read_text().splitlines()[0]))
 #
 # ## 2. Florence-2-large on DOTA
 #
-# The settings of LMMRotate's run are a preset. `--eval-split val` keeps the checkpoint with the highest mAP_nc.
+# The settings of LMMRotate's run are a preset. It needs a GPU, and fetches the model (1.5 GB) from the hub; where there
+# is no network, `--model` takes a folder with it. `--eval-split val` keeps the checkpoint with the highest mAP_nc.
 #
 # ```bash
 # lmm-detector train --preset lmmrotate-dota --data DOTA --split train --eval-split val --out runs/dota

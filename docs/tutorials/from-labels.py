@@ -2,14 +2,20 @@
 # # From labels in QGIS to a trained detector and GeoJSON
 #
 # You drew polygons in QGIS over your images. At the end of this page a detector has learnt from them, and what it
-# finds lies as a layer on your map. It takes some minutes without a GPU, since the model here is very small; for
-# photographs the commands are the same with `--model microsoft/Florence-2-large` and a GPU.
+# finds lies as a layer on your map. It takes some minutes without a GPU, since the model here is very small; step 4
+# has the command for photographs. [Install](../how-to/install.md) rbox-formats, rbox-metrics and lmm-detector.
 # %% [markdown]
 # ## 1. What to have: a folder with a layer and `images`
 #
-# Save the layer as GeoJSON or GeoPackage, with a text field `class`, into a folder that has a subfolder `images`:
-# GeoTIFFs, or images with world files. With labels of your own, leave this step out: it draws 96 scenes, gives each a
-# place on a map, and writes the layer `qgis/labels.geojson`, as one drawn by hand would be.
+# Save the layer as GeoJSON or GeoPackage, with a text field `class`, into a folder `qgis` that has a subfolder
+# `images`: GeoTIFFs, or images with world files. GeoTIFFs and GeoPackages need the extra `geo`: from a checkout,
+# `pip install 'packages/rbox-formats[geo]'`.
+#
+# A fifth of the images is for scoring: move it into `qgis-val/images`, and copy the layer into `qgis-val`. Each folder
+# takes the polygons that lie on its own images.
+#
+# With labels of your own, continue with step 2. What follows here draws 96 scenes and 16 for scoring, gives each a
+# place on a map, and writes a layer, as one drawn by hand would be.
 # %%
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +51,9 @@ for folder in ("qgis", "qgis-val"):
 # rbox-formats convert --data qgis --format geojson-map --to dota --out data --out-split train --images copy
 # rbox-formats convert --data qgis-val --format geojson-map --to dota --out data --out-split val --images copy
 # %% [markdown]
+# `convert` says which of your classes DOTA does not have. Choose one order of all your classes, and give it as
+# `--class-names` in all that follows, for training and for scoring.
+#
 # From another tool only this step differs. Each reads the tool's own export:
 #
 # | tool | `--format` | what to export |
@@ -64,6 +73,10 @@ for folder in ("qgis", "qgis-val"):
 #
 # `--model demo` starts from the small detector that comes with lmm-detector. It knows these classes in summer; the
 # scenes are of winter. A longer run finds more: `hatch run demo` has 512 scenes and 400 steps.
+#
+# On photographs, and with a GPU, the command is
+# `lmm-detector train --data data --split train --class-names ship,car --out run`: it fetches Florence-2-large (1.5 GB),
+# and shows it windows of 1024 px. All other commands are the same.
 # %% [bash]
 # lmm-detector train --model demo --codec plain --object-order position --data data --split train \
 #     --class-names plane,ship,small-vehicle,storage-tank --window 96 --gap 0 --steps 100 \
@@ -71,7 +84,8 @@ for folder in ("qgis", "qgis-val"):
 #     --augmentation horizontal_flip=0.5 --augmentation vertical_flip=0.5 --out run 2>/dev/null
 # ls run
 # %% [markdown]
-# A command that was stopped is resumed by giving it again.
+# A command that was stopped is resumed by giving it again. `training.png` is drawn where matplotlib is installed, and
+# `tensorboard` written where TensorBoard is; nothing else needs them.
 #
 # ## 5. Score it on scenes that it has not seen
 # %% [bash, varies]

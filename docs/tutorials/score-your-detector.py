@@ -3,12 +3,14 @@
 #
 # You have boxes from a detector of your own, whatever it is. At the end of this page you have its mAP, F1 and a
 # picture of what it got wrong. It takes five minutes, and needs two packages:
-# [Install](../how-to/install.md).
+# [Install](../how-to/install.md). Type the blocks called Python into one session of `python`, or open the notebook.
 # %% [markdown]
 # ## 1. Some data
 #
 # Here the ground truth is drawn: 24 scenes in DOTA's layout, a folder `images` and a folder `labelTxt` for each
-# split. With data of your own, leave this step out.
+# split. With data of your own, only read it: `truth = datasets.read("dota", "DOTA", "val", ["ship", "car"])`, with
+# the folder, the split and the classes that you have. [Dataset formats](../reference/dataset-formats.md) lists what
+# stands for "dota".
 # %%
 from rbox_formats import datasets, synthetic
 
@@ -23,6 +25,9 @@ print(record.image_id, record.size, record.boxes.round(2).tolist())
 #
 # These are the ten lines. Put your detector instead of `my_detector`: it gives boxes `(n, 5)`, labels that index the
 # class names, and scores. This one knows the truth, moves each box a little, and misses every fifth.
+#
+# If your detector has already written DOTA's Task1 files, COCO results, or Ultralytics' folder of `save_txt save_conf`,
+# leave this step out: give those as `--predictions` below.
 # %%
 import numpy as np
 from rbox_formats import ImageRecord
@@ -44,8 +49,9 @@ with Writer("predictions.jsonl", Header(truth.class_names, "my detector")) as wr
             ImageRecord(record.image_id, boxes, labels=labels, scores=scores, width=record.width, height=record.height)
         )
 # %% [markdown]
-# If your boxes have another convention of angles, convert them first:
-# `convert(boxes, OC.degrees, LE90)`. [Angles](../explanations/angles.md) shows which one you have.
+# If your boxes have another convention of angles, convert them first, as OpenCV's in degrees:
+# `from rbox_formats import LE90, OC, convert`, then `convert(boxes, OC.degrees, LE90)`.
+# [Angles](../explanations/angles.md) shows which one you have.
 #
 # ## 3. Score it
 # %% [bash]

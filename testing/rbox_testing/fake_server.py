@@ -28,6 +28,9 @@ PAGE = Path(__file__).parents[2] / "packages" / "serve" / "src" / "rbox_serve" /
 TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 CLASSES = list(synthetic.CLASS_NAMES)
 
+#: Where images lie whose names begin with "map": turned a little, half a metre a pixel.
+ON_THE_MAP = {"transform": [0.4, -0.3, 500000.0, -0.3, -0.4, 6000000.0], "crs": "EPSG:32631"}
+
 
 def _scene(name: str, seed: int) -> tuple[bytes, ImageRecord]:
     config = synthetic.SceneConfig(size=640)
@@ -46,6 +49,8 @@ def scenes() -> dict[str, tuple[bytes, ImageRecord]]:
 @dataclass
 class Detector:
     """What a detector finds: the truth of a scene, with flaws; other images have four boxes.
+
+    Pictures of images whose names begin with "large" have a quarter of their sides.
 
     Attributes:
         name: The model's name.
@@ -100,6 +105,7 @@ class Detector:
             "names": names,
             "text": text if self.writes_text else None,
             "spans": spans if self.writes_text else None,
+            "map": ON_THE_MAP if image_id.startswith("map") else None,
             "seconds": 0.12,
         }
 
@@ -190,7 +196,7 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
             fake.requests.append(f"POST {self.path}")
             match = re.fullmatch(r"/v1/models/([^/]+)/detect", unquote(address.path))
             detector = fake.detectors.get(match[1]) if match else None
-            if detector is None:
+            if detector is None and address.path != "/v1/pictures":
                 self._json({"error": {"message": "no such model", "remedy": "GET /v1/models lists them."}}, 404)
                 return
             name, content = _upload(self.headers["Content-Type"], body)
@@ -199,6 +205,9 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
                     warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # only its size is read
                     with Image.open(io.BytesIO(content)) as image:
                         width, height = image.size
+                        if detector is None:
+                            self._picture(image, smaller=4 if name.startswith("large") else 1)
+                            return
             except Image.UnidentifiedImageError:
                 error = {"message": "expected a whole image, got a broken one", "remedy": "Fetch the file again."}
                 self._json({"error": error}, 400)
@@ -209,6 +218,12 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
             else:
                 time.sleep(fake.pause)
                 self._json(answer)
+
+        def _picture(self, image: Image.Image, smaller: int) -> None:
+            buffer = io.BytesIO()
+            image.reduce(smaller).save(buffer, "PNG", compress_level=1)
+            sides = {"X-Image-Width": str(image.width), "X-Image-Height": str(image.height)}
+            self._send(200, buffer.getvalue(), "image/png", sides)
 
         def _events(self, answer: dict[str, Any]) -> None:
             self.send_response(200)
@@ -238,8 +253,10 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
         def _json(self, value: object, status: int = 200) -> None:
             self._send(status, json.dumps(value).encode(), "application/json")
 
-        def _send(self, status: int, body: bytes, kind: str) -> None:
+        def _send(self, status: int, body: bytes, kind: str, more: dict[str, str] | None = None) -> None:
             self.send_response(status)
+            for name, value in (more or {}).items():
+                self.send_header(name, value)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -194,7 +194,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_kept(data: Path, tmp_path:
 def test_an_image_that_changed_since_it_was_done_is_done_again(data: Path, tmp_path: Path) -> None:
     bad = (data / "images" / "P3.png").read_bytes()
     (data / "images" / "P3.png").write_bytes(bad[:-5000])
-    with pytest.raises(DatasetError, match=r"1 images or annotations cannot be read"):
+    with pytest.raises(DatasetError, match=r"1 image or annotation cannot be read"):
         split(data, tmp_path / "out")
     Image.new("RGB", (64, 64), (1, 2, 3)).save(data / "images" / "P1.png")  # 20 windows fewer
     Image.new("RGB", (64, 64)).save(data / "images" / "P3.png")

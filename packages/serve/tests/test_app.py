@@ -18,8 +18,9 @@ import pytest
 from fastapi.testclient import TestClient
 from jsonschema import Draft202012Validator
 from PIL import Image
-from rbox_formats import datasets, predictions, synthetic
+from rbox_formats import datasets, predictions, rbox_to_quad, synthetic
 from rbox_formats.detection import Detector, StepwiseDetector
+from rbox_serve import _pictures
 from rbox_serve._app import make_app
 from rbox_serve._models import Model
 from rbox_serve._settings import Limits, Settings
@@ -79,7 +80,7 @@ def test_an_answer_holds_what_predict_gives(client: TestClient, detectors: dict[
     assert answer["image"] == {"id": "picture", "width": 96, "height": 64}
     assert answer["names"] == expected.names
     assert answer["model"] == "bright"
-    assert (answer["text"], answer["spans"]) == (None, None)
+    assert (answer["text"], answer["spans"], answer["map"]) == (None, None, None)
     assert 0 < answer["seconds"] < 20
 
 
@@ -134,6 +135,8 @@ def test_a_picture_and_a_map(client: TestClient, picture: Path) -> None:
     assert answer.headers["content-type"] == "application/geo+json"
     collection = answer.json()
     assert len(collection["features"]) == 6
+    plain = client.post(DETECT, content=picture.read_bytes(), params={"format": "geojson"})  # a file without a suffix
+    assert plain.json()["features"] == collection["features"]
     assert collection["features"][0]["properties"]["class"] == "bright"
     assert (
         client.post(DETECT, files=upload(picture), params={"format": "geojson", "crs": "EPSG:4326"}).status_code == 400
@@ -146,6 +149,109 @@ def test_a_map_in_its_own_coordinates(detectors: dict[str, Any], picture: Path) 
         collection = client.post(DETECT, json={"path": picture.name, "format": "geojson", "window": 0}).json()
     ring = np.array(collection["features"][0]["geometry"]["coordinates"][0])
     np.testing.assert_allclose([ring.min(axis=0), ring.max(axis=0)], [[1000, 1952], [1048, 2000]])
+
+
+@pytest.fixture
+def map_tiff(tmp_path: Path, draw: Callable[..., np.ndarray]) -> Path:
+    """A GeoTIFF of 96 x 64 pixels, half a metre a pixel, north up."""
+    rasterio = pytest.importorskip("rasterio")
+    pixels, path = draw(96, 64), tmp_path / "map.tif"
+    with rasterio.open(
+        path, "w", "GTiff", 96, 64, 3, "EPSG:32631", rasterio.Affine(0.5, 0, 1000, 0, -0.5, 2000), "uint8"
+    ) as target:
+        target.write(np.moveaxis(pixels, 2, 0))
+    return path
+
+
+@pytest.mark.parametrize("model", ["bright", "writer"])
+def test_an_answer_says_where_the_image_lies_on_the_map(client: TestClient, map_tiff: Path, model: str) -> None:
+    """With which a client that filters boxes by itself writes the same GeoJSON as the server."""
+    ask = f"/v1/models/{model}/detect"
+    layer = client.post(ask, files=upload(map_tiff), params={"format": "geojson"}).json()
+    body = client.post(ask, content=map_tiff.read_bytes(), params={"format": "geojson"}).json()  # which has no name
+    assert body == {**layer, "image_id": "image"}
+    answers = [client.post(ask, files=upload(map_tiff)).json()]
+    answers.append(events_of(client.post(ask, files=upload(map_tiff), params={"format": "events"}).text)[-1][1])
+    for answer in answers:
+        assert answer["map"] == {"transform": [0.5, 0, 1000, 0, -0.5, 2000], "crs": "EPSG:32631"}
+        corners = rbox_to_quad(answer["record"]["boxes"]) @ np.diag([0.5, -0.5]) + [1000, 2000]
+        for quad, feature in zip(corners, layer["features"], strict=True):
+            ring = np.array(feature["geometry"]["coordinates"][0])
+            np.testing.assert_allclose(sorted(ring[:4].tolist()), sorted(quad.tolist()))
+
+
+def test_a_broken_place_on_the_map_hinders_no_detection(detectors: dict[str, Any], picture: Path) -> None:
+    picture.with_suffix(".pgw").write_text("0.5\nx\n")
+    with serving(folders=(picture.parent,)) as client:
+        assert client.post(DETECT, json={"path": picture.name}).json()["map"] is None
+
+
+PICTURES = "/v1/pictures"
+
+
+def test_a_picture_of_a_tiff(client: TestClient, map_tiff: Path, draw: Callable[..., np.ndarray]) -> None:
+    answer = client.post(PICTURES, files=upload(map_tiff))
+    assert answer.headers["content-type"] == "image/png"
+    assert (answer.headers["X-Image-Width"], answer.headers["X-Image-Height"]) == ("96", "64")
+    with Image.open(BytesIO(answer.content)) as image:
+        np.testing.assert_array_equal(np.asarray(image), draw(96, 64))
+    with serving(folders=(map_tiff.parent,)) as other:
+        assert other.post(PICTURES, json={"path": "map.tif"}).content == answer.content
+
+
+def test_pictures_have_limits_and_reasons(client: TestClient, map_tiff: Path, detectors: dict[str, Any]) -> None:
+    broken = client.post(PICTURES, files={"image": ("a.tif", b"II*\0" + bytes(20))})
+    assert broken.status_code == 400
+    assert error_of(broken).startswith("a.tif: ")  # and no folder of the server
+    assert client.post(PICTURES, json={"path": "map.tif"}).status_code == 403
+    with serving(limits=Limits(pixels=5000, bytes=50_000)) as other:
+        assert "at most 5,000 pixels, got 6,144" in error_of(other.post(PICTURES, files=upload(map_tiff)))
+        assert other.post(PICTURES, content=bytes(50_001)).status_code == 413
+    with serving(limits=Limits(seconds=1e-6)) as other:
+        assert other.post(PICTURES, files=upload(map_tiff)).status_code == 504
+    with serving(key="open") as other:
+        assert other.post(PICTURES, files=upload(map_tiff)).status_code == 401
+
+
+def test_no_more_pictures_than_places(
+    detectors: dict[str, Any], map_tiff: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(path: Path) -> Any:
+        begun.set()
+        assert gate.wait(20)
+        return made(path)
+
+    made = _pictures.picture_of
+    monkeypatch.setattr(_pictures, "picture_of", slow)
+    with serving(limits=Limits(requests=1)) as client:
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(client.post(PICTURES, files=upload(map_tiff))))
+        thread.start()
+        assert begun.wait(20)
+        refused = client.post(PICTURES, files=upload(map_tiff))
+        gate.set()
+        thread.join(20)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (429, "2")
+        assert answers[0].status_code == 200
+
+
+def test_a_picture_has_as_many_pixels_as_browsers_decode(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (52, 75, 3), np.uint8).repeat(40, axis=0).repeat(40, axis=1)[:2050]
+    path = tmp_path / "map.tif"
+    Image.fromarray(pixels).save(path)
+    whole = _pictures.picture_of(path)
+    assert (whole.media_type, whole.size) == ("image/jpeg", (3000, 2050))
+    smaller = _pictures.picture_of(path, 700_000)
+    assert smaller.size == (3000, 2050)
+    with Image.open(BytesIO(smaller.content)) as image:
+        assert image.size == (750, 513)  # by 4
+        found = np.asarray(image).astype(float)
+    means = pixels[:2048].reshape(512, 4, 750, 4, 3).mean(axis=(1, 3))
+    assert np.abs(found[:512] - means).mean() < 2  # JPEG rounds
+    assert np.abs(found[:511] - means[1:]).mean() > 5  # a row further down is another picture
 
 
 def events_of(text: str) -> list[tuple[str, Any]]:

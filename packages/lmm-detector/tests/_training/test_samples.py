@@ -87,7 +87,7 @@ def test_windows_without_objects_are_left_out_where_the_codec_has_no_answer(tmp_
     assert len(texts(record, window=100)) == 1
     answers = [item.text for item in texts(record, window=100, codec=codecs.get("florence2", version=3))]
     assert answers[1:] == ["There are none."] * 3
-    with pytest.raises(DatasetError, match=r"expected objects whose text .* got none in 1 images"):
+    with pytest.raises(DatasetError, match=r"expected objects whose text .* got none in 1 image"):
         texts(record.select(np.zeros(3, dtype=bool)))
 
 

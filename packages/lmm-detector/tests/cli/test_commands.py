@@ -66,7 +66,7 @@ BAD_LABELS = {
     "1 2 3 4 5 6 7 ship 0": "P1.txt:1: expected 8 coordinates, got 'ship' as number 8\nA line reads: x1 y1",
     f"{OBJECT} tram 0": "got 'tram'\nCorrect the line, or name the dataset's classes (--class-names",
     "1 2 3 4 5 6 7 nan ship 0": "P1.txt:1: expected finite coordinates, got 1 2 3 4 5 6 7 nan\nCorrect the line",
-    "": "expected objects whose text has at most 512 tokens, got none in 1 images",
+    "": "expected objects whose text has at most 512 tokens, got none in 1 image",
 }
 
 

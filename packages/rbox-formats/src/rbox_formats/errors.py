@@ -17,6 +17,7 @@ __all__ = [
     "ModelFileError",
     "PredictionsError",
     "RboxError",
+    "counted",
     "differing",
     "listed",
     "quoted",
@@ -130,6 +131,20 @@ def said(error: BaseException) -> str:
     'first line second line'
     """
     return " ".join(str(error).split())[:_SAID] or type(error).__name__
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a number with what is counted, in the singular or the plural.
+
+    >>> counted(1, "picture is", "pictures are"), counted(1200, "image")
+    ('1 picture is', '1,200 images')
+
+    Args:
+        count: The number.
+        one: What is written after 1.
+        many: What is written after another number. None: `one` with an "s".
+    """
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
 
 
 def listed(names: Iterable[Any]) -> str:

@@ -31,8 +31,8 @@ def data(tmp_path: Path) -> Path:
 def test_texts_there_and_back(data: Path, tmp_path: Path) -> None:
     result = run("encode", "--data", data, "--out", tmp_path / "texts.jsonl", "--codec-option", "version=3")
     assert result.exit_code == 0, result.output
-    assert "1 texts are in" in result.output
-    assert "1 label files have no image" in result.output
+    assert "1 text is in" in result.output
+    assert "1 label file has no image" in result.output
     (line,) = map(json.loads, (tmp_path / "texts.jsonl").read_text().splitlines())
     assert line["text"].startswith("plane<loc_500><loc_562><loc_500><loc_812><loc_700><loc_812><loc_700><loc_562>ship")
     names = ",".join(datasets.dota.V1_0)

@@ -513,7 +513,7 @@ def beyond(tmp_path: Path) -> Path:
 def test_corners_outside_are_said_where_whole_images_would_be_left_out(beyond: Path, tmp_path: Path) -> None:
     result = run("--data", beyond, "--to", "yolo-obb", "--out", tmp_path / "yolo", "--images", "copy")
     assert result.exit_code == 0, result.output
-    assert "Objects with a corner outside of their image: 3, on 1 images." in result.output
+    assert "Objects with a corner outside of their image: 3, on 1 image." in result.output
     assert "--clip" in result.output
     result = run("--data", beyond, "--to", "voc", "--out", tmp_path / "voc")
     assert "--clip" not in result.output

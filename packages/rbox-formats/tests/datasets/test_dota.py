@@ -467,7 +467,7 @@ def test_folders_of_other_names(labels: str, count: int, tmp_path: Path) -> None
         main, [*words, "--to", "dota", "--out", str(out), "--images", "copy"], catch_exceptions=False
     )
     assert result.exit_code == 0, result.output
-    assert f"{count} objects on 1 images" in result.output
+    assert f"{count} object{'s' * (count > 1)} on 1 image " in result.output
     assert (out / "images" / "P1.webp").is_file()
 
 

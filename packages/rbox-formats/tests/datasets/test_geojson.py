@@ -74,10 +74,11 @@ def test_a_world_file(tmp_path: Path) -> None:
         ("a.bmp", "a.wld"),
         ("a.tif", "a.tfw"),
         ("a.png", "a.PGW"),
+        ("a", "a.wld"),
     ],
 )
 def test_the_names_of_world_files(image: str, beside: str, tmp_path: Path) -> None:
-    Image.new("L", (64, 48)).save(tmp_path / image)
+    Image.new("L", (64, 48)).save(tmp_path / image, Image.registered_extensions().get(Path(image).suffix, "PNG"))
     (tmp_path / beside).write_text(WORLD_FILE)
     placement = geojson.placement_of(tmp_path / image)
     assert (placement.a, placement.c, placement.f) == (0.5, 500000, 6000000)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from rbox_formats import RboxError
+from rbox_formats.datasets import geojson
 from rbox_formats.detection import Prediction
 from rbox_formats.predictions import Header
 
@@ -39,8 +40,18 @@ def as_json(found: Prediction, header: Header, model: str, seconds: float) -> di
         "names": found.names,
         "text": found.text,
         "spans": None if found.spans is None else found.spans.tolist(),
+        "map": _place_of(found),
         "seconds": round(seconds, 6),
     }
+
+
+def _place_of(found: Prediction) -> dict[str, Any] | None:
+    """Return where an image lies on the map; None where nothing says it, or what says it is broken."""
+    try:
+        placement = None if found.path is None else geojson.find_placement(found.path)
+    except RboxError:
+        return None
+    return None if placement is None else {"transform": list(placement[:6]), "crs": placement.crs}
 
 
 def as_geojson(found: Prediction, crs: str | None) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from rbox_serve._detecting import GONE, Detecting, GoneError
 from rbox_serve._guard import Guard
 from rbox_serve._metrics import Metrics
 from rbox_serve._models import Model, Models
+from rbox_serve._pictures import Pictures
 from rbox_serve._scenes import DrawnScene, draw_scenes
 from rbox_serve._settings import Settings
 from rbox_serve.errors import NotFoundError
@@ -184,20 +185,25 @@ def _about(model: Model) -> dict[str, Any]:
 
 
 def _add_detection(app: FastAPI, models: Models, metrics: Metrics, settings: Settings, place: _Place) -> None:
-    """Add the addresses that detect."""
+    """Add the addresses that take images."""
 
     async def counted(
         name: str,
-        request: Request,
-        work: Callable[[Detecting], Awaitable[Response]],
+        work: Callable[[], Awaitable[Response]],
         as_error: Callable[[int, dict[str, Any]], dict[str, Any]] = lambda _, error: error,
     ) -> Response:
-        """Answer, and count how it went."""
+        """Answer, and count how it went.
+
+        Args:
+            name: The model's name; of another kind of request "".
+            work: Answers.
+            as_error: Gives an error the shape that the client expects.
+        """
         status, hidden = 500, place.hidden(settings.folders)
         begin = time.monotonic()
         metrics.begin_request()
         try:
-            response = await work(Detecting(request, models[name], settings, place.folder, hidden))
+            response = await work()
             status = response.status_code
         except GoneError:
             status = GONE
@@ -210,6 +216,9 @@ def _add_detection(app: FastAPI, models: Models, metrics: Metrics, settings: Set
             metrics.end_request(known, status, time.monotonic() - begin)
         return response
 
+    def detecting(name: str, request: Request) -> Detecting:
+        return Detecting(request, models[name], settings, place.folder, place.hidden(settings.folders))
+
     @app.post(
         "/v1/models/{name}/detect",
         summary="Detect the objects on an image",
@@ -217,13 +226,24 @@ def _add_detection(app: FastAPI, models: Models, metrics: Metrics, settings: Set
         responses=_examples.DETECT_RESPONSES,
     )
     async def detect(name: str, request: Request) -> Response:
-        return await counted(name, request, lambda detecting: detecting.answer())
+        return await counted(name, lambda: detecting(name, request).answer())
+
+    pictures = Pictures(settings, models.large)
+
+    @app.post(
+        "/v1/pictures",
+        summary="Show an image as PNG or JPEG, for browsers, which decode no TIFF",
+        openapi_extra=_examples.PICTURES,
+        responses=_examples.PICTURES_RESPONSES,
+    )
+    async def show_picture(request: Request) -> Response:
+        return await counted("", lambda: pictures.answer(request, place.folder))
 
     async def predictions(name: str, request: Request) -> Response:
-        async def work(detecting: Detecting) -> Response:
-            return JSONResponse(await _torchserve.predictions(detecting))
+        async def work() -> Response:
+            return JSONResponse(await _torchserve.predictions(detecting(name, request)))
 
-        return await counted(name, request, work, _torchserve.as_error)
+        return await counted(name, work, _torchserve.as_error)
 
     for path in ("/predictions/{name}", "/predictions/{name}/{version}"):
         for method in ("POST", "PUT"):

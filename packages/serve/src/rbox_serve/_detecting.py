@@ -242,9 +242,12 @@ class EventResponse(Response):
             results = job.future.result()
         finally:
             detecting.model.end(job)
-        joined = await run_in_threadpool(job.steps.join, scene, results)
-        found = _answers.wanted(joined, labels)
-        await _send(send, "result", detecting.result(found, self._options))
+
+        def result() -> dict[str, Any]:
+            joined = job.steps.join(scene, results)
+            return detecting.result(_answers.wanted(joined, labels), self._options)
+
+        await _send(send, "result", await run_in_threadpool(result))
 
     def _box(self, number: int, box: StreamedBox) -> dict[str, Any]:
         window = self._scene.windows[number]

@@ -31,6 +31,7 @@ _ANSWER = {
     "names": ["ship"],
     "text": _TEXT,
     "spans": [[0, 4, 76]],
+    "map": {"transform": [0.5, 0, 500000, 0, -0.5, 6000000], "crs": "EPSG:32631"},
     "seconds": 0.12,
 }
 _FEATURES = {
@@ -151,4 +152,35 @@ TORCHSERVE_RESPONSES: dict[int | str, dict[str, Any]] = {
         },
     },
     **errors(),
+}
+
+PICTURES: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["image"],
+                    "properties": {"image": {"type": "string", "format": "binary"}},
+                }
+            },
+            "image/*": _BINARY,
+            "application/json": {
+                "schema": {"type": "object", "required": ["path"], "properties": {"path": {"type": "string"}}},
+                "example": {"path": "P0706.tif"},
+            },
+        },
+    },
+}
+PICTURES_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture",
+        "headers": {
+            f"X-Image-{side}": {"description": f"{side} of the image in pixels", "schema": {"type": "integer"}}
+            for side in ("Width", "Height")
+        },
+        "content": {"image/png": _BINARY, "image/jpeg": _BINARY},
+    },
+    **errors(400, 401, 403, 404, 413, 429, 504),
 }

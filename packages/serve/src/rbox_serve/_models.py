@@ -20,7 +20,7 @@ from rbox_formats.predictions import Header
 from rbox_serve._metrics import Metrics
 from rbox_serve._options import Options
 from rbox_serve._queue import Batch, Job, Observer, WindowQueue
-from rbox_serve._settings import Settings
+from rbox_serve._settings import Limits, Settings
 from rbox_serve.errors import ModelError, NotFoundError, NotReadyError, OverloadedError, TooLargeError
 
 logger = logging.getLogger("rbox_serve")
@@ -55,8 +55,7 @@ class Model:
         self._queue: WindowQueue | None = None
         self._thread = threading.Thread(target=self._work, name=f"model {name}", daemon=True)
         self._threads = ThreadPoolExecutor(settings.limits.requests, thread_name_prefix=f"requests to {name}")
-        self._active = 0
-        self._lock = threading.Lock()
+        self._places = Places(settings.limits.requests, f"requests to {name}")
         # A detector is not made for two threads at a time: its tokenizer refuses. Who wants it holds the door, so that
         # the model's thread, which wants it again at once, lets others in.
         self._door, self._use = threading.Lock(), threading.Lock()
@@ -142,21 +141,8 @@ class Model:
             NotReadyError: If the model is being loaded.
             OverloadedError: If all are taken.
         """
-        queue = self._loaded_queue()
-        most = self._settings.limits.requests
-        with self._lock:
-            if self._active >= most:
-                raise OverloadedError(
-                    f"{most} requests to {self.name} are waiting already, which is as many as the server takes",
-                    remedy="Try again after the time in Retry-After, or start the server with a higher --max-requests.",
-                    retry_after=queue.expected_wait(),
-                )
-            self._active += 1
-        try:
+        with self._places.hold(self._loaded_queue().expected_wait):
             yield
-        finally:
-            with self._lock:
-                self._active -= 1
 
     def start(self, scene: Scene, options: Options, observer: Observer | None = None) -> Job:
         """Put the windows of a scene into the queue, each when it is read.
@@ -172,7 +158,7 @@ class Model:
         queue = self._loaded_queue()
         job = Job(self.steps(options), scene, exact=self._settings.exact or options.exact, observer=observer)
         queue.add(job)
-        if queue.has_room(job) and not _is_large(scene.size):
+        if queue.has_room(job) and not is_large(scene.size):
             self._read(job)  # which waits for nothing
         else:
             self._threads.submit(self._read, job)
@@ -215,8 +201,7 @@ class Model:
             TooLargeError: If it has too many pixels, or windows.
         """
         limits = self._settings.limits
-        width, height = images.read_size(path)
-        _check(width * height, limits.pixels, f"pixels ({width} x {height})", "--max-pixels")
+        width, height = checked_size(path, limits)
         _check(options.least_windows(width, height), limits.windows, "windows", "--max-windows")
         scene: Scene = self.steps(options).scene(path)
         _check(len(scene.windows), limits.windows, "windows", "--max-windows")
@@ -238,7 +223,7 @@ class Model:
     @contextmanager
     def reading(self, size: tuple[int, int]) -> Iterator[None]:
         """Wait until an image of this size may be in memory."""
-        with self._large if _is_large(size) else nullcontext():
+        with self._large if is_large(size) else nullcontext():
             yield
 
     # What the thread does.
@@ -275,8 +260,59 @@ class Model:
         queue.done(batch, found, seconds)
 
 
-def _is_large(size: tuple[int, int]) -> bool:
+class Places:
+    """The places of requests that wait or are being answered.
+
+    Args:
+        most: How many there are.
+        requests: What the requests are, for errors.
+    """
+
+    def __init__(self, most: int, requests: str) -> None:
+        self._most, self._requests = most, requests
+        self._active = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def hold(self, wait: Callable[[], float]) -> Iterator[None]:
+        """Hold a place.
+
+        Args:
+            wait: Gives the seconds after which a client may ask again.
+
+        Raises:
+            OverloadedError: If all are taken.
+        """
+        with self._lock:
+            if self._active >= self._most:
+                raise OverloadedError(
+                    f"{self._most} {self._requests} are waiting already, which is as many as the server takes",
+                    remedy="Try again after the time in Retry-After, or start the server with a higher --max-requests.",
+                    retry_after=wait(),
+                )
+            self._active += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active -= 1
+
+
+def is_large(size: tuple[int, int]) -> bool:
+    """Return whether few images of this size are read at a time."""
     return size[0] * size[1] > _LARGE
+
+
+def checked_size(path: Path, limits: Limits) -> tuple[int, int]:
+    """Return the (width, height) of an image, from its header.
+
+    Raises:
+        ImageError: If it is no image.
+        TooLargeError: If it has too many pixels.
+    """
+    width, height = images.read_size(path)
+    _check(width * height, limits.pixels, f"pixels ({width} x {height})", "--max-pixels")
+    return width, height
 
 
 def _check(count: int, limit: int, what: str, option: str) -> None:
@@ -294,12 +330,16 @@ class Models:
         settings: The server's settings.
         metrics: Where the server counts.
         on_failure: Called with the model that cannot be loaded.
+
+    Attributes:
+        by_name: The models by their names.
+        large: How many large images are read at a time.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics, on_failure: Callable[[Model], None] | None = None) -> None:
-        large = threading.Semaphore(_LARGE_AT_A_TIME)
+        self.large = threading.Semaphore(_LARGE_AT_A_TIME)
         self.by_name: Mapping[str, Model] = {
-            name: Model(name, path, settings, metrics, large) for name, path in settings.models.items()
+            name: Model(name, path, settings, metrics, self.large) for name, path in settings.models.items()
         }
         self._on_failure = on_failure
         self._is_closed = False

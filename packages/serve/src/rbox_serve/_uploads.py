@@ -24,6 +24,14 @@ from rbox_serve.errors import ForbiddenError, NotFoundError, RequestError, TooLa
 _LARGEST_JSON, _LARGEST_TEXT = 2**16, 2**25  # bytes
 _SMALL = 2**20  # bytes
 _LONGEST_NAME = 80
+#: How files begin that may say where they lie on a map.
+_ON_MAPS = {
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+    b"II+\0": ".tif",  # of more than 4 GiB, as is the next one
+    b"MM\0+": ".tif",
+    b"\0\0\0\x0cjP  ": ".jp2",
+}
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
@@ -78,7 +86,7 @@ async def received(
                     "expected an image, got a request without a body",
                     remedy="Send it as the field `image` of a form, or as the body itself with its Content-Type.",
                 )
-            yield Upload(path, [])
+            yield Upload(_with_suffix(path), [])
 
 
 def resolve(name: str, allowed: Sequence[Path]) -> Path:
@@ -147,7 +155,17 @@ async def _of_form(request: Request, place: Path, names: Sequence[str]) -> Uploa
             await run_in_threadpool(_store, image, path)
     finally:
         await form.close()
-    return Upload(path, fields)
+    return Upload(_with_suffix(path), fields)
+
+
+def _with_suffix(path: Path) -> Path:
+    """Give a file without a suffix that of its content, by which a place on the map is looked for; return its path."""
+    if path.suffix:
+        return path
+    with path.open("rb") as file:
+        begin = file.read(8)
+    suffix = next((suffix for magic, suffix in _ON_MAPS.items() if begin.startswith(magic)), "")
+    return path.rename(path.with_suffix(suffix))
 
 
 def _store(image: UploadFile | str, path: Path) -> None:

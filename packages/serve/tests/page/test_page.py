@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from rbox_formats import ClassNames, ImageRecord, datasets, predictions, rbox_to_quad, synthetic
+from rbox_formats.datasets import geojson
 from rbox_metrics import box_iou_rotated, evaluate
-from rbox_testing.fake_server import Detector, scenes, truth_of
+from rbox_testing.fake_server import ON_THE_MAP, Detector, scenes, truth_of
 
 SHOWN = "#stage .boxes .box.shown"
 ROWS = "#results .row:not([hidden])"
@@ -51,6 +52,15 @@ def detected(page: Any, *slots: str) -> None:
 
 def set_threshold(page: Any, slot: str, value: float) -> None:
     page.locator(f"#threshold-{slot}").fill(str(value))
+
+
+def fetch(page: Any, name: str, folder: Path) -> Path:
+    """Download by a button."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=name, exact=True).click()
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
 
 
 def count_of(page: Any, selector: str) -> int:
@@ -368,13 +378,6 @@ def test_downloads_hold_what_is_shown(both: Any, server: Any, tmp_path: Path) ->
     set_threshold(both, "B", 0.4)
     both.locator("#class-list label", has_text="small-vehicle").click()
 
-    def fetch(name: str, folder: str = "") -> Path:
-        with both.expect_download() as download:
-            both.get_by_role("button", name=name, exact=True).click()
-        path = tmp_path / folder / download.value.suggested_filename
-        download.value.save_as(path)
-        return path
-
     for model in ("florence", "retinanet"):
         answer = server.detectors[model].found("harbour", 640, 640)
         record = answer["record"]
@@ -387,7 +390,7 @@ def test_downloads_hold_what_is_shown(both: Any, server: Any, tmp_path: Path) ->
         assert 0 < len(kept) < len(scores)
         boxes, names = np.array(record["boxes"])[kept], np.array(answer["names"])[kept]
 
-        found = predictions.read(fetch(f"predictions.jsonl of {model}"))
+        found = predictions.read(fetch(both, f"predictions.jsonl of {model}", tmp_path))
         assert found.header.fingerprint == f"fake:{model}"
         (read,) = found
         assert (read.image_id, read.width, read.height) == ("harbour", 640, 640)
@@ -399,16 +402,16 @@ def test_downloads_hold_what_is_shown(both: Any, server: Any, tmp_path: Path) ->
             assert read.scores is None
             assert read.metadata["windows"][0]["text"] == answer["text"]
 
-        geojson = fetch(f"GeoJSON of {model}", f"geojson-{model}")
-        dota = fetch(f"DOTA text of {model}", f"dota-{model}/labelTxt")
-        for name, path in (("geojson", geojson.parent), ("dota", dota.parent.parent)):
+        layer = fetch(both, f"GeoJSON of {model}", tmp_path / f"geojson-{model}")
+        dota = fetch(both, f"DOTA text of {model}", tmp_path / f"dota-{model}/labelTxt")
+        for name, path in (("geojson", layer.parent), ("dota", dota.parent.parent)):
             data = datasets.read(name, path, None, synthetic.CLASS_NAMES)
             (read,) = data
             np.testing.assert_allclose(box_iou_rotated(read.boxes, boxes, aligned=True), 1, atol=1e-9)
             assert [data.class_names[label] for label in read.labels] == names.tolist()
-        assert json.loads(geojson.read_text())["width"] == 640
+        assert json.loads(layer.read_text())["width"] == 640
 
-    with Image.open(fetch("PNG with boxes")) as picture:
+    with Image.open(fetch(both, "PNG with boxes", tmp_path)) as picture:
         assert picture.size == (640, 640)
         drawn = np.asarray(picture.convert("RGB")).astype(int)
     with Image.open(io.BytesIO(scenes()["harbour"][0])) as scene:
@@ -490,16 +493,78 @@ def test_a_broken_file_is_refused_with_a_reason(visit: Any, shoot: Any, case: st
     assert page.locator("#problems .problem").count() == 0
 
 
-def test_a_tiff_is_detected_on_though_browsers_do_not_show_it(visit: Any) -> None:
+def tiff(width: int = 300, height: int = 200) -> bytes:
+    """An image whose left half is red and whose right half is blue."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[:, : width // 2, 0], pixels[:, width // 2 :, 2] = 200, 100
     buffer = io.BytesIO()
-    Image.new("RGB", (300, 200)).save(buffer, "TIFF")
+    Image.fromarray(pixels).save(buffer, "TIFF", compression="tiff_deflate")
+    return buffer.getvalue()
+
+
+def wait_for_tiff(page: Any) -> None:
+    """Wait until the image is drawn, red a little to the left of the middle of the view and blue to the right."""
+    for _ in range(150):
+        seen = page.locator("#stage canvas").first.evaluate("""(canvas) => [-20, 20].map((off) =>
+            [...canvas.getContext("2d").getImageData(canvas.width / 2 + off, canvas.height / 2, 1, 1).data])""")
+        if seen == [[200, 0, 0, 255], [0, 0, 100, 255]]:
+            return
+        page.wait_for_timeout(100)
+    pytest.fail(f"not drawn: {seen}")
+
+
+def test_a_tiff_is_shown_by_the_servers_picture_of_it(visit: Any, server: Any, shoot: Any, tmp_path: Path) -> None:
     page = visit("?a=retinanet")
-    drop(page, ("map.tif", buffer.getvalue()))
+    drop(page, ("map.tif", tiff()))
     detected(page, "A")
     set_threshold(page, "A", 0)
     assert count_of(page, SHOWN) == 4
-    assert "drawn without it" in page.locator("#problems").inner_text()
+    assert page.locator("#problems .problem").count() == 0
     assert "300 × 200" in page.locator("#image-name").inner_text()
+    wait_for_tiff(page)
+    shoot(page, "tiff")
+    assert [line for line in server.requests if line.startswith("POST")] == [
+        "POST /v1/pictures",
+        "POST /v1/models/retinanet/detect?format=json",
+    ]
+    # Its GeoJSON is in map coordinates, as our own writer has them.
+    found = fetch(page, "GeoJSON of retinanet", tmp_path)
+    answer = server.detectors["retinanet"].found("map", 300, 200)
+    values = {name: answer["record"][name] for name in ("image_id", "boxes", "labels", "scores", "width", "height")}
+    place = geojson.Placement(*ON_THE_MAP["transform"], ON_THE_MAP["crs"])
+    expected = geojson.collection(ImageRecord(**values), ClassNames(answer["header"]["class_names"]), place)
+    written = json.loads(found.read_text())
+    rings = [[each["geometry"]["coordinates"] for each in data["features"]] for data in (written, expected)]
+    np.testing.assert_allclose(np.array(rings[0]), np.array(rings[1]), rtol=0, atol=1e-6)
+    assert written["crs"] == expected["crs"]
+    # The picture with boxes is of the image's size, and shows it.
+    with Image.open(fetch(page, "PNG with boxes", tmp_path)) as drawn:
+        assert drawn.size == (300, 200)
+        assert (drawn.getpixel((2, 2))[:3], drawn.getpixel((297, 2))[:3]) == ((200, 0, 0), (0, 0, 100))
+
+
+def test_a_smaller_picture_of_a_large_tiff_lies_under_its_boxes(visit: Any, shoot: Any) -> None:
+    page = visit("?a=retinanet", height=600)
+    drop(page, ("large.tif", tiff(2600, 1600)))
+    detected(page, "A")
+    assert "2600 × 1600" in page.locator("#image-name").inner_text()
+    wait_for_tiff(page)
+    page.locator("#stage").focus()
+    page.keyboard.press("1")  # closer than the picture is: tiles are cut from it, in pixels of the image
+    page.locator("#zoom-level", has_text="100 %").wait_for()
+    wait_for_tiff(page)
+    shoot(page, "tiff-large")
+
+
+def test_a_picture_that_the_server_cannot_make_is_said(visit: Any, server: Any) -> None:
+    page = visit("?a=retinanet")
+    page.route(
+        "**/v1/pictures", lambda route: route.fulfill(status=413, json={"error": {"message": "too many", "remedy": ""}})
+    )
+    drop(page, ("map.tif", tiff()))
+    page.locator("#problems", has_text="too many").wait_for()
+    assert not [line for line in server.requests if line.startswith("POST")]
+    page.complaints.clear()
 
 
 def test_labels_of_another_image_are_doubted(visit: Any) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("fastapi", reason="rbox-serve is not installed")
 
@@ -29,6 +34,48 @@ def address() -> Iterator[str]:
             pytest.fail(said)
         process.terminate()
         process.communicate(timeout=60)
+
+
+def georeferenced(png: bytes, path: Path) -> Path:
+    """Write an image as a GeoTIFF, turned a little on its map."""
+    rasterio = pytest.importorskip("rasterio")
+    pixels = np.moveaxis(np.asarray(Image.open(BytesIO(png)).convert("RGB")), 2, 0)
+    place = rasterio.Affine(0.4, -0.3, 500000, -0.3, -0.4, 6000000)
+    with rasterio.open(path, "w", "GTiff", *pixels.shape[:0:-1], 3, "EPSG:32631", place, "uint8") as target:
+        target.write(pixels)
+    return path
+
+
+def test_a_geotiff(browser: Any, address: str, shoot: Any, tmp_path: Path) -> None:
+    """It looks as the PNG of the same pixels does, and its GeoJSON is the server's own."""
+    drawn = "(canvas) => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="dark")
+    page.set_default_timeout(120_000)
+    png = page.request.get(f"{address}v1/scenes/harbour").body()
+    path = georeferenced(png, tmp_path / "harbour.tif")
+    shown = []
+    for file in ({"name": "harbour.png", "mimeType": "image/png", "buffer": png}, path):
+        page.goto(address)
+        page.locator("#model-A option").nth(1).wait_for(state="attached")
+        page.locator("#files").set_input_files(file)
+        page.locator("#run-A", has_text="boxes in").wait_for()
+        shown.append(page.locator("#stage canvas").first.evaluate(drawn))
+    assert shown[0] == shown[1]
+    assert len(set(shown[1])) > 20
+    shoot(page, "served-geotiff")
+    with page.expect_download() as download:
+        page.locator("#download-list button", has_text="GeoJSON").click()
+    written = json.loads(Path(download.value.path()).read_text())
+    upload = {"name": "harbour.tif", "mimeType": "image/tiff", "buffer": path.read_bytes()}
+    asked = page.request.post(f"{address}v1/models/demo/detect?format=geojson", multipart={"image": upload})
+    expected = asked.json()
+    assert len(written["features"]) == len(expected["features"]) > 0
+    for mine, servers in zip(written["features"], expected["features"], strict=True):
+        rings = [each["geometry"]["coordinates"] for each in (mine, servers)]
+        np.testing.assert_allclose(rings[0], rings[1], rtol=0, atol=1e-6)
+        assert mine["properties"] == pytest.approx(servers["properties"])
+    assert written["crs"] == expected["crs"]
+    page.close()
 
 
 def test_a_scene_of_the_demonstration(browser: Any, address: str, shoot: Any) -> None:

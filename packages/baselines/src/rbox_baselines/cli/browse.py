@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from rbox_formats.cli import PATH, PATH_TEXT, command, option, pixels_options, writes
+from rbox_formats.errors import counted
 
 from rbox_baselines.cli._common import (
     class_names_option,
@@ -60,4 +61,6 @@ def browse(
     files.require_writable(out)
     loaded = load_config(config, data=source, class_names=class_names, options=options)
     *pictures, sheet = run(loaded, out, limit=limit, seed=seed, every_step=every_step)
-    click.echo(f"{len(pictures)} pictures are in {out}, the first ones on one sheet in {sheet}.")
+    click.echo(
+        f"{counted(len(pictures), 'picture is', 'pictures are')} in {out}, the first ones on one sheet in {sheet}."
+    )

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from rbox_formats import ClassNames, ImageRecord, images, tiling
 from rbox_formats.codecs import Codec
-from rbox_formats.errors import DatasetError
+from rbox_formats.errors import DatasetError, counted
 from rbox_formats.progress import track
 from rbox_formats.typing import Image
 
@@ -203,7 +203,8 @@ def window_texts(records: Sequence[ImageRecord], writer: TextWriter, *, window: 
             items.append(WindowText(record.image_id, record.file, place, part, text, objects))
     if not items:
         raise DatasetError(
-            f"expected objects whose text has at most {writer.max_tokens} tokens, got none in {len(records)} images",
+            f"expected objects whose text has at most {writer.max_tokens} tokens, "
+            f"got none in {counted(len(records), 'image')}",
             remedy="Images without objects are left out, unless the codec has a text for them.",
         )
     return items

@@ -18,6 +18,7 @@ from rbox_formats.cli import (
     show_messages,
     writes,
 )
+from rbox_formats.errors import counted
 from rbox_metrics.cli import check_outputs, convention_option, output_options, say_if_compiling, score, scoring_options
 
 from lmm_detector._prediction._generation import Generation
@@ -196,7 +197,7 @@ def _show(found: list[Scored], folder: Path | None, plots: Path | None, *, score
     from lmm_detector._evaluation import _comparison
 
     if not scored:
-        click.echo(f"The predictions of {len(found)} checkpoints are in {folder}.")
+        click.echo(f"The predictions of {counted(len(found), 'checkpoint')} are in {folder}.")
         return
     written = _comparison.save(found, folder) if folder is not None else []
     if plots is not None:

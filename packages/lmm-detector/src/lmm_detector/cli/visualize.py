@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from rbox_formats.cli import PATH, PATH_TEXT, command, dataset_options, option, pixels_options, require_images, writes
+from rbox_formats.errors import counted
 
 from lmm_detector.cli._common import open_truth, predictions_option
 
@@ -51,4 +52,6 @@ def visualize(
             raise DatasetError("expected predictions on these images, found none", path=predictions_path)
         written = draw_predictions(found, out)
     *pictures, sheet = written
-    click.echo(f"{len(pictures)} pictures are in {out}, the first ones on one sheet in {sheet}.")
+    click.echo(
+        f"{counted(len(pictures), 'picture is', 'pictures are')} in {out}, the first ones on one sheet in {sheet}."
+    )

@@ -23,7 +23,7 @@ from rbox_formats.cli._options import (
     parse_options,
     read_class_map,
 )
-from rbox_formats.errors import listed, quoted
+from rbox_formats.errors import counted, listed, quoted
 from rbox_formats.progress import track
 
 if TYPE_CHECKING:
@@ -206,7 +206,8 @@ def convert(
             if source.exists():
                 _output.move(source, place)
     compared = _compared(to, out, out_split, dataset, classes, written) if check else []
-    click.echo(f"{counts['objects']} objects on {len(written)} images are in {where}.")
+    on = counted(len(written), "image")
+    click.echo(f"{counted(counts['objects'], f'object on {on} is', f'objects on {on} are')} in {where}.")
     if counts["missing"]:
         click.echo(f"Annotations left out because they have no image: {counts['missing']}.")
     if dropped:
@@ -217,7 +218,8 @@ def convert(
         )
     elif counts["outside"] and target.drops_outside:
         click.echo(
-            f"Objects with a corner outside of their image: {counts['outside']}, on {counts['images outside']} images. "
+            f"Objects with a corner outside of their image: {counts['outside']}, "
+            f"on {counted(counts['images outside'], 'image')}. "
             "Ultralytics leaves such images out, with all that is on them: --clip cuts the objects at the border."
         )
     for what, count in passed_over.items():

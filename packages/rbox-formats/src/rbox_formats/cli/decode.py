@@ -14,7 +14,7 @@ from rbox_formats._records import ClassNames
 from rbox_formats.cli._command import PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import codec_options, input_size_option, named_classes_option
-from rbox_formats.errors import listed, quoted
+from rbox_formats.errors import counted, listed, quoted
 from rbox_formats.progress import track
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def decode(
                 rejected += sum(len(piece["rejected"]) for piece in record.metadata["windows"])
                 writer.write(record)
     count = sum(map(len, answers.values()))
-    click.echo(f"The boxes of {count} texts are in {out}; {rejected} pieces of text gave none.")
+    click.echo(f"The boxes of {counted(count, 'text')} are in {out}; {counted(rejected, 'piece')} of text gave none.")
     for written, name in sorted(taken.items()):
         click.echo(f"Took {quoted(written)} for {quoted(name)}.")
 

@@ -13,6 +13,7 @@ from rbox_formats._records import ClassNames
 from rbox_formats.cli._command import PATH, Listing, command, option
 from rbox_formats.cli._locking import writes
 from rbox_formats.cli._options import class_names_option, codec_options, dataset_options, input_size_option
+from rbox_formats.errors import counted
 from rbox_formats.progress import track
 
 if TYPE_CHECKING:
@@ -65,9 +66,15 @@ def encode(
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
                 written += 1
                 objects_left_out += objects
-    click.echo(f"{written} texts are in {out}." + (f" {left_out} label files have no image." if left_out else ""))
+    click.echo(
+        f"{counted(written, 'text is', 'texts are')} in {out}."
+        + (f" {counted(left_out, 'label file has', 'label files have')} no image." if left_out else "")
+    )
     if objects_left_out:
-        click.echo(f"{objects_left_out} objects are in none of them: {codec} limits the number in a text.")
+        click.echo(
+            f"{counted(objects_left_out, 'object is', 'objects are')} in none of them: "
+            f"{codec} limits the number in a text."
+        )
 
 
 def _lines(

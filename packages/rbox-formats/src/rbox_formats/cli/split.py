@@ -18,6 +18,7 @@ from rbox_formats.cli._options import (
     only_labelled_option,
     pixels_options,
 )
+from rbox_formats.errors import counted
 
 
 @command(
@@ -153,7 +154,8 @@ def split(
     made = splitting.split(
         dataset, out, settings, format=out_format, part=split, workers=workers or os.cpu_count() or 1, progress=True
     )
-    click.echo(f"{made.windows} windows of {made.images} images are in {out}.")
+    of = counted(made.images, "image")
+    click.echo(f"{counted(made.windows, f'window of {of} is', f'windows of {of} are')} in {out}.")
     if made.unseen:
         share = f"none holds {settings.iof_threshold:.0%} or more of it (--iof {settings.iof_threshold})"
         click.echo(f"{made.unseen} of {made.objects} objects lie in no window: {share}.")

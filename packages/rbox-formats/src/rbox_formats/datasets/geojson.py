@@ -285,7 +285,7 @@ def _beside(image: Path) -> Placement | None:
 def world_file_of(image: Path) -> Path | None:
     """Return the world file beside an image, if there is one."""
     suffix = image.suffix
-    for ending in (f".{suffix[1:2]}{suffix[-1:]}w", f"{suffix}w", ".wld"):
+    for ending in (*((f".{suffix[1]}{suffix[-1]}w", f"{suffix}w") if len(suffix) > 1 else ()), ".wld"):
         for path in (image.with_suffix(ending), image.with_suffix(ending.upper())):
             if path.is_file():
                 return path

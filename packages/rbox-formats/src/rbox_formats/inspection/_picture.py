@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rbox_formats.errors import counted
 from rbox_formats.inspection._inspection import ANGLE_STEP, LONG_SIDES, Inspection
 
 if TYPE_CHECKING:
@@ -71,16 +72,12 @@ def headline(inspection: Inspection) -> str:
     '1 object on 1 image, 1 of them without their file.'
     """
     images, broken = len(inspection.objects_per_image), len(inspection.broken)
-    parts = [f"{inspection.objects:,} {_plural(inspection.objects, 'object')} on {images:,} {_plural(images, 'image')}"]
+    parts = [f"{counted(inspection.objects, 'object')} on {counted(images, 'image')}"]
     if inspection.without_file:
         parts.append(f"{inspection.without_file:,} of them without their file")
     if broken:
-        parts.append(f"{broken:,} {_plural(broken, 'file')} that cannot be read")
+        parts.append(f"{counted(broken, 'file')} that cannot be read")
     return ", ".join(parts) + "."
-
-
-def _plural(count: int, noun: str) -> str:
-    return noun if count == 1 else f"{noun}s"
 
 
 def _angles(inspection: Inspection, size: tuple[int, int]) -> PillowImage:

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from rbox_formats import datasets, files
 from rbox_formats._records import Dataset, ImageRecord
 from rbox_formats.datasets._folders import images_by_split
-from rbox_formats.errors import DatasetError, FormatsError, RboxError, quoted
+from rbox_formats.errors import DatasetError, FormatsError, RboxError, counted, quoted
 from rbox_formats.progress import Advance, progress_bar, showing
 from rbox_formats.splitting import _workers
 from rbox_formats.splitting._folder import Done, Folder, fingerprint
@@ -173,7 +173,10 @@ def _run(
                 done.append(result)
             advance(1)
     if failures:
-        lines = [f"{len(failures)} images or annotations cannot be read:", *sorted(failures)[:_NAMED]]
+        lines = [
+            f"{counted(len(failures), 'image or annotation', 'images or annotations')} cannot be read:",
+            *sorted(failures)[:_NAMED],
+        ]
         lines += [f"... and {len(failures) - _NAMED} more"] if len(failures) > _NAMED else []
         remedy = f"Mend them, or take them out; then give the command again: the {len(done)} others are done and kept."
         raise DatasetError("\n".join(lines), remedy=remedy)

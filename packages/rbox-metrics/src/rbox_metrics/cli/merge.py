@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rbox_formats import files
 from rbox_formats.cli import PATH, command, option, show_messages, split_option, writes
+from rbox_formats.errors import counted
 
 from rbox_metrics.cli._scoring import annotations_option, class_names_of_files, convention_option, format_of_files
 
@@ -92,4 +93,4 @@ def merge(
         annotations=annotations,
         convention=convention,
     )
-    click.echo(f"The detections on {count} images are in {out}.")
+    click.echo(f"The detections on {counted(count, 'image')} are in {out}.")

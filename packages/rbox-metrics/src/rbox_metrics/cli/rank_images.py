@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from rbox_formats import files
 from rbox_formats.cli import PATH, Known, command, option, show_messages, split_option, writes
+from rbox_formats.errors import counted
 
 from rbox_metrics.cli._scoring import annotations_option, class_names_of_files, convention_option, format_of_files
 
@@ -130,4 +131,4 @@ def rank_images(
         convention=convention,
     )
     write_ranking(out, ranking)
-    click.echo(f"The ranking of {len(ranking)} images by {algorithm} is in {out}.")
+    click.echo(f"The ranking of {counted(len(ranking), 'image')} by {algorithm} is in {out}.")

@@ -162,7 +162,6 @@ export async function detect(slot) {
     });
     const found = await api.detect(model, image.blob, image.name, windowsAsked(), stopping.signal, show);
     if (!isCurrent()) return;
-    takeSize(found.record);
     forgetMarks(); // windows are merged now: a box may have another place
     run.value = { ...base, state: "done", found };
     state.status.value = `${name} found ${counted(found.boxes.length, "box", "boxes")}.`;
@@ -209,22 +208,9 @@ export function cancel(slot) {
 async function openImage(blob, name) {
   const ticket = ++opening;
   state.status.value = `Reading ${name}.`;
-  let tiles = null;
-  try {
-    tiles = await Tiles.open(blob);
-  } catch (error) {
-    if (!(await isOnlyForServers(blob))) {
-      throw new PageError(
-        `This browser cannot read ${name} as an image.`,
-        "Give a whole PNG, JPEG, WebP or TIFF file.",
-      );
-    }
-    state.problems.value = [
-      { text: `Browsers do not show files such as ${name}.`, remedy: "The boxes are drawn without it." },
-    ];
-  }
+  const { picture, tiles } = await pictureOf(blob, name);
   if (ticket !== opening) {
-    tiles?.close();
+    tiles.close();
     return false;
   }
   state.SLOTS.forEach((slot) => {
@@ -234,11 +220,31 @@ async function openImage(blob, name) {
   forgetMarks();
   state.truth.value = null;
   const before = state.image.peek();
-  state.image.value = { name, blob, tiles, size: tiles?.size ?? null };
-  before?.tiles?.close();
+  state.image.value = { name, blob, picture, tiles, size: tiles.size };
+  before?.tiles.close();
   state.status.value = `${name} is open.`;
   state.SLOTS.forEach((slot) => void detect(slot));
   return true;
+}
+
+/**
+ * Return what the browser shows of an image: the image itself, or what the server makes of one that only it reads.
+ *
+ * @param {Blob} blob
+ * @param {string} name
+ * @returns {Promise<{ picture: Blob, tiles: Tiles }>}
+ */
+async function pictureOf(blob, name) {
+  if (await isOnlyForServers(blob)) {
+    const { picture, size } = await api.fetchPicture(blob, name);
+    return { picture, tiles: await Tiles.open(picture, size) };
+  }
+  try {
+    return { picture: blob, tiles: await Tiles.open(blob) };
+  } catch (error) {
+    const remedy = "Give a whole PNG, JPEG, WebP, TIFF or JPEG 2000 file.";
+    throw new PageError(`This browser cannot read ${name} as an image.`, remedy);
+  }
 }
 
 /**
@@ -279,16 +285,6 @@ function takeTruth(text, file) {
   forgetMarks();
   state.truth.value = { file, format, objects };
   state.status.value = `Ground truth: ${counted(objects.length, "object")} from ${file}.`;
-}
-
-/**
- * Take the image's size from a record, where the browser could not read it.
- *
- * @param {any} record
- */
-function takeSize({ width, height }) {
-  const image = state.image.peek();
-  if (image && !image.size && width && height) state.image.value = { ...image, size: { width, height } };
 }
 
 /** @returns {import("./api.js").Options} */

@@ -51,6 +51,30 @@ export async function fetchText(address) {
 }
 
 /**
+ * Let the server make a picture of an image that the browser does not decode.
+ *
+ * @param {Blob} image
+ * @param {string} fileName
+ * @returns {Promise<{ picture: Blob, size: import("./types.js").Size }>} The picture, and the size of the image, which
+ *   may have more pixels.
+ */
+export async function fetchPicture(image, fileName) {
+  const response = await ask("v1/pictures", { method: "POST", body: formOf(image, fileName) });
+  const side = (/** @type {string} */ name) => Number(response.headers.get(`X-Image-${name}`));
+  return { picture: await response.blob(), size: { width: side("Width"), height: side("Height") } };
+}
+
+/**
+ * @param {Blob} image
+ * @param {string} fileName
+ */
+function formOf(image, fileName) {
+  const form = new FormData();
+  form.append("image", image, fileName);
+  return form;
+}
+
+/**
  * Let a detector look at an image.
  *
  * @param {Model} model
@@ -64,10 +88,8 @@ export async function fetchText(address) {
 export async function detect(model, image, fileName, options, signal, onprogress) {
   const query = new URLSearchParams({ format: model.writes_text ? "events" : "json" });
   for (const [name, value] of Object.entries(options)) if (value !== undefined) query.set(name, String(value));
-  const body = new FormData();
-  body.append("image", image, fileName);
   const address = `v1/models/${encodeURIComponent(model.name)}/detect?${query}`;
-  const response = await ask(address, { method: "POST", body, signal });
+  const response = await ask(address, { method: "POST", body: formOf(image, fileName), signal });
   if (!model.writes_text || !response.body) return foundIn(await response.json());
   const stream = new Stream(model);
   for await (const { event, data } of eventsOf(response.body)) {
@@ -92,6 +114,7 @@ class Stream {
       boxes: [],
       answers: [],
       spans: [],
+      map: null,
       seconds: null,
     };
   }
@@ -126,7 +149,7 @@ class Stream {
  * @param {any} answer What `format=json` gives.
  * @returns {Found}
  */
-function foundIn({ header, record, spans, seconds }) {
+function foundIn({ header, record, spans, map, seconds }) {
   /** @type {import("./types.js").Box[]} */
   const boxes = record.boxes;
   return {
@@ -143,6 +166,7 @@ function foundIn({ header, record, spans, seconds }) {
     spans: (spans ?? []).flatMap((/** @type {number[] | null} */ span, /** @type {number} */ box) =>
       span ? [{ window: span[0], start: span[1], end: span[2], box }] : [],
     ),
+    map: map ?? null,
     seconds: seconds ?? null,
   };
 }

@@ -9,9 +9,10 @@
  *
  * @typedef {object} OpenImage
  * @property {string} name
- * @property {Blob} blob
- * @property {import("./view/tiles.js").Tiles | null} tiles Null where the browser cannot show it.
- * @property {import("./types.js").Size | null} size Null until it is known.
+ * @property {Blob} blob What the server detects on.
+ * @property {Blob} picture What the browser shows: the same, or the server's picture of it.
+ * @property {import("./view/tiles.js").Tiles} tiles
+ * @property {import("./types.js").Size} size
  *
  * @typedef {object} Run A detector on the image.
  * @property {string} model

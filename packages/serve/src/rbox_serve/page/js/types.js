@@ -42,12 +42,17 @@
  * @property {string} text
  * @property {string} status
  *
+ * @typedef {object} MapPlace Where an image lies on the map.
+ * @property {number[]} transform a to f in x = a column + b row + c, y = d column + e row + f.
+ * @property {string | null} crs The system of coordinates, such as "EPSG:32631".
+ *
  * @typedef {object} Found What a detector gave for an image.
  * @property {object} header The first line of predictions.jsonl.
  * @property {object} record The image's line of predictions.jsonl.
  * @property {DetectedBox[]} boxes
  * @property {Answer[]} answers
  * @property {Span[]} spans
+ * @property {MapPlace | null} map
  * @property {number | null} seconds How long the server took.
  *
  * @typedef {"A" | "B"} Slot Which of the two detectors.

@@ -1,7 +1,9 @@
 /**
- * What is shown as GeoJSON in pixels of the image, as `rbox_formats.datasets.geojson` writes it.
+ * What is shown as GeoJSON, as `rbox_formats.datasets.geojson` writes it: in map coordinates where the image lies on a
+ * map, else in its pixels.
  *
  * @typedef {import("../types.js").DetectedBox} DetectedBox
+ * @typedef {import("../types.js").MapPlace} MapPlace
  * @typedef {import("../types.js").Point} Point
  */
 
@@ -13,11 +15,12 @@ import { signedArea } from "../geometry.js";
  * @param {string} imageId
  * @param {{ width: number | null, height: number | null }} size
  * @param {DetectedBox[]} boxes
+ * @param {MapPlace | null} map
  */
-export function geojsonFile(imageId, { width, height }, boxes) {
+export function geojsonFile(imageId, { width, height }, boxes, map) {
   const features = boxes.map(({ name, score, box, corners }) => ({
     type: "Feature",
-    geometry: { type: "Polygon", coordinates: [ringOf(corners)] },
+    geometry: { type: "Polygon", coordinates: [ringOf(map ? corners.map((corner) => placed(corner, map)) : corners)] },
     properties: {
       class: name,
       difficult: false,
@@ -25,7 +28,27 @@ export function geojsonFile(imageId, { width, height }, boxes) {
       ...(score === null ? {} : { score }),
     },
   }));
-  return `${JSON.stringify({ type: "FeatureCollection", image_id: imageId, width, height, metadata: {}, features })}\n`;
+  const collection = { type: "FeatureCollection", image_id: imageId, width, height, metadata: {} };
+  return `${JSON.stringify({ ...collection, ...systemOf(map?.crs), features })}\n`;
+}
+
+/**
+ * @param {Point} corner
+ * @param {MapPlace} map
+ * @returns {Point}
+ */
+function placed([x, y], { transform: [a, b, c, d, e, f] }) {
+  return [a * x + b * y + c, d * x + e * y + f];
+}
+
+/**
+ * Return the member that names a system of coordinates other than longitude and latitude (GeoJSON 2008).
+ *
+ * @param {string | null | undefined} crs
+ */
+function systemOf(crs) {
+  if (!crs || crs === "EPSG:4326") return {};
+  return { crs: { type: "name", properties: { name: `urn:ogc:def:crs:${crs.replace(":", "::")}` } } };
 }
 
 /**

@@ -29,8 +29,8 @@ const FORMATS = [
     ending: ".geojson",
     type: "application/geo+json",
     textOf: (slot) => {
-      const { record } = /** @type {any} */ (foundOf(slot));
-      return geojsonFile(record.image_id, record, shownBoxes(slot));
+      const { record, map } = /** @type {any} */ (foundOf(slot));
+      return geojsonFile(record.image_id, record, shownBoxes(slot), map);
     },
   },
   { name: "DOTA text", ending: ".txt", type: "text/plain", textOf: (slot) => dotaFile(shownBoxes(slot)) },
@@ -41,7 +41,6 @@ export function setDownloads() {
     const slots = state.SLOTS.filter((slot) => state.detectors[slot].run.value?.state === "done");
     byId("downloads").hidden = slots.length === 0;
     fillWith(byId("download-list"), ...slots.map(rowOf));
-    byId("download-picture").hidden = !state.image.value?.tiles;
   });
   byId("download-picture").addEventListener("click", savePicture);
 }
@@ -59,7 +58,7 @@ function rowOf(slot) {
 
 async function savePicture() {
   const image = state.image.peek();
-  if (!image?.size) return;
+  if (!image) return;
   const truths = (state.truth.peek()?.objects ?? []).map(({ corners, index }) => ({
     corners,
     look: lookOfTruth(state.compared.peek(), index),
@@ -75,7 +74,7 @@ async function savePicture() {
   const drawn = [...truths, ...found].flatMap(({ look, text, ...box }) =>
     look ? [{ ...box, look, text: found.length > LABELLED ? "" : text }] : [],
   );
-  save(`${stem()}-boxes.png`, await pictureFile(image.blob, image.size, drawn));
+  save(`${stem()}-boxes.png`, await pictureFile(image.picture, image.size, drawn));
 }
 
 /** @param {Slot} slot */

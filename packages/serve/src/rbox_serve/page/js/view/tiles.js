@@ -84,9 +84,10 @@ export class Tiles {
    * Decode an image.
    *
    * @param {Blob} blob
+   * @param {Size} [size] Of the image, where this is a smaller picture of it.
    * @returns {Promise<Tiles>}
    */
-  static open(blob) {
+  static open(blob, size) {
     const worker = new Worker(addresses.createScriptURL(""), { type: "module" });
     return new Promise((resolve, reject) => {
       worker.onmessage = ({ data }) => {
@@ -98,7 +99,7 @@ export class Tiles {
         reject(new PageError(`the browser cannot decode this image (${data.failed})`));
       };
       worker.onerror = () => reject(new PageError("the page's own script for tiles did not start", "Reload the page."));
-      worker.postMessage({ open: blob, most: OVERVIEW });
+      worker.postMessage({ open: blob, most: OVERVIEW, size });
     });
   }
 
