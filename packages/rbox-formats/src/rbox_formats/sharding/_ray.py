@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import pickle
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
-
-import numpy as np
 
 from rbox_formats.detection import Scene, Steps
 from rbox_formats.errors import ImageError, RboxError, said
@@ -116,13 +115,12 @@ def _absolute(shard: Shard) -> Shard:
 
 
 def _read(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
-    """Read the windows of a shard; in one object with the shard, so that both hold the same pieces when they arrive."""
+    """Read the windows of a shard; pickled with the shard, so that both hold the same pieces when they arrive."""
     import ray
 
     shard = ray.get(plan)[int(batch["id"][0])]
-    work = np.empty(1, dtype=object)
-    work[0] = (shard, list(read_windows(shard)))
-    return {"work": work}
+    # Ray would pickle it too, but only after it has tried to make columns of the pixels.
+    return {"work": [pickle.dumps((shard, list(read_windows(shard))), protocol=5)]}
 
 
 class _Detecting:
@@ -138,7 +136,7 @@ class _Detecting:
         self._steps, self._parts, self._retries = make_steps(), parts, retries
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        ((shard, windows),) = batch["work"]
+        shard, windows = pickle.loads(batch["work"][0])  # noqa: S301  # what `_read` of this run pickled
         statuses: Counter[str] = Counter()
         broken: dict[str, str] = {}
 
