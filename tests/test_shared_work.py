@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Of the four ways each kind of detector takes two in `.ci/run`.
+# In `.ci/run` each way is taken by one kind of detector.
 def ways(usual: str) -> Any:
     return pytest.mark.parametrize(
         "kind",
@@ -114,7 +114,7 @@ def test_processes_of_torchrun(predict: Run, alone: bytes, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@ways("rbox-baselines")
+@pytest.mark.variant
 def test_actors_of_ray(predict: Run, alone: bytes, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     predict(tmp_path / "found.jsonl", "--engine", "ray", "--actors", 2)

@@ -80,7 +80,7 @@ CALLS: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 # These take what the others make, or files; objects of a library of their own are tried in test_adapters.py.
 WITHOUT_ARRAYS = {
     *("from_supervision", "map_classes", "read_class_mapping", "read_predictions", "evaluate_file"),
-    *("write_dota_submission", "write_fair1m_submission"),
+    *("write_dota_submission", "write_fair1m_submission", "merge_scene"),
 }
 
 

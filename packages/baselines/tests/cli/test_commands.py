@@ -97,7 +97,7 @@ def test_from_training_to_scores(mmrotate: ModuleType, scenes: Path, tmp_path: P
         (["train", "rotated-fcos-rsar-800", "--out", "run"], 1, "Name its folder, in the format rsar: --data."),
         (["train", RETINANET, "--out", "run", "--split", "x"], 2, "--val-split and --drop go with --data."),
         (["train", "rotated-fcso", "--out", "run"], 1, "expected a preset, a config of MMRotate's or mmdet's zoo"),
-        (["predict", "--model", "no.pth", "--out", "x.jsonl"], 2, "Give either --data, or images."),
+        (["predict", "--model", "no.pth", "--out", "x.jsonl"], 2, "Give one of --data, --shards, and images."),
         (["predict", "no.png", "--model", "no.pth", "--out", "x.jsonl"], 1, "no.png: expected images"),
         (["evaluate", "--data", "none", "--predictions", "x.jsonl"], 1, "x.jsonl: expected a predictions file"),
     ],

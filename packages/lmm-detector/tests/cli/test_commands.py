@@ -116,7 +116,7 @@ def test_a_folder_that_cannot_be_written(data: Path, tiny_model: Path, tmp_path:
         (["train"], 1, "expected a value for 'data_path', got none\nGive --data."),
         (["train", "--steps", "many"], 2, "'many' is not a valid integer"),
         (["train", "--codec-option", "version"], 2, "expected NAME=VALUE, got 'version'"),
-        (["predict", "--model", "m", "--out", "p.jsonl"], 2, "Give either --data, or images."),
+        (["predict", "--model", "m", "--out", "p.jsonl"], 2, "Give one of --data, --shards, and images."),
         (["predict", "--model", "m", "--out", "p.jsonl", "a.png"], 1, "m: expected a trained detector"),
         (
             ["predict", "--model", "owner/name", "--out", "p.jsonl", "a.png"],

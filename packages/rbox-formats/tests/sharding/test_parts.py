@@ -127,6 +127,20 @@ def test_images_of_the_file_stay_in_it(tmp_path: Path) -> None:
     assert listed(tmp_path) == ["found.jsonl"]
 
 
+def test_a_file_that_holds_everything_is_left_alone(tmp_path: Path) -> None:
+    made = shards(scenes_of([1, 1]), 1)
+    out = write(tmp_path / "found.jsonl", ["P0", "P1"])
+    before = out.stat().st_mtime_ns
+    assert join(out, made) == []
+    assert out.stat().st_mtime_ns == before
+    with out.open("ab") as file:
+        file.write(b'{"image_id"')  # torn, as of an image that is asked for no more
+    assert join(out, made) == []
+    assert ids(out) == ["P0", "P1"]
+    assert join(tmp_path / "empty.jsonl", []) == []
+    assert ids(tmp_path / "empty.jsonl") == []
+
+
 def test_another_runs_files_are_refused_and_stay(tmp_path: Path) -> None:
     out = tmp_path / "found.jsonl"
     other = replace(HEADER, fingerprint="other")

@@ -71,6 +71,7 @@ class Parts:
         self.header = header
         self._places: dict[str, _Place] = {}
         self._done: set[str] = set()
+        self._is_whole = False
         self.look()
 
     def look(self) -> None:
@@ -86,6 +87,8 @@ class Parts:
                 self._places.setdefault(name, (path, *span))
             if path != self.out:
                 self._done.add(path.stem)
+            else:
+                self._is_whole = content is not None and content.torn == 0
 
     @property
     def names(self) -> Collection[str]:
@@ -193,6 +196,8 @@ class Parts:
                 remedy="Give the command again that computes them.",
             )
         scenes = {piece.scene.image_id: piece.scene for shard in plan for piece in shard.pieces}
+        if self._is_whole and not self._files():  # nothing is new: the file keeps its time
+            return [image_id for image_id in scenes if image_id not in self._places]
         missing: list[str] = []
         windows = {name for scene in scenes.values() for name in _window_names(scene)} - scenes.keys()
         with files.replacing(self.out) as temporary, temporary.open("wb") as whole, _Lines(self._places) as lines:
@@ -269,6 +274,9 @@ def share_of_environment() -> tuple[int, int] | None:
 
 class Outcome(NamedTuple):
     """What came of some shards.
+
+    >>> Outcome.total([Outcome(Counter(boxes=2), {}), Outcome(Counter(boxes=1, empty=1), {})]).statuses["boxes"]
+    3
 
     Attributes:
         statuses: How many images have each status; those that are divided among shards count with each part.

@@ -44,6 +44,12 @@ def ahead(items: Iterable[T], count: int) -> Iterator[T]:
 class Read(NamedTuple):
     """A window that was read, or what is wrong with an image that cannot be.
 
+    >>> import numpy as np
+    >>> from rbox_formats.tiling import Window
+    >>> scene = Scene("P0001", None, np.zeros((8, 8, 3), np.uint8), (8, 8), (Window(0, 0, 8),))
+    >>> next(read_windows(Shard((Piece(scene, range(1)),)))).window.pixels.shape
+    (8, 8, 3)
+
     Attributes:
         piece: The image, or the part of it.
         window: The window; None where the file is broken.

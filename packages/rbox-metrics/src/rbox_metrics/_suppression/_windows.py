@@ -6,16 +6,20 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rbox_formats import ImageRecord, codecs, tiling
-from rbox_formats.detection import Scene
+from rbox_formats import ImageRecord, tiling
 from rbox_formats.errors import quoted
 from rbox_formats.masks import Masks
 
 from rbox_metrics._suppression._nms import merge_windows
 from rbox_metrics.errors import MetricsError
+
+if TYPE_CHECKING:
+    from rbox_formats.detection import Scene
+else:
+    Scene = Any  # a third of a second, for a name
 
 _logger = logging.getLogger("rbox_metrics")
 
@@ -62,6 +66,7 @@ def merge_scene(
 ) -> ImageRecord:
     """Join the records of an image's windows, as detectors make them, to the record of the image.
 
+    >>> from rbox_formats.detection import Scene
     >>> from rbox_formats.tiling import Window
     >>> windows = (Window(0, 0, 100), Window(50, 0, 100))
     >>> scene = Scene("P0001", None, None, (150, 100), windows)
@@ -94,6 +99,8 @@ def merge_scene(
 
 def _metadata(parts: Sequence[tuple[Any, ImageRecord]]) -> dict[str, Any]:
     """Return what a predictions file says of an image, by what it says of its windows."""
+    from rbox_formats import codecs  # which takes a tenth of a second
+
     each = [record.metadata for _, record in parts]
     found: dict[str, Any] = {}
     if any("status" in metadata for metadata in each):
@@ -114,7 +121,8 @@ def merged(
         raise MetricsError(f"some windows of {quoted(image_id)} have scores and others do not")
     boxes = np.concatenate([tiling.to_image(record.boxes, window) for window, record in parts])
     labels = np.concatenate([record.labels for _, record in parts])
-    scores = np.concatenate([r.scores for _, r in parts if r.scores is not None]) if True in scored else None
+    having = [record.scores for _, record in parts if record.scores is not None]
+    scores = np.concatenate(having) if having and scored != {False} else None
     quads = None
     if any(record.quads is not None for _, record in parts):
         quads = np.concatenate([tiling.to_image(record.corners, window) for window, record in parts])
