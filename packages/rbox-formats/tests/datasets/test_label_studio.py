@@ -266,7 +266,7 @@ def test_a_detector_without_scores_gives_predictions(tmp_path: Path) -> None:
         ImageRecord("P1", [[40, 30, 20, 10, 0.3]], [0], width=100, height=80),
         ImageRecord("P2", [], [], width=100, height=80),
     ]
-    with predictions.Writer(tmp_path / "in.jsonl", predictions.Header(["ship"], "x")) as writer:
+    with predictions.Writer(tmp_path / "in.jsonl", predictions.Header(ClassNames(["ship"]), "x")) as writer:
         for record in found:
             writer.write(record)
     words = ["convert", "--data", tmp_path / "in.jsonl", "--format", "predictions", "--to", "label-studio", "--out"]
