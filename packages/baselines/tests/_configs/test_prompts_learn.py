@@ -77,4 +77,4 @@ def test_masks_of_a_scene_are_learnt(variant: str) -> None:
     overlaps = (truth[:, None] & found).sum((2, 3)) / (truth[:, None] | found).sum((2, 3)).clamp(min=1)
     best = overlaps.max(1).values
     # The smallest object has 31 pixels.
-    assert best.median() > 0.9, best
+    assert best.median() > 0.8, best

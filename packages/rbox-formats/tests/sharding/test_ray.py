@@ -81,6 +81,7 @@ def test_a_shard_that_kills_every_actor_is_given_up_and_the_others_are_done(part
     assert not parts.folder.exists()
 
 
+@pytest.mark.variant
 def test_an_error_of_the_detector_is_told_when_the_others_are_done(parts: Parts) -> None:
     with pytest.raises(RboxError, match="1 failed, the first with: no luck with P0__8__6___0"):
         detect_parts_on_ray(partial(Failing, victim="P0__8__6___0", dies=False), plan(), parts, TWO)
@@ -88,6 +89,7 @@ def test_an_error_of_the_detector_is_told_when_the_others_are_done(parts: Parts)
     assert parts.left(plan()) == [plan()[0]] or len(parts.left(plan())) == 1
 
 
+@pytest.mark.variant
 def test_a_broken_image_is_told_when_the_others_are_done(parts: Parts, tmp_path: Path) -> None:
     paths = [tmp_path / f"{name}.png" for name in "abc"]
     for path in paths:
