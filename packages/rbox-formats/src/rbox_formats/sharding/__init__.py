@@ -6,16 +6,8 @@ same bytes whether one process, the processes of torchrun, an array of jobs or a
 """
 
 from rbox_formats.sharding._manifest import Located, Manifest, make_manifest, read_manifest, write_manifest
-from rbox_formats.sharding._parts import (
-    SUFFIX,
-    Merge,
-    Outcome,
-    Parts,
-    complete,
-    detect_parts,
-    records_of,
-    share_of_environment,
-)
+from rbox_formats.sharding._parts import SUFFIX, Merge, Parts
+from rbox_formats.sharding._predicting import Outcome, complete, detect_parts, records_of, share_of_environment
 from rbox_formats.sharding._ray import RayCluster, detect_parts_on_ray
 from rbox_formats.sharding._running import (
     OnBroken,

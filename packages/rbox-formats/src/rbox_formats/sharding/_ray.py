@@ -15,7 +15,8 @@ from typing import Any
 from rbox_formats.detection import Scene, Steps
 from rbox_formats.errors import ImageError, RboxError, said
 from rbox_formats.progress import progress_bar
-from rbox_formats.sharding._parts import Outcome, Parts, records_of
+from rbox_formats.sharding._parts import Parts
+from rbox_formats.sharding._predicting import Outcome, records_of
 from rbox_formats.sharding._running import detect_shard, read_windows
 from rbox_formats.sharding._shards import Shard
 
