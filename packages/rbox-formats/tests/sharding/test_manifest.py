@@ -63,7 +63,7 @@ def test_command(archive: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     counts = [len(tiling.windows(*size, 128, 25)) for size in SIZES.values()]
     plan = read_manifest(out).plan()
-    assert f"3 images with {sum(counts)} windows are in {len(plan)} shards" in done.output
+    assert f"divides 3 images with {sum(counts)} windows into {len(plan)} shards" in done.output
     assert len(plan) > 3
     for words, message in [
         (["shards", "--out", str(out)], "either --data, or images"),

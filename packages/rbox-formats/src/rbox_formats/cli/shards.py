@@ -64,6 +64,7 @@ def shards(
     `predict --shards`.
     """
     from rbox_formats import files
+    from rbox_formats.errors import counted
     from rbox_formats.sharding import make_manifest, read_stac, write_manifest
 
     show_messages("rbox_formats")
@@ -80,4 +81,5 @@ def shards(
     plan = manifest.plan()
     write_manifest(out, manifest)
     windows = sum(shard.windows for shard in plan)
-    click.echo(f"{len(manifest.images)} images with {windows} windows are in {len(plan)} shards: {out}.")
+    images = counted(len(manifest.images), "image")
+    click.echo(f"{out} divides {images} with {counted(windows, 'window')} into {counted(len(plan), 'shard')}.")
