@@ -4,6 +4,7 @@ import base64
 import json
 import logging
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -282,8 +283,13 @@ def test_a_detector_without_scores_gives_predictions(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     tasks = json.loads((tmp_path / "truth" / "tasks.json").read_text())
     assert [set(task) & {"annotations", "predictions"} for task in tasks] == [{"annotations"}] * 2
+
+
+@pytest.mark.skipif("RBOX_CHECK_SHAPES" in os.environ, reason="the check of types is there before ours")
+def test_predictions_are_true_or_false(tmp_path: Path) -> None:
+    record = ImageRecord("P1", [[40, 30, 20, 10, 0.3]], [0], width=100, height=80)
     with pytest.raises(DatasetError, match="expected predictions=true or predictions=false, got 1"):
-        datasets.write("label-studio", found, tmp_path, "x", ClassNames(["ship"]), options={"predictions": 1})
+        datasets.write("label-studio", [record], tmp_path, "x", ClassNames(["ship"]), options={"predictions": 1})
 
 
 def test_what_came_from_the_tool_goes_back_with_its_paths(tmp_path: Path) -> None:
