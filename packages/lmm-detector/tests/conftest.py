@@ -206,7 +206,7 @@ def popen(cls: type[subprocess.Popen], words: Sequence[object], cwd: Path | None
     )
 
 
-@pytest.fixture(params=["forked", pytest.param("fresh", marks=pytest.mark.slow)])
+@pytest.fixture(params=["forked", pytest.param("fresh", marks=[pytest.mark.slow, pytest.mark.variant])])
 def start(request: pytest.FixtureRequest) -> Start:
     """Starts `lmm-detector` with arguments in a folder; where all tests run, also in a fresh interpreter."""
     if request.param == "forked":

@@ -90,7 +90,7 @@ def test_a_resumed_run_comes_to_the_weights_of_one_that_was_not_stopped(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.variant)])
 def test_a_run_that_was_killed_before_it_was_scored(workers: int, scenes: Path, tmp_path: Path) -> None:
     """It comes to the same weights, and to the same best checkpoint; also where other processes load the images."""
     loading = {f"{part}_dataloader.num_workers": workers for part in ("train", "val")}

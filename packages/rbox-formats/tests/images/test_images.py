@@ -15,7 +15,6 @@ from PIL import Image
 from rbox_formats import images
 from rbox_formats.errors import ImageError
 from rbox_formats.images import _opening, _rows
-from rbox_testing.samples import sampled
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
 
@@ -259,7 +258,7 @@ needs_linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason=
 @pytest.mark.slow
 @needs_linux
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")  # rasterio's, where the test writes a TIFF
-@pytest.mark.parametrize("name, options", LARGE_FILES[:1])
+@pytest.mark.parametrize("name, options", LARGE_FILES[::2])
 def test_large_images_go_through_in_bounded_memory(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     """8,000 px a side are 192 MB as RGB, twice that on the way through Pillow; seen at most: 181 MB."""
     pytest.importorskip("rasterio")
@@ -268,9 +267,10 @@ def test_large_images_go_through_in_bounded_memory(name: str, options: dict[str,
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 @needs_linux
 @pytest.mark.filterwarnings("ignore:Dataset has no geotransform")
-@pytest.mark.parametrize("name, options", sampled(LARGE_FILES, LARGE_FILES[2:]))
+@pytest.mark.parametrize("name, options", LARGE_FILES)
 def test_huge_images_go_through_in_bounded_memory(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     """30,000 px a side are 2.7 GB as RGB; a band of the largest windows is 184 MB; seen at most: 412 MB."""
     pytest.importorskip("rasterio")

@@ -218,7 +218,7 @@ def simulated(simulations: int, spreads: tuple[float, float], images: int = 25) 
     return np.array(values)
 
 
-@pytest.mark.parametrize("simulations", [100, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("simulations", [100, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.variant])])
 def test_p_values_of_runs_that_differ_by_chance_are_uniform(simulations: int) -> None:
     values = simulated(simulations, (2.0, 2.0))
     for level in (0.05, 0.1, 0.25, 0.5, 0.75):
