@@ -6,11 +6,13 @@ import json
 import logging
 import os
 import pickle
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from rbox_formats.detection import Scene, Steps
 from rbox_formats.errors import ImageError, RboxError, said
@@ -21,6 +23,7 @@ from rbox_formats.sharding._running import detect_shard, read_windows
 from rbox_formats.sharding._shards import Shard
 
 _INSTALL = "Install it: pip install 'rbox-formats[ray]'."
+_ANSWER_SECONDS = 10.0
 _AGAIN = "What is done stays: give the same command again."
 
 
@@ -178,8 +181,9 @@ def _connected(cluster: RayCluster) -> Iterator[Any]:
         local: dict[str, Any] = {"num_cpus": max(os.cpu_count() or 1, cluster.actors + 1), "include_dashboard": False}
         where = {"address": cluster.address} if cluster.address else {"address": "local", **local}
         try:
+            _require_answer(cluster.address or "")
             ray.init(**where, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise RboxError(
                 f"expected a Ray cluster at {cluster.address or 'this machine'}, got: {said(error)}",
                 remedy="Start one (ray start --head), or leave out --ray-address for a local one.",
@@ -191,3 +195,15 @@ def _connected(cluster: RayCluster) -> Iterator[Any]:
     finally:
         if is_ours:
             ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Make sure that something answers at an address: Ray itself tries again for minutes.
+
+    Raises:
+        OSError: If nothing does.
+        ValueError: If its port is none.
+    """
+    where = urlsplit(address if "://" in address else f"//{address}")
+    if where.hostname is not None and where.port is not None:  # not "auto"
+        socket.create_connection((where.hostname, where.port), _ANSWER_SECONDS).close()
