@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +194,7 @@ def test_tokens_are_replaced_and_noise_is_added() -> None:
     large = torch.rand(40, 3, 64, 64)
     tokens = made.backbone.embed(large)[0].detach()
     for mask, noise in ((0.0, 0.0), (0.25, 0.0), (0.0, 0.5)):
-        made(large, torch.ones(40, 1, 64, 64), mask, noise, torch.Generator().manual_seed(0))
+        made(large, torch.ones(40, 1, 64, 64), mask, noise, [torch.Generator().manual_seed(i) for i in range(40)])
     assert torch.equal(seen[0], tokens)
     replaced = (seen[1] == 7.0).all(-1)
     assert replaced.float().mean() == pytest.approx(0.25, abs=0.06)
@@ -207,7 +209,8 @@ def test_whole_patches_of_an_image_are_replaced() -> None:
     made.backbone.forward = lambda images: (seen.append(images), forward(images))[1]
     valid = torch.ones(40, 1, 64, 64)
     valid[..., 32:] = 0
-    made(torch.full((40, 3, 64, 64), 2.0), valid, 0.25, 0.0, torch.Generator().manual_seed(0))
+    generators = [torch.Generator().manual_seed(i) for i in range(40)]
+    made(torch.full((40, 3, 64, 64), 2.0), valid, 0.25, 0.0, generators)
     patches = functional.unfold(seen[0], 16, stride=16)
     ends = torch.stack([patches.amin(1), patches.amax(1)], dim=-1).reshape(-1, 2)
     kinds = {tuple(each) for each in ends.tolist()}
@@ -280,3 +283,36 @@ def test_what_is_no_teacher_is_named(images: list[Path], tmp_path: Path) -> None
     (tmp_path / "broken.png").write_bytes(b"no image")
     with pytest.raises(RboxError, match=r"broken\.png"):
         distill(CONFIG, tmp_path, [*images, tmp_path / "broken.png"], tmp_path / "out", FEW, options=STUDENT)
+
+
+@pytest.mark.slow
+def test_two_processes_share_each_batch(sam: Path, images: list[Path], tmp_path: Path) -> None:
+    """Five images to three and two; one process takes the run up, and ends with the weights of one in one go."""
+    settings = {"batch_size": 5, "held_out": 2, "evaluate_every": 2, "save_every": 2, "learning_rate": 3e-3}
+    whole = Distillation(steps=4, **settings)  # type: ignore[arg-type]
+    distill(CONFIG, sam, images, tmp_path / "one", whole, options=STUDENT, device="cpu")
+    backbone = json.dumps(STUDENT["model.backbone"])
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29543"),
+        *("-m", "rbox_baselines", "distill", CONFIG, *images, "--teacher", sam, "--device", "cpu"),
+        *("--cfg-options", f"model.backbone={backbone}", "--steps", "4", "--out", tmp_path / "two"),
+        *("--cache", tmp_path / "cache"),
+        *(part for name, value in settings.items() for part in (f"--{name.replace('_', '-')}", value)),
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("The backbone's weights are in") == 1
+    assert [line["step"] for line in log(tmp_path / "two")] == [2, 4, 4]
+    for mine, other in zip(log(tmp_path / "one"), log(tmp_path / "two"), strict=True):
+        for name in {"loss", "held_out_loss"} & set(mine):
+            assert mine[name] == pytest.approx(other[name], rel=1e-5)
+    for name, each in weights(tmp_path / "one").items():
+        torch.testing.assert_close(each, weights(tmp_path / "two")[name], rtol=0, atol=1e-4)
+
+
+def test_every_process_needs_an_image(
+    sam: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_distill, "place", lambda: (0, 4))
+    with pytest.raises(ConfigError, match="expected an image or more for each of 4 processes, got 3"):
+        distill(CONFIG, sam, images, tmp_path, FEW, options=STUDENT, device="cpu")

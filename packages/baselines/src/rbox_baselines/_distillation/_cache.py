@@ -23,12 +23,14 @@ class Cache:
         limit: How many bytes all its files may have together. Beyond it no more are written, and those that exist stay:
             each image comes once in a round, so that whatever made room would be missed in the next.
         key: Names the teacher, its layers and the images' size. A folder may hold the maps of several.
+        writers: How many processes write; each has its share of what is left.
     """
 
-    def __init__(self, folder: Path, limit: int, key: str) -> None:
+    def __init__(self, folder: Path, limit: int, key: str, writers: int = 1) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder, self._limit, self._key = folder, limit, key
+        self._folder, self._key = folder, key
         self._size = sum(path.stat().st_size for path in files.visible(folder))
+        self._limit = self._size + (limit - self._size) // writers
 
     def read(self, image: bytes) -> list[Tensor] | None:
         """Return the maps (C, h, w) in float16 of an image, by its content; None where there are none."""

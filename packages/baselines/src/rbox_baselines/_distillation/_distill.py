@@ -26,6 +26,7 @@ from rbox_baselines._configs._quiet import quiet
 from rbox_baselines._distillation._cache import Cache
 from rbox_baselines._distillation._models import Pixels, Student, Teacher, difference, load_teacher
 from rbox_baselines._distillation._pictures import draw
+from rbox_baselines._distillation._processes import add, joined, place
 from rbox_baselines._distillation._settings import Distillation
 from rbox_baselines._prediction._device import check_device
 from rbox_baselines.errors import CheckpointError, ConfigError, StackError
@@ -73,7 +74,8 @@ def distill(
     """Teach a backbone the feature maps of a larger model, from images without labels.
 
     A run that was stopped at any instant resumes from its last checkpoint when it is given again, and ends with the
-    same weights as one that was not stopped.
+    same weights as one that was not stopped. The processes of torchrun share each batch: up to rounding, and where the
+    backbone itself draws nothing, the weights are those of one process.
 
     >>> from rbox_baselines import distill
     >>> from rbox_formats.images import find_images
@@ -103,16 +105,16 @@ def distill(
     settings.check()
     out = Path(out)
     files.require_writable(out)
-    device = check_device(device)
-    if amp and not device.startswith("cuda"):
-        raise StackError("expected a GPU for half precision, found none", remedy="Leave --amp out.")
-    paths = [Path(path) for path in image_files]
-    images.refuse(list(images.find_broken(paths).values()))
-    trained_on, held_out = _split(paths, settings)
-    with showing(progress):
+    with showing(progress), joined(device) as own_device:
+        device = check_device(own_device)
+        if amp and not device.startswith("cuda"):
+            raise StackError("expected a GPU for half precision, found none", remedy="Leave --amp out.")
+        paths = [Path(path) for path in image_files]
+        images.refuse(list(images.find_broken(paths).values()))
+        trained_on, held_out = _split(paths, settings)
         found = load_teacher(teacher, device)
         run = _Run(_student_config(config, options), found, settings, out, device, amp)
-        maps = None if cache is None else Cache(Path(cache), cache_limit, run.cache_key)
+        maps = None if cache is None else Cache(Path(cache), cache_limit, run.cache_key, place()[1])
         identity = settings.identity(
             [("student", run.student_name), ("teacher", found.fingerprint), ("images", [path.name for path in paths])]
         )
@@ -189,6 +191,11 @@ class _Run:
         self._teacher, self._settings, self._out, self._device, self._amp = teacher, settings, out, device, amp
         if None not in (teacher.side, settings.image_size) and teacher.side != settings.image_size:
             raise ConfigError(f"expected images of {teacher.side} px, the teacher's own, got {settings.image_size} px")
+        self._rank, self._count = place()
+        if settings.batch_size < self._count:
+            raise ConfigError(
+                f"expected an image or more for each of {self._count} processes, got {settings.batch_size}"
+            )
         self._side = settings.image_size or teacher.side or 1024
         self._layers = [layer for _, layer in settings.layers]
         self.student_name = json.dumps(config.model.backbone.to_dict(), sort_keys=True, default=str)
@@ -223,8 +230,9 @@ class _Run:
             lines = log.read_text().splitlines(keepends=True) if log.is_file() else []
             whole = [line for line in lines if line.endswith("\n")]  # a killed run may have written half of the last
             kept = [line for line in whole if json.loads(line)["step"] <= self._step]
-        self._out.mkdir(parents=True, exist_ok=True)
-        files.write_text(self._out / "log.jsonl", "".join(kept))
+        if self._rank == 0:
+            self._out.mkdir(parents=True, exist_ok=True)
+            files.write_text(self._out / "log.jsonl", "".join(kept))
 
     def run(self, trained_on: Sequence[Path], held_out: Sequence[Path], cache: Cache | None) -> None:
         """Run the steps that are left, and write the backbone."""
@@ -236,7 +244,7 @@ class _Run:
             for batch in self._batches(trained_on):
                 losses.append(self._learn(batch, cache))
                 self._step += 1
-                seen += len(batch)
+                seen += settings.batch_size
                 if self._step % _LOGGED == 0 or self._step == settings.steps:
                     loss, rate = sum(losses) / len(losses), seen / (time.perf_counter() - since)
                     mask, noise = self._shares(self._step - 1)
@@ -244,10 +252,14 @@ class _Run:
                               images_per_second=round(rate, 2))  # fmt: skip
                     advance(min(_LOGGED, len(losses)), f"loss {loss:.4f}, {rate:.1f} images/s")
                     losses, since, seen = [], time.perf_counter(), 0
+                if self._rank > 0:
+                    continue
                 if held_out and (self._step % settings.evaluate_every == 0 or self._step == settings.steps):
                     self._evaluate(held_out, cache)
                 if self._step % settings.save_every == 0 or self._step == settings.steps:
                     self._save()
+        if self._rank > 0:
+            return
         weights = {name: each.cpu() for name, each in self._student.backbone.state_dict().items()}
         _write(self._out / "backbone.pth", {"state_dict": weights, "meta": {"distillation": self._identity}})
 
@@ -263,9 +275,9 @@ class _Run:
                 yield [each.result() for each in ahead.pop(0)]
 
     def _indices(self, step: int, count: int) -> list[int]:
-        """Return which images a step learns from: each once in a round, in an order that the seed draws."""
+        """Return which images this process learns from in a step: each once in a round, in an order that the seed draws."""
         size, seed = self._settings.batch_size, self._settings.seed
-        places = range(step * size, (step + 1) * size)
+        places = range(step * size, (step + 1) * size)[self._rank :: self._count]
         return [int(_order(seed, place // count, count)[place % count]) for place in places]
 
     def _open(self, path: Path) -> _Image:
@@ -311,19 +323,23 @@ class _Run:
         pixels, valid = self._stacked(batch)
         wanted = self._taught(batch, pixels, valid, cache)
         mask, noise = self._shares(self._step)
-        # Of its own for each step: a resumed run draws what the others did.
-        generator = torch.Generator().manual_seed(self._settings.seed * 1_000_003 + self._step)
-        torch.manual_seed(self._settings.seed * 1_000_003 + self._step)  # for what the backbone draws itself
+        # Of their own for each image of each step: a resumed run draws what the others did, and so do more processes.
+        size, seed = self._settings.batch_size, self._settings.seed * 1_000_003 + self._step
+        numbers = range(size)[self._rank :: self._count]
+        generators = [torch.Generator().manual_seed(seed * size + number) for number in numbers]
+        torch.manual_seed(seed * self._count + self._rank)  # for what the backbone draws itself
         with self._precision():
-            found = self._student(pixels, valid, mask, noise, generator)
-        loss = difference(found, wanted, valid, self._settings)
+            found = self._student(pixels, valid, mask, noise, generators)
+        loss = difference(found, wanted, valid, self._settings) * (len(batch) / size)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        loss = loss.detach()
+        add([loss, *(each.grad for each in self._student.parameters() if each.grad is not None)])
         if not torch.isfinite(loss):
             raise StackError(
                 f"expected a loss that is a number, got {loss.item()} at step {self._step + 1}",
                 remedy="Choose a lower --learning-rate.",
             )
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         torch.nn.utils.clip_grad_norm_(self._student.parameters(), 1.0)
         self._optimizer.step()
         return loss.item()
@@ -361,6 +377,8 @@ class _Run:
         draw(*shown, self._out / f"features-{self._step}.png")
 
     def _log(self, **values: Any) -> None:
+        if self._rank > 0:
+            return
         with (self._out / "log.jsonl").open("a") as file:
             file.write(json.dumps({"step": self._step, **values}) + "\n")
 

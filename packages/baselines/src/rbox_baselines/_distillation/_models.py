@@ -161,7 +161,12 @@ class Student(nn.Module):
         self.mask_token = nn.Parameter(torch.zeros(channels, device=device))
 
     def forward(
-        self, images: Tensor, valid: Tensor, mask: float = 0.0, noise: float = 0.0, generator: Any = None
+        self,
+        images: Tensor,
+        valid: Tensor,
+        mask: float = 0.0,
+        noise: float = 0.0,
+        generators: Sequence[torch.Generator] | None = None,
     ) -> list[Tensor]:
         """Return the maps that are compared, the last first, in the teacher's channels.
 
@@ -169,21 +174,21 @@ class Student(nn.Module):
             images: (N, 3, H, W) from 0 to 255, red first.
             valid: (N, 1, H, W), 0 where the image is padded.
             mask: Share of the patches that are replaced.
-            noise: Standard deviation of the noise, as a share of that of the patches.
-            generator: Draws both, on the CPU.
+            noise: Standard deviation of the noise, as a share of that of the image's patches.
+            generators: Draw both, on the CPU, each for an image. None: PyTorch's own does.
         """
         given = self.pixels(images, valid)
         if self.settings.place == "image":
             side = getattr(self.backbone, "patch_size", 16)
             rows, columns = (-(-size // side) for size in given.shape[2:])
-            hidden = _drawn(torch.rand, (len(given), 1, rows, columns), generator, given) < mask
+            hidden = _drawn(torch.rand, (len(given), 1, rows, columns), generators, given) < mask
             hidden = functional.interpolate(hidden.float(), scale_factor=side)[..., : given.shape[2], : given.shape[3]]
-            spread = noise * given.std() * _drawn(torch.randn, given.shape, generator, given)
+            spread = noise * _deviations(given) * _drawn(torch.randn, given.shape, generators, given)
             maps = self.backbone((given * (1 - hidden) + spread) * valid)
         else:
             tokens, rows, columns = self.backbone.embed(given)
-            hidden = _drawn(torch.rand, (*tokens.shape[:2], 1), generator, tokens) < mask
-            spread = noise * tokens.detach().std() * _drawn(torch.randn, tokens.shape, generator, tokens)
+            hidden = _drawn(torch.rand, (*tokens.shape[:2], 1), generators, tokens) < mask
+            spread = noise * _deviations(tokens.detach()) * _drawn(torch.randn, tokens.shape, generators, tokens)
             tokens = torch.where(hidden, self.mask_token.to(tokens.dtype), tokens) + spread
             maps = self.backbone.encode(tokens, rows, columns)
         return [project(each) for project, each in zip(self.projections, self._maps(maps), strict=True)]
@@ -194,13 +199,21 @@ class Student(nn.Module):
         return [maps[-1], *(maps[layer] for layer in self._chosen)]
 
 
-def _drawn(draw: Callable[..., Tensor], shape: Sequence[int], generator: Any, like: Tensor) -> Tensor:
-    """Return random numbers that do not depend on the device."""
-    return draw(*shape, generator=generator).to(like.device, like.dtype)
+def _drawn(
+    draw: Callable[..., Tensor], shape: Sequence[int], generators: Sequence[torch.Generator] | None, like: Tensor
+) -> Tensor:
+    """Return random numbers that depend neither on the device nor on what else is in the batch."""
+    each = [draw(*shape[1:], generator=generator) for generator in generators or [None] * shape[0]]
+    return torch.stack(each).to(like.device, like.dtype)
+
+
+def _deviations(values: Tensor) -> Tensor:
+    """Return the standard deviation of each image's values, in a shape that can be multiplied with them."""
+    return values.std(tuple(range(1, values.ndim)), keepdim=True)
 
 
 def difference(own: Sequence[Tensor], other: Sequence[Tensor], valid: Tensor, settings: Distillation) -> Tensor:
-    """Return the loss of the student's maps beside the teacher's, at the places that are not padded.
+    """Return the loss of the student's maps beside the teacher's: the mean of each image's, where it is not padded.
 
     Args:
         own: Maps (N, C, h, w), the last first.
@@ -219,5 +232,6 @@ def difference(own: Sequence[Tensor], other: Sequence[Tensor], valid: Tensor, se
             apart = found - wanted
             each = (apart.abs() if settings.loss == "l1" else apart.square()).mean(1)
         places = functional.interpolate(valid, found.shape[2:], mode="nearest")[:, 0]
-        total = total + (1.0 if number == 0 else settings.layer_weight) * (each * places).sum() / places.sum()
+        of_images = (each * places).sum((1, 2)) / places.sum((1, 2))
+        total = total + (1.0 if number == 0 else settings.layer_weight) * of_images.mean()
     return total

@@ -17,6 +17,7 @@ from rbox_formats.cli import (
     require_images,
     writes,
 )
+from rbox_formats.progress import is_first_process
 
 from rbox_baselines.cli._common import config_options_option, device_option, set_up_output
 
@@ -52,7 +53,9 @@ _POSITIVE = click.IntRange(min=1)
 @config_options_option
 @device_option
 @option("--steps", default=10_000, type=_POSITIVE, help="How many batches to learn from.", group="Training")
-@option("--batch-size", default=8, type=_POSITIVE, help="Images of a batch.", group="Training")
+@option(
+    "--batch-size", default=8, type=_POSITIVE, help="Images of a batch, of all processes together.", group="Training"
+)
 @option("--learning-rate", default=1e-3, help="The learning rate of AdamW.", group="Training")
 @option("--weight-decay", default=0.05, help="The weight decay of AdamW.", group="Training")
 @option(
@@ -135,7 +138,7 @@ _POSITIVE = click.IntRange(min=1)
 @option("--restart", is_flag=True, help="Start again instead of resuming the run in --out.", group="Output")
 @option("--out", type=PATH, required=True, help="The folder for weights, log and pictures.", group="Output")
 @pixels_options
-@writes("out")
+@writes("out", shared=True)
 def distill(
     config: str,
     images: tuple[str, ...],
@@ -157,7 +160,8 @@ def distill(
     CONFIG is a preset, a detector on RSMamba, a config of MMRotate's zoo, or a file: its backbone learns. The images
     are those of a dataset (--data), or IMAGES: files, folders, patterns ("scenes/**/*.tif"), and lists of files. They
     need no labels. Cut large ones into windows first (rbox-formats split). After a stopped run, the same command
-    resumes where that run stopped. `train --backbone` begins with the weights.
+    resumes where that run stopped. The processes of torchrun share each batch. `train --backbone` begins with the
+    weights.
     """
     require_images(images, data)
     set_up_output()
@@ -183,6 +187,7 @@ def distill(
         restart=restart,
         progress=True,
     )
-    click.echo(
-        f"The backbone's weights are in {weights}: `rbox-baselines train ... --backbone {weights}` begins with them."
-    )
+    if is_first_process():
+        click.echo(
+            f"The backbone's weights are in {weights}: `rbox-baselines train ... --backbone {weights}` begins with them."
+        )
