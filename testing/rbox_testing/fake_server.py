@@ -32,6 +32,10 @@ CLASSES = list(synthetic.CLASS_NAMES)
 ON_THE_MAP = {"transform": [0.4, -0.3, 500000.0, -0.3, -0.4, 6000000.0], "crs": "EPSG:32631"}
 
 
+def _place_of(name: str) -> dict[str, Any] | None:
+    return ON_THE_MAP if name.startswith("map") else None
+
+
 def _scene(name: str, seed: int) -> tuple[bytes, ImageRecord]:
     config = synthetic.SceneConfig(size=640)
     image, record = synthetic.scene(seed, config, image_id=name)
@@ -105,7 +109,7 @@ class Detector:
             "names": names,
             "text": text if self.writes_text else None,
             "spans": spans if self.writes_text else None,
-            "map": ON_THE_MAP if image_id.startswith("map") else None,
+            "map": _place_of(image_id),
             "seconds": 0.12,
         }
 
@@ -206,7 +210,7 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
                     with Image.open(io.BytesIO(content)) as image:
                         width, height = image.size
                         if detector is None:
-                            self._picture(image, smaller=4 if name.startswith("large") else 1)
+                            self._picture(image, name)
                             return
             except Image.UnidentifiedImageError:
                 error = {"message": "expected a whole image, got a broken one", "remedy": "Fetch the file again."}
@@ -219,11 +223,12 @@ def serve() -> tuple[Fake, ThreadingHTTPServer]:
                 time.sleep(fake.pause)
                 self._json(answer)
 
-        def _picture(self, image: Image.Image, smaller: int) -> None:
+        def _picture(self, image: Image.Image, name: str) -> None:
             buffer = io.BytesIO()
-            image.reduce(smaller).save(buffer, "PNG", compress_level=1)
-            sides = {"X-Image-Width": str(image.width), "X-Image-Height": str(image.height)}
-            self._send(200, buffer.getvalue(), "image/png", sides)
+            image.reduce(4 if name.startswith("large") else 1).save(buffer, "PNG", compress_level=1)
+            about = {"X-Image-Width": str(image.width), "X-Image-Height": str(image.height)}
+            about["X-Image-Map"] = json.dumps(_place_of(name))
+            self._send(200, buffer.getvalue(), "image/png", about)
 
         def _events(self, answer: dict[str, Any]) -> None:
             self.send_response(200)

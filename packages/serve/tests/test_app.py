@@ -193,6 +193,8 @@ def test_a_picture_of_a_tiff(client: TestClient, map_tiff: Path, draw: Callable[
     answer = client.post(PICTURES, files=upload(map_tiff))
     assert answer.headers["content-type"] == "image/png"
     assert (answer.headers["X-Image-Width"], answer.headers["X-Image-Height"]) == ("96", "64")
+    place = {"transform": [0.5, 0, 1000, 0, -0.5, 2000], "crs": "EPSG:32631"}
+    assert json.loads(answer.headers["X-Image-Map"]) == place
     with Image.open(BytesIO(answer.content)) as image:
         np.testing.assert_array_equal(np.asarray(image), draw(96, 64))
     with serving(folders=(map_tiff.parent,)) as other:

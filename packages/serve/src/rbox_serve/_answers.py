@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,15 @@ def as_json(found: Prediction, header: Header, model: str, seconds: float) -> di
         "names": found.names,
         "text": found.text,
         "spans": None if found.spans is None else found.spans.tolist(),
-        "map": _place_of(found),
+        "map": map_place(found.path),
         "seconds": round(seconds, 6),
     }
 
 
-def _place_of(found: Prediction) -> dict[str, Any] | None:
+def map_place(image: Path | None) -> dict[str, Any] | None:
     """Return where an image lies on the map; None where nothing says it, or what says it is broken."""
     try:
-        placement = None if found.path is None else geojson.find_placement(found.path)
+        placement = None if image is None else geojson.find_placement(image)
     except RboxError:
         return None
     return None if placement is None else {"transform": list(placement[:6]), "crs": placement.crs}

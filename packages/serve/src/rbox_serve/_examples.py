@@ -179,7 +179,8 @@ PICTURES_RESPONSES: dict[int | str, dict[str, Any]] = {
         "headers": {
             f"X-Image-{side}": {"description": f"{side} of the image in pixels", "schema": {"type": "integer"}}
             for side in ("Width", "Height")
-        },
+        }
+        | {"X-Image-Map": {"description": "`map` of the answer of detect, as JSON", "schema": {"type": "string"}}},
         "content": {"image/png": _BINARY, "image/jpeg": _BINARY},
     },
     **errors(400, 401, 403, 404, 413, 429, 504),

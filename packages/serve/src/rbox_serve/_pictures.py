@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rbox_formats import images
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rbox_serve._answers import map_place
 from rbox_serve._models import Places, checked_size, is_large
 from rbox_serve._settings import Limits, Settings
 from rbox_serve._uploads import received
@@ -32,11 +34,13 @@ class Picture(NamedTuple):
         content: The file: a PNG; of a large image a JPEG, which is written and sent in a fraction of the time.
         media_type: Its kind.
         size: (width, height) of the image in pixels; the picture may have fewer.
+        map: Where the image lies on the map (`_answers.map_place`).
     """
 
     content: bytes
     media_type: str
     size: tuple[int, int]
+    map: dict[str, Any] | None
 
 
 def picture_of(path: Path, most_pixels: int = _MOST_PIXELS) -> Picture:
@@ -64,9 +68,9 @@ def picture_of(path: Path, most_pixels: int = _MOST_PIXELS) -> Picture:
     buffer = BytesIO()
     if is_large(size):
         picture.save(buffer, "JPEG", quality=92, subsampling=0)
-        return Picture(buffer.getvalue(), "image/jpeg", size)
+        return Picture(buffer.getvalue(), "image/jpeg", size, map_place(path))
     picture.save(buffer, "PNG", compress_level=1)
-    return Picture(buffer.getvalue(), "image/png", size)
+    return Picture(buffer.getvalue(), "image/png", size, map_place(path))
 
 
 class Pictures:
@@ -105,7 +109,7 @@ class Pictures:
                 remedy="Send a smaller image, or try again when there is less to do.",
             ) from error
         width, height = made.size
-        headers = {"X-Image-Width": str(width), "X-Image-Height": str(height)}
+        headers = {"X-Image-Width": str(width), "X-Image-Height": str(height), "X-Image-Map": json.dumps(made.map)}
         return Response(made.content, headers=headers, media_type=made.media_type)
 
     def _made(self, path: Path, limits: Limits) -> Picture:

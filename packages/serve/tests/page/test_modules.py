@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rbox_formats import ClassNames, ImageRecord, datasets, draw, quad_around, quad_to_rbox, rbox_to_quad
+from rbox_formats.datasets import geojson
 from rbox_metrics import box_iou_rotated, evaluate
 from rbox_testing.fake_server import serve
 
@@ -191,6 +192,44 @@ def test_label_files_of_rbox_formats_are_read(
     np.testing.assert_allclose(ious, 1, atol=1e-9)
     for each, quad in zip(objects, record.corners, strict=True):
         np.testing.assert_allclose(sorted(each["corners"]), sorted(quad.tolist()), atol=1e-9)
+
+
+DEGREES = {"transform": [2e-6, 1e-6, 3.0, 1e-6, -2e-6, 54.0], "crs": "EPSG:4326"}
+METRES = {"transform": [0.4, -0.3, 5e5, -0.3, -0.4, 6e6], "crs": "EPSG:32631"}
+
+
+@pytest.mark.parametrize("place", [DEGREES, METRES], ids=["degrees", "metres"])
+def test_map_coordinates_of_the_images_own_system_become_pixels(call: Any, record: ImageRecord, place: Any) -> None:
+    layer = geojson.collection(record, NAMES, geojson.Placement(*place["transform"], place["crs"]))
+    image = {"size": {"width": 300, "height": 300}, "map": place}
+    objects = call("labels/index.js", "readLabels", json.dumps(layer), "a.geojson", image)["objects"]
+    for each, quad in zip(objects, record.corners, strict=True):
+        np.testing.assert_allclose(sorted(each["corners"]), sorted(quad.tolist()), atol=1e-5)
+    # Pixels stay pixels, on a map too.
+    layer = geojson.collection(record, NAMES)
+    objects = call("labels/index.js", "readLabels", json.dumps(layer), "a.geojson", image)["objects"]
+    for each, quad in zip(objects, record.corners, strict=True):
+        np.testing.assert_allclose(sorted(each["corners"]), sorted(quad.tolist()), atol=1e-9)
+
+
+def test_the_names_of_a_system_of_coordinates_are_those_of_rbox_formats(call: Any) -> None:
+    script = """async ([text, crs]) => {
+        const { readLabels } = await import("/js/labels/index.js");
+        const image = { size: { width: 9, height: 9 }, map: { transform: [1, 0, 0, 0, 1, 0], crs } };
+        try { return readLabels(text, "a.geojson", image).format; } catch (error) { return error.message; }
+    }"""
+    for name, crs in (
+        ("urn:ogc:def:crs:EPSG::32631", "EPSG:32631"),
+        ("urn:ogc:def:crs:EPSG:8.9:32631", "EPSG:32631"),
+        ("EPSG:32631", "EPSG:32631"),
+        ("urn:ogc:def:crs:OGC:1.3:CRS84", "EPSG:4326"),
+    ):
+        text = json.dumps({"crs": {"properties": {"name": name}}, "features": []})
+        assert call.page.evaluate(script, [text, crs]) == "GeoJSON"
+        refused = call.page.evaluate(script, [text, "EPSG:25832"])
+        assert refused.endswith(f"or in its own system, EPSG:25832, got a layer in map coordinates, {crs}")
+    text = json.dumps({"crs": {"properties": {"name": "my own"}}, "features": []})
+    assert call.page.evaluate(script, [text, None]).endswith("pixels of the image, got a layer in map coordinates")
 
 
 def test_shapes_of_labelme_that_are_no_polygons(call: Any) -> None:

@@ -75,6 +75,14 @@ def test_a_geotiff(browser: Any, address: str, shoot: Any, tmp_path: Path) -> No
         np.testing.assert_allclose(rings[0], rings[1], rtol=0, atol=1e-6)
         assert mine["properties"] == pytest.approx(servers["properties"])
     assert written["crs"] == expected["crs"]
+    # Dropped as ground truth it lies where the boxes are.
+    layer = {"name": "truth.geojson", "mimeType": "application/geo+json", "buffer": json.dumps(written).encode()}
+    page.locator("#files").set_input_files(layer)
+    page.locator("#truth-name", has_text="truth.geojson").wait_for()
+    assert page.locator("#problems .problem").count() == 0
+    true, wrong, missed, *_ = page.locator("#score-table tbody tr td").all_inner_texts()
+    assert (int(true), wrong, missed) == (len(written["features"]), "0", "0")
+    shoot(page, "served-geotiff-truth")
     page.close()
 
 

@@ -208,7 +208,7 @@ export function cancel(slot) {
 async function openImage(blob, name) {
   const ticket = ++opening;
   state.status.value = `Reading ${name}.`;
-  const { picture, tiles } = await pictureOf(blob, name);
+  const { picture, tiles, map } = await pictureOf(blob, name);
   if (ticket !== opening) {
     tiles.close();
     return false;
@@ -220,7 +220,7 @@ async function openImage(blob, name) {
   forgetMarks();
   state.truth.value = null;
   const before = state.image.peek();
-  state.image.value = { name, blob, picture, tiles, size: tiles.size };
+  state.image.value = { name, blob, picture, tiles, size: tiles.size, map };
   before?.tiles.close();
   state.status.value = `${name} is open.`;
   state.SLOTS.forEach((slot) => void detect(slot));
@@ -232,15 +232,15 @@ async function openImage(blob, name) {
  *
  * @param {Blob} blob
  * @param {string} name
- * @returns {Promise<{ picture: Blob, tiles: Tiles }>}
+ * @returns {Promise<{ picture: Blob, tiles: Tiles, map: import("./types.js").MapPlace | null }>}
  */
 async function pictureOf(blob, name) {
   if (await isOnlyForServers(blob)) {
-    const { picture, size } = await api.fetchPicture(blob, name);
-    return { picture, tiles: await Tiles.open(picture, size) };
+    const { picture, size, map } = await api.fetchPicture(blob, name);
+    return { picture, tiles: await Tiles.open(picture, size), map };
   }
   try {
-    return { picture: blob, tiles: await Tiles.open(blob) };
+    return { picture: blob, tiles: await Tiles.open(blob), map: null };
   } catch (error) {
     const remedy = "Give a whole PNG, JPEG, WebP, TIFF or JPEG 2000 file.";
     throw new PageError(`This browser cannot read ${name} as an image.`, remedy);
@@ -273,9 +273,9 @@ async function openLabels(file) {
  * @param {string} file
  */
 function takeTruth(text, file) {
-  const { format, objects } = readLabels(text, file);
-  const size = state.image.peek()?.size;
-  const doubt = size ? doubtAbout(objects, size) : "";
+  const image = /** @type {import("./state.js").OpenImage} */ (state.image.peek());
+  const { format, objects } = readLabels(text, file, image);
+  const doubt = doubtAbout(objects, image.size);
   if (doubt) {
     state.problems.value = [
       ...state.problems.peek(),

@@ -55,13 +55,14 @@ export async function fetchText(address) {
  *
  * @param {Blob} image
  * @param {string} fileName
- * @returns {Promise<{ picture: Blob, size: import("./types.js").Size }>} The picture, and the size of the image, which
- *   may have more pixels.
+ * @returns {Promise<{ picture: Blob, size: import("./types.js").Size, map: import("./types.js").MapPlace | null }>} The
+ *   picture, the size of the image, which may have more pixels, and where that lies on the map.
  */
 export async function fetchPicture(image, fileName) {
   const response = await ask("v1/pictures", { method: "POST", body: formOf(image, fileName) });
   const side = (/** @type {string} */ name) => Number(response.headers.get(`X-Image-${name}`));
-  return { picture: await response.blob(), size: { width: side("Width"), height: side("Height") } };
+  const map = JSON.parse(response.headers.get("X-Image-Map") ?? "null");
+  return { picture: await response.blob(), size: { width: side("Width"), height: side("Height") }, map };
 }
 
 /**

@@ -13,6 +13,7 @@
  * @property {Blob} picture What the browser shows: the same, or the server's picture of it.
  * @property {import("./view/tiles.js").Tiles} tiles
  * @property {import("./types.js").Size} size
+ * @property {import("./types.js").MapPlace | null} map Where it lies on the map, if the server's picture says so.
  *
  * @typedef {object} Run A detector on the image.
  * @property {string} model

@@ -8,6 +8,7 @@
  */
 
 import { signedArea } from "../geometry.js";
+import { toMap } from "../place.js";
 
 /**
  * Return the file's text.
@@ -20,7 +21,7 @@ import { signedArea } from "../geometry.js";
 export function geojsonFile(imageId, { width, height }, boxes, map) {
   const features = boxes.map(({ name, score, box, corners }) => ({
     type: "Feature",
-    geometry: { type: "Polygon", coordinates: [ringOf(map ? corners.map((corner) => placed(corner, map)) : corners)] },
+    geometry: { type: "Polygon", coordinates: [ringOf(map ? corners.map((corner) => toMap(corner, map)) : corners)] },
     properties: {
       class: name,
       difficult: false,
@@ -30,15 +31,6 @@ export function geojsonFile(imageId, { width, height }, boxes, map) {
   }));
   const collection = { type: "FeatureCollection", image_id: imageId, width, height, metadata: {} };
   return `${JSON.stringify({ ...collection, ...systemOf(map?.crs), features })}\n`;
-}
-
-/**
- * @param {Point} corner
- * @param {MapPlace} map
- * @returns {Point}
- */
-function placed([x, y], { transform: [a, b, c, d, e, f] }) {
-  return [a * x + b * y + c, d * x + e * y + f];
 }
 
 /**

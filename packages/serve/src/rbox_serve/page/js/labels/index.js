@@ -2,6 +2,7 @@
  * Ground truth from a label file of any of the formats, told apart by their content.
  *
  * @typedef {import("../types.js").TrueBox} TrueBox
+ * @typedef {import("../types.js").MapPlace} MapPlace
  * @typedef {import("../types.js").Size} Size
  */
 
@@ -27,19 +28,21 @@ export function isLabelFile(name) {
  *
  * @param {string} text
  * @param {string} file Its name, for errors.
+ * @param {{ size: Size, map: MapPlace | null } | null} image The image that it belongs to.
  * @returns {{ format: string, objects: TrueBox[] }}
  */
-export function readLabels(text, file) {
-  const [format, objects] = readAny(text, file);
+export function readLabels(text, file, image = null) {
+  const [format, objects] = readAny(text, file, image);
   return { format, objects: objects.map((object, index) => ({ index, ...object })) };
 }
 
 /**
  * @param {string} text
  * @param {string} file
+ * @param {{ size: Size, map: MapPlace | null } | null} image
  * @returns {[string, Omit<TrueBox, "index">[]]}
  */
-function readAny(text, file) {
+function readAny(text, file, image) {
   if (!/^\s*[[{]/.test(text)) return ["DOTA", readDota(text, file)];
   let document;
   try {
@@ -48,7 +51,7 @@ function readAny(text, file) {
     throw new PageError(`${file}: expected JSON, got: ${error instanceof Error ? error.message : error}`);
   }
   if (Array.isArray(document.shapes)) return ["LabelMe", readLabelme(document, file)];
-  if (Array.isArray(document.features)) return ["GeoJSON", readGeojson(document, file)];
+  if (Array.isArray(document.features)) return ["GeoJSON", readGeojson(document, file, image)];
   throw new PageError(
     `${file}: expected labels as GeoJSON ('features') or LabelMe's JSON ('shapes'), got neither`,
     "Other formats can be converted: rbox-formats convert --to dota.",
