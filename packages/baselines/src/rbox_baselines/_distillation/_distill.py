@@ -275,7 +275,7 @@ class _Run:
                 yield [each.result() for each in ahead.pop(0)]
 
     def _indices(self, step: int, count: int) -> list[int]:
-        """Return which images this process learns from in a step: each once in a round, in an order that the seed draws."""
+        """Return which images this process learns from in a step: each once in a round, in an order by the seed."""
         size, seed = self._settings.batch_size, self._settings.seed
         places = range(step * size, (step + 1) * size)[self._rank :: self._count]
         return [int(_order(seed, place // count, count)[place % count]) for place in places]

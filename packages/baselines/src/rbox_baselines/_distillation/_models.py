@@ -203,8 +203,9 @@ def _drawn(
     draw: Callable[..., Tensor], shape: Sequence[int], generators: Sequence[torch.Generator] | None, like: Tensor
 ) -> Tensor:
     """Return random numbers that depend neither on the device nor on what else is in the batch."""
-    each = [draw(*shape[1:], generator=generator) for generator in generators or [None] * shape[0]]
-    return torch.stack(each).to(like.device, like.dtype)
+    if generators is None:
+        return draw(*shape).to(like.device, like.dtype)
+    return torch.stack([draw(*shape[1:], generator=each) for each in generators]).to(like.device, like.dtype)
 
 
 def _deviations(values: Tensor) -> Tensor:

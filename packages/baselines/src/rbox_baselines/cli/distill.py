@@ -188,6 +188,4 @@ def distill(
         progress=True,
     )
     if is_first_process():
-        click.echo(
-            f"The backbone's weights are in {weights}: `rbox-baselines train ... --backbone {weights}` begins with them."
-        )
+        click.echo(f"The backbone's weights are in {weights}. To begin with them: train --backbone {weights}")
