@@ -71,6 +71,33 @@ def test_a_full_batch_is_taken_at_once_and_the_rest_when_it_has_waited() -> None
     assert len(queue) == 0
 
 
+def test_clients_that_were_answered_and_ask_again_share_the_next_batch() -> None:
+    """Two halves of a batch that take turns become one."""
+    clock = Clock()
+    queue = WindowQueue(4, WAIT, clock)
+    put(queue, job("a", 2))
+    clock.now = 2 * WAIT
+    first = queue.take()
+    put(queue, job("b", 2))
+    clock.now = 20 * WAIT
+    finish(queue, first)
+    assert queue.poll() == (None, 21 * WAIT)
+    put(queue, job("a", 2))
+    assert names(queue.take()) == ["b0", "a0", "b1", "a1"]
+
+
+def test_nobody_waits_for_clients_while_there_is_a_full_batch() -> None:
+    clock = Clock()
+    queue = WindowQueue(4, WAIT, clock)
+    put(queue, job("a", 8), 8)
+    first = queue.take()
+    put(queue, job("b", 1, side=5))
+    clock.now = 2 * WAIT
+    finish(queue, first)
+    put(queue, job("c", 8), 8)
+    assert [names(queue.take()) for _ in range(2)] == [["a4", "c0", "a5", "c1"], ["b0"]]
+
+
 def test_requests_take_turns_window_by_window() -> None:
     queue = WindowQueue(4, WAIT)
     put(queue, job("a", 8), 8)

@@ -1,12 +1,15 @@
 """The queue of a model: windows of many requests, which are made into batches.
 
-A window waits until a batch is full, or for a short time. Requests take turns, window by window, so that a scene of
-hundreds of windows does not hold up a small picture. Where a request is alone, its batches are those of
-`Detector.predict`: windows are put into a batch that is not full only when no more of them can come.
+A window waits until a batch is full, or for a short time. After a batch, the model waits as long where no other is full:
+clients that were answered then ask again, and would else find the next batch half full, and so on for ever. Requests take
+turns, window by window, so that a scene of hundreds of windows does not hold up a small picture. Where a request is alone,
+its batches are those of `Detector.predict`: windows are put into a batch that is not full only when no more of them can
+come.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -135,7 +138,8 @@ class WindowQueue:
 
     Args:
         batch_size: The most windows of a batch.
-        wait: How long a window waits for others, in seconds. None: a tenth of what a batch takes, at most 0.05 s.
+        wait: How long a window waits for others while the model does nothing, in seconds. None: a tenth of what a batch
+            takes, at most 0.05 s.
         clock: Returns the time in seconds.
     """
 
@@ -147,6 +151,7 @@ class WindowQueue:
         self._jobs: list[Job] = []  # in the order of their turns
         self._is_closed = False
         self._seconds = self._batch_seconds = 0.0  # that a window, and a batch, takes
+        self._idle_since = -math.inf
 
     def __len__(self) -> int:
         """Return how many windows are not done."""
@@ -247,8 +252,11 @@ class WindowQueue:
         for job, attempt, group in turns:
             counts[group] = counts.get(group, 0) + len(job.waiting[attempt])
         later: float | None = None
+        is_any_full = any(count >= self.batch_size for count in counts.values())
         for job, attempt, group in turns:
             due = now if counts[group] >= self.batch_size else self._due(job, attempt)
+            if due is not None and not (job.exact or is_any_full):
+                due = max(due, self._idle_since + self._wait())
             if due is not None and due <= now:
                 return self._fill(job, attempt, group), None
             if due is not None:
@@ -293,6 +301,7 @@ class WindowQueue:
             seconds: How long it took.
         """
         with self._lock:
+            self._idle_since = self._clock()
             self._seconds = _remembered(self._seconds, seconds / len(batch))
             self._batch_seconds = _remembered(self._batch_seconds, seconds)
             for (job, window), result in zip(batch.parts, found, strict=True):
