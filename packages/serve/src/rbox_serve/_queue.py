@@ -1,6 +1,6 @@
 """The queue of a model: windows of many requests, which are made into batches.
 
-A window waits until a batch is full, or for a short time. After a batch the model waits as long, where no other is full:
+A window waits until a batch is full, or for a short time. After a batch the model waits as long, if no other is full:
 clients that were answered then ask again, and would else find the next batch half full, and so on for ever. Requests
 take turns, window by window, so that a scene of hundreds of windows does not hold up a small picture. Where a request
 is alone, its batches are those of `Detector.predict`: windows are put into a batch that is not full only when no more
