@@ -12,7 +12,7 @@ from rbox_formats.typing import LabelsN
 if TYPE_CHECKING:
     import torch
 
-_EVERY = 16  # tokens between two looks, so that devices are not waited for at each
+EVERY = 16  # tokens between two looks, so that devices are not waited for at each
 _MATCHED = 4  # of the last tokens, by which periods that come into question are found
 
 
@@ -44,7 +44,7 @@ class Circle:
 
     def stops_at(self, tokens: LabelsN) -> int | None:
         """Return how many tokens of an answer (T,) are written when generation stops for it; None: it does not."""
-        return next((size for size in range(_EVERY, len(tokens) + 1, _EVERY) if self.runs(tokens[:size])), None)
+        return next((size for size in range(EVERY, len(tokens) + 1, EVERY) if self.runs(tokens[:size])), None)
 
     def criterion(self, prompt_length: int) -> Callable[..., torch.Tensor]:
         """Return what stops transformers' generation of the sequences that run in a circle.
@@ -56,7 +56,7 @@ class Circle:
 
         def stop(input_ids: torch.Tensor, _scores: object, **_: object) -> torch.Tensor:
             size = input_ids.shape[1] - prompt_length
-            if size % _EVERY or size < self.repeats * self.box_tokens:
+            if size % EVERY or size < self.repeats * self.box_tokens:
                 return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
             found = [self.runs(row) for row in input_ids[:, prompt_length:].cpu().numpy()]
             return torch.tensor(found, device=input_ids.device)

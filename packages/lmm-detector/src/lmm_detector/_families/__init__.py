@@ -27,6 +27,7 @@ __all__ = [
     "Adapters",
     "Answer",
     "Axis",
+    "Chat",
     "Decoding",
     "Family",
     "Part",
@@ -39,9 +40,11 @@ __all__ = [
     "is_adapter",
     "load",
     "merged",
+    "outline",
     "prepare",
     "published_dtype",
     "quantise",
+    "read_config",
     "with_adapters",
 ]
 
@@ -92,6 +95,23 @@ def load(
     if model_type not in FAMILIES:
         raise ModelError(f"expected a model of type {', '.join(FAMILIES)}, got {quoted(model_type)} in {source}")
     return FAMILIES[model_type].load(fetch(source, revision), dtype=dtype, attn_implementation=attn_implementation)
+
+
+def outline(source: str, *, dtype: str = "float32") -> Chat:
+    """Return a model with a chat template without its weights, for another program to run it.
+
+    Args:
+        source: A local folder.
+        dtype: See `Family.load`.
+
+    Raises:
+        ModelError: As `load`; and if the model has no chat template, or the folder holds adapters.
+    """
+    model_type = read_config(source).get("model_type")
+    family = FAMILIES.get(str(model_type))
+    if family is None or not issubclass(family, Chat):
+        raise ModelError(f"expected a model of type {', '.join(chat.MODELS)}, got {quoted(model_type)} in {source}")
+    return family.outline(source, dtype=dtype)
 
 
 def published_dtype(source: str, revision: str | None = None) -> str:

@@ -213,9 +213,14 @@ class Family(ABC):
     @property
     def positions(self) -> int:
         """How many positions the text model has, or may use."""
-        config = self.base.config
-        most = int(config.get_text_config().max_position_embeddings)
-        return min(most, getattr(config, _LIMIT, None) or most)
+        most = int(self.base.config.get_text_config().max_position_embeddings)
+        return min(most, self.position_limit or most)
+
+    @property
+    def position_limit(self) -> int | None:
+        """How many positions the text model may use, as `set_positions` set it; None: all."""
+        limit: int | None = getattr(self.base.config, _LIMIT, None)
+        return limit
 
     def set_positions(self, count: int) -> None:
         """Set how many tokens a text may have: image, prompt and answer together, or either of the two sequences.
@@ -342,6 +347,11 @@ class Family(ABC):
         After it come those that the checkpoint's own generation settings name.
         """
         return tuple(self.base.generation_config.eos_token_id)
+
+    @property
+    def never_written(self) -> list[str]:
+        """The tokens that no answer has: those that stand for an image or a video."""
+        return self._spelled(self.base.generation_config.suppress_tokens or ())
 
     def add_tokens(self, tokens: Sequence[str], initialisation: Initialisation = "digits") -> list[int]:
         """Add tokens that the tokenizer lacks, with a row each in the embeddings and in an untied output head.
@@ -477,9 +487,9 @@ class Family(ABC):
         options = options_of(decoding, prompt_length=prompt_length, begin=begin)
         with torch.inference_mode():
             tokens = self.model.generate(**self.on_device(inputs), **options)
-        return [self._answer(row, decoding) for row in tokens[:, prompt_length:].cpu().numpy()]
+        return [self.answer(row, decoding) for row in tokens[:, prompt_length:].cpu().numpy()]
 
-    def _answer(self, tokens: LabelsN, decoding: Decoding) -> Answer:
+    def answer(self, tokens: LabelsN, decoding: Decoding) -> Answer:
         """Return the answer in a row of generated tokens: up to the token that ended it; the rest is padding."""
         (ends,) = np.nonzero(np.isin(tokens, self.end_tokens))
         before = tokens[: ends[0]] if len(ends) else tokens

@@ -72,11 +72,22 @@ class DecoderOnly(Family):
 
     def prompt_tokens(self, prompt: str, image_size: Size | None = None) -> int:
         """See `Family.prompt_tokens`."""
+        return len(self.prompt_ids(prompt, image_size))
+
+    def prompt_ids(self, prompt: str, image_size: Size | None = None) -> list[int]:
+        """Return the ids of a whole prompt, as the model reads it.
+
+        Args:
+            prompt: What asks for the boxes.
+            image_size: Of the window. None: with one token, or what the processor asks for, in the image's place.
+        """
         if image_size is None:
-            return len(self.tokenizer(self.render(prompt), add_special_tokens=False).input_ids)
-        # Counted on a black image: what each processor makes of a size is its own affair.
+            return self._encode([self.render(prompt)])[0]
+        # Of a black image: what each processor makes of a size is its own affair.
         width, height = image_size
-        return int(self._process([np.zeros((height, width, 3), dtype=np.uint8)], prompt)["attention_mask"].sum())
+        found = self._process([np.zeros((height, width, 3), dtype=np.uint8)], prompt)
+        ids: list[int] = found["input_ids"][found["attention_mask"].bool()].tolist()
+        return ids
 
     def answer_room(self, prompt: str, image_size: Size) -> int:
         """See `Family.answer_room`."""

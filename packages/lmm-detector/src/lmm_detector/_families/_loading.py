@@ -110,8 +110,7 @@ def load_model(
         ModelError: If files are missing or broken, weights are missing, or dtype or attention are not to be had.
         DatasetError: If an index names weights outside the folder.
     """
-    if dtype not in DTYPES:
-        raise ModelError(f"expected a dtype among {', '.join(DTYPES)}, got {quoted(dtype)}")
+    _require_dtype(dtype)
     options: dict[str, Any] = {"dtype": dtype}
     if attn_implementation is not None:
         options["attn_implementation"] = _attention(attn_implementation)
@@ -133,6 +132,38 @@ def load_model(
             remedy=_TIE if all(name.endswith(_TIED) for name in left_out) else _OTHER_NAMES,
         )
     return model
+
+
+def outline_model(source: str, model_class: Any, what: str, dtype: str) -> Any:
+    """Return a model in transformers' layout without weights: its parameters are on PyTorch's device "meta".
+
+    Args:
+        source: A local folder.
+        model_class: As in `load_model`.
+        what: As in `load_model`.
+        dtype: As in `load_model`.
+
+    Raises:
+        ModelError: If the configuration is broken, or there is no such dtype.
+    """
+    import torch
+    from transformers import AutoConfig, GenerationConfig
+
+    _require_dtype(dtype)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        with torch.device("meta"):
+            model = model_class.from_config(config, dtype=getattr(torch, dtype), trust_remote_code=False)
+        if (Path(source) / "generation_config.json").is_file():
+            model.generation_config = GenerationConfig.from_pretrained(source)
+    except Exception as error:  # of any class, as above
+        raise ModelError(f"expected {what} in transformers' layout, got {_reason(error)}", path=source) from error
+    return model
+
+
+def _require_dtype(dtype: str) -> None:
+    if dtype not in DTYPES:
+        raise ModelError(f"expected a dtype among {', '.join(DTYPES)}, got {quoted(dtype)}")
 
 
 def _reason(error: Exception) -> str:

@@ -62,13 +62,14 @@ def of_one_size(
     stand_ins = [np.zeros((2, 2, 3), dtype=np.uint8)] * len(distinct)
     found = processed(processor, stand_ins, do_resize=False, text=distinct, **options)
     of_each = torch.tensor([distinct.index(each) for each in text])
-    seen = [_resized(image, size, settings.resample) for image in images]
+    seen = [resized(image, size, settings.resample) for image in images]
     # A view: the channels stay side by side in memory until the pixels are on the device.
     pixels = torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2)
     return {name: values[of_each] for name, values in found.items()} | {"pixel_values": pixels}
 
 
-def _resized(image: Image, size: tuple[int, int], resample: int) -> Image:
+def resized(image: Image, size: tuple[int, int], resample: int) -> Image:
+    """Return an image at another size, (width, height), by Pillow's resampling of that number."""
     if image.shape[1::-1] == size:
         return image
     from PIL import Image as PillowImage

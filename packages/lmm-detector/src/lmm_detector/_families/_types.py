@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from rbox_formats.typing import Image, LabelsN
+from rbox_formats.typing import Image, LabelsN, ScoresN
 
 from lmm_detector.errors import ModelError
 
@@ -44,12 +44,14 @@ class Answer(NamedTuple):
         tokens: (T,) int64, the ids of that text's tokens.
         finished: Whether it came to its end, rather than to the length limit.
         repeated: Whether it was stopped because it ran in a circle.
+        log_probabilities: (T,) float64, as `Family.log_probabilities` gives them, where they came with the answer.
     """
 
     text: str
     tokens: LabelsN
     finished: bool
     repeated: bool = False
+    log_probabilities: ScoresN | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class Decoding:
         temperature: Of sampling; None: the likeliest token, or beams.
         top_p: Sampling leaves out the least likely tokens beyond this probability.
         automaton: What may be written (`lmm_detector._decoding._constrained.compile_grammar`); None: anything.
+        expression: The same as a regular expression, for an engine that makes an automaton of its own; None: anything.
         circle: When an answer is stopped because it repeats itself; None: never.
+        seed: Of the draws of this batch, for an engine with generators of its own; None: there are no draws.
         listener: Called with the ids (B,) of the tokens of each step, when they are written; with one beam only.
     """
 
@@ -73,7 +77,9 @@ class Decoding:
     temperature: float | None = None
     top_p: float = 1.0
     automaton: TokenAutomaton | None = None
+    expression: str | None = None
     circle: Circle | None = None
+    seed: int | None = field(default=None, compare=False)
     listener: Callable[[LabelsN], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

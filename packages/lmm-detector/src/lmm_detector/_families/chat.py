@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from rbox_formats.errors import said
+from rbox_formats.typing import Image
 
+from lmm_detector._families import _pixels
 from lmm_detector._families._attention import choose_attention
 from lmm_detector._families._base import Part, Size
 from lmm_detector._families._decoder_only import DecoderOnly
-from lmm_detector._families._loading import load_model, load_processor, read_config
+from lmm_detector._families._loading import load_model, load_processor, outline_model, read_config
 from lmm_detector._families._sizes import in_a_square, require_multiple, require_side, set_longest_edge, set_pixels
 from lmm_detector._model_files import read_object
 from lmm_detector.errors import ModelError
@@ -233,6 +235,29 @@ class Chat(DecoderOnly):
         """
         from transformers import AutoModelForImageTextToText
 
+        what, processor = cls._read(source, dtype)
+        attention = choose_attention(source, attn_implementation, dtype, cls.without_flash)
+        return cls._made(load_model(source, AutoModelForImageTextToText, what, dtype, attention), processor, source)
+
+    @classmethod
+    def outline(cls, source: str, *, dtype: str = "float32") -> Chat:
+        """Return the model without its weights: its prompts, sizes and answers, for another program to run it.
+
+        Args:
+            source: A local folder.
+            dtype: As in `Family.load`.
+
+        Raises:
+            ModelError: As `load`; weights are not looked at.
+        """
+        from transformers import AutoModelForImageTextToText
+
+        what, processor = cls._read(source, dtype)
+        return cls._made(outline_model(source, AutoModelForImageTextToText, what, dtype), processor, source)
+
+    @classmethod
+    def _read(cls, source: str, dtype: str) -> tuple[str, Any]:
+        """Return how errors call the model, and its processor."""
         cls.require_precision(dtype)
         model_type = read_config(source)["model_type"]
         what = f"a model of type {model_type}"
@@ -243,8 +268,10 @@ class Chat(DecoderOnly):
                 path=source,
                 remedy="A model that was not trained on chats has none; take its instruction-tuned version.",
             )
-        attention = choose_attention(source, attn_implementation, dtype, cls.without_flash)
-        model = load_model(source, AutoModelForImageTextToText, what, dtype, attention)
+        return what, processor
+
+    @classmethod
+    def _made(cls, model: Any, processor: Any, source: str) -> Chat:
         _leave_out_router_loss(model, source)
         family = cls(model, processor)
         family._settle()
@@ -262,6 +289,13 @@ class Chat(DecoderOnly):
     def input_size(self, image_size: Size) -> Size:
         """See `Family.input_size`."""
         return self._kind.input_size(self.processor, image_size)
+
+    def resized(self, image: Image) -> Image:
+        """Return an image as the model sees it, where it sees one grid; what is seen in tiles is not touched."""
+        if not self.has_one_size and self.base.config.model_type not in PATCHED:
+            return image
+        size = self.input_size((image.shape[1], image.shape[0]))
+        return _pixels.resized(image, size, self.processor.image_processor.resample)
 
     def set_image_size(self, side: int) -> None:
         """See `Family.set_image_size`; Qwen-VL and GLM round to patches, the others but Gemma 3 take whole tiles."""

@@ -14,7 +14,7 @@ import numpy as np
 import rbox_metrics
 from rbox_formats import ImageRecord, codecs, tiling
 from rbox_formats.detection import Prediction, Scene, SceneWindow
-from rbox_formats.typing import ScoresN, SpansN
+from rbox_formats.typing import Image, ScoresN, SpansN
 
 from lmm_detector import _families
 from lmm_detector._decoding._circles import Circle
@@ -50,6 +50,8 @@ def check_generation(detector: Loaded, generation: Generation) -> None:
         RboxError: If not.
     """
     _scores.check_rule(generation.scores, detector.codec)
+    if detector.engine is not None:
+        detector.engine.check(generation)
     _limit(detector, generation)
 
 
@@ -78,12 +80,16 @@ def _circle(detector: Loaded, generation: Generation) -> Circle | None:
     return Circle(generation.max_repeats, max(detector.family.count_tokens(texts)))
 
 
-def _automaton(detector: Loaded) -> Any:
+def _constraint(detector: Loaded) -> dict[str, Any]:
+    """Return what of `Decoding` holds answers to the codec's texts."""
+    if detector.engine is not None:
+        return {"expression": detector.codec.grammar(detector.class_names)}
     from lmm_detector._decoding._constrained import compile_grammar
 
-    return compile_grammar(
-        detector.codec, detector.class_names, detector.family.tokenizer, end=detector.family.end_tokens[0]
-    )
+    family = detector.family
+    return {
+        "automaton": compile_grammar(detector.codec, detector.class_names, family.tokenizer, end=family.end_tokens[0])
+    }
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ class Answering:
             RboxError: If answers cannot be generated so.
         """
         limit = _limit(detector, generation)
-        automaton = _automaton(detector) if generation.constrained else None
+        constraint = _constraint(detector) if generation.constrained else {}
         circle = _circle(detector, generation)
         decodings = (
             _families.Decoding(
@@ -116,10 +122,11 @@ class Answering:
                 num_beams=generation.num_beams,
                 temperature=generation.temperature,
                 top_p=generation.top_p,
-                automaton=automaton,
                 circle=circle,
+                **constraint,
             )
-            for room in generation.rooms(limit)
+            # An engine begins another answer as soon as a short one has ended.
+            for room in (generation.rooms(limit) if detector.engine is None else (limit,))
         )
         return cls(detector, generation, tuple(decodings))
 
@@ -137,18 +144,21 @@ class Answering:
             What was found in each window; None where its answer ran out of room and there is another attempt.
         """
         crops = [seen.pixels for seen in batch]
-        family, prompt = self.detector.family, self.detector.spec.prompt
-        decoding, is_last = self.decodings[number], number == len(self.decodings) - 1
+        writer, prompt = self.detector.writer, self.detector.spec.prompt
+        seed = self._seed(batch)
+        decoding, is_last = replace(self.decodings[number], seed=seed), number == len(self.decodings) - 1
         if listener is not None:
-            decoding = replace(decoding, listener=Hearing(family, len(batch), listener))
+            decoding = replace(decoding, listener=Hearing(self.detector.family, len(batch), listener))
         with self._enough_memory(len(batch)):
-            with self._draws(batch):
-                answers = family.generate(crops, prompt, decoding)
+            with self._draws(seed):
+                answers = writer.generate(crops, prompt, decoding)
+            if listener is not None and self.detector.engine is not None:  # which tells of answers when they have ended
+                for place, answer in enumerate(answers):
+                    listener(place, answer.text)
             ended = [place for place, each in enumerate(answers) if each.finished or each.repeated or is_last]
             logs: list[Any] = [None] * len(ended)
             if self.generation.scores != "none" and ended:
-                tokens = [answers[place].tokens for place in ended]
-                logs = family.log_probabilities([crops[place] for place in ended], prompt, tokens)
+                logs = self._logs([crops[place] for place in ended], [answers[place] for place in ended])
         found: list[Answered | None] = [None] * len(batch)
         for place, log in zip(ended, logs, strict=True):
             window = batch[place].scene.windows[batch[place].number]
@@ -160,13 +170,27 @@ class Answering:
         found = _prediction(self.detector, scene, answers)
         return found if found.scores is None else found.select(found.scores >= self.generation.score_threshold)
 
-    def _draws(self, batch: Sequence[SceneWindow]) -> Any:
-        """Make PyTorch's generators draw from this batch's own seed, and restore them."""
+    def _logs(self, crops: Sequence[Image], answers: Sequence[_families.Answer]) -> list[Any]:
+        """Return the log-probabilities of answers: those that came with them, or of one pass over all of them."""
+        given = [answer.log_probabilities for answer in answers]
+        if all(each is not None for each in given):
+            return given
+        tokens = [answer.tokens for answer in answers]
+        return list(self.detector.writer.log_probabilities(crops, self.detector.spec.prompt, tokens))
+
+    def _seed(self, batch: Sequence[SceneWindow]) -> int | None:
+        """Return the seed of a batch's draws, its own; None where there are none."""
         if self.generation.temperature is None:
-            return nullcontext()
+            return None
         places = [[seen.scene.image_id, seen.number] for seen in batch]
         digest = hashlib.sha256(json.dumps([self.generation.seed, places]).encode()).digest()
-        return _seeded(int.from_bytes(digest[:8], "little"), self.detector.family.model.device)
+        return int.from_bytes(digest[:8], "little")
+
+    def _draws(self, seed: int | None) -> Any:
+        """Make PyTorch's generators draw from a seed, and restore them; an engine has generators of its own."""
+        if seed is None or self.detector.engine is not None:
+            return nullcontext()
+        return _seeded(seed, self.detector.family.model.device)
 
     def _enough_memory(self, windows: int) -> Any:
         settings = self.generation

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 import numpy as np
 from rbox_formats import images, tiling
 from rbox_formats.detection import ImageLike, Prediction, PredictOptions, Scene, scenes_of
+from rbox_formats.errors import quoted
 from rbox_formats.sharding import detect_scenes
 from rbox_formats.typing import Image
 
 from lmm_detector import _families
+from lmm_detector._prediction import _vllm
 from lmm_detector._prediction._detection import Answering, check_generation
 from lmm_detector._prediction._generation import Generation
 from lmm_detector._prediction._loaded import Loaded
@@ -30,6 +32,10 @@ else:
     Picture = Any  # Pillow is imported where a picture is read
 
 
+#: What may run a model.
+ENGINES = ("local", "vllm")
+
+
 class Detector(Loaded):
     """A model that writes the boxes of an image as text.
 
@@ -40,7 +46,9 @@ class Detector(Loaded):
     """
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, device: str | None = None, dtype: str = "float32") -> Detector:
+    def from_pretrained(
+        cls, path: str | Path, *, device: str | None = None, dtype: str = "float32", engine: str = "local"
+    ) -> Detector:
         """Load a detector that `lmm_detector.train` made.
 
         Args:
@@ -48,11 +56,17 @@ class Detector(Loaded):
                 "demo": a small detector of drawn scenes that comes with the package.
             device: Such as "cpu" or "cuda:0". None: the best that there is; under torchrun, each process's own.
             dtype: What to compute in: "float32", "bfloat16" or "float16".
+            engine: What runs the model: "local", transformers in this process; or "vllm", for models with a chat
+                template, on the first GPU that it sees.
 
         Raises:
-            ModelError: If there is no detector there, or it does not fit the device.
+            ModelError: If there is no detector there, it does not fit the device, or the engine does not run it.
         """
         path = _families.fetch_detector(path)
+        if engine not in ENGINES:
+            raise ModelError(f"expected an engine among {', '.join(ENGINES)}, got {quoted(engine)}")
+        if engine == "vllm":
+            return cls._on_vllm(Path(path), device, dtype)
         spec = DetectorSpec.load(path)
         codec = spec.make_codec()
         device = _ranks.set_up(device)
@@ -64,6 +78,15 @@ class Detector(Loaded):
         with enough_memory(f"the weights in {dtype} on {device}", less):
             family.model.to(device).eval()
         return cls(family, spec, codec, _fingerprint(Path(path)))
+
+    @classmethod
+    def _on_vllm(cls, folder: Path, device: str | None, dtype: str) -> Detector:
+        _vllm.require(folder, device)
+        spec = DetectorSpec.load(folder)
+        codec = spec.make_codec()
+        family = _families.outline(str(folder), dtype=dtype)
+        family.check(codec, spec.prompt, (spec.window, spec.window), spec.class_names)
+        return cls(family, spec, codec, _fingerprint(folder), engine=_vllm.Vllm(folder, family, dtype))
 
     def windows(self, path: str | Path) -> list[tiling.Window]:
         """Return the windows in which it sees an image file."""
@@ -203,9 +226,10 @@ class Detector(Loaded):
     def __repr__(self) -> str:
         model = self.family.model
         seen = "whole images" if self.views == (0, 0) else f"windows of {self.spec.window} px"
+        place = model.device if self.engine is None else self.engine.version
         return (
             f"<Detector of {len(self.class_names)} classes: {model.config.model_type}, writes {self.codec.name}, sees "
-            f"{seen}, on {model.device}>"
+            f"{seen}, on {place}>"
         )
 
 

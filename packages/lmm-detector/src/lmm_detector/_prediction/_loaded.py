@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rbox_formats import ClassNames, codecs
 
 from lmm_detector._families import Family
+from lmm_detector._prediction._engine import Engine, Writer
 from lmm_detector._spec import DetectorSpec
 
 
@@ -20,6 +21,7 @@ class Loaded:
         codec: The codec of its texts.
         fingerprint: A hash of the checkpoint's weights, settings, tokenizer and processor.
         views: (window, gap) in pixels where they are others than it was taught; (0, 0): whole images.
+        engine: What runs the model in place of transformers; the family is then without weights. None: nothing does.
     """
 
     family: Family
@@ -27,6 +29,12 @@ class Loaded:
     codec: codecs.Codec
     fingerprint: str
     views: tuple[int, int] | None = None
+    engine: Engine | None = None
+
+    @property
+    def writer(self) -> Writer:
+        """What makes its answers."""
+        return self.family if self.engine is None else self.engine
 
     @property
     def class_names(self) -> ClassNames:

@@ -147,6 +147,8 @@ def _broken_images(paths: Sequence[Path]) -> dict[Path, str]:
 
 def _header(detector: Detector, generation: Generation, dataset: Mapping[str, Any] | None) -> predictions.Header:
     settings = {**asdict(generation), "dtype": str(detector.family.model.dtype), **images.shown_by()}
+    if detector.engine is not None:
+        settings["engine"] = detector.engine.version  # by which answers differ in rounding
     if detector.views is not None:
         settings |= dict(zip(("window", "gap"), detector.views, strict=True))
     # Draws are those of a batch.

@@ -14,7 +14,7 @@ from rbox_formats.cli import (
     Extras,
     command,
     dataset_options,
-    division_options,
+    division_options_with,
     option,
     pixels_options,
     prediction_options,
@@ -28,6 +28,7 @@ from lmm_detector.cli._common import generation_options, set_up_output
 @command(
     "lmm-detector predict --model demo --out found.jsonl --pictures pictures scenes/*.png",
     "lmm-detector predict --model runs/dota/model --data DOTA --split val --out val.jsonl",
+    "lmm-detector predict --model runs/dota/model --out all.jsonl --engine vllm --batch-size 128 scenes",
 )
 @click.argument("images", nargs=-1, type=PATH_TEXT)
 @option(
@@ -58,7 +59,7 @@ from lmm_detector.cli._common import generation_options, set_up_output
     group="Output",
 )
 @prediction_options
-@division_options
+@division_options_with(vllm="by vLLM on a GPU, for models with a chat template, best with a large --batch-size")
 @generation_options
 @pixels_options
 @writes(written, "pictures", "geojson", shared=True)
@@ -89,7 +90,8 @@ def predict(
     IMAGES are files, folders, patterns ("scenes/**/*.tif"), and lists of files (list.txt, or @list) with a path on each
     line, relative to the list. After a stopped run, the same command resumes where that run stopped. The processes of
     torchrun (torchrun --nproc-per-node 2 -m lmm_detector predict ...), the jobs of an array (--share) or the machines
-    of a Ray cluster (--engine ray) share the work.
+    of a Ray cluster (--engine ray) share the work. vLLM (--engine vllm) is another program to run the model with; its
+    answers differ from ours in rounding.
     """
     division = Division(manifest, share, engine, ray_address, actors)
     division.check(images, data, window, gap)
@@ -99,7 +101,7 @@ def predict(
     from lmm_detector import Detector
     from lmm_detector import predict as run
     from lmm_detector._families import fetch_detector
-    from lmm_detector._prediction import _scores
+    from lmm_detector._prediction import _scores, _vllm
     from lmm_detector._prediction._generation import Generation
     from lmm_detector._runtime import _ranks
     from lmm_detector._spec import DetectorSpec
@@ -107,14 +109,24 @@ def predict(
     # What takes no model first.
     files.require_writable_file(out)
     generation = Generation(**settings)
-    _ranks.check_device(device)
+    on_vllm = engine == "vllm"
+    if not on_vllm:
+        _ranks.check_device(device)
     folder = fetch_detector(model)
+    if on_vllm:
+        _vllm.require(folder, device)
     spec = DetectorSpec.load(folder)
     _scores.check_rule(generation.scores, spec.make_codec())
     source, named, description = division.images(images, data, format, split, spec.class_names)
     extras = Extras(pictures, geojson, geojson_crs)
     extras.check(list(named.values()))
-    load = partial(Detector.from_pretrained, Path(folder).absolute(), device=device, dtype=dtype)
+    load = partial(
+        Detector.from_pretrained,
+        Path(folder).absolute(),
+        device=device,
+        dtype=dtype,
+        engine="vllm" if on_vllm else "local",
+    )
     detector = load().with_windows(window, gap)
     found = run(
         detector,

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from rbox_formats.cli._command import PATH, option, options
+from rbox_formats.cli._command import PATH, Decorator, option, options
 
 prediction_options = options(
     option(
@@ -48,42 +48,54 @@ class _Share(click.ParamType):
         return int(number) - 1, int(count)
 
 
-#: How the work of a prediction is divided; see `Division`.
-division_options = options(
-    option(
-        "--shards",
-        "manifest",
-        type=PATH,
-        help="Predict the images of a manifest that `rbox-formats shards` wrote, in its windows.",
-        group="Windows and images",
-    ),
-    option(
-        "--share",
-        type=_Share(),
-        help="Do one of N shares of the work, such as 3/100 in the third job of an array. The job that ends last joins "
-        "the parts.",
-        group="Several machines",
-    ),
-    option(
-        "--engine",
-        type=click.Choice(["local", "ray"]),
-        default="local",
-        help="Detect in this process, or in processes of Ray on one machine or many.",
-        group="Several machines",
-    ),
-    option(
-        "--ray-address",
-        help="The Ray cluster, such as auto or ray://head:10001. [default: a local one, for this run]",
-        group="Several machines",
-    ),
-    option(
-        "--actors",
-        type=click.IntRange(min=1),
-        default=1,
-        help="How many processes of Ray hold the model, each with a GPU of its own where --device is one.",
-        group="Several machines",
-    ),
-)
+def division_options_with(**engines: str) -> Decorator:
+    """Return the options of how the work of a prediction is divided; see `Division`.
+
+    Args:
+        **engines: What a command knows beside this process and Ray, by the name of the engine: how its help says so.
+    """
+    return options(
+        option(
+            "--shards",
+            "manifest",
+            type=PATH,
+            help="Predict the images of a manifest that `rbox-formats shards` wrote, in its windows.",
+            group="Windows and images",
+        ),
+        option(
+            "--share",
+            type=_Share(),
+            help="Do one of N shares of the work, such as 3/100 in the third job of an array. The job that ends last "
+            "joins the parts.",
+            group="Several machines",
+        ),
+        option(
+            "--engine",
+            type=click.Choice(["local", "ray", *engines]),
+            default="local",
+            help=", or ".join(
+                ["Detect in this process, or in processes of Ray on one machine or many", *engines.values()]
+            )
+            + ".",
+            group="Several machines",
+        ),
+        option(
+            "--ray-address",
+            help="The Ray cluster, such as auto or ray://head:10001. [default: a local one, for this run]",
+            group="Several machines",
+        ),
+        option(
+            "--actors",
+            type=click.IntRange(min=1),
+            default=1,
+            help="How many processes of Ray hold the model, each with a GPU of its own where --device is one.",
+            group="Several machines",
+        ),
+    )
+
+
+#: Those options, for a command that knows no other engine.
+division_options = division_options_with()
 
 
 @dataclass(frozen=True)
@@ -93,7 +105,7 @@ class Division:
     Attributes:
         manifest: The manifest of the images, or None.
         share: Which of how many shares, or None.
-        engine: "local" or "ray".
+        engine: "local", "ray", or another that the command knows.
         ray_address: The cluster, or None.
         actors: Its processes that hold the model.
     """
