@@ -78,6 +78,7 @@ def predict(
     device: str | None,
     dtype: str,
     manifest: Path | None,
+    remote: bool,
     share: tuple[int, int] | None,
     engine: str,
     ray_address: str | None,
@@ -91,7 +92,7 @@ def predict(
     torchrun (torchrun --nproc-per-node 2 -m lmm_detector predict ...), the jobs of an array (--share) or the machines
     of a Ray cluster (--engine ray) share the work.
     """
-    division = Division(manifest, share, engine, ray_address, actors)
+    division = Division(manifest, share, engine, ray_address, actors, remote)
     division.check(images, data, window, gap)
     set_up_output()
     from rbox_formats import files
@@ -112,7 +113,7 @@ def predict(
     spec = DetectorSpec.load(folder)
     _scores.check_rule(generation.scores, spec.make_codec())
     source, named, description = division.images(images, data, format, split, spec.class_names)
-    extras = Extras(pictures, geojson, geojson_crs)
+    extras = Extras(pictures, geojson, geojson_crs, remote=remote)
     extras.check(list(named.values()))
     load = partial(Detector.from_pretrained, Path(folder).absolute(), device=device, dtype=dtype)
     detector = load().with_windows(window, gap)
