@@ -7,9 +7,9 @@ The parts are measured with the detector and the drawn scenes of `sharding.py`, 
 decode and cut a window; to detect in it; to write a shard's part file; to join all parts; and to start, which is all
 else that the command takes for one window. `--detect` gives the seconds of a window on a device of yours instead.
 
-`--check` compares the estimate with a real run of the command on this machine, and `--failures` the simulation with one
-that is killed (SIGKILL) again and again at drawn instants, and begun again at once. Estimates of archives, and how long
-a process lives, are in CPU seconds, so that other work on the cores does not count.
+`--check` compares the estimate with a real run of the command on this machine. `--failures` compares the simulation
+with a process that is killed (SIGKILL) again and again at drawn instants, and begun again at once; its detector sleeps.
+Estimates of archives are in CPU seconds, so that other work on the cores does not count.
 
 Prints markdown.
 """
@@ -20,6 +20,7 @@ import argparse
 import math
 import os
 import resource
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -30,12 +31,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import psutil
+from rbox_formats.sharding import Parts as PartFiles
+from rbox_formats.sharding import Shard, detect_parts, shards
 from rbox_testing.preemption import expected_seconds, lives, simulate
+from rbox_testing.telling import HEADER, Failing, Telling, compute, scenes_of
 
 HOUR = 3600
 SIZES = (16, 64, 256, 1024, 4096)
 BATCH = 4
+PAUSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -69,20 +73,24 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=256, help="of the measured windows, in pixels")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--failures", action="store_true")
-    parser.add_argument("--count", type=int, default=2000, help="windows of the real runs, at least")
-    parser.add_argument("--life", type=float, default=40, help="CPU seconds that a process lives, on average")
+    parser.add_argument("--count", type=int, default=2000, help="windows of the real run, at least")
+    parser.add_argument("--life", type=float, default=15, help="seconds that a process lives, for --failures")
+    parser.add_argument("--sleep", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
+    if options.sleep:
+        sleep()
+        return
+    if options.failures:
+        failures(options)
+        return
     with TemporaryDirectory() as name:
         folder = Path(name)
         parts, on_cpu = measure(folder, options.side, options.count)
         print(table_of(parts, on_cpu), flush=True)
         if options.check:
             check(folder, parts, on_cpu)
-        if options.failures:
-            failures(folder, on_cpu, options)
-        if options.check or options.failures:
             return
         if options.detect is not None:
             on_cpu = replace(on_cpu, detect=options.detect)
@@ -101,7 +109,6 @@ def measure(folder: Path, side: int, count: int) -> tuple[Parts, Parts]:
     import torch
     from rbox_baselines import Detector
     from rbox_formats.predictions import Header
-    from rbox_formats.sharding import Parts as PartFiles
     from rbox_formats.sharding import (
         detect_shard,
         make_manifest,
@@ -118,24 +125,24 @@ def measure(folder: Path, side: int, count: int) -> tuple[Parts, Parts]:
     plan = manifest.plan(pad_whole=False)
     scene = next(iter(manifest.files.values()))
     # A whole scene, as a run reads it: a scene that is divided among shards is decoded once for each of them.
-    shards = plan[:4]
+    first = plan[:4]
     begin = clock()
-    windows = [list(read_windows(shard)) for shard in shards]
+    windows = [list(read_windows(shard)) for shard in first]
     read = (clock() - begin) / sum(map(len, windows))
     detector = Detector.from_checkpoint(folder / "model.pth", device="cpu")
     steps = detector.steps(window=side, gap=0, batch_size=BATCH)
-    for _ in detect_shard(steps, shards[0], windows[0][:8]):  # warms up
+    for _ in detect_shard(steps, first[0], windows[0][:8]):  # warms up
         pass
     begin = clock()
-    found = [list(detect_shard(steps, shard, each)) for shard, each in zip(shards, windows, strict=True)]
+    found = [list(detect_shard(steps, shard, each)) for shard, each in zip(first, windows, strict=True)]
     detect = (clock() - begin) / sum(map(len, windows))
     files = PartFiles(folder / "measured.jsonl", Header(detector.class_names, fingerprint=detector.fingerprint))
     begin = clock()
-    for shard, each in zip(shards, found, strict=True):
+    for shard, each in zip(first, found, strict=True):
         files.write(shard, records_of(steps, each, Counter()))
-    write = (clock() - begin) / len(shards)
+    write = (clock() - begin) / len(first)
     begin = clock()
-    files.join(shards, steps.merge)
+    files.join(first, steps.merge)
     join = (clock() - begin) / sum(map(len, windows))
     # One window, in a scene of its own size.
     from PIL import Image
@@ -156,24 +163,10 @@ def started(folder: Path) -> np.ndarray:
     return clock() - begin
 
 
-def command(folder: Path, manifest: str, out: str, *, life: float = math.inf) -> float:
-    """Run `predict`, kill it after its life, and return the CPU seconds that it lived; negative if it was killed."""
+def command(folder: Path, manifest: str, out: str) -> None:
+    """Run `predict`."""
     words = ("predict", "--model", "model.pth", "--device", "cpu", "--shards", manifest, "--out", out)
-    with (folder / "errors.txt").open("wb") as errors:
-        process = psutil.Popen(
-            [sys.executable, "-m", "rbox_baselines", *words], cwd=folder, stdout=errors, stderr=errors
-        )
-        lived, is_killed = 0.0, False
-        while process.poll() is None:
-            with suppress(psutil.NoSuchProcess):
-                lived = max(lived, sum(process.cpu_times()[:2]))
-            if lived >= life:
-                is_killed = True
-                process.kill()
-            time.sleep(0.05)
-    if process.returncode and not is_killed:
-        sys.exit((folder / "errors.txt").read_text())
-    return -lived if is_killed else lived
+    subprocess.run([sys.executable, "-m", "rbox_baselines", *words], cwd=folder, check=True, stderr=subprocess.DEVNULL)
 
 
 def table_of(parts: Parts, on_cpu: Parts) -> str:
@@ -193,14 +186,14 @@ def table_of(parts: Parts, on_cpu: Parts) -> str:
 def estimate(parts: Parts, options: argparse.Namespace) -> str:
     """The hours of an archive, and where they go."""
     windows = options.scenes * options.windows
-    shards = math.ceil(windows / options.shard_windows)
+    count = math.ceil(windows / options.shard_windows)
     rate = options.preemptions / HOUR
     length = parts.shard(options.shard_windows, overlapping=True)
-    tries = shards * (expected_seconds(length, rate, start=parts.start, wait=options.wait) - length)
+    tries = count * (expected_seconds(length, rate, start=parts.start, wait=options.wait) - length)
     # Of all processes together; reading runs beside detecting, so that the longer of the two counts.
     spent = {
         "detect" if parts.detect >= parts.read else "read": windows * parts.window(overlapping=True),
-        "write parts": shards * parts.write,
+        "write parts": count * parts.write,
         "start": options.processes * parts.start,
         "preemptions: lost work, starts and waits": tries,
     }
@@ -223,8 +216,8 @@ def sizes(parts: Parts, options: argparse.Namespace) -> str:
         "|---:|---:|---:|---:|---:|---:|",
     ]
     for size in SIZES:
-        shards = [size] * (windows // size) + ([windows % size] if windows % size else [])
-        lengths = [parts.shard(each, overlapping=True) for each in shards]
+        counts = [size] * (windows // size) + ([windows % size] if windows % size else [])
+        lengths = [parts.shard(each, overlapping=True) for each in counts]
         times = {"start": parts.start, "wait": options.wait}
         expected = sum(expected_seconds(length, rate, **times) for length in lengths) / options.processes + parts.start
         rng = np.random.default_rng(options.seed)
@@ -265,35 +258,71 @@ def check(folder: Path, parts: Parts, on_cpu: Parts) -> None:
         print(f"| {name} | {guess:.1f} | {real:.1f} | {guess / real - 1:+.0%} |", flush=True)
 
 
-def failures(folder: Path, on_cpu: Parts, options: argparse.Namespace) -> None:
-    """Compare the simulation with a real run by one process, which is killed and begun again; in CPU seconds."""
-    counts, rate = counts_of(folder), 1 / options.life
-    lengths = [on_cpu.shard(count, overlapping=False) for count in counts]
-    rng = np.random.default_rng(options.seed)
-    drawn = lives(rate, rng)
-    lived: list[float] = []
-    while (seconds := command(folder, "archive.jsonl", "killed.jsonl", life=next(drawn))) < 0:
-        lived.append(-seconds)
-    whole = sum(lived) + seconds
-    told = simulate(lengths, chain(lived, [math.inf]), start=on_cpu.start)
-    many = [simulate(lengths, lives(rate, rng), start=on_cpu.start) for _ in range(2000)]
+def failures(options: argparse.Namespace) -> None:
+    """Compare the simulation with a real run by one process, which is killed and begun again at once."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        plan = sleeping_plan()
+        lengths = []
+        for shard in plan:
+            steps = Telling()
+            compute([shard], PartFiles(folder / "found.jsonl", HEADER), steps)
+            lengths.append(PAUSE * len(steps.batches))
+        start = min(-sleeper(folder, math.inf) for _ in range(3))  # all is done: it starts, and has nothing to do
+        whole = folder / "found.jsonl.parts"
+        expected_bytes = {path.name: path.read_bytes() for path in whole.iterdir()}
+        for path in whole.iterdir():
+            path.unlink()
+        rng = np.random.default_rng(options.seed)
+        drawn = lives(1 / options.life, rng)
+        lived: list[float] = []
+        while (seconds := sleeper(folder, next(drawn))) > 0:
+            lived.append(seconds)
+        assert {path.name: path.read_bytes() for path in whole.iterdir()} == expected_bytes
+        seconds = sum(lived) - seconds
+    told = simulate(lengths, chain(lived, [math.inf]), start=start)
+    many = [simulate(lengths, lives(1 / options.life, rng), start=start) for _ in range(2000)]
     found = np.array([run.seconds for run in many])
     low, middle, high = np.percentile(found, [5, 50, 95])
-    expected = expected_seconds(on_cpu.start, rate)
-    expected += sum(expected_seconds(length, rate, start=on_cpu.start) for length in lengths)
-    alone = on_cpu.start + sum(lengths)
-    print(f"{sum(counts):,} windows in {len(counts)} shards, one process, a life of {options.life:.0f} s on average;")
-    print(f"killed after {', '.join(f'{each:.0f}' for each in lived)} s\n")
-    print("| | CPU seconds | deaths |\n|---|---:|---:|")
-    print(f"| the real run | {whole:.0f} | {len(lived)} |")
-    print(f"| the simulation of these lives | {told.seconds:.0f} | {told.deaths} |")
-    print(f"| without deaths, by the measured parts | {alone:.0f} | 0 |")
+    expected = expected_seconds(start, 1 / options.life)
+    expected += sum(expected_seconds(length, 1 / options.life, start=start) for length in lengths)
+    windows = sum(shard.windows for shard in plan)
+    print(f"{windows:,} windows in {len(plan)} shards of {lengths[0]:.1f} s, one process, a start of {start:.1f} s,")
+    print(f"a life of {options.life:.0f} s on average; killed after {', '.join(f'{each:.1f}' for each in lived)} s\n")
+    print("| | seconds | deaths |\n|---|---:|---:|")
+    print(f"| the real run | {seconds:.1f} | {len(lived)} |")
+    print(f"| the simulation of the same lives | {told.seconds:.1f} | {told.deaths} |")
+    print(f"| without deaths | {start + sum(lengths):.1f} | 0 |")
     deaths = np.mean([run.deaths for run in many])
     print(
         f"| 2,000 simulations of drawn lives: 5 %, median, 95 % | {low:.0f}, {middle:.0f}, {high:.0f} | {deaths:.1f} |"
     )
-    print(f"| their mean | {found.mean():.0f} | |")
-    print(f"| the formula | {expected:.0f} | |")
+    print(f"| their mean | {found.mean():.1f} | |")
+    print(f"| the formula | {expected:.1f} | |")
+
+
+def sleeping_plan() -> list[Shard]:
+    """Shards of small images in memory."""
+    return shards(scenes_of([5] * 200), 30)
+
+
+def sleeper(folder: Path, life: float) -> float:
+    """Run a process that does what is left; return how long it lived until it was killed, negative if it was not."""
+    begin = time.monotonic()
+    process = subprocess.Popen([sys.executable, __file__, "--sleep"], cwd=folder)
+    with suppress(subprocess.TimeoutExpired):
+        if process.wait(None if math.isinf(life) else life):
+            sys.exit("the process failed")
+        return begin - time.monotonic()
+    process.kill()
+    process.wait()
+    return time.monotonic() - begin
+
+
+def sleep() -> None:
+    """Detect in what is left, by a detector that sleeps."""
+    parts = PartFiles("found.jsonl", HEADER)
+    detect_parts(Failing(pause=PAUSE), parts.left(sleeping_plan()), parts)
 
 
 if __name__ == "__main__":
