@@ -105,6 +105,7 @@ READ: dict[str, Callable[[Any], Any]] = {
     "rbox_formats.sharding.make_manifest": lambda path: sharding.make_manifest([path]),
     "rbox_formats.sharding.read_manifest": sharding.read_manifest,
     "rbox_formats.sharding.read_stac": sharding.read_stac,
+    "rbox_formats.sharding.find_scenes": sharding.find_scenes,
     "rbox_formats.ymir.read_env": ymir.read_env,
     "rbox_formats.load_detector": detection.load_detector,
     "rbox_formats.draw.fitted": lambda path: draw.fitted(path, [], 64),

@@ -13,6 +13,7 @@ from PIL import Image
 from rbox_formats import LE90, LE135, OC, OC_OLD, ClassNames, ImageRecord, convert, draw, rbox_to_quad, synthetic
 from rbox_formats.codecs import get
 from rbox_metrics import box_iou_rotated
+from rbox_testing.preemption import expected_seconds, lives, simulate
 
 matplotlib.use("Agg")
 TEAL, ORANGE, GREY = "#00796b", "#d84315", "#9e9e9e"
@@ -135,10 +136,44 @@ def rounding() -> Image.Image:
     return _image(figure)
 
 
+def shard_size() -> Image.Image:
+    """Draw what deaths of processes cost by the size of shards: the formula, and simulations of 8 processes."""
+    window, write, start, wait, processes = 0.05, 0.01, 60.0, 120.0, 8
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for rate, colour in ((1.0, ORANGE), (0.25, TEAL), (0.0, GREY)):
+        for sizes, style in ((2 ** np.arange(2, 16.1, 0.25), "-"), (2 ** np.arange(6, 14.1, 2), "o")):
+            costs = []
+            for size in sizes:
+                length = size * window + write
+                if style == "-":
+                    seconds = expected_seconds(length, rate / 3600, start=start, wait=wait)
+                else:
+                    rng, shards = np.random.default_rng(int(size)), [length] * round(2**22 / size)
+                    runs = [
+                        simulate(shards, lives(rate / 3600, rng), processes=processes, start=start, wait=wait)
+                        for _ in range(5)
+                    ]
+                    seconds = np.mean([run.seconds - start for run in runs]) * processes / len(shards)
+                costs.append(100 * (seconds / (size * window) - 1))
+            name = f"{rate:g} an hour" if style == "-" else None
+            axes.plot(sizes, costs, style, color=colour, label=name, markersize=4)
+    axes.set_xscale("log", base=2)
+    axes.set_ylim(0, 40)
+    axes.set_xticks(
+        [4, 16, 64, 256, 1024, 4096, 16384, 65536], ["4", "16", "64", "256", "1,024", "4,096", "16,384", "65,536"]
+    )
+    axes.set_xlabel("windows in a shard")
+    axes.set_ylabel("more time, %")
+    axes.legend(title="deaths of a process", frameon=False)
+    return _image(figure)
+
+
 PICTURES: dict[str, Callable[[], Image.Image]] = {
     "start.png": start,
     "conventions.png": conventions,
     "angle-error.png": angle_error,
     "quad.png": quad,
     "rounding.png": rounding,
+    "shard-size.png": shard_size,
 }

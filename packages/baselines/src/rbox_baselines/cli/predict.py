@@ -143,6 +143,7 @@ def predict(
     geojson_tolerance: float,
     skip_broken: bool,
     manifest: Path | None,
+    remote: bool,
     share: tuple[int, int] | None,
     engine: str,
     ray_address: str | None,
@@ -158,7 +159,7 @@ def predict(
     stopped. The processes of torchrun, the jobs of an array (--share) or the machines of a Ray cluster (--engine ray)
     share the work.
     """
-    division = Division(manifest, share, engine, ray_address, actors)
+    division = Division(manifest, share, engine, ray_address, actors, remote)
     division.check(images, data, settings["window"], settings["gap"])
     set_up_output()
     from rbox_formats import files
@@ -169,7 +170,7 @@ def predict(
     if not _is_onnx(model):  # onnxruntime has devices of its own
         settings["device"] = check_device(settings["device"])
     source, named, description = division.images(images, data, format, split)
-    extras = Extras(pictures, geojson, geojson_crs, geojson_tolerance)
+    extras = Extras(pictures, geojson, geojson_crs, geojson_tolerance, remote)
     extras.check(list(named.values()))
     load = partial(load_detector, model.absolute(), settings)
     detector = load()

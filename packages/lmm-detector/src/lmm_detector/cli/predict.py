@@ -79,6 +79,7 @@ def predict(
     device: str | None,
     dtype: str,
     manifest: Path | None,
+    remote: bool,
     share: tuple[int, int] | None,
     engine: str,
     ray_address: str | None,
@@ -93,7 +94,7 @@ def predict(
     of a Ray cluster (--engine ray) share the work. vLLM (--engine vllm) is another program to run the model with; its
     answers differ from ours in rounding.
     """
-    division = Division(manifest, share, engine, ray_address, actors)
+    division = Division(manifest, share, engine, ray_address, actors, remote)
     division.check(images, data, window, gap)
     set_up_output()
     from rbox_formats import files
@@ -118,7 +119,7 @@ def predict(
     spec = DetectorSpec.load(folder)
     _scores.check_rule(generation.scores, spec.make_codec())
     source, named, description = division.images(images, data, format, split, spec.class_names)
-    extras = Extras(pictures, geojson, geojson_crs)
+    extras = Extras(pictures, geojson, geojson_crs, remote=remote)
     extras.check(list(named.values()))
     load = partial(
         Detector.from_pretrained,

@@ -35,6 +35,14 @@ prediction_options = options(
 )
 
 
+remote_option = option(
+    "--remote",
+    is_flag=True,
+    help="Read images from the addresses that a list, a collection or a manifest names (s3://..., https://...).",
+    group="Windows and images",
+)
+
+
 class _Share(click.ParamType):
     """A share of the work, such as 3/100."""
 
@@ -62,6 +70,7 @@ def division_options_with(**engines: str) -> Decorator:
             help="Predict the images of a manifest that `rbox-formats shards` wrote, in its windows.",
             group="Windows and images",
         ),
+        remote_option,
         option(
             "--share",
             type=_Share(),
@@ -108,6 +117,7 @@ class Division:
         engine: "local", "ray", or another that the command knows.
         ray_address: The cluster, or None.
         actors: Its processes that hold the model.
+        remote: Whether the manifest's images may be on other machines.
     """
 
     manifest: Path | None
@@ -115,6 +125,7 @@ class Division:
     engine: str
     ray_address: str | None
     actors: int
+    remote: bool = False
 
     def check(self, images: Sequence[str], data: Path | None, *windows: int | None) -> None:
         """Make sure that a command was given images in one way, and options that go together.
@@ -131,6 +142,8 @@ class Division:
             raise click.UsageError("Give one of --data, --shards, and images.")
         if self.manifest is not None and any(each is not None for each in windows):
             raise click.UsageError("--window and --gap are those of the manifest, which --shards names.")
+        if self.remote and self.manifest is None:
+            raise click.UsageError("--remote goes with --shards.")
         if self.engine != "ray" and (self.ray_address is not None or self.actors != 1):
             raise click.UsageError("--ray-address and --actors go with --engine ray.")
 
@@ -161,7 +174,7 @@ class Division:
         from rbox_formats.sharding import read_manifest
 
         if self.manifest is not None:
-            manifest = read_manifest(self.manifest)
+            manifest = read_manifest(self.manifest, remote=self.remote)
             return manifest, manifest.files, {"shards": self.manifest.name}
         paths, description = images_to_predict(images, data, format, split, class_names)
         return paths, by_id(paths), description
@@ -244,12 +257,14 @@ class Extras:
         geojson: A file or folder for a map, or None.
         crs: The system of coordinates to convert to, or None.
         tolerance: By how many pixels the outlines of masks on the map may be simplified.
+        remote: Whether images may be on other machines.
     """
 
     pictures: Path | None
     geojson: Path | None
     crs: str | None
     tolerance: float = 0.0
+    remote: bool = False
 
     def check(self, paths: Sequence[Path]) -> None:
         """Make sure, before any long work, that it can be written for these images.
@@ -261,6 +276,8 @@ class Extras:
         from rbox_formats import files
         from rbox_formats.detection import check_geojson
 
+        if self.remote and (self.pictures or self.geojson):
+            raise click.UsageError("--pictures and --geojson read the images again: they do not go with --remote.")
         if self.crs is not None and self.geojson is None:
             raise click.UsageError("--geojson-crs says how --geojson is written: give both.")
         if self.tolerance and self.geojson is None:

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -144,12 +144,13 @@ class TiffHead(NamedTuple):
     orientation: int
 
 
-def tiff_head(path: Path) -> TiffHead | None:
+def tiff_head(path: Path | BinaryIO) -> TiffHead | None:
     """Return the header of a TIFF; None for another file, or a broken header."""
     from PIL import TiffImagePlugin
 
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if isinstance(path, Path) else nullcontext(path) as file:
+            file.seek(0)
             start = file.read(8)
             if start[:4] not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -52,7 +52,7 @@ def find(folder: Path) -> list[Path]:
     return [path for path in files.visible(folder) if path.suffix.lower() in SUFFIXES]
 
 
-def read_size(path: str | Path) -> tuple[int, int]:
+def read_size(path: str | Path | BinaryIO) -> tuple[int, int]:
     """Read the (width, height) of an image file in pixels, from its header alone.
 
     It is the size after turning as the file notes, that of the pixels that `load` returns.
@@ -66,13 +66,17 @@ def read_size(path: str | Path) -> tuple[int, int]:
     ...     print(images.read_size(Path(folder) / "harbour.png"))
     (100, 80)
 
+    Args:
+        path: The file; or one that is open, whose header alone is read: the note after a PNG's pixels, that it is to be
+            turned, is then not seen.
+
     Raises:
         ImageError: If there is no such file, or it is not an image.
     """
-    path = files.as_path(path, ImageError)
+    source = cast(BinaryIO, path) if hasattr(path, "read") else files.as_path(path, ImageError)
     try:
-        with naming(path), opened(path, any_mode=True) as image:
-            return shown_size(image, path)
+        with naming(source), opened(source, any_mode=True) as image:
+            return shown_size(image, source)
     except UnreadTiffError as error:
         return _orientation.TURNS[error.head.orientation].size(error.head.width, error.head.height)
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rbox_formats.errors import ImageError, quoted, said
 from rbox_formats.images._deep import DEEP_MODES, TiffHead, tiff_head
@@ -82,7 +82,7 @@ def any_size() -> Iterator[None]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path | BinaryIO) -> Iterator[None]:
     """Turn errors of Pillow and rasterio into one that names the file and says what to do."""
     import struct
 
@@ -93,11 +93,11 @@ def naming(path: Path) -> Iterator[None]:
     except ImageError:
         raise
     except FileNotFoundError as error:
-        raise ImageError("expected an image, found no file", path=path) from error
+        raise ImageError("expected an image, found no file", path=str(path)) from error
     except UnidentifiedImageError as error:
         message = f"expected a whole image, got: none of the formats {', '.join(FORMATS)}"
         remedy = "Fetch the file again, convert it to one of them, or take it out of the dataset."
-        raise ImageError(message, path=path, remedy=remedy) from error
+        raise ImageError(message, path=str(path), remedy=remedy) from error
     # Their errors for a broken file: OSError ("truncated"), SyntaxError (a broken PNG), ValueError, and others for an
     # impossible header.
     except (
@@ -114,11 +114,11 @@ def naming(path: Path) -> Iterator[None]:
         Warning,  # where Python's settings turn warnings into errors
     ) as error:
         remedy = "Fetch the file again, or take it out of the dataset."
-        raise ImageError(f"expected a whole image, got: {said(error)}", path=path, remedy=remedy) from error
+        raise ImageError(f"expected a whole image, got: {said(error)}", path=str(path), remedy=remedy) from error
 
 
 @contextmanager
-def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
+def opened(path: Path | BinaryIO, *, any_mode: bool = False) -> Iterator[PillowImage]:
     """Open an image file of a mode that can become RGB (or of any), its header read; raise what Pillow does.
 
     Raises:
@@ -137,7 +137,7 @@ def opened(path: Path, *, any_mode: bool = False) -> Iterator[PillowImage]:
     with image:
         if image.mode not in (*_MODES, *DEEP_MODES) and not any_mode:
             raise ImageError(
-                f"expected an image that can become RGB, got Pillow's mode {quoted(image.mode)}", path=path
+                f"expected an image that can become RGB, got Pillow's mode {quoted(image.mode)}", path=str(path)
             )
         yield image
 
@@ -150,8 +150,8 @@ def _worth_saying(record: logging.LogRecord) -> bool:
 class UnreadTiffError(ImageError):
     """The file is a TIFF of bands that Pillow does not read; the error holds its header."""
 
-    def __init__(self, head: TiffHead, path: Path) -> None:
-        super().__init__("expected an image of bands that Pillow reads, got a TIFF of others", path=path)
+    def __init__(self, head: TiffHead, path: Path | BinaryIO) -> None:
+        super().__init__("expected an image of bands that Pillow reads, got a TIFF of others", path=str(path))
         self.head = head
 
 
@@ -168,7 +168,7 @@ def stored_size(image: PillowImage) -> tuple[int, int]:
     return image.size if tags is None else (int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT]))
 
 
-def shown_size(image: PillowImage, path: Path) -> tuple[int, int]:
+def shown_size(image: PillowImage, path: Path | BinaryIO) -> tuple[int, int]:
     """Return the (width, height) of an opened file's image after it is turned as it notes."""
     return TURNS[noted(image, path)].size(*stored_size(image))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -75,12 +75,13 @@ TURNS = {
 }
 
 
-def noted(image: PillowImage, path: Path | None = None) -> int:
+def noted(image: PillowImage, path: Path | BinaryIO | None = None) -> int:
     """Return the orientation that an image file notes, from 1 to 8, without decoding it; 1 where it notes none.
 
     Args:
         image: The image as opened by Pillow.
-        path: The file, to find a PNG's note after its pixels, for which Pillow would decode all of them.
+        path: The file, to find a PNG's note after its pixels, for which Pillow would decode all of them. In a file that
+            is open already, on another machine perhaps, it is not looked for: that would read all of it.
     """
     try:
         if image.format == "PNG" and path is not None and "exif" not in image.info:
@@ -95,11 +96,11 @@ def _valid(value: object) -> int:
     return value if isinstance(value, int) and value in TURNS else UPRIGHT
 
 
-def _in_png(image: PillowImage, path: Path) -> object:
+def _in_png(image: PillowImage, path: Path | BinaryIO) -> object:
     """Return the orientation wherever the file notes it; `image.getexif()` of a PNG decodes all pixels first."""
     from PIL import Image
 
-    if (content := _png_exif(path)) is None:
+    if not isinstance(path, Path) or (content := _png_exif(path)) is None:
         return Image.Image.getexif(image).get(_TAG)  # a text before the pixels, as ImageMagick writes it
     exif = Image.Exif()
     exif.load(b"Exif\0\0" + content)

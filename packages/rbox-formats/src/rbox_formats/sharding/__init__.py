@@ -9,6 +9,7 @@ from rbox_formats.sharding._manifest import Located, Manifest, make_manifest, re
 from rbox_formats.sharding._parts import SUFFIX, Merge, Parts
 from rbox_formats.sharding._predicting import Outcome, complete, detect_parts, records_of, share_of_environment
 from rbox_formats.sharding._ray import RayCluster, detect_parts_on_ray
+from rbox_formats.sharding._remote import find_scenes
 from rbox_formats.sharding._running import (
     OnBroken,
     Read,
@@ -40,6 +41,7 @@ __all__ = [
     "detect_scenes",
     "detect_shard",
     "detect_shards",
+    "find_scenes",
     "make_manifest",
     "read_manifest",
     "read_stac",

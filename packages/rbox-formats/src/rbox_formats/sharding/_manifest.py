@@ -16,6 +16,8 @@ from rbox_formats import files, images, tiling
 from rbox_formats.detection import Scene
 from rbox_formats.errors import FormatsError, ManifestError, quoted
 from rbox_formats.progress import showing, track
+from rbox_formats.sharding import _remote
+from rbox_formats.sharding._remote import RemoteScene
 from rbox_formats.sharding._shards import Shard, shards
 
 VERSION = 1
@@ -56,12 +58,12 @@ class Located(NamedTuple):
 
     Attributes:
         image_id: Its id.
-        path: Its file.
+        path: Its file, or its address as a text.
         size: (width, height) in pixels; None: it is read from the file.
     """
 
     image_id: str
-    path: Path
+    path: Path | str
     size: tuple[int, int] | None
 
 
@@ -77,18 +79,18 @@ class Manifest:
         window: Side of the windows in pixels; 0: whole images.
         gap: Overlap of neighbouring windows in pixels.
         shard_windows: About how many windows a shard has.
-        images: Each image's id, file, and size (width, height) in pixels, in order.
+        images: Each image's id, file (a text is an address), and size (width, height) in pixels, in order.
     """
 
     window: int
     gap: int
     shard_windows: int
-    images: tuple[tuple[str, Path, tuple[int, int]], ...]
+    images: tuple[tuple[str, Path | str, tuple[int, int]], ...]
 
     @property
     def files(self) -> dict[str, Path]:
-        """The file of each image, by its id."""
-        return {image_id: path for image_id, path, _ in self.images}
+        """The file of each image on this machine, by its id."""
+        return {image_id: path for image_id, path, _ in self.images if isinstance(path, Path)}
 
     def scenes(self, *, pad_whole: bool = True) -> list[Scene]:
         """Return the images as scenes, without reading them.
@@ -97,7 +99,9 @@ class Manifest:
             pad_whole: As in `rbox_formats.detection.Scene`.
         """
         return [
-            Scene(image_id, path, None, size, tuple(self._windows(*size)), pad_whole)
+            RemoteScene(image_id, None, None, size, tuple(self._windows(*size)), pad_whole, path)
+            if isinstance(path, str)
+            else Scene(image_id, path, None, size, tuple(self._windows(*size)), pad_whole)
             for image_id, path, size in self.images
         ]
 
@@ -123,13 +127,13 @@ def make_manifest(
     shard_windows: int = SHARD_SIZE,
     progress: bool = False,
 ) -> Manifest:
-    """Make a manifest of image files; of each the header is read, unless its size is given.
+    """Make a manifest of images; of each the header is read, unless its size is given.
 
     >>> make_manifest([]).plan()
     []
 
     Args:
-        found: The images, by their files, no two of the same name, or as `read_stac` returns them.
+        found: The images, by their files or addresses, no two of the same name, or as `read_stac` returns them.
         window: Side of the windows in pixels; 0: whole images.
         gap: Overlap of neighbouring windows in pixels. None: 200 px for windows of 1,024 px, in proportion for others.
         shard_windows: About how many windows a shard has.
@@ -138,7 +142,7 @@ def make_manifest(
     Raises:
         DatasetError: If two files have the same name.
         ImageError: If a file is no image.
-        FormatsError: If a number is out of its range.
+        FormatsError: If a number is out of its range, or an address cannot be read from.
     """
     gap = tiling.default_gap(window) if gap is None else gap
     if shard_windows < 1:
@@ -146,13 +150,15 @@ def make_manifest(
     if window and not 0 <= gap < window:
         raise FormatsError(f"expected a gap of 0 px or more, below the window of {window} px, got {gap}")
     items = list(found)
-    named = images.by_id(files.as_path(each, ManifestError) for each in items if not isinstance(each, Located))
+    urls = dict.fromkeys(each for each in items if isinstance(each, str) and _remote.is_address(each))
+    paths = [each for each in items if not (isinstance(each, Located) or (isinstance(each, str) and each in urls))]
+    named = images.by_id(files.as_path(each, ManifestError) for each in paths)
     located = [*(Located(name, path, None) for name, path in named.items())]
+    located += [Located(_remote.id_of(url), _remote.checked(url), None) for url in urls]
     located += [each for each in items if isinstance(each, Located)]
     with showing(progress):
-        sized = tuple(
-            (name, path, size or images.read_size(path)) for name, path, size in track(located, "reading sizes")
-        )
+        sizes = _remote.sizes([(path, size) for _, path, size in located])
+        sized = tuple((name, path, next(sizes)) for name, path, _ in track(located, "reading sizes"))
     return Manifest(window, gap if window else 0, shard_windows, sized)
 
 
@@ -187,7 +193,7 @@ def write_manifest(path: str | Path, manifest: Manifest) -> Path:
             "images": [
                 {
                     "image_id": piece.scene.image_id,
-                    "path": _written(piece.scene.path, base),
+                    "path": _written(piece.scene, base),
                     "size": list(piece.scene.size),
                     "windows": [piece.numbers.start, piece.numbers.stop],
                 }
@@ -203,29 +209,32 @@ def write_manifest(path: str | Path, manifest: Manifest) -> Path:
     return path
 
 
-def read_manifest(path: str | Path) -> Manifest:
+def read_manifest(path: str | Path, *, remote: bool = False) -> Manifest:
     """Read a manifest.
 
     >>> read_manifest("archive.jsonl").plan()  # doctest: +SKIP
 
     Args:
         path: The file, as `write_manifest` writes it.
+        remote: Whether images may be read from the addresses that it names; if not, one that names any is refused.
 
     Raises:
-        ManifestError: If it is no manifest, is of another version, or its shards are not those that this version makes
-            of its images.
+        ManifestError: If it is no manifest, is of another version, its shards are not those that this version makes of
+            its images, or it names addresses that may not be read from.
     """
     path = files.as_path(path, ManifestError)
     header, lines = (_from_parquet if path.suffix.lower() == PARQUET else _from_lines)(path)
     if header.manifest_version != VERSION:
         raise ManifestError(f"expected manifest version {VERSION}, got {header.manifest_version}", path=path)
     base = path.resolve().parent
-    found: dict[str, tuple[Path, tuple[int, int]]] = {}
+    found: dict[str, tuple[Path | str, tuple[int, int]]] = {}
     for line in lines:
         for image in line.images:
-            there = found.setdefault(image.image_id, (base / image.path, image.size))
-            if there != (base / image.path, image.size):
+            is_far = _remote.is_address(image.path)
+            where = _remote.checked(image.path, path) if is_far else base / image.path
+            if found.setdefault(image.image_id, (where, image.size)) != (where, image.size):
                 raise ManifestError(f"expected one image of each id, got two of {quoted(image.image_id)}", path=path)
+    _remote.require_consent([where for where, _ in found.values() if isinstance(where, str)], path, remote=remote)
     made = tuple((name, *rest) for name, rest in found.items())
     manifest = Manifest(header.window, header.gap, header.shard_windows, made)
     try:
@@ -241,10 +250,12 @@ def read_manifest(path: str | Path) -> Manifest:
     return manifest
 
 
-def _written(path: Path | None, base: Path) -> str:
-    if path is None:
+def _written(scene: Scene, base: Path) -> str:
+    if isinstance(scene, RemoteScene):
+        return scene.url
+    if scene.path is None:
         raise ManifestError("expected images in files, got one in memory")
-    whole = path.resolve()
+    whole = scene.path.resolve()
     return whole.relative_to(base).as_posix() if base in whole.parents else str(whole)
 
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -82,8 +83,11 @@ def detect_parts(steps: Steps, plan: Sequence[Shard], parts: Parts, *, skip_brok
     def on_broken(scene: Scene, error: ImageError) -> None:
         outcome.broken[scene.image_id] = str(error).splitlines()[0]
 
-    with progress_bar("predicting", sum(shard.windows for shard in plan)) as advance:
-        for shard, found in detect_shards(steps, plan, on_broken if skip_broken else None):
+    with (
+        progress_bar("predicting", sum(shard.windows for shard in plan)) as advance,
+        closing(detect_shards(steps, plan, on_broken if skip_broken else None)) as done,
+    ):
+        for shard, found in done:
             parts.write(shard, records_of(steps, found, outcome.statuses, advance))
     return outcome
 

@@ -19,7 +19,7 @@ from rbox_formats.errors import ImageError, RboxError, said
 from rbox_formats.progress import progress_bar
 from rbox_formats.sharding._parts import Parts
 from rbox_formats.sharding._predicting import Outcome, records_of
-from rbox_formats.sharding._running import detect_shard, read_windows
+from rbox_formats.sharding._running import Read, detect_shard, read_windows
 from rbox_formats.sharding._shards import Shard
 
 _INSTALL = "Install it: pip install 'rbox-formats[ray]'."
@@ -123,8 +123,12 @@ def _read(batch: dict[str, Any], plan: Any) -> dict[str, Any]:
     import ray
 
     shard = ray.get(plan)[int(batch["id"][0])]
+    try:
+        windows: list[Read] | RboxError = list(read_windows(shard))
+    except RboxError as error:  # a machine that cannot be reached; the other shards are done all the same
+        windows = error
     # Ray would pickle it too, but only after it has tried to make columns of the pixels.
-    return {"work": [pickle.dumps((shard, list(read_windows(shard))), protocol=5)]}
+    return {"work": [pickle.dumps((shard, windows), protocol=5)]}
 
 
 class _Detecting:
@@ -148,7 +152,9 @@ class _Detecting:
             broken[scene.image_id] = str(error).splitlines()[0]
 
         error = ""
-        if self._parts.begin(shard) > self._retries:
+        if isinstance(windows, RboxError):
+            error = said(windows)
+        elif self._parts.begin(shard) > self._retries:
             self._parts.give_up(shard)
             error = f"the process died each of {self._retries + 1} times at {shard.pieces[0].scene.image_id}"
         else:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import groupby, islice, takewhile
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from rbox_formats.detection import Prediction, Scene, SceneWindow, Steps
 from rbox_formats.errors import ImageError
+from rbox_formats.sharding._remote import near
 from rbox_formats.sharding._shards import Piece, Shard, shard_size, shards
 
 T = TypeVar("T")
@@ -23,7 +25,7 @@ OnBroken: TypeAlias = Callable[[Scene, ImageError], None]
 Found: TypeAlias = tuple[Piece, list[Any]]
 
 
-def ahead(items: Iterable[T], count: int) -> Iterator[T]:
+def ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
     """Yield items that a thread of its own reads, some of them before they are asked for.
 
     >>> list(ahead(range(3), count=2))
@@ -34,7 +36,11 @@ def ahead(items: Iterable[T], count: int) -> Iterator[T]:
         count: How many items are held at most.
     """
     reading = iter(items)
-    with ThreadPoolExecutor(1) as pool:
+    with ExitStack() as stack:
+        if isinstance(reading, Generator):
+            stack.callback(reading.close)  # it may hold a copy of an image
+        pool = stack.enter_context(ThreadPoolExecutor(1))
+        stack.callback(pool.shutdown, cancel_futures=True)
         waiting = deque(pool.submit(next, reading, _END) for _ in range(max(count, 1)))
         while (item := waiting.popleft().result()) is not _END:
             waiting.append(pool.submit(next, reading, _END))
@@ -64,17 +70,37 @@ class Read(NamedTuple):
 def read_windows(shard: Shard) -> Iterator[Read]:
     """Yield the windows of a shard, each read when it is asked for; a broken image ends with what is wrong with it.
 
+    An image on another machine is copied to this one while its windows are read.
+
     >>> list(read_windows(shard))  # doctest: +SKIP
 
     Args:
         shard: Which windows.
     """
-    for piece in shard.pieces:
+    return (read for _, read in _read([shard]))
+
+
+def _read(plan: Iterable[Shard]) -> Iterator[tuple[int, Read]]:
+    """Yield the windows of shards, each with the number of its shard.
+
+    Neighbouring parts of one image are read together, so that a large one is copied once and not for each shard.
+    """
+    pieces = ((place, piece) for place, shard in enumerate(plan) for piece in shard.pieces)
+    for scene, group in groupby(pieces, key=lambda each: each[1].scene):
+        same = list(group)
+        done = 0
         try:
-            for number, pixels in piece.scene.crops(piece.numbers):
-                yield Read(piece, SceneWindow(piece.scene, number, pixels))
+            with near(scene) as crops:
+                for place, piece in same:
+                    try:
+                        for number, pixels in crops(piece.numbers):
+                            yield place, Read(piece, SceneWindow(scene, number, pixels))
+                    except ImageError as error:
+                        yield place, Read(piece, None, error)
+                    done += 1
         except ImageError as error:
-            yield Read(piece, None, error)
+            for place, piece in same[done:]:
+                yield place, Read(piece, None, error)
 
 
 def detect_shard(
@@ -101,7 +127,7 @@ def detect_shard(
 
 def detect_shards(
     steps: Steps, plan: Sequence[Shard], on_broken: OnBroken | None = None
-) -> Iterator[tuple[Shard, Iterator[Found]]]:
+) -> Generator[tuple[Shard, Iterator[Found]], None, None]:
     """Detect the objects of shards, while the next windows are read.
 
     >>> for shard, found in detect_shards(steps, plan):  # doctest: +SKIP
@@ -118,9 +144,9 @@ def detect_shards(
     Raises:
         ImageError: As in `detect_shard`.
     """
-    items = ((place, each) for place, shard in enumerate(plan) for each in read_windows(shard))
-    for place, group in groupby(ahead(items, 2 * steps.batch_size), key=lambda item: item[0]):
-        yield plan[place], detect_shard(steps, plan[place], (each for _, each in group), on_broken)
+    with closing(ahead(_read(plan), 2 * steps.batch_size)) as items:
+        for place, group in groupby(items, key=lambda item: item[0]):
+            yield plan[place], detect_shard(steps, plan[place], (each for _, each in group), on_broken)
 
 
 def detect_scenes(

@@ -10,6 +10,7 @@ from typing import Any
 
 from rbox_formats import files
 from rbox_formats.errors import ManifestError, quoted
+from rbox_formats.sharding import _remote
 from rbox_formats.sharding._manifest import Located
 
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
@@ -17,7 +18,7 @@ _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
 _KEYS = ("visual", "image", "data")
 
 
-def read_stac(path: str | Path, asset: str | None = None) -> list[Located]:
+def read_stac(path: str | Path, asset: str | None = None, *, remote: bool = False) -> list[Located]:
     """Read the images of a STAC item collection, or of one item.
 
     >>> read_stac("items.json")  # doctest: +SKIP
@@ -27,6 +28,7 @@ def read_stac(path: str | Path, asset: str | None = None) -> list[Located]:
         path: The JSON file.
         asset: The key of the asset that is the image. None: "visual", "image" or "data", else the only one with the
             role "data" or "visual", else the only one.
+        remote: Whether assets may be on other machines, by their addresses.
 
     Returns:
         Of each item its id, its file, relative to the JSON file where it is not absolute, and its size (width, height)
@@ -34,7 +36,7 @@ def read_stac(path: str | Path, asset: str | None = None) -> list[Located]:
 
     Raises:
         ManifestError: If the file is no collection of items, an item does not say which of its assets is the image, or
-            that one is on the network.
+            that one is on another machine and must not be, or cannot be read from there.
     """
     path = files.as_path(path, ManifestError)
     try:
@@ -48,7 +50,9 @@ def read_stac(path: str | Path, asset: str | None = None) -> list[Located]:
             path=path,
             remedy="A search of a STAC API answers one, and so does pystac's ItemCollection.",
         )
-    return [_image(item, asset, path) for item in items]
+    found = [_image(item, asset, path) for item in items]
+    _remote.require_consent([where for _, where, _ in found if isinstance(where, str)], path, remote=remote)
+    return found
 
 
 def _is_item(item: Any) -> bool:
@@ -61,17 +65,15 @@ def _image(item: Mapping[str, Any], asset: str | None, path: Path) -> Located:
     href = found.get("href") if isinstance(found, dict) else None
     if not isinstance(href, str) or not href:
         raise ManifestError(f"expected an asset with a href in item {quoted(image_id)}", path=path)
-    if _ADDRESS.match(href):
-        raise ManifestError(
-            f"expected files on this machine, got an address in item {quoted(image_id)}: {quoted(href)}",
-            path=path,
-            remedy="Nothing is fetched unasked: download the assets, and give the collection with their paths.",
-        )
     properties = item.get("properties")
     shape = found.get("proj:shape") or (properties.get("proj:shape") if isinstance(properties, dict) else None)
     is_shape = isinstance(shape, list) and len(shape) == 2 and all(type(side) is int and side > 0 for side in shape)
     size = (shape[1], shape[0]) if is_shape and shape is not None else None
-    return Located(image_id, path.parent / href, size)
+    return Located(
+        image_id,
+        _remote.checked(href, path) if _ADDRESS.match(href) or _remote.is_address(href) else path.parent / href,
+        size,
+    )
 
 
 def _asset(item: Mapping[str, Any], asset: str | None, path: Path) -> Any:
