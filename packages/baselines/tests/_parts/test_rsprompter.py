@@ -29,9 +29,9 @@ def mask_head(**settings: Any) -> Any:
 
 def query_head() -> Any:
     from mmdet.registry import MODELS
-    from rbox_baselines._configs import _rsmamba
+    from rbox_baselines._configs import _encoders
 
-    model = _rsmamba.load("rsprompter-query-sam-base").model
+    model = _encoders.load("rsprompter-query-sam-base").model
     head = model.panoptic_head
     head.sam = {**SAM, "masks": True}
     head.update(out_channels=16, num_queries=5, num_things_classes=3)
