@@ -80,6 +80,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
                 "mlp": 4 * CHANNELS,
                 "chunk": 0,
             },
+            # SAM has taught this decoder nothing.
+            "model.roi_head.mask_head.loss_dice": {"type": "mmdet.DiceLoss", "naive_dice": True, "eps": 1.0},
         },
     ),
 }

@@ -154,9 +154,9 @@ def _heads(variant: str, encoder: str) -> Iterator[tuple[str, nn.Module]]:
 
     with DefaultScope.overwrite_default_scope("mmdet"):
         if variant == "query":
-            from rbox_baselines._configs import _rsmamba
+            from rbox_baselines._configs import _encoders
 
-            head = _rsmamba.load("rsprompter-query-sam-base").model.panoptic_head
+            head = _encoders.load("rsprompter-query-sam-base").model.panoptic_head
             pixels = {**head.pixel_decoder, "in_channels": [256] * 5, "feat_channels": 128, "out_channels": CHANNELS}
             yield "panoptic_head.pixel_decoder.", MODELS.build(pixels)
             yield "panoptic_head.transformer_decoder.", Mask2FormerTransformerDecoder(**head.transformer_decoder)

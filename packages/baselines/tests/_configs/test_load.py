@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from rbox_baselines import Data, load_config
-from rbox_baselines._configs import _rsmamba
+from rbox_baselines._configs import _encoders
 from rbox_baselines._configs._load import load_model
 from rbox_baselines._configs._metrics import reported
 from rbox_baselines._configs._presets import PRESETS
@@ -100,7 +100,7 @@ def test_presets_of_masks_are_of_every_size() -> None:
     found = [name for name, preset in PRESETS.items() if preset.masks is not None]
     assert len(found) == 3 * 2 * (3 * 7 + 3 * 5)
     assert {"rsprompter-anchor-sam-huge-lora-whu-short", "mask-rcnn-rsmamba-uhuge2-nwpu"} <= set(found)
-    assert {PRESETS[name].model for name in found} <= set(_rsmamba.NAMES)
+    assert {PRESETS[name].model for name in found} <= set(_encoders.NAMES)
 
 
 def test_presets_of_small_images() -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SAM = {"type": "SAMDecoder", "channels": 16, "heads": 2, "mlp": 32}
+DICE = {"type": "mmdet.DiceLoss", "eps": 1.0}
 
 
 @pytest.fixture(autouse=True)
@@ -29,9 +30,9 @@ def mask_head(**settings: Any) -> Any:
 
 def query_head() -> Any:
     from mmdet.registry import MODELS
-    from rbox_baselines._configs import _rsmamba
+    from rbox_baselines._configs import _encoders
 
-    model = _rsmamba.load("rsprompter-query-sam-base").model
+    model = _encoders.load("rsprompter-query-sam-base").model
     head = model.panoptic_head
     head.sam = {**SAM, "masks": True}
     head.update(out_channels=16, num_queries=5, num_things_classes=3)
@@ -94,10 +95,30 @@ def test_the_loss_is_that_of_whole_masks(chunk: int, size: tuple[int, int]) -> N
     torch.testing.assert_close(gradient, logits.grad, rtol=1e-4, atol=1e-8)
 
 
-def test_without_boxes_the_loss_is_zero_and_all_weights_have_a_gradient() -> None:
-    head = mask_head().train()
+@pytest.mark.parametrize("chunk", [0, 2])
+def test_the_second_loss_is_that_of_the_overlap(chunk: int) -> None:
+    head, logits = mask_head(chunk=chunk, loss_dice=DICE), torch.randn(5, 16, 16)
+    truth = [torch.rand(2, 64, 64) < 0.4, torch.rand(3, 64, 64) < 0.1]
+    chosen = [[1, 0, 1], [2, 2]]
+    found = head.loss_and_target(logits, [sampled(each) for each in chosen], [bitmaps(each) for each in truth])
+    shares = functional.interpolate(logits[None], size=(64, 64), mode="bilinear")[0].sigmoid().double()
+    targets = torch.cat([each[indices] for each, indices in zip(truth, chosen, strict=True)]).double()
+    common, sizes = (shares * targets).sum((1, 2)), shares.square().sum((1, 2)) + targets.sum((1, 2))
+    assert found["loss_mask"]["loss_dice"].item() == pytest.approx(float((1 - 2 * common / sizes).mean()), abs=2e-3)
+    alone = mask_head(chunk=chunk).loss_and_target(
+        logits, [sampled(each) for each in chosen], [bitmaps(each) for each in truth]
+    )
+    assert list(alone["loss_mask"]) == ["loss_mask"]
+    assert found["loss_mask"]["loss_mask"] == alone["loss_mask"]["loss_mask"]
+
+
+@pytest.mark.parametrize("settings, names", [({}, ["loss_mask"]), ({"loss_dice": DICE}, ["loss_mask", "loss_dice"])])
+def test_without_boxes_the_loss_is_zero_and_all_weights_have_a_gradient(settings: Any, names: list[str]) -> None:
+    head = mask_head(**settings).train()
     logits = head(torch.zeros(0, 8, 4, 4), torch.randn(2, 16, 4, 4), torch.zeros(0).long())
-    loss = head.loss_and_target(logits, [sampled([]), sampled([])], [None, None])["loss_mask"]["loss_mask"]
+    losses = head.loss_and_target(logits, [sampled([]), sampled([])], [None, None])["loss_mask"]
+    assert list(losses) == names
+    loss = torch.stack(list(losses.values())).sum()
     loss.backward()
     assert loss == 0
     assert all((each.grad == 0).all() for each in head.parameters() if each.requires_grad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -119,6 +120,17 @@ def test_places_of_oblong_images(folder: Path, theirs: Any) -> None:
     decoder = built("SAMDecoder", folder)
     torch.testing.assert_close(decoder.positions(4, 4), theirs.get_image_wide_positional_embeddings())
     torch.testing.assert_close(decoder.positions(3, 4), decoder.positions(4, 4)[:, :, :3])
+
+
+def test_next_places_are_alike_where_no_sam_is_loaded() -> None:
+    """SAM draws its frequencies with a standard deviation of 1: next places of 64 x 64 differ by a small angle."""
+    from mmdet.registry import MODELS
+
+    torch.manual_seed(0)
+    places = MODELS.build({"type": "SAMDecoder"}).positions(64, 64)[0]
+    # The mean cosine of normal angles of deviation s is exp(-s^2 / 2); here s is 2 pi times 2 / 64.
+    alike = functional.cosine_similarity(places[:, :, 1:], places[:, :, :-1], dim=0).mean()
+    assert float(alike) == pytest.approx(math.exp(-((2 * math.pi * 2 / 64) ** 2) / 2), abs=0.01)
 
 
 @pytest.mark.parametrize("arch, millions", [("base", 89.67), ("large", 308.28), ("huge", 637.03)])

@@ -176,7 +176,7 @@ def _read(name: str | Path) -> Config:
     """Read the config that a name stands for: a preset, a config of the zoo, or a file."""
     from mmengine.config import Config
 
-    from rbox_baselines._configs import _mmdet, _rsmamba, _zoo
+    from rbox_baselines._configs import _encoders, _mmdet, _zoo
 
     set_up()
     if str(name) in PRESETS:
@@ -184,8 +184,8 @@ def _read(name: str | Path) -> Config:
         config = _read(preset.model)
         _apply_preset(config, preset)
         return config
-    if str(name) in _rsmamba.NAMES:
-        return _rsmamba.load(str(name))
+    if str(name) in _encoders.NAMES:
+        return _encoders.load(str(name))
     path = Path(name)
     if path.suffix in (".py", ".json", ".yaml", ".yml"):
         if not path.is_file():
@@ -200,7 +200,7 @@ def _read(name: str | Path) -> Config:
     if str(name) in _mmdet.zoo():
         return _mmdet.load(str(name))
     if str(name) not in _zoo.zoo():
-        raise _unknown(str(name), [*PRESETS, *_rsmamba.NAMES, *_zoo.zoo(), *_mmdet.zoo()])
+        raise _unknown(str(name), [*PRESETS, *_encoders.NAMES, *_zoo.zoo(), *_mmdet.zoo()])
     return _zoo.load_zoo(str(name))
 
 

@@ -119,6 +119,9 @@ class RSPrompterMaskHead(BaseModule):
         stride: Of the image embedding, in pixels.
         chunk: Masks whose loss is computed at once.
         loss_mask: The loss, as in mmdet's FCNMaskHead.
+        loss_dice: A second one, mmdet's DiceLoss, which does not grow with the object. None, as in RSPrompter and RS4D,
+            suits a decoder that SAM has taught; a decoder of random weights learns much longer that nearly all of an
+            image is no object.
         init_cfg: How mmengine initialises the weights.
     """
 
@@ -133,6 +136,7 @@ class RSPrompterMaskHead(BaseModule):
         stride: int = 16,
         chunk: int = 16,
         loss_mask: Any = None,
+        loss_dice: Any = None,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -151,6 +155,7 @@ class RSPrompterMaskHead(BaseModule):
             nn.Linear(in_channels, self._width),
         )
         self.loss_mask = MODELS.build(loss_mask or {"type": "mmdet.CrossEntropyLoss", "use_mask": True})
+        self.loss_dice = None if loss_dice is None else MODELS.build(loss_dice)
 
     def forward(self, features: Tensor, embeddings: Tensor, images: Tensor) -> Tensor:
         """Return the logits (N, 4 h, 4 w) of a mask for each box.
@@ -167,7 +172,7 @@ class RSPrompterMaskHead(BaseModule):
     def loss_and_target(
         self, mask_preds: Tensor, sampling_results: Sequence[Any], batch_gt_instances: Sequence[Any], **_: Any
     ) -> dict[str, Any]:
-        """Return the loss, as mmdet's FCNMaskHead does. Its target is the whole mask of the object of each box.
+        """Return the losses, as mmdet's FCNMaskHead does. The target is the whole mask of the object of each box.
 
         Args:
             mask_preds: The logits (N, 4 h, 4 w), of all images.
@@ -177,9 +182,9 @@ class RSPrompterMaskHead(BaseModule):
         if not len(mask_preds):
             # One loss of 0, which all weights are a part of: other processes of a run may have boxes.
             anchor = sum((each.sum() for each in self.parameters() if each.requires_grad), mask_preds.sum())
-            return {"loss_mask": {"loss_mask": anchor * 0}}
+            return {"loss_mask": dict.fromkeys(self._losses(), anchor * 0)}
         counts = [len(each.pos_priors) for each in sampling_results]
-        total = mask_preds.new_zeros((), dtype=torch.float32)
+        total = mask_preds.new_zeros(len(self._losses()), dtype=torch.float32)
         for logits, sampled, truth in zip(mask_preds.split(counts), sampling_results, batch_gt_instances, strict=True):
             if len(logits):
                 targets = truth.masks.to_tensor(torch.uint8, logits.device)
@@ -187,17 +192,23 @@ class RSPrompterMaskHead(BaseModule):
                     objects = sampled.pos_assigned_gt_inds[part]
                     given = (logits[part], targets, objects)
                     total = total + checkpoint(self._loss, *given, use_reentrant=False) * (len(part) / len(mask_preds))
-        return {"loss_mask": {"loss_mask": total}}
+        return {"loss_mask": dict(zip(self._losses(), total, strict=True))}
+
+    def _losses(self) -> list[str]:
+        return ["loss_mask"] if self.loss_dice is None else ["loss_mask", "loss_dice"]
 
     def _loss(self, logits: Tensor, targets: Tensor, objects: Tensor) -> Tensor:
-        """Return the mean loss of some masks of one image; `targets` (G, H, W) are those of all its objects."""
+        """Return each mean loss of some masks of one image; `targets` (G, H, W) are those of all its objects."""
         height, width = targets.shape[1:]
         scale = self.stride // _FINER
         full = functional.interpolate(logits[:, None].float(), scale_factor=scale, mode="bilinear", align_corners=False)
         # Images whose sides are no multiples of the stride are padded by the backbone.
         full = functional.pad(full, (0, max(0, width - full.shape[3]), 0, max(0, height - full.shape[2])))
-        labels = torch.zeros_like(objects)
-        return self.loss_mask(full[..., :height, :width], targets[objects].float(), labels).sum()
+        full, wanted = full[..., :height, :width], targets[objects].float()
+        found = [self.loss_mask(full, wanted, torch.zeros_like(objects)).sum()]
+        if self.loss_dice is not None:
+            found.append(self.loss_dice(full.flatten(1), wanted.flatten(1)))
+        return torch.stack(found)
 
     def predict_by_feat(
         self,

@@ -191,7 +191,8 @@ class SAMDecoder(BaseModule):
             hidden_size=channels, num_attention_heads=heads, num_hidden_layers=layers, mlp_dim=mlp
         )
         decoder._attn_implementation = "sdpa"
-        vision = sam.SamVisionConfig(num_pos_feats=channels // 2, hidden_size=2 * channels)
+        # SAM's own scale. By transformers' default, half an encoder's channels, next places have nothing in common.
+        vision = sam.SamVisionConfig(num_pos_feats=channels // 2, scale=1)
         self.shared_image_embedding = sam.SamPositionalEmbedding(vision)
         if masks:
             self.mask_embed = sam.SamMaskEmbedding(prompts)

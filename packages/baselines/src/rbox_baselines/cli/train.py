@@ -23,8 +23,8 @@ def _list(context: click.Context, _option: click.Parameter, wanted: bool) -> Non
     if not wanted:
         return
     from rbox_baselines._configs import _mmdet
+    from rbox_baselines._configs._encoders import NAMES
     from rbox_baselines._configs._presets import PRESETS
-    from rbox_baselines._configs._rsmamba import NAMES
     from rbox_baselines._configs._zoo import zoo
 
     click.echo("Presets, LMMRotate's baselines and Oriented R-CNN on RSMamba:")

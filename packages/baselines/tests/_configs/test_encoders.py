@@ -17,7 +17,7 @@ import torch
 from click.testing import CliRunner
 from mmengine.config import Config
 from rbox_baselines import Data, load_config
-from rbox_baselines._configs import _check, _load, _rsmamba, _trial
+from rbox_baselines._configs import _check, _encoders, _load, _trial
 from rbox_baselines._configs._stored import load_stored
 from rbox_baselines._configs._trial import STEPS, trial
 from rbox_baselines._stack import _mends
@@ -94,7 +94,7 @@ def shrunk(config: Config) -> Config:
     return config
 
 
-@pytest.mark.parametrize("name", sampled(_rsmamba.NAMES, FEW))
+@pytest.mark.parametrize("name", sampled(_encoders.NAMES, FEW))
 def test_maps_have_the_strides_that_the_heads_say(name: str) -> None:
     """RS4D's Rotated RTMDet had a head for strides of 8, 16 and 32 on maps of 4, 8 and 16."""
     from mmrotate.registry import MODELS
