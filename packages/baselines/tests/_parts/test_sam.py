@@ -242,11 +242,9 @@ class _RunnerLike:
 @pytest.mark.parametrize("learns", ["nothing", "lora", "all"])
 def test_nothing_draws_over_loaded_weights(folder: Path, theirs: Any, learns: str) -> None:
     """transformers' encoder has an `init_weights`, which mmengine would call after ours."""
-    from mmengine.logging import MMLogger
     from mmengine.runner import Runner
     from mmrotate.registry import MODELS
 
-    MMLogger.get_instance(f"sam-{learns}")  # that of a run in another test writes to a file that is closed
     model = MODELS.build(
         {
             "type": "mmdet.MaskRCNN", "rpn_head": None, "roi_head": None, "train_cfg": None, "test_cfg": None,

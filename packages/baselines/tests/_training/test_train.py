@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,14 @@ def test_nothing_of_a_checkpoint_is_run_when_it_is_gone_on_with(run: Path, scene
     last = trained(scenes, tmp_path, resume=True)
     assert last == tmp_path / "epoch_2.pth"
     assert not mark.exists()
+
+
+def test_a_run_takes_its_file_from_the_log(run: Path) -> None:
+    """mmengine writes how weights are drawn to the files of the last log, which a server's `dictConfig` has closed."""
+    from mmengine.logging import MMLogger
+
+    assert not [each for each in MMLogger.get_current_instance().handlers if isinstance(each, logging.FileHandler)]
+    assert "Epoch(train)" in next(run.glob("*/*.log")).read_text()
 
 
 def test_the_best_checkpoint_is_kept(run: Path) -> None:

@@ -200,7 +200,10 @@ def _run(config: Config, follower: Follower | None = None) -> Path:
             from rbox_baselines._parts._following import FollowHook
 
             runner.register_hook(FollowHook(follower))
-        runner.train()
+        try:
+            runner.train()
+        finally:
+            _close_log(runner.logger)
     except URLError as error:
         raise StackError(
             f"expected to fetch the weights that the config begins with, got {error.reason}", remedy=_OTHER_WEIGHTS
@@ -209,6 +212,13 @@ def _run(config: Config, follower: Follower | None = None) -> Path:
     if last is None:
         raise ConfigError("expected a config that saves checkpoints, got none in the end", path=config.work_dir)
     return last
+
+
+def _close_log(logger: logging.Logger) -> None:
+    """Take a run's file from its log: mmengine would write to it for later models, when `dictConfig` has closed it."""
+    for handler in [each for each in logger.handlers if isinstance(each, logging.FileHandler)]:
+        handler.close()
+        logger.removeHandler(handler)
 
 
 def _check_data(config: Config) -> None:

@@ -418,7 +418,7 @@ def _for_web(settings: dict[str, Any]) -> dict[str, Any]:
 
     async def on_redirect(session: Any, context: Any, found: Any) -> None:
         old = found.response.url
-        new = old.join(aiohttp.client.URL(found.response.headers.get("Location", "")))
+        new = old.join(type(old)(found.response.headers.get("Location", "")))
         is_safer = (old.scheme, new.scheme) == ("http", "https") and old.host == new.host
         if new.origin() != old.origin() and not is_safer:
             raise ManifestError(

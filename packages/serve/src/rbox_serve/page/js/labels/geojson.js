@@ -64,8 +64,9 @@ function placing(document, file, image, points) {
   }
   if (document.crs) {
     const own = image?.map?.crs ? ` or in its own system, ${image.map.crs}` : "";
+    const given = crs ? `, ${crs}` : "";
     throw new PageError(
-      `${file}: expected coordinates in pixels of the image${own}, got a layer in map coordinates${crs ? `, ${crs}` : ""}`,
+      `${file}: expected coordinates in pixels of the image${own}, got a layer in map coordinates${given}`,
       "Convert it: rbox-formats convert --from geojson-map --to geojson.",
     );
   }
