@@ -7,8 +7,8 @@ others; the first 20 get their labels, and the model learns on, on all that are 
 starts from the same 40 scenes and the same model, and every round has the same number of steps, so that only the images
 differ. `--out` keeps what was measured, a line per model; the same command resumes.
 
-Prints markdown tables: AP at IoU 0.5 by round, the mean over the seeds and their spread, and the paired difference from
-`random`.
+Prints markdown tables: AP at IoU 0.5 by round, the mean over the seeds and their spread, the paired difference from
+`random`, and how many objects the chosen scenes have.
 """
 
 from __future__ import annotations
@@ -70,12 +70,15 @@ def main() -> None:
     setting = Setting(**arguments)
     out.mkdir(parents=True, exist_ok=True)
     test = scenes(out / "scenes", "test", range(FIRST_TEST, FIRST_TEST + setting.test), setting.size)
+    objects: dict[int, dict[str, int]] = {}
     for seed in range(seeds):
         first = seed * SEEDS_APART
         known = scenes(out / "scenes", f"seed-{seed}", range(first, first + setting.start + setting.pool), setting.size)
+        objects[seed] = {record.image_id: len(record) for record in known}
         for algorithm in algorithms:
             run(algorithm, seed, known, test, setting, out)
-    print("\n".join(tables(read(out / "measured.jsonl"), algorithms, setting)))
+    lines = read(out / "measured.jsonl")
+    print("\n".join([*tables(lines, algorithms, setting), *chosen(lines, algorithms, setting, objects)]))
 
 
 def scenes(root: Path, split: str, seeds: range, size: int) -> list[ImageRecord]:
@@ -214,6 +217,19 @@ def tables(lines: Sequence[dict[str, Any]], algorithms: Sequence[str], setting: 
     for name in others:
         rows = [[values[name, seed, n] - values["random", seed, n] for seed in seeds] for n in rounds]
         yield f"| {name} | " + " | ".join(spread(row) for row in (*rows, np.mean(rows, axis=0).tolist())) + " |"
+
+
+def chosen(
+    lines: Sequence[dict[str, Any]], algorithms: Sequence[str], setting: Setting, objects: dict[int, dict[str, int]]
+) -> Iterator[str]:
+    """Yield a table of how many objects the scenes have that were chosen in all rounds."""
+    yield f"\nObjects in a scene, of the {setting.rounds * setting.chosen} that were chosen\n"
+    yield "| ranked by | objects |"
+    yield "|---|---:|"
+    for name in algorithms:
+        last = [line for line in lines if (line["algorithm"], line["round"]) == (name, setting.rounds)]
+        counts = [[objects[line["seed"]][each] for each in line["labelled"][setting.start :]] for line in last]
+        yield f"| {name} | {spread([statistics.mean(each) for each in counts])} |"
 
 
 def spread(values: Sequence[float]) -> str:
