@@ -215,7 +215,7 @@ def _run(config: Config, follower: Follower | None = None) -> Path:
 
 
 def _close_log(logger: logging.Logger) -> None:
-    """Take a run's file from its log: mmengine would write to it for later models, when `dictConfig` has closed it."""
+    """Take a run's file from its log: mmengine would write to it for later models, also where others have closed it."""
     for handler in [each for each in logger.handlers if isinstance(each, logging.FileHandler)]:
         handler.close()
         logger.removeHandler(handler)

@@ -1,6 +1,7 @@
 """Image files: their sizes and pixels, part by part where they are large, and how they are found by name."""
 
 from rbox_formats.images._deep import BANDS_VARIABLE, STRETCH_VARIABLE, is_default, parse_bands, parse_stretch, shown_by
+from rbox_formats.images._files import OpenFile
 from rbox_formats.images._images import (
     SUFFIXES,
     as_rgb,
@@ -25,6 +26,7 @@ __all__ = [
     "STRETCH_VARIABLE",
     "SUFFIXES",
     "MapPlace",
+    "OpenFile",
     "Rows",
     "as_rgb",
     "as_stored",

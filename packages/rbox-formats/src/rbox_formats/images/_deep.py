@@ -21,11 +21,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from rbox_formats.errors import ImageError, quoted, said
+from rbox_formats.images._files import OpenFile
 from rbox_formats.images._orientation import TURNS, upright
 from rbox_formats.typing import Image as ImageArray
 
@@ -144,7 +145,7 @@ class TiffHead(NamedTuple):
     orientation: int
 
 
-def tiff_head(path: Path | BinaryIO) -> TiffHead | None:
+def tiff_head(path: Path | OpenFile) -> TiffHead | None:
     """Return the header of a TIFF; None for another file, or a broken header."""
     from PIL import TiffImagePlugin
 
@@ -158,7 +159,7 @@ def tiff_head(path: Path | BinaryIO) -> TiffHead | None:
                 start += file.read(8)
             directory = TiffImagePlugin.ImageFileDirectory_v2(start)
             file.seek(directory.next)
-            directory.load(file)
+            directory.load(file)  # type: ignore[arg-type]  # it reads and seeks, no more
             width, height = int(directory[256]), int(directory[257])
             orientation = directory.get(_ORIENTATION, 1)
     # Any error of Pillow on a broken header, in a file that neither it nor GDAL could read.

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rbox_formats import files
 from rbox_formats.errors import ImageError
 from rbox_formats.images import _deep, _orientation, _rows
+from rbox_formats.images._files import OpenFile
 from rbox_formats.images._opening import (
     LIMIT_VARIABLE,
     UnreadTiffError,
@@ -52,7 +53,7 @@ def find(folder: Path) -> list[Path]:
     return [path for path in files.visible(folder) if path.suffix.lower() in SUFFIXES]
 
 
-def read_size(path: str | Path | BinaryIO) -> tuple[int, int]:
+def read_size(path: str | Path | OpenFile) -> tuple[int, int]:
     """Read the (width, height) of an image file in pixels, from its header alone.
 
     It is the size after turning as the file notes, that of the pixels that `load` returns.
@@ -73,7 +74,7 @@ def read_size(path: str | Path | BinaryIO) -> tuple[int, int]:
     Raises:
         ImageError: If there is no such file, or it is not an image.
     """
-    source = cast(BinaryIO, path) if hasattr(path, "read") else files.as_path(path, ImageError)
+    source = path if isinstance(path, OpenFile) else files.as_path(path, ImageError)
     try:
         with naming(source), opened(source, any_mode=True) as image:
             return shown_size(image, source)

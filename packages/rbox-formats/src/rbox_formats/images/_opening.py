@@ -8,10 +8,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from rbox_formats.errors import ImageError, quoted, said
 from rbox_formats.images._deep import DEEP_MODES, TiffHead, tiff_head
+from rbox_formats.images._files import OpenFile
 from rbox_formats.images._orientation import TURNS, noted
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def any_size() -> Iterator[None]:
 
 
 @contextmanager
-def naming(path: Path | BinaryIO) -> Iterator[None]:
+def naming(path: Path | OpenFile) -> Iterator[None]:
     """Turn errors of Pillow and rasterio into one that names the file and says what to do."""
     import struct
 
@@ -118,7 +119,7 @@ def naming(path: Path | BinaryIO) -> Iterator[None]:
 
 
 @contextmanager
-def opened(path: Path | BinaryIO, *, any_mode: bool = False) -> Iterator[PillowImage]:
+def opened(path: Path | OpenFile, *, any_mode: bool = False) -> Iterator[PillowImage]:
     """Open an image file of a mode that can become RGB (or of any), its header read; raise what Pillow does.
 
     Raises:
@@ -129,7 +130,7 @@ def opened(path: Path | BinaryIO, *, any_mode: bool = False) -> Iterator[PillowI
     _pillow.addFilter(_worth_saying)
     with any_size():
         try:
-            image = Image.open(path, formats=FORMATS)
+            image = Image.open(path, formats=FORMATS)  # type: ignore[arg-type]  # it reads and seeks, no more
         except UnidentifiedImageError as error:
             if (head := tiff_head(path)) is None:
                 raise
@@ -150,7 +151,7 @@ def _worth_saying(record: logging.LogRecord) -> bool:
 class UnreadTiffError(ImageError):
     """The file is a TIFF of bands that Pillow does not read; the error holds its header."""
 
-    def __init__(self, head: TiffHead, path: Path | BinaryIO) -> None:
+    def __init__(self, head: TiffHead, path: Path | OpenFile) -> None:
         super().__init__("expected an image of bands that Pillow reads, got a TIFF of others", path=str(path))
         self.head = head
 
@@ -168,7 +169,7 @@ def stored_size(image: PillowImage) -> tuple[int, int]:
     return image.size if tags is None else (int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT]))
 
 
-def shown_size(image: PillowImage, path: Path | BinaryIO) -> tuple[int, int]:
+def shown_size(image: PillowImage, path: Path | OpenFile) -> tuple[int, int]:
     """Return the (width, height) of an opened file's image after it is turned as it notes."""
     return TURNS[noted(image, path)].size(*stored_size(image))
 

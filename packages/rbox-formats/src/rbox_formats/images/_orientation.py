@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from rbox_formats.images._files import OpenFile
 from rbox_formats.typing import Image as ImageArray
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ TURNS = {
 }
 
 
-def noted(image: PillowImage, path: Path | BinaryIO | None = None) -> int:
+def noted(image: PillowImage, path: Path | OpenFile | None = None) -> int:
     """Return the orientation that an image file notes, from 1 to 8, without decoding it; 1 where it notes none.
 
     Args:
@@ -96,7 +97,7 @@ def _valid(value: object) -> int:
     return value if isinstance(value, int) and value in TURNS else UPRIGHT
 
 
-def _in_png(image: PillowImage, path: Path | BinaryIO) -> object:
+def _in_png(image: PillowImage, path: Path | OpenFile) -> object:
     """Return the orientation wherever the file notes it; `image.getexif()` of a PNG decodes all pixels first."""
     from PIL import Image
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import unquote
 
 from rbox_formats import files, images
@@ -195,7 +195,7 @@ def read_size(url: str) -> tuple[int, int]:
         with filesystem.open(url, "rb", block_size=_BLOCK) as file:
             source = _Watched(file, shown(url))
             try:
-                return images.read_size(source)  # type: ignore[arg-type]  # as much of a file as is read of it
+                return images.read_size(source)
             finally:
                 if source.failed is not None:  # which Pillow may have taken for a broken image, or for no note
                     raise source.failed
@@ -215,7 +215,7 @@ class _Watched:
         name: What messages call it.
     """
 
-    def __init__(self, file: BinaryIO, name: str) -> None:
+    def __init__(self, file: images.OpenFile, name: str) -> None:
         self._file, self._name, self._room = file, name, _HEADER_BYTES
         self.failed: Exception | None = None
 
@@ -327,15 +327,15 @@ def _copied(url: str, most: int) -> Iterator[Path]:
                         raise ImageError(
                             f"expected an image file of at most {most:,} bytes, got a longer one", path=shown(url)
                         )
-                    _write(target, chunk)
+                    _write(target.write, chunk)
 
         _tried(copy, url)
         yield path
 
 
-def _write(target: BinaryIO, chunk: bytes) -> None:
+def _write(write: Callable[[bytes], object], chunk: bytes) -> None:
     try:
-        target.write(chunk)
+        write(chunk)
     except OSError as error:
         remedy = "The environment variable TMPDIR names another folder for copies of images."
         raise FormatsError(
