@@ -287,9 +287,10 @@ def test_what_is_no_teacher_is_named(images: list[Path], tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_two_processes_share_each_batch(sam: Path, images: list[Path], tmp_path: Path) -> None:
-    """Five images to three and two; one process takes the run up, and ends with the weights of one in one go."""
-    settings = {"batch_size": 5, "held_out": 2, "evaluate_every": 2, "save_every": 2, "learning_rate": 3e-3}
-    whole = Distillation(steps=4, **settings)  # type: ignore[arg-type]
+    """Five images, three for one and two for the other: both come to the losses and weights of one process."""
+    settings: dict[str, Any] = {"batch_size": 5, "held_out": 2, "evaluate_every": 2, "save_every": 2}
+    settings["learning_rate"] = 3e-3
+    whole = Distillation(steps=4, **settings)
     distill(CONFIG, sam, images, tmp_path / "one", whole, options=STUDENT, device="cpu")
     backbone = json.dumps(STUDENT["model.backbone"])
     command = [
@@ -314,5 +315,5 @@ def test_every_process_needs_an_image(
     sam: Path, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_distill, "place", lambda: (0, 4))
-    with pytest.raises(ConfigError, match="expected an image or more for each of 4 processes, got 3"):
+    with pytest.raises(ConfigError, match="expected an image or more for each of 4 processes in a batch, got 3"):
         distill(CONFIG, sam, images, tmp_path, FEW, options=STUDENT, device="cpu")

@@ -68,9 +68,11 @@ def picture_of(path: Path, most_pixels: int = _MOST_PIXELS) -> Picture:
     buffer = BytesIO()
     if is_large(size):
         picture.save(buffer, "JPEG", quality=92, subsampling=0)
-        return Picture(buffer.getvalue(), "image/jpeg", size, map_place(path))
-    picture.save(buffer, "PNG", compress_level=1)
-    return Picture(buffer.getvalue(), "image/png", size, map_place(path))
+        kind = "image/jpeg"
+    else:
+        picture.save(buffer, "PNG", compress_level=1)
+        kind = "image/png"
+    return Picture(buffer.getvalue(), kind, size, map_place(path))
 
 
 class Pictures:

@@ -194,7 +194,8 @@ class _Run:
         self._rank, self._count = place()
         if settings.batch_size < self._count:
             raise ConfigError(
-                f"expected an image or more for each of {self._count} processes, got {settings.batch_size}"
+                f"expected an image or more for each of {self._count} processes in a batch, got {settings.batch_size}",
+                remedy="Choose a larger --batch-size, or start fewer processes.",
             )
         self._side = settings.image_size or teacher.side or 1024
         self._layers = [layer for _, layer in settings.layers]

@@ -20,7 +20,7 @@ def joined(device: str | None) -> Iterator[str | None]:
     """Meet the other processes, where torchrun has started several; they part at the end of the block.
 
     Args:
-        device: What was asked for. None: the best that there is.
+        device: What was asked for; "cuda" is the process's own GPU. None: the best that there is.
 
     Yields:
         The device; where none was asked for, this process's own among the GPUs.
@@ -28,7 +28,7 @@ def joined(device: str | None) -> Iterator[str | None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield device
         return
-    if device is None and torch.cuda.is_available():
+    if device in (None, "cuda") and torch.cuda.is_available():
         device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     if device is not None and device.startswith("cuda:"):
         torch.cuda.set_device(device)

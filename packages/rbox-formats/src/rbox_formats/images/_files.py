@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class OpenFile(Protocol):
-    """A file that is open, of which parts can be read: Python's own, or one of fsspec.
+    """A file that is open, so that parts can be read: Python's own, or one of fsspec.
 
     >>> from io import BytesIO
     >>> isinstance(BytesIO(), OpenFile)
