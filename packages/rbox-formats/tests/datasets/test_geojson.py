@@ -134,6 +134,17 @@ def test_a_geotiff(crs: str | None, name: str | None, tmp_path: Path) -> None:
     assert found.get("crs") == (name and {"type": "name", "properties": {"name": name}})
 
 
+@pytest.mark.parametrize("numbers", [(0, 0, 500000, 0, 0, 6000000), (1, 2, 500000, 2, 4, 6000000)])
+def test_a_geotiff_whose_pixels_have_no_area_is_refused(numbers: tuple[float, ...], tmp_path: Path) -> None:
+    """As a world file of them is: no point of such a map is one of the image."""
+    rasterio = pytest.importorskip("rasterio")
+    kind = {"driver": "GTiff", "width": 8, "height": 8, "count": 3, "dtype": "uint8", "crs": "EPSG:32631"}
+    with rasterio.open(tmp_path / "a.tif", "w", **kind, transform=rasterio.Affine(*numbers)) as target:
+        target.write(np.zeros((3, 8, 8), np.uint8))
+    with pytest.raises(DatasetError, match="a transform that can be inverted"):
+        geojson.find_placement(tmp_path / "a.tif")
+
+
 def test_without_rasterio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     geotiff(tmp_path / "P1.tif", None)
     monkeypatch.setattr(geojson, "_has_rasterio", lambda: False)

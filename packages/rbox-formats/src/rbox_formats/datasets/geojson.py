@@ -319,7 +319,7 @@ def _geotiff(image: Path) -> Placement | None:
         found = images.read_map_place(image)
     except ImageError as error:
         raise DatasetError(str(error)) from error
-    return None if found is None else Placement(*found.transform, found.crs)
+    return None if found is None else _invertible(Placement(*found.transform, found.crs), image)
 
 
 def world_file(path: Path) -> Placement:
@@ -343,8 +343,13 @@ def world_file(path: Path) -> Placement:
             raise DatasetError(f"expected a finite number, got {quoted(line)}", path=path, line=number)
         numbers.append(value)
     a, d, b, e, c, f = numbers
-    if a * e == b * d:
+    return _invertible(Placement(a, b, c - (a + b) / 2, d, e, f - (d + e) / 2), path)
+
+
+def _invertible(placement: Placement, path: Path) -> Placement:
+    """Return a place, if a point of its map is one of the image."""
+    if placement.a * placement.e == placement.b * placement.d:
         raise DatasetError(
             "expected a transform that can be inverted, got one that puts all pixels on a line", path=path
         )
-    return Placement(a, b, c - (a + b) / 2, d, e, f - (d + e) / 2)
+    return placement
