@@ -28,6 +28,7 @@ from rbox_serve._app import make_app
 from rbox_serve._running import named
 from rbox_serve._settings import Limits, Settings
 from rbox_serve.errors import RequestError
+from rbox_testing.samples import sampled
 
 DETECT = "/v1/models/bright/detect"
 PNG = {"Content-Type": "image/png"}
@@ -247,7 +248,7 @@ def is_ready(port: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", sampled([signal.SIGINT, signal.SIGTERM], [signal.SIGTERM]))
 def test_a_server_that_is_told_to_stop_finishes_what_runs(
     third: dict[str, str],
     tmp_path: Path,

@@ -210,6 +210,7 @@ MASKED: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_from_training_to_masks_on_a_map(tmp_path: Path) -> None:
     """The score of the last epoch is that of `evaluate`; the outlines on the map are those of the masks, simplified."""
     masked = tmp_path / "masked"

@@ -88,6 +88,7 @@ def test_losses_gradients_and_predictions_are_those_with_compiled_mmcv(
         np.testing.assert_allclose(found[key], value, rtol=1e-3, atol=1e-3 if "boxes" in key else 1e-5, err_msg=key)
 
 
+@pytest.mark.slow
 def test_bfloat16_is_near(given: Callable[..., Values], expected: Values, name: str) -> None:
     kind = WHOLE.KINDS[name]
     found = given(losses=kind.losses, half=True)

@@ -66,6 +66,7 @@ def test_a_finished_run_is_not_run_again(config: TrainConfig) -> None:
 KILLED = [(None, None), ("qwen2_5_vl", None), ("qwen2_5_vl", 2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type, rank", sampled(KILLED, KILLED[:1]))
 def test_a_killed_run_goes_on_to_the_same_losses_and_weights(
     model_type: str | None,
