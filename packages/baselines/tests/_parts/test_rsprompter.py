@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rbox_baselines.errors import ConfigError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -60,7 +61,7 @@ def test_tokens_of_boxes_prompt_sams_decoder(sines: bool) -> None:
     head = mask_head(with_sincos=sines).eval()
     features, embeddings, images = torch.randn(4, 8, 4, 4), torch.randn(2, 16, 4, 4), torch.tensor([0, 0, 1, 0])
     with torch.no_grad():
-        found = head(features, embeddings, images)
+        found = head(features, embeddings, torch.cat([images[:, None].float(), torch.rand(4, 4)], dim=1))
         values = head.point_emb(features).reshape(4, 3, -1)
         tokens = values[..., 0::2].sin() + values[..., 1::2] if sines else values
         assert tokens.shape == (4, 3, 16)
@@ -73,6 +74,24 @@ def test_tokens_of_boxes_prompt_sams_decoder(sines: bool) -> None:
                 multimask_output=False,
             )
             torch.testing.assert_close(found[index], expected[0, 0, 0])
+
+
+def test_boxes_themselves_prompt_sams_decoder() -> None:
+    """In an image of 4 x 6 patches of 16 px; what the features are does not matter."""
+    head = mask_head(prompts="boxes").eval()
+    assert not hasattr(head, "point_emb")
+    embeddings, rois = torch.randn(2, 16, 4, 6), torch.tensor([[0.0, 8, 16, 50, 60], [1, 0, 0, 96, 64]])
+    with torch.no_grad():
+        found = head(torch.randn(2, 8, 4, 4), embeddings, rois)
+        expected = head.sam(embeddings, head.sam.of_boxes(rois[:, 1:], 96), torch.tensor([0, 1]))
+        torch.testing.assert_close(found, expected)
+        moved = rois + torch.tensor([0, 1, 1, 1, 1])
+        assert not torch.equal(found[0], head(torch.randn(2, 8, 4, 4), embeddings, moved)[0])
+
+
+def test_prompts_of_another_kind_are_refused() -> None:
+    with pytest.raises(ConfigError, match="expected prompts to be features or boxes, got 'points'"):
+        mask_head(prompts="points")
 
 
 @pytest.mark.parametrize("size", [(64, 64), (60, 50)])
@@ -112,10 +131,14 @@ def test_the_second_loss_is_that_of_the_overlap(chunk: int) -> None:
     assert found["loss_mask"]["loss_mask"] == alone["loss_mask"]["loss_mask"]
 
 
-@pytest.mark.parametrize("settings, names", [({}, ["loss_mask"]), ({"loss_dice": DICE}, ["loss_mask", "loss_dice"])])
+@pytest.mark.parametrize(
+    "settings, names",
+    [({}, ["loss_mask"]), ({"loss_dice": DICE}, ["loss_mask", "loss_dice"]),
+     ({"prompts": "boxes"}, ["loss_mask"])],
+)  # fmt: skip
 def test_without_boxes_the_loss_is_zero_and_all_weights_have_a_gradient(settings: Any, names: list[str]) -> None:
     head = mask_head(**settings).train()
-    logits = head(torch.zeros(0, 8, 4, 4), torch.randn(2, 16, 4, 4), torch.zeros(0).long())
+    logits = head(torch.zeros(0, 8, 4, 4), torch.randn(2, 16, 4, 4), torch.zeros(0, 5))
     losses = head.loss_and_target(logits, [sampled([]), sampled([])], [None, None])["loss_mask"]
     assert list(losses) == names
     loss = torch.stack(list(losses.values())).sum()
@@ -251,7 +274,8 @@ def test_no_object_no_mask_loss() -> None:
     assert all(value == 0 for name, value in losses.items() if not name.endswith("loss_cls"))
 
 
-def test_feature_maps_get_the_places_of_their_pixels() -> None:
+@pytest.mark.parametrize("weight", [1, 3])
+def test_feature_maps_get_the_places_of_their_pixels(weight: float) -> None:
     """As mmdet's sine encoding of the finest map, resized to the others; prompts are of the sums."""
     from mmdet.models.layers import SinePositionalEncoding
     from mmdet.registry import MODELS
@@ -261,14 +285,15 @@ def test_feature_maps_get_the_places_of_their_pixels() -> None:
         "out_channels": 256, "featmap_strides": [4],
     }  # fmt: skip
     head = MODELS.build(
-        {"type": "RSPrompterRoIHead", "_scope_": "mmdet", "bbox_roi_extractor": extractor,
+        {"type": "RSPrompterRoIHead", "_scope_": "mmdet", "bbox_roi_extractor": extractor, "extra_pe_weight": weight,
          "bbox_head": {"type": "mmdet.Shared2FCBBoxHead", "in_channels": 256, "num_classes": 1}}
     )  # fmt: skip
     x = features()
     placed = head._placed(x)
     places = SinePositionalEncoding(128, normalize=True)(torch.zeros(2, 16, 16, dtype=torch.bool))
     for before, after in zip(x, placed, strict=True):
-        expected = before + functional.interpolate(places, before.shape[2:], mode="bilinear", align_corners=False)
+        resized = functional.interpolate(places, before.shape[2:], mode="bilinear", align_corners=False)
+        expected = before + weight * resized
         torch.testing.assert_close(after, expected)
     assert placed.embedding is x.embedding
     assert isinstance(head.extra_pe, nn.Module)

@@ -101,6 +101,16 @@ def test_no_prompt_no_mask(folder: Path) -> None:
     assert found.shape == (0, 16, 16)
 
 
+def test_boxes_are_prompts_as_sams_encoder_has_them(folder: Path, theirs: Any) -> None:
+    """Of images of 64 px, with a point inside; points outside, which nothing prompts with, do not learn."""
+    decoder, boxes = built("SAMDecoder", folder, boxes=True), torch.rand(5, 4) * 64
+    middles = boxes.reshape(5, 2, 2).mean(1)
+    expected, _ = theirs.prompt_encoder(middles[None, :, None], torch.ones(1, 5, 1), boxes[None], None)
+    torch.testing.assert_close(decoder.of_boxes(boxes, 64), expected[0])
+    kinds = {name for name in learning(decoder) if "point" in name}
+    assert kinds == {f"point_embed.{kind}.weight" for kind in (1, 2, 3)}
+
+
 def test_chunks_give_the_same_gradients(folder: Path) -> None:
     found = []
     for chunk in (0, 2):

@@ -8,7 +8,7 @@ prompt. Masks have no class. They cover the whole image, at a quarter of the str
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import torch
 from mmcv.ops import point_sample
@@ -26,6 +26,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from rbox_baselines._parts._both import registered
+from rbox_baselines.errors import ConfigError
 
 _DECODER: Mapping[str, Any] = {"type": "SAMDecoder"}
 
@@ -70,12 +71,14 @@ class RSPrompterRoIHead(StandardRoIHead):
 
     Args:
         with_extra_pe: Whether each feature map is given the places of its pixels, as a sum with their sines.
+        extra_pe_weight: What the sines are multiplied by. 1 is RSPrompter's. Most sines hardly differ between two
+            places, and where a decoder of random weights learns as well, prompts learn sooner where they weigh more.
         **settings: Those of mmdet's StandardRoIHead.
     """
 
-    def __init__(self, with_extra_pe: bool = True, **settings: Any) -> None:
+    def __init__(self, with_extra_pe: bool = True, extra_pe_weight: float = 1.0, **settings: Any) -> None:
         super().__init__(**settings)
-        channels = self.bbox_roi_extractor.out_channels
+        channels, self.extra_pe_weight = self.bbox_roi_extractor.out_channels, extra_pe_weight
         self.extra_pe = SinePositionalEncoding(channels // 2, normalize=True) if with_extra_pe else None
 
     def loss(self, x: Features, rpn_results_list: Any, batch_data_samples: Any) -> dict[str, Tensor]:
@@ -89,7 +92,8 @@ class RSPrompterRoIHead(StandardRoIHead):
     def _placed(self, x: Features) -> Features:
         if self.extra_pe is None:
             return x
-        places = self.extra_pe(torch.zeros(1, *x[0].shape[2:], dtype=torch.bool, device=x[0].device))
+        sines = self.extra_pe(torch.zeros(1, *x[0].shape[2:], dtype=torch.bool, device=x[0].device))
+        places = self.extra_pe_weight * sines
         added = [
             each + functional.interpolate(places, each.shape[2:], mode="bilinear", align_corners=False).to(each.dtype)
             for each in x
@@ -99,7 +103,7 @@ class RSPrompterRoIHead(StandardRoIHead):
     def _mask_forward(self, x: Features, rois: Tensor | None = None, **_: Any) -> dict[str, Tensor]:
         assert rois is not None  # the extractors of boxes and of masks are two
         features = self.mask_roi_extractor(x[: self.mask_roi_extractor.num_inputs], rois)
-        return {"mask_preds": self.mask_head(features, x.embedding, rois[:, 0].long()), "mask_feats": features}
+        return {"mask_preds": self.mask_head(features, x.embedding, rois), "mask_feats": features}
 
 
 @registered
@@ -118,6 +122,9 @@ class RSPrompterMaskHead(BaseModule):
         with_sincos: Whether a token is the sum of a number and the sine of another. RS4D has it not.
         stride: Of the image embedding, in pixels.
         chunk: Masks whose loss is computed at once.
+        prompts: What a prompt is made of: the "features" of a box, or the "boxes" themselves, by SAM's own prompt
+            encoder. A decoder without SAM's weights learns SAM's task from boxes in a fraction of the steps; a run on
+            features begins with its checkpoint then.
         loss_mask: The loss, as in mmdet's FCNMaskHead.
         loss_dice: A second one, mmdet's DiceLoss, which does not grow with the object. None, as in RSPrompter and RS4D,
             suits a decoder that SAM has taught; a decoder of random weights learns much longer that nearly all of an
@@ -135,39 +142,48 @@ class RSPrompterMaskHead(BaseModule):
         with_sincos: bool = True,
         stride: int = 16,
         chunk: int = 16,
+        prompts: Literal["features", "boxes"] = "features",
         loss_mask: Any = None,
         loss_dice: Any = None,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(init_cfg)
         self.tokens, self.with_sincos, self.stride, self.chunk = per_pointset_point, with_sincos, stride, chunk
-        self.sam = MODELS.build(dict(sam))
+        if prompts not in ("features", "boxes"):
+            raise ConfigError(f"expected prompts to be features or boxes, got {prompts!r}")
+        self.by_boxes = prompts == "boxes"
+        self.sam = MODELS.build({**sam, "boxes": self.by_boxes})
         self._width = out_channels * (1 + with_sincos) * per_pointset_point
-        self.point_emb = nn.Sequential(
-            nn.Conv2d(in_channels, in_channels, 3, stride=2, padding=1),
-            nn.BatchNorm2d(in_channels),
-            nn.ReLU(inplace=True),
-            nn.Flatten(),
-            nn.Linear(in_channels * roi_feat_size**2 // 4, in_channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(in_channels, in_channels),
-            nn.ReLU(inplace=True),
-            nn.Linear(in_channels, self._width),
-        )
+        if not self.by_boxes:
+            self.point_emb = nn.Sequential(
+                nn.Conv2d(in_channels, in_channels, 3, stride=2, padding=1),
+                nn.BatchNorm2d(in_channels),
+                nn.ReLU(inplace=True),
+                nn.Flatten(),
+                nn.Linear(in_channels * roi_feat_size**2 // 4, in_channels),
+                nn.ReLU(inplace=True),
+                nn.Linear(in_channels, in_channels),
+                nn.ReLU(inplace=True),
+                nn.Linear(in_channels, self._width),
+            )
         self.loss_mask = MODELS.build(loss_mask or {"type": "mmdet.CrossEntropyLoss", "use_mask": True})
         self.loss_dice = None if loss_dice is None else MODELS.build(loss_dice)
 
-    def forward(self, features: Tensor, embeddings: Tensor, images: Tensor) -> Tensor:
+    def forward(self, features: Tensor, embeddings: Tensor, rois: Tensor) -> Tensor:
         """Return the logits (N, 4 h, 4 w) of a mask for each box.
 
         Args:
             features: (N, in channels, S, S), of the boxes.
             embeddings: (B, out channels, h, w), of the images.
-            images: (N,), which image each box is of.
+            rois: (N, 5), which image each box is of, and its left, top, right and bottom in pixels.
         """
-        # A norm of no features is no number.
-        values = self.point_emb(features) if len(features) else features.new_zeros(0, self._width)
-        return self.sam(embeddings, _tokens(values, self.tokens, self.with_sincos), images)
+        if self.by_boxes:
+            prompts = self.sam.of_boxes(rois[:, 1:], self.stride * max(embeddings.shape[2:]))
+        else:
+            # A norm of no features is no number.
+            values = self.point_emb(features) if len(features) else features.new_zeros(0, self._width)
+            prompts = _tokens(values, self.tokens, self.with_sincos)
+        return self.sam(embeddings, prompts, rois[:, 0].long())
 
     def loss_and_target(
         self, mask_preds: Tensor, sampling_results: Sequence[Any], batch_gt_instances: Sequence[Any], **_: Any

@@ -163,6 +163,7 @@ class SAMDecoder(BaseModule):
         layers: How many times prompts and image attend to each other.
         mlp: Channels of the MLP of each layer.
         masks: Whether a prompt has a mask as well. Else SAM's embedding of no mask takes its place.
+        boxes: Whether it has the parts of `of_boxes`.
         frozen: Whether nothing of it learns.
         chunk: How many prompts are decoded at once. Others wait, and where gradients are asked for each chunk is
             computed again, which bounds memory. 0: all at once.
@@ -179,6 +180,7 @@ class SAMDecoder(BaseModule):
         layers: int = 2,
         mlp: int = 2048,
         masks: bool = False,
+        boxes: bool = False,
         frozen: bool = False,
         chunk: int = 16,
         init_cfg: Any = None,
@@ -198,6 +200,8 @@ class SAMDecoder(BaseModule):
             self.mask_embed = sam.SamMaskEmbedding(prompts)
         else:
             self.no_mask_embed = nn.Embedding(1, channels)
+        if boxes:  # what points outside and inside an object have in common, and the two corners of a box
+            self.point_embed = nn.ModuleList(nn.Embedding(1, channels) for _ in range(4))
         self.mask_decoder = sam.SamMaskDecoder(decoder)
         self._freeze()
 
@@ -237,6 +241,18 @@ class SAMDecoder(BaseModule):
         )
         return found[:, 0, 0]
 
+    def of_boxes(self, boxes: Tensor, side: int) -> Tensor:
+        """Return SAM's own prompts (N, 3, channels) of boxes: a point in the middle, and two corners.
+
+        Args:
+            boxes: (N, 4), upright: left, top, right, bottom in pixels.
+            side: The longer side of the images in pixels, which `positions` are parts of.
+        """
+        corners = boxes.view(-1, 2, 2)
+        points = torch.cat([corners.mean(1, keepdim=True), corners], dim=1)
+        kinds = torch.cat([*self.point_embed.parameters()][1:])
+        return self.shared_image_embedding((points + 0.5) / side) + kinds
+
     def positions(self, height: int, width: int) -> Tensor:
         """Return the embedding (1, channels, height, width) of places, as parts of the longer side."""
         device, longer = self.shared_image_embedding.positional_embedding.device, max(height, width)
@@ -261,6 +277,8 @@ class SAMDecoder(BaseModule):
     def _freeze(self) -> None:
         decoder = self.mask_decoder
         unused = [decoder.iou_prediction_head, *decoder.output_hypernetworks_mlps[1:], self.shared_image_embedding]
+        if hasattr(self, "point_embed"):
+            unused += self.point_embed[:1]
         for module in [self] if self.frozen else unused:
             module.requires_grad_(False)
 
