@@ -250,8 +250,8 @@ class SAMDecoder(BaseModule):
         """
         corners = boxes.view(-1, 2, 2)
         points = torch.cat([corners.mean(1, keepdim=True), corners], dim=1)
-        kinds = torch.cat([*self.point_embed.parameters()][1:])
-        return self.shared_image_embedding((points + 0.5) / side) + kinds
+        kinds: list[Tensor] = [*self.point_embed.parameters()]
+        return self.shared_image_embedding((points + 0.5) / side) + torch.cat(kinds[1:])
 
     def positions(self, height: int, width: int) -> Tensor:
         """Return the embedding (1, channels, height, width) of places, as parts of the longer side."""
