@@ -30,7 +30,7 @@ from rbox_metrics import Report, evaluate_file
 IMAGE_SIZE = 96
 FIRST_TRAIN, FIRST_VAL = 10_000, 20_000  # seeds
 
-LAYERS, CHANNELS, NECK, PATCH = 4, 64, 64, 8
+LAYERS, CHANNELS, NECK, PATCH = 4, 64, 32, 8
 
 #: RSMamba with 4 layers of 64 channels on patches of 8 px, and heads for few objects of 20 to 45 px.
 SMALL: dict[str, Any] = {

@@ -164,7 +164,7 @@ def test_a_converted_detector_computes_what_theirs_did(mmrotate: ModuleType, tmp
             dense_prompt_embeddings=weights["roi_head.mask_head.no_mask_embed.weight"].reshape(1, -1, 1, 1),
             multimask_output=False,
         )
-        found = model.roi_head.mask_head(features, embedding, torch.zeros(1).long())
+        found = model.roi_head.mask_head(features, embedding, torch.zeros(1, 5))
         torch.testing.assert_close(found[0], masks[0, 0, 0], rtol=1e-4, atol=1e-5)
 
 
