@@ -47,7 +47,7 @@ def test_all_models_stand_in_one_table_and_one_picture(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.variant
-@pytest.mark.timeout(3600)  # eight minutes on two cores where nothing else runs
+@pytest.mark.timeout(3600)  # eleven minutes on two slow cores where nothing else runs
 def test_masks_of_all_models_reach_half_of_ap50_on_held_out_scenes(tmp_path: Path) -> None:
     run(tmp_path / "instances")
     for folder in ("mask-rcnn", "rsprompter"):

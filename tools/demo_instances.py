@@ -100,6 +100,7 @@ PROMPTED: dict[str, Any] = {
 def main(out: Path, scenes: int, held_out: int, epochs: int) -> None:
     """Train small instance models on synthetic scenes, and score them beside an oriented detector."""
     set_up_output()
+    import torch
     from rich.console import Console
 
     begin = time.perf_counter()
@@ -115,8 +116,10 @@ def main(out: Path, scenes: int, held_out: int, epochs: int) -> None:
 
     prompted = "rsprompter-anchor-rsmamba-base"
     boxes = {**PROMPTED, "model.roi_head.mask_head.prompts": "boxes", "optim_wrapper.optimizer.lr": 5e-3}
-    # Beside the others, which hardly use a second core.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    # Two runs at a time, a core for each: layers as small as these gain little by a second thread.
+    torch.set_num_threads(1)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         oriented = pool.submit(retinanet, data, truth, out, epochs, format="coco")
         mask_rcnn = learnt("mask-rcnn", "mask-rcnn-rsmamba-base", MASK_RCNN, 1)
         by_boxes = learnt("prompted-by-boxes", prompted, boxes, 0.75, mask_rcnn)
