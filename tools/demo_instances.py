@@ -14,6 +14,8 @@ detector is the inside of its box. A stopped run is resumed when the command is 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -118,8 +120,7 @@ def main(out: Path, scenes: int, held_out: int, epochs: int) -> None:
     boxes = {**PROMPTED, "model.roi_head.mask_head.prompts": "boxes", "optim_wrapper.optimizer.lr": 5e-3}
     # Two runs at a time, a core for each: layers as small as these gain little by a second thread.
     torch.set_num_threads(1)
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=begin_beside) as pool:
         oriented = pool.submit(retinanet, data, truth, out, epochs, format="coco")
         mask_rcnn = learnt("mask-rcnn", "mask-rcnn-rsmamba-base", MASK_RCNN, 1)
         by_boxes = learnt("prompted-by-boxes", prompted, boxes, 0.75, mask_rcnn)
@@ -147,6 +148,21 @@ def main(out: Path, scenes: int, held_out: int, epochs: int) -> None:
         f"All learnt from the same {scenes} scenes; {time.perf_counter() - begin:.0f} s in all.\n"
         f"Truth and predictions side by side: {out / 'sheet.png'}"
     )
+
+
+def begin_beside() -> None:
+    """Set up the process of the oriented detector, which ends with this one, also where that is killed."""
+    import torch
+
+    torch.set_num_threads(1)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        parent.join()
+        os._exit(1)  # the command that is given again trains in the same folder
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def train_on(
