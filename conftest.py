@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections import Counter
@@ -19,6 +20,22 @@ settings.load_profile("same")
 
 # A shell has what it starts in the background ignore Ctrl-C, and so does all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Modules and collected tests live as long as the process. A garbage collection would look through their millions of
+# objects, and libraries ask for one each time that a training begins: half a second.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Leave what there is now out of all garbage collections that follow."""
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Give it back: Triton's bindings look at the end for what was left."""
+    gc.unfreeze()
+
 
 # `hatch run test-shapes`: every call is held to its shape annotations. It takes some four times as long.
 if "RBOX_CHECK_SHAPES" in os.environ:

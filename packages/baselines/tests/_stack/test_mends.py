@@ -51,6 +51,28 @@ def test_mending_again_changes_nothing() -> None:
     assert state() == before
 
 
+def test_the_text_of_a_config_is_laid_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is what yapf makes of it."""
+    import yapf.yapflib.yapf_api
+    from mmengine.config import Config
+
+    calls = []
+
+    def counted(text: str, **options: object) -> tuple[str, bool]:
+        calls.append((text, options))
+        return layout(text, **options)
+
+    layout = yapf.yapflib.yapf_api.FormatCode
+    monkeypatch.setattr(yapf.yapflib.yapf_api, "FormatCode", counted)
+    config = Config({"model": {"type": "Once", "sizes": [*range(40)]}})
+    texts = [config.pretty_text for _ in range(3)]
+    assert len(calls) == 1
+    text, options = calls[0]
+    assert texts == [layout(text, **options)[0]] * 3
+    assert Config({"model": {"type": "Twice"}}).pretty_text == "model = dict(type='Twice')\n"
+    assert len(calls) == 2
+
+
 @pytest.mark.parametrize(
     "box", [[10, -60, 40, -20], [10, 80, 40, 120], [-50, 10, -30, 40], [70, 10, 99, 40], [64, 64, 90, 90]]
 )

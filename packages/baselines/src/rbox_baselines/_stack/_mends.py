@@ -6,6 +6,7 @@ any more. `mend` is called by `enable_mmcv_ops`, after the operators are in plac
 
 from __future__ import annotations
 
+import ast
 import collections
 import collections.abc
 import functools
@@ -85,6 +86,7 @@ def mend() -> None:
         allow_checkpoints()
         find_packages()
         write_whole_files()
+        format_configs_once()
         find_backbones()
         score_in_this_process()
         run_sasm_anywhere()
@@ -225,6 +227,23 @@ def write_whole_files() -> None:
             temporary.write_bytes(obj)
 
     LocalBackend.put = put
+
+
+def format_configs_once() -> None:
+    """Have yapf lay out the text of a config once.
+
+    mmengine writes it into the log, into a file and into each checkpoint, and has it laid out anew each time: a second.
+    """
+    from mmengine.config import config
+
+    config.FormatCode = lambda text, **options: _formatted(text, repr(options))
+
+
+@functools.lru_cache(maxsize=32)
+def _formatted(text: str, options: str) -> tuple[str, bool]:
+    from mmengine.config import config
+
+    return config.yapf.yapflib.yapf_api.FormatCode(text, **ast.literal_eval(options))
 
 
 def find_backbones() -> None:
