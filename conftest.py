@@ -21,6 +21,10 @@ settings.load_profile("same")
 # A shell has what it starts in the background ignore Ctrl-C, and so does all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Where several processes share the tests each has a core, and no threads of PyTorch for another one: tensors are small.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Modules and collected tests live as long as the process. A garbage collection would look through their millions of
 # objects, and libraries ask for one each time that a training begins: half a second.
 gc.disable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +22,7 @@ def mmrotate() -> ModuleType:
     _load.set_up()
     import mmrotate
 
+    gc.freeze()  # as in the workspace's conftest.py: mmengine asks for a garbage collection with each dataset
     return mmrotate
 
 

@@ -21,6 +21,7 @@ from rbox_formats import ClassNames, ImageRecord, datasets, predictions, rbox_to
 from rbox_formats.cli.main import main
 from rbox_formats.errors import PredictionsError
 from rbox_formats.predictions import _parquet
+from rbox_formats.predictions._footer import read_row_groups
 
 HEADER = predictions.Header(ClassNames(["plane", "ship"]), "sha256:é", {"name": "florence2"}, {"beams": 3})
 
@@ -151,6 +152,17 @@ def test_what_breaks_the_schema_is_named(what: str, tmp_path: Path) -> None:
     with pytest.raises(PredictionsError, match=message) as caught:
         predictions.read(path)
     assert str(caught.value).startswith(f"{path}:")
+
+
+def test_a_footer_is_not_longer_than_its_file_nor_than_16_mib(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    for size, length in ((100, 89), (100, 2**24 + 1), (2**25, 2**24 + 1)):
+        with path.open("wb") as file:
+            file.truncate(size - 8)
+            file.seek(size - 8)
+            file.write(length.to_bytes(4, "little") + b"PAR1")
+        with pytest.raises(PredictionsError, match="expected a whole Parquet file with a footer up to 16777216 bytes"):
+            read_row_groups(path)
 
 
 def test_a_file_that_unpacks_to_far_more_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,7 +131,7 @@ def test_one_model_of_a_kind_learns_and_predicts(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sampled(_zoo.zoo(), list(_zoo.zoo())[::6]))
+@pytest.mark.parametrize("name", sampled(_zoo.zoo(), list(_zoo.zoo())[::12]))
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_each_model_learns_and_predicts(name: str, device: str) -> None:
     import torch

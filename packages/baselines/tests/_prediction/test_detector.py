@@ -15,6 +15,7 @@ from PIL import Image
 from rbox_baselines import Detector, Views, predict
 from rbox_baselines._checkpoints import read_checkpoint
 from rbox_baselines._configs._text import config_from_text
+from rbox_baselines._prediction._detector import _resize
 from rbox_baselines._prediction._views import Steps
 from rbox_baselines.errors import CheckpointError, ConfigError
 from rbox_formats import draw, predictions, synthetic
@@ -347,3 +348,11 @@ def test_a_config_can_be_named_beside_the_checkpoint(checkpoint: Path, tmp_path:
     path = changed(checkpoint, tmp_path / "bare.pth", meta=lambda meta: meta.pop("cfg"))
     with pytest.raises(CheckpointError, match="expected the weights of this model"):
         Detector.from_checkpoint(path, "rotated-retinanet-rbox-le90_r50_fpn_1x_dota", device="cpu")
+
+
+def test_the_size_is_that_of_the_first_resize_of_fixed_scale() -> None:
+    others = [{"type": "Crop", "scale": (3, 3)}, {"type": "Resize", "scale_factor": 0.5}]
+    fixed = {"type": "Resize", "scale": (64, 64)}
+    assert _resize([*others, fixed, {"type": "Resize", "scale": (9, 9)}]) is fixed
+    with pytest.raises(ConfigError, match="expected a test pipeline with a Resize of fixed scale"):
+        _resize(others)

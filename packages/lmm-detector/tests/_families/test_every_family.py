@@ -37,6 +37,11 @@ def logits_by_hand(family: Family, image: np.ndarray, tokens: list[int]) -> torc
         return family.model(**family.on_device(batch)).logits[0, -1]
 
 
+def test_a_parameter_of_no_part_is_an_error(trained: Family) -> None:
+    with pytest.raises(ModelError, match=r"expected a name within .*, got 'audio_tower.weight'"):
+        trained.part_of("audio_tower.weight")
+
+
 def test_training_lowers_the_loss(trained: Family, losses: list[float]) -> None:
     assert losses[0] > 3
     assert losses[-1] < 0.1

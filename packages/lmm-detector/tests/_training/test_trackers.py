@@ -18,7 +18,7 @@ from PIL import Image
 @pytest.fixture
 def config(run_config: TrainConfig) -> TrainConfig:
     """Two evaluations."""
-    short = dataclasses.replace(run_config, language_model_max_length=96, steps=4)
+    short = dataclasses.replace(run_config, language_model_max_length=40, steps=4)
     return dataclasses.replace(short, eval_split="val", eval_every=2, eval_images=1)
 
 

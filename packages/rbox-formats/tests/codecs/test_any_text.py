@@ -16,7 +16,7 @@ from rbox_testing.samples import sampled
 from rbox_testing.work import calls
 
 SIZE = (1000, 500)
-MANY = settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check(codec: Codec, names: ClassNames, text: str, near_match: float | None = None) -> Decoded:
@@ -66,6 +66,7 @@ def test_texts_unlike_its_own(codec: Codec, names: ClassNames, text: str) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.each_syntax
 @MANY
 @given(data=st.data())
 def test_many_texts(codec: Codec, names: ClassNames, texts: SearchStrategy[str], data: st.DataObject) -> None:

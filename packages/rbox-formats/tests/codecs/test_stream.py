@@ -82,7 +82,8 @@ def test_character_by_character(
 
 
 @pytest.mark.slow
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@pytest.mark.each_syntax
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_chunks_of_very_many_texts(
     codec: Codec, names: ClassNames, texts: SearchStrategy[str], data: st.DataObject

@@ -123,6 +123,7 @@ def test_random_pairs(times: int, backend: str, mode: str, spread: float, least:
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_a_million_random_pairs() -> None:
     rng = np.random.default_rng(8)
     for _ in range(10):

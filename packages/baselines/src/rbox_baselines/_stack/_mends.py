@@ -232,7 +232,7 @@ def write_whole_files() -> None:
 def format_configs_once() -> None:
     """Have yapf lay out the text of a config once.
 
-    mmengine writes it into the log, into a file and into each checkpoint, and has it laid out anew each time: a second.
+    mmengine writes it into the log, into a file and into each checkpoint, and has it laid out again each time.
     """
     from mmengine.config import config
 
