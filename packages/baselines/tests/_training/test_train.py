@@ -205,6 +205,13 @@ def test_a_broken_image_is_named_before_the_first_step(scenes: Path, tmp_path: P
     assert not list((tmp_path / "run").glob("*/vis_data"))
 
 
+def test_a_misspelt_setting_of_a_part_is_named(scenes: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"model can be built, got TypeError: .*unexpected keyword argument 'chanels'"
+    ):
+        trained(scenes, tmp_path / "run", {"model.bbox_head.chanels": 3})
+
+
 def test_a_checkpoint_of_other_classes_is_refused(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:
     saved = read_checkpoint(checkpoint)
     saved["meta"]["dataset_meta"] = {"classes": ("tram", "bus")}
