@@ -95,9 +95,13 @@ QUICK_BASELINE = """image_size=64, backbone="none", options={
 
 @pytest.mark.parametrize(
     "path",
-    # The baselines' builds a whole ResNet.
+    # The baselines' builds a whole ResNet, the multimodal models' trains one.
     [
-        pytest.param(path, marks=[pytest.mark.slow] if path.parent.name == "baselines" else [], id=path.parent.name)
+        pytest.param(
+            path,
+            marks=[pytest.mark.slow] if path.parent.name in ("baselines", "lmm-detector") else [],
+            id=path.parent.name,
+        )
         for path in READMES
         if blocks(path, "python")
     ],

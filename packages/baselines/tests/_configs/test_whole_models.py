@@ -131,6 +131,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", sampled(FAULTS, ["sampled half a pixel off"]))
 def test_a_fault_of_an_operator_is_not_taken_for_rounding(
     mmrotate: ModuleType, archive: Values, monkeypatch: pytest.MonkeyPatch, fault: str
