@@ -217,7 +217,7 @@ def files(draw: st.DrawFn) -> tuple[Any, list[Any]]:
     return header, images
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     content=files(),
     ascii_only=st.booleans(),

@@ -300,6 +300,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(workers: int, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads Linux' /proc")
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", sampled([1, 2], [2]))
 def test_an_interrupt_ends_all_processes(workers: int, tmp_path: Path) -> None:
     data = make_dataset(tmp_path / "data", {f"P{i}": (400, 300) for i in range(40)})

@@ -168,16 +168,16 @@ def test_ships_float_and_nothing_else_does():
 def test_objects_touch_and_are_cut_as_often_as_asked_and_never_overlap():
     config = SceneConfig(256, 10, 10, 0.04, 0.1, touching=0.4, cut=0.2)
     touching, cut = [], []
-    for seed in range(80):
+    for seed in range(40):
         quads = quads_of(laid_out(seed, config)[1])
         shapes = [Polygon(quad) for quad in quads]
         touching += is_touching(shapes)
         cut += is_cut(quads, config.size).tolist()
         for i, shape in enumerate(shapes):
             assert all(shape.intersection(other).area < 1e-3 for other in shapes[:i])
-    # Four standard deviations of 720 and 800 throws; a few objects find no room beside another.
-    assert 0.4 - 0.09 < np.mean(touching) < 0.4 + 0.075
-    assert 0.2 - 0.06 < np.mean(cut) < 0.2 + 0.06
+    # Four standard deviations of 360 and 400 throws; a few objects find no room beside another.
+    assert 0.4 - 0.12 < np.mean(touching) < 0.4 + 0.105
+    assert 0.2 - 0.08 < np.mean(cut) < 0.2 + 0.08
 
 
 def test_without_chances_nothing_touches_and_nothing_is_cut():
@@ -229,7 +229,7 @@ def test_the_pixels_of_a_large_vehicle_fill_its_box():
 def test_each_scene_is_seen_at_one_of_the_zooms():
     config = SceneConfig(256, 4, 8, 0.1, 0.11, zooms=(0.5, 1.0, 3.0))
     found = set()
-    for seed in range(20):
+    for seed in range(12):
         shares = scene(seed, config)[1].boxes[:, 2] / 256
         zoom = min(config.zooms, key=lambda value: abs(shares[0] - 0.105 * value))
         assert np.all((shares > 0.1 * zoom - 1e-9) & (shares < 0.11 * zoom + 1e-9))
@@ -240,7 +240,7 @@ def test_each_scene_is_seen_at_one_of_the_zooms():
 def test_clutter_is_no_object_and_touches_none():
     config = SceneConfig(160, 3, 5, 0.12, 0.3, clutter=6)
     things = 0
-    for seed in range(15):
+    for seed in range(8):
         image, record = scene(seed, config)
         plain, bare = scene(seed, replace(config, clutter=0))
         np.testing.assert_array_equal(record.boxes, bare.boxes)

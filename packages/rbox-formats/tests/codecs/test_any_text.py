@@ -52,7 +52,7 @@ def check(codec: Codec, names: ClassNames, text: str, near_match: float | None =
 
 
 @pytest.mark.each_syntax
-@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_texts_like_its_own(codec: Codec, names: ClassNames, texts: SearchStrategy[str], data: st.DataObject) -> None:
     check(codec, names, data.draw(texts), data.draw(st.sampled_from([None, 0.3, 0.8])))
