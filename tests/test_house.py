@@ -167,6 +167,18 @@ OPENERS = {
 }
 
 
+def test_no_group_is_repeated_possessively() -> None:
+    """Pythons before 3.11.5, such as Debian 12's, then match too little (gh-106052): `(?>(?:...)*)` says the same."""
+    repeated = re.compile(r"\)(?:[*+?]|\{[0-9, ]*\})\+")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in ROOT.glob("packages/*/src/**/*.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if repeated.search(line)
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("room", OPENERS)
 def test_images_and_zips_are_opened_in_one_room(room: str) -> None:
     sources = list(ROOT.glob("packages/*/src/**/*.py"))

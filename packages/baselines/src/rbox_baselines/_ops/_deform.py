@@ -106,7 +106,7 @@ def _forward(
         columns = _columns(image, offset[k], None if mask is None else mask[k], shape)
         found = _convolve(columns, weight, shape)
         images.append((found if bias is None else found + bias).t().reshape(-1, down, across))
-    return torch.stack(images)  # mmcv refuses batches of none
+    return torch.stack(images) if images else features.new_zeros((0, len(weight), down, across))
 
 
 def _backward(

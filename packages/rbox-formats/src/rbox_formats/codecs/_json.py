@@ -34,7 +34,7 @@ class JsonSyntax(Syntax):
     def box_expression(self) -> str:
         """An expression for an object with both keys, each found by a lookahead at most once per object."""
         numbers = reading(self.box[self.box.index("[") :], self.number)
-        label = r'[^{}]*?"label"\s*+:\s*+"(?P<name>(?:[^"\\{}\n]|\\[^\n{}])*+)"'
+        label = r'[^{}]*?"label"\s*+:\s*+"(?P<name>(?>(?:[^"\\{}\n]|\\[^\n{}])*))"'
         return rf'\{{(?=[^{{}}]*?"{self.key}"\s*+:\s*+{numbers})(?={label})[^{{}}]*+\}}'
 
     @cached_property

@@ -48,7 +48,7 @@ IGNORED = ("<s>", "<pad>", "<bos>")
 
 # Each of those tokens has one of these strings, which are searched first, since they are rarer than "<".
 _END_MARKS = ("/", "|", "eos", "end_of")
-_LEADING = re.compile("(?:" + "|".join([r"\s++", *map(re.escape, (*END, *IGNORED))]) + ")*+")
+_LEADING = re.compile("(?>(?:" + "|".join([r"\s++", *map(re.escape, (*END, *IGNORED))]) + ")*)")
 
 
 def start_of(text: str) -> int:

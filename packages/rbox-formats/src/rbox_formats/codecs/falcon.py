@@ -35,7 +35,7 @@ class Falcon(Codec):
     coordinates: ClassVar[Scaled] = Scaled("quad", clamp=(0, 1000), clockwise=False)
     syntax: ClassVar[Syntax] = Syntax(
         box="<quad>" + "<%d>" * 8 + "</quad>",
-        broken=r"<quad>\s*+(?:<[0-9]{1,9}>\s*+)*+(?:</quad>)?|(?:<[0-9]{1,9}>\s*+)++(?:</quad>)?",
+        broken=r"<quad>\s*+(?>(?:<[0-9]{1,9}>\s*+)*)(?:</quad>)?|(?>(?:<[0-9]{1,9}>\s*+)+)(?:</quad>)?",
         names="prompt",
         token=(1, 1),
     )

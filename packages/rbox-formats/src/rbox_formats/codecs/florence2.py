@@ -68,7 +68,7 @@ class Florence2(Codec):
         """A name and the quads after it."""
         return Syntax(
             box="<loc_%d>" * 8,
-            broken=r"(?:<loc_[0-9]{1,9}>\s*+)++",
+            broken=r"(?>(?:<loc_[0-9]{1,9}>\s*+)+)",
             between_boxes="" if self.version == 1 else "<sep>",
             ignored=("<sep>",),
             spell=spelled,

@@ -87,7 +87,7 @@ class Kosmos2(Codec):
     coordinates: ClassVar[Cells] = Cells()
     syntax: ClassVar[Syntax] = Syntax(
         box="<patch_index_%04d><patch_index_%04d>",
-        broken=r"(?:<patch_index_[0-9]{1,9}>\s*+)++",
+        broken=r"(?>(?:<patch_index_[0-9]{1,9}>\s*+)+)",
         before_name="<phrase>",
         after_name="</phrase>",
         before_boxes="<object>",

@@ -34,7 +34,7 @@ class PaliGemma(Codec):
     coordinates: ClassVar[Scaled] = Scaled("hbox", scale=1023, clamp=(0, 1023), y_first=True)
     syntax: ClassVar[Syntax] = Syntax(
         box="<loc%04d>" * 4,
-        broken=r"(?:<loc[0-9]{1,9}>\s*+)++",
+        broken=r"(?>(?:<loc[0-9]{1,9}>\s*+)+)",
         names="after",
         before_name=" ",
         between_boxes=" ; ",

@@ -40,7 +40,7 @@ class RexOmni(Codec):
     coordinates: ClassVar[Scaled] = Scaled("hbox", scale=999, rounding="truncation", clamp=(0, 999))
     syntax: ClassVar[Syntax] = Syntax(
         box="<%d>" * 4,
-        broken=r"(?:<[0-9]{1,9}>\s*+)++",
+        broken=r"(?>(?:<[0-9]{1,9}>\s*+)+)",
         before_name="<|object_ref_start|>",
         after_name="<|object_ref_end|>",
         before_boxes="<|box_start|>",

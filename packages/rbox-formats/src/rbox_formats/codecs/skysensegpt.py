@@ -65,7 +65,7 @@ class Sentence(Syntax):
     @cached_property
     def junk(self) -> str:
         """An expression for words before the sentence, without the sentence itself."""
-        return r"<[^<>]*+>?|[^\s<\[{(](?:(?!There\s)[^<\[{(])*+|."
+        return r"<[^<>]*+>?|[^\s<\[{(](?>(?:(?!There\s)[^<\[{(])*)|."
 
     def bare(self, text: str) -> str:
         """Return a text without the sentence about the remaining boxes."""
