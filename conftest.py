@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 from collections import Counter
+from collections.abc import Generator
 from pathlib import Path
 
 import jaxtyping
@@ -25,15 +26,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Modules and collected tests live as long as the process. A garbage collection would look through their millions of
-# objects, and libraries ask for one each time that a training begins: half a second.
-gc.disable()
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave modules and tests, which live as long as the process, out of garbage collection.
 
-def pytest_collection_finish() -> None:
-    """Leave what there is now out of all garbage collections that follow."""
-    gc.freeze()
-    gc.enable()
+    It would look through millions of objects, and libraries ask for one whenever a training begins: half a second.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_unconfigure() -> None:
