@@ -17,7 +17,7 @@ import torch
 from lmm_detector import Detector, TrainConfig, merge_adapters, train
 from lmm_detector._families import FAMILIES
 from lmm_detector._prediction._generation import Generation
-from lmm_detector._training._run_folder import written
+from lmm_detector._training._run_folder import check_ends, written
 from lmm_detector._training._trainer import FamilyTrainer
 from lmm_detector.errors import ModelError, RunError
 from rbox_formats import ClassNames, codecs
@@ -190,6 +190,15 @@ def test_a_checkpoint_that_cannot_be_written(
             train(cut)
     ours, theirs = (load_file(train(each) / "model.safetensors") for each in (cut, config))
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
+def test_what_another_process_still_writes_is_not_cut(tmp_path: Path) -> None:
+    """The processes of a run write a checkpoint together, and look at it when all have done so."""
+    (tmp_path / "optimizer.pt").write_bytes(b"PK")
+    with written(tmp_path):
+        pass
+    with pytest.raises(RunError, match=r"got OSError: the end of optimizer\.pt is missing"), written(tmp_path):
+        check_ends(tmp_path)
 
 
 def test_errors_that_are_no_disks_stay_as_they_are(tmp_path: Path) -> None:

@@ -67,10 +67,6 @@ def written(folder: Path) -> Iterator[None]:
 
     try:
         yield
-        # PyTorch before 2.9 says nothing where the end of a file could not be written.
-        cut = [path.name for path in folder.glob("*.pt") if not archives.is_archive(path)]
-        if cut:
-            raise OSError(f"the end of {cut[0]} is missing")
     except (OSError, SafetensorError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and not any(words in str(error) for words in _OF_WRITING):
             raise
@@ -80,6 +76,19 @@ def written(folder: Path) -> Iterator[None]:
             path=folder,
             remedy="Free some space if the disk is full. The same command then resumes from the checkpoint before.",
         ) from error
+
+
+def check_ends(folder: Path) -> None:
+    """Look for files of a checkpoint that end too early, once all processes have written theirs.
+
+    PyTorch before 2.9 says nothing where the end of a file could not be written.
+
+    Raises:
+        OSError: If there is one.
+    """
+    cut = [path.name for path in folder.glob("*.pt") if not archives.is_archive(path)]
+    if cut:
+        raise OSError(f"the end of {cut[0]} is missing")
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from lmm_detector._training._following import Follower, Pace
 from lmm_detector._training._mixing import EpochSampler, Place
 from lmm_detector._training._rehearsal import Device, longest, rehearsed
 from lmm_detector._training._run_folder import (
+    check_ends,
     checkpoint_step,
     evaluations,
     has_settled,
@@ -403,5 +404,6 @@ class _Watch(TrainerCallback):
         if together.is_main_process:
             folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
             with written(folder):
+                check_ends(folder)
                 self.spec.save(folder)
         together.wait_for_everyone()
