@@ -1,12 +1,14 @@
-"""Check that every class that a config names exists, before anything is built."""
+"""Check that every class that a config names exists, before anything is built; say what is wrong where it cannot be."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.error import URLError
 
-from rbox_formats.errors import quoted
+from rbox_formats.errors import RboxError, quoted, said
 
 from rbox_baselines._configs._names import nearest
 from rbox_baselines._configs._quiet import quiet
@@ -52,6 +54,29 @@ OPERATORS = ("nms", "roi_layer")
 
 #: Under these a `type` names no class.
 SKIPPED = ("clip_grad", "metainfo", "backend_args", "file_client_args")
+
+
+@contextmanager
+def buildable(config: Config, remedy: str) -> Iterator[None]:
+    """Turn whatever a model's own code raises, while the block builds it, into one error.
+
+    Args:
+        config: The model's config, whose file is named.
+        remedy: What the user can do.
+
+    Raises:
+        ConfigError: If the config's parts do not take what it says.
+    """
+    try:
+        yield
+    except (RboxError, URLError):
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"expected a config from which a model can be built, got {type(error).__name__}: {said(error)}",
+            path=config.filename,
+            remedy=remedy,
+        ) from error
 
 
 class _Named(NamedTuple):

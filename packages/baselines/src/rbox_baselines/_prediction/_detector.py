@@ -15,10 +15,11 @@ import numpy as np
 import rbox_formats
 from rbox_formats import ClassNames, ImageRecord, files
 from rbox_formats.detection import ImageLike, Prediction, PredictOptions, Scene, scenes_of
-from rbox_formats.errors import RboxError, quoted, said
+from rbox_formats.errors import quoted
 from rbox_formats.sharding import detect_scenes
 from rbox_formats.typing import Image
 
+from rbox_baselines._configs._check import buildable
 from rbox_baselines._configs._pipelines import innermost, kind_of
 from rbox_baselines._parts._records import to_record
 from rbox_baselines._prediction._device import check_device
@@ -416,17 +417,8 @@ def _built(config: Config, is_stored: bool) -> Any:
     """
     from mmdet.registry import MODELS
 
-    try:
-        with _registered_alone(is_stored):
-            return MODELS.build(config.model)
-    except RboxError:
-        raise
-    except Exception as error:  # of any class: it is the model's own code that stumbles
-        raise ConfigError(
-            f"expected a config from which a model can be built, got {type(error).__name__}: {said(error)}",
-            path=config.filename,
-            remedy="Name the config that it was trained with: --config.",
-        ) from error
+    with buildable(config, "Name the config that it was trained with: --config."), _registered_alone(is_stored):
+        return MODELS.build(config.model)
 
 
 def _digest(path: Path) -> str:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.error import URLError
 
 from rbox_formats import files, images
-from rbox_formats.errors import RboxError, said
 from rbox_formats.progress import is_first_process, showing
 
 from rbox_baselines._configs import _check, _load, _weights
@@ -190,16 +189,8 @@ def _run(config: Config, follower: Follower | None = None) -> Path:
             return logger
 
         def build_model(self, model: Any) -> Any:
-            try:
+            with _check.buildable(config, "Look for a misspelt name in the config and in the options (--cfg-options)."):
                 return super().build_model(model)
-            except (RboxError, URLError):
-                raise
-            except Exception as error:  # of any class: it is the model's own code that stumbles
-                raise ConfigError(
-                    f"expected a config from which a model can be built, got {type(error).__name__}: {said(error)}",
-                    path=config.filename,
-                    remedy="Look for a misspelt name in the config and in the options (--cfg-options).",
-                ) from error
 
         def load_checkpoint(self, filename: str, *arguments: Any, **settings: Any) -> Any:
             """Load a checkpoint without its config, whose text `resume` would run, to compare devices."""
