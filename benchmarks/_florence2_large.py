@@ -34,7 +34,7 @@ TEXT = {
 def family(
     folder: Path, *, tiny: bool, image_size: int = 1024, dtype: str = "float32", attention: Any = None, seed: int = 0
 ) -> Any:
-    """Return the model with a small tokenizer; `tiny`: of two million parameters, for machines without a GPU.
+    """Return the model with a small tokenizer; `tiny`: of half a million parameters, for machines without a GPU.
 
     Args:
         folder: Where the tokenizer and the tiny model are written.

@@ -150,6 +150,7 @@ def test_the_whole_demo_killed_once(tmp_path: Path) -> None:
     assert after > before + 0.1
 
 
+@pytest.mark.slow
 def test_the_second_time_nothing_is_done_again(out: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in [*out.glob("*/model/*"), *out.glob("*/predictions.jsonl")]}
     arguments = ["demo", "--out", str(out), *OPTIONS]

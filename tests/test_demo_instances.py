@@ -30,6 +30,7 @@ def run(out: Path, *options: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_all_models_stand_in_one_table_and_one_picture(tmp_path: Path) -> None:
     out = tmp_path / "instances"
     printed = run(out, "--scenes", "8", "--held-out", "3", "--epochs", "1")

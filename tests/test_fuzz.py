@@ -16,7 +16,7 @@ TARGETS = targets()
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_damaged_file_is_read_or_refused(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]
-    count = max(2, 15 // target.share)
+    count = max(2, 6 // target.share)
     found = fuzz(target, tmp_path, count, seed=1)
     assert not found.leaks, next(iter(found.leaks.values()))
     assert found.tried == count
@@ -27,7 +27,7 @@ def test_a_damaged_file_is_read_or_refused(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_many_damaged_files_are_read_or_refused(name: str, tmp_path: Path) -> None:
     target = TARGETS[name]
-    found = fuzz(target, tmp_path, 80 // target.share, seed=2)
+    found = fuzz(target, tmp_path, 40 // target.share, seed=2)
     assert not found.leaks, next(iter(found.leaks.values()))
 
 
@@ -53,7 +53,7 @@ def test_a_leak_is_seen(problem: str, tmp_path: Path) -> None:
             pass
         assert problem != "wrong"
 
-    found = fuzz(Target(make, use), tmp_path, 2, seconds=1)
+    found = fuzz(Target(make, use), tmp_path, 2, seconds=0.3)
     assert len(found.leaks) == 2
     assert (tmp_path / "a.txt").read_text() == "whole"
 

@@ -95,13 +95,9 @@ QUICK_BASELINE = """image_size=64, backbone="none", options={
 
 @pytest.mark.parametrize(
     "path",
-    # The baselines' builds a whole ResNet, the multimodal models' trains one.
+    # The formats' runs the shipped detector, the baselines' builds a ResNet, the multimodal models' trains a model.
     [
-        pytest.param(
-            path,
-            marks=[pytest.mark.slow] if path.parent.name in ("baselines", "lmm-detector") else [],
-            id=path.parent.name,
-        )
+        pytest.param(path, marks=[] if path.parent.name == "rbox-metrics" else [pytest.mark.slow], id=path.parent.name)
         for path in READMES
         if blocks(path, "python")
     ],

@@ -137,6 +137,7 @@ def test_choices_that_signatures_name_can_be_imported() -> None:
     assert not hidden
 
 
+@pytest.mark.slow
 def test_a_misspelt_name_is_an_error_to_type_checkers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In each of the packages, whose own sources are read and nothing else: numpy and torch would take minutes."""
     api = pytest.importorskip("mypy.api")

@@ -24,6 +24,7 @@ from rbox_serve._app import make_app
 from rbox_serve._settings import Settings
 from rbox_testing import small_retinanet
 from rbox_testing.places import ROOT
+from rbox_testing.samples import sampled
 
 KINDS = ("multimodal", "conventional")
 BATCH = 4
@@ -102,7 +103,7 @@ def test_exact_answers_are_those_of_predict_whatever_else_is_detected(
     assert [each["record"] for each in found] == expected
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sampled(KINDS, ["conventional"]))
 def test_pictures_that_share_a_batch_are_detected_as_predict_does_with_that_batch(
     kind: str, client: TestClient, detectors: dict[str, Any], images: list[Path]
 ) -> None:

@@ -79,6 +79,33 @@ with files.locked(*sys.argv[1:]):
         process.communicate()
 
 
+@pytest.fixture(scope="module")
+def holder() -> Iterator[Callable[[Path | None], int]]:
+    """Another process: it holds the lock of the path that it is given, or of none any more, and says who it is."""
+    code = """
+import sys
+from rbox_formats import files
+for path in sys.stdin:
+    with files.locked(path.rstrip("\\n")):
+        print("held", flush=True)
+        sys.stdin.readline()
+    print("free", flush=True)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    ask, answers = process.stdin, process.stdout
+
+    def hold(path: Path | None) -> int:
+        print(path or "", file=ask, flush=True)
+        assert answers.readline() == ("held\n" if path else "free\n")
+        return process.pid
+
+    yield hold
+    process.kill()
+    process.communicate()
+
+
 def test_every_command_that_writes_is_in_the_table() -> None:
     listed = {tuple(writing.words[:2]): writing for writing in WRITING.values()}
     for program, group in COMMANDS.items():
@@ -98,17 +125,19 @@ def test_every_command_that_writes_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("name, output", PLACES, ids=[f"{name}-{output}" for name, output in PLACES])
 def test_the_second_ends_and_names_the_first(
-    name: str, output: str, tmp_path: Path, hold: Callable[..., subprocess.Popen], monkeypatch: pytest.MonkeyPatch
+    name: str, output: str, tmp_path: Path, holder: Callable[[Path | None], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before it looks at its inputs: there are none here."""
     monkeypatch.chdir(tmp_path)
-    holder = hold(tmp_path / output)
+    pid = holder(tmp_path / output)
     before = sorted(tmp_path.rglob("*"))
     result = run(WRITING[name])
+    after = sorted(tmp_path.rglob("*"))
+    holder(None)
     assert result.exit_code == 1, result.output
-    line = f"Error: {tmp_path / output}: expected no other process to write here, found process {holder.pid} on "
+    line = f"Error: {tmp_path / output}: expected no other process to write here, found process {pid} on "
     assert result.output.startswith(line)
-    assert sorted(tmp_path.rglob("*")) == before
+    assert after == before
 
 
 ALL = sampled(

@@ -60,7 +60,7 @@ class Outcome:
         return self.read + self.refused + len(self.leaks)
 
 
-def fuzz(target: Target, folder: Path, count: int, *, seed: int = 0, first: int = 0, seconds: int = 20) -> Outcome:
+def fuzz(target: Target, folder: Path, count: int, *, seed: int = 0, first: int = 0, seconds: float = 20) -> Outcome:
     """Damage one file at a time, and read it.
 
     Args:
@@ -134,16 +134,16 @@ def _contents(folder: Path) -> dict[Path, bytes]:
 
 
 @contextmanager
-def _at_most(seconds: int) -> Iterator[None]:
+def _at_most(seconds: float) -> Iterator[None]:
     """End a block by a TimeoutError, where signals can do that."""
 
     def ring(_number: int, _frame: FrameType | None) -> None:
         raise TimeoutError(f"more than {seconds} s")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -24,7 +24,7 @@ Layout = Literal["hub", "new"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 # Types that differ in what training does; the others are alike to one of them.
-_APART = ("florence2", "paligemma", "qwen2_5_vl", "qwen3_vl_moe", "internvl", "gemma3", "idefics3", "glm4v")
+_APART = ("florence2", "paligemma", "qwen2_5_vl", "qwen3_vl_moe", "gemma3", "idefics3")
 
 
 def every(model_types: Iterable[str], by_default: Collection[tuple[str, Layout]]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A Florence-2 of two million random parameters, with a tokenizer trained on the spot: for demonstrations and tests.
+"""A Florence-2 of half a million random parameters, with a tokenizer trained on the spot: for demonstrations and tests.
 
 It is written to a folder like any checkpoint and loaded from there like any other.
 """
@@ -50,13 +50,13 @@ def save_tiny_florence2(
     )
     text_config = BartConfig(
         vocab_size=len(tokenizer),
-        d_model=128,
+        d_model=64,
         encoder_layers=2,
         decoder_layers=2,
         encoder_attention_heads=4,
         decoder_attention_heads=4,
-        encoder_ffn_dim=256,
-        decoder_ffn_dim=256,
+        encoder_ffn_dim=128,
+        decoder_ffn_dim=128,
         max_position_embeddings=max_tokens,
         dropout=0.0,
         bos_token_id=tokenizer.bos_token_id,
@@ -67,11 +67,11 @@ def save_tiny_florence2(
     )
     vision_config = {
         "depths": (1, 1, 1, 1),
-        "embed_dim": (24, 48, 96, 192),
+        "embed_dim": (16, 32, 48, 64),
         "num_heads": (1, 2, 4, 8),
         "num_groups": (1, 2, 4, 8),
         "window_size": 6,
-        "projection_dim": 128,
+        "projection_dim": 64,
         "drop_path_rate": 0.0,
     }
     config = Florence2Config(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +21,6 @@ def mmrotate() -> ModuleType:
     _load.set_up()
     import mmrotate
 
-    gc.freeze()  # as in the workspace's conftest.py: mmengine asks for a garbage collection with each dataset
     return mmrotate
 
 

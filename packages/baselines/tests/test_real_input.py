@@ -17,7 +17,11 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="real images are not h
 
 
 @pytest.mark.parametrize(
-    "name, size", [("aerial-demo/dota_demo.jpg", (1616, 1565)), ("dior-example/dior_00001.jpg", (800, 800))]
+    "name, size",
+    [
+        pytest.param("aerial-demo/dota_demo.jpg", (1616, 1565), marks=pytest.mark.slow),
+        ("dior-example/dior_00001.jpg", (800, 800)),
+    ],
 )
 def test_predict_on_a_real_image(
     name: str, size: tuple[int, int], mmrotate: ModuleType, checkpoint: Path, tmp_path: Path

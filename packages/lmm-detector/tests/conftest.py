@@ -51,7 +51,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def detector(tiny_model: Path, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Detector:
-    """The tiny model after 60 steps on the scenes in `train`: it writes boxes, a few of them right. In a folder.
+    """The tiny model after 30 steps on the scenes in `train`: it writes boxes, a few of them right. In a folder.
 
     Where several processes share the tests, the first that needs it trains it for all of them.
     """
@@ -70,9 +70,9 @@ def _save_detector(tiny_model: Path, scenes: Path, folder: Path) -> None:
         _families.Sample(images.load(record.file), codec.encode(record.shapes, record.labels, NAMES, record.size), True)
         for record in datasets.read("dota", scenes, "train", NAMES)
     ]
-    optimizer = torch.optim.AdamW(family.model.parameters(), lr=1e-3)
+    optimizer = torch.optim.AdamW(family.model.parameters(), lr=4e-3)
     family.model.train()
-    for _ in range(60):
+    for _ in range(30):
         family.model(**family.on_device(family.collate(samples, codec.prompt))).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -94,7 +94,7 @@ def run_config(tiny_model: Path, scenes: Path, tmp_path: Path, class_names: Clas
         steps=6,
         batch_size=3,
         device_batch_size=3,
-        learning_rate=1e-3,
+        learning_rate=2e-3,
         warmup=0.1,
         save_every=3,
         log_every=1,
@@ -216,7 +216,7 @@ def start(request: pytest.FixtureRequest) -> Start:
     return lambda arguments, cwd=None: popen(subprocess.Popen, ["-c", code, *arguments], cwd)
 
 
-@pytest.fixture(params=["forked", pytest.param("torchrun", marks=pytest.mark.slow)])
+@pytest.fixture(params=["forked", pytest.param("torchrun", marks=[pytest.mark.slow, pytest.mark.variant])])
 def start_two(request: pytest.FixtureRequest) -> Start:
     """Starts it as two processes that share a run: told of each other as torchrun does it, or by torchrun itself."""
     if request.param == "forked":

@@ -159,6 +159,7 @@ def test_what_breaks_one_clause_is_refused_by_its_name(call: str, tmp_path: Path
         assert [each.name for each in tmp_path.iterdir()] == ["p.jsonl"], case
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part, value", [("header", HEADER), ("image", IMAGE)])
 def test_the_witness_agrees_on_what_is_broken(part: str, value: Any) -> None:
     """jsonschema finds that clause alone broken, and nothing in what breaks only what JSON Schema cannot say."""
@@ -217,7 +218,7 @@ def files(draw: st.DrawFn) -> tuple[Any, list[Any]]:
     return header, images
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(
     content=files(),
     ascii_only=st.booleans(),

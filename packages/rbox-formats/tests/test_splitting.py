@@ -329,6 +329,7 @@ def test_a_worker_that_is_killed_is_an_error() -> None:
         list(_workers.run(end_abruptly, ((i,) for i in range(9)), 2))
 
 
+@pytest.mark.slow
 def test_real_windows_score_as_their_images(tmp_path: Path) -> None:
     """DOTA's own images: each annotated object comes back at its place from some window."""
     if not EXAMPLE.is_dir():

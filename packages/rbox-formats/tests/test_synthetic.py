@@ -58,7 +58,6 @@ def in_box_frame(mask, box, angle):
     "config, seeds",
     [
         (TINY, range(12)),
-        (SceneConfig(max_objects=6), range(4)),
         pytest.param(TINY, range(30), marks=pytest.mark.slow),
         pytest.param(SceneConfig(max_objects=6), range(12), marks=pytest.mark.slow),
     ],
@@ -108,7 +107,7 @@ def test_same_seed_same_bytes():
 
 @pytest.mark.parametrize(
     "config, seeds",
-    [(TINY, 12), (SceneConfig(), 6), (SceneConfig(400, 30, 40, 0.02, 0.1), 2)],
+    [(TINY, 8), (SceneConfig(), 2), (SceneConfig(400, 30, 40, 0.02, 0.1), 1)],
     ids=["96", "256", "400"],
 )
 def test_records_are_canonical_and_as_asked(config, seeds):
@@ -156,7 +155,7 @@ def square(x: int, y: int) -> Polygon:
 
 def test_ships_float_and_nothing_else_does():
     afloat = []
-    for seed in range(30):
+    for seed in range(10):
         ground, objects = laid_out(seed, SceneConfig())
         for item in objects:
             x, y = item.centre.astype(int)
@@ -165,6 +164,7 @@ def test_ships_float_and_nothing_else_does():
     assert 0 < sum(afloat) < len(afloat)
 
 
+@pytest.mark.slow
 def test_objects_touch_and_are_cut_as_often_as_asked_and_never_overlap():
     config = SceneConfig(256, 10, 10, 0.04, 0.1, touching=0.4, cut=0.2)
     touching, cut = [], []
@@ -182,7 +182,7 @@ def test_objects_touch_and_are_cut_as_often_as_asked_and_never_overlap():
 
 def test_without_chances_nothing_touches_and_nothing_is_cut():
     config = SceneConfig(256, 8, 8, 0.05, 0.15, touching=0.0, cut=0.0)
-    for seed in range(20):
+    for seed in range(6):
         quads = quads_of(laid_out(seed, config)[1])
         assert not is_cut(quads, config.size).any()
         shapes = [Polygon(quad) for quad in quads]
@@ -226,6 +226,7 @@ def test_the_pixels_of_a_large_vehicle_fill_its_box():
     assert np.abs(np.mean(errors, axis=0)).max() < 0.6
 
 
+@pytest.mark.slow
 def test_each_scene_is_seen_at_one_of_the_zooms():
     config = SceneConfig(256, 4, 8, 0.1, 0.11, zooms=(0.5, 1.0, 3.0))
     found = set()
@@ -240,7 +241,7 @@ def test_each_scene_is_seen_at_one_of_the_zooms():
 def test_clutter_is_no_object_and_touches_none():
     config = SceneConfig(160, 3, 5, 0.12, 0.3, clutter=6)
     things = 0
-    for seed in range(8):
+    for seed in range(4):
         image, record = scene(seed, config)
         plain, bare = scene(seed, replace(config, clutter=0))
         np.testing.assert_array_equal(record.boxes, bare.boxes)
@@ -254,7 +255,7 @@ def test_clutter_is_no_object_and_touches_none():
         for i in range(len(objects), len(shapes)):
             assert all(shapes[i].distance(other) > 1.9 for other in shapes[:i])
         things += len(clutter)
-    assert things > 15
+    assert things > 7
 
 
 @pytest.mark.slow
@@ -281,7 +282,7 @@ def test_looks_differ_and_nothing_moves():
 def test_winter_is_the_same_place_in_snow_and_ice():
     config = SceneConfig(96, 0, 3)
     white = {"summer": [], "winter": []}
-    for seed in range(25):
+    for seed in range(10):
         records = []
         for season, shares in white.items():
             image, record = scene(seed, replace(config, season=season))
@@ -302,6 +303,7 @@ def test_the_other_domain_has_a_class_more_and_reads_back(tmp_path):
         np.testing.assert_allclose(ours.corners, theirs.quads, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_varied_scenes_are_sometimes_empty_and_never_overfull():
     counts = [len(scene(seed, VARIED)[1]) for seed in range(40)]
     assert min(counts) == 0

@@ -197,7 +197,7 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
 @pytest.mark.slow
-@pytest.mark.parametrize("code", [FORKED, LOADED], ids=["forked", "loaded"])
+@pytest.mark.parametrize("code", [FORKED, pytest.param(LOADED, marks=pytest.mark.variant)], ids=["forked", "loaded"])
 def test_forked_and_other_processes_overlap_boxes(code: str, tmp_path: Path) -> None:
     """Once a first call has come back: while threads are at work, and while one compiles, but not while one imports."""
     paths = [str(Path(module.__file__).parents[1]) for module in (rbox_formats, rbox_metrics)]

@@ -59,7 +59,7 @@ NAMES = [
     "rsprompter-anchor-rsmamba-base",
     "rsprompter-query-sam-base",
 ]
-FEW = [*NAMES[:3], "rsprompter-anchor-sam-base-lora", "rsprompter-query-sam-base"]
+FEW = [*NAMES[1:3], "rsprompter-anchor-sam-base-lora", "rsprompter-query-sam-base"]
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,7 @@ def test_what_learns_has_gradients_and_nothing_else_has(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sampled(NAMES, ["rsprompter-query-sam-base"]))
 def test_the_base_size_learns_and_predicts(name: str) -> None:
     assert trial(_load.load_model(name), size=256).reason is None
 

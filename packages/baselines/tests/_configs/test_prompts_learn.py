@@ -52,7 +52,8 @@ def small(variant: str) -> Config:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["anchor", pytest.param("query", marks=pytest.mark.variant)])
+@pytest.mark.variant
+@pytest.mark.parametrize("variant", ["anchor", "query"])
 def test_masks_of_a_scene_are_learnt(variant: str) -> None:
     from mmrotate.registry import MODELS
 

@@ -89,6 +89,7 @@ def test_losses_gradients_and_predictions_are_those_with_compiled_mmcv(
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_bfloat16_is_near(given: Callable[..., Values], expected: Values, name: str) -> None:
     kind = WHOLE.KINDS[name]
     found = given(losses=kind.losses, half=True)

@@ -119,8 +119,8 @@ FAMILIES: dict[str, Callable[[Config], None]] = {
 }
 
 
-# One stage and two.
-DEFAULT = ["oriented-rcnn-le90_r50_fpn_1x_dota", "s2anet-le135_r50_fpn_1x_dota"]
+# Of one stage: models of two are trained by the commands' tests.
+DEFAULT = ["s2anet-le135_r50_fpn_1x_dota"]
 
 
 @pytest.mark.parametrize("name", sampled(FAMILIES, DEFAULT))

@@ -110,6 +110,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
     assert [line["step"] for line in log(tmp_path / "cut")] == [line["step"] for line in log(tmp_path / "whole")]
 
 
+@pytest.mark.slow
 def test_another_run_in_the_folder_is_not_resumed(sam: Path, images: list[Path], tmp_path: Path) -> None:
     distill(CONFIG, sam, images, tmp_path, FEW, options=STUDENT, device="cpu")
     before = (tmp_path / "backbone.pth").read_bytes()
@@ -286,6 +287,7 @@ def test_what_is_no_teacher_is_named(images: list[Path], tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_two_processes_share_each_batch(sam: Path, images: list[Path], tmp_path: Path) -> None:
     """Five images, three for one and two for the other: both come to the losses and weights of one process."""
     settings: dict[str, Any] = {"batch_size": 5, "held_out": 2, "evaluate_every": 2, "save_every": 2}

@@ -130,6 +130,7 @@ def test_boxes_and_scores_are_pytorchs(name: str, nms: bool, mmrotate: ModuleTyp
         assert result.score < 1e-4
 
 
+@pytest.mark.variant
 def test_a_program_of_pytorch_takes_any_size(mmrotate: ModuleType, tmp_path: Path) -> None:
     detector = make("retinanet")
     entries = dict.fromkeys(("class_names", "boxes"), "")

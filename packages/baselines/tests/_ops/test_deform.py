@@ -50,8 +50,8 @@ def test_gradients_are_those_of_finite_differences(ops: ModuleType) -> None:
     def plain(features: Tensor, offset: Tensor, _: Tensor, weight: Tensor, __: Tensor) -> Tensor:
         return ops.deform_conv2d(features, offset, weight, 1, 0, 1, 2, 2)
 
-    assert torch.autograd.gradcheck(modulated, leaves)
-    assert torch.autograd.gradcheck(plain, leaves)
+    assert torch.autograd.gradcheck(modulated, leaves, fast_mode=True)
+    assert torch.autograd.gradcheck(plain, leaves, fast_mode=True)
 
 
 @pytest.mark.parametrize("far", [1e4, float("inf"), float("nan")])

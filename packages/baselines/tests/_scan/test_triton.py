@@ -53,7 +53,11 @@ def run(code: str, *arguments: str, **environment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "shapes", ["[(1, 40, 9, 3)]", pytest.param("[(1, 1, 1, 1), (2, 65, 9, 5), (1, 96, 8, 16)]", marks=pytest.mark.slow)]
+    "shapes",
+    [
+        "[(1, 35, 2, 3)]",
+        pytest.param("[(1, 40, 9, 3), (1, 1, 1, 1), (2, 65, 9, 5), (1, 96, 8, 16)]", marks=pytest.mark.slow),
+    ],
 )
 def test_values_and_gradients_by_the_interpreter(shapes: str) -> None:
     run(INTERPRETED, str(Path(__file__).parent), shapes, TRITON_INTERPRET="1")

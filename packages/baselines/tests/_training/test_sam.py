@@ -70,6 +70,7 @@ def options(coco: Path, **more: Any) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_training_begins_with_sam_and_keeps_what_is_frozen(
     mmrotate: ModuleType, coco: Path, folder: Path, tmp_path: Path
 ) -> None:

@@ -119,11 +119,15 @@ def test_nothing_of_a_checkpoint_is_run_when_it_is_gone_on_with(run: Path, scene
     assert not mark.exists()
 
 
-def test_a_run_takes_its_file_from_the_log(run: Path) -> None:
-    """mmengine writes how weights are drawn to the files of the last log, which a server's `dictConfig` has closed."""
+def files_of_the_log() -> list[logging.Handler]:
     from mmengine.logging import MMLogger
 
-    assert not [each for each in MMLogger.get_current_instance().handlers if isinstance(each, logging.FileHandler)]
+    return [each for each in MMLogger.get_current_instance().handlers if isinstance(each, logging.FileHandler)]
+
+
+def test_a_run_takes_its_file_from_the_log(run: Path) -> None:
+    """mmengine writes how weights are drawn to the files of the last log, which a server's `dictConfig` has closed."""
+    assert not files_of_the_log()
     assert "Epoch(train)" in next(run.glob("*/*.log")).read_text()
 
 
@@ -210,6 +214,8 @@ def test_a_misspelt_setting_of_a_part_is_named(scenes: Path, tmp_path: Path) -> 
         ConfigError, match=r"model can be built, got TypeError: .*unexpected keyword argument 'chanels'"
     ):
         trained(scenes, tmp_path / "run", {"model.bbox_head.chanels": 3})
+    assert next((tmp_path / "run").glob("*/*.log")).is_file()
+    assert not files_of_the_log()
 
 
 def test_a_checkpoint_of_other_classes_is_refused(checkpoint: Path, scenes: Path, tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def open_to_all(path: Path) -> None:
             folder.chmod(0o755)
 
 
-@pytest.mark.parametrize("tasks", [("training",), pytest.param(("mining", "infer"), marks=pytest.mark.variant)])
+@pytest.mark.variant
+@pytest.mark.parametrize("tasks", [("training",), ("mining", "infer")])
 def test_another_user_with_a_folder_that_is_only_read(
     tasks: tuple[str, ...], stage: list[Path], tmp_path: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_stage_suffices_for_inference(trained: Task, tmp_path: Path) -> None:
     assert sum(len(entry["boxes"]) for entry in found.values()) > 0
 
 
+@pytest.mark.slow
 def test_angles_may_be_left_out(stage: list[Path], tmp_path: Path) -> None:
     boxes = {}
     for rotated in (True, False):

@@ -101,7 +101,7 @@ def looping(detector: Detector) -> Detector:
     return replace(detector, family=family)
 
 
-@pytest.mark.parametrize("num_beams", [1, 3])
+@pytest.mark.parametrize("num_beams", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_generation_stops_there_and_says_so(num_beams: int, looping: Detector, scenes: Path) -> None:
     paths = sorted((scenes / "train" / "images").iterdir())[:2]
     for found in looping.predict(paths, Generation(batch_size=2, num_beams=num_beams, scores="none")):

@@ -100,6 +100,7 @@ def test_predicted_once_then_scored(run_folder: Path, scenes: Path, tmp_path: Pa
     assert [each.figures for each in again] == [each.figures for each in second]
 
 
+@pytest.mark.slow
 def test_a_larger_clip_adds_images(run_folder: Path, scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for count, kept in ((2, 2), (3, 3), (1, 3)):
@@ -133,6 +134,7 @@ def test_clips_are_lmmrotates() -> None:
     assert sorted(names(500)) == sorted(images)
 
 
+@pytest.mark.slow
 def test_images_without_a_file_count_unless_they_are_left_out(run_folder: Path, scenes: Path, tmp_path: Path) -> None:
     """Of four, one has no file: what is on it is missed, also where the model did not look at it."""
     data = Path(shutil.copytree(scenes, tmp_path / "data"))
@@ -259,6 +261,7 @@ def test_every_setting_of_generation_is_an_option() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 def test_two_processes_share_the_images(run_folder: Path, scenes: Path, tmp_path: Path) -> None:
     """And leave the files that one leaves."""
     arguments = ["evaluate", "--model", run_folder, "--data", scenes, "--split", "train", "--scores", "none"]

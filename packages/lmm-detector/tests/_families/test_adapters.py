@@ -77,7 +77,15 @@ def test_a_folder_of_adapters_is_the_model_again(folder: Path, images: list[np.n
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-@pytest.mark.parametrize("trained", [(), ("vision",), ("projection",), ("vision", "projection")])
+@pytest.mark.parametrize(
+    "trained",
+    [
+        (),
+        pytest.param(("vision",), marks=pytest.mark.slow),
+        pytest.param(("projection",), marks=pytest.mark.slow),
+        ("vision", "projection"),
+    ],
+)
 def test_what_is_trained(folder: Path, trained: tuple[Part, ...], images: list[np.ndarray]) -> None:
     before = {part: _values(parameters) for part, parameters in _families.load(str(folder)).parts.items()}
     family = adapted(folder, trained)

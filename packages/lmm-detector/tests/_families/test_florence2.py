@@ -41,14 +41,14 @@ def trained(tiny_model: Path, image: np.ndarray) -> _families.Family:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        if loss < 0.02:
+        if loss < 0.05:
             break
     family.model.eval()
     return family
 
 
-def test_it_has_two_million_parameters(family: _families.Family) -> None:
-    assert 1.5e6 < sum(p.numel() for p in family.model.parameters()) < 2.5e6
+def test_it_has_half_a_million_parameters(family: _families.Family) -> None:
+    assert 4e5 < sum(p.numel() for p in family.model.parameters()) < 6e5
 
 
 def test_answers_are_one_token_a_coordinate_between_start_and_end(family: _families.Family, image: np.ndarray) -> None:

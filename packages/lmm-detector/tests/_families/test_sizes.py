@@ -160,6 +160,7 @@ def test_florences_rows_and_columns_beyond_fifty_cells(florence: Family, tmp_pat
         assert torch.equal(ours, theirs), name
 
 
+@pytest.mark.slow
 def test_more_positions(florence: Family, images: list[np.ndarray], tmp_path: Path) -> None:
     """What fitted before comes out the same to the last bit; new positions repeat the old ones, as LED's do."""
     before = answers(florence, images)

@@ -62,7 +62,7 @@ def test_rooms_of_answers(settings: dict[str, Any], limit: int, rooms: tuple[int
 def test_answers_by_length_are_the_same_answers(batch_size: int, detector: Detector, paths: list[Path]) -> None:
     """Short answers, long ones, and ones that the limit cuts; texts to the letter, scores within rounding."""
     watched = Watched(detector.family)
-    plain = list(detector.predict(paths, Generation(first_tokens=0, max_new_tokens=80)))
+    plain = list(detector.predict(paths, Generation(first_tokens=0, max_new_tokens=60)))
     texts = [window["text"] for found in plain for window in found.metadata["windows"]]
     lengths = [len(ids) for ids in detector.family.tokenizer(texts, add_special_tokens=False).input_ids]
     short = sorted(lengths)[len(lengths) // 2]

@@ -89,6 +89,7 @@ def test_coordinates_are_the_images(detector: Detector, paths: list[Path]) -> No
             assert np.abs(quads - quad).max(axis=(1, 2)).min() < 1e-9
 
 
+@pytest.mark.slow
 def test_batch_size_does_not_matter(detector: Detector, paths: list[Path]) -> None:
     one, many = (list(detector.predict(paths, Generation(batch_size=n))) for n in (1, 5))
     for ours, theirs in zip(one, many, strict=True):

@@ -28,6 +28,7 @@ def report_on(truth: list[ImageRecord], found: list[ImageRecord]) -> Report:
 
 
 @pytest.mark.slow
+@pytest.mark.variant
 @pytest.mark.timeout(600)
 def test_scores_rank_better_than_chance(tmp_path: Path) -> None:
     """AP at IoU 0.5 by the scores lies above the mean over random scores by more than their spread.

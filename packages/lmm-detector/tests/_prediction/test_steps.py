@@ -23,7 +23,7 @@ def pixels(scenes: Path) -> np.ndarray:
     return np.ascontiguousarray(whole[40:152, 40:152])
 
 
-@pytest.mark.parametrize("first_tokens", [0, 4])
+@pytest.mark.parametrize("first_tokens", [pytest.param(0, marks=pytest.mark.slow), 4])
 def test_steps_in_the_order_of_predict_give_its_prediction(
     detector: Detector, pixels: np.ndarray, first_tokens: int
 ) -> None:

@@ -65,7 +65,7 @@ def test_a_run_is_pushed_loaded_by_name_and_gone_on_with(
     # On a machine with other folders, and longer.
     data = shutil.copytree(scenes, tmp_path / "elsewhere")
     there = dataclasses.replace(config, data_path=[str(data)], resume_from=NAME, out=str(tmp_path / "there"))
-    with pytest.raises(RunError, match=r"which has learning_rate 0\.001, not 0\.5"):
+    with pytest.raises(RunError, match=r"which has learning_rate 0\.002, not 0\.5"):
         train(dataclasses.replace(there, learning_rate=0.5))
     shutil.rmtree(there.out)
     again = train(there)
@@ -137,11 +137,12 @@ def test_the_card_says_what_was_done(config: TrainConfig, class_names: list[str]
     assert f"| mAP_nc | {best['eval_map_nc']:.4f} |" in card
     assert f"at step {best['step']}" in card
     settings = yaml.safe_load(card.split("```yaml\n")[1].split("```")[0])
-    assert settings["learning_rate"] == 0.001
+    assert settings["learning_rate"] == 0.002
     assert settings["data_path"] == [Path(config.data_path[0]).name]
     assert {"README.md", "model.safetensors", "detector.json"} <= set(listed.split())
 
 
+@pytest.mark.slow
 def test_what_is_not_pushed(config: TrainConfig, tmp_path: Path, hub: Hub) -> None:
     with pytest.raises(ModelError, match="expected a finished run, with a detector in model/, found none"):
         push_to_hub(tmp_path / "nothing", NAME)

@@ -159,6 +159,7 @@ def test_the_lowest_loss_is_the_best(run_config: TrainConfig, monkeypatch: pytes
     assert (Path(config.out) / "model" / "model.safetensors").read_bytes() == best.read_bytes()
 
 
+@pytest.mark.slow
 def test_an_evaluation_leaves_a_sheet_of_pictures(run_config: TrainConfig) -> None:
     config = dataclasses.replace(run_config, language_model_max_length=40, eval_split="val", eval_every=3, steps=3)
     train(config)

@@ -43,7 +43,7 @@ def stopped(run: Path, out: Path) -> Path:
     return out
 
 
-@pytest.mark.parametrize("adapters", [None, 2], ids=["whole", "adapters"])
+@pytest.mark.parametrize("adapters", [pytest.param(None, marks=pytest.mark.slow), 2], ids=["whole", "adapters"])
 @pytest.mark.parametrize("each", every(FAMILIES, BY_DEFAULT))
 def test_a_stopped_run_comes_to_the_same_detector(
     each: tuple[str, Layout],
@@ -167,6 +167,7 @@ def files_up_to(size: int) -> Iterator[None]:
 FAILING = [("model.safetensors", 1), ("optimizer.pt", 1), ("optimizer.pt", 2**20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failing, short", sampled(FAILING, FAILING[1:2]))
 def test_a_checkpoint_that_cannot_be_written(
     failing: str, short: int, run_config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

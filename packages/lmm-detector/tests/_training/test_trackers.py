@@ -131,6 +131,7 @@ def tracker(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         del sys.modules[loaded]
 
 
+@pytest.mark.slow
 def test_a_tracker_gets_the_sheets(tracker: Any, config: TrainConfig) -> None:
     train(dataclasses.replace(config, report_to=tracker.__name__))
     assert [step for step, _ in tracker.calls] == [2, 4]
@@ -148,7 +149,7 @@ def test_one_that_cannot_be_reached_ends_no_training(
     tracker: Any, config: TrainConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     tracker.reachable = False
-    folder = train(dataclasses.replace(config, report_to=tracker.__name__))
+    folder = train(dataclasses.replace(config, steps=2, report_to=tracker.__name__))
     assert (folder / "detector.json").is_file()
     assert tracker.calls == []
     told = [record.message for record in caplog.records if "pictures of evaluations do not reach" in record.message]

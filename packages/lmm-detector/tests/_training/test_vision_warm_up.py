@@ -211,7 +211,7 @@ def test_rounds_and_processes_do_not_change_it(
         assert seen(each.out)[0][1] == pytest.approx(expected[0], rel=1e-5)
 
 
-@pytest.mark.parametrize("model_type", ["paligemma", "qwen2_5_vl"])
+@pytest.mark.parametrize("model_type", [pytest.param("paligemma", marks=pytest.mark.slow), "qwen2_5_vl"])
 def test_other_models_with_a_grid(
     model_type: str, config: TrainConfig, class_names: ClassNames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

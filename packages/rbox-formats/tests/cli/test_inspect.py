@@ -179,6 +179,7 @@ def test_images_are_never_drawn_over(data: Path) -> None:
     assert (data / "pictures" / "P1.png").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EXAMPLE.exists(), reason="needs the example images of DOTA")
 def test_the_example_images_of_dota(tmp_path: Path) -> None:
     result = run("--data", EXAMPLE, "--out", tmp_path)

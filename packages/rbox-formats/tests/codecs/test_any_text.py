@@ -16,7 +16,7 @@ from rbox_testing.samples import sampled
 from rbox_testing.work import calls
 
 SIZE = (1000, 500)
-MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 def check(codec: Codec, names: ClassNames, text: str, near_match: float | None = None) -> Decoded:
@@ -159,7 +159,7 @@ def test_work_is_linear(codec: Codec, names: ClassNames, valid: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 @pytest.mark.each_syntax
-@pytest.mark.parametrize("unit", sampled([*UNITS, 0.1, 0.25, 0.5, 0.9, 1.0], [*UNITS[:3], 0.5, 1.0]))
+@pytest.mark.parametrize("unit", sampled([*UNITS, 0.1, 0.25, 0.5, 0.9, 1.0], [UNITS[0], 0.5]))
 def test_long_texts_come_to_an_end(codec: Codec, names: ClassNames, valid: str, unit: str | float) -> None:
     """300,000 characters, a second's work: what a regular expression does inside has no count, but squared it is hours.
 

@@ -140,7 +140,7 @@ PLACED = st.tuples(
 
 
 @pytest.mark.parametrize("case", CASES, ids=named)
-@settings(max_examples=15)  # of up to eight boxes, for each of the cases
+@settings(max_examples=6)  # of up to eight boxes, for each of the cases
 @given(st.tuples(SIDES, SIDES), st.tuples(SCALES, SCALES), st.lists(PLACED, min_size=1, max_size=8))
 def test_no_number_is_further_off_than_its_step(
     case: Case, shape: Size, scales: Size, places: list[tuple[float, float, float, tuple[float, float]]]

@@ -83,7 +83,7 @@ def test_character_by_character(
 
 @pytest.mark.slow
 @pytest.mark.each_syntax
-@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_any_chunks_of_very_many_texts(
     codec: Codec, names: ClassNames, texts: SearchStrategy[str], data: st.DataObject

@@ -58,10 +58,10 @@ def said_of(name: str, root: Path, fillings: Sequence[bytes], length: int, place
 
 @pytest.mark.parametrize("name", sampled(READ, SOME))
 def test_what_is_said_of_a_long_word_is_short(name: str, tmp_path: Path) -> None:
-    assert said_of(name, tmp_path, FILLINGS, LONG, 8) > 10
+    assert said_of(name, tmp_path, FILLINGS, LONG, 3) > 10
 
 
-@pytest.mark.parametrize("name", sampled(READ, SOME))
+@pytest.mark.parametrize("name", sampled(READ, ["dota", "coco"]))
 def test_what_is_said_of_a_line_of_ten_megabytes_is_short(name: str, tmp_path: Path) -> None:
     for path in write_dataset(name, tmp_path)[:2]:
         whole = path.read_bytes()
@@ -129,10 +129,10 @@ def test_other_files_with_long_lines(tmp_path: Path) -> None:
         assert len(str(refused.value)) < LONGEST_MESSAGE + len(str(path))
 
 
-@pytest.mark.parametrize("name", sampled(codecs.CODECS, ["florence2", "qwen2.5-vl", "plain", "gemini"]))
+@pytest.mark.parametrize("name", sampled(codecs.CODECS, ["florence2", "gemini"]))
 def test_what_a_codec_says_of_a_long_text_is_short(name: str) -> None:
     codec = codecs.get(name)
-    for text in ("x" * 1_000_000, "<" * 100_000, "[1, 2, 3" + "4" * 100_000, "{" * 10_000):
+    for text in ("x" * 200_000, "<" * 100_000, "[1, 2, 3" + "4" * 100_000, "{" * 10_000):
         decoded = codec.decode(text, ["ship"], (100, 100), on_invalid="ignore")
         assert all(len(each.reason) < LONGEST_MESSAGE for each in decoded.rejected)
         if decoded.rejected:

@@ -54,7 +54,7 @@ def join(out: Path, shards: Sequence[Shard], *, skip_broken: bool = False) -> li
     return list(outcome.broken) if is_joined else None
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(order=st.permutations(range(len(plan()))), again=st.lists(st.integers(0, len(plan()) - 1), max_size=4))
 def test_any_shard_may_be_computed_twice_by_anybody_in_any_order(order: list[int], again: list[int]) -> None:
     with TemporaryDirectory() as folder:

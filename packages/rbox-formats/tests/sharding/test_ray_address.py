@@ -15,7 +15,7 @@ pytest.importorskip("ray")
 
 @pytest.mark.slow
 @pytest.mark.timeout(60)  # Ray itself would try again for minutes
-@pytest.mark.parametrize("scheme", ["", "ray://"])
+@pytest.mark.parametrize("scheme", [pytest.param("", marks=pytest.mark.variant), "ray://"])
 def test_an_address_where_nothing_answers_is_said_at_once(scheme: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"{scheme}127.0.0.1:{server.getsockname()[1]}"

@@ -43,7 +43,7 @@ def scene(side: float) -> tuple[list[ImageRecord], list[ImageRecord]]:
 
 
 @pytest.mark.parametrize("side", sampled([1_200, 80], [80]))
-@pytest.mark.parametrize("geometry", ["rbox", "quad"])
+@pytest.mark.parametrize("geometry", sampled(["rbox", "quad"], ["quad"]))
 @pytest.mark.parametrize("protocol", sampled(PROTOCOLS, ["coco"]))
 def test_a_full_report_takes_memory_for_what_overlaps(protocol: str, geometry: str, side: int) -> None:
     truth, predictions = scene(side)
@@ -54,7 +54,7 @@ def test_a_full_report_takes_memory_for_what_overlaps(protocol: str, geometry: s
     assert peak < 2_000 * TRUTHS * EACH + 300 * pairs
 
 
-@pytest.mark.parametrize("geometry", ["rbox", "quad"])
+@pytest.mark.parametrize("geometry", sampled(["rbox", "quad"], ["rbox"]))
 def test_what_is_near_and_does_not_overlap_takes_none(geometry: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Roads that cross: the upright boxes around them share most of their area, and they hardly any."""
     rng = np.random.default_rng(0)

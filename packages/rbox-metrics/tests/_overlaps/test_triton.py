@@ -83,16 +83,16 @@ def interpreted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, dict]:
     rng = np.random.default_rng(0)
     # Usual sides, thin and tiny ones: at the origin, and 1e5 px away.
     kinds = [(5, 60), (1, 1e4), (1e-3, 1e3), (1e-3, 1)]
-    first = np.concatenate([boxes(rng, 3_000, *kind) for kind in kinds])
+    first = np.concatenate([boxes(rng, 1_000, *kind) for kind in kinds])
     first[len(first) // 2 :, :2] += 1e5
     second = np.concatenate([partners(rng, part) for part in np.split(first, 8)])
     data = {
         "boxes1": first,
         "boxes2": second,
-        "quads1": np.concatenate([rng.uniform(0, 100, (3_000, 4, 2)), rbox_to_quad(first[::4])]),
-        "quads2": np.concatenate([rng.uniform(0, 100, (3_000, 4, 2)), rbox_to_quad(second[::4])]),
-        "first": rng.integers(0, len(first), 5_000),
-        "second": rng.integers(0, len(first), 5_000),
+        "quads1": np.concatenate([rng.uniform(0, 100, (1_000, 4, 2)), rbox_to_quad(first[::4])]),
+        "quads2": np.concatenate([rng.uniform(0, 100, (1_000, 4, 2)), rbox_to_quad(second[::4])]),
+        "first": rng.integers(0, len(first), 2_000),
+        "second": rng.integers(0, len(first), 2_000),
     }
     folder = tmp_path_factory.mktemp("triton")
     np.savez(folder / "in.npz", **data)

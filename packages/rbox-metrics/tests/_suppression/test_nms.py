@@ -65,7 +65,7 @@ def test_merging_is_the_loop_that_spares_the_own_window(slow_iou: Iou, seed: int
         assert found.tolist() == sorted(kept)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 10**6), count=st.integers(0, 25), least=st.sampled_from([0.0, 0.1, 0.5]))
 @pytest.mark.parametrize("method, setting", [("linear", 0.0), ("linear", 0.3), ("gaussian", 0.5), ("gaussian", 0.01)])
 def test_soft_nms_is_the_loop(slow_iou: Iou, method: str, setting: float, seed: int, count: int, least: float) -> None:
@@ -116,12 +116,12 @@ def test_many_boxes_are_suppressed_as_few_are() -> None:
     """More than are looked at in one go: of those that stay none overlaps a better one, and the others do."""
     rng = np.random.default_rng(0)
     boxes = np.concatenate(
-        [rng.uniform(0, 900, (9_000, 2)), rng.uniform(4, 40, (9_000, 2)), rng.uniform(-1, 1, (9_000, 1))], axis=1
+        [rng.uniform(0, 700, (5_000, 2)), rng.uniform(4, 40, (5_000, 2)), rng.uniform(-1, 1, (5_000, 1))], axis=1
     )
-    scores = rng.integers(0, 50, 9_000) / 50
+    scores = rng.integers(0, 50, 5_000) / 50
     kept = nms_rotated(boxes, scores, 0.2)
     overlaps = box_iou_rotated(boxes, boxes[kept])
-    rank = np.lexsort((np.arange(9_000), -scores)).argsort()
+    rank = np.lexsort((np.arange(5_000), -scores)).argsort()
     better = rank[:, None] > rank[kept]
     suppressed = (overlaps * better > 0.2).any(axis=1)
     assert (np.flatnonzero(~suppressed) == np.sort(kept)).all()

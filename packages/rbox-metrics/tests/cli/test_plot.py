@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 Run = Callable[..., tuple[int, str]]
@@ -33,6 +34,7 @@ def test_a_saved_report_gives_the_same_pictures(run: Run, truth: Path, predictio
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_picture(run: Run, truth: Path, predictions: Path, tmp_path: Path) -> None:
     reports = [tmp_path / "a.json", tmp_path / "b.json"]
     for path in reports:

@@ -19,6 +19,7 @@ from rbox_testing.samples import sampled
 TOGETHER = ["pr-curves", "pr-classes", "score-thresholds", "calibration", "errors"]
 
 
+@pytest.mark.slow
 def test_every_picture_is_written(one_class: Report, tmp_path: Path) -> None:
     paths = plots.draw({"first": json.loads(one_class.to_json())}, tmp_path / "new" / "folder")
     names = [*TOGETHER, "confusion-first", "placement-first"]

@@ -177,11 +177,14 @@ def _run(config: Config, follower: Follower | None = None) -> Path:
             "find_unused_parameters": config.get("find_unused_parameters", False),
         }
 
+    logs: list[logging.Logger] = []
+
     class OurRunner(Runner):
         """The log's file keeps everything; the terminal has the progress bar."""
 
         def build_logger(self, *arguments: Any, **settings: Any) -> Any:
             logger = super().build_logger(*arguments, **settings)
+            logs.append(logger)
             for handler in logger.handlers:
                 if type(handler) is logging.StreamHandler:
                     handler.setLevel(logging.WARNING)
@@ -204,14 +207,14 @@ def _run(config: Config, follower: Follower | None = None) -> Path:
             from rbox_baselines._parts._following import FollowHook
 
             runner.register_hook(FollowHook(follower))
-        try:
-            runner.train()
-        finally:
-            _close_log(runner.logger)
+        runner.train()
     except URLError as error:
         raise StackError(
             f"expected to fetch the weights that the config begins with, got {error.reason}", remedy=_OTHER_WEIGHTS
         ) from error
+    finally:
+        for logger in logs:
+            _close_log(logger)
     last = _last(Path(config.work_dir))
     if last is None:
         raise ConfigError("expected a config that saves checkpoints, got none in the end", path=config.work_dir)
