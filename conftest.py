@@ -14,8 +14,8 @@ import pytest
 from hypothesis import settings
 
 # The same examples each time, so that a run is red for what was changed and not by luck; --hypothesis-profile=random
-# draws others. An example's time depends on what else the machine does.
-settings.register_profile("same", derandomize=True, deadline=None)
+# draws others, and more. An example's time depends on what else the machine does.
+settings.register_profile("same", derandomize=True, deadline=None, max_examples=40)
 settings.register_profile("random", deadline=None, print_blob=True)
 settings.load_profile("same")
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from lmm_detector.cli.main import main
 from PIL import Image
 
-SCENES, HELD_OUT, STEPS = 6, 5, 4
+SCENES, HELD_OUT, STEPS = 4, 3, 3
 OPTIONS = ["--scenes", str(SCENES), "--held-out", str(HELD_OUT), "--steps", str(STEPS)]
 
 

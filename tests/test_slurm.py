@@ -70,6 +70,7 @@ def test_the_job_ends_as_training_does(code: int, environment: dict[str, str]) -
     assert found.returncode == code
 
 
+@pytest.mark.slow
 def test_before_its_time_ends_it_goes_back_into_the_queue(environment: dict[str, str]) -> None:
     """And training runs on until the job leaves its machines."""
     job = subprocess.Popen(["bash", SCRIPT], env={**environment, "NAP": "2", "CODE": "5"})

@@ -107,6 +107,7 @@ def test_what_is_tried(project: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_process_that_takes_too_long_ends_with_what_it_started(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,9 +140,7 @@ def test_the_second_ends_and_names_the_first(
     assert after == before
 
 
-ALL = sampled(
-    [name for name, writing in WRITING.items() if writing.needs], ["formats split", "metrics merge", "lmm visualize"]
-)
+ALL = sampled([name for name, writing in WRITING.items() if writing.needs], ["metrics merge", "lmm visualize"])
 
 
 @pytest.mark.parametrize("name", ALL)

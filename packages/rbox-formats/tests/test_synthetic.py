@@ -130,6 +130,7 @@ def test_records_are_canonical_and_as_asked(config, seeds):
         np.testing.assert_allclose(tanks[:, 2], tanks[:, 3], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_masks_are_the_pixels_that_objects_cover_by_half():
     """Against shapely's areas of what the parts of an object, united, leave of each pixel."""
     config = replace(VARIED, min_objects=3, masks=True)

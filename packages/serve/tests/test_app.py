@@ -520,7 +520,7 @@ def test_windows_that_ran_out_of_room_are_tried_again(
 
 
 def test_a_key(detectors: dict[str, Any], picture: Path) -> None:
-    with serving(key="sésame", demo=True) as client:
+    with serving(key="sésame") as client:
         for path in ("/v1/models", "/v1/scenes", "/metrics", "/openapi.json"):
             answer = client.get(path)
             assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")

@@ -28,6 +28,7 @@ from rbox_serve._app import make_app
 from rbox_serve._running import named
 from rbox_serve._settings import Limits, Settings
 from rbox_serve.errors import RequestError
+from rbox_testing.samples import sampled
 
 DETECT = "/v1/models/bright/detect"
 PNG = {"Content-Type": "image/png"}
@@ -291,18 +292,23 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(third: dict[str, str], tm
     assert "Traceback" not in result.stderr
 
 
-def test_what_is_wrong_is_said_before_anything_is_loaded(third: dict[str, str], tmp_path: Path) -> None:
+WRONG = [
+    ("", 2, "Give --model, or --demo."),
+    ("--model x.unknown", 1, "'x.unknown' is not one"),
+    ("--model x.third --model x.third", 1, "models of different names"),
+    ("--model x.third --images nowhere", 2, "expected a folder, got nowhere"),
+    ("--model x.third --port PORT", 1, "127.0.0.1:PORT, got: Address already in use"),
+]
+
+
+@pytest.mark.parametrize("words, code, message", sampled(WRONG, WRONG[-1:]))
+def test_what_is_wrong_is_said_before_anything_is_loaded(
+    words: str, code: int, message: str, third: dict[str, str], tmp_path: Path
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        for words, code, message in (
-            ((), 2, "Give --model, or --demo."),
-            (("--model", "x.unknown"), 1, "'x.unknown' is not one"),
-            (("--model", "x.third", "--model", "x.third"), 1, "models of different names"),
-            (("--model", "x.third", "--images", "nowhere"), 2, "expected a folder, got nowhere"),
-            (("--model", "x.third", "--port", port), 1, f"127.0.0.1:{port}, got: Address already in use"),
-        ):
-            result = run(third, tmp_path, *words)
-            assert (result.returncode, message in result.stderr) == (code, True), result.stderr
+        result = run(third, tmp_path, *words.replace("PORT", port).split())
+    assert (result.returncode, message.replace("PORT", port) in result.stderr) == (code, True), result.stderr
 
 
 def test_names_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

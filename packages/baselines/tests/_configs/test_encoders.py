@@ -168,7 +168,7 @@ def test_half_precision(name: str) -> None:
     gradients(name, frozen="lora" not in name, half=True)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sampled(NAMES, FEW[1:]))
 def test_a_checkpoint_may_name_them(name: str) -> None:
     config = _load.load_model(name)
     assert load_stored(config.pretty_text).model.to_dict() == config.model.to_dict()

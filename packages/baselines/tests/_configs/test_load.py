@@ -124,7 +124,7 @@ def test_images_of_another_size_are_jittered_to_it() -> None:
 
 
 @pytest.mark.parametrize("model, zoo_name", [("rotated-retinanet", RETINANET), ("rotated-fcos", FCOS)])
-@pytest.mark.parametrize("data", LMMROTATE)
+@pytest.mark.parametrize("data", sampled(LMMROTATE, ["dota-train", "dior-r-800"]))
 def test_a_preset_is_lmmrotates_config(
     model: str, zoo_name: str, data: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

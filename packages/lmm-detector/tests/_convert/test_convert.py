@@ -25,6 +25,7 @@ from lmm_detector.cli.main import main
 from lmm_detector.errors import ModelError
 from PIL import Image
 from rbox_formats import codecs
+from rbox_testing.samples import sampled
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import BartConfig, Florence2Config, Florence2ForConditionalGeneration
@@ -365,7 +366,7 @@ def test_what_a_detector_needs_is_checked(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("kept", ["language_model.model.shared.weight", *TIED])
+@pytest.mark.parametrize("kept", sampled(["language_model.model.shared.weight", *TIED], TIED[:1]))
 def test_tied_embeddings_under_any_one_of_their_names(
     kept: str, weights: Weights, native: Florence2ForConditionalGeneration, tmp_path: Path
 ) -> None:
@@ -408,7 +409,7 @@ def test_a_tokenizer_of_another_model(weights: Weights, tmp_path: Path) -> None:
         convert_checkpoint(source, tmp_path / "out")
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32"])
+@pytest.mark.parametrize("dtype", sampled(["bfloat16", "float16", "float32"], ["bfloat16"]))
 def test_dtypes_are_kept_or_cast(dtype: str, weights: Weights, tmp_path: Path) -> None:
     kind = getattr(torch, dtype)
     cast = {key: value.to(kind) for key, value in weights.items()}
@@ -507,7 +508,7 @@ FILES: dict[str, Callable[[Weights, Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("kind", sampled(FILES, ["an old pickle", "sharded safetensors"]))
 def test_kinds_of_files(kind: str, source: Path, weights: Weights, tmp_path: Path) -> None:
     convert_checkpoint(source, tmp_path / "one")
     (source / "model.safetensors").unlink()

@@ -115,6 +115,7 @@ def test_generation_stops_there_and_says_so(num_beams: int, looping: Detector, s
     assert len(whole) == 1
 
 
+@pytest.mark.slow
 def test_what_is_stopped_is_not_written_again_with_more_room(looping: Detector, scenes: Path, tmp_path: Path) -> None:
     paths = sorted((scenes / "train" / "images").iterdir())[:2]
     texts = {

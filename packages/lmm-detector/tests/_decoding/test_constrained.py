@@ -222,7 +222,7 @@ def florence(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     )
 
 
-@pytest.mark.parametrize("more, at_least_one", [(0, True), (1, False), (24, True)])
+@pytest.mark.parametrize("more, at_least_one", sampled([(0, True), (1, False), (24, True)], [(1, False)]))
 @pytest.mark.parametrize("choice", CHOICES)
 def test_florence2_of_random_weights_writes_what_is_read(
     florence: tuple[Any, Any], choice: str, more: int, at_least_one: bool

@@ -44,7 +44,7 @@ def learnt(family: Family, images: list[np.ndarray], precision: torch.dtype | No
 
 
 @pytest.mark.parametrize("precision", sampled([None, torch.bfloat16], [torch.bfloat16]))
-@pytest.mark.parametrize("tokens", [(), TOKENS])
+@pytest.mark.parametrize("tokens", [pytest.param((), marks=pytest.mark.slow), TOKENS])
 def test_loss_and_gradients_are_those_of_float32(
     folder: Path, images: list[np.ndarray], tokens: tuple[str, ...], precision: torch.dtype | None
 ) -> None:

@@ -130,7 +130,7 @@ def test_they_are_one_token_each_in_every_family_and_survive_saving(
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("num_beams", [1, 2])
+@pytest.mark.parametrize("num_beams", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_random_weights_write_the_codecs_texts_where_nothing_else_is_allowed(
     folder: Path, num_beams: int, images: list[np.ndarray], class_names: ClassNames
 ) -> None:

@@ -128,7 +128,7 @@ def test_a_dataset_without_anything_readable(tmp_path: Path) -> None:
     assert run("--data", tmp_path / "nowhere").exit_code == 1
 
 
-@pytest.mark.parametrize("out", ["file", "file/out", "/proc/out"])
+@pytest.mark.parametrize("out", ["file", "file/out", pytest.param("/proc/out", marks=pytest.mark.slow)])
 def test_a_report_that_cannot_be_written_is_said_before_the_work(data: Path, tmp_path: Path, out: str) -> None:
     (tmp_path / "file").write_text("text")
     result = run("--data", data, "--out", tmp_path / out)

@@ -38,7 +38,7 @@ def test_it_matches_what_is_written(codec: Codec, names: ClassNames, values: lis
 
 
 @pytest.mark.each_syntax
-@settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=1, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_what_it_matches_is_read(codec: Codec, names: ClassNames, data: st.DataObject) -> None:
     text = data.draw(st.from_regex(re.compile(codec.grammar(names)), fullmatch=True).filter(lambda t: len(t) < 5000))

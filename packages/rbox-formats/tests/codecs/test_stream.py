@@ -15,7 +15,7 @@ from rbox_formats.codecs import Codec, Decoded, StreamedBox
 from rbox_testing.work import calls
 
 SIZE = (1000, 500)
-FEW = settings(max_examples=4, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=2, suppress_health_check=[HealthCheck.too_slow])
 
 
 def assert_same(streamed: Decoded, whole: Decoded) -> None:

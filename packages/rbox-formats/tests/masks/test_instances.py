@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rbox_formats import masks
 from rbox_formats.errors import FormatsError
+from rbox_testing.samples import sampled
 
 
 def raster(seed: int, width: int = 70, height: int = 50) -> np.ndarray:
@@ -33,7 +34,7 @@ def filled_by_opencv(part: np.ndarray, connectivity: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("connectivity", [4, 8])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", sampled(range(8), [0, 1]))
 @pytest.mark.parametrize("at_once", [1, 7, 50])
 def test_parts_are_those_of_opencv(seed: int, connectivity: int, at_once: int) -> None:
     pixels = raster(seed)

@@ -278,7 +278,7 @@ def test_scaling_and_moving_change_nothing(seed: int, power: int, shift: int) ->
     assert after == before
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 10**6), protocol=st.sampled_from(["voc07", "voc"]))
 def test_a_false_positive_with_the_lowest_score_raises_nothing(seed: int, protocol: str) -> None:
     truths, predictions = grid_scene(seed, True)

@@ -148,7 +148,7 @@ def same(ours: float, theirs: float) -> bool:
     return ours == pytest.approx(theirs, abs=1e-9, nan_ok=True)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     images=st.integers(0, 5),

@@ -138,7 +138,7 @@ def test_upright_quads_of_whole_numbers_are_exact() -> None:
 whole = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=4, max_size=4)
 
 
-@settings(deadline=None, max_examples=300)  # the first example compiles
+@settings(deadline=None, max_examples=100)  # the first example compiles
 @given(whole, whole)
 def test_corners_on_a_coarse_grid(first: list, second: list) -> None:
     """Where edges and corners fall on each other more often than not; degenerate quads must give some fraction."""

@@ -130,7 +130,7 @@ def slow(
     return counts
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 10**6),
     images=st.integers(0, 4),

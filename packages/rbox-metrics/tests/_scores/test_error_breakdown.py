@@ -220,7 +220,7 @@ class Slow:
         return result
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), images=st.integers(0, 4), difficult=st.sampled_from([0, 0.3]))
 def test_kinds_and_costs_are_those_of_the_plain_loops(
     slow_iou: Iou, crowded_scene: Scene, seed: int, images: int, difficult: float
@@ -241,7 +241,7 @@ def test_kinds_and_costs_are_those_of_the_plain_loops(
         np.testing.assert_array_equal(breakdown.not_found[k], counts, err_msg=kind)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 10**6),
     images=st.integers(0, 5),

@@ -42,7 +42,7 @@ def filtered(records: list[ImageRecord], keep: Callable[[np.ndarray], np.ndarray
     return [record.select(keep(record.scores)) for record in records]
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10**6))
 def test_each_threshold_is_an_evaluation_of_what_is_left(seed: int) -> None:
     truths, predictions = scene(seed)
@@ -84,7 +84,7 @@ def as_coded(truths: list, predictions: list, iou: Callable, threshold: float) -
     return 2 * precision * recall / (precision + recall) if precision + recall else math.nan
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 10**6))
 def test_lmmrotates_f1_is_that_of_its_loops(slow_iou: Callable, seed: int) -> None:
     truths, predictions = scene(seed)
