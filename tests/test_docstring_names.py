@@ -265,6 +265,7 @@ def mentions() -> list[tuple[Scope, str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_names_in_docstrings_exist() -> None:
     assert not {
         place: name

@@ -106,6 +106,7 @@ def test_waves_are_smooth() -> None:
     assert float(steps.max()) < 0.2 * float(apart.min())
 
 
+@pytest.mark.slow
 def test_the_dense_head_learns_to_place_boxes(start: Path) -> None:
     torch.manual_seed(0)
     numbers, tokenizer = numbers_of(start)

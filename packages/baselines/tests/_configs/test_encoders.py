@@ -59,7 +59,7 @@ NAMES = [
     "rsprompter-anchor-rsmamba-base",
     "rsprompter-query-sam-base",
 ]
-FEW = [*NAMES[1:3], "rsprompter-anchor-sam-base-lora", "rsprompter-query-sam-base"]
+FEW = [NAMES[2], "rsprompter-anchor-sam-base-lora", "rsprompter-query-sam-base"]
 
 
 @pytest.fixture(autouse=True)

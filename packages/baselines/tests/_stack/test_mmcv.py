@@ -71,6 +71,7 @@ print(sys.modules["mmcv._ext"].__file__)
 """
 
 
+@pytest.mark.slow
 def test_a_compiled_module_is_left_alone_or_named(tmp_path: Path) -> None:
     """One that was compiled for another PyTorch fails as a missing symbol does."""
     module = tmp_path / "_ext.py"

@@ -90,6 +90,7 @@ def test_the_seed_decides_on_what_adapters_begin_with(adapters: TrainConfig, tmp
     assert not torch.allclose(found["first"], found["other"], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_new_tokens_and_a_longer_context_travel_with_adapters(
     adapters: TrainConfig, tmp_path: Path, class_names: Any
 ) -> None:

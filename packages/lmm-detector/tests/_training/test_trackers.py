@@ -31,6 +31,7 @@ def sheets(config: TrainConfig) -> dict[int, Path]:
     return {step: Path(config.out) / "evaluations" / f"step-{step}" / "pictures" / "sheet.png" for step in (2, 4)}
 
 
+@pytest.mark.slow
 def test_tensorboard_has_the_sheets(config: TrainConfig) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train(dataclasses.replace(config, report_to=None))

@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 @pytest.fixture
 def evaluated(run_config: TrainConfig) -> TrainConfig:
     # Answers of a model that has learnt nothing run into the limit.
-    short = dataclasses.replace(run_config, language_model_max_length=48)
+    short = dataclasses.replace(run_config, language_model_max_length=40)
     return dataclasses.replace(short, eval_split="train", eval_every=3, save_every=2, batch_size=4, steps=6)
 
 

@@ -411,6 +411,7 @@ def test_errors(image, record, options, message):
 # --------------------------------------------------------------------------------------------------------- real data
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EXAMPLE.is_dir(), reason="the example data is not here")
 def test_a_real_image_with_536_objects():
     rows = [line.split() for line in (EXAMPLE / "labelTxt/P0706.txt").read_text().splitlines()[2:]]
