@@ -143,7 +143,9 @@ def test_learning_rates_follow_the_schedule(schedule: str, config: TrainConfig) 
         "linear": lambda t: 1 - t,
         "cosine": lambda t: (1 + math.cos(math.pi * t)) / 2,
     }
-    expected = [1e-3 * (step / 2 if step < 2 else shapes[schedule]((step - 2) / 6)) for step in range(8)]
+    expected = [
+        config.learning_rate * (step / 2 if step < 2 else shapes[schedule]((step - 2) / 6)) for step in range(8)
+    ]
     assert learning_rates(config.out) == pytest.approx(expected, abs=1e-9)
 
 
