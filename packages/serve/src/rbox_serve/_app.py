@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from rbox_serve import __version__, _answers, _examples, _torchserve
+from rbox_serve import _answers, _examples, _torchserve
 from rbox_serve._detecting import GONE, Detecting, GoneError
 from rbox_serve._guard import Guard
 from rbox_serve._metrics import Metrics
@@ -69,7 +70,12 @@ def make_app(settings: Settings, *, on_failure: Callable[[Model], None] | None =
             await run_in_threadpool(models.close)
 
     app = FastAPI(
-        title=_TITLE, version=__version__, description=_ABOUT, lifespan=lifespan, docs_url=None, redoc_url=None
+        title=_TITLE,
+        version=version("rbox-serve"),
+        description=_ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
     )
     app.add_exception_handler(RboxError, _refuse)
     app.add_exception_handler(HTTPException, _refuse_plainly)
